@@ -1,0 +1,193 @@
+//! Acquire's words: the call-end message and what an answer to it means.
+//!
+//! Nothing here knows Twilio or HTTP; [`client`] is the door to the network.
+
+pub mod client;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Which message of Acquire's telephone API a request carries
+/// (developer.acquire.io, branch 2.0.0, "Phone").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    CallEnd,
+}
+
+impl Kind {
+    /// The word in the database, metrics and `show`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CallEnd => "call-end",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        (text == Self::CallEnd.as_str()).then_some(Self::CallEnd)
+    }
+}
+
+/// The body of call-end (developer.acquire.io, `telecommunication-outsider/call-end.md`, 67bcb64).
+///
+/// Field order is that of the page's sample. `email` is the sample's spelling; the table above it
+/// says `Email`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CallEnd {
+    #[serde(rename = "From")]
+    pub from: String,
+    #[serde(rename = "To")]
+    pub to: String,
+    #[serde(rename = "CallId")]
+    pub call_id: String,
+    /// Of the callee; "optional for the incoming call".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(rename = "CallStatus")]
+    pub call_status: CallStatus,
+    #[serde(rename = "RecordingUrl", skip_serializing_if = "Option::is_none")]
+    pub recording_url: Option<String>,
+    /// Seconds, as a string.
+    #[serde(rename = "Duration", skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+    #[serde(rename = "Direction")]
+    pub direction: Direction,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallStatus {
+    Busy,
+    NoAnswer,
+    Canceled,
+    Failed,
+    Completed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Incoming,
+    Outgoing,
+}
+
+/// What Acquire's answer, or the lack of one, means for the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Acquire has the call.
+    Accepted,
+    /// Acquire said that it had the call already (`ERROR_DUPLICATE_RECORD_FOUND`).
+    AcceptedAsRepeat,
+    /// Trying again may help; `after` is the wait that Acquire asked for.
+    Again { fault: Fault, after: Option<Duration> },
+    /// Trying again cannot help.
+    Refused,
+}
+
+/// Why a request did not succeed though trying again may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    Dns,
+    Connect,
+    Tls,
+    TimeOut,
+    Reset,
+    /// 408, 425, 429 or 5xx.
+    Busy,
+    /// 3xx, 401, 403 or 404: a setting is wrong.
+    Configuration,
+    /// 2xx whose body says that it was no success.
+    SuccessFalse,
+    /// 2xx whose body cannot be read as Acquire's JSON.
+    Unreadable,
+}
+
+impl Fault {
+    const ALL: [Self; 9] = [
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::TimeOut,
+        Self::Reset,
+        Self::Busy,
+        Self::Configuration,
+        Self::SuccessFalse,
+        Self::Unreadable,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::TimeOut => "time-out",
+            Self::Reset => "reset",
+            Self::Busy => "busy",
+            Self::Configuration => "configuration",
+            Self::SuccessFalse => "success-false",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| fault.as_str() == text)
+    }
+
+    /// A 2xx came back, so Acquire may have taken the call although it did not say so.
+    #[must_use]
+    pub fn is_unclear(self) -> bool {
+        matches!(self, Self::SuccessFalse | Self::Unreadable)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One answer of Acquire, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub outcome: Outcome,
+    /// The HTTP status, if one arrived.
+    pub status: Option<u16>,
+    /// The beginning of the answer's body, or the network's error in words.
+    pub excerpt: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_end_is_written_as_acquire_documents_it() {
+        let call_end = CallEnd {
+            from: "+12025550123".into(),
+            to: "+12025550199".into(),
+            call_id: "CA00000000000000000000000000000001".into(),
+            email: None,
+            call_status: CallStatus::NoAnswer,
+            recording_url: None,
+            duration: Some("10".into()),
+            direction: Direction::Incoming,
+        };
+        assert_eq!(
+            serde_json::to_string(&call_end).expect("a call-end is always JSON"),
+            r#"{"From":"+12025550123","To":"+12025550199","CallId":"CA00000000000000000000000000000001","CallStatus":"no-answer","Duration":"10","Direction":"incoming"}"#
+        );
+    }
+
+    #[test]
+    fn every_fault_is_read_back_from_its_word() {
+        for fault in Fault::ALL {
+            assert_eq!(Fault::parse(fault.as_str()), Some(fault));
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Where callbacks and calls are kept: the [`Store`] trait, its words and its states.
+//!
+//! A store knows how to keep and to hand out. What a call needs is decided in [`crate::plan`], and
+//! time comes in as an argument.
+
+pub mod sqlite;
+
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use async_trait::async_trait;
+
+use crate::attempt::Attempt;
+use crate::clock::Millis;
+use crate::twilio::{AccountSid, CallSid, CallbackKey};
+
+/// Where a call stands. The same words are in the database, metrics, console and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Something is owed to Acquire, due at a time. Left by `claim` when due.
+    Pending,
+    /// A worker has it until its lease ends. Left by `settle`, or by any `claim` after the lease.
+    Claimed,
+    /// Acquire took all that was owed so far. Left by a callback that owes more, by a requeue, by
+    /// purge after `store.retention`.
+    Delivered,
+    /// Nothing to send so far, with the reason. Left as `Delivered` is.
+    Skipped,
+    /// Something was given up, with the reason, and nothing else is owed: a person decides. Left by
+    /// a callback that owes something else, by a requeue, by purge after `store.parked_retention`.
+    Parked,
+}
+
+impl State {
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Claimed, Self::Delivered, Self::Skipped, Self::Parked];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Claimed => "claimed",
+            Self::Delivered => "delivered",
+            Self::Skipped => "skipped",
+            Self::Parked => "parked",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A verified request as Twilio sent it: what was signed, not what was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// The public URL with the raw request target.
+    pub url: String,
+    /// The headers that matter, `name: value` a line.
+    pub headers: String,
+    /// The raw form.
+    pub body: Bytes,
+}
+
+/// A callback to record.
+#[derive(Clone, Debug)]
+pub struct NewCallback {
+    pub account: AccountSid,
+    pub call: CallSid,
+    pub leg: CallSid,
+    pub key: CallbackKey,
+    pub request: SignedRequest,
+}
+
+/// Whether a callback was seen before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    New,
+    /// Same leg, kind and status: nothing was stored.
+    Repeated,
+}
+
+/// A callback as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCallback {
+    pub received: Millis,
+    pub request: SignedRequest,
+}
+
+/// The right to settle a claimed call, good until its lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The call's row.
+    pub(crate) call: i64,
+    /// Told to this claim alone.
+    pub(crate) claim: i64,
+    /// The newest callback that was handed out with the claim.
+    pub(crate) newest_callback: i64,
+    /// How often the call had been requeued.
+    pub(crate) round: i64,
+}
+
+/// A call that is due, with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub ticket: Ticket,
+    pub sid: CallSid,
+    pub account: AccountSid,
+    pub callbacks: Vec<StoredCallback>,
+    /// Those made since the call was last requeued, oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What a worker did with a claimed call and where the call stands now.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub attempt: Option<Attempt>,
+    pub rest: Rest,
+}
+
+/// Where a settled call rests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rest {
+    PendingAt(Millis),
+    Delivered,
+    Skipped(String),
+    Parked(String),
+}
+
+/// One line about a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallSummary {
+    pub sid: CallSid,
+    pub account: AccountSid,
+    pub state: State,
+    /// When something is due, while pending.
+    pub due: Option<Millis>,
+    /// Why the call is skipped or parked.
+    pub reason: Option<String>,
+    pub first_received: Millis,
+    /// When the state was last written.
+    pub changed: Millis,
+}
+
+/// A call with its whole story.
+#[derive(Clone, Debug)]
+pub struct StoredCall {
+    pub summary: CallSummary,
+    /// In the order of arrival.
+    pub callbacks: Vec<StoredCallback>,
+    /// All of them, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// How many of `attempts` came before the last requeue and no longer count.
+    pub attempts_before_requeue: usize,
+}
+
+/// Which calls to list, newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    pub state: Option<State>,
+    pub limit: usize,
+}
+
+/// How many calls there are, for metrics and for the conservation check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls ever seen.
+    pub seen: u64,
+    /// Calls removed after their retention.
+    pub purged: u64,
+    pub pending: u64,
+    pub claimed: u64,
+    pub delivered: u64,
+    pub skipped: u64,
+    pub parked: u64,
+    /// The due time of the pending call that has been due longest, claimed ones included.
+    pub oldest_due: Option<Millis>,
+}
+
+/// Calls last changed before these times are purged.
+#[derive(Clone, Copy, Debug)]
+pub struct Expiry {
+    pub delivered_and_skipped: Millis,
+    pub parked: Millis,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store is closed")]
+    Closed,
+    /// The database refused; the text is for logs, never for Twilio.
+    #[error("{0}")]
+    Database(String),
+    #[error("the claim is no longer held: its lease ended or the call was claimed again")]
+    StaleTicket,
+}
+
+/// Keeps callbacks, calls and attempts. Each verb is one durable transaction.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Keeps a callback and makes its call due at `now`; returns after the commit.
+    async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
+
+    /// Hands out up to `limit` calls that are due, for `lease`.
+    async fn claim(
+        &self,
+        now: Millis,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Ends a claim: the attempt and the state it led to, in one commit. A callback that was
+    /// recorded, or a requeue that was asked for, since the claim makes the call due now instead.
+    async fn settle(
+        &self,
+        ticket: Ticket,
+        settlement: Settlement,
+        now: Millis,
+    ) -> Result<(), StoreError>;
+
+    /// The call that `sid` names, or of which it names a leg.
+    async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError>;
+
+    async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError>;
+
+    /// Makes all requests of a call owed again, due at `now`; false if there is no such call.
+    async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError>;
+
+    async fn counts(&self) -> Result<Counts, StoreError>;
+
+    /// Removes up to `limit` expired calls; returns how many.
+    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError>;
+
+    /// Whether a callback could be kept now: a write reaches the disk.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// When the next call will be due, claimed ones left out.
+    async fn next_due(&self) -> Result<Option<Millis>, StoreError>;
+}

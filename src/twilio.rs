@@ -1,0 +1,220 @@
+//! Twilio's words: the identifiers, statuses and directions that a Voice callback carries.
+//!
+//! Nothing here knows Acquire, HTTP or a database. What a word means for Acquire is decided in
+//! [`crate::plan`].
+
+pub mod callback;
+pub mod signature;
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+/// A text that is not a SID of the expected kind.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be {prefix} followed by 32 hexadecimal digits")]
+pub struct NotASid {
+    prefix: &'static str,
+}
+
+macro_rules! sid {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Accepts exactly the prefix and 32 hexadecimal digits of either case, kept as written.
+            pub fn parse(text: &str) -> Result<Self, NotASid> {
+                match text.strip_prefix($prefix) {
+                    Some(hex) if hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                        Ok(Self(text.into()))
+                    }
+                    _ => Err(NotASid { prefix: $prefix }),
+                }
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+sid!(
+    /// Names one leg of a call (Twilio API, Call resource: `^CA[0-9a-fA-F]{32}$`).
+    CallSid,
+    "CA"
+);
+sid!(
+    /// Names the account or subaccount that owns the call (`^AC[0-9a-fA-F]{32}$`).
+    AccountSid,
+    "AC"
+);
+
+/// Where a leg is in its life (Twilio docs, Call resource, "Call status values").
+///
+/// Twilio may add values without notice, so an unknown one is kept as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallStatus {
+    Queued,
+    Initiated,
+    Ringing,
+    InProgress,
+    Completed,
+    Busy,
+    NoAnswer,
+    Canceled,
+    Failed,
+    Unknown(Box<str>),
+}
+
+impl CallStatus {
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "queued" => Self::Queued,
+            "initiated" => Self::Initiated,
+            "ringing" => Self::Ringing,
+            "in-progress" => Self::InProgress,
+            "completed" => Self::Completed,
+            "busy" => Self::Busy,
+            "no-answer" => Self::NoAnswer,
+            "canceled" => Self::Canceled,
+            "failed" => Self::Failed,
+            other => Self::Unknown(other.into()),
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Queued => "queued",
+            Self::Initiated => "initiated",
+            Self::Ringing => "ringing",
+            Self::InProgress => "in-progress",
+            Self::Completed => "completed",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no-answer",
+            Self::Canceled => "canceled",
+            Self::Failed => "failed",
+            Self::Unknown(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for CallStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who began a leg (Twilio docs, Call resource, "Direction").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Inbound,
+    OutboundApi,
+    OutboundDial,
+    TrunkingOriginating,
+    TrunkingTerminating,
+    Unknown(Box<str>),
+}
+
+impl Direction {
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "inbound" => Self::Inbound,
+            "outbound-api" => Self::OutboundApi,
+            "outbound-dial" => Self::OutboundDial,
+            "trunking-originating" => Self::TrunkingOriginating,
+            "trunking-terminating" => Self::TrunkingTerminating,
+            other => Self::Unknown(other.into()),
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::OutboundApi => "outbound-api",
+            Self::OutboundDial => "outbound-dial",
+            Self::TrunkingOriginating => "trunking-originating",
+            Self::TrunkingTerminating => "trunking-terminating",
+            Self::Unknown(text) => text,
+        }
+    }
+}
+
+/// One verified request from Twilio about one leg, read from its form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callback {
+    pub account: AccountSid,
+    pub leg: CallSid,
+    /// The leg that began this one by `<Dial>`; absent on the first leg of a call.
+    pub parent: Option<CallSid>,
+    pub kind: Kind,
+}
+
+/// What a callback tells of its leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Status(Status),
+}
+
+/// A voice status callback (Twilio docs, Voice webhooks, "`StatusCallback`").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub status: CallStatus,
+    /// E.164, `client:…`, `sip:…`, a caller id as sent, or a word such as `anonymous`.
+    pub from: String,
+    /// As `from`; empty on the parent leg of a browser softphone's call.
+    pub to: String,
+    pub direction: Option<Direction>,
+    /// `CallDuration`: whole seconds (`Duration`, which counts minutes, is not read).
+    pub call_duration: Option<String>,
+    pub recording_url: Option<String>,
+    /// Counts the subscribed events of a leg from 0.
+    pub sequence_number: Option<u32>,
+    pub timestamp: Option<Timestamp>,
+    /// The `?email=` of the callback URL, which Twilio signed with the form.
+    pub email: Option<String>,
+}
+
+/// Makes a repeat recognisable: leg, kind and status.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CallbackKey(Box<str>);
+
+impl CallbackKey {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CallbackKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Callback {
+    /// The call this callback belongs to, named by its first leg.
+    #[must_use]
+    pub fn call(&self) -> &CallSid {
+        self.parent.as_ref().unwrap_or(&self.leg)
+    }
+
+    #[must_use]
+    pub fn key(&self) -> CallbackKey {
+        let Kind::Status(status) = &self.kind;
+        CallbackKey(format!("{}/status/{}", self.leg, status.status).into())
+    }
+}
