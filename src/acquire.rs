@@ -83,7 +83,10 @@ pub enum Outcome {
     /// Acquire said that it had the call already (`ERROR_DUPLICATE_RECORD_FOUND`).
     AcceptedAsRepeat,
     /// Trying again may help; `after` is the wait that Acquire asked for.
-    Again { fault: Fault, after: Option<Duration> },
+    Again {
+        fault: Fault,
+        after: Option<Duration>,
+    },
     /// Trying again cannot help.
     Refused,
 }

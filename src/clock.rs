@@ -97,7 +97,10 @@ mod tests {
     #[test]
     fn a_time_is_shown_in_utc_with_milliseconds() {
         assert_eq!(Millis(0).to_string(), "1970-01-01T00:00:00.000Z");
-        assert_eq!(Millis(1_500).plus(Duration::from_secs(1)).to_string(), "1970-01-01T00:00:02.500Z");
+        assert_eq!(
+            Millis(1_500).plus(Duration::from_secs(1)).to_string(),
+            "1970-01-01T00:00:02.500Z"
+        );
     }
 
     #[tokio::test]

@@ -145,16 +145,23 @@ pub fn owed(callbacks: &[Callback], rules: &Rules) -> Vec<Owed> {
     // A leg without a parent is the call's first and goes first.
     legs.sort_by_key(|leg| (is_child(callbacks, leg), *leg));
     legs.dedup();
-    legs.into_iter().map(|leg| owed_for_leg(leg, callbacks, rules)).collect()
+    legs.into_iter()
+        .map(|leg| owed_for_leg(leg, callbacks, rules))
+        .collect()
 }
 
 fn is_child(callbacks: &[Callback], leg: &CallSid) -> bool {
-    callbacks.iter().any(|callback| callback.leg == *leg && callback.parent.is_some())
+    callbacks
+        .iter()
+        .any(|callback| callback.leg == *leg && callback.parent.is_some())
 }
 
 fn owed_for_leg(leg: &CallSid, callbacks: &[Callback], rules: &Rules) -> Owed {
     let told = in_order(leg, callbacks);
-    match told.iter().find_map(|status| Some((*status, ended_as(status)?))) {
+    match told
+        .iter()
+        .find_map(|status| Some((*status, ended_as(status)?)))
+    {
         Some((status, call_status)) => call_end(leg, status, call_status, rules),
         None => not_ended(leg, &told),
     }
@@ -189,7 +196,9 @@ fn last_verdict<'a>(attempts: &'a [Attempt], request: &Request) -> Option<&'a Ve
             .filter(|attempt| attempt.leg == request.leg && attempt.kind == request.message.kind())
             .map(|attempt| &attempt.verdict)
     };
-    made_for_it().find(|verdict| verdict.is_accepted()).or_else(|| made_for_it().next_back())
+    made_for_it()
+        .find(|verdict| verdict.is_accepted())
+        .or_else(|| made_for_it().next_back())
 }
 
 /// Acquire's word for a leg that has ended; `None` while it has not.
@@ -220,9 +229,10 @@ fn not_ended(leg: &CallSid, told: &[&Status]) -> Owed {
         (Some(text), _) => Owed::Unmappable(format!(
             "leg {leg} has CallStatus \"{text}\", which Acquire has no word for"
         )),
-        (None, Some(last)) => {
-            Owed::Nothing(format!("leg {leg} has not ended (CallStatus {})", last.status))
-        }
+        (None, Some(last)) => Owed::Nothing(format!(
+            "leg {leg} has not ended (CallStatus {})",
+            last.status
+        )),
         (None, None) => Owed::Nothing(format!("leg {leg} has told no status")),
     }
 }
@@ -270,22 +280,18 @@ fn direction(status: &Status, rules: &Rules) -> Result<acquire::Direction, Strin
         Some(Direction::Inbound | Direction::TrunkingOriginating) => {
             Ok(acquire::Direction::Incoming)
         }
-        Some(
-            Direction::OutboundApi | Direction::OutboundDial | Direction::TrunkingTerminating,
-        ) => Ok(acquire::Direction::Outgoing),
-        Some(Direction::Unknown(text)) => {
-            Err(format!("has Direction \"{text}\", which Acquire has no word for"))
+        Some(Direction::OutboundApi | Direction::OutboundDial | Direction::TrunkingTerminating) => {
+            Ok(acquire::Direction::Outgoing)
         }
+        Some(Direction::Unknown(text)) => Err(format!(
+            "has Direction \"{text}\", which Acquire has no word for"
+        )),
         None => Err("has no Direction, which Acquire requires".to_owned()),
     }
 }
 
 /// The person's e-mail: the callback URL's, else the directory's.
-fn email(
-    status: &Status,
-    direction: acquire::Direction,
-    directory: &Directory,
-) -> Option<String> {
+fn email(status: &Status, direction: acquire::Direction, directory: &Directory) -> Option<String> {
     let caller = match direction {
         acquire::Direction::Outgoing => directory.entries.get(&status.from),
         acquire::Direction::Incoming => None,

@@ -49,14 +49,18 @@ pub fn decide(
         Outcome::Refused => {
             return Verdict::GivenUp(format!(
                 "Acquire refused it with {}: {}",
-                answer.status.map_or_else(|| "no status".to_owned(), |status| status.to_string()),
+                answer
+                    .status
+                    .map_or_else(|| "no status".to_owned(), |status| status.to_string()),
                 answer.excerpt
             ));
         }
         Outcome::Again { fault, after } => (fault, after),
     };
-    let unclear_before =
-        before.iter().filter(|attempt| attempt.fault.is_some_and(|f| f.is_unclear())).count();
+    let unclear_before = before
+        .iter()
+        .filter(|attempt| attempt.fault.is_some_and(|f| f.is_unclear()))
+        .count();
     if fault.is_unclear() && unclear_before + 1 >= policy.unclear_tries {
         return Verdict::GivenUp(format!(
             "may have been taken: Acquire answered {} times without saying so (acquire.success): {}",

@@ -32,8 +32,13 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Claimed, Self::Delivered, Self::Skipped, Self::Parked];
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Claimed,
+        Self::Delivered,
+        Self::Skipped,
+        Self::Parked,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,0 +1,136 @@
+//! The commands. Data goes to stdout, everything else to stderr.
+
+mod check;
+mod demo;
+mod list;
+mod replay;
+mod requeue;
+mod serve;
+mod show;
+mod sign;
+mod sink;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigError};
+
+/// How a command ended; a contract with scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All was done.
+    Done = 0,
+    /// It failed, or what was to be verified is invalid.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// Some items did not succeed.
+    Partial = 3,
+}
+
+/// Why a command could not be done, in one sentence for a person.
+#[derive(Debug)]
+pub enum Failure {
+    /// Ends with [`Exit::Usage`].
+    Usage(String),
+    /// Ends with [`Exit::Failed`].
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  failed, or (verify) invalid
+  2  wrong usage or configuration
+  3  some items did not succeed";
+
+/// Carries ended Twilio Voice calls to Acquire, and never loses one.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    Check(check::Check),
+    Replay(replay::Replay),
+    Sign(sign::Sign),
+    Verify(verify::Verify),
+    Sink(sink::Sink),
+    List(list::List),
+    Show(show::Show),
+    Requeue(requeue::Requeue),
+}
+
+/// Where the configuration is read from.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration (TOML); without one, defaults and environment alone count.
+    #[arg(long, value_name = "FILE", env = "BRIDGE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, ConfigError> {
+        config::load(self.config.as_deref(), std::env::vars())
+    }
+}
+
+impl Cli {
+    /// Runs the command; what went wrong is told in one line on stderr.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let end = match self.command {
+            Command::Serve(command) => command.run(),
+            Command::Demo(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Replay(command) => command.run(),
+            Command::Sign(command) => command.run(),
+            Command::Verify(command) => command.run(),
+            Command::Sink(command) => command.run(),
+            Command::List(command) => command.run(),
+            Command::Show(command) => command.run(),
+            Command::Requeue(command) => command.run(),
+        };
+        let exit = match end {
+            Ok(exit) => exit,
+            Err(Failure::Usage(why)) => {
+                eprintln!("error: {why}");
+                Exit::Usage
+            }
+            Err(Failure::Failed(why)) => {
+                eprintln!("error: {why:#}");
+                Exit::Failed
+            }
+        };
+        ExitCode::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

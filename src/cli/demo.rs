@@ -1,0 +1,13 @@
+//! `demo`
+
+use super::{Exit, Failure};
+
+/// Not written yet.
+#[derive(Debug, clap::Args)]
+pub struct Demo {}
+
+impl Demo {
+    pub fn run(self) -> Result<Exit, Failure> {
+        Err(Failure::Usage("not written yet".to_owned()))
+    }
+}

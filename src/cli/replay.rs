@@ -1,0 +1,13 @@
+//! `replay`
+
+use super::{Exit, Failure};
+
+/// Not written yet.
+#[derive(Debug, clap::Args)]
+pub struct Replay {}
+
+impl Replay {
+    pub fn run(self) -> Result<Exit, Failure> {
+        Err(Failure::Usage("not written yet".to_owned()))
+    }
+}

@@ -1,0 +1,13 @@
+//! `requeue`
+
+use super::{Exit, Failure};
+
+/// Not written yet.
+#[derive(Debug, clap::Args)]
+pub struct Requeue {}
+
+impl Requeue {
+    pub fn run(self) -> Result<Exit, Failure> {
+        Err(Failure::Usage("not written yet".to_owned()))
+    }
+}

@@ -1,0 +1,13 @@
+//! `sign`
+
+use super::{Exit, Failure};
+
+/// Not written yet.
+#[derive(Debug, clap::Args)]
+pub struct Sign {}
+
+impl Sign {
+    pub fn run(self) -> Result<Exit, Failure> {
+        Err(Failure::Usage("not written yet".to_owned()))
+    }
+}

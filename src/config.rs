@@ -1,0 +1,135 @@
+//! Every setting, checked: what the rest of the program may rely on.
+//!
+//! The defaults and the meaning of each key stand in `config.default.toml`, which is compiled in.
+
+mod load;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::plan::Rules;
+use crate::retry::Policy;
+use crate::twilio::AccountSid;
+use crate::twilio::signature::PublicUrl;
+
+pub use load::{ConfigError, load};
+
+/// The whole configuration of a bridge.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: Server,
+    pub admin: Admin,
+    pub store: Store,
+    pub acquire: Acquire,
+    pub delivery: Delivery,
+    /// At least one.
+    pub accounts: Vec<Account>,
+    pub rules: Rules,
+    pub log: Log,
+}
+
+/// Twilio's side.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// At least one: the URLs that Twilio was told, without the served path.
+    pub public_urls: Vec<PublicUrl>,
+    /// The most connections open at once.
+    pub max_connections: usize,
+    /// How long a request may take to arrive, its body included.
+    pub request_timeout: Duration,
+    /// How long what is in flight may take to finish when stopping.
+    pub stop_timeout: Duration,
+}
+
+/// The operator's side.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// Always there when `listen` is beyond loopback.
+    pub token: Option<SecretString>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub url: StoreUrl,
+    pub retention: Duration,
+    pub parked_retention: Duration,
+}
+
+/// `store.url`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    Sqlite(PathBuf),
+}
+
+/// Acquire's side.
+#[derive(Clone, Debug)]
+pub struct Acquire {
+    /// With `{account_id}` where the account's name goes.
+    pub base_url: String,
+    pub call_end_path: String,
+    /// Trusted beside the system's roots (PEM).
+    pub ca_file: Option<PathBuf>,
+    pub success: Success,
+}
+
+/// Which 2xx answers mean that Acquire has the call (`acquire.success`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// Those whose body says so.
+    Body,
+    Any2xx,
+}
+
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// For one attempt, from connecting to the end of the answer.
+    pub timeout: Duration,
+    pub concurrency: usize,
+    /// Longer than `timeout`.
+    pub lease: Duration,
+    pub policy: Policy,
+}
+
+/// One Twilio account and the Acquire account its calls go to.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// `None` where one account serves whatever `AccountSid` its token signs.
+    pub twilio_account_sid: Option<AccountSid>,
+    /// HMAC-SHA1 keys, all active; with `shared_keys` at least one.
+    pub auth_tokens: Vec<SecretString>,
+    /// HMAC-SHA256 keys with the ids that Twilio names them by.
+    pub shared_keys: Vec<(String, SecretString)>,
+    pub acquire_account_id: String,
+    pub acquire_api_key: Option<SecretString>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing` filter, such as `info` or `twilio_acquire_bridge=debug`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Config {
+    /// The account whose `AccountSid` a callback names, if it is configured here.
+    #[must_use]
+    pub fn account(&self, sid: &AccountSid) -> Option<&Account> {
+        let named = |account: &&Account| account.twilio_account_sid.as_ref() == Some(sid);
+        let any = |account: &&Account| account.twilio_account_sid.is_none();
+        self.accounts
+            .iter()
+            .find(named)
+            .or_else(|| self.accounts.iter().find(any))
+    }
+}

@@ -1,0 +1,180 @@
+//! From the form of a verified request to a [`Callback`]: a status callback and nothing that looks
+//! like one.
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+
+use super::{AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Status};
+
+/// Why a verified form is not a callback that the bridge can keep.
+///
+/// The sentences are shown to whoever set up the URL at Twilio.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotACallback {
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error("{0} is given more than once")]
+    Repeated(&'static str),
+    #[error("{0} must be CA or AC followed by 32 hexadecimal digits, as Twilio's SIDs are")]
+    BadSid(&'static str),
+    #[error("{0} must be a number of whole seconds")]
+    BadNumber(&'static str),
+    #[error("the form is not UTF-8")]
+    NotUtf8,
+    #[error("this is {0}")]
+    Lookalike(Lookalike),
+}
+
+/// Requests of Twilio that look like a status callback and belong elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lookalike {
+    #[error("a recording status callback; its URL goes into RecordingStatusCallback, not here")]
+    Recording,
+    #[error("a conference status callback; the bridge has no use for it, so remove this URL there")]
+    Conference,
+    #[error(
+        "the action request of <Dial>, which wants TwiML in answer; put this URL into the \
+         StatusCallback of the number or of the dialled noun instead"
+    )]
+    DialAction,
+    #[error(
+        "a request for TwiML; put this URL into the number's StatusCallback (\"Call status \
+         changes\"), not into \"A call comes in\""
+    )]
+    Twiml,
+}
+
+impl NotACallback {
+    /// A short label for counters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "missing-field",
+            Self::Repeated(_) => "repeated-field",
+            Self::BadSid(_) | Self::BadNumber(_) => "bad-format",
+            Self::NotUtf8 => "not-utf8",
+            Self::Lookalike(_) => "lookalike",
+        }
+    }
+}
+
+/// Reads a status callback from the decoded fields of a verified form.
+///
+/// `email` is the `?email=` of the callback URL.
+pub fn parse(fields: &[(String, String)], email: Option<String>) -> Result<Callback, NotACallback> {
+    let fields = Fields(fields);
+    reject_lookalikes(&fields)?;
+
+    let leg = sid(&fields, "CallSid", CallSid::parse)?;
+    let account = sid(&fields, "AccountSid", AccountSid::parse)?;
+    let status = fields.required("CallStatus").map(CallStatus::parse)?;
+    let parent = match fields.single("ParentCallSid")? {
+        None | Some("") => None,
+        Some(text) => {
+            Some(CallSid::parse(text).map_err(|_| NotACallback::BadSid("ParentCallSid"))?)
+        }
+    };
+    if !is_terminal(&status) && fields.single("CallbackSource")?.is_none() {
+        return Err(NotACallback::Lookalike(Lookalike::Twiml));
+    }
+    Ok(Callback {
+        account,
+        leg,
+        parent,
+        kind: Kind::Status(Status {
+            status,
+            from: fields.single("From")?.unwrap_or_default().to_owned(),
+            to: fields.single("To")?.unwrap_or_default().to_owned(),
+            direction: fields.single("Direction")?.map(Direction::parse),
+            call_duration: seconds(&fields, "CallDuration")?,
+            recording_url: filled(&fields, "RecordingUrl")?,
+            sequence_number: fields
+                .single("SequenceNumber")?
+                .and_then(|text| text.parse().ok()),
+            timestamp: fields.single("Timestamp")?.and_then(timestamp),
+            email,
+        }),
+    })
+}
+
+/// Fields by name, each at most once.
+struct Fields<'a>(&'a [(String, String)]);
+
+impl<'a> Fields<'a> {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(other, _)| other == name)
+    }
+
+    fn single(&self, name: &'static str) -> Result<Option<&'a str>, NotACallback> {
+        let mut values = self
+            .0
+            .iter()
+            .filter(|(other, _)| other == name)
+            .map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (first, None) => Ok(first.map(String::as_str)),
+            _ => Err(NotACallback::Repeated(name)),
+        }
+    }
+
+    fn required(&self, name: &'static str) -> Result<&'a str, NotACallback> {
+        match self.single(name)? {
+            None | Some("") => Err(NotACallback::Missing(name)),
+            Some(value) => Ok(value),
+        }
+    }
+}
+
+/// Tells apart what Twilio sends to other URLs (facts gathered from Twilio docs: recording,
+/// `<Conference>` and `<Dial>` callbacks each carry a field that no status callback has).
+fn reject_lookalikes(fields: &Fields<'_>) -> Result<(), NotACallback> {
+    let lookalike = if fields.has("RecordingStatus") {
+        Lookalike::Recording
+    } else if fields.has("StatusCallbackEvent") {
+        Lookalike::Conference
+    } else if fields.has("DialCallStatus") {
+        Lookalike::DialAction
+    } else {
+        return Ok(());
+    };
+    Err(NotACallback::Lookalike(lookalike))
+}
+
+fn sid<T>(
+    fields: &Fields<'_>,
+    name: &'static str,
+    parse: fn(&str) -> Result<T, NotASid>,
+) -> Result<T, NotACallback> {
+    parse(fields.required(name)?).map_err(|_| NotACallback::BadSid(name))
+}
+
+/// An unknown status counts as terminal here: it is kept, so that nothing Twilio adds is lost.
+fn is_terminal(status: &CallStatus) -> bool {
+    !matches!(
+        status,
+        CallStatus::Queued | CallStatus::Initiated | CallStatus::Ringing | CallStatus::InProgress
+    )
+}
+
+fn filled(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, NotACallback> {
+    Ok(fields
+        .single(name)?
+        .filter(|value| !value.is_empty())
+        .map(str::to_owned))
+}
+
+fn seconds(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, NotACallback> {
+    let value = filled(fields, name)?;
+    match &value {
+        Some(text) if !text.bytes().all(|b| b.is_ascii_digit()) => {
+            Err(NotACallback::BadNumber(name))
+        }
+        _ => Ok(value),
+    }
+}
+
+/// RFC 2822 in UTC, with or without a padded day (Twilio docs show both).
+fn timestamp(text: &str) -> Option<Timestamp> {
+    static PARSER: DateTimeParser = DateTimeParser::new();
+    PARSER.parse_timestamp(text).ok()
+}
