@@ -91,6 +91,17 @@ pub enum Outcome {
     Refused,
 }
 
+impl Outcome {
+    /// What went wrong, if trying again may help.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Again { fault, .. } => Some(*fault),
+            Self::Accepted | Self::AcceptedAsRepeat | Self::Refused => None,
+        }
+    }
+}
+
 /// Why a request did not succeed though trying again may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -140,6 +151,24 @@ impl Fault {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fault| fault.as_str() == text)
+    }
+
+    /// Where an operator looks first.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Dns => "look at acquire.base_url and the machine's name servers",
+            Self::Connect => "look at acquire.base_url and the way out of this network",
+            Self::Tls => "look at acquire.ca_file and the certificate of acquire.base_url",
+            Self::TimeOut => "Acquire is slow, or delivery.timeout is too short",
+            Self::Reset => "Acquire or something before it closed the connection",
+            Self::Busy => "Acquire is busy or out of order",
+            Self::Configuration => {
+                "look at acquire_account_id, acquire.api_key, acquire.base_url and \
+                 acquire.call_end_path"
+            }
+            Self::SuccessFalse | Self::Unreadable => "look at acquire.success and the answer kept",
+        }
     }
 
     /// A 2xx came back, so Acquire may have taken the call although it did not say so.

@@ -7,11 +7,17 @@
 //! the call in the store.
 
 pub mod acquire;
+pub mod app;
 pub mod attempt;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod janitor;
+pub mod metrics;
 pub mod plan;
 pub mod retry;
+pub mod server;
 pub mod store;
+pub mod story;
 pub mod twilio;
+pub mod worker;

@@ -188,17 +188,23 @@ fn in_order<'a>(leg: &CallSid, callbacks: &'a [Callback]) -> Vec<&'a Status> {
     told
 }
 
+/// Those of `attempts` that were made for `request`.
+pub fn made_for<'a>(
+    attempts: &'a [Attempt],
+    request: &Request,
+) -> impl DoubleEndedIterator<Item = &'a Attempt> + use<'a> {
+    let (leg, kind) = (request.leg.clone(), request.message.kind());
+    attempts
+        .iter()
+        .filter(move |attempt| attempt.leg == leg && attempt.kind == kind)
+}
+
 fn last_verdict<'a>(attempts: &'a [Attempt], request: &Request) -> Option<&'a Verdict> {
+    let verdicts = || made_for(attempts, request).map(|attempt| &attempt.verdict);
     // Accepted once is accepted for good, whatever else was answered.
-    let made_for_it = || {
-        attempts
-            .iter()
-            .filter(|attempt| attempt.leg == request.leg && attempt.kind == request.message.kind())
-            .map(|attempt| &attempt.verdict)
-    };
-    made_for_it()
+    verdicts()
         .find(|verdict| verdict.is_accepted())
-        .or_else(|| made_for_it().next_back())
+        .or_else(|| verdicts().next_back())
 }
 
 /// Acquire's word for a leg that has ended; `None` while it has not.

@@ -5,6 +5,13 @@
 
 pub mod sqlite;
 
+/// placeholder
+#[derive(Debug, thiserror::Error)]
+#[error("x")]
+pub struct OpenError;
+pub fn open(_: &crate::config::StoreUrl) -> Result<std::sync::Arc<dyn Store>, OpenError> { Err(OpenError) }
+
+
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -123,6 +130,14 @@ pub struct Claimed {
     pub attempts: Vec<Attempt>,
 }
 
+/// What a claim brought.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    pub calls: Vec<Claimed>,
+    /// When the next call will be due, those claimed left out.
+    pub next_due: Option<Millis>,
+}
+
 /// What a worker did with a claimed call and where the call stands now.
 #[derive(Clone, Debug)]
 pub struct Settlement {
@@ -189,6 +204,19 @@ pub struct Counts {
     pub oldest_due: Option<Millis>,
 }
 
+impl Counts {
+    #[must_use]
+    pub fn in_state(&self, state: State) -> u64 {
+        match state {
+            State::Pending => self.pending,
+            State::Claimed => self.claimed,
+            State::Delivered => self.delivered,
+            State::Skipped => self.skipped,
+            State::Parked => self.parked,
+        }
+    }
+}
+
 /// Calls last changed before these times are purged.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiry {
@@ -220,7 +248,7 @@ pub trait Store: Send + Sync {
         now: Millis,
         lease: Duration,
         limit: usize,
-    ) -> Result<Vec<Claimed>, StoreError>;
+    ) -> Result<Claims, StoreError>;
 
     /// Ends a claim: the attempt and the state it led to, in one commit. A callback that was
     /// recorded, or a requeue that was asked for, since the claim makes the call due now instead.
@@ -246,7 +274,4 @@ pub trait Store: Send + Sync {
 
     /// Whether a callback could be kept now: a write reaches the disk.
     async fn ping(&self) -> Result<(), StoreError>;
-
-    /// When the next call will be due, claimed ones left out.
-    async fn next_due(&self) -> Result<Option<Millis>, StoreError>;
 }

@@ -4,6 +4,7 @@
 //! [`crate::plan`].
 
 pub mod callback;
+pub mod query;
 pub mod signature;
 
 use std::fmt;

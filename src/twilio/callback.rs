@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
-use super::{AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Status};
+use super::{
+    AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Status, query, signature,
+};
 
 /// Why a verified form is not a callback that the bridge can keep.
 ///
@@ -21,6 +23,8 @@ pub enum NotACallback {
     BadNumber(&'static str),
     #[error("the form is not UTF-8")]
     NotUtf8,
+    #[error("{0}")]
+    Query(#[from] query::BadQuery),
     #[error("this is {0}")]
     Lookalike(Lookalike),
 }
@@ -53,9 +57,15 @@ impl NotACallback {
             Self::Repeated(_) => "repeated-field",
             Self::BadSid(_) | Self::BadNumber(_) => "bad-format",
             Self::NotUtf8 => "not-utf8",
+            Self::Query(_) => "unexpected-query",
             Self::Lookalike(_) => "lookalike",
         }
     }
+}
+
+/// Reads a callback from a request as it was signed: its whole URL and its raw form.
+pub fn from_request(url: &str, form: &[u8]) -> Result<Callback, NotACallback> {
+    parse(&signature::fields(form), query::email(url)?)
 }
 
 /// Reads a status callback from the decoded fields of a verified form.

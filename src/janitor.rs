@@ -1,0 +1,48 @@
+//! Removes calls whose retention is over, a little at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::{Expiry, Store};
+
+/// Calls removed in one transaction: few enough that no accept waits noticeably.
+const BATCH: usize = 200;
+
+/// Between two batches while more is expired.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Between two looks when nothing was expired.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Purges until `stop`.
+pub async fn run(
+    config: Arc<Config>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    stop: CancellationToken,
+) {
+    loop {
+        let now = clock.now();
+        let expiry = Expiry {
+            delivered_and_skipped: now.minus(config.store.retention),
+            parked: now.minus(config.store.parked_retention),
+        };
+        let purged = store.purge(expiry, BATCH).await.unwrap_or_else(|why| {
+            error!("failed to purge expired calls: {why}");
+            0
+        });
+        if purged > 0 {
+            info!(purged, "purged {purged} calls whose retention is over");
+        }
+        let pause = if purged == BATCH { PAUSE } else { LOOK_AGAIN };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

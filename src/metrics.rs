@@ -1,0 +1,224 @@
+//! The counters and gauges of `/metrics`, under the names that the README promises.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::clock::Millis;
+use crate::store::{Counts, State};
+
+/// The label of requests whose account is not configured: never what a request claims.
+pub const UNKNOWN_ACCOUNT: &str = "unknown";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Received {
+    account: String,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InState {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Attempted {
+    account: String,
+    outcome: &'static str,
+}
+
+/// What became of a callback at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    New,
+    Repeated,
+    /// The signature did not match, or could not be checked.
+    Forged,
+    Malformed,
+    /// It could not be recorded.
+    Unavailable,
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Repeated => "repeated",
+            Self::Forged => "forged",
+            Self::Malformed => "malformed",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// All metrics of one bridge.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    received: Family<Received, Counter>,
+    ack: Histogram,
+    signature_failures: Family<Reason, Counter>,
+    calls: Family<InState, Gauge>,
+    oldest_pending_age: Gauge<f64, std::sync::atomic::AtomicU64>,
+    attempts: Family<Attempted, Counter>,
+    delivery: Histogram,
+    lag: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From a fast local commit to Twilio's limit of 15 s.
+        let seconds = || {
+            Histogram::new([
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+                10.0, 15.0,
+            ])
+        };
+        // A call may wait for Acquire for days.
+        let lag = Histogram::new([
+            0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 21_600.0,
+            86_400.0, 259_200.0,
+        ]);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("bridge"),
+            received: Family::default(),
+            ack: seconds(),
+            signature_failures: Family::default(),
+            calls: Family::default(),
+            oldest_pending_age: Gauge::default(),
+            attempts: Family::default(),
+            delivery: seconds(),
+            lag,
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "callbacks_received",
+            "Requests to Twilio's side by what became of them",
+            self.received.clone(),
+        );
+        registry.register_with_unit(
+            "ack_duration",
+            "From the whole request to its answer, for recorded callbacks",
+            Unit::Seconds,
+            self.ack.clone(),
+        );
+        registry.register(
+            "signature_failures",
+            "Requests refused because their signature did not hold",
+            self.signature_failures.clone(),
+        );
+        registry.register("calls", "Calls in each state", self.calls.clone());
+        registry.register_with_unit(
+            "oldest_pending_age",
+            "How long the oldest due call has been due",
+            Unit::Seconds,
+            self.oldest_pending_age.clone(),
+        );
+        registry.register(
+            "delivery_attempts",
+            "Requests to Acquire by what they led to",
+            self.attempts.clone(),
+        );
+        registry.register_with_unit(
+            "delivery_duration",
+            "How long a request to Acquire took",
+            Unit::Seconds,
+            self.delivery.clone(),
+        );
+        registry.register_with_unit(
+            "delivery_lag",
+            "From the callback's arrival to Acquire's acceptance",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+        registry.register(
+            "build",
+            "The program that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+    }
+
+    pub fn received(&self, account: &str, verdict: Verdict) {
+        let labels = Received { account: account.to_owned(), verdict: verdict.as_str() };
+        self.received.get_or_create(&labels).inc();
+    }
+
+    pub fn acknowledged_after(&self, took: Duration) {
+        self.ack.observe(took.as_secs_f64());
+    }
+
+    pub fn signature_failed(&self, reason: &'static str) {
+        self.signature_failures.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {
+        let labels = Attempted { account: account.to_owned(), outcome };
+        self.attempts.get_or_create(&labels).inc();
+        self.delivery.observe(took.as_secs_f64());
+    }
+
+    pub fn delivered_after(&self, lag: Duration) {
+        self.lag.observe(lag.as_secs_f64());
+    }
+
+    /// The text that Prometheus reads, with the store's counts as they are now.
+    #[must_use]
+    pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
+        for state in State::ALL {
+            let calls = i64::try_from(counts.in_state(state)).unwrap_or(i64::MAX);
+            self.calls.get_or_create(&InState { state: state.as_str() }).set(calls);
+        }
+        let age = counts.oldest_due.map_or(Duration::ZERO, |due| now.since(due));
+        self.oldest_pending_age.set(age.as_secs_f64());
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_promised_names_are_exposed() {
+        let metrics = Metrics::default();
+        metrics.received("acme", Verdict::New);
+        metrics.signature_failed("no-match");
+        metrics.attempted("acme", "accepted", Duration::from_millis(3));
+        let text = metrics.exposition(&Counts::default(), Millis(0));
+        for line in [
+            r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
+            "bridge_ack_duration_seconds_count 0",
+            r#"bridge_signature_failures_total{reason="no-match"} 1"#,
+            r#"bridge_calls{state="pending"} 0"#,
+            "bridge_oldest_pending_age_seconds 0.0",
+            r#"bridge_delivery_attempts_total{account="acme",outcome="accepted"} 1"#,
+            "bridge_delivery_duration_seconds_count 1",
+            "bridge_delivery_lag_seconds_count 0",
+            r#"bridge_build_info{version=""#,
+        ] {
+            assert!(text.contains(line), "{line} in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The routes of both listeners, on one screen.
+
+pub mod console;
+pub mod error;
+pub mod intake;
+pub mod probes;
+pub mod receive;
+pub mod signed;
+
+use std::time::Duration;
+
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, Resource};
+
+use error::Refusal;
+use intake::Intake;
+
+/// How long a connection may stay open between two requests; longer than balancers keep theirs.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// What Twilio reaches; under each prefix of a public URL too, where no proxy strips it.
+pub fn public_routes(routes: &mut ServiceConfig, intake: Data<Intake>) {
+    for prefix in intake.verifier.prefixes() {
+        routes.service(status_callback(&format!("{prefix}/twilio/voice/status")));
+    }
+    routes.app_data(intake).default_service(web::to(not_found));
+}
+
+fn status_callback(path: &str) -> Resource {
+    web::resource(path)
+        .route(web::post().to(receive::status_callback))
+        .default_service(web::to(wrong_method))
+}
+
+/// What operators and their tools reach.
+pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<console::Admin>) {
+    routes
+        .app_data(admin)
+        .route("/livez", web::get().to(probes::livez))
+        .route("/readyz", web::get().to(probes::readyz))
+        .service(
+            web::scope("")
+                .wrap(actix_web::middleware::from_fn(console::authorized))
+                .route("/metrics", web::get().to(probes::metrics))
+                .route("/", web::get().to(console::overview))
+                .route("/calls/{sid}", web::get().to(console::call_page))
+                .route("/api/calls", web::get().to(console::list))
+                .route("/api/calls/{sid}", web::get().to(console::show))
+                .route("/api/calls/{sid}/requeue", web::post().to(console::requeue)),
+        );
+}
+
+async fn not_found(request: HttpRequest, intake: Data<Intake>) -> Result<&'static str, Refusal> {
+    refuse(&request, &intake, Refusal::NotFound)
+}
+
+async fn wrong_method(request: HttpRequest, intake: Data<Intake>) -> Result<&'static str, Refusal> {
+    refuse(&request, &intake, Refusal::WrongMethod)
+}
+
+fn refuse(
+    request: &HttpRequest,
+    intake: &Intake,
+    refusal: Refusal,
+) -> Result<&'static str, Refusal> {
+    intake.refused(request, None, &refusal);
+    Err(refusal)
+}

@@ -1,0 +1,114 @@
+//! Why a request of Twilio's side is refused, and the one place that makes HTTP of it.
+//!
+//! Answers are short `application/problem+json`; an expected signature or an inner cause is never
+//! in them.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+
+use crate::metrics::Verdict;
+use crate::twilio::callback::NotACallback;
+use crate::twilio::signature::SettingsError;
+
+/// A request that is not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the body must be application/x-www-form-urlencoded, as Twilio sends it")]
+    NotAForm,
+    #[error("the body is larger than 64 KiB")]
+    TooLarge,
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    #[error("the body could not be read")]
+    Unreadable,
+    #[error("the AccountSid is missing or not one that this bridge serves")]
+    UnknownAccount,
+    #[error("the X-Twilio-Signature header is missing")]
+    NoSignature,
+    #[error("the X-Twilio-Signature header does not match")]
+    WrongSignature,
+    #[error("X-Twilio-Webhooks-Signature-Settings cannot be followed: {0}")]
+    Settings(#[from] SettingsError),
+    #[error("X-Twilio-Webhooks-Signature-Settings names a key that this bridge does not have")]
+    UnknownSharedKey,
+    #[error("{0}")]
+    NotACallback(#[from] NotACallback),
+    #[error("the callback could not be recorded; try again")]
+    Unavailable,
+    #[error("nothing is served here; the status callback's path is /twilio/voice/status")]
+    NotFound,
+    #[error("only POST is served here")]
+    WrongMethod,
+}
+
+impl Refusal {
+    /// A short label for counters and logs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotAForm => "not-a-form",
+            Self::TooLarge => "too-large",
+            Self::TooSlow => "too-slow",
+            Self::Unreadable => "unreadable",
+            Self::UnknownAccount => "unknown-account",
+            Self::NoSignature => "no-signature",
+            Self::WrongSignature => "no-match",
+            Self::Settings(SettingsError::UnknownAlgorithm(_)) => "unknown-algorithm",
+            Self::Settings(SettingsError::Malformed) => "malformed-settings",
+            Self::UnknownSharedKey => "unknown-shared-key",
+            Self::NotACallback(not) => not.reason(),
+            Self::Unavailable => "unavailable",
+            Self::NotFound => "not-found",
+            Self::WrongMethod => "wrong-method",
+        }
+    }
+
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self.status_code() {
+            StatusCode::FORBIDDEN => Verdict::Forged,
+            StatusCode::SERVICE_UNAVAILABLE => Verdict::Unavailable,
+            _ => Verdict::Malformed,
+        }
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::UnknownAccount
+            | Self::NoSignature
+            | Self::WrongSignature
+            | Self::Settings(_)
+            | Self::UnknownSharedKey => StatusCode::FORBIDDEN,
+            Self::Unreadable | Self::NotACallback(_) => StatusCode::BAD_REQUEST,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponseBuilder::new(self.status_code());
+        if matches!(self, Self::WrongMethod) {
+            answer.insert_header(("Allow", "POST"));
+        }
+        problem(&mut answer, &self.to_string())
+    }
+}
+
+/// A short `application/problem+json` (RFC 9457).
+pub fn problem(answer: &mut HttpResponseBuilder, detail: &str) -> HttpResponse {
+    let status = answer.finish().status();
+    let body = serde_json::json!({
+        "title": status.canonical_reason().unwrap_or("error"),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    HttpResponseBuilder::new(status)
+        .content_type("application/problem+json")
+        .body(body.to_string())
+}

@@ -1,0 +1,218 @@
+//! The door on Twilio's side: no body reaches a handler unless Twilio signed it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::web::{Bytes, BytesMut, Data};
+use actix_web::{FromRequest, HttpRequest, dev};
+use futures_core::Stream;
+use secrecy::ExposeSecret as _;
+
+use super::error::Refusal;
+use super::intake::Intake;
+use crate::config::{Account, Config};
+use crate::store::SignedRequest;
+use crate::twilio::AccountSid;
+use crate::twilio::signature::{self, Body, Key, PublicUrl, Settings};
+
+/// The most bytes of a body that are read; Twilio's callbacks are below 2 KiB.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// Kept with a callback beside its form: what was signed with, and what tells a retry.
+const KEPT_HEADERS: [&str; 4] = [
+    "content-type",
+    "x-twilio-signature",
+    "x-twilio-webhooks-signature-settings",
+    "i-twilio-idempotency-token",
+];
+
+/// A form that Twilio signed. The only way to have one is to verify a request.
+pub struct SignedForm {
+    /// The `acquire_account_id` of the account whose key signed it.
+    pub account: String,
+    /// Decoded, in order and with repeats.
+    pub fields: Vec<(String, String)>,
+    pub request: SignedRequest,
+    _verified: Verified,
+}
+
+/// Keeps others from building a [`SignedForm`].
+struct Verified;
+
+/// The keys of each account, ready for use.
+#[derive(Debug)]
+pub struct Verifier {
+    public_urls: Vec<PublicUrl>,
+    accounts: HashMap<Option<AccountSid>, AccountKeys>,
+}
+
+struct AccountKeys {
+    acquire_account_id: String,
+    auth_tokens: Vec<Key>,
+    shared_keys: HashMap<String, Vec<Key>>,
+}
+
+impl std::fmt::Debug for AccountKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountKeys").finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let keys = |account: &Account| AccountKeys {
+            acquire_account_id: account.acquire_account_id.clone(),
+            auth_tokens: account
+                .auth_tokens
+                .iter()
+                .map(|token| Key::auth_token(token.expose_secret()))
+                .collect(),
+            shared_keys: account
+                .shared_keys
+                .iter()
+                .map(|(id, secret)| (id.clone(), vec![Key::shared_key(secret.expose_secret())]))
+                .collect(),
+        };
+        Self {
+            public_urls: config.server.public_urls.clone(),
+            accounts: config
+                .accounts
+                .iter()
+                .map(|account| (account.twilio_account_sid.clone(), keys(account)))
+                .collect(),
+        }
+    }
+
+    /// Each path that may stand before the served one: none, and those of the public URLs.
+    pub fn prefixes(&self) -> BTreeSet<&str> {
+        self.public_urls.iter().map(PublicUrl::prefix).chain([""]).collect()
+    }
+
+    /// The signed form of a request whose signature holds for one of the public URLs.
+    pub fn verify(
+        &self,
+        target: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<SignedForm, Refusal> {
+        let fields = signature::fields(&body);
+        let account = self.account(&fields)?;
+        let keys = account.keys(headers)?;
+        let signature = text(headers, "x-twilio-signature").ok_or(Refusal::NoSignature)?;
+        let url = self
+            .public_urls
+            .iter()
+            .map(|public_url| public_url.signed_url(target))
+            .find(|url| signature::verify(keys, url, Body::Form(&fields), signature))
+            .ok_or(Refusal::WrongSignature)?;
+        Ok(SignedForm {
+            account: account.acquire_account_id.clone(),
+            fields,
+            request: SignedRequest { url, headers: kept(headers), body },
+            _verified: Verified,
+        })
+    }
+
+    /// Chosen by what the form says before it is verified: a wrong choice can only fail.
+    fn account(&self, fields: &[(String, String)]) -> Result<&AccountKeys, Refusal> {
+        fields
+            .iter()
+            .find(|(name, _)| name == "AccountSid")
+            .and_then(|(_, sid)| AccountSid::parse(sid).ok())
+            .and_then(|sid| self.accounts.get(&Some(sid)).or_else(|| self.accounts.get(&None)))
+            .ok_or(Refusal::UnknownAccount)
+    }
+}
+
+impl AccountKeys {
+    /// The keys that may have signed: a `SharedKey` if the settings header names one, else tokens.
+    fn keys(&self, headers: &HeaderMap) -> Result<&[Key], Refusal> {
+        let Some(settings) = headers.get("x-twilio-webhooks-signature-settings") else {
+            return Ok(&self.auth_tokens);
+        };
+        let settings = Settings::parse(settings.to_str().unwrap_or_default())?;
+        self.shared_keys
+            .get(settings.key)
+            .map(Vec::as_slice)
+            .ok_or(Refusal::UnknownSharedKey)
+    }
+}
+
+impl FromRequest for SignedForm {
+    type Error = Refusal;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            let Some(intake) = request.app_data::<Data<Intake>>() else {
+                return Err(Refusal::Unavailable);
+            };
+            let form = read(&request, payload, intake).await;
+            form.inspect_err(|refusal| intake.refused(&request, None, refusal))
+        })
+    }
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: dev::Payload,
+    intake: &Intake,
+) -> Result<SignedForm, Refusal> {
+    expect_form(request.headers())?;
+    let body = tokio::time::timeout(intake.request_timeout, whole_body(payload))
+        .await
+        .map_err(|_| Refusal::TooSlow)??;
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    intake.verifier.verify(target, request.headers(), body)
+}
+
+/// Twilio sends the media type with and without parameters; only its essence counts.
+fn expect_form(headers: &HeaderMap) -> Result<(), Refusal> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Ok(())
+    } else {
+        Err(Refusal::NotAForm)
+    }
+}
+
+async fn whole_body(payload: dev::Payload) -> Result<Bytes, Refusal> {
+    let mut payload = std::pin::pin!(payload);
+    let mut next = async || std::future::poll_fn(|cx| payload.as_mut().poll_next(cx)).await;
+    let Some(first) = next().await else { return Ok(Bytes::new()) };
+    let first = first.map_err(|_| Refusal::Unreadable)?;
+    let mut rest: Option<BytesMut> = None;
+    loop {
+        let length = rest.as_ref().map_or(first.len(), BytesMut::len);
+        if length > BODY_LIMIT {
+            return Err(Refusal::TooLarge);
+        }
+        match next().await {
+            // Nearly always the body came in one piece, and is not copied.
+            None => return Ok(rest.map_or(first, BytesMut::freeze)),
+            Some(piece) => rest
+                .get_or_insert_with(|| BytesMut::from(first.as_ref()))
+                .extend_from_slice(&piece.map_err(|_| Refusal::Unreadable)?),
+        }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn kept(headers: &HeaderMap) -> String {
+    let mut lines = String::with_capacity(192);
+    for name in KEPT_HEADERS {
+        if let Some(value) = text(headers, name) {
+            lines.extend([name, ": ", value, "\n"]);
+        }
+    }
+    lines
+}

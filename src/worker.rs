@@ -1,0 +1,220 @@
+//! Claims calls that are due, plans, sends, settles.
+//!
+//! Correctness never depends on being woken: a claim whose lease ended, or a call that fell due
+//! unnoticed, is found by polling.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::acquire::client::Client;
+use crate::attempt::Attempt;
+use crate::clock::{Clock, Millis};
+use crate::config::{Account, Config};
+use crate::metrics::Metrics;
+use crate::plan::{self, Next, Request, plan};
+use crate::retry::{self, Jitter};
+use crate::store::{Claimed, Rest, Settlement, Store, StoreError, StoredCallback};
+use crate::twilio::{Callback, callback};
+
+/// How long a call that fell due unnoticed may stay so.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Between two tries to settle when the store refuses.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Carries calls from the store to Acquire; lives on one thread, as its client does.
+pub struct Worker {
+    pub config: Arc<Config>,
+    pub store: Arc<dyn Store>,
+    pub client: Client,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    /// Told when a call has become due.
+    pub due: Arc<Notify>,
+}
+
+impl Worker {
+    /// Works until `stop`, then lets the attempts in flight end and be settled.
+    pub async fn run(self: Rc<Self>, stop: CancellationToken) {
+        let requests = Rc::new(Semaphore::new(self.config.delivery.concurrency));
+        // Settling waits for the disk, so as many calls again may be at that while others are sent.
+        let most = self.config.delivery.concurrency * 2;
+        let mut in_flight = JoinSet::new();
+        while !stop.is_cancelled() {
+            // Registered before the store is asked, so that no wake-up falls between.
+            let woken = self.due.notified();
+            let mut woken = std::pin::pin!(woken);
+            woken.as_mut().enable();
+
+            let free = most - in_flight.len();
+            let (calls, next_due) = self.claim(free).await;
+            let exhausted = calls.len() < free;
+            for call in calls {
+                let permit = Rc::clone(&requests);
+                in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(_) = in_flight.join_next() => while in_flight.try_join_next().is_some() {},
+                () = woken, if exhausted => {}
+                () = self.fall_due(next_due), if exhausted => {}
+            }
+        }
+        while in_flight.join_next().await.is_some() {}
+    }
+
+    async fn claim(&self, free: usize) -> (Vec<Claimed>, Option<Millis>) {
+        if free == 0 {
+            return (Vec::new(), None);
+        }
+        let claims = self.store.claim(self.clock.now(), self.config.delivery.lease, free).await;
+        claims.map(|claims| (claims.calls, claims.next_due)).unwrap_or_else(|why| {
+            error!("failed to claim calls: {why}");
+            (Vec::new(), None)
+        })
+    }
+
+    async fn fall_due(&self, next: Option<Millis>) {
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = async {
+                match next {
+                    Some(next) => self.clock.reach(next).await,
+                    None => std::future::pending().await,
+                }
+            } => {}
+        }
+    }
+
+    async fn deliver(self: Rc<Self>, call: Claimed, requests: Rc<Semaphore>) {
+        let settlement = match self.account(&call) {
+            Ok(account) => self.work(&call, account, &requests).await,
+            Err(why) => Settlement { attempt: None, rest: Rest::Parked(why) },
+        };
+        log_rest(&call, &settlement.rest);
+        self.settle(call, settlement).await;
+    }
+
+    fn account(&self, call: &Claimed) -> Result<&Account, String> {
+        self.config.account(&call.account).ok_or_else(|| {
+            format!("account {} is no longer configured; add it and requeue", call.account)
+        })
+    }
+
+    async fn work(&self, call: &Claimed, account: &Account, requests: &Semaphore) -> Settlement {
+        let callbacks = match read(&call.callbacks) {
+            Ok(callbacks) => callbacks,
+            Err(why) => return Settlement { attempt: None, rest: Rest::Parked(why) },
+        };
+        let rules = &self.config.rules;
+        let request = match plan(&callbacks, &call.attempts, rules, self.clock.now()) {
+            Next::Send(request) => request,
+            next => return Settlement { attempt: None, rest: rest(next, self.clock.now()) },
+        };
+        let attempt = {
+            // Never closed, so there is always a permit to wait for.
+            let _permit = requests.acquire().await;
+            self.send(account, &request, &call.attempts).await
+        };
+        if attempt.verdict.is_accepted() {
+            let since = call.callbacks.last().map_or(attempt.at, |newest| newest.received);
+            self.metrics.delivered_after(self.clock.now().since(since));
+        }
+        let mut attempts = call.attempts.clone();
+        attempts.push(attempt.clone());
+        let next = plan(&callbacks, &attempts, rules, self.clock.now());
+        Settlement { attempt: Some(attempt), rest: rest(next, self.clock.now()) }
+    }
+
+    async fn send(&self, account: &Account, request: &Request, before: &[Attempt]) -> Attempt {
+        let at = self.clock.now();
+        let began = Instant::now();
+        let sent = request.message.to_json();
+        let kind = request.message.kind();
+        let answer = self.client.send(account, kind, sent.clone()).await;
+        let took = began.elapsed();
+        let before: Vec<&Attempt> = plan::made_for(before, request).collect();
+        let jitter = Jitter::new(fastrand::f64());
+        let policy = &self.config.delivery.policy;
+        let verdict = retry::decide(policy, &before, &answer, jitter, self.clock.now());
+        self.metrics.attempted(&account.acquire_account_id, verdict.as_str(), took);
+        let fault = answer.outcome.fault();
+        if let Some(fault) = fault {
+            warn!(
+                call.leg = %request.leg,
+                attempt = before.len() + 1,
+                acquire.status = answer.status,
+                fault = fault.as_str(),
+                duration_ms = took.as_millis(),
+                "Acquire did not take leg {}: {fault} ({})", request.leg, fault.advice()
+            );
+        }
+        Attempt {
+            leg: request.leg.clone(),
+            kind,
+            at,
+            took,
+            sent,
+            status: answer.status,
+            verdict,
+            fault,
+            excerpt: answer.excerpt,
+        }
+    }
+
+    /// Tries until the lease ends: an outcome that is not kept would be sent again.
+    async fn settle(&self, call: Claimed, settlement: Settlement) {
+        let until = Instant::now() + self.config.delivery.lease;
+        loop {
+            let now = self.clock.now();
+            match self.store.settle(call.ticket.clone(), settlement.clone(), now).await {
+                Ok(()) => return,
+                Err(why @ StoreError::Database(_)) if Instant::now() < until => {
+                    error!(call.sid = %call.sid, "failed to settle call {}: {why}", call.sid);
+                    tokio::time::sleep(SETTLE_AGAIN).await;
+                }
+                Err(why) => {
+                    error!(call.sid = %call.sid, "gave up settling call {}: {why}", call.sid);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The stored callbacks of a call, read as they would be on arrival.
+fn read(stored: &[StoredCallback]) -> Result<Vec<Callback>, String> {
+    stored
+        .iter()
+        .map(|stored| callback::from_request(&stored.request.url, &stored.request.body))
+        .collect::<Result<_, _>>()
+        .map_err(|why| format!("a stored callback cannot be read: {why}"))
+}
+
+fn rest(next: Next, now: Millis) -> Rest {
+    match next {
+        Next::Send(_) => Rest::PendingAt(now),
+        Next::Wait(at) => Rest::PendingAt(at),
+        Next::Delivered => Rest::Delivered,
+        Next::Skipped(why) => Rest::Skipped(why),
+        Next::Parked(why) => Rest::Parked(why),
+    }
+}
+
+
+fn log_rest(call: &Claimed, rest: &Rest) {
+    let sid = &call.sid;
+    match rest {
+        Rest::PendingAt(at) => info!(call.sid = %sid, "call {sid} is pending, due at {at}"),
+        Rest::Delivered => info!(call.sid = %sid, "call {sid} is delivered"),
+        Rest::Skipped(why) => info!(call.sid = %sid, "call {sid} is skipped: {why}"),
+        Rest::Parked(why) => warn!(call.sid = %sid, "call {sid} is parked: {why}"),
+    }
+}
+
