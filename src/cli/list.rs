@@ -1,13 +1,59 @@
-//! `list`
+//! `list`: the calls in the store, newest first.
 
-use super::{Exit, Failure};
+use super::{ConfigArgs, Exit, Failure};
+use crate::store::{self, Filter, State};
+use crate::story::Line;
 
-/// Not written yet.
+/// List the calls in the store, newest first, whether a bridge runs or not.
 #[derive(Debug, clap::Args)]
-pub struct List {}
+#[command(after_help = "Example:
+  twilio-acquire-bridge list --state parked --limit 20")]
+pub struct List {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Only calls in this state: pending, delivered, skipped or parked.
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    state: Option<State>,
+    /// At most this many.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
 
 impl List {
     pub fn run(self) -> Result<Exit, Failure> {
-        Err(Failure::Usage("not written yet".to_owned()))
+        let (url, _) = self.config.load_for_reading()?;
+        let reader = store::open_to_read(&url).map_err(anyhow::Error::from)?;
+        let filter = Filter { state: self.state, limit: self.limit };
+        let calls = reader.list(filter).map_err(anyhow::Error::from)?;
+        for line in calls.iter().map(Line::of) {
+            if self.json {
+                println!("{}", serde_json::to_string(&line).map_err(anyhow::Error::from)?);
+            } else {
+                println!("{}", as_text(&line));
+            }
+        }
+        if calls.is_empty() && !self.json {
+            eprintln!("no calls{}", self.state.map(|s| format!(" are {s}")).unwrap_or_default());
+        }
+        Ok(Exit::Done)
     }
+}
+
+fn as_text(line: &Line) -> String {
+    let about = match (&line.due, &line.reason) {
+        (Some(due), _) => format!("due {due}"),
+        (None, Some(reason)) => reason.clone(),
+        (None, None) => String::new(),
+    };
+    let text = format!("{}  {}  {:<9}  {about}", line.first_received, line.call_sid, line.state);
+    text.trim_end().to_owned()
+}
+
+fn state(text: &str) -> Result<State, String> {
+    State::parse(text).ok_or_else(|| {
+        format!("the states are {}", State::ALL.map(State::as_str).join(", "))
+    })
 }

@@ -1,13 +1,85 @@
-//! `requeue`
+//! `requeue`: makes all requests of a call owed again.
 
-use super::{Exit, Failure};
+use secrecy::{ExposeSecret as _, SecretString};
 
-/// Not written yet.
+use super::{ConfigArgs, Exit, Failure};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::{self, OpenError};
+use crate::tls;
+use crate::twilio::CallSid;
+
+/// Make all requests of calls owed again, also those that Acquire took, on a fresh schedule.
+///
+/// Asks the bridge that owns the store to do it; where none runs, the store itself is written.
 #[derive(Debug, clap::Args)]
-pub struct Requeue {}
+#[command(after_help = "Example:
+  twilio-acquire-bridge requeue CA00000000000000000000000000000001
+
+Exits with 3 if some of the calls are not in the store.")]
+pub struct Requeue {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The CallSids of the calls, or of legs of them.
+    #[arg(value_name = "CALLSID", required = true, value_parser = super::show::sid)]
+    sids: Vec<CallSid>,
+}
 
 impl Requeue {
     pub fn run(self) -> Result<Exit, Failure> {
-        Err(Failure::Usage("not written yet".to_owned()))
+        let config = self.config.load()?;
+        tls::install();
+        let requeued = actix_web::rt::System::new().block_on(async {
+            match store::open(&config.store.url) {
+                Ok(store) => {
+                    let now = Clock::system().now();
+                    let mut requeued = Vec::new();
+                    for sid in &self.sids {
+                        let known = store.requeue(sid, now).await.map_err(anyhow::Error::from)?;
+                        requeued.push(known);
+                    }
+                    Ok(requeued)
+                }
+                Err(OpenError::InUse(_)) => ask_the_bridge(&config, &self.sids).await,
+                Err(why) => Err(anyhow::Error::from(why)),
+            }
+        })?;
+        for (sid, requeued) in self.sids.iter().zip(&requeued) {
+            if *requeued {
+                println!("{sid}  requeued");
+            } else {
+                eprintln!("{sid}  not in the store");
+            }
+        }
+        Ok(if requeued.contains(&false) { Exit::Partial } else { Exit::Done })
+    }
+}
+
+async fn ask_the_bridge(config: &Config, sids: &[CallSid]) -> anyhow::Result<Vec<bool>> {
+    let mut requeued = Vec::new();
+    for sid in sids {
+        requeued.push(ask(config, sid).await?);
+    }
+    Ok(requeued)
+}
+
+async fn ask(config: &Config, sid: &CallSid) -> anyhow::Result<bool> {
+    let mut address = config.admin.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let url = format!("http://{address}/api/calls/{sid}/requeue");
+    let mut request = awc::Client::default().post(&url);
+    if let Some(token) = config.admin.token.as_ref().map(SecretString::expose_secret) {
+        request = request.bearer_auth(token);
+    }
+    let answer = request.send().await.map_err(|why| {
+        anyhow::anyhow!("a bridge owns the store but does not answer on admin.listen ({address}): {why}")
+    })?;
+    match answer.status().as_u16() {
+        202 => Ok(true),
+        404 => Ok(false),
+        401 => anyhow::bail!("the bridge on {address} asks for another admin.token"),
+        status => anyhow::bail!("the bridge on {address} answered {status}"),
     }
 }

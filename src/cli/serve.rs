@@ -1,13 +1,62 @@
-//! `serve`
+//! `serve`: runs the bridge until it is told to stop.
 
-use super::{Exit, Failure};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
-/// Not written yet.
+use super::{ConfigArgs, Exit, Failure};
+use crate::app::App;
+use crate::clock::Clock;
+use crate::{telemetry, tls};
+
+/// Run the bridge.
+///
+/// Takes Twilio's callbacks on server.listen, keeps them in store.url, and forwards ended calls to
+/// Acquire. The operator's page, probes and metrics are on admin.listen.
 #[derive(Debug, clap::Args)]
-pub struct Serve {}
+#[command(after_help = "For one account no file is needed:
+  export TWILIO_AUTH_TOKEN=...  ACQUIRE_ACCOUNT_ID=acme
+  export BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com
+  twilio-acquire-bridge serve
+
+SIGTERM or Ctrl-C stops taking in and finishes what is in flight; a second one ends at once.")]
+pub struct Serve {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
 
 impl Serve {
     pub fn run(self) -> Result<Exit, Failure> {
-        Err(Failure::Usage("not written yet".to_owned()))
+        let config = self.config.load()?;
+        telemetry::init(&config.log);
+        tls::install();
+        actix_web::rt::System::new().block_on(async {
+            let stop = stop_on_signals()?;
+            let app = App::build(config, Clock::system()).map_err(anyhow::Error::from)?;
+            let (public, admin) = (app.public_addr()?, app.admin_addr()?);
+            info!(
+                version = env!("CARGO_PKG_VERSION"),
+                "serving Twilio on {public}, operators on {admin}"
+            );
+            app.run(stop).await.map_err(anyhow::Error::from)?;
+            info!("stopped; nothing was left in flight");
+            Ok(Exit::Done)
+        })
     }
+}
+
+/// The first SIGTERM or Ctrl-C cancels; the second ends the process.
+pub fn stop_on_signals() -> std::io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        cancelled.cancel();
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        warn!("ended at once by a second signal; calls in flight are sent again after the start");
+        std::process::exit(Exit::Failed as i32);
+    });
+    Ok(stop)
 }

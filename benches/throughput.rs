@@ -1,0 +1,124 @@
+//! What a bridge takes, as a ratio to a ceiling: the same handler, verifying and answering 204
+//! without keeping anything. Run by `benches/run`; see BENCHMARKS.md for how to read it.
+//!
+//! The servers are children of this process, one at a time, and the load comes from one thread of
+//! this process over real sockets. Every request is a new, signed `CallSid`.
+
+#[path = "throughput/load.rs"]
+mod load;
+#[path = "throughput/servers.rs"]
+mod servers;
+#[path = "throughput/sink.rs"]
+mod sink;
+
+use std::time::Duration;
+
+use load::{Load, Requests};
+use servers::{Mode, Server};
+use sink::ArrivalSink;
+
+const CONNECTIONS: usize = 64;
+const ROUNDS: usize = 3;
+/// Calls of a closed-loop round; fits in a few seconds at the rates seen.
+const CALLS: usize = 200_000;
+const FIXED_RATE: usize = 1_000;
+const FIXED_SECONDS: usize = 20;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    if let Some(mode) = arguments.next() {
+        let mode = Mode::parse(&mode).expect("a mode of the bench server");
+        servers::serve(mode, arguments.next().as_deref(), arguments.next().as_deref());
+        return;
+    }
+    let mut ceilings = Vec::new();
+    let mut accepts = Vec::new();
+    let mut wholes = Vec::new();
+    println!("| round | figure | per second | p50 ms | p99 ms | server CPU s/1,000 | load CPU s/1,000 |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for round in 1..=ROUNDS {
+        ceilings.push(closed_loop(round, Mode::Ceiling));
+        accepts.push(closed_loop(round, Mode::Accept));
+        wholes.push(whole_way(round));
+    }
+    let ceiling = median(&mut ceilings);
+    println!();
+    println!("| figure | median per second | ratio to the ceiling | goal |");
+    println!("| --- | --- | --- | --- |");
+    println!("| ceiling | {ceiling:.0} | 1 | - |");
+    for (name, rates, goal) in
+        [("durable accepts", &mut accepts, 0.5), ("accept, plan, send, settle", &mut wholes, 0.2)]
+    {
+        let rate = median(rates);
+        println!("| {name} | {rate:.0} | {:.2} | {goal} |", rate / ceiling);
+    }
+    println!();
+    fixed_rate();
+}
+
+/// As many as 64 connections get answered; each server starts with an empty store.
+fn closed_loop(round: usize, mode: Mode) -> f64 {
+    let requests = Requests::signed(CALLS);
+    let server = Server::start(mode, None);
+    let load = Load::closed_loop(server.address, &requests, CONNECTIONS);
+    let cpu = server.cpu_seconds();
+    report(round, mode.as_str(), &load, cpu);
+    if mode == Mode::Accept {
+        assert_eq!(server.calls_seen(), CALLS as i64, "every 204 has its row, and no more");
+    }
+    load.per_second()
+}
+
+/// The clock runs from the first request until the last call has arrived at the sink.
+fn whole_way(round: usize) -> f64 {
+    let requests = Requests::signed(CALLS).terminal_only();
+    let sink = ArrivalSink::start(CALLS);
+    let server = Server::start(Mode::Bridge, Some(sink.address));
+    let mut load = Load::closed_loop(server.address, &requests, CONNECTIONS);
+    let last = sink.wait_for(CALLS, Duration::from_secs(120));
+    load.took = last.duration_since(load.began);
+    let cpu = server.cpu_seconds();
+    report(round, "accept, plan, send, settle", &load, cpu);
+    load.per_second()
+}
+
+/// Latency, lag and CPU at a rate that is offered whatever the answers do.
+fn fixed_rate() {
+    let calls = FIXED_RATE * FIXED_SECONDS;
+    let requests = Requests::signed(calls).terminal_only();
+    let sink = ArrivalSink::start(calls);
+    let server = Server::start(Mode::Bridge, Some(sink.address));
+    let load = Load::fixed_rate(server.address, &requests, CONNECTIONS, FIXED_RATE);
+    sink.wait_for(calls, Duration::from_secs(60));
+    let cpu = server.cpu_seconds();
+    let mut lags = sink.lags(&load.answered);
+    println!("| at {FIXED_RATE}/s offered for {FIXED_SECONDS} s | measured | goal |");
+    println!("| --- | --- | --- |");
+    println!("| answer p50 / p99 | {:.2} / {:.2} ms | - |", load.percentile(50), load.percentile(99));
+    println!(
+        "| lag from 204 to arrival p50 / p99 | {:.2} / {:.2} ms | p99 < 5 ms |",
+        load::percentile(&mut lags, 50),
+        load::percentile(&mut lags, 99)
+    );
+    let per_thousand = 1_000.0 / calls as f64;
+    println!("| bridge CPU per 1,000 calls | {:.3} s | < 0.25 s |", cpu * per_thousand);
+    println!("| load and sink CPU per 1,000 calls | {:.3} s | - |", load.cpu * per_thousand);
+    println!("| bridge memory (peak RSS) | {:.0} MiB | - |", server.peak_mebibytes());
+}
+
+fn report(round: usize, name: &str, load: &Load, server_cpu: f64) {
+    let per_thousand = 1_000.0 / load.answered.len() as f64;
+    println!(
+        "| {round} | {name} | {:.0} | {:.2} | {:.2} | {:.4} | {:.4} |",
+        load.per_second(),
+        load.percentile(50),
+        load.percentile(99),
+        server_cpu * per_thousand,
+        load.cpu * per_thousand,
+    );
+}
+
+fn median(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}

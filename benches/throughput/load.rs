@@ -1,0 +1,177 @@
+//! A lean load generator: one thread, requests signed beforehand, answers read no further than
+//! their status.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub const PUBLIC_URL: &str = "https://bridge.example.com";
+const PATH: &str = "/twilio/voice/status";
+
+/// Requests as bytes, each with a `CallSid` that names its position.
+pub struct Requests {
+    bodies: Vec<String>,
+    count: usize,
+}
+
+impl Requests {
+    pub fn signed(count: usize) -> Self {
+        let bodies = include_str!("../../fixtures/load/bodies.txt").lines();
+        Self { bodies: bodies.map(str::to_owned).collect(), count }
+    }
+
+    /// Only calls that have ended, so that each makes one call-end owed.
+    pub fn terminal_only(mut self) -> Self {
+        let live = ["queued", "initiated", "ringing", "in-progress"];
+        self.bodies.retain(|body| {
+            !live.iter().any(|status| body.contains(&format!("CallStatus={status}")))
+                && !body.contains("&To=&")
+        });
+        self
+    }
+
+    fn build(&self) -> Vec<Vec<u8>> {
+        let key = Key::auth_token(TOKEN);
+        let url = format!("{PUBLIC_URL}{PATH}");
+        // A run is told apart from the runs before by the time.
+        let run = std::process::id();
+        (0..self.count)
+            .map(|position| {
+                let body = with_sid(&self.bodies[position % self.bodies.len()], run, position);
+                let signature = sign(&key, &url, Body::Form(&fields(body.as_bytes())));
+                format!(
+                    "POST {PATH} HTTP/1.1\r\nHost: bridge.example.com\r\n\
+                     Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n\
+                     X-Twilio-Signature: {signature}\r\nUser-Agent: TwilioProxy/1.1\r\n\
+                     Accept: */*\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+                .into_bytes()
+            })
+            .collect()
+    }
+}
+
+/// SIDs of real calls are random, so the position is scattered over the index by a mixed prefix.
+fn with_sid(body: &str, run: u32, position: usize) -> String {
+    let at = body.find("CallSid=CA").expect("a CallSid in every body") + "CallSid=CA".len();
+    let mixed = (position as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("{}{mixed:016x}{run:08x}{position:08x}{}", &body[..at], &body[at + 32..])
+}
+
+/// What a run of requests met.
+pub struct Load {
+    pub began: Instant,
+    pub took: Duration,
+    /// By position, when the 204 came.
+    pub answered: Vec<Instant>,
+    latencies: std::cell::RefCell<Vec<Duration>>,
+    /// CPU seconds of this process, sink included.
+    pub cpu: f64,
+}
+
+impl Load {
+    pub fn closed_loop(address: SocketAddr, requests: &Requests, connections: usize) -> Self {
+        Self::run(address, requests, connections, None)
+    }
+
+    pub fn fixed_rate(
+        address: SocketAddr,
+        requests: &Requests,
+        connections: usize,
+        per_second: usize,
+    ) -> Self {
+        Self::run(address, requests, connections, Some(per_second))
+    }
+
+    fn run(
+        address: SocketAddr,
+        requests: &Requests,
+        connections: usize,
+        rate: Option<usize>,
+    ) -> Self {
+        let requests = Rc::new(requests.build());
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let local = tokio::task::LocalSet::new();
+        let cpu_before = super::servers::cpu_seconds("self");
+        let began = Instant::now();
+        let mut answers: Vec<(usize, Instant, Duration)> = local.block_on(&runtime, async {
+            let next = Rc::new(std::cell::Cell::new(0));
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..connections {
+                let requests = Rc::clone(&requests);
+                let next = Rc::clone(&next);
+                tasks.spawn_local(connection(address, requests, next, began, rate));
+            }
+            tasks.join_all().await.into_iter().flatten().collect()
+        });
+        let took = began.elapsed();
+        answers.sort_by_key(|(position, ..)| *position);
+        assert_eq!(answers.len(), requests.len(), "every request was answered 204");
+        Self {
+            began,
+            took,
+            answered: answers.iter().map(|(_, at, _)| *at).collect(),
+            latencies: answers.iter().map(|(.., latency)| *latency).collect::<Vec<_>>().into(),
+            cpu: super::servers::cpu_seconds("self") - cpu_before,
+        }
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.answered.len() as f64 / self.took.as_secs_f64()
+    }
+
+    /// Milliseconds; from the planned time at a fixed rate, so that waiting is not left out.
+    pub fn percentile(&self, percent: usize) -> f64 {
+        percentile(&mut self.latencies.borrow_mut(), percent)
+    }
+}
+
+pub fn percentile(durations: &mut [Duration], percent: usize) -> f64 {
+    durations.sort_unstable();
+    durations[(durations.len() - 1) * percent / 100].as_secs_f64() * 1_000.0
+}
+
+async fn connection(
+    address: SocketAddr,
+    requests: Rc<Vec<Vec<u8>>>,
+    next: Rc<std::cell::Cell<usize>>,
+    began: Instant,
+    rate: Option<usize>,
+) -> Vec<(usize, Instant, Duration)> {
+    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.set_nodelay(true).expect("a TCP socket");
+    let mut answers = Vec::new();
+    let mut answer = [0_u8; 1024];
+    loop {
+        let position = next.replace(next.get() + 1);
+        let Some(request) = requests.get(position) else { return answers };
+        let sent = match rate {
+            None => Instant::now(),
+            Some(rate) => {
+                let planned =
+                    began + Duration::from_secs_f64(position as f64 / rate as f64);
+                tokio::time::sleep_until(planned.into()).await;
+                planned
+            }
+        };
+        stream.write_all(request).await.expect("the server reads");
+        let mut length = 0;
+        while !answer[..length].ends_with(b"\r\n\r\n") {
+            length += stream.read(&mut answer[length..]).await.expect("the server answers");
+        }
+        let now = Instant::now();
+        assert!(
+            answer.starts_with(b"HTTP/1.1 204"),
+            "{}",
+            String::from_utf8_lossy(&answer[..length])
+        );
+        answers.push((position, now, now - sent));
+    }
+}

@@ -1,0 +1,174 @@
+//! The servers under load, each in a process of its own.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use actix_web::web::{self, Data};
+use actix_web::{App as Routes, HttpResponse, HttpServer};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use twilio_acquire_bridge::app::App;
+use twilio_acquire_bridge::clock::Clock;
+use twilio_acquire_bridge::config::{self, Config};
+use twilio_acquire_bridge::metrics::Metrics;
+use twilio_acquire_bridge::server::intake::Intake;
+use twilio_acquire_bridge::server::signed::SignedForm;
+use twilio_acquire_bridge::server::{KEEP_ALIVE, public_routes};
+use twilio_acquire_bridge::store;
+
+use super::load::{PUBLIC_URL, TOKEN};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Verifies and answers.
+    Ceiling,
+    /// Verifies, records durably, answers; no worker.
+    Accept,
+    /// The whole bridge.
+    Bridge,
+}
+
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ceiling => "ceiling",
+            Self::Accept => "durable accepts",
+            Self::Bridge => "bridge",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Ceiling, Self::Accept, Self::Bridge].into_iter().find(|mode| mode.as_str() == text)
+    }
+}
+
+/// A server in a child process; killed when dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    pub fn start(mode: Mode, acquire: Option<SocketAddr>) -> Self {
+        // In the build folder: a temporary file system would make every sync free.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let myself = std::env::current_exe().expect("this program");
+        let mut child = Command::new(myself)
+            .arg(mode.as_str())
+            .arg(folder.path().join("bridge.db"))
+            .args(acquire.map(|address| address.to_string()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a child process");
+        let mut ready = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut ready).expect("a line that tells the address");
+        let address = ready.trim().parse().expect("an address");
+        Self { address, child, folder }
+    }
+
+    pub fn cpu_seconds(&self) -> f64 {
+        cpu_seconds(&self.child.id().to_string())
+    }
+
+    pub fn peak_mebibytes(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the child runs");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
+        let kibibytes: f64 =
+            line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
+        kibibytes / 1024.0
+    }
+
+    /// Counted from the rows.
+    pub fn calls_seen(&self) -> i64 {
+        let path = self.folder.path().join("bridge.db");
+        let database = rusqlite::Connection::open(path).expect("the database");
+        database
+            .query_row("SELECT count(*) FROM callback", [], |row| row.get(0))
+            .expect("the callbacks are counted")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// User and system time of a process so far, from `/proc`.
+pub fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
+    let after_name = stat.rsplit(')').next().expect("a name in parentheses");
+    let ticks: f64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<f64>().expect("a number"))
+        .sum();
+    // USER_HZ is 100 on every Linux.
+    ticks / 100.0
+}
+
+/// The child: serves until it is killed.
+pub fn serve(mode: Mode, database: Option<&str>, acquire: Option<&str>) {
+    let config = configuration(database.expect("a database"), acquire.unwrap_or("127.0.0.1:9"));
+    actix_web::rt::System::new().block_on(async {
+        if mode == Mode::Bridge {
+            let app = App::build(config, Clock::system()).expect("a bridge");
+            tell(app.public_addr().expect("an address"));
+            app.run(CancellationToken::new()).await.expect("the bridge runs");
+            return;
+        }
+        let max_connections = config.server.max_connections;
+        let request_timeout = config.server.request_timeout;
+        let store = store::open(&config.store.url).expect("a store");
+        let intake = Data::new(Intake::new(
+            &config,
+            store,
+            Arc::new(Notify::new()),
+            Arc::new(Metrics::default()),
+            Clock::system(),
+        ));
+        let server = HttpServer::new(move || {
+            let intake = intake.clone();
+            match mode {
+                Mode::Ceiling => Routes::new().app_data(intake).route(
+                    "/twilio/voice/status",
+                    web::post().to(async |_: SignedForm| HttpResponse::NoContent().finish()),
+                ),
+                _ => Routes::new().configure(move |routes| public_routes(routes, intake)),
+            }
+        })
+        .max_connections(max_connections)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(request_timeout)
+        .bind("127.0.0.1:0")
+        .expect("a free port");
+        tell(server.addrs()[0]);
+        server.run().await.expect("the server runs");
+    });
+}
+
+fn tell(address: SocketAddr) {
+    println!("{address}");
+    std::io::stdout().flush().expect("a pipe");
+}
+
+fn configuration(database: &str, acquire: &str) -> Config {
+    let environment = [
+        ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
+        ("ACQUIRE_ACCOUNT_ID", "acme".to_owned()),
+        ("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL.to_owned()),
+        ("BRIDGE__SERVER__LISTEN", "127.0.0.1:0".to_owned()),
+        ("BRIDGE__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
+        ("BRIDGE__STORE__URL", format!("sqlite:{database}")),
+        ("BRIDGE__ACQUIRE__BASE_URL", format!("http://{acquire}")),
+    ];
+    let environment = environment.map(|(key, value)| (key.to_owned(), value));
+    config::load(None, environment).expect("a configuration")
+}

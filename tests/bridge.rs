@@ -1,0 +1,15 @@
+//! The whole bridge over real sockets: Twilio on one side, Acquire's stand-in on the other.
+
+#[path = "bridge/harness.rs"]
+mod harness;
+#[path = "bridge/http.rs"]
+mod http;
+
+#[path = "bridge/admin.rs"]
+mod admin;
+#[path = "bridge/delivery.rs"]
+mod delivery;
+#[path = "bridge/intake.rs"]
+mod intake;
+#[path = "bridge/process.rs"]
+mod process;

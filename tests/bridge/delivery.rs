@@ -1,0 +1,254 @@
+//! Acquire's side: what arrives there, when, and what each answer leads to.
+
+use std::time::Duration;
+
+use serde_json::json;
+use twilio_acquire_bridge::sink::{Faults, Reply};
+
+use crate::harness::{Bridge, STATUS, fixture, sid, status_form};
+
+/// Longer than the longest wait of the default schedule with its jitter.
+const LONG: Duration = Duration::from_secs(14 * 3600);
+
+#[test]
+fn an_ended_call_arrives_as_acquire_documents_it() {
+    let bridge = Bridge::start();
+    assert_eq!(bridge.twilio.sends("inbound-completed").status, 204);
+    bridge.settles();
+    let expected = std::fs::read_to_string("fixtures/acquire/inbound-completed.json").expect("a file");
+    let expected: serde_json::Value = serde_json::from_str(&expected).expect("JSON");
+    assert_eq!(bridge.sent(), [expected]);
+    let request = &bridge.acquire.received()[0];
+    assert_eq!(request.path, "/api/v1/voip/call-answered");
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(request.header("authorization"), None);
+}
+
+#[test]
+fn the_api_key_and_path_are_as_configured() {
+    let bridge = Bridge::with(&[
+        ("BRIDGE__ACQUIRE__API_KEY", "an api key"),
+        ("BRIDGE__ACQUIRE__CALL_END_PATH", "/api/v1/voip/call-end"),
+    ]);
+    bridge.twilio.ends(&sid(1), "busy");
+    bridge.settles();
+    let request = &bridge.acquire.received()[0];
+    assert_eq!(request.path, "/api/v1/voip/call-end");
+    assert_eq!(request.header("authorization"), Some("Bearer an api key"));
+}
+
+#[test]
+fn a_call_is_sent_again_until_acquire_has_it() {
+    let bridge = Bridge::start();
+    bridge.acquire.answers([Reply::Status(503), Reply::Reset, Reply::SuccessFalse, Reply::Html]);
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    assert_eq!(bridge.state(&sid(1)), "pending");
+    for _ in 0..4 {
+        bridge.waits(Duration::from_secs(40));
+    }
+    assert_eq!(bridge.sent().len(), 5);
+    let call = bridge.call(&sid(1));
+    assert_eq!(call["state"], "delivered");
+    let told: Vec<_> = call["attempts"]
+        .as_array()
+        .expect("attempts")
+        .iter()
+        .map(|attempt| (attempt["fault"].clone(), attempt["status"].clone()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (json!("busy"), json!(503)),
+            (json!("reset"), json!(null)),
+            (json!("success-false"), json!(200)),
+            (json!("unreadable"), json!(200)),
+            (json!(null), json!(200)),
+        ]
+    );
+}
+
+#[test]
+fn a_call_is_not_sent_before_its_time() {
+    let bridge = Bridge::start();
+    bridge.acquire.answers([Reply::TooMany { retry_after: "120".to_owned() }]);
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    bridge.waits(Duration::from_secs(119));
+    assert_eq!(bridge.sent().len(), 1);
+    bridge.waits(Duration::from_secs(2));
+    assert_eq!(bridge.sent().len(), 2);
+}
+
+#[test]
+fn a_refused_call_is_parked_and_requeue_sends_it_again() {
+    let bridge = Bridge::start();
+    bridge.acquire.answers([Reply::Invalid]);
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    let call = bridge.call(&sid(1));
+    assert_eq!(call["state"], "parked");
+    assert!(call["reason"].as_str().expect("a reason").contains("refused it with 400"));
+    bridge.waits(LONG);
+    assert_eq!(bridge.sent().len(), 1);
+
+    let answer = bridge.admin("POST", &format!("/api/calls/{}/requeue", sid(1)), &[]);
+    assert_eq!(answer.status, 202);
+    bridge.settles();
+    assert_eq!(bridge.state(&sid(1)), "delivered");
+    assert_eq!(bridge.sent().len(), 2);
+}
+
+#[test]
+fn a_delivered_call_that_is_requeued_is_sent_once_more() {
+    let bridge = Bridge::start();
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    bridge.admin("POST", &format!("/api/calls/{}/requeue", sid(1)), &[]);
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 2);
+    assert_eq!(bridge.call(&sid(1))["attempts"][0]["before_requeue"], true);
+}
+
+#[test]
+fn a_repeat_that_acquire_knows_counts_as_accepted() {
+    let bridge = Bridge::start();
+    bridge.acquire.answers([Reply::Duplicate]);
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    let call = bridge.call(&sid(1));
+    assert_eq!(call["state"], "delivered");
+    assert_eq!(call["attempts"][0]["verdict"], "accepted-as-repeat");
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let bridge = Bridge::start();
+    bridge.acquire.answers([Reply::Status(302)]);
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 1);
+    assert_eq!(bridge.call(&sid(1))["attempts"][0]["fault"], "configuration");
+}
+
+#[test]
+fn the_end_of_the_schedule_parks_a_call() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__SCHEDULE", "1s 2s")]);
+    bridge.acquire.behaves(Faults { otherwise: Reply::Status(500), ..Faults::default() });
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    bridge.waits(Duration::from_secs(3));
+    bridge.waits(Duration::from_secs(3));
+    let call = bridge.call(&sid(1));
+    assert_eq!(call["state"], "parked");
+    let reason = call["reason"].as_str().expect("a reason");
+    assert!(reason.contains("used up after 3 attempts"), "{reason}");
+}
+
+#[test]
+fn an_answer_that_stays_unclear_is_parked_as_perhaps_taken() {
+    let bridge = Bridge::start();
+    bridge.acquire.behaves(Faults { otherwise: Reply::SuccessFalse, ..Faults::default() });
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    for _ in 0..5 {
+        bridge.waits(LONG);
+    }
+    assert_eq!(bridge.sent().len(), 3);
+    let reason = bridge.call(&sid(1))["reason"].to_string();
+    assert!(reason.contains("may have been taken"), "{reason}");
+}
+
+#[test]
+fn a_slow_answer_is_a_time_out_and_tried_again() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__TIMEOUT", "200ms")]);
+    let slow = Faults { delay: Duration::from_secs(5), ..Faults::default() };
+    bridge.acquire.behaves(slow);
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    bridge.acquire.behaves(Faults::default());
+    bridge.waits(Duration::from_secs(2));
+    let call = bridge.call(&sid(1));
+    assert_eq!(call["attempts"][0]["fault"], "time-out");
+    assert_eq!(call["state"], "delivered");
+}
+
+#[test]
+fn a_second_leg_is_delivered_after_the_first_was_delivered_or_parked() {
+    for first in [Reply::Saved, Reply::Invalid] {
+        let bridge = Bridge::start();
+        bridge.acquire.answers([first]);
+        bridge.twilio.sends_form(STATUS, &status_form(&sid(1), "completed"));
+        bridge.settles();
+        let child = format!("{}&ParentCallSid={}", status_form(&sid(2), "no-answer"), sid(1));
+        bridge.twilio.sends_form(STATUS, &child);
+        bridge.settles();
+        let ids: Vec<_> = bridge.sent().iter().map(|body| body["CallId"].clone()).collect();
+        assert_eq!(ids, [json!(sid(1)), json!(sid(2))]);
+        assert_eq!(bridge.call(&sid(2))["call_sid"], sid(1), "found by its leg");
+    }
+}
+
+#[test]
+fn a_callback_recorded_while_its_call_is_claimed_is_delivered() {
+    let bridge = Bridge::start();
+    bridge.acquire.behaves(Faults { delay: Duration::from_millis(300), ..Faults::default() });
+    bridge.twilio.ends(&sid(1), "completed");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(bridge.acquire.reached(1));
+    assert_eq!(bridge.state(&sid(1)), "claimed");
+    let child = format!("{}&ParentCallSid={}", status_form(&sid(2), "completed"), sid(1));
+    assert_eq!(bridge.twilio.sends_form(STATUS, &child).status, 204);
+    bridge.settles();
+    let ids: Vec<_> = bridge.sent().iter().map(|body| body["CallId"].clone()).collect();
+    assert_eq!(ids, [json!(sid(1)), json!(sid(2))]);
+}
+
+#[test]
+fn what_cannot_be_sent_is_kept_with_the_reason() {
+    let bridge = Bridge::start();
+    for (case, state, reason) in [
+        ("not-ended-ringing", "skipped", "has not ended (CallStatus ringing)"),
+        ("softphone-parent", "skipped", "has an empty To"),
+        ("unknown-status", "parked", "which Acquire has no word for"),
+    ] {
+        assert_eq!(bridge.twilio.sends(case).status, 204);
+        bridge.settles();
+        let form = String::from_utf8(fixture(case).body).expect("a form");
+        let at = form.find("CallSid=CA").expect("a CallSid") + "CallSid=".len();
+        let call = bridge.call(&form[at..at + 34]);
+        assert_eq!(call["state"], state, "{case}");
+        let told = call["reason"].as_str().expect("a reason");
+        assert!(told.contains(reason), "{told}");
+    }
+    assert!(bridge.sent().is_empty());
+}
+
+#[test]
+fn the_directory_names_the_person() {
+    let mut bridge = Bridge::start();
+    let file = bridge.folder.path().join("bridge.toml");
+    let directory = "[directory]\ndefault = \"desk@example.com\"\n\
+                     entries = { \"+12025550199\" = \"jane@example.com\" }\n";
+    std::fs::write(&file, directory).expect("a file");
+    bridge.restarts_with_file(&file);
+    bridge.twilio.ends(&sid(1), "completed");
+    let elsewhere = status_form(&sid(2), "completed").replace("%2B12025550199", "%2B12025550177");
+    bridge.twilio.sends_form(STATUS, &elsewhere);
+    bridge.settles();
+    let mut emails: Vec<_> = bridge.sent().iter().map(|body| body["email"].to_string()).collect();
+    emails.sort();
+    assert_eq!(emails, ["\"desk@example.com\"", "\"jane@example.com\""]);
+}
+
+#[test]
+fn no_more_requests_are_open_than_delivery_concurrency() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "2")]);
+    bridge.acquire.behaves(Faults { delay: Duration::from_millis(50), ..Faults::default() });
+    for call in 1..=10 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 10);
+    assert!(bridge.acquire.most_at_once() <= 2, "{}", bridge.acquire.most_at_once());
+}

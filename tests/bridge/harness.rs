@@ -1,0 +1,248 @@
+//! A running bridge between a Twilio that signs and an Acquire that answers as it is told.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use twilio_acquire_bridge::app::App;
+use twilio_acquire_bridge::clock::{Clock, Millis};
+use twilio_acquire_bridge::config;
+use twilio_acquire_bridge::fixture::Fixture;
+use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::tls;
+use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+
+use crate::http::{Answer, exchange};
+
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub const PUBLIC_URL: &str = "https://bridge.example.com";
+pub const STATUS: &str = "/twilio/voice/status";
+
+/// Far longer than anything here takes; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Bridge {
+    pub twilio: Twilio,
+    pub acquire: Sink,
+    pub clock: Clock,
+    pub folder: tempfile::TempDir,
+    settings: Vec<(String, String)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    public: SocketAddr,
+    admin: SocketAddr,
+    stop: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+impl Bridge {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these settings over those of a plain single account.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
+        tls::install();
+        let folder = tempfile::tempdir().expect("a folder");
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let acquire = Sink::start(listen, Faults::default(), Keep::All).expect("a free port");
+        let mut all = base_settings(folder.path(), &acquire.base_url());
+        for (key, value) in settings {
+            all.retain(|(other, _)| other != key);
+            all.push(((*key).to_owned(), (*value).to_owned()));
+        }
+        let mut bridge = Self {
+            twilio: Twilio { public: listen },
+            acquire,
+            clock: Clock::manual(Millis(1_790_000_000_000)),
+            folder,
+            settings: all,
+            running: None,
+        };
+        bridge.starts();
+        bridge
+    }
+
+    /// Starts on what the store has; the ports are new.
+    pub fn starts(&mut self) {
+        let config = config::load(None, self.settings.clone()).expect("a valid configuration");
+        let clock = self.clock.clone();
+        let stop = CancellationToken::new();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn({
+            let stop = stop.clone();
+            move || {
+                actix_web::rt::System::new().block_on(async {
+                    let app = App::build(config, clock).expect("the bridge is built");
+                    let addresses = (app.public_addr(), app.admin_addr());
+                    tell.send(addresses).expect("the test waits");
+                    app.run(stop).await.expect("the bridge ends well");
+                });
+            }
+        });
+        let (public, admin) = told.recv().expect("the bridge starts");
+        let (public, admin) = (public.expect("an address"), admin.expect("an address"));
+        self.twilio.public = public;
+        self.running = Some(Running { public, admin, stop, thread });
+    }
+
+    /// Stops as SIGTERM does and waits for the end.
+    pub fn stops(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop.cancel();
+            running.thread.join().expect("the bridge ends without a panic");
+        }
+    }
+
+    pub fn public(&self) -> SocketAddr {
+        self.running.as_ref().expect("a running bridge").public
+    }
+
+    /// Asks the operator's side.
+    pub fn admin(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let admin = self.running.as_ref().expect("a running bridge").admin;
+        exchange(admin, method, target, headers, b"")
+    }
+
+    /// The call's story as the API tells it.
+    pub fn call(&self, sid: &str) -> serde_json::Value {
+        self.admin("GET", &format!("/api/calls/{sid}"), &[]).json()
+    }
+
+    pub fn state(&self, sid: &str) -> String {
+        self.call(sid)["state"].as_str().unwrap_or("unknown to the bridge").to_owned()
+    }
+
+    pub fn metric(&self, line: &str) -> Option<f64> {
+        let text = self.admin("GET", "/metrics", &[]).body;
+        let value = text.lines().find_map(|other| other.strip_prefix(line))?;
+        value.trim().parse().ok()
+    }
+
+    /// Waits until no call is due at the clock's time and none is claimed.
+    pub fn settles(&self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let claimed = self.metric("bridge_calls{state=\"claimed\"}");
+            let oldest_due = self.metric("bridge_oldest_pending_age_seconds");
+            let due = self.calls_due();
+            if claimed == Some(0.0) && oldest_due == Some(0.0) && due == 0 {
+                return;
+            }
+            assert!(Instant::now() < until, "calls are still due or claimed after {PATIENCE:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    fn calls_due(&self) -> usize {
+        let now = self.clock.now().to_string();
+        let pending = self.admin("GET", "/api/calls?state=pending&limit=1000", &[]).json();
+        let calls = pending["calls"].as_array().expect("a list").clone();
+        calls.iter().filter(|call| call["due"].as_str().is_some_and(|due| due <= &now)).count()
+    }
+
+    /// Turns the clock on and lets what fell due be done.
+    pub fn waits(&self, by: Duration) {
+        self.clock.advance(by);
+        self.settles();
+    }
+
+    /// The bodies that Acquire got, in order.
+    pub fn sent(&self) -> Vec<serde_json::Value> {
+        let received = self.acquire.received();
+        received
+            .iter()
+            .map(|request| serde_json::from_str(&request.body).expect("a JSON body"))
+            .collect()
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        if self.running.is_some() {
+            let claimed = self.metric("bridge_calls{state=\"claimed\"}");
+            assert_eq!(claimed, Some(0.0), "nothing is left claimed");
+        }
+        self.stops();
+    }
+}
+
+fn base_settings(folder: &Path, acquire: &str) -> Vec<(String, String)> {
+    let database = folder.join("bridge.db");
+    let settings = [
+        ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
+        ("ACQUIRE_ACCOUNT_ID", "acme".to_owned()),
+        ("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL.to_owned()),
+        ("BRIDGE__SERVER__LISTEN", "127.0.0.1:0".to_owned()),
+        ("BRIDGE__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
+        ("BRIDGE__STORE__URL", format!("sqlite:{}", database.display())),
+        ("BRIDGE__ACQUIRE__BASE_URL", acquire.to_owned()),
+    ];
+    settings.map(|(key, value)| (key.to_owned(), value)).to_vec()
+}
+
+/// Signs and sends as Twilio does, with the test token.
+pub struct Twilio {
+    public: SocketAddr,
+}
+
+impl Twilio {
+    /// Sends `fixtures/twilio/<case>.http`.
+    pub fn sends(&self, case: &str) -> Answer {
+        let fixture = fixture(case);
+        let headers: Vec<(&str, &str)> =
+            fixture.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.signs_and_sends(&fixture.url, &fixture.target(), &headers, &fixture.body)
+    }
+
+    /// Sends a status callback of a call that has ended, with one call's own SID.
+    pub fn ends(&self, sid: &str, status: &str) -> Answer {
+        self.sends_form(STATUS, &status_form(sid, status))
+    }
+
+    /// Sends a form to a path of the public URL.
+    pub fn sends_form(&self, target: &str, form: &str) -> Answer {
+        let url = format!("{PUBLIC_URL}{target}");
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        self.signs_and_sends(&url, target, &headers, form.as_bytes())
+    }
+
+    pub fn signs_and_sends(
+        &self,
+        url: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let signature = sign(&Key::auth_token(TOKEN), url, Body::Form(&fields(body)));
+        let mut headers = headers.to_vec();
+        headers.push(("X-Twilio-Signature", &signature));
+        exchange(self.public, "POST", target, &headers, body)
+    }
+}
+
+/// The least that a status callback carries.
+pub fn status_form(sid: &str, status: &str) -> String {
+    format!(
+        "CallSid={sid}&AccountSid=AC00000000000000000000000000000001&CallStatus={status}\
+         &From=%2B12025550123&To=%2B12025550199&Direction=inbound&CallDuration=10\
+         &CallbackSource=call-progress-events&SequenceNumber=0"
+    )
+}
+
+/// The `n`th made-up CallSid.
+pub fn sid(n: usize) -> String {
+    format!("CA{n:032x}")
+}
+
+pub fn fixture(case: &str) -> Fixture {
+    let path = PathBuf::from("fixtures/twilio").join(format!("{case}.http"));
+    Fixture::read(&path).unwrap_or_else(|why| panic!("{why}"))
+}
