@@ -13,5 +13,6 @@ pub mod clock;
 pub mod config;
 pub mod plan;
 pub mod retry;
+pub mod sink;
 pub mod store;
 pub mod twilio;
