@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod plan;
 pub mod retry;
 pub mod server;
+pub mod sink;
 pub mod store;
 pub mod story;
 pub mod twilio;

@@ -1,9 +1,226 @@
-//! The outward door.
+//! The outward door: one request to Acquire and what became of it.
+//!
+//! Nothing is repeated, scheduled or stored here. The client lives on the thread that made it,
+//! which must run an actix system or a `LocalSet`.
+
+mod connect;
+mod judge;
+mod network;
+mod wire;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use awc::ClientResponse;
+use awc::http::header;
+use futures_util::StreamExt as _;
+use secrecy::ExposeSecret as _;
+use tokio::time::{Instant, timeout_at};
+
+use self::connect::Target;
+use self::network::Failure;
+use super::{Answer, Fault, Kind, Outcome};
+use crate::clock::Clock;
+use crate::config::{self, Success};
+
+/// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long an unused connection is kept. Many servers close theirs after 5 s: one that Acquire
+/// has closed is noticed when it is taken from the pool, and leaving earlier than Acquire makes it
+/// rare that it closes just while a request is under way (that one attempt ends as a reset).
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
+
+/// Posts messages to Acquire over kept connections, each attempt within one time limit.
+pub struct Client {
+    http: awc::Client,
+    base_url: String,
+    call_end_path: String,
+    success: Success,
+    timeout: Duration,
+    clock: Clock,
+}
+
+/// Why no client can be made from the settings.
 #[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct ClientError;
-pub struct Client;
+pub enum ClientError {
+    #[error("acquire.base_url is {0:?}: it must begin with https:// or http://")]
+    BaseUrl(String),
+    #[error("acquire.ca_file {}: cannot be read as PEM", .file.display())]
+    CaUnreadable {
+        file: PathBuf,
+        source: rustls::pki_types::pem::Error,
+    },
+    #[error("acquire.ca_file {}: holds no certificate", .0.display())]
+    CaEmpty(PathBuf),
+    #[error("acquire.ca_file {}: holds a certificate that cannot be used", .file.display())]
+    CaUnusable {
+        file: PathBuf,
+        source: rustls::Error,
+    },
+    #[error(
+        "no certificate authority is known: install the system's (ca-certificates) or set acquire.ca_file"
+    )]
+    NoAuthorities,
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
 impl Client {
-    pub fn new(_: &crate::config::Acquire, _: &crate::config::Delivery) -> Result<Self, ClientError> { Err(ClientError) }
-    pub async fn send(&self, _: &crate::config::Account, _: super::Kind, _: String) -> super::Answer { todo!() }
+    /// Reads the certificates; connects to nothing yet. `clock` tells how far away the date of a
+    /// `Retry-After` is.
+    pub fn new(
+        acquire: &config::Acquire,
+        delivery: &config::Delivery,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
+        let connector = connect::connector(acquire)?
+            .timeout(delivery.timeout)
+            .conn_keep_alive(KEEP_ALIVE)
+            .limit(0);
+        let http = awc::Client::builder()
+            .connector(connector)
+            .disable_redirects()
+            .disable_timeout()
+            .no_default_headers()
+            .finish();
+        Ok(Self {
+            http,
+            base_url: acquire.base_url.trim_end_matches('/').to_owned(),
+            call_end_path: acquire.call_end_path.clone(),
+            success: acquire.success,
+            timeout: delivery.timeout,
+            clock,
+        })
+    }
+
+    /// Posts the JSON `body` for `account`, once, and judges the answer.
+    pub async fn send(&self, account: &config::Account, kind: Kind, body: String) -> Answer {
+        let deadline = Instant::now() + self.timeout;
+        let url = self.url(account, kind);
+        let Some(target) = Target::of(&url) else {
+            return no_answer(Failure {
+                fault: Fault::Configuration,
+                words: format!("{url:?} is no URL (acquire.base_url)"),
+            });
+        };
+        let request = self.request(&target, account).send_body(body);
+        let mut response = match timeout_at(deadline, request).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return no_answer(network::explain(&error, &target.authority)),
+            Err(_) => return no_answer(self.timed_out(&target)),
+        };
+        let (body, end) = read(&mut response, deadline).await;
+        let broken = match end {
+            End::Whole => None,
+            End::TimeOut => Some(self.timed_out(&target)),
+            End::Broken(words) => Some(Failure {
+                fault: Fault::Reset,
+                words,
+            }),
+        };
+        self.judge(&response, &body, broken)
+    }
+
+    fn url(&self, account: &config::Account, kind: Kind) -> String {
+        let base = self
+            .base_url
+            .replace("{account_id}", &account.acquire_account_id);
+        match kind {
+            Kind::CallEnd => base + &self.call_end_path,
+        }
+    }
+
+    fn request(&self, target: &Target, account: &config::Account) -> awc::ClientRequest {
+        let request = self
+            .http
+            .post(target.uri.clone())
+            .insert_header((header::HOST, target.authority.as_str()))
+            .insert_header((header::USER_AGENT, USER_AGENT))
+            .insert_header((header::CONTENT_TYPE, "application/json"));
+        match &account.acquire_api_key {
+            Some(key) => request.bearer_auth(key.expose_secret()),
+            None => request,
+        }
+    }
+
+    fn timed_out(&self, target: &Target) -> Failure {
+        Failure {
+            fault: Fault::TimeOut,
+            words: format!(
+                "{} did not finish its answer within {:?} (delivery.timeout)",
+                target.authority, self.timeout
+            ),
+        }
+    }
+
+    fn judge(&self, response: &ClientResponse, body: &[u8], broken: Option<Failure>) -> Answer {
+        let status = response.status().as_u16();
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        let outcome = judge::judge(self.success, status, retry_after, body, self.clock.now());
+        let excerpt = judge::excerpt(body);
+        match broken {
+            Some(failure) if hangs_on_the_body(&outcome) => Answer {
+                status: Some(status),
+                ..no_answer(failure)
+            },
+            _ => Answer {
+                outcome,
+                status: Some(status),
+                excerpt,
+            },
+        }
+    }
+}
+
+/// Whether the rest of a body that broke off could have changed the outcome.
+fn hangs_on_the_body(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Accepted | Outcome::AcceptedAsRepeat => false,
+        Outcome::Again { fault, .. } => fault.is_unclear(),
+        Outcome::Refused => true,
+    }
+}
+
+fn no_answer(failure: Failure) -> Answer {
+    Answer {
+        outcome: Outcome::Again {
+            fault: failure.fault,
+            after: None,
+        },
+        status: None,
+        excerpt: failure.words,
+    }
+}
+
+/// How an answer's body ended.
+enum End {
+    /// All of it was read, or as much as is ever read.
+    Whole,
+    TimeOut,
+    Broken(String),
+}
+
+async fn read(response: &mut ClientResponse, deadline: Instant) -> (Vec<u8>, End) {
+    let mut body = Vec::new();
+    while body.len() < MAX_BODY {
+        match timeout_at(deadline, response.next()).await {
+            Ok(Some(Ok(chunk))) => {
+                let room = MAX_BODY - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
+            Ok(Some(Err(error))) => {
+                let words = format!("the answer broke off in its body: {error}");
+                return (body, End::Broken(words));
+            }
+            Ok(None) => break,
+            Err(_) => return (body, End::TimeOut),
+        }
+    }
+    (body, End::Whole)
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest, dev};
-use futures_core::Stream;
+use futures_util::Stream;
 use secrecy::ExposeSecret as _;
 
 use super::error::Refusal;

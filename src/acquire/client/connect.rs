@@ -1,0 +1,197 @@
+//! Connections to Acquire: TCP, and TLS with verified certificates.
+//!
+//! awc is given plain streams only: TLS is made here, below it, so that [`FinalAnswers`] stands
+//! between the two.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use actix_service::{Service, fn_service};
+use actix_tls::connect::rustls_0_23::TlsConnector;
+use actix_tls::connect::{self as tcp, ConnectError, ConnectInfo, Connection};
+use awc::Connector;
+use awc::http::Uri;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::ClientError;
+use super::network::HandshakeFailed;
+use super::wire::FinalAnswers;
+use crate::config;
+
+const HTTPS: &str = "https://";
+const HTTP: &str = "http://";
+
+/// Where one request goes, in the form that awc wants for a plain stream.
+pub struct Target {
+    /// `http://` always, and with the port of the true scheme.
+    pub uri: Uri,
+    /// Host and port as the URL has them, for the `Host` header and for people.
+    pub authority: String,
+}
+
+impl Target {
+    pub fn of(url: &str) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let authority = uri.authority()?.as_str().to_owned();
+        let port = match (uri.port_u16(), uri.scheme_str()?) {
+            (Some(port), _) => port,
+            (None, "https") => 443,
+            (None, _) => 80,
+        };
+        let path = uri.path_and_query()?;
+        let uri = format!("{HTTP}{}:{port}{path}", uri.host()?).parse().ok()?;
+        Some(Self { uri, authority })
+    }
+}
+
+/// A connection's bytes, plain for us, whatever is beneath.
+pub type Stream = Box<dyn Bytes>;
+
+pub trait Bytes: AsyncRead + AsyncWrite + Unpin + fmt::Debug {}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Bytes for Io {}
+
+/// The connector for the scheme of `acquire.base_url`.
+pub fn connector(
+    acquire: &config::Acquire,
+) -> Result<
+    Connector<
+        impl Service<
+            ConnectInfo<Uri>,
+            Response = Connection<Uri, FinalAnswers<Stream>>,
+            Error = ConnectError,
+        > + Clone
+        + 'static,
+    >,
+    ClientError,
+> {
+    let roots = roots(acquire.ca_file.as_deref())?;
+    let tls = match &acquire.base_url {
+        url if url.starts_with(HTTPS) => Some(tls_config(roots)?),
+        url if url.starts_with(HTTP) => None,
+        url => return Err(ClientError::BaseUrl(url.clone())),
+    };
+    Ok(Connector::new().connector(fn_service(move |to| connect(to, tls.clone()))))
+}
+
+async fn connect(
+    to: ConnectInfo<Uri>,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Connection<Uri, FinalAnswers<Stream>>, ConnectError> {
+    let connection = tcp::Connector::default().service().call(to).await?;
+    // Requests are small and whole: waiting for more to send only delays them.
+    connection
+        .io_ref()
+        .set_nodelay(true)
+        .map_err(ConnectError::Io)?;
+    let Some(tls) = tls else {
+        return Ok(wrap(connection));
+    };
+    TlsConnector::service(tls)
+        .call(connection)
+        .await
+        .map(wrap)
+        .map_err(|error| ConnectError::Io(io::Error::other(HandshakeFailed(error))))
+}
+
+fn wrap<Io: Bytes + 'static>(
+    connection: Connection<Uri, Io>,
+) -> Connection<Uri, FinalAnswers<Stream>> {
+    let (io, uri) = connection.into_parts();
+    Connection::new(uri, FinalAnswers::new(Box::new(io)))
+}
+
+fn tls_config(roots: RootCertStore) -> Result<Arc<ClientConfig>, ClientError> {
+    if roots.is_empty() {
+        return Err(ClientError::NoAuthorities);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ClientError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The system's authorities and those of `ca_file`. One of the system's that cannot be used is
+/// left out; one of `ca_file` is an error.
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(file) = ca_file {
+        for certificate in certificates(file)? {
+            roots
+                .add(certificate)
+                .map_err(|source| ClientError::CaUnusable {
+                    file: file.to_owned(),
+                    source,
+                })?;
+        }
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let unreadable = |source| ClientError::CaUnreadable {
+        file: file.to_owned(),
+        source,
+    };
+    let certificates = CertificateDer::pem_file_iter(file)
+        .map_err(unreadable)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable)?;
+    if certificates.is_empty() {
+        return Err(ClientError::CaEmpty(file.to_owned()));
+    }
+    Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_shown_plain_but_keeps_its_port_and_name() {
+        for (url, uri, authority) in [
+            (
+                "https://acme.acquire.io/api/v1?x=1",
+                "http://acme.acquire.io:443/api/v1?x=1",
+                "acme.acquire.io",
+            ),
+            (
+                "https://acme.acquire.io:8443/a",
+                "http://acme.acquire.io:8443/a",
+                "acme.acquire.io:8443",
+            ),
+            ("http://127.0.0.1/a", "http://127.0.0.1:80/a", "127.0.0.1"),
+        ] {
+            let target = Target::of(url).expect("it is a URL");
+            assert_eq!(target.uri.to_string(), uri);
+            assert_eq!(target.authority, authority);
+        }
+        for no_url in ["", "/path", "https://", "https://a b/", "acme.acquire.io"] {
+            assert!(Target::of(no_url).is_none(), "{no_url:?}");
+        }
+    }
+
+    #[test]
+    fn a_ca_file_is_read_or_named_in_the_error() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let file = folder.path().join("ca.pem");
+        let told = || {
+            let error = certificates(&file).expect_err("there is no certificate");
+            assert!(error.to_string().contains("ca.pem"), "{error}");
+            error
+        };
+        assert!(matches!(told(), ClientError::CaUnreadable { .. }));
+        std::fs::write(&file, "no certificate\n").expect("the file can be written");
+        assert!(matches!(told(), ClientError::CaEmpty(_)));
+    }
+}

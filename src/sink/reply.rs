@@ -1,0 +1,126 @@
+//! The answers that the stand-in can give, and their names on the command line.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Acquire's answer when it has saved a record (developer.acquire.io, call-end.md).
+pub const SAVED: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"#;
+
+/// One answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reply {
+    /// 200 as Acquire says it.
+    #[default]
+    Saved,
+    /// This status with a small JSON body.
+    Status(u16),
+    /// 429 with this `Retry-After`.
+    TooMany { retry_after: String },
+    /// 200 whose body says that it was no success.
+    SuccessFalse,
+    /// 200 with a page instead of JSON.
+    Html,
+    /// 400: the record is there already.
+    Duplicate,
+    /// 400: the record is wrong.
+    Invalid,
+    /// The connection is closed without an answer.
+    Reset,
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Saved => f.write_str("200"),
+            Self::Status(status) => write!(f, "{status}"),
+            Self::TooMany { .. } => f.write_str("429"),
+            Self::SuccessFalse => f.write_str("200 success:false"),
+            Self::Html => f.write_str("200 html"),
+            Self::Duplicate => f.write_str("400 duplicate"),
+            Self::Invalid => f.write_str("400 invalid"),
+            Self::Reset => f.write_str("reset"),
+        }
+    }
+}
+
+/// An answer and the share of requests that get it, 0 to 1; written `503:0.3`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    pub reply: Reply,
+    pub part: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownFault {
+    #[error(
+        "{0:?} is no fault: give a status from 200 to 599, or false, html, duplicate, invalid, reset"
+    )]
+    Reply(String),
+    #[error("{0:?} is no share: give a number from 0 to 1, as in 503:0.3")]
+    Share(String),
+}
+
+impl FromStr for Reply {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "false" => Ok(Self::SuccessFalse),
+            "html" => Ok(Self::Html),
+            "duplicate" => Ok(Self::Duplicate),
+            "invalid" => Ok(Self::Invalid),
+            "reset" => Ok(Self::Reset),
+            status => match status.parse() {
+                Ok(status @ 200..=599) => Ok(Self::Status(status)),
+                _ => Err(UnknownFault::Reply(text.to_owned())),
+            },
+        }
+    }
+}
+
+/// Without a share, all requests get the answer.
+impl FromStr for Share {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (reply, part) = text.split_once(':').unwrap_or((text, "1"));
+        let part = match part.parse() {
+            Ok(part) if (0.0..=1.0).contains(&part) => part,
+            _ => return Err(UnknownFault::Share(part.to_owned())),
+        };
+        Ok(Self {
+            reply: reply.parse()?,
+            part,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_read_as_it_is_written() {
+        let share = |reply, part| Ok(Share { reply, part });
+        assert_eq!("503:0.3".parse(), share(Reply::Status(503), 0.3));
+        assert_eq!("reset:1".parse(), share(Reply::Reset, 1.0));
+        assert_eq!("html".parse(), share(Reply::Html, 1.0));
+    }
+
+    #[test]
+    fn what_is_no_share_is_refused_by_name() {
+        for (text, named) in [
+            ("slow:0.3", "\"slow\""),
+            ("99:0.3", "\"99\""),
+            ("600", "\"600\""),
+            ("503:2", "\"2\""),
+            ("503:-1", "\"-1\""),
+            ("503:NaN", "\"NaN\""),
+            ("503:", "\"\""),
+            ("", "\"\""),
+        ] {
+            let error = text.parse::<Share>().expect_err("it is no share");
+            assert!(error.to_string().starts_with(named), "{text}: {error}");
+        }
+    }
+}
