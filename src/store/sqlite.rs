@@ -1,1 +1,138 @@
-//! The embedded default.
+//! The embedded default: one SQLite file, owned by one process.
+//!
+//! One thread writes and hands out ([`ledger`]); it commits all that waits together ([`writer`]).
+//! Another thread reads for pages. Claims live in memory. The file holds four kinds of rows: calls,
+//! their callbacks and attempts, which stand together by their row numbers, and the names by which
+//! calls are found ([`names`]).
+
+mod claims;
+mod ledger;
+mod names;
+mod open;
+mod reader;
+mod rows;
+mod tally;
+mod verify;
+mod writer;
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use self::open::OpenError;
+pub use self::reader::SqliteReader;
+
+use self::claims::SharedClaims;
+use self::ledger::Ledger;
+use self::reader::ReaderThread;
+use self::writer::Writer;
+use super::{
+    CallSummary, Claimed, Counts, Expiry, Filter, NewCallback, Recorded, Settlement, Store,
+    StoreError, StoredCall, Ticket,
+};
+use crate::clock::Millis;
+use crate::twilio::CallSid;
+
+/// A store in one SQLite file. Dropped, it finishes what it was given, closes the file and frees
+/// it for the next owner.
+pub struct SqliteStore {
+    writer: Writer,
+    reader: ReaderThread,
+}
+
+impl SqliteStore {
+    /// Opens the file, made or migrated as needed, and owns it until dropped.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let unusable = |why: String| OpenError::Unusable {
+            path: path.into(),
+            why,
+        };
+        let lock = open::lock(path)?;
+        let connection = open::writer(path)?;
+        let claims = SharedClaims::new();
+        let reader = SqliteReader::open_beside(path, claims.clone())?;
+        let ledger =
+            Ledger::new(connection, claims).map_err(|error| unusable(error.to_string()))?;
+        let no_thread = |error: std::io::Error| unusable(format!("no thread for it: {error}"));
+        Ok(Self {
+            reader: ReaderThread::start(reader).map_err(no_thread)?,
+            writer: Writer::start(ledger, lock).map_err(no_thread)?,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
+        self.writer
+            .write(move |ledger| ledger.record(&callback, now))
+            .await
+    }
+
+    async fn claim(
+        &self,
+        now: Millis,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        self.writer
+            .ask(move |ledger| ledger.claim(now, lease, limit))
+            .await
+    }
+
+    async fn settle(
+        &self,
+        ticket: Ticket,
+        settlement: Settlement,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .write(move |ledger| ledger.settle(&ticket, &settlement, now))
+            .await
+    }
+
+    async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+        let sid = sid.clone();
+        self.reader.ask(move |reader| reader.get(&sid)).await
+    }
+
+    async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+        self.reader.ask(move |reader| reader.list(filter)).await
+    }
+
+    async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
+        let sid = sid.clone();
+        self.writer
+            .write(move |ledger| ledger.requeue(&sid, now))
+            .await
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        self.writer.ask(|ledger| ledger.counts()).await
+    }
+
+    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
+        let purged = self
+            .writer
+            .write(move |ledger| ledger.purge(expiry, limit))
+            .await?;
+        if purged > 0 {
+            self.writer.ask(|ledger| ledger.shrink()).await?;
+        }
+        Ok(purged)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.writer
+            .write(|ledger| {
+                ledger.ping();
+                Ok(())
+            })
+            .await
+    }
+
+    async fn next_due(&self) -> Result<Option<Millis>, StoreError> {
+        self.writer.ask(|ledger| ledger.next_due()).await
+    }
+}

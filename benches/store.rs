@@ -1,0 +1,136 @@
+//! How many callbacks a second the store keeps, durable and with repeats recognised.
+//!
+//! Prints rows per second at 32 and at 64 rows a commit over 640,000 rows of 600-byte forms, each of
+//! a new call, into a file of its own below the current directory (so on the disk that is meant).
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use actix_web::web::Bytes;
+use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::store::sqlite::SqliteStore;
+use twilio_acquire_bridge::store::{NewCallback, Recorded, SignedRequest, Store, StoreError};
+use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid, CallStatus, Callback, Kind};
+
+const ROWS: usize = 640_000;
+
+fn main() {
+    for per_commit in [32, 64] {
+        let folder = tempfile::tempdir_in(".").expect("the current directory can be written");
+        let store =
+            SqliteStore::open(&folder.path().join("bench.db")).expect("a new file can be opened");
+        let cpu_before = cpu_seconds();
+        let started = Instant::now();
+        let mut slowest = 0.0_f64;
+        for batch in 0..ROWS / per_commit {
+            let callbacks = (0..per_commit).map(|_| callback());
+            let commit = Instant::now();
+            let now = Millis(1_800_000_000_000 + i64::try_from(batch).expect("few batches"));
+            let recording: Vec<_> = callbacks
+                .map(|callback| store.record(callback, now))
+                .collect();
+            for recorded in wait_for_all(recording) {
+                assert_eq!(recorded.expect("the disk has room"), Recorded::New);
+            }
+            slowest = slowest.max(commit.elapsed().as_secs_f64());
+        }
+        let took = started.elapsed().as_secs_f64();
+        let rows = f64::from(u32::try_from(ROWS).expect("few rows"));
+        println!(
+            "{per_commit} a commit: {:.0} rows/s, {:.1} us of CPU a row, slowest commit {:.1} ms",
+            rows / took,
+            (cpu_seconds() - cpu_before) * 1e6 / rows,
+            slowest * 1e3,
+        );
+    }
+}
+
+/// A callback of a new call with a form of 600 bytes.
+fn callback() -> NewCallback {
+    let sid = |prefix: &str| format!("{prefix}{:032x}", fastrand::u128(..));
+    let leg = CallSid::parse(&sid("CA")).expect("32 digits");
+    let callback = Callback {
+        account: AccountSid::parse("AC00000000000000000000000000000001").expect("32 digits"),
+        leg: leg.clone(),
+        parent: None,
+        kind: Kind::Status(twilio::Status {
+            status: CallStatus::Completed,
+            from: String::new(),
+            to: String::new(),
+            direction: None,
+            call_duration: None,
+            recording_url: None,
+            sequence_number: None,
+            timestamp: None,
+            email: None,
+        }),
+    };
+    NewCallback {
+        key: callback.key(),
+        account: callback.account,
+        call: leg.clone(),
+        request: SignedRequest {
+            url: "https://bridge.example.com/twilio/voice/status".to_owned(),
+            headers: "x-twilio-signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
+            body: Bytes::from(format!("CallSid={leg}&Filler={:x<551}", "")),
+        },
+        leg,
+    }
+}
+
+type Recording<'a> =
+    std::pin::Pin<Box<dyn Future<Output = Result<Recorded, StoreError>> + Send + 'a>>;
+
+/// Submits all, so that they wait together, then waits for each.
+fn wait_for_all(mut recording: Vec<Recording<'_>>) -> Vec<Result<Recorded, StoreError>> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut early: Vec<_> = recording
+        .iter_mut()
+        .map(|recording| recording.as_mut().poll(&mut context))
+        .collect();
+    recording
+        .into_iter()
+        .zip(&mut early)
+        .map(|(recording, early)| {
+            let mut recording = pin!(recording);
+            let mut poll = std::mem::replace(early, Poll::Pending);
+            loop {
+                match poll {
+                    Poll::Ready(recorded) => return recorded,
+                    Poll::Pending => {
+                        poll = recording.as_mut().poll(&mut context);
+                        if poll.is_pending() {
+                            thread::park();
+                        }
+                    }
+                }
+            }
+        })
+        .collect()
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// CPU time of this process, both of its threads (Linux: `/proc/self/stat` in hundredths).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    ticks / 100.0
+}

@@ -1,0 +1,418 @@
+//! What is written and handed out: the verbs of the store on the writer's connection.
+//!
+//! Each verb leaves memory and database as they were if it fails before [`Ledger::commit`]; what it
+//! changed in memory is undone by [`Ledger::roll_back`].
+
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::claims::{Claim, SharedClaims};
+use super::names::{self, Name, Names};
+use super::rows::{self, CallRow};
+use super::tally::Tally;
+use crate::clock::Millis;
+use crate::store::{
+    Claimed, Counts, Expiry, NewCallback, Recorded, Rest, Settlement, State, StoreError, Ticket,
+};
+use crate::twilio::CallSid;
+
+/// The writer's connection and what it keeps in memory beside it.
+pub(super) struct Ledger {
+    connection: Connection,
+    names: Names,
+    claims: SharedClaims,
+    tally: Tally,
+    committed_tally: Tally,
+    undo: Vec<Undo>,
+    purged: Vec<Name>,
+}
+
+/// A change in memory made by the open transaction.
+enum Undo {
+    Named(Name),
+    Released(i64, Claim),
+}
+
+impl Ledger {
+    pub fn new(connection: Connection, claims: SharedClaims) -> Result<Self, StoreError> {
+        let tally = Tally::load(&connection)?;
+        Ok(Self {
+            names: Names::load(&connection)?,
+            connection,
+            claims,
+            tally,
+            committed_tally: tally,
+            undo: Vec::new(),
+            purged: Vec::new(),
+        })
+    }
+
+    pub fn begin(&mut self) -> Result<(), StoreError> {
+        self.run("BEGIN IMMEDIATE")?;
+        Ok(self.names.tidy(&self.connection)?)
+    }
+
+    pub fn commit(&mut self) -> Result<(), StoreError> {
+        if self.tally != self.committed_tally {
+            self.tally.save(&self.connection)?;
+        }
+        self.run("COMMIT")?;
+        self.committed_tally = self.tally;
+        self.undo.clear();
+        for name in self.purged.drain(..) {
+            self.names.forget_purged(name);
+        }
+        self.names.committed();
+        Ok(())
+    }
+
+    pub fn roll_back(&mut self) {
+        // After a full disk SQLite may have rolled back by itself.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.run("ROLLBACK")
+        {
+            tracing::error!(%error, "failed to roll back a transaction of the store");
+        }
+        self.tally = self.committed_tally;
+        self.purged.clear();
+        let mut claims = self.claims.lock();
+        for undo in self.undo.drain(..).rev() {
+            match undo {
+                Undo::Named(name) => self.names.forget(name),
+                Undo::Released(call, claim) => claims.restore(call, claim),
+            }
+        }
+    }
+
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    pub fn record(
+        &mut self,
+        callback: &NewCallback,
+        now: Millis,
+    ) -> Result<Recorded, StoreError> {
+        let hash = names::hash(&callback.call);
+        for id in self.names.find(&self.connection, hash)? {
+            if let Some(call) = CallRow::load(&self.connection, id)?
+                && call.sid == callback.call
+                && call.account == callback.account
+            {
+                return self.record_further(call, callback, now);
+            }
+        }
+        self.record_first(hash, callback, now)
+    }
+
+    fn record_first(
+        &mut self,
+        hash: i64,
+        callback: &NewCallback,
+        now: Millis,
+    ) -> Result<Recorded, StoreError> {
+        let id = self.tally.seen + 1;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO call (id, sid, account, state, at, changed, received, callbacks, \
+                 attempts, round) VALUES (?1, ?2, ?3, 'pending', ?4, ?4, ?4, 1, 0, 0)",
+            )?
+            .execute(params![
+                id,
+                callback.call.as_str(),
+                callback.account.as_str(),
+                now.0
+            ])?;
+        self.insert_callback(id, 1, callback, now)?;
+        self.name((hash, id))?;
+        if callback.leg != callback.call {
+            self.name((names::hash(&callback.leg), id))?;
+        }
+        self.tally.seen += 1;
+        self.tally.pending += 1;
+        self.claims.lock().lower_floor((now, id));
+        Ok(Recorded::New)
+    }
+
+    fn record_further(
+        &mut self,
+        call: CallRow,
+        callback: &NewCallback,
+        now: Millis,
+    ) -> Result<Recorded, StoreError> {
+        if self.has_callback(call.id, callback.key.as_str())? {
+            return Ok(Recorded::Repeated);
+        }
+        let new_leg = callback.leg != callback.call && !rows::has_leg(&self.connection, call.id, &callback.leg)?;
+        self.insert_callback(call.id, call.callbacks + 1, callback, now)?;
+        if new_leg {
+            self.name((names::hash(&callback.leg), call.id))?;
+        }
+        self.connection
+            .prepare_cached("UPDATE call SET callbacks = callbacks + 1 WHERE id = ?1")?
+            .execute([call.id])?;
+        // While the call is claimed, `settle` sees that there is a newer callback.
+        if !self.claims.lock().holds(call.id) {
+            self.make_due(&call, now)?;
+        }
+        Ok(Recorded::New)
+    }
+
+    fn insert_callback(
+        &self,
+        call: i64,
+        number: i64,
+        callback: &NewCallback,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let leg = (callback.leg != callback.call).then(|| callback.leg.as_str());
+        self.connection
+            .prepare_cached(
+                "INSERT INTO callback (id, key, leg, received, url, headers, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                rows::row_of(call, number)?,
+                callback.key.as_str(),
+                leg,
+                now.0,
+                callback.request.url,
+                callback.request.headers,
+                &callback.request.body[..],
+            ])?;
+        Ok(())
+    }
+
+    fn has_callback(&self, call: i64, key: &str) -> Result<bool, StoreError> {
+        let [first, last] = rows::rows_of(call);
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
+            .exists(params![first, last, key])?)
+    }
+
+    fn name(&mut self, name: Name) -> Result<(), StoreError> {
+        self.names.add(&self.connection, name)?;
+        self.undo.push(Undo::Named(name));
+        Ok(())
+    }
+
+    /// Makes an unclaimed call pending, due at `now` unless it has been due before.
+    fn make_due(&mut self, call: &CallRow, now: Millis) -> Result<(), StoreError> {
+        let due = match call.state {
+            State::Pending => call.at.min(now),
+            _ => now,
+        };
+        self.rest(call, &Rest::PendingAt(due), now)
+    }
+
+    /// Writes where a call rests now.
+    fn rest(&mut self, call: &CallRow, rest: &Rest, now: Millis) -> Result<(), StoreError> {
+        let (state, at, reason) = match rest {
+            Rest::PendingAt(due) => (State::Pending, *due, None),
+            Rest::Delivered => (State::Delivered, now, None),
+            Rest::Skipped(why) => (State::Skipped, now, Some(why)),
+            Rest::Parked(why) => (State::Parked, now, Some(why)),
+        };
+        self.connection
+            .prepare_cached(
+                "UPDATE call SET state = ?2, at = ?3, changed = ?4, reason = ?5 WHERE id = ?1",
+            )?
+            .execute(params![call.id, state.as_str(), at.0, now.0, reason])?;
+        self.tally.add(call.state, -1);
+        self.tally.add(state, 1);
+        if state == State::Pending {
+            self.claims.lock().lower_floor((at, call.id));
+        }
+        Ok(())
+    }
+
+    pub fn claim(
+        &mut self,
+        now: Millis,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut claims = self.claims.lock();
+        let mut chosen = claims.expired(now, limit);
+        let (mut floor, expired) = (claims.floor(), chosen.len());
+        if expired < limit {
+            let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
+            let mut rows = statement.query(params![floor.0.0, floor.1, now.0])?;
+            while chosen.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let call = row.get(1)?;
+                floor = (Millis(row.get(0)?), call);
+                if !claims.holds(call) {
+                    chosen.push(call);
+                }
+            }
+        }
+        let mut calls = Vec::with_capacity(chosen.len());
+        for id in chosen {
+            if let Some(call) = CallRow::load(&self.connection, id)? {
+                calls.push(self.gather(call)?);
+            }
+        }
+        // Nothing is claimed before everything was read.
+        for call in &mut calls {
+            call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
+        }
+        claims.raise_floor(floor);
+        Ok(calls)
+    }
+
+    fn gather(&self, call: CallRow) -> Result<Claimed, StoreError> {
+        let attempts = if call.attempts == 0 {
+            Vec::new()
+        } else {
+            rows::attempts_of(&self.connection, call.id)?
+        };
+        Ok(Claimed {
+            ticket: Ticket {
+                call: call.id,
+                claim: 0,
+                newest_callback: call.callbacks,
+                round: call.round,
+            },
+            callbacks: rows::callbacks_of(&self.connection, call.id)?,
+            attempts: attempts
+                .into_iter()
+                .filter(|(round, _)| *round == call.round)
+                .map(|(_, attempt)| attempt)
+                .collect(),
+            sid: call.sid,
+            account: call.account,
+        })
+    }
+
+    pub fn settle(
+        &mut self,
+        ticket: &Ticket,
+        settlement: &Settlement,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let held = self.claims.lock().of(ticket.call);
+        if held.is_none_or(|claim| claim.number != ticket.claim) {
+            return Err(StoreError::StaleTicket);
+        }
+        let call = CallRow::load(&self.connection, ticket.call)?
+            .ok_or_else(|| StoreError::Database("a claimed call has no row".to_owned()))?;
+        if let Some(attempt) = &settlement.attempt {
+            let row = rows::row_of(call.id, call.attempts + 1)?;
+            rows::insert_attempt(&self.connection, row, ticket.round, attempt)?;
+            self.connection
+                .prepare_cached("UPDATE call SET attempts = attempts + 1 WHERE id = ?1")?
+                .execute([call.id])?;
+        }
+        if call.callbacks > ticket.newest_callback || call.round > ticket.round {
+            self.rest(&call, &Rest::PendingAt(now), now)?;
+        } else {
+            self.rest(&call, &settlement.rest, now)?;
+        }
+        if let Some(claim) = self.claims.lock().release(call.id) {
+            self.undo.push(Undo::Released(call.id, claim));
+        }
+        Ok(())
+    }
+
+    pub fn requeue(&mut self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
+        let candidates = self.names.find(&self.connection, names::hash(sid))?;
+        let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
+            return Ok(false);
+        };
+        self.connection
+            .prepare_cached("UPDATE call SET round = round + 1 WHERE id = ?1")?
+            .execute([call.id])?;
+        if !self.claims.lock().holds(call.id) {
+            self.make_due(&call, now)?;
+        }
+        Ok(true)
+    }
+
+    pub fn purge(&mut self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (rested, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
+        let expired: Vec<i64> = self
+            .connection
+            .prepare_cached(EXPIRED)?
+            .query_and_then(params![rested, parked, limit], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for id in &expired {
+            if let Some(call) = CallRow::load(&self.connection, *id)? {
+                self.remove(&call)?;
+            }
+        }
+        Ok(expired.len())
+    }
+
+    fn remove(&mut self, call: &CallRow) -> Result<(), StoreError> {
+        let mut legs = rows::child_legs_of(&self.connection, call.id)?;
+        legs.push(call.sid.clone());
+        for leg in legs {
+            let name = (names::hash(&leg), call.id);
+            self.names.remove(&self.connection, name)?;
+            self.purged.push(name);
+        }
+        for sql in [
+            "DELETE FROM callback WHERE id BETWEEN ?1 AND ?2",
+            "DELETE FROM attempt WHERE id BETWEEN ?1 AND ?2",
+        ] {
+            self.connection
+                .prepare_cached(sql)?
+                .execute(rows::rows_of(call.id))?;
+        }
+        self.connection
+            .prepare_cached("DELETE FROM call WHERE id = ?1")?
+            .execute([call.id])?;
+        self.tally.add(call.state, -1);
+        self.tally.purged += 1;
+        Ok(())
+    }
+
+    /// Gives a few free pages back to the file system.
+    pub fn shrink(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("PRAGMA incremental_vacuum(64)")?)
+    }
+
+    pub fn ping(&mut self) {
+        // A changed row makes the commit write.
+        self.tally.pings += 1;
+    }
+
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let oldest_due: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT min(at) FROM call WHERE state = 'pending'")?
+            .query_row([], |row| row.get(0))?;
+        let claimed = self.claims.lock().len();
+        Ok(self.tally.counts(claimed, oldest_due.map(Millis)))
+    }
+
+    pub fn next_due(&self) -> Result<Option<Millis>, StoreError> {
+        let claims = self.claims.lock();
+        let floor = claims.floor();
+        let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
+        let mut rows = statement.query(params![floor.0.0, floor.1, i64::MAX])?;
+        while let Some(row) = rows.next()? {
+            if !claims.holds(row.get(1)?) {
+                return Ok(Some(Millis(row.get(0)?)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+const DUE_BEHIND: &str = "SELECT at, id FROM call \
+    WHERE state = 'pending' AND (at, id) > (?1, ?2) AND at <= ?3 ORDER BY at, id";
+
+const EXPIRED: &str = "SELECT id FROM ( \
+    SELECT * FROM (SELECT id, at FROM call WHERE state = 'delivered' AND at < ?1 \
+        ORDER BY at LIMIT ?3) UNION ALL \
+    SELECT * FROM (SELECT id, at FROM call WHERE state = 'skipped' AND at < ?1 \
+        ORDER BY at LIMIT ?3) UNION ALL \
+    SELECT * FROM (SELECT id, at FROM call WHERE state = 'parked' AND at < ?2 \
+        ORDER BY at LIMIT ?3)) ORDER BY at, id LIMIT ?3";

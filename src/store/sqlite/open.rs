@@ -1,0 +1,150 @@
+//! Opens a database file: the lock, the checks, the settings, the migrations.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+/// Each brings the database from the version of its index to the next one, and says so in
+/// `user_version`.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_calls.sql")];
+
+/// "TwAB": tells our databases from others (`PRAGMA application_id`).
+const APPLICATION_ID: i32 = 0x5477_4142;
+
+/// The writer's page cache in KiB: the index pages of some million calls.
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+
+const READER_CACHE_KIB: i64 = 4 * 1024;
+
+/// Pages in the write-ahead log before they are copied into the database: 16 MiB. Longer means
+/// fewer copies of a page that changes often, and a longer pause for the copying.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// Why a database file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{} is in use by another bridge: one `serve` owns the file", .path.display())]
+    InUse { path: PathBuf },
+    #[error(
+        "{} was written by a newer version of this program: it has version {found}, this program \
+         knows up to {known}", .path.display()
+    )]
+    Newer {
+        path: PathBuf,
+        found: usize,
+        known: usize,
+    },
+    #[error("{} cannot be used as a database: {why}", .path.display())]
+    Unusable { path: PathBuf, why: String },
+}
+
+/// The right to write a database file, held by the kernel for this process until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Takes the lock `<file>.lock`. The file stays behind and means nothing by itself.
+pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .map_err(|error| unusable(path, &format!("cannot make its lock file: {error}")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
+        Err(TryLockError::Error(error)) => {
+            Err(unusable(path, &format!("cannot lock it: {error}")))
+        }
+    }
+}
+
+/// Opens the file for its one writer, made or migrated as needed.
+pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error: rusqlite::Error| unusable(path, &error.to_string());
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    // SQLite opens what it may not write as read-only and says nothing.
+    if connection.is_readonly("main").map_err(failed)? {
+        return Err(unusable(path, "it may only be read"));
+    }
+    let version = version(&connection, path)?;
+    set_up(&connection).map_err(failed)?;
+    migrate(&mut connection, version).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Opens the file for reading beside the writer, if there is one.
+pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error: rusqlite::Error| unusable(path, &error.to_string());
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    if version(&connection, path)? < MIGRATIONS.len() {
+        return Err(unusable(path, "`serve` has not yet brought it to this version"));
+    }
+    connection
+        .pragma_update(None, "cache_size", -READER_CACHE_KIB)
+        .map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// The version of a database that is ours, or is empty and may become ours.
+fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
+    let number = |sql: &str| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(|error| unusable(path, &error.to_string()))
+    };
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    if tables > 0 && number("PRAGMA application_id")? != i64::from(APPLICATION_ID) {
+        return Err(unusable(path, "it belongs to another program"));
+    }
+    let found = usize::try_from(number("PRAGMA user_version")?)
+        .map_err(|_| unusable(path, "its version is negative"))?;
+    if found > MIGRATIONS.len() {
+        return Err(OpenError::Newer {
+            path: path.into(),
+            found,
+            known: MIGRATIONS.len(),
+        });
+    }
+    Ok(found)
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    // Has an effect only before the first table, and only before the journal mode is set.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // After a burst the log is cut back to what a checkpoint leaves.
+    connection.pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES * 4096)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection, version: usize) -> rusqlite::Result<()> {
+    for sql in &MIGRATIONS[version..] {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn unusable(path: &Path, why: &str) -> OpenError {
+    OpenError::Unusable {
+        path: path.into(),
+        why: why.to_owned(),
+    }
+}

@@ -1,0 +1,172 @@
+//! Reads beside the writer: for pages and commands, never in the way of an accept.
+
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use rusqlite::{Connection, params};
+use tokio::sync::oneshot;
+
+use super::claims::SharedClaims;
+use super::names;
+use super::open::{self, OpenError};
+use super::rows::{self, CallRow};
+use crate::store::{CallSummary, Filter, State, StoreError, StoredCall};
+use crate::twilio::CallSid;
+
+/// A read-only connection of its own; works whether a bridge runs or not.
+///
+/// Claims live in the memory of the bridge: from outside it a claimed call is seen as pending.
+pub struct SqliteReader {
+    connection: Connection,
+    claims: SharedClaims,
+}
+
+impl SqliteReader {
+    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        Self::open_beside(path, SharedClaims::new())
+    }
+
+    pub(super) fn open_beside(path: &Path, claims: SharedClaims) -> Result<Self, OpenError> {
+        Ok(Self {
+            connection: open::reader(path)?,
+            claims,
+        })
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The call that `sid` names, or of which it names a leg.
+    pub fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+        // One transaction, so that all parts are of one moment.
+        let _snapshot = self.connection.unchecked_transaction()?;
+        let candidates: Vec<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT call FROM name WHERE hash = ?1 \
+                 UNION SELECT call FROM fresh_name WHERE hash = ?1",
+            )?
+            .query_and_then([names::hash(sid)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
+            return Ok(None);
+        };
+        let attempts = rows::attempts_of(&self.connection, call.id)?;
+        Ok(Some(StoredCall {
+            callbacks: rows::callbacks_of(&self.connection, call.id)?,
+            attempts_before_requeue: attempts
+                .iter()
+                .filter(|(round, _)| *round < call.round)
+                .count(),
+            attempts: attempts.into_iter().map(|(_, attempt)| attempt).collect(),
+            summary: self.summary(call),
+        }))
+    }
+
+    /// The newest calls first; those of one resting state by their last change, which is when
+    /// they came to rest.
+    pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+        match filter.state {
+            None => self.select(&newest_first(""), "", filter),
+            Some(State::Claimed) => self.claimed(filter.limit),
+            Some(State::Pending) => {
+                // Through the index: pending calls are few, or nearly all.
+                let sql = newest_first("INDEXED BY call_by_state WHERE state = ?1");
+                self.select(&sql, State::Pending.as_str(), filter)
+            }
+            Some(state) => {
+                let sql = format!(
+                    "SELECT {} FROM call WHERE state = ?1 ORDER BY at DESC, id DESC",
+                    CallRow::COLUMNS
+                );
+                self.select(&sql, state.as_str(), filter)
+            }
+        }
+    }
+
+    fn select(
+        &self,
+        sql: &str,
+        state: &str,
+        filter: Filter,
+    ) -> Result<Vec<CallSummary>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = match filter.state {
+            None => statement.query([])?,
+            Some(_) => statement.query(params![state])?,
+        };
+        let mut calls = Vec::new();
+        while calls.len() < filter.limit
+            && let Some(row) = rows.next()?
+        {
+            let summary = self.summary(CallRow::read(row)?);
+            if filter.state.is_none_or(|state| state == summary.state) {
+                calls.push(summary);
+            }
+        }
+        Ok(calls)
+    }
+
+    fn claimed(&self, limit: usize) -> Result<Vec<CallSummary>, StoreError> {
+        let held = self.claims.lock().calls();
+        let mut calls = Vec::new();
+        for id in held {
+            if calls.len() == limit {
+                break;
+            }
+            let call = CallRow::load(&self.connection, id)?.map(|call| self.summary(call));
+            calls.extend(call.filter(|call| call.state == State::Claimed));
+        }
+        Ok(calls)
+    }
+
+    fn summary(&self, mut call: CallRow) -> CallSummary {
+        if call.state == State::Pending && self.claims.lock().holds(call.id) {
+            call.state = State::Claimed;
+        }
+        call.into_summary()
+    }
+}
+
+fn newest_first(which: &str) -> String {
+    format!("SELECT {} FROM call {which} ORDER BY id DESC", CallRow::COLUMNS)
+}
+
+type Question = Box<dyn FnOnce(&SqliteReader) + Send>;
+
+/// The way to the thread that reads for the running store; the thread ends when this is dropped.
+pub(super) struct ReaderThread {
+    questions: Sender<Question>,
+}
+
+impl ReaderThread {
+    pub fn start(reader: SqliteReader) -> std::io::Result<Self> {
+        let (questions, asked) = channel::<Question>();
+        thread::Builder::new()
+            .name("store-reader".to_owned())
+            .spawn(move || {
+                for question in asked {
+                    question(&reader);
+                }
+            })?;
+        Ok(Self { questions })
+    }
+
+    pub async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&SqliteReader) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let question: Question = Box::new(move |reader| {
+            // Nobody waits any more if this fails.
+            let _ = answer.send(question(reader));
+        });
+        self.questions
+            .send(question)
+            .map_err(|_| StoreError::Closed)?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+}

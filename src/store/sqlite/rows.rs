@@ -1,0 +1,264 @@
+//! Rows of the database to the words of the store, and back.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, params};
+
+use crate::acquire::{Fault, Kind};
+use crate::attempt::{Attempt, Verdict};
+use crate::clock::Millis;
+use crate::store::{CallSummary, SignedRequest, State, StoreError, StoredCallback};
+use crate::twilio::{AccountSid, CallSid};
+
+/// Callbacks and attempts of a call are numbered from 1 in the low bits of their row.
+const NUMBER_BITS: u32 = 20;
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+/// The row of a call's `number`th callback or attempt; none if a call can have no more.
+pub(super) fn row_of(call: i64, number: i64) -> Result<i64, StoreError> {
+    if number >> NUMBER_BITS == 0 {
+        Ok((call << NUMBER_BITS) | number)
+    } else {
+        Err(StoreError::Database(format!(
+            "call row {call} has as many callbacks or attempts as a call can have"
+        )))
+    }
+}
+
+/// First and last row that a callback or attempt of a call can have.
+pub(super) fn rows_of(call: i64) -> [i64; 2] {
+    [call << NUMBER_BITS, ((call + 1) << NUMBER_BITS) - 1]
+}
+
+/// A row of `call`.
+#[derive(Debug)]
+pub(super) struct CallRow {
+    pub id: i64,
+    pub sid: CallSid,
+    pub account: AccountSid,
+    pub state: State,
+    pub at: Millis,
+    pub changed: Millis,
+    pub received: Millis,
+    pub callbacks: i64,
+    pub attempts: i64,
+    pub round: i64,
+    pub reason: Option<String>,
+}
+
+impl CallRow {
+    /// The columns that [`CallRow::read`] expects.
+    pub const COLUMNS: &str = "id, sid, account, state, at, changed, received, callbacks, \
+                               attempts, round, reason";
+
+    pub fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.get(0)?,
+            sid: word(row, 1, |text| CallSid::parse(text).ok())?,
+            account: word(row, 2, |text| AccountSid::parse(text).ok())?,
+            state: word(row, 3, State::parse)?,
+            at: Millis(row.get(4)?),
+            changed: Millis(row.get(5)?),
+            received: Millis(row.get(6)?),
+            callbacks: row.get(7)?,
+            attempts: row.get(8)?,
+            round: row.get(9)?,
+            reason: row.get(10)?,
+        })
+    }
+
+    pub fn load(connection: &Connection, id: i64) -> Result<Option<Self>, StoreError> {
+        let mut statement = connection.prepare_cached(
+            "SELECT id, sid, account, state, at, changed, received, callbacks, attempts, round, \
+             reason FROM call WHERE id = ?1",
+        )?;
+        let mut rows = statement.query([id])?;
+        rows.next()?.map(Self::read).transpose()
+    }
+
+    pub fn into_summary(self) -> CallSummary {
+        let pending = matches!(self.state, State::Pending | State::Claimed);
+        CallSummary {
+            sid: self.sid,
+            account: self.account,
+            state: self.state,
+            due: pending.then_some(self.at),
+            reason: self.reason,
+            first_received: self.received,
+            changed: self.changed,
+        }
+    }
+}
+
+/// Among `candidates` the call that `sid` names, else one of which it names a child leg.
+pub(super) fn call_named(
+    connection: &Connection,
+    candidates: &[i64],
+    sid: &CallSid,
+) -> Result<Option<CallRow>, StoreError> {
+    let mut parent = None;
+    for id in candidates {
+        let Some(call) = CallRow::load(connection, *id)? else {
+            continue;
+        };
+        if call.sid == *sid {
+            return Ok(Some(call));
+        }
+        if has_leg(connection, call.id, sid)? {
+            parent = Some(call);
+        }
+    }
+    Ok(parent)
+}
+
+/// Whether a callback of the call came from this child leg.
+pub(super) fn has_leg(
+    connection: &Connection,
+    call: i64,
+    leg: &CallSid,
+) -> Result<bool, StoreError> {
+    let [first, last] = rows_of(call);
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM callback WHERE id BETWEEN ?1 AND ?2 AND leg = ?3")?
+        .exists(params![first, last, leg.as_str()])?)
+}
+
+pub(super) fn child_legs_of(
+    connection: &Connection,
+    call: i64,
+) -> Result<Vec<CallSid>, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT leg FROM callback \
+             WHERE id BETWEEN ?1 AND ?2 AND leg IS NOT NULL",
+        )?
+        .query_and_then(rows_of(call), |row| word(row, 0, |text| CallSid::parse(text).ok()))?
+        .collect()
+}
+
+/// A call's callbacks in the order of arrival.
+pub(super) fn callbacks_of(
+    connection: &Connection,
+    call: i64,
+) -> Result<Vec<StoredCallback>, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT received, url, headers, body FROM callback \
+             WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+        )?
+        .query_and_then(rows_of(call), |row| {
+            Ok(StoredCallback {
+                received: Millis(row.get(0)?),
+                request: SignedRequest {
+                    url: row.get(1)?,
+                    headers: row.get(2)?,
+                    body: row.get::<_, Vec<u8>>(3)?.into(),
+                },
+            })
+        })?
+        .collect()
+}
+
+/// A call's attempts with the rounds they were made in, oldest first.
+pub(super) fn attempts_of(
+    connection: &Connection,
+    call: i64,
+) -> Result<Vec<(i64, Attempt)>, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT round, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault, \
+             excerpt FROM attempt WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+        )?
+        .query_and_then(rows_of(call), |row| {
+            let attempt = Attempt {
+                leg: word(row, 1, |text| CallSid::parse(text).ok())?,
+                kind: word(row, 2, Kind::parse)?,
+                at: Millis(row.get(3)?),
+                took: Duration::from_micros(row.get::<_, i64>(4)?.unsigned_abs()),
+                sent: row.get(5)?,
+                status: row.get(6)?,
+                verdict: verdict(row)?,
+                fault: optional_word(row, 10, Fault::parse)?,
+                excerpt: row.get(11)?,
+            };
+            Ok((row.get(0)?, attempt))
+        })?
+        .collect()
+}
+
+fn verdict(row: &Row<'_>) -> Result<Verdict, StoreError> {
+    let (again_at, reason) = (row.get::<_, Option<i64>>(8)?, row.get::<_, Option<String>>(9)?);
+    word(row, 7, |text| match text {
+        "accepted" => Some(Verdict::Accepted),
+        "accepted-as-repeat" => Some(Verdict::AcceptedAsRepeat),
+        "again" => again_at.map(|at| Verdict::Again(Millis(at))),
+        "given-up" => reason.map(Verdict::GivenUp),
+        _ => None,
+    })
+}
+
+pub(super) fn insert_attempt(
+    connection: &Connection,
+    row: i64,
+    round: i64,
+    attempt: &Attempt,
+) -> Result<(), StoreError> {
+    let (again_at, reason) = match &attempt.verdict {
+        Verdict::Again(at) => (Some(at.0), None),
+        Verdict::GivenUp(why) => (None, Some(why)),
+        Verdict::Accepted | Verdict::AcceptedAsRepeat => (None, None),
+    };
+    connection
+        .prepare_cached(
+            "INSERT INTO attempt (id, round, leg, kind, at, took_us, sent, status, verdict, \
+             again_at, reason, fault, excerpt) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(params![
+            row,
+            round,
+            attempt.leg.as_str(),
+            attempt.kind.as_str(),
+            attempt.at.0,
+            i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX),
+            attempt.sent,
+            attempt.status,
+            attempt.verdict.as_str(),
+            again_at,
+            reason,
+            attempt.fault.map(Fault::as_str),
+            attempt.excerpt,
+        ])?;
+    Ok(())
+}
+
+/// Reads a text column whose words this version must know.
+fn word<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, StoreError> {
+    let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+    parse(text).ok_or_else(|| unknown_word(row, column, text))
+}
+
+fn optional_word<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => word(row, column, parse).map(Some),
+    }
+}
+
+fn unknown_word(row: &Row<'_>, column: usize, text: &str) -> StoreError {
+    let name = row.as_ref().column_name(column).unwrap_or("?");
+    StoreError::Database(format!("column {name} has \"{text}\", which is no word for it"))
+}

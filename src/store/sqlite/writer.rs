@@ -1,0 +1,188 @@
+//! The thread that owns the writing connection and commits all that waits in one transaction.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+
+use super::ledger::Ledger;
+use super::open::Lock;
+use crate::store::StoreError;
+
+/// The most that one transaction takes, so that nobody waits long behind a burst.
+const BATCH: usize = 256;
+
+/// The way to the writer's thread. Dropped, it lets the thread finish what it was given and waits
+/// for it.
+pub(super) struct Writer {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Job {
+    /// Done within the next transaction.
+    Write(Box<dyn Write>),
+    /// Done between transactions.
+    Ask(Box<dyn FnOnce(&mut Ledger) + Send>),
+}
+
+impl Writer {
+    pub fn start(ledger: Ledger, lock: Lock) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || {
+                serve(ledger, &receiver);
+                // The lock outlives the connection.
+                drop(lock);
+            })?;
+        Ok(Self {
+            jobs: Some(sender),
+            thread: Some(thread),
+        })
+    }
+
+    /// Does `verb` in a transaction shared with all who wait; returns after the commit.
+    ///
+    /// `verb` may be called again if the transaction failed.
+    pub async fn write<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let work = Work {
+            verb,
+            done: None,
+            answer,
+        };
+        self.submit(Job::Write(Box::new(work)))?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Does `question` between two transactions.
+    pub async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        self.submit(Job::Ask(Box::new(move |ledger| {
+            // Nobody waits any more if this fails.
+            let _ = answer.send(question(ledger));
+        })))?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn submit(&self, job: Job) -> Result<(), StoreError> {
+        let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
+        jobs.send(job).map_err(|_| StoreError::Closed)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer has panicked");
+        }
+    }
+}
+
+/// A verb, what it led to, and who waits for it.
+struct Work<T, F> {
+    verb: F,
+    done: Option<Result<T, StoreError>>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+trait Write: Send {
+    /// Fails only if the database did.
+    fn apply(&mut self, ledger: &mut Ledger) -> Result<(), StoreError>;
+
+    /// Tells who waits what the verb led to, or why it was not committed.
+    fn answer(self: Box<Self>, failed: Option<String>);
+}
+
+impl<T, F> Write for Work<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send,
+{
+    fn apply(&mut self, ledger: &mut Ledger) -> Result<(), StoreError> {
+        match (self.verb)(ledger) {
+            Err(StoreError::Database(why)) => Err(StoreError::Database(why)),
+            done => {
+                self.done = Some(done);
+                Ok(())
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, failed: Option<String>) {
+        let answer = match failed {
+            Some(why) => Err(StoreError::Database(why)),
+            None => self.done.unwrap_or(Err(StoreError::Closed)),
+        };
+        // Nobody waits any more if this fails.
+        let _ = self.answer.send(answer);
+    }
+}
+
+fn serve(mut ledger: Ledger, jobs: &Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        let (writes, questions) = take_waiting(first, jobs);
+        commit_together(&mut ledger, writes);
+        for question in questions {
+            question(&mut ledger);
+        }
+    }
+}
+
+type Questions = Vec<Box<dyn FnOnce(&mut Ledger) + Send>>;
+
+fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Questions) {
+    let (mut writes, mut questions) = (Vec::new(), Vec::new());
+    for job in std::iter::once(first).chain(jobs.try_iter()).take(BATCH) {
+        match job {
+            Job::Write(write) => writes.push(write),
+            Job::Ask(question) => questions.push(question),
+        }
+    }
+    (writes, questions)
+}
+
+/// Commits all in one transaction; if that fails, each in one of its own, so that one that cannot
+/// be done does not keep the others from being done.
+fn commit_together(ledger: &mut Ledger, mut writes: Vec<Box<dyn Write>>) {
+    if writes.is_empty() {
+        return;
+    }
+    match transaction(ledger, &mut writes) {
+        Ok(()) => writes.into_iter().for_each(|write| write.answer(None)),
+        Err(error) => {
+            tracing::error!(%error, writes = writes.len(), "failed to commit to the store");
+            for mut write in writes {
+                let committed = transaction(ledger, std::slice::from_mut(&mut write));
+                write.answer(committed.err().map(|error| error.to_string()));
+            }
+        }
+    }
+}
+
+fn transaction(ledger: &mut Ledger, writes: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+    let mut steps = || {
+        ledger.begin()?;
+        for write in &mut *writes {
+            write.apply(ledger)?;
+        }
+        ledger.commit()
+    };
+    let done = steps();
+    if done.is_err() {
+        ledger.roll_back();
+    }
+    done
+}
