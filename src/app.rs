@@ -52,7 +52,7 @@ pub struct App {
 
 impl App {
     pub fn build(config: Config, clock: Clock) -> Result<Self, AppError> {
-        Client::new(&config.acquire, &config.delivery)?;
+        Client::new(&config.acquire, &config.delivery, clock.clone())?;
         let public = listen("server.listen", config.server.listen)?;
         let admin = listen("admin.listen", config.admin.listen)?;
         let store = store::open(&config.store.url)?;
@@ -186,7 +186,7 @@ fn spawn_worker(
             Ok(runtime) => runtime,
             Err(why) => return error!("failed to start the delivery worker: {why}"),
         };
-        let client = match Client::new(&config.acquire, &config.delivery) {
+        let client = match Client::new(&config.acquire, &config.delivery, clock.clone()) {
             Ok(client) => client,
             Err(why) => return error!("failed to start the delivery worker: {why}"),
         };

@@ -20,5 +20,6 @@ pub mod server;
 pub mod sink;
 pub mod store;
 pub mod story;
+pub mod tls;
 pub mod twilio;
 pub mod worker;

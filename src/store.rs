@@ -5,13 +5,7 @@
 
 pub mod sqlite;
 
-/// placeholder
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct OpenError;
-pub fn open(_: &crate::config::StoreUrl) -> Result<std::sync::Arc<dyn Store>, OpenError> { Err(OpenError) }
-
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -19,7 +13,22 @@ use async_trait::async_trait;
 
 use crate::attempt::Attempt;
 use crate::clock::Millis;
+use crate::config::StoreUrl;
 use crate::twilio::{AccountSid, CallSid, CallbackKey};
+
+pub use sqlite::{OpenError, SqliteReader};
+
+/// Opens the store that a bridge owns, made or migrated as needed.
+pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
+    let StoreUrl::Sqlite(path) = url;
+    Ok(Arc::new(sqlite::SqliteStore::open(path)?))
+}
+
+/// Opens a store to look at, beside the bridge that owns it or without one.
+pub fn open_to_read(url: &StoreUrl) -> Result<SqliteReader, OpenError> {
+    let StoreUrl::Sqlite(path) = url;
+    SqliteReader::open_read_only(path)
+}
 
 /// Where a call stands. The same words are in the database, metrics, console and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

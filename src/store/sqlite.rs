@@ -28,7 +28,7 @@ use self::ledger::Ledger;
 use self::reader::ReaderThread;
 use self::writer::Writer;
 use super::{
-    CallSummary, Claimed, Counts, Expiry, Filter, NewCallback, Recorded, Settlement, Store,
+    CallSummary, Claims, Counts, Expiry, Filter, NewCallback, Recorded, Settlement, Store,
     StoreError, StoredCall, Ticket,
 };
 use crate::clock::Millis;
@@ -75,9 +75,14 @@ impl Store for SqliteStore {
         now: Millis,
         lease: Duration,
         limit: usize,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Claims, StoreError> {
         self.writer
-            .ask(move |ledger| ledger.claim(now, lease, limit))
+            .ask(move |ledger| {
+                let calls = ledger.claim(now, lease, limit)?;
+                // Asked for only by a worker that has room left, and so waits for the next call.
+                let next_due = if calls.len() < limit { ledger.next_due()? } else { None };
+                Ok(Claims { calls, next_due })
+            })
             .await
     }
 
@@ -130,9 +135,5 @@ impl Store for SqliteStore {
                 Ok(())
             })
             .await
-    }
-
-    async fn next_due(&self) -> Result<Option<Millis>, StoreError> {
-        self.writer.ask(|ledger| ledger.next_due()).await
     }
 }
