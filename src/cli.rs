@@ -16,7 +16,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app::AppError;
 use crate::config::{self, Config, ConfigError};
+use crate::store::{OpenError, StoreError};
 
 /// How a command ended; a contract with scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,18 @@ impl From<anyhow::Error> for Failure {
         Self::Failed(error)
     }
 }
+
+macro_rules! failed {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::Failed(error.into())
+            }
+        }
+    )*};
+}
+
+failed!(std::io::Error, serde_json::Error, AppError, OpenError, StoreError);
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {

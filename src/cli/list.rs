@@ -25,12 +25,12 @@ pub struct List {
 impl List {
     pub fn run(self) -> Result<Exit, Failure> {
         let (url, _) = self.config.load_for_reading()?;
-        let reader = store::open_to_read(&url).map_err(anyhow::Error::from)?;
+        let reader = store::open_to_read(&url)?;
         let filter = Filter { state: self.state, limit: self.limit };
-        let calls = reader.list(filter).map_err(anyhow::Error::from)?;
+        let calls = reader.list(filter)?;
         for line in calls.iter().map(Line::of) {
             if self.json {
-                println!("{}", serde_json::to_string(&line).map_err(anyhow::Error::from)?);
+                println!("{}", serde_json::to_string(&line)?);
             } else {
                 println!("{}", as_text(&line));
             }

@@ -35,12 +35,12 @@ impl Requeue {
                     let now = Clock::system().now();
                     let mut requeued = Vec::new();
                     for sid in &self.sids {
-                        let known = store.requeue(sid, now).await.map_err(anyhow::Error::from)?;
+                        let known = store.requeue(sid, now).await?;
                         requeued.push(known);
                     }
                     Ok(requeued)
                 }
-                Err(OpenError::InUse(_)) => ask_the_bridge(&config, &self.sids).await,
+                Err(OpenError::InUse { .. }) => ask_the_bridge(&config, &self.sids).await,
                 Err(why) => Err(anyhow::Error::from(why)),
             }
         })?;

@@ -32,13 +32,13 @@ impl Serve {
         tls::install();
         actix_web::rt::System::new().block_on(async {
             let stop = stop_on_signals()?;
-            let app = App::build(config, Clock::system()).map_err(anyhow::Error::from)?;
+            let app = App::build(config, Clock::system())?;
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);
             info!(
                 version = env!("CARGO_PKG_VERSION"),
                 "serving Twilio on {public}, operators on {admin}"
             );
-            app.run(stop).await.map_err(anyhow::Error::from)?;
+            app.run(stop).await?;
             info!("stopped; nothing was left in flight");
             Ok(Exit::Done)
         })

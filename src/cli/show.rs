@@ -28,8 +28,8 @@ pub struct Show {
 impl Show {
     pub fn run(self) -> Result<Exit, Failure> {
         let (url, rules) = self.config.load_for_reading()?;
-        let reader = store::open_to_read(&url).map_err(anyhow::Error::from)?;
-        let Some(call) = reader.get(&self.sid).map_err(anyhow::Error::from)? else {
+        let reader = store::open_to_read(&url)?;
+        let Some(call) = reader.get(&self.sid)? else {
             return Err(Failure::Failed(anyhow::anyhow!(
                 "no callback of {} was recorded in {url}",
                 self.sid
@@ -37,7 +37,7 @@ impl Show {
         };
         let story = Story::of(&call, &rules);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&story).map_err(anyhow::Error::from)?);
+            println!("{}", serde_json::to_string_pretty(&story)?);
         } else {
             print!("{}", as_text(&story));
         }
