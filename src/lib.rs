@@ -14,4 +14,5 @@ pub mod config;
 pub mod plan;
 pub mod retry;
 pub mod store;
+pub mod telemetry;
 pub mod twilio;
