@@ -104,8 +104,20 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config, ConfigError> {
-        config::load(self.config.as_deref(), std::env::vars())
+        config::load(self.config.as_deref(), environment())
     }
+}
+
+/// The environment; what is no UTF-8 is shown as such where a setting is wrong, not passed over.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line is where the environment comes in"
+)]
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| {
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        (lossy(name), lossy(value))
+    })
 }
 
 impl Cli {
@@ -127,7 +139,9 @@ impl Cli {
         let exit = match end {
             Ok(exit) => exit,
             Err(Failure::Usage(why)) => {
-                eprintln!("error: {why}");
+                for line in why.lines() {
+                    eprintln!("error: {line}");
+                }
                 Exit::Usage
             }
             Err(Failure::Failed(why)) => {

@@ -2,7 +2,14 @@
 //!
 //! The defaults and the meaning of each key stand in `config.default.toml`, which is compiled in.
 
+mod accounts;
+mod directory;
+pub mod duration;
+mod layers;
 mod load;
+mod reader;
+pub mod url;
+mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +22,16 @@ use crate::retry::Policy;
 use crate::twilio::AccountSid;
 use crate::twilio::signature::PublicUrl;
 
-pub use load::{ConfigError, load};
+pub use layers::Origin;
+pub use load::{Setting, explain, load};
+
+/// All mistakes of a configuration, one sentence each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+/// Stands in `acquire.base_url` where the account's name goes.
+pub const ACCOUNT_ID: &str = "{account_id}";
 
 /// The whole configuration of a bridge.
 #[derive(Clone, Debug)]
@@ -69,7 +85,7 @@ pub enum StoreUrl {
 /// Acquire's side.
 #[derive(Clone, Debug)]
 pub struct Acquire {
-    /// With `{account_id}` where the account's name goes.
+    /// With [`ACCOUNT_ID`] where the account's name goes; does not end with `/`.
     pub base_url: String,
     pub call_end_path: String,
     /// Trusted beside the system's roots (PEM).
@@ -92,6 +108,8 @@ pub struct Delivery {
     pub concurrency: usize,
     /// Longer than `timeout`.
     pub lease: Duration,
+    /// The longest wait between two probes; read for the circuit breaker to come.
+    pub probe_max: Duration,
     pub policy: Policy,
 }
 
@@ -119,6 +137,15 @@ pub struct Log {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+impl Acquire {
+    /// Where an account's requests go.
+    #[must_use]
+    pub fn base_url_of(&self, account: &Account) -> String {
+        self.base_url
+            .replace(ACCOUNT_ID, &account.acquire_account_id)
+    }
 }
 
 impl Config {

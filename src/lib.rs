@@ -21,5 +21,6 @@ pub mod sink;
 pub mod store;
 pub mod story;
 pub mod tls;
+pub mod telemetry;
 pub mod twilio;
 pub mod worker;

@@ -1,13 +1,126 @@
-//! `check`
+//! `check`: is the configuration right, what does it say, and how long is Acquire waited for?
 
-use super::{Exit, Failure};
+mod online;
 
-/// Not written yet.
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{ConfigArgs, Exit, Failure, environment};
+use crate::config::{self, Setting, duration};
+use crate::retry::Jitter;
+
+const EXAMPLE: &str = "Example:
+  TWILIO_AUTH_TOKEN=... ACQUIRE_ACCOUNT_ID=example \\
+  BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com twilio-acquire-bridge check
+
+Exits with 0 if all is well, 1 if --online failed, 2 with every mistake on stderr.";
+
+/// Validates the configuration and shows it without secrets, with the retry schedule.
 #[derive(Debug, clap::Args)]
-pub struct Check {}
+#[command(after_help = EXAMPLE)]
+pub struct Check {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Also open the connection to Acquire, without posting anything.
+    #[arg(long)]
+    online: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 impl Check {
     pub fn run(self) -> Result<Exit, Failure> {
-        Err(Failure::Usage("not written yet".to_owned()))
+        let (config, settings) = config::explain(self.config.config.as_deref(), environment())?;
+        let tries = tries(&config.delivery.policy.schedule);
+        let reached = if self.online {
+            online::reach(&config)?
+        } else {
+            Vec::new()
+        };
+        if self.json {
+            println!("{}", as_json(&settings, &tries, &reached));
+        } else {
+            print!("{}{}", settings_text(&settings), schedule_text(&tries));
+            for line in reached {
+                println!("{line}");
+            }
+        }
+        Ok(Exit::Done)
     }
+}
+
+/// One attempt of the schedule.
+struct Try {
+    number: usize,
+    /// After the attempt before.
+    wait: Duration,
+    /// Since the end of the call.
+    after: Duration,
+}
+
+fn tries(schedule: &[Duration]) -> Vec<Try> {
+    let waits = std::iter::once(&Duration::ZERO).chain(schedule);
+    let mut after = Duration::ZERO;
+    (1..)
+        .zip(waits)
+        .map(|(number, wait)| {
+            after += *wait;
+            Try {
+                number,
+                wait: *wait,
+                after,
+            }
+        })
+        .collect()
+}
+
+fn settings_text(settings: &[Setting]) -> String {
+    let line = |setting: &Setting| {
+        let Setting { key, value, origin } = setting;
+        match value {
+            Some(value) => format!("{key} = {value}  # {origin}\n"),
+            None => format!("# {key} is not set\n"),
+        }
+    };
+    settings.iter().map(line).collect()
+}
+
+fn schedule_text(tries: &[Try]) -> String {
+    let line = |attempt: &Try| {
+        let (wait, after) = (duration::show(attempt.wait), duration::show(attempt.after));
+        format!("{:>7}  {wait:<8}  {after}\n", attempt.number)
+    };
+    let lines: String = tries.iter().map(line).collect();
+    let (last, horizon) = tries
+        .last()
+        .map_or((0, Duration::ZERO), |last| (last.number, last.after));
+    format!(
+        "\nattempt  wait      since the end of the call\n{lines}\nA call that Acquire does not take is parked after attempt {last}, {} after its end or up to {:.0} % later.\n",
+        duration::show(horizon),
+        Jitter::MAX * 100.0
+    )
+}
+
+fn as_json(settings: &[Setting], tries: &[Try], reached: &[String]) -> serde_json::Value {
+    let settings: serde_json::Map<_, _> = settings
+        .iter()
+        .map(|setting| {
+            let Setting { key, value, origin } = setting;
+            let shown = json!({ "value": value, "from": origin.to_string() });
+            (key.clone(), shown)
+        })
+        .collect();
+    let schedule: Vec<_> = tries
+        .iter()
+        .map(|attempt| {
+            json!({
+                "attempt": attempt.number,
+                "wait_seconds": attempt.wait.as_secs_f64(),
+                "after_seconds": attempt.after.as_secs_f64(),
+            })
+        })
+        .collect();
+    json!({ "settings": settings, "schedule": schedule, "online": reached })
 }

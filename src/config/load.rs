@@ -1,16 +1,302 @@
-//! From defaults, file and environment to a checked [`super::Config`].
+//! From defaults, file and environment to a checked [`Config`], section by section.
 
-use super::Config;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// All mistakes of a configuration, one sentence each.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct ConfigError(pub Vec<String>);
+use secrecy::SecretString;
+
+use super::layers::{Layers, Origin};
+use super::reader::Reader;
+use super::url::HttpUrl;
+use super::{
+    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Server, Store, StoreUrl,
+    Success, accounts, directory,
+};
+use crate::plan::{ClientParents, Rules};
+use crate::retry::Policy;
+use crate::twilio::signature::PublicUrl;
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The longest schedule that is still one to read.
+const MAX_WAITS: usize = 100;
+
+/// One setting as an operator may see it: never a secret's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// `section.key`
+    pub key: String,
+    /// In TOML, or how many secrets or entries; `None` where it is not set.
+    pub value: Option<String>,
+    pub origin: Origin,
+}
 
 /// Reads the defaults, then `file`, then the environment, each over the one before.
 pub fn load(
-    _file: Option<&std::path::Path>,
-    _environment: impl IntoIterator<Item = (String, String)>,
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
-    Err(ConfigError(vec!["not written yet".to_owned()]))
+    explain(file, environment).map(|(config, _)| config)
+}
+
+/// As [`load`], with every setting as it counts and where it came from.
+pub fn explain(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Vec<Setting>), ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let entries = layers.accounts;
+    let mut reader = Reader::new(layers);
+
+    let server = server(&mut reader);
+    let admin = admin(&mut reader);
+    let store = store(&mut reader);
+    let acquire = acquire(&mut reader);
+    let delivery = delivery(&mut reader);
+    let accounts = accounts::read(&mut reader, entries);
+    let rules = rules(&mut reader);
+    let log = log(&mut reader);
+
+    if let (Some(acquire), Some(accounts)) = (&acquire, &accounts) {
+        keep_keys_out_of_the_clear(&mut reader, acquire, accounts);
+    }
+    let config = || {
+        Some(Config {
+            server: server?,
+            admin: admin?,
+            store: store?,
+            acquire: acquire?,
+            delivery: delivery?,
+            accounts: accounts?,
+            rules: rules?,
+            log: log?,
+        })
+    };
+    reader.finish(config())
+}
+
+fn server(reader: &mut Reader) -> Option<Server> {
+    let listen = reader.text("server.listen", address);
+    let public_urls = reader.list("server.public_url", |text| {
+        PublicUrl::parse(text).map_err(|why| why.to_string())
+    });
+    if !reader.is_set("server.public_url") {
+        reader.mistake(
+            "server.public_url is not set: it must be the URL that Twilio was told, such as https://bridge.example.com (or set BRIDGE__SERVER__PUBLIC_URL)",
+        );
+    }
+    let max_connections = reader.number("server.max_connections", 1..=1_000_000);
+    let request_timeout = reader.duration("server.request_timeout", millis(100)..=seconds(15));
+    let stop_timeout = reader.duration("server.stop_timeout", millis(100)..=minutes(10));
+    Some(Server {
+        listen: listen?,
+        public_urls: public_urls?,
+        max_connections: max_connections?,
+        request_timeout: request_timeout?,
+        stop_timeout: stop_timeout?,
+    })
+}
+
+fn admin(reader: &mut Reader) -> Option<Admin> {
+    let listen = reader.text("admin.listen", address);
+    let token_is_set = reader.is_set("admin.token") || reader.is_set("admin.token_file");
+    let token = reader.secret("admin.token").map(SecretString::from);
+    let listen = listen?;
+    if !listen.ip().is_loopback() && !token_is_set {
+        let name = reader.name("admin.listen");
+        reader.mistake(format!(
+            "{name} = \"{listen}\" is beyond loopback, which is allowed only with admin.token or admin.token_file"
+        ));
+    }
+    Some(Admin { listen, token })
+}
+
+fn store(reader: &mut Reader) -> Option<Store> {
+    let url = reader.text("store.url", store_url);
+    let retention = reader.duration("store.retention", minutes(1)..=days(3650));
+    let parked_retention = reader.duration("store.parked_retention", minutes(1)..=days(3650));
+    Some(Store {
+        url: url?,
+        retention: retention?,
+        parked_retention: parked_retention?,
+    })
+}
+
+fn acquire(reader: &mut Reader) -> Option<Acquire> {
+    let base_url = reader.text("acquire.base_url", |text| {
+        HttpUrl::parse(text).map(|_| text.trim_end_matches('/').to_owned())
+    });
+    let call_end_path = reader.text("acquire.call_end_path", request_path);
+    let ca_file = reader.text("acquire.ca_file", readable_file);
+    let success = reader.choice(
+        "acquire.success",
+        &[("body", Success::Body), ("any-2xx", Success::Any2xx)],
+    );
+    Some(Acquire {
+        base_url: base_url?,
+        call_end_path: call_end_path?,
+        ca_file,
+        success: success?,
+    })
+}
+
+fn delivery(reader: &mut Reader) -> Option<Delivery> {
+    let timeout = reader.duration("delivery.timeout", millis(100)..=minutes(5));
+    let concurrency = reader.number("delivery.concurrency", 1..=1024);
+    let lease = reader.duration("delivery.lease", seconds(1)..=hours(1));
+    let schedule = reader.durations("delivery.schedule", millis(1)..=days(30));
+    let retry_after_max = reader.duration("delivery.retry_after_max", seconds(1)..=days(1));
+    let probe_max = reader.duration("delivery.probe_max", seconds(1)..=hours(1));
+    let unclear_tries = reader.number("acquire.unclear_tries", 1..=100);
+
+    let (timeout, lease, schedule) = (timeout?, lease?, schedule?);
+    if lease <= timeout {
+        let (lease_name, timeout_name) = (
+            reader.name("delivery.lease"),
+            reader.name("delivery.timeout"),
+        );
+        reader.mistake(format!(
+            "{lease_name} = \"{}\" must be longer than {timeout_name} = \"{}\", or a call that is still being sent could be sent twice",
+            super::duration::show(lease),
+            super::duration::show(timeout)
+        ));
+    }
+    if schedule.len() > MAX_WAITS {
+        let name = reader.name("delivery.schedule");
+        reader.mistake(format!(
+            "{name} has {} waits; at most {MAX_WAITS} are allowed",
+            schedule.len()
+        ));
+    }
+    Some(Delivery {
+        timeout,
+        concurrency: concurrency?,
+        lease,
+        probe_max: probe_max?,
+        policy: Policy {
+            schedule,
+            retry_after_max: retry_after_max?,
+            unclear_tries: unclear_tries?,
+        },
+    })
+}
+
+fn rules(reader: &mut Reader) -> Option<Rules> {
+    let empty_to = reader.text("calls.empty_to", |text| match text.trim() {
+        "" => Err("must not be empty".to_owned()),
+        text => Ok(text.to_owned()),
+    });
+    let client = reader.choice(
+        "calls.client",
+        &[
+            ("incoming", ClientParents::Incoming),
+            ("outgoing", ClientParents::Outgoing),
+        ],
+    );
+    let directory = directory::read(reader);
+    Some(Rules {
+        empty_to,
+        client: client?,
+        directory,
+    })
+}
+
+fn log(reader: &mut Reader) -> Option<Log> {
+    let format = reader.choice(
+        "log.format",
+        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+    );
+    let level = reader.text("log.level", log_level);
+    Some(Log {
+        format: format?,
+        level: level?,
+    })
+}
+
+fn keep_keys_out_of_the_clear(reader: &mut Reader, acquire: &Acquire, accounts: &[super::Account]) {
+    let has_key = accounts
+        .iter()
+        .any(|account| account.acquire_api_key.is_some());
+    let clear = HttpUrl::parse(&acquire.base_url).is_ok_and(|url| url.is_clear_beyond_loopback());
+    if has_key && clear {
+        let name = reader.name("acquire.base_url");
+        reader.mistake(format!(
+            "{name} = \"{}\" must begin with https://, because an API key is set, which http:// would send in the clear",
+            acquire.base_url
+        ));
+    }
+}
+
+fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "must be IP:PORT, such as 127.0.0.1:9090 or [::1]:9090".to_owned())
+}
+
+fn store_url(text: &str) -> Result<StoreUrl, String> {
+    let path = match text.split_once(':') {
+        Some(("sqlite", path)) => path,
+        Some(("postgres" | "postgresql", _)) => {
+            return Err("is not yet supported by this version; it must be sqlite:PATH".to_owned());
+        }
+        _ => return Err("must be sqlite:PATH, such as sqlite:bridge.db".to_owned()),
+    };
+    match path {
+        "" => Err("must be sqlite:PATH, such as sqlite:bridge.db".to_owned()),
+        ":memory:" => Err("must name a file, since memory would lose calls".to_owned()),
+        _ if path.starts_with("//") => Err(format!(
+            "must have its path directly behind sqlite:; write \"sqlite:{}\"",
+            path.trim_start_matches("//")
+        )),
+        _ => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
+    }
+}
+
+fn request_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a path that begins with /, without spaces or #".to_owned())
+    }
+}
+
+fn readable_file(text: &str) -> Result<PathBuf, String> {
+    match std::fs::File::open(text) {
+        Ok(_) => Ok(PathBuf::from(text)),
+        Err(why) => Err(format!("cannot be read: {why}")),
+    }
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    let known = |part: &str| {
+        let level = part.split_once('=').map_or(part, |(_, level)| level);
+        LEVELS.contains(&level.trim())
+    };
+    if text.split(',').all(known) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "must be {}, or such words by part of the program, such as info,actix_web=debug",
+            LEVELS.join(", ")
+        ))
+    }
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+const fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 3_600)
+}
+
+const fn days(count: u64) -> Duration {
+    Duration::from_secs(count * 86_400)
 }

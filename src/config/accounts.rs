@@ -1,0 +1,132 @@
+//! Whose callbacks are taken and where they go: one account from the environment, or `[[accounts]]`.
+
+use std::collections::HashMap;
+
+use secrecy::SecretString;
+
+use super::Account;
+use super::reader::Reader;
+use crate::twilio::AccountSid;
+
+/// A DNS label: the name becomes part of Acquire's host name.
+const MAX_NAME: usize = 63;
+
+/// What belongs to the one account, and so is refused beside `[[accounts]]`.
+const OF_ONE_ACCOUNT: [(&str, &str); 5] = [
+    ("TWILIO_AUTH_TOKEN", "twilio_auth_tokens"),
+    ("TWILIO_AUTH_TOKEN_FILE", "twilio_auth_tokens_file"),
+    ("ACQUIRE_ACCOUNT_ID", "acquire_account_id"),
+    ("acquire.api_key", "acquire_api_key"),
+    ("acquire.api_key_file", "acquire_api_key_file"),
+];
+
+/// Reads the accounts; `entries` is how many `[[accounts]]` there are.
+pub(super) fn read(reader: &mut Reader, entries: usize) -> Option<Vec<Account>> {
+    if entries == 0 {
+        return Some(vec![the_one(reader)?]);
+    }
+    for (key, instead) in OF_ONE_ACCOUNT {
+        if reader.is_set(key) {
+            let name = reader.name(key);
+            reader.mistake(format!(
+                "{name} must not be set beside [[accounts]], since it would not say for which account; set {instead} in each entry instead"
+            ));
+        }
+    }
+    let accounts: Vec<Option<Account>> =
+        (1..=entries).map(|number| entry(reader, number)).collect();
+    refuse_repeats(reader, &accounts);
+    accounts.into_iter().collect()
+}
+
+fn the_one(reader: &mut Reader) -> Option<Account> {
+    let tokens = reader.secrets("TWILIO_AUTH_TOKEN");
+    if tokens.is_none() {
+        reader.mistake(
+            "no Twilio auth token: set TWILIO_AUTH_TOKEN or TWILIO_AUTH_TOKEN_FILE, or [[accounts]] with twilio_auth_tokens in a file",
+        );
+    }
+    let name = reader.text("ACQUIRE_ACCOUNT_ID", account_name);
+    if !reader.is_set("ACQUIRE_ACCOUNT_ID") {
+        reader.mistake(
+            "no Acquire account: set ACQUIRE_ACCOUNT_ID to NAME as in https://NAME.acquire.io, or [[accounts]] with acquire_account_id in a file",
+        );
+    }
+    let api_key = reader.secret("acquire.api_key");
+    Some(Account {
+        twilio_account_sid: None,
+        auth_tokens: tokens?.into_iter().map(SecretString::from).collect(),
+        shared_keys: Vec::new(),
+        acquire_account_id: name?,
+        acquire_api_key: api_key.map(SecretString::from),
+    })
+}
+
+fn entry(reader: &mut Reader, number: usize) -> Option<Account> {
+    let key = |name: &str| format!("accounts[{number}].{name}");
+    let sid = reader.text(&key("twilio_account_sid"), |text| {
+        AccountSid::parse(text).map_err(|why| why.to_string())
+    });
+    let tokens = reader.secrets(&key("twilio_auth_tokens"));
+    let shared_keys = reader.secret_table(&key("twilio_shared_keys"));
+    let name = reader.text(&key("acquire_account_id"), account_name);
+    let api_key = reader.secret(&key("acquire_api_key"));
+
+    for required in ["twilio_account_sid", "acquire_account_id"] {
+        if !reader.is_set(&key(required)) {
+            reader.mistake(format!("{} is not set", key(required)));
+        }
+    }
+    if tokens.is_none() && shared_keys.is_none() {
+        reader.mistake(format!(
+            "accounts[{number}] has no Twilio auth token: set twilio_auth_tokens, twilio_shared_keys, or one of them with _file"
+        ));
+    }
+    let secret = |(id, secret): (String, String)| (id, SecretString::from(secret));
+    Some(Account {
+        twilio_account_sid: Some(sid?),
+        auth_tokens: tokens
+            .unwrap_or_default()
+            .into_iter()
+            .map(SecretString::from)
+            .collect(),
+        shared_keys: shared_keys
+            .unwrap_or_default()
+            .into_iter()
+            .map(secret)
+            .collect(),
+        acquire_account_id: name?,
+        acquire_api_key: api_key.map(SecretString::from),
+    })
+}
+
+fn refuse_repeats(reader: &mut Reader, accounts: &[Option<Account>]) {
+    let mut seen: HashMap<&AccountSid, usize> = HashMap::new();
+    for (number, account) in (1..).zip(accounts) {
+        let Some(sid) = account.as_ref().and_then(|a| a.twilio_account_sid.as_ref()) else {
+            continue;
+        };
+        if let Some(first) = seen.get(sid) {
+            reader.mistake(format!(
+                "accounts[{number}].twilio_account_sid = \"{sid}\" stands in accounts[{first}] already; each must be there once"
+            ));
+        } else {
+            seen.insert(sid, number);
+        }
+    }
+}
+
+fn account_name(text: &str) -> Result<String, String> {
+    let inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let named = (1..=MAX_NAME).contains(&text.len())
+        && text.bytes().all(inside)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if named {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "must be the account's name alone, as in https://NAME.acquire.io: 1 to {MAX_NAME} letters, digits and inner hyphens"
+        ))
+    }
+}

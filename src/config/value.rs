@@ -1,0 +1,91 @@
+//! What a TOML value may stand for, and how messages show it.
+
+use toml::Value;
+
+/// Longer values are cut in messages.
+const SHOWN_CHARACTERS: usize = 120;
+
+/// The values of a list: an array of texts, or one text parted by spaces or commas.
+pub(super) fn words(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(
+            text.split(|c: char| c == ',' || c.is_whitespace())
+                .filter(|word| !word.is_empty())
+                .map(ToOwned::to_owned)
+                .collect(),
+        ),
+        Value::Array(values) => values
+            .iter()
+            .map(|value| value.as_str().map(ToOwned::to_owned))
+            .collect(),
+        _ => None,
+    }
+}
+
+/// Names with texts: a table, or a text of pairs that `split` parts.
+pub(super) fn pairs(
+    value: &Value,
+    split: impl Fn(&str) -> Option<(&str, &str)>,
+) -> Option<Vec<(String, String)>> {
+    let owned = |(name, text): (&str, &str)| (name.to_owned(), text.to_owned());
+    match value {
+        Value::Table(table) => table
+            .iter()
+            .map(|(name, text)| Some(owned((name, text.as_str()?))))
+            .collect(),
+        Value::String(_) => words(value)?
+            .iter()
+            .map(|word| split(word).map(owned))
+            .collect(),
+        _ => None,
+    }
+}
+
+/// Printable ASCII without spaces, as a header can carry it.
+pub(super) fn is_secret(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// A value as messages show it: cut if long, and without the user info of a URL.
+pub(super) fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    let text = match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}***{}", &text[..scheme + 3], &text[at..])
+        }
+        _ => text,
+    };
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_an_array_or_one_text() {
+        let list = ["1s", "5s", "15s"].map(ToOwned::to_owned).to_vec();
+        assert_eq!(words(&Value::from("1s 5s,15s")), Some(list.clone()));
+        assert_eq!(words(&Value::from(" 1s, 5s,\n15s, ")), Some(list.clone()));
+        assert_eq!(words(&Value::from(list.clone())), Some(list));
+        assert_eq!(words(&Value::from(5)), None);
+        assert_eq!(words(&Value::from(vec![5])), None);
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_the_user_info_of_a_url_is_left_out() {
+        assert_eq!(shown(&Value::from("soon")), "\"soon\"");
+        assert_eq!(
+            shown(&Value::from("postgres://user:secret@host/db")),
+            "\"postgres://***@host/db\""
+        );
+        assert_eq!(shown(&Value::from("x".repeat(500))).len(), 123);
+    }
+}
