@@ -4,6 +4,8 @@
 //! [`crate::plan`].
 
 pub mod callback;
+mod public_url;
+mod settings;
 pub mod signature;
 
 use std::fmt;
