@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod keys;
 mod list;
 mod replay;
 mod requeue;

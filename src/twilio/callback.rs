@@ -3,7 +3,9 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use percent_encoding::percent_decode;
 
+use super::signature::fields;
 use super::{AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Status};
 
 /// Why a verified form is not a callback that the bridge can keep.
@@ -21,6 +23,8 @@ pub enum NotACallback {
     BadNumber(&'static str),
     #[error("the form is not UTF-8")]
     NotUtf8,
+    #[error("the callback URL may have the query key email, and not \"{0}\"")]
+    UnexpectedQuery(String),
     #[error("this is {0}")]
     Lookalike(Lookalike),
 }
@@ -53,9 +57,29 @@ impl NotACallback {
             Self::Repeated(_) => "repeated-field",
             Self::BadSid(_) | Self::BadNumber(_) => "bad-format",
             Self::NotUtf8 => "not-utf8",
+            Self::UnexpectedQuery(_) => "unexpected-query",
             Self::Lookalike(_) => "lookalike",
         }
     }
+}
+
+/// Reads a status callback from the raw form and query of a verified request.
+pub fn read(form: &[u8], query: &str) -> Result<Callback, NotACallback> {
+    // Decoding replaces what is not UTF-8, so two different forms would read the same.
+    if percent_decode(form).decode_utf8().is_err() {
+        return Err(NotACallback::NotUtf8);
+    }
+    parse(&fields(form), email(query)?)
+}
+
+/// The `?email=` of the callback URL; whatever else stands in a query could be part of the form
+/// glued onto the URL, since the signed text has no delimiters.
+pub fn email(query: &str) -> Result<Option<String>, NotACallback> {
+    let pairs = fields(query.as_bytes());
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| name != "email") {
+        return Err(NotACallback::UnexpectedQuery(name.clone()));
+    }
+    filled(&Fields(&pairs), "email")
 }
 
 /// Reads a status callback from the decoded fields of a verified form.
@@ -173,8 +197,12 @@ fn seconds(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, No
     }
 }
 
-/// RFC 2822 in UTC, with or without a padded day (Twilio docs show both).
+/// RFC 2822 in UTC, with or without a padded day (Twilio docs show both); one that cannot be read
+/// only loses its say in the order of events.
 fn timestamp(text: &str) -> Option<Timestamp> {
-    static PARSER: DateTimeParser = DateTimeParser::new();
+    static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
     PARSER.parse_timestamp(text).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! `X-Twilio-Signature`: pure signing and verifying.
 //!
-//! The rules (Twilio docs, "Webhooks security", and what PyPI twilio 9.13.0 and npm twilio 6.2.0 do):
+//! The rules (Twilio docs, "Webhooks security", and what Twilio's libraries do: Python 9.13.0,
+//! Node 6.2.0):
 //! the signed text is the URL as Twilio was given it, followed by every form field sorted by name in
 //! byte order, name and value without any delimiter; a repeated name contributes each of its
 //! distinct values in byte order. The key is an auth token with HMAC-SHA1, or a `SharedKey` with
@@ -20,6 +21,7 @@
 //! | order of astral characters and U+E000..U+FFFF | Python: code points, which is UTF-8 byte order | documented as "Unix-style case-sensitive"; no Twilio name has either |
 //! | empty JSON body | Python: its hash is that of no bytes | Node hashes `{}`, which was not sent |
 //! | JSON without `bodySHA256` | Python: refused unless the body is empty | nothing would protect the body |
+//! | a text that is no absolute URL | as given alone | a port has no place in it |
 //! | form with `bodySHA256` in the URL | Python: the fields are signed | the media type decides what a body is, not a word in the URL |
 
 use base64::Engine as _;
