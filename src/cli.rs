@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod keys;
 mod list;
 mod replay;
 mod requeue;
@@ -17,7 +18,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, StoreUrl};
+use crate::plan::Rules;
 use crate::store::{OpenError, StoreError};
 
 /// How a command ended; a contract with scripts.
@@ -105,6 +107,11 @@ pub struct ConfigArgs {
 impl ConfigArgs {
     fn load(&self) -> Result<Config, ConfigError> {
         config::load(self.config.as_deref(), environment())
+    }
+
+    /// What `list` and `show` need: no secret is read.
+    fn load_for_reading(&self) -> Result<(StoreUrl, Rules), ConfigError> {
+        config::load_for_reading(self.config.as_deref(), environment())
     }
 }
 

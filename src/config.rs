@@ -23,7 +23,7 @@ use crate::twilio::AccountSid;
 use crate::twilio::signature::PublicUrl;
 
 pub use layers::Origin;
-pub use load::{Setting, explain, load};
+pub use load::{Setting, explain, load, load_for_reading};
 
 /// All mistakes of a configuration, one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,13 @@ pub struct Store {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     Sqlite(PathBuf),
+}
+
+impl std::fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::Sqlite(path) = self;
+        write!(f, "sqlite:{}", path.display())
+    }
 }
 
 /// Acquire's side.

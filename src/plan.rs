@@ -167,8 +167,8 @@ fn owed_for_leg(leg: &CallSid, callbacks: &[Callback], rules: &Rules) -> Owed {
     }
 }
 
-/// A leg's statuses by `SequenceNumber`, then `Timestamp`; the wording breaks a tie, so that the
-/// order of arrival never matters.
+/// A leg's statuses by `SequenceNumber`, then `Timestamp`; what else they say breaks a tie, so that
+/// the order of arrival never matters.
 fn in_order<'a>(leg: &CallSid, callbacks: &'a [Callback]) -> Vec<&'a Status> {
     let mut told: Vec<&Status> = callbacks
         .iter()
@@ -182,7 +182,7 @@ fn in_order<'a>(leg: &CallSid, callbacks: &'a [Callback]) -> Vec<&'a Status> {
         (
             status.sequence_number.unwrap_or(u32::MAX),
             status.timestamp.unwrap_or(jiff::Timestamp::MAX),
-            status.status.as_str(),
+            *status,
         )
     });
     told
@@ -310,3 +310,6 @@ fn email(status: &Status, direction: acquire::Direction, directory: &Directory) 
         .or(directory.default.as_ref())
         .cloned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,14 @@ pub struct SignedRequest {
     pub body: Bytes,
 }
 
+impl SignedRequest {
+    /// The URL's query, without its `?`; empty if there is none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        self.url.split_once('?').map_or("", |(_, query)| query)
+    }
+}
+
 /// A callback to record.
 #[derive(Clone, Debug)]
 pub struct NewCallback {

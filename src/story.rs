@@ -103,7 +103,7 @@ impl Story {
 }
 
 fn read(stored: &StoredCallback) -> Result<Callback, callback::NotACallback> {
-    callback::from_request(&stored.request.url, &stored.request.body)
+    callback::read(&stored.request.body, stored.request.query())
 }
 
 fn told(stored: &StoredCallback) -> Told {

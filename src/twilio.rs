@@ -4,7 +4,8 @@
 //! [`crate::plan`].
 
 pub mod callback;
-pub mod query;
+mod public_url;
+mod settings;
 pub mod signature;
 
 use std::fmt;
@@ -63,7 +64,7 @@ sid!(
 /// Where a leg is in its life (Twilio docs, Call resource, "Call status values").
 ///
 /// Twilio may add values without notice, so an unknown one is kept as it was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallStatus {
     Queued,
     Initiated,
@@ -118,7 +119,7 @@ impl fmt::Display for CallStatus {
 }
 
 /// Who began a leg (Twilio docs, Call resource, "Direction").
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
     Inbound,
     OutboundApi,
@@ -171,7 +172,7 @@ pub enum Kind {
 }
 
 /// A voice status callback (Twilio docs, Voice webhooks, "`StatusCallback`").
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Status {
     pub status: CallStatus,
     /// E.164, `client:…`, `sip:…`, a caller id as sent, or a word such as `anonymous`.

@@ -192,7 +192,7 @@ impl Worker {
 fn read(stored: &[StoredCallback]) -> Result<Vec<Callback>, String> {
     stored
         .iter()
-        .map(|stored| callback::from_request(&stored.request.url, &stored.request.body))
+        .map(|stored| callback::read(&stored.request.body, stored.request.query()))
         .collect::<Result<_, _>>()
         .map_err(|why| format!("a stored callback cannot be read: {why}"))
 }

@@ -1,13 +1,227 @@
-//! `replay`
+//! `replay`: signs fixtures and sends them as Twilio would.
 
-use super::{Exit, Failure};
+use std::io::{IsTerminal as _, stderr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
 
-/// Not written yet.
-#[derive(Debug, clap::Args)]
-pub struct Replay {}
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::keys::KeyArgs;
+use super::{ConfigArgs, Exit, Failure};
+use crate::config::Config;
+use crate::fixture::Fixture;
+use crate::plan::Rules;
+use crate::replay::forecast::Forecast;
+use crate::replay::{self, Item, Pace, Sids, Signer, Summary, Target};
+use crate::twilio::signature::PublicUrl;
+
+const EXAMPLE: &str = "Examples:
+  export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
+  twilio-acquire-bridge replay fixtures/twilio --to http://127.0.0.1:8080 --fresh-sids
+  twilio-acquire-bridge replay fixtures/twilio/inbound-completed.http --dry-run
+
+A folder stands for its *.http files. Path and query come from each fixture. The URL that is
+signed has the base of --public-url, else of the configuration's server.public_url, else the
+fixture's own. Exits with 3 if some requests were not answered 2xx.";
+
+/// What a bridge is told about when the configuration names no file.
+const PUBLIC_URL_VARIABLE: &str = "BRIDGE__SERVER__PUBLIC_URL";
+
+/// Signs fixtures and sends them to a bridge, as Twilio would.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Replay {
+    /// Fixtures (.http), or folders of them.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// The base to connect to, such as `http://127.0.0.1:8080`.
+    #[arg(long, value_name = "URL", required_unless_present = "dry_run", value_parser = base_url)]
+    to: Option<String>,
+
+    /// Signs for this base, as Twilio was told it.
+    #[arg(long, value_name = "URL", value_parser = PublicUrl::parse)]
+    public_url: Option<PublicUrl>,
+
+    /// Requests under way at once.
+    #[arg(long, value_name = "N", default_value = "8")]
+    concurrency: NonZeroUsize,
+
+    /// Requests begun per second; without it, as fast as answers come.
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
+
+    /// How often all fixtures are sent.
+    #[arg(long, value_name = "N", default_value = "1")]
+    repeat: NonZeroU32,
+
+    /// Gives every call a new SID in each pass; the legs of a call stay joined.
+    #[arg(long)]
+    fresh_sids: bool,
+
+    /// Sends nothing and prints the JSON that Acquire would get, or why none.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+
+    #[command(flatten)]
+    config: ConfigArgs,
+}
 
 impl Replay {
     pub fn run(self) -> Result<Exit, Failure> {
-        Err(Failure::Usage("not written yet".to_owned()))
+        let items = read(&self.paths)?;
+        let config = self.configured()?;
+        let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
+            self.foretell(&items, config.map(|config| config.rules));
+            return Ok(Exit::Done);
+        };
+        let keys = self.keys.choose()?;
+        let keys = keys.map_err(|why| Failure::Usage(why.to_string()))?;
+        let signer = Signer {
+            key: keys[0].clone(),
+            settings: self.keys.settings().map(str::to_owned),
+        };
+        let of_config = config.and_then(|config| config.server.public_urls.into_iter().next());
+        let target = Target {
+            to: to.clone(),
+            public: self.public_url.clone().or(of_config),
+        };
+        let summary = self.send(items, target, signer)?;
+        self.report(&summary)?;
+        Ok(if summary.all_taken() {
+            Exit::Done
+        } else {
+            Exit::Partial
+        })
     }
+
+    /// The configuration, where one is meant to count.
+    fn configured(&self) -> Result<Option<Config>, Failure> {
+        let is_meant =
+            self.config.config.is_some() || std::env::var_os(PUBLIC_URL_VARIABLE).is_some();
+        let wants = self.dry_run || self.public_url.is_none();
+        Ok((is_meant && wants)
+            .then(|| self.config.load())
+            .transpose()?)
+    }
+
+    fn foretell(&self, items: &[Item], rules: Option<Rules>) {
+        let rules = rules.unwrap_or_default();
+        for item in items {
+            let forecast = Forecast::of(&item.fixture, &rules);
+            if self.json {
+                let file = serde_json::Value::from(item.name.as_str());
+                println!(r#"{{"file":{file},"acquire":{}}}"#, forecast.to_json());
+            } else {
+                println!("{}: {forecast}", item.name);
+            }
+        }
+    }
+
+    fn send(&self, items: Vec<Item>, target: Target, signer: Signer) -> Result<Summary, Failure> {
+        let pace = Pace {
+            concurrency: self.concurrency,
+            rate: self.rate,
+            repeat: self.repeat,
+        };
+        let sids = if self.fresh_sids {
+            Sids::Fresh(fastrand::u64(..))
+        } else {
+            Sids::Recorded
+        };
+        let bar = progress_bar(items.len() as u64 * u64::from(self.repeat.get()));
+        let ticking = bar.clone();
+        let sent = actix_web::rt::System::new().block_on(replay::send(
+            items,
+            target,
+            signer,
+            pace,
+            sids,
+            move |_, _| ticking.inc(1),
+        ));
+        bar.finish_and_clear();
+        Ok(sent.context("failed to replay")?)
+    }
+
+    fn report(&self, summary: &Summary) -> Result<(), Failure> {
+        if self.json {
+            let json = serde_json::to_string(summary).context("failed to write the summary")?;
+            println!("{json}");
+        } else {
+            println!("{summary}");
+        }
+        if !self.fresh_sids {
+            eprintln!(
+                "note: a bridge forwards a call once; send with --fresh-sids to make new calls, \
+                 or use requeue to have the same ones sent again"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// On a terminal only, so that logs hold no bars.
+fn progress_bar(length: u64) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta}");
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    // A base to connect to has the form of a public URL, but may end in any path.
+    match PublicUrl::parse(text) {
+        Ok(url) => Ok(url.to_string()),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+/// The fixtures of all files and folders, those of a folder by name.
+fn read(paths: &[PathBuf]) -> Result<Vec<Item>, Failure> {
+    let mut items = Vec::new();
+    for path in paths {
+        for file in files(path)? {
+            let fixture = Fixture::read(&file).map_err(anyhow::Error::from)?;
+            items.push(Item {
+                name: file.display().to_string(),
+                fixture,
+            });
+        }
+    }
+    Ok(items)
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let unreadable = || format!("failed to read the folder {}", path.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).with_context(unreadable)? {
+        let file = entry.with_context(unreadable)?.path();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "http")
+        {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Failure::Usage(format!(
+            "the folder {} holds no .http file",
+            path.display()
+        )));
+    }
+    files.sort();
+    Ok(files)
 }

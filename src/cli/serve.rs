@@ -28,7 +28,7 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Result<Exit, Failure> {
         let config = self.config.load()?;
-        telemetry::init(&config.log);
+        telemetry::init(&config.log).map_err(anyhow::Error::from)?;
         tls::install();
         actix_web::rt::System::new().block_on(async {
             let stop = stop_on_signals()?;

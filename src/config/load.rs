@@ -75,6 +75,19 @@ pub fn explain(
     reader.finish(config())
 }
 
+/// What a look into the store needs. Other settings are not judged, so that an operator who may
+/// not read the secrets can look.
+pub fn load_for_reading(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(StoreUrl, Rules), ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let mut reader = Reader::new(layers);
+    let url = reader.text("store.url", store_url);
+    let rules = rules(&mut reader);
+    reader.finish_part(url.zip(rules))
+}
+
 fn server(reader: &mut Reader) -> Option<Server> {
     let listen = reader.text("server.listen", address);
     let public_urls = reader.list("server.public_url", |text| {

@@ -178,6 +178,14 @@ impl Reader {
     }
 
     /// The configuration if nothing was wrong, with all settings as they are shown.
+    /// As [`Reader::finish`], but what was not asked for is passed over.
+    pub fn finish_part<T>(self, part: Option<T>) -> Result<T, ConfigError> {
+        match part {
+            Some(part) if self.mistakes.is_empty() => Ok(part),
+            _ => Err(ConfigError(self.mistakes)),
+        }
+    }
+
     pub fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<Setting>), ConfigError> {
         let unknown: Vec<String> = self
             .given

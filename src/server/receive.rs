@@ -11,8 +11,7 @@ use super::intake::Intake;
 use super::signed::SignedForm;
 use crate::metrics::Verdict;
 use crate::store::{NewCallback, Recorded};
-use crate::twilio::callback::{self, NotACallback};
-use crate::twilio::query;
+use crate::twilio::callback;
 
 /// Twilio gives up after 15 s and tries once, so an answer must come well before.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,10 +64,8 @@ async fn record(form: SignedForm, intake: &Intake) -> Result<Recorded, Refusal> 
 }
 
 fn read(form: SignedForm) -> Result<NewCallback, Refusal> {
-    if !form_is_utf8(&form.request.body) {
-        return Err(NotACallback::NotUtf8.into());
-    }
-    let email = query::email(&form.request.url).map_err(NotACallback::from)?;
+    callback::expect_utf8(&form.request.body)?;
+    let email = callback::email(form.request.query())?;
     let callback = callback::parse(&form.fields, email)?;
     Ok(NewCallback {
         call: callback.call().clone(),
@@ -77,9 +74,4 @@ fn read(form: SignedForm) -> Result<NewCallback, Refusal> {
         leg: callback.leg,
         request: form.request,
     })
-}
-
-/// Whether decoding replaced anything: bytes that are no UTF-8 must not pass as U+FFFD.
-fn form_is_utf8(form: &[u8]) -> bool {
-    percent_encoding::percent_decode(form).decode_utf8().is_ok()
 }

@@ -3,10 +3,10 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use percent_encoding::percent_decode;
 
-use super::{
-    AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Status, query, signature,
-};
+use super::signature::fields;
+use super::{AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Status};
 
 /// Why a verified form is not a callback that the bridge can keep.
 ///
@@ -23,8 +23,8 @@ pub enum NotACallback {
     BadNumber(&'static str),
     #[error("the form is not UTF-8")]
     NotUtf8,
-    #[error("{0}")]
-    Query(#[from] query::BadQuery),
+    #[error("the callback URL may have the query key email, and not \"{0}\"")]
+    UnexpectedQuery(String),
     #[error("this is {0}")]
     Lookalike(Lookalike),
 }
@@ -57,15 +57,34 @@ impl NotACallback {
             Self::Repeated(_) => "repeated-field",
             Self::BadSid(_) | Self::BadNumber(_) => "bad-format",
             Self::NotUtf8 => "not-utf8",
-            Self::Query(_) => "unexpected-query",
+            Self::UnexpectedQuery(_) => "unexpected-query",
             Self::Lookalike(_) => "lookalike",
         }
     }
 }
 
-/// Reads a callback from a request as it was signed: its whole URL and its raw form.
-pub fn from_request(url: &str, form: &[u8]) -> Result<Callback, NotACallback> {
-    parse(&signature::fields(form), query::email(url)?)
+/// Reads a status callback from the raw form and query of a verified request.
+pub fn read(form: &[u8], query: &str) -> Result<Callback, NotACallback> {
+    expect_utf8(form)?;
+    parse(&fields(form), email(query)?)
+}
+
+/// Decoding a form replaces what is not UTF-8, so two different forms would read the same.
+pub fn expect_utf8(form: &[u8]) -> Result<(), NotACallback> {
+    match percent_decode(form).decode_utf8() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(NotACallback::NotUtf8),
+    }
+}
+
+/// The `?email=` of the callback URL; whatever else stands in a query could be part of the form
+/// glued onto the URL, since the signed text has no delimiters.
+pub fn email(query: &str) -> Result<Option<String>, NotACallback> {
+    let pairs = fields(query.as_bytes());
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| name != "email") {
+        return Err(NotACallback::UnexpectedQuery(name.clone()));
+    }
+    filled(&Fields(&pairs), "email")
 }
 
 /// Reads a status callback from the decoded fields of a verified form.
@@ -183,8 +202,12 @@ fn seconds(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, No
     }
 }
 
-/// RFC 2822 in UTC, with or without a padded day (Twilio docs show both).
+/// RFC 2822 in UTC, with or without a padded day (Twilio docs show both); one that cannot be read
+/// only loses its say in the order of events.
 fn timestamp(text: &str) -> Option<Timestamp> {
-    static PARSER: DateTimeParser = DateTimeParser::new();
+    static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
     PARSER.parse_timestamp(text).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! `X-Twilio-Signature`: pure signing and verifying.
 //!
-//! The rules (Twilio docs, "Webhooks security", and what PyPI twilio 9.13.0 and npm twilio 6.2.0 do):
+//! The rules (Twilio docs, "Webhooks security", and what Twilio's libraries do: Python 9.13.0,
+//! Node 6.2.0):
 //! the signed text is the URL as Twilio was given it, followed by every form field sorted by name in
 //! byte order, name and value without any delimiter; a repeated name contributes each of its
 //! distinct values in byte order. The key is an auth token with HMAC-SHA1, or a `SharedKey` with
@@ -20,6 +21,7 @@
 //! | order of astral characters and U+E000..U+FFFF | Python: code points, which is UTF-8 byte order | documented as "Unix-style case-sensitive"; no Twilio name has either |
 //! | empty JSON body | Python: its hash is that of no bytes | Node hashes `{}`, which was not sent |
 //! | JSON without `bodySHA256` | Python: refused unless the body is empty | nothing would protect the body |
+//! | a text that is no absolute URL | as given alone | a port has no place in it |
 //! | form with `bodySHA256` in the URL | Python: the fields are signed | the media type decides what a body is, not a word in the URL |
 
 use base64::Engine as _;
@@ -28,6 +30,9 @@ use hmac::{Hmac, KeyInit as _, Mac};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+pub use super::public_url::{PublicUrl, PublicUrlError};
+pub use super::settings::{Settings, SettingsError};
 
 /// What a signature is made with.
 #[derive(Clone)]
@@ -97,17 +102,12 @@ pub fn verify(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> bool 
     }
     let fields = canonical(body);
     let forms = UrlForms::of(url);
-    let mut valid = false;
-    for key in keys {
-        for form in forms.each() {
-            let expected = key.sign(&form, &fields);
-            valid |= bool::from(expected.as_bytes().ct_eq(signature.as_bytes()));
-            if valid {
-                return true;
-            }
-        }
-    }
-    valid
+    keys.iter().any(|key| {
+        forms.each().iter().any(|form| {
+            let expected = key.sign(form, &fields);
+            bool::from(expected.as_bytes().ct_eq(signature.as_bytes()))
+        })
+    })
 }
 
 /// The fields as they are signed: names in byte order, distinct values in byte order, joined bare.
@@ -142,7 +142,9 @@ struct UrlForms<'a> {
 
 impl<'a> UrlForms<'a> {
     fn of(url: &'a str) -> Self {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let Some((scheme, rest)) = url.split_once("://").filter(|(text, _)| is_scheme(text)) else {
+            return Self::as_given(url);
+        };
         let authority_at = url.len() - rest.len();
         let authority_end = rest
             .find(['/', '?', '#'])
@@ -167,6 +169,16 @@ impl<'a> UrlForms<'a> {
         }
     }
 
+    /// What is no absolute URL has no place for a port.
+    fn as_given(url: &'a str) -> Self {
+        Self {
+            before_port: url,
+            port: "",
+            after_port: "",
+            default_port: "",
+        }
+    }
+
     /// Without a port first: the usual form for voice over HTTPS.
     fn each(&self) -> [[&'a str; 3]; 2] {
         let port = if self.port.is_empty() {
@@ -181,10 +193,15 @@ impl<'a> UrlForms<'a> {
     }
 }
 
-/// Whether the first `bodySHA256` of the URL's query is the body's hash in lower-case hex.
+fn is_scheme(text: &str) -> bool {
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(in_scheme)
+}
+
+/// Whether the first filled `bodySHA256` of the URL's query is the body's hash in lower-case hex.
 fn hash_matches(url: &str, body: &[u8]) -> bool {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let query = query.split_once('#').map_or(query, |(query, _)| query);
+    let sent = url.split_once('#').map_or(url, |(sent, _)| sent);
+    let query = sent.split_once('?').map_or("", |(_, query)| query);
     let stated = fields(query.as_bytes())
         .into_iter()
         .find_map(|(name, value)| (name == "bodySHA256" && !value.is_empty()).then_some(value));
@@ -215,122 +232,5 @@ pub fn fields(form: &[u8]) -> Vec<(String, String)> {
     serde_urlencoded::from_bytes(form).unwrap_or_default()
 }
 
-/// `X-Twilio-Webhooks-Signature-Settings`: which `SharedKey` signed a request, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings<'a> {
-    pub key: &'a str,
-}
-
-/// Why a settings header cannot be followed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    #[error("the signing algorithm \"{0}\" is not known; HMAC_SHA256 is")]
-    UnknownAlgorithm(String),
-    #[error("the header must read key=<id>,algorithm=HMAC_SHA256")]
-    Malformed,
-}
-
-impl<'a> Settings<'a> {
-    /// Reads `key=<shared key id>,algorithm=HMAC_SHA256`.
-    pub fn parse(header: &'a str) -> Result<Self, SettingsError> {
-        let mut key = None;
-        let mut algorithm = None;
-        for part in header.split(',') {
-            let slot = match part.trim().split_once('=') {
-                Some(("key", value)) => (&mut key, value),
-                Some(("algorithm", value)) => (&mut algorithm, value),
-                _ => return Err(SettingsError::Malformed),
-            };
-            if slot.0.replace(slot.1).is_some() {
-                return Err(SettingsError::Malformed);
-            }
-        }
-        match (key, algorithm) {
-            (Some(key), Some("HMAC_SHA256")) if !key.is_empty() => Ok(Self { key }),
-            (_, Some(other)) if other != "HMAC_SHA256" => {
-                Err(SettingsError::UnknownAlgorithm(other.to_owned()))
-            }
-            _ => Err(SettingsError::Malformed),
-        }
-    }
-}
-
-/// The scheme, host, port and optional path prefix of the URL that Twilio was told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl {
-    origin: String,
-    /// Empty, or begins with `/` and does not end with one.
-    prefix: String,
-}
-
-/// Why a text cannot be a public URL, with the corrected value where one is plain.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PublicUrlError {
-    #[error("must begin with https:// or http://, followed by a host")]
-    NotAUrl,
-    #[error(
-        "must not have a query, a fragment or user info, which Twilio's request target or signature leaves out; write \"{0}\""
-    )]
-    Superfluous(String),
-    #[error("must not end in a path that the bridge serves; write \"{0}\"")]
-    ServedPath(String),
-}
-
-/// Where the bridge's own paths begin; what stands before it in a public URL is the prefix.
-const SERVED: &str = "/twilio/voice";
-
-impl PublicUrl {
-    pub fn parse(text: &str) -> Result<Self, PublicUrlError> {
-        let text = text.trim();
-        let (scheme, rest) = text.split_once("://").ok_or(PublicUrlError::NotAUrl)?;
-        if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
-            return Err(PublicUrlError::NotAUrl);
-        }
-        let bare = rest.split(['?', '#']).next().unwrap_or(rest);
-        let (authority, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        if host.is_empty() || host.starts_with(':') || text.contains(char::is_whitespace) {
-            return Err(PublicUrlError::NotAUrl);
-        }
-        let origin = format!("{scheme}://{host}");
-        let prefix = path
-            .find(SERVED)
-            .map_or(path, |at| &path[..at])
-            .trim_end_matches('/');
-        let corrected = format!("{origin}{prefix}");
-        if bare != rest || host != authority {
-            return Err(PublicUrlError::Superfluous(corrected));
-        }
-        if path.contains(SERVED) {
-            return Err(PublicUrlError::ServedPath(corrected));
-        }
-        Ok(Self {
-            origin,
-            prefix: prefix.to_owned(),
-        })
-    }
-
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    /// The URL that Twilio signed, from the raw request target as it arrived: with the prefix, or
-    /// without it where a proxy stripped it.
-    #[must_use]
-    pub fn signed_url(&self, target: &str) -> String {
-        match target.strip_prefix(self.prefix.as_str()) {
-            Some(rest) if rest.starts_with(SERVED) => format!("{}{target}", self.origin),
-            _ => format!("{self}{target}"),
-        }
-    }
-}
-
-/// As it is configured: what Twilio was told, without the served path.
-impl std::fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", self.origin, self.prefix)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ fn the_token_is_asked_for_everywhere_but_at_the_probes() {
     assert_eq!(answers("/", &[]), 200, "no token is configured yet");
     drop(bridge);
 
-    let bridge = crate::harness::Bridge::with(&[("BRIDGE__ADMIN__TOKEN", "open sesame")]);
+    let bridge = Bridge::with(&[("BRIDGE__ADMIN__TOKEN", "open sesame")]);
     let bearer = ("Authorization", "Bearer open sesame");
     for target in ["/", "/metrics", "/api/calls"] {
         let refused = bridge.admin("GET", target, &[]);
@@ -60,7 +60,6 @@ fn the_token_is_asked_for_everywhere_but_at_the_probes() {
     for probe in ["/livez", "/readyz"] {
         assert_eq!(bridge.admin("GET", probe, &[]).status, 200, "{probe}");
     }
-    bridge.is_settled_by(&[bearer]);
 }
 
 #[test]

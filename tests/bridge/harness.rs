@@ -29,6 +29,7 @@ pub struct Bridge {
     pub clock: Clock,
     pub folder: tempfile::TempDir,
     settings: Vec<(String, String)>,
+    file: Option<PathBuf>,
     running: Option<Running>,
 }
 
@@ -61,6 +62,7 @@ impl Bridge {
             clock: Clock::manual(Millis(1_790_000_000_000)),
             folder,
             settings: all,
+            file: None,
             running: None,
         };
         bridge.starts();
@@ -69,7 +71,7 @@ impl Bridge {
 
     /// Starts on what the store has; the ports are new.
     pub fn starts(&mut self) {
-        let config = config::load(None, self.settings.clone()).expect("a valid configuration");
+        let config = config::load(self.file.as_deref(), self.settings.clone()).expect("a valid configuration");
         let clock = self.clock.clone();
         let stop = CancellationToken::new();
         let (tell, told) = std::sync::mpsc::channel();
@@ -102,6 +104,25 @@ impl Bridge {
         self.running.as_ref().expect("a running bridge").public
     }
 
+    /// Starts anew with a configuration file below the settings.
+    pub fn restarts_with_file(&mut self, file: &Path) {
+        self.stops();
+        let accounts = std::fs::read_to_string(file).expect("a file").contains("[[accounts]]");
+        if accounts {
+            self.settings.retain(|(key, _)| key != "TWILIO_AUTH_TOKEN" && key != "ACQUIRE_ACCOUNT_ID");
+        }
+        self.file = Some(file.to_owned());
+        self.starts();
+    }
+
+    /// Asks the operator's side, with the token where there is one.
+    fn operator(&self, method: &str, target: &str) -> Answer {
+        let token = self.settings.iter().find(|(key, _)| key == "BRIDGE__ADMIN__TOKEN");
+        let bearer = token.map(|(_, token)| format!("Bearer {token}"));
+        let headers = bearer.as_deref().map(|bearer| ("Authorization", bearer));
+        self.admin(method, target, headers.as_slice())
+    }
+
     /// Asks the operator's side.
     pub fn admin(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         let admin = self.running.as_ref().expect("a running bridge").admin;
@@ -110,7 +131,7 @@ impl Bridge {
 
     /// The call's story as the API tells it.
     pub fn call(&self, sid: &str) -> serde_json::Value {
-        self.admin("GET", &format!("/api/calls/{sid}"), &[]).json()
+        self.operator("GET", &format!("/api/calls/{sid}")).json()
     }
 
     pub fn state(&self, sid: &str) -> String {
@@ -118,7 +139,7 @@ impl Bridge {
     }
 
     pub fn metric(&self, line: &str) -> Option<f64> {
-        let text = self.admin("GET", "/metrics", &[]).body;
+        let text = self.operator("GET", "/metrics").body;
         let value = text.lines().find_map(|other| other.strip_prefix(line))?;
         value.trim().parse().ok()
     }
@@ -140,9 +161,9 @@ impl Bridge {
 
     fn calls_due(&self) -> usize {
         let now = self.clock.now().to_string();
-        let pending = self.admin("GET", "/api/calls?state=pending&limit=1000", &[]).json();
+        let pending = self.operator("GET", "/api/calls?state=pending&limit=1000").json();
         let calls = pending["calls"].as_array().expect("a list").clone();
-        calls.iter().filter(|call| call["due"].as_str().is_some_and(|due| due <= &now)).count()
+        calls.iter().filter(|call| call["due"].as_str().is_some_and(|due| due <= now.as_str())).count()
     }
 
     /// Turns the clock on and lets what fell due be done.

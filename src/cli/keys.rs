@@ -1,0 +1,121 @@
+//! The keys that `sign`, `verify` and `replay` take.
+
+use std::convert::Infallible;
+
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::Failure;
+use crate::twilio::signature::{Key, Settings, SettingsError};
+
+/// What signs: an auth token, or a shared key that the settings header names.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// The account's auth token; several, separated by commas, while rotating.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "TWILIO_AUTH_TOKEN",
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        value_parser = secret
+    )]
+    auth_token: Option<SecretString>,
+
+    /// The value of `X-Twilio-Webhooks-Signature-Settings`: a shared key signs, with SHA-256.
+    #[arg(
+        long,
+        value_name = "HEADER",
+        requires = "shared_keys",
+        allow_hyphen_values = true
+    )]
+    settings: Option<String>,
+
+    /// A shared key that the settings may name; may be given several times.
+    #[arg(
+        long = "shared-key",
+        value_name = "ID=SECRET",
+        requires = "settings",
+        value_parser = shared_key
+    )]
+    shared_keys: Vec<SharedKey>,
+}
+
+#[derive(Clone, Debug)]
+struct SharedKey {
+    id: String,
+    secret: SecretString,
+}
+
+/// Why a settings header chooses none of the keys given.
+#[derive(Debug, thiserror::Error)]
+pub enum NoKey {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("the settings name the shared key \"{0}\", which is not given")]
+    NotGiven(String),
+}
+
+impl KeyArgs {
+    /// The keys that count, the signing one first; never empty.
+    ///
+    /// The outer error is the user's, the inner one that of the settings header.
+    pub fn choose(&self) -> Result<Result<Vec<Key>, NoKey>, Failure> {
+        match &self.settings {
+            Some(header) => Ok(self.named_by(header)),
+            None => self.auth_tokens().map(Ok),
+        }
+    }
+
+    /// The settings header to send with what was signed.
+    pub fn settings(&self) -> Option<&str> {
+        self.settings.as_deref()
+    }
+
+    fn named_by(&self, header: &str) -> Result<Vec<Key>, NoKey> {
+        let settings = Settings::parse(header)?;
+        self.shared_keys
+            .iter()
+            .find(|key| key.id == settings.key)
+            .map(|key| vec![Key::shared_key(key.secret.expose_secret())])
+            .ok_or_else(|| NoKey::NotGiven(settings.key.to_owned()))
+    }
+
+    fn auth_tokens(&self) -> Result<Vec<Key>, Failure> {
+        let given = self
+            .auth_token
+            .as_ref()
+            .map_or("", |token| token.expose_secret());
+        // One token alone is taken to the letter: white space in it is a mistake to be seen.
+        let tokens: Vec<&str> = match given.split_once(',') {
+            None => vec![given],
+            Some(_) => given.split(',').map(str::trim).collect(),
+        };
+        let keys: Vec<Key> = tokens
+            .into_iter()
+            .filter(|token| !token.is_empty())
+            .map(Key::auth_token)
+            .collect();
+        if keys.is_empty() {
+            return Err(Failure::Usage(
+                "no auth token is given; pass --auth-token or set TWILIO_AUTH_TOKEN".to_owned(),
+            ));
+        }
+        Ok(keys)
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap asks for a Result")]
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(SecretString::from(text))
+}
+
+fn shared_key(text: &str) -> Result<SharedKey, String> {
+    match text.split_once('=') {
+        Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(SharedKey {
+            id: id.to_owned(),
+            secret: secret.into(),
+        }),
+        _ => Err("must read ID=SECRET".to_owned()),
+    }
+}

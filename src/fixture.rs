@@ -1,0 +1,328 @@
+//! A request of Twilio as a text file that a person and an editor's REST client can read.
+//!
+//! ```text
+//! # an inbound call that was answered
+//! POST https://bridge.example.com/twilio/voice/status HTTP/1.1
+//! Content-Type: application/x-www-form-urlencoded
+//!
+//! CallSid=CA00000000000000000000000000000001
+//! &CallStatus=completed
+//! ```
+//!
+//! The lines of the body, joined without line ends, are the exact body. One that lines cannot hold
+//! exactly stands in their place as `# body-base64:` lines.
+
+mod builtin;
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+pub use builtin::{Case, builtin};
+
+/// The largest file that is read, in bytes; Twilio's own requests are below 64 KiB.
+const MAX_BYTES: u64 = 1 << 20;
+
+const BASE64_LINE: &str = "# body-base64:";
+/// Characters in one base64 line: a multiple of four, so that each line can be read alone.
+const BASE64_WIDTH: usize = 76;
+
+/// One request as Twilio would send it, but for its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixture {
+    /// What the request shows; may have several lines.
+    pub description: String,
+    pub method: String,
+    /// The whole URL that Twilio was told.
+    pub url: String,
+    /// In the order of the file.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// What is wrong in which line of which file.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {fault}")]
+pub struct FixtureError {
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    pub fault: Fault,
+}
+
+/// Why a file is not a fixture.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    #[error("is larger than 1 MiB")]
+    TooLarge,
+    #[error("is not UTF-8")]
+    NotUtf8,
+    #[error("has no request line such as \"POST https://bridge.example.com/path HTTP/1.1\"")]
+    NoRequestLine,
+    #[error("the URL must begin with https:// or http://, followed by a host")]
+    NotAUrl,
+    #[error("a header must read \"Name: value\"; the body begins after an empty line")]
+    NotAHeader,
+    #[error("each line of the body but the first must begin with &")]
+    NotAField,
+    #[error("a body stands either in lines or in base64, not in both")]
+    TwoBodies,
+    #[error("is not base64")]
+    NotBase64,
+}
+
+impl Fixture {
+    /// Reads a file of at most 1 MiB.
+    pub fn read(path: &Path) -> Result<Self, FixtureError> {
+        let file = path.display().to_string();
+        let fail = |line, fault| FixtureError {
+            file: file.clone(),
+            line,
+            fault,
+        };
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+            .map_err(|error| fail(1, Fault::Unreadable(error.to_string())))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(fail(1, Fault::TooLarge));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let lines = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
+            fail(lines.count(), Fault::NotUtf8)
+        })?;
+        Self::parse(&file, text)
+    }
+
+    /// Reads the text of `file`, which is named in errors only.
+    pub fn parse(file: &str, text: &str) -> Result<Self, FixtureError> {
+        let mut lines = Lines::of(text);
+        Self::take_from(&mut lines).map_err(|fault| FixtureError {
+            file: file.to_owned(),
+            line: lines.number.max(1),
+            fault,
+        })
+    }
+
+    fn take_from(lines: &mut Lines<'_>) -> Result<Self, Fault> {
+        let description = read_description(lines);
+        let (method, url) = read_request_line(lines)?;
+        let headers = read_headers(lines)?;
+        let body = read_body(lines)?;
+        Ok(Self {
+            description,
+            method,
+            url,
+            headers,
+            body,
+        })
+    }
+
+    /// Scheme, host and port of the URL, without user info, which Twilio does not sign.
+    #[must_use]
+    pub fn base(&self) -> String {
+        let (scheme, authority, _) = self.url_parts();
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        format!("{scheme}://{host}")
+    }
+
+    /// Path and query of the URL, as they stand in a request.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let (_, _, target) = self.url_parts();
+        if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("/{target}")
+        }
+    }
+
+    /// The query of the URL; empty if it has none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        let (_, _, target) = self.url_parts();
+        target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// Whether the body is JSON, which the signature covers by its hash alone.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.headers.iter().any(|(name, value)| {
+            let essence = value.split(';').next().unwrap_or_default().trim();
+            name.eq_ignore_ascii_case("content-type")
+                && essence.eq_ignore_ascii_case("application/json")
+        })
+    }
+
+    fn url_parts(&self) -> (&str, &str, &str) {
+        let sent = self.url.split('#').next().unwrap_or_default();
+        let (scheme, rest) = sent.split_once("://").unwrap_or(("", sent));
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        (scheme, authority, target)
+    }
+}
+
+/// Lines with the number of the one last taken.
+struct Lines<'a> {
+    rest: std::iter::Peekable<std::str::Lines<'a>>,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        Self {
+            rest: text.lines().peekable(),
+            number: 0,
+        }
+    }
+
+    fn take(&mut self) -> Option<&'a str> {
+        let line = self.rest.next()?;
+        self.number += 1;
+        Some(line)
+    }
+
+    fn take_if(&mut self, wanted: impl Fn(&str) -> bool) -> Option<&'a str> {
+        self.rest.peek().filter(|line| wanted(line))?;
+        self.take()
+    }
+}
+
+fn read_description(lines: &mut Lines<'_>) -> String {
+    let mut told = Vec::new();
+    while let Some(line) = lines.take_if(|line| line.is_empty() || line.starts_with('#')) {
+        if let Some(text) = line.strip_prefix('#') {
+            told.push(text.strip_prefix(' ').unwrap_or(text));
+        }
+    }
+    told.join("\n")
+}
+
+fn read_request_line(lines: &mut Lines<'_>) -> Result<(String, String), Fault> {
+    let line = lines.take().ok_or(Fault::NoRequestLine)?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(url)) = (words.next(), words.next()) else {
+        return Err(Fault::NoRequestLine);
+    };
+    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let version_is_known = matches!(words.next(), None | Some("HTTP/1.1" | "HTTP/1.0"));
+    if !is_method || !version_is_known || words.next().is_some() {
+        return Err(Fault::NoRequestLine);
+    }
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .ok_or(Fault::NotAUrl)?;
+    if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) || rest.contains(char::is_control)
+    {
+        return Err(Fault::NotAUrl);
+    }
+    Ok((method.to_owned(), url.to_owned()))
+}
+
+fn read_headers(lines: &mut Lines<'_>) -> Result<Vec<(String, String)>, Fault> {
+    let mut headers = Vec::new();
+    while let Some(line) = lines.take() {
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':').ok_or(Fault::NotAHeader)?;
+        let is_name = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if !is_name || value.contains(char::is_control) {
+            return Err(Fault::NotAHeader);
+        }
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    Ok(headers)
+}
+
+fn read_body(lines: &mut Lines<'_>) -> Result<Vec<u8>, Fault> {
+    let mut body = Vec::new();
+    let mut ended = false;
+    let mut in_base64 = None;
+    while let Some(line) = lines.take() {
+        // Empty lines may only end the file.
+        if line.is_empty() {
+            ended = true;
+            continue;
+        }
+        let encoded = line.strip_prefix(BASE64_LINE);
+        if *in_base64.get_or_insert(encoded.is_some()) != encoded.is_some() {
+            return Err(Fault::TwoBodies);
+        }
+        match encoded {
+            Some(text) => STANDARD
+                .decode_vec(text.trim(), &mut body)
+                .map_err(|_| Fault::NotBase64)?,
+            None if ended || !(body.is_empty() || line.starts_with('&')) => {
+                return Err(Fault::NotAField);
+            }
+            None => body.extend_from_slice(line.as_bytes()),
+        }
+    }
+    Ok(body)
+}
+
+/// The body as lines, if joining them gives it back exactly.
+fn as_lines(body: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?;
+    let holds = !text.starts_with('#') && !text.contains(char::is_control);
+    holds.then_some(text)
+}
+
+/// Writes what [`Fixture::parse`] reads back.
+impl fmt::Display for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.description.is_empty() {
+            for line in self.description.split('\n') {
+                let gap = if line.is_empty() { "" } else { " " };
+                writeln!(f, "#{gap}{line}")?;
+            }
+        }
+        writeln!(f, "{} {} HTTP/1.1", self.method, self.url)?;
+        for (name, value) in &self.headers {
+            writeln!(f, "{name}: {value}")?;
+        }
+        if self.body.is_empty() {
+            return Ok(());
+        }
+        writeln!(f)?;
+        let Some(text) = as_lines(&self.body) else {
+            let encoded = STANDARD.encode(&self.body);
+            return encoded
+                .as_bytes()
+                .chunks(BASE64_WIDTH)
+                .try_for_each(|line| {
+                    writeln!(f, "{BASE64_LINE} {}", String::from_utf8_lossy(line))
+                });
+        };
+        // A body may begin with &, which is then no further field.
+        let first = text.chars().next().map_or(0, char::len_utf8);
+        let (first, rest) = text.split_at(first);
+        writeln!(f, "{first}{}", rest.replace('&', "\n&"))
+    }
+}
+
+/// What Acquire must get for a fixture, or why nothing: `fixtures/acquire/<case>.json`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Expected {
+    Skipped { skipped: String },
+    Parked { parked: String },
+    Refused { refused: u16 },
+    CallEnd(serde_json::Map<String, serde_json::Value>),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::twilio::callback::parse;
+
+const NOW: Millis = Millis(1_000_000);
+
+const PARENT: &str = "CA00000000000000000000000000000001";
+const CHILD: &str = "CA00000000000000000000000000000002";
+const AGENT: &str = "+14045550142";
+
+/// A callback of an inbound call's first leg, with these fields in place of the usual ones.
+fn callback(changes: &[(&str, &str)]) -> Callback {
+    let mut fields: Vec<(String, String)> = [
+        ("CallSid", PARENT),
+        ("AccountSid", "AC00000000000000000000000000000001"),
+        ("CallStatus", "completed"),
+        ("Direction", "inbound"),
+        ("From", "+12025550123"),
+        ("To", "+14045550199"),
+        ("CallDuration", "35"),
+        ("CallbackSource", "call-progress-events"),
+    ]
+    .iter()
+    .filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name))
+    .chain(changes)
+    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+    .collect();
+    let email = fields.iter().position(|(name, _)| name == "?email");
+    let email = email.map(|at| fields.swap_remove(at).1);
+    parse(&fields, email).expect("a status callback")
+}
+
+fn child(changes: &[(&str, &str)]) -> Callback {
+    let usual = [
+        ("CallSid", CHILD),
+        ("ParentCallSid", PARENT),
+        ("Direction", "outbound-dial"),
+        ("To", AGENT),
+    ];
+    let kept = usual
+        .iter()
+        .filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+    callback(&kept.chain(changes).copied().collect::<Vec<_>>())
+}
+
+fn attempt(leg: &str, verdict: Verdict) -> Attempt {
+    Attempt {
+        leg: CallSid::parse(leg).expect("a SID"),
+        kind: Kind::CallEnd,
+        at: Millis(0),
+        took: Duration::ZERO,
+        sent: String::new(),
+        status: Some(200),
+        verdict,
+        fault: None,
+        excerpt: String::new(),
+    }
+}
+
+fn next(callbacks: &[Callback], attempts: &[Attempt]) -> Next {
+    plan(callbacks, attempts, &Rules::default(), NOW)
+}
+
+/// The call-end that is due.
+fn sent(next: Next) -> CallEnd {
+    match next {
+        Next::Send(Request {
+            message: Message::CallEnd(call_end),
+            ..
+        }) => call_end,
+        other => panic!("nothing is sent: {other:?}"),
+    }
+}
+
+fn sent_by(rules: &Rules, callback: Callback) -> CallEnd {
+    sent(plan(&[callback], &[], rules, NOW))
+}
+
+#[test]
+fn each_terminal_status_ends_a_call_and_no_other_does() {
+    for (word, status) in [
+        ("completed", acquire::CallStatus::Completed),
+        ("busy", acquire::CallStatus::Busy),
+        ("no-answer", acquire::CallStatus::NoAnswer),
+        ("canceled", acquire::CallStatus::Canceled),
+        ("failed", acquire::CallStatus::Failed),
+    ] {
+        let call_end = sent(next(&[callback(&[("CallStatus", word)])], &[]));
+        assert_eq!(call_end.call_status, status, "{word}");
+        assert_eq!(call_end.call_id, PARENT);
+        assert_eq!(call_end.duration.as_deref(), Some("35"));
+    }
+    for word in ["queued", "initiated", "ringing", "in-progress"] {
+        let skipped = Next::Skipped(format!("leg {PARENT} has not ended (CallStatus {word})"));
+        assert_eq!(next(&[callback(&[("CallStatus", word)])], &[]), skipped);
+    }
+    for word in ["cancelled", "answered", "COMPLETED"] {
+        let next = next(&[callback(&[("CallStatus", word)])], &[]);
+        assert!(
+            matches!(next, Next::Parked(why) if why.contains(word)),
+            "{word}"
+        );
+    }
+}
+
+#[test]
+fn a_direction_follows_twilio_unless_softphones_call_out() {
+    use acquire::Direction::{Incoming, Outgoing};
+    let outgoing = Rules {
+        client: ClientParents::Outgoing,
+        ..Rules::default()
+    };
+    for (word, from, as_twilio, for_softphones) in [
+        ("inbound", "+12025550123", Incoming, Incoming),
+        ("inbound", "client:jane", Incoming, Outgoing),
+        ("inbound", "sip:jane@voice.example.com", Incoming, Incoming),
+        ("outbound-api", "client:jane", Outgoing, Outgoing),
+        ("outbound-dial", "+12025550123", Outgoing, Outgoing),
+        ("trunking-originating", "+12025550123", Incoming, Incoming),
+        ("trunking-terminating", "+12025550123", Outgoing, Outgoing),
+    ] {
+        let callback = callback(&[("Direction", word), ("From", from)]);
+        let by_default = sent_by(&Rules::default(), callback.clone());
+        assert_eq!(by_default.direction, as_twilio, "{word} {from}");
+        assert_eq!(
+            sent_by(&outgoing, callback).direction,
+            for_softphones,
+            "{word} {from}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_or_missing_direction_is_parked() {
+    let mut missing = callback(&[]);
+    let twilio::Kind::Status(status) = &mut missing.kind;
+    status.direction = None;
+    for (callback, words) in [
+        (
+            callback(&[("Direction", "sideways")]),
+            "Direction \"sideways\"",
+        ),
+        (missing, "no Direction"),
+    ] {
+        let next = next(&[callback], &[]);
+        assert!(
+            matches!(&next, Next::Parked(why) if why.contains(words)),
+            "{next:?}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_to_is_skipped_unless_a_text_is_set_for_it() {
+    let softphone = callback(&[("From", "client:jane"), ("To", "")]);
+    let next = next(std::slice::from_ref(&softphone), &[]);
+    assert!(
+        matches!(&next, Next::Skipped(why) if why.contains("calls.empty_to")),
+        "{next:?}"
+    );
+
+    let rules = Rules {
+        empty_to: Some("unknown".to_owned()),
+        ..Rules::default()
+    };
+    assert_eq!(sent_by(&rules, softphone).to, "unknown");
+    assert_eq!(sent_by(&rules, callback(&[])).to, "+14045550199");
+}
+
+#[test]
+fn an_email_comes_from_the_url_then_the_callee_then_the_caller_then_the_default() {
+    let rules = |entries: &[(&str, &str)], default: Option<&str>| {
+        let entries = entries
+            .iter()
+            .map(|(at, email)| ((*at).to_owned(), (*email).to_owned()));
+        let directory = Directory {
+            entries: entries.collect(),
+            default: default.map(str::to_owned),
+        };
+        Rules {
+            directory,
+            ..Rules::default()
+        }
+    };
+    let all = [("+14045550199", "callee"), ("+12025550123", "caller")];
+    let caller = [("+12025550123", "caller")];
+    let incoming = callback(&[]);
+    let outgoing = callback(&[("Direction", "outbound-api")]);
+    let named = callback(&[("?email", "url")]);
+    for (callback, rules, expected) in [
+        (&named, rules(&all, Some("default")), Some("url")),
+        (&incoming, rules(&all, Some("default")), Some("callee")),
+        (&outgoing, rules(&all, Some("default")), Some("callee")),
+        (&outgoing, rules(&caller, Some("default")), Some("caller")),
+        (&incoming, rules(&caller, Some("default")), Some("default")),
+        (&incoming, rules(&caller, None), None),
+    ] {
+        let call_end = sent_by(&rules, callback.clone());
+        assert_eq!(call_end.email.as_deref(), expected, "{rules:?}");
+    }
+}
+
+#[test]
+fn the_first_end_wins_by_sequence_number_then_timestamp() {
+    let at = |second: u8| format!("Thu, 01 Jan 2026 00:00:{second:02} +0000");
+    for (first, later) in [
+        (
+            [("SequenceNumber", "2"), ("Timestamp", at(9).as_str())],
+            [("SequenceNumber", "10"), ("Timestamp", at(1).as_str())],
+        ),
+        (
+            [("SequenceNumber", "2"), ("Timestamp", at(1).as_str())],
+            [("SequenceNumber", "2"), ("Timestamp", at(9).as_str())],
+        ),
+        (
+            [("SequenceNumber", "2"), ("Timestamp", at(9).as_str())],
+            [("SequenceNumber", ""), ("Timestamp", at(1).as_str())],
+        ),
+    ] {
+        let busy = callback(&[&first[..], &[("CallStatus", "busy")]].concat());
+        let completed = callback(&[&later[..], &[("CallStatus", "completed")]].concat());
+        for callbacks in [[busy.clone(), completed.clone()], [completed, busy]] {
+            let call_end = sent(next(&callbacks, &[]));
+            assert_eq!(
+                call_end.call_status,
+                acquire::CallStatus::Busy,
+                "{first:?} {later:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_later_end_that_contradicts_is_not_sent() {
+    let ends = [
+        callback(&[("SequenceNumber", "0")]),
+        callback(&[("SequenceNumber", "1"), ("CallStatus", "failed")]),
+    ];
+    assert_eq!(
+        next(&ends, &[attempt(PARENT, Verdict::Accepted)]),
+        Next::Delivered
+    );
+}
+
+#[test]
+fn an_end_after_an_unknown_status_is_sent() {
+    let statuses = [callback(&[("CallStatus", "transferred")]), callback(&[])];
+    assert_eq!(
+        sent(next(&statuses, &[])).call_status,
+        acquire::CallStatus::Completed
+    );
+}
+
+#[test]
+fn what_is_due_follows_from_the_attempts() {
+    let again = |at: i64| attempt(PARENT, Verdict::Again(Millis(at)));
+    let given_up = attempt(PARENT, Verdict::GivenUp("refused".to_owned()));
+    let accepted = attempt(PARENT, Verdict::Accepted);
+    let repeat = attempt(PARENT, Verdict::AcceptedAsRepeat);
+    let due = next(&[callback(&[])], &[]);
+    assert!(matches!(due, Next::Send(_)));
+    for (attempts, expected) in [
+        (vec![again(NOW.0)], due.clone()),
+        (vec![again(NOW.0 + 1)], Next::Wait(Millis(NOW.0 + 1))),
+        (vec![again(NOW.0 + 1), again(NOW.0 - 1)], due.clone()),
+        (vec![again(1), accepted.clone()], Next::Delivered),
+        (vec![repeat], Next::Delivered),
+        // Accepted is for good, also if a second worker was told otherwise.
+        (vec![accepted.clone(), again(1)], Next::Delivered),
+        (vec![accepted, given_up.clone()], Next::Delivered),
+        (vec![again(1), given_up], Next::Parked("refused".to_owned())),
+        // Of a requeued call only the attempts since then are passed: it owes all again.
+        (vec![], due),
+    ] {
+        assert_eq!(next(&[callback(&[])], &attempts), expected, "{attempts:?}");
+    }
+}
+
+#[test]
+fn a_leg_that_was_given_up_never_holds_back_another() {
+    let legs = [callback(&[]), child(&[])];
+    let refused = |leg| attempt(leg, Verdict::GivenUp(format!("{leg} refused")));
+    assert_eq!(sent(next(&legs, &[])).call_id, PARENT);
+    assert_eq!(sent(next(&legs, &[refused(PARENT)])).call_id, CHILD);
+    assert_eq!(sent(next(&legs, &[refused(CHILD)])).call_id, PARENT);
+    let parked = next(&legs, &[refused(PARENT), attempt(CHILD, Verdict::Accepted)]);
+    assert_eq!(parked, Next::Parked(format!("{PARENT} refused")));
+
+    let unmappable = callback(&[("Direction", "sideways")]);
+    assert_eq!(sent(next(&[unmappable, child(&[])], &[])).call_id, CHILD);
+}
+
+#[test]
+fn the_most_urgent_leg_goes_first() {
+    let legs = [callback(&[]), child(&[])];
+    let again = |leg, at| attempt(leg, Verdict::Again(Millis(at)));
+    let later = NOW.0 + 5;
+    assert_eq!(sent(next(&legs, &[again(PARENT, later)])).call_id, CHILD);
+    assert_eq!(
+        sent(next(&legs, &[again(PARENT, 2), again(CHILD, 1)])).call_id,
+        CHILD
+    );
+    let waiting = next(&legs, &[again(PARENT, later + 1), again(CHILD, later)]);
+    assert_eq!(waiting, Next::Wait(Millis(later)));
+}
+
+#[test]
+fn a_second_leg_that_ends_later_is_owed_too() {
+    let taken = [attempt(PARENT, Verdict::Accepted)];
+    let ringing = child(&[("CallStatus", "ringing")]);
+    assert_eq!(
+        next(&[callback(&[]), ringing.clone()], &taken),
+        Next::Delivered
+    );
+    let legs = [
+        callback(&[]),
+        ringing,
+        child(&[("CallStatus", "no-answer")]),
+    ];
+    assert_eq!(sent(next(&legs, &taken)).call_id, CHILD);
+}
+
+fn any_callback() -> impl Strategy<Value = Callback> {
+    let statuses = vec![
+        "queued",
+        "ringing",
+        "in-progress",
+        "completed",
+        "busy",
+        "failed",
+        "transferred",
+    ];
+    (
+        any::<bool>(),
+        prop::sample::select(statuses),
+        prop::sample::select(vec!["", "0", "1", "2"]),
+        prop::sample::select(vec![
+            "",
+            "Thu, 01 Jan 2026 00:00:01 +0000",
+            "Thu, 01 Jan 2026 00:00:02 +0000",
+        ]),
+        prop::sample::select(vec!["0", "35"]),
+        prop::sample::select(vec!["inbound", "sideways"]),
+        prop::sample::select(vec!["", AGENT]),
+    )
+        .prop_map(
+            |(is_child, status, sequence, timestamp, duration, direction, to)| {
+                let changes = [
+                    ("CallStatus", status),
+                    ("SequenceNumber", sequence),
+                    ("Timestamp", timestamp),
+                    ("CallDuration", duration),
+                    ("Direction", direction),
+                    ("To", to),
+                ];
+                if is_child {
+                    child(&changes)
+                } else {
+                    callback(&changes)
+                }
+            },
+        )
+}
+
+fn any_attempts() -> impl Strategy<Value = Vec<Attempt>> {
+    let verdict = prop_oneof![
+        Just(Verdict::Accepted),
+        Just(Verdict::GivenUp("refused".to_owned())),
+        (0..2 * NOW.0).prop_map(|at| Verdict::Again(Millis(at))),
+    ];
+    let leg = prop::sample::select(vec![PARENT, CHILD]);
+    prop::collection::vec(
+        (leg, verdict).prop_map(|(leg, verdict)| attempt(leg, verdict)),
+        0..4,
+    )
+}
+
+proptest! {
+    #[test]
+    fn neither_order_nor_repetition_of_callbacks_changes_the_plan(
+        (callbacks, shuffled) in prop::collection::vec(any_callback(), 1..6)
+            .prop_flat_map(|callbacks| {
+                let repeated = [callbacks.clone(), callbacks.clone()].concat();
+                (Just(callbacks), Just(repeated).prop_shuffle())
+            }),
+        attempts in any_attempts(),
+    ) {
+        prop_assert_eq!(next(&callbacks, &attempts), next(&shuffled, &attempts));
+    }
+}

@@ -1,0 +1,185 @@
+//! What became of a replay.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What one request got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A 2xx.
+    Taken(u16),
+    /// Any other status, with the detail of its problem.
+    NotTaken { status: u16, detail: Option<String> },
+    /// None, for this reason.
+    None(String),
+}
+
+/// All answers of a replay, counted.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    pub sent: u64,
+    /// How many got each status; `none` counts those without an answer.
+    pub answers: BTreeMap<String, u64>,
+    pub seconds: f64,
+    pub per_second: f64,
+    pub latency_ms: Latencies,
+    /// What was not answered 2xx, by item and reason.
+    pub not_taken: Vec<NotTaken>,
+    #[serde(skip)]
+    latencies: Vec<Duration>,
+}
+
+/// From the first byte sent to the last byte read, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Latencies {
+    pub p50: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+/// An item that was not answered 2xx.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotTaken {
+    pub item: String,
+    /// `None` if no answer came.
+    pub status: Option<u16>,
+    pub reason: Option<String>,
+    /// How often.
+    pub times: u64,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, item: &str, answer: &Answer, took: Duration) {
+        self.sent += 1;
+        self.latencies.push(took);
+        let (status, reason) = match answer {
+            Answer::Taken(status) => (Some(*status), None),
+            Answer::NotTaken { status, detail } => (Some(*status), detail.clone()),
+            Answer::None(why) => (None, Some(why.clone())),
+        };
+        let word = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        *self.answers.entry(word).or_default() += 1;
+        if matches!(answer, Answer::Taken(_)) {
+            return;
+        }
+        let same = |other: &&mut NotTaken| {
+            other.item == item && other.status == status && other.reason == reason
+        };
+        match self.not_taken.iter_mut().find(same) {
+            Some(known) => known.times += 1,
+            None => self.not_taken.push(NotTaken {
+                item: item.to_owned(),
+                status,
+                reason,
+                times: 1,
+            }),
+        }
+    }
+
+    pub(super) fn end(&mut self, took: Duration) {
+        self.seconds = took.as_secs_f64();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a count of requests is far below 2^52"
+        )]
+        let sent = self.sent as f64;
+        self.per_second = if took.is_zero() {
+            0.0
+        } else {
+            sent / self.seconds
+        };
+        self.latencies.sort_unstable();
+        let nearest_rank = |percent: usize| {
+            let rank = (self.latencies.len() * percent).div_ceil(100).max(1);
+            let latency = self.latencies.get(rank - 1);
+            latency.map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
+        };
+        self.latency_ms = Latencies {
+            p50: nearest_rank(50),
+            p99: nearest_rank(99),
+            max: nearest_rank(100),
+        };
+        self.not_taken.sort_by(|a, b| a.item.cmp(&b.item));
+    }
+
+    /// Whether every request was answered 2xx.
+    #[must_use]
+    pub fn all_taken(&self) -> bool {
+        self.not_taken.is_empty()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Latencies { p50, p99, max } = self.latency_ms;
+        let answers: Vec<String> = self
+            .answers
+            .iter()
+            .map(|(status, count)| format!("{status}: {count}"))
+            .collect();
+        writeln!(
+            f,
+            "sent     {} in {:.2} s ({:.0}/s)",
+            self.sent, self.seconds, self.per_second
+        )?;
+        writeln!(f, "answers  {}", answers.join(", "))?;
+        write!(
+            f,
+            "latency  p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms"
+        )?;
+        for not_taken in &self.not_taken {
+            write!(f, "\n{not_taken}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.item)?;
+        match self.status {
+            Some(status) => write!(f, "{status}")?,
+            None => f.write_str("no answer")?,
+        }
+        if let Some(reason) = &self.reason {
+            write!(f, ", {reason}")?;
+        }
+        if self.times > 1 {
+            write!(f, " ({} times)", self.times)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_counts_answers_and_names_what_was_not_taken() {
+        let mut summary = Summary::default();
+        for millis in 1..=98 {
+            summary.add("a.http", &Answer::Taken(204), Duration::from_millis(millis));
+        }
+        let refused = Answer::NotTaken {
+            status: 400,
+            detail: Some("CallSid is missing".to_owned()),
+        };
+        summary.add("b.http", &refused, Duration::from_millis(99));
+        summary.add("b.http", &refused, Duration::from_millis(100));
+        let lost = Answer::None("connection refused".to_owned());
+        summary.add("a.http", &lost, Duration::from_millis(101));
+        summary.end(Duration::from_secs(2));
+        assert!(!summary.all_taken());
+        insta::assert_snapshot!(summary, @r"
+        sent     101 in 2.00 s (50/s)
+        answers  204: 98, 400: 2, none: 1
+        latency  p50 51.0 ms, p99 100.0 ms, max 101.0 ms
+        a.http: no answer, connection refused
+        b.http: 400, CallSid is missing (2 times)
+        ");
+    }
+}

@@ -1,0 +1,165 @@
+//! The URL that Twilio was told, which its signatures cover byte for byte.
+
+/// The scheme, host, port and optional path prefix of the URL that Twilio was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    origin: String,
+    /// Empty, or begins with `/` and does not end with one.
+    prefix: String,
+}
+
+/// Why a text cannot be a public URL, with the corrected value where one is plain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublicUrlError {
+    #[error("must begin with https:// or http://, followed by a host")]
+    NotAUrl,
+    #[error(
+        "must not have a query, a fragment or user info, which Twilio's request target or signature leaves out; write \"{0}\""
+    )]
+    Superfluous(String),
+    #[error("must not end in a path that the bridge serves; write \"{0}\"")]
+    ServedPath(String),
+}
+
+/// Where the bridge's own paths begin; what stands before it in a public URL is the prefix.
+const SERVED: &str = "/twilio/voice";
+
+impl PublicUrl {
+    pub fn parse(text: &str) -> Result<Self, PublicUrlError> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").ok_or(PublicUrlError::NotAUrl)?;
+        if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
+            return Err(PublicUrlError::NotAUrl);
+        }
+        let bare = rest.split(['?', '#']).next().unwrap_or(rest);
+        let (authority, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        if host.is_empty() || host.starts_with(':') || text.contains(char::is_whitespace) {
+            return Err(PublicUrlError::NotAUrl);
+        }
+        let origin = format!("{scheme}://{host}");
+        let prefix = path
+            .find(SERVED)
+            .map_or(path, |at| &path[..at])
+            .trim_end_matches('/');
+        let corrected = format!("{origin}{prefix}");
+        if bare != rest || host != authority {
+            return Err(PublicUrlError::Superfluous(corrected));
+        }
+        if path.contains(SERVED) {
+            return Err(PublicUrlError::ServedPath(corrected));
+        }
+        Ok(Self {
+            origin,
+            prefix: prefix.to_owned(),
+        })
+    }
+
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The URL that Twilio signed, from the raw request target as it arrived: with the prefix, or
+    /// without it where a proxy stripped it.
+    #[must_use]
+    pub fn signed_url(&self, target: &str) -> String {
+        match target.strip_prefix(self.prefix.as_str()) {
+            Some(rest) if rest.starts_with(SERVED) => format!("{}{target}", self.origin),
+            _ => format!("{self}{target}"),
+        }
+    }
+}
+
+/// As it is configured: what Twilio was told, without the served path.
+impl std::fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.origin, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> PublicUrl {
+        PublicUrl::parse(text).expect("the text is a public URL")
+    }
+
+    #[test]
+    fn the_signed_url_is_the_public_url_and_the_raw_target() {
+        for (public, target, signed) in [
+            (
+                "https://h.example",
+                "/twilio/voice/status",
+                "https://h.example/twilio/voice/status",
+            ),
+            (
+                "https://h.example/",
+                "/twilio/voice/status?email=a%40b",
+                "https://h.example/twilio/voice/status?email=a%40b",
+            ),
+            (
+                "https://h.example:8443/calls/",
+                "/twilio/voice/status",
+                "https://h.example:8443/calls/twilio/voice/status",
+            ),
+            (
+                "https://h.example/calls",
+                "/calls/twilio/voice/status",
+                "https://h.example/calls/twilio/voice/status",
+            ),
+            (
+                "HTTPS://H.Example",
+                "/twilio/voice/status?",
+                "HTTPS://H.Example/twilio/voice/status?",
+            ),
+            (
+                "https://[2001:db8::1]:8443",
+                "/twilio/voice/status",
+                "https://[2001:db8::1]:8443/twilio/voice/status",
+            ),
+        ] {
+            assert_eq!(
+                parsed(public).signed_url(target),
+                signed,
+                "{public} {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_a_public_url_is_refused_with_the_corrected_value() {
+        for (text, expected) in [
+            ("h.example", PublicUrlError::NotAUrl),
+            ("ftp://h.example", PublicUrlError::NotAUrl),
+            ("https://", PublicUrlError::NotAUrl),
+            ("https://:8443", PublicUrlError::NotAUrl),
+            ("https://h .example", PublicUrlError::NotAUrl),
+            (
+                "https://u:p@h.example",
+                PublicUrlError::Superfluous("https://h.example".into()),
+            ),
+            (
+                "https://h.example/x/?a=1",
+                PublicUrlError::Superfluous("https://h.example/x".into()),
+            ),
+            (
+                "https://h.example#rc=2",
+                PublicUrlError::Superfluous("https://h.example".into()),
+            ),
+            (
+                "https://h.example/x/twilio/voice/status",
+                PublicUrlError::ServedPath("https://h.example/x".into()),
+            ),
+            (
+                "https://h.example/twilio/voice/",
+                PublicUrlError::ServedPath("https://h.example".into()),
+            ),
+        ] {
+            assert_eq!(PublicUrl::parse(text), Err(expected), "{text}");
+        }
+    }
+}

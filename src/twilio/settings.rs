@@ -1,0 +1,84 @@
+//! The header that names another key and hash than the auth token's HMAC-SHA1.
+
+/// `X-Twilio-Webhooks-Signature-Settings`: which `SharedKey` signed a request, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings<'a> {
+    pub key: &'a str,
+}
+
+/// Why a settings header cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    #[error("the signing algorithm \"{0}\" is not known; HMAC_SHA256 is")]
+    UnknownAlgorithm(String),
+    #[error("the header must read key=<id>,algorithm=HMAC_SHA256")]
+    Malformed,
+}
+
+impl<'a> Settings<'a> {
+    /// Reads `key=<shared key id>,algorithm=HMAC_SHA256`.
+    pub fn parse(header: &'a str) -> Result<Self, SettingsError> {
+        let mut key = None;
+        let mut algorithm = None;
+        for part in header.split(',') {
+            let (name, value) = part
+                .trim()
+                .split_once('=')
+                .ok_or(SettingsError::Malformed)?;
+            let slot = match name {
+                "key" => &mut key,
+                "algorithm" => &mut algorithm,
+                // Twilio may add more without notice; what it adds does not choose the hash.
+                _ => continue,
+            };
+            if slot.replace(value).is_some() {
+                return Err(SettingsError::Malformed);
+            }
+        }
+        match (key, algorithm) {
+            (Some(key), Some("HMAC_SHA256")) if !key.is_empty() => Ok(Self { key }),
+            (_, Some(other)) if other != "HMAC_SHA256" => {
+                Err(SettingsError::UnknownAlgorithm(other.to_owned()))
+            }
+            _ => Err(SettingsError::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_names_a_key_and_an_algorithm() {
+        for (header, expected) in [
+            ("key=WK1,algorithm=HMAC_SHA256", Ok(Settings { key: "WK1" })),
+            (
+                "algorithm=HMAC_SHA256, key=WK1",
+                Ok(Settings { key: "WK1" }),
+            ),
+            (
+                "key=WK1,algorithm=HMAC_SHA256,version=2",
+                Ok(Settings { key: "WK1" }),
+            ),
+            (
+                "key=WK1,algorithm=HMAC_MD5",
+                Err(SettingsError::UnknownAlgorithm("HMAC_MD5".into())),
+            ),
+            (
+                "algorithm=hmac_sha256",
+                Err(SettingsError::UnknownAlgorithm("hmac_sha256".into())),
+            ),
+            ("key=WK1", Err(SettingsError::Malformed)),
+            ("key=,algorithm=HMAC_SHA256", Err(SettingsError::Malformed)),
+            (
+                "key=WK1,key=WK2,algorithm=HMAC_SHA256",
+                Err(SettingsError::Malformed),
+            ),
+            ("WK1", Err(SettingsError::Malformed)),
+            ("", Err(SettingsError::Malformed)),
+        ] {
+            assert_eq!(Settings::parse(header), expected, "{header}");
+        }
+    }
+}

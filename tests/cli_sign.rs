@@ -1,0 +1,233 @@
+//! `sign` and `verify` at the command line.
+
+use assert_cmd::Command;
+
+const TOKEN: &str = "12345";
+const URL: &str = "https://mycompany.com/myapp.php?foo=1&bar=2";
+const FORM: &str = "CallSid=CA1234567890ABCDE&Caller=%2B14158675309&Digits=1234\
+    &From=%2B14158675309&To=%2B18005551212";
+const SIGNATURE: &str = "RSOYDt4T1cUTdK1PDd93/VVr8B8=";
+
+fn bridge(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("twilio-acquire-bridge").expect("the binary is built");
+    command.env_clear().args(args);
+    command
+}
+
+/// What the command printed, and its exit code.
+fn told(command: &mut Command) -> (String, String, i32) {
+    let output = command.output().expect("the command runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
+    let code = output.status.code().expect("it ends by itself");
+    (text(output.stdout), text(output.stderr), code)
+}
+
+#[test]
+fn sign_prints_the_signature_of_what_it_reads_from_stdin() {
+    let (out, err, code) = told(
+        bridge(&["sign", "--url", URL, "--body", "-", "--auth-token", TOKEN]).write_stdin(FORM),
+    );
+    assert_eq!(
+        (out.as_str(), err.as_str(), code),
+        (&*format!("{SIGNATURE}\n"), "", 0)
+    );
+}
+
+#[test]
+fn verify_says_valid_or_invalid_in_one_line() {
+    let judge = |signature: &str| {
+        let args = [
+            "verify",
+            "--url",
+            URL,
+            "--body",
+            "-",
+            "--auth-token",
+            TOKEN,
+            "--signature",
+        ];
+        told(bridge(&[&args[..], &[signature]].concat()).write_stdin(FORM))
+    };
+    assert_eq!(judge(SIGNATURE), ("valid\n".to_owned(), String::new(), 0));
+    let invalid = "invalid: no key given made this signature for this URL and body\n";
+    for wrong in [
+        "",
+        "-",
+        "--",
+        " RSOYDt4T1cUTdK1PDd93/VVr8B8=",
+        "RSOYDt4T1cUTdK1PDd93/VVr8B8=\n",
+    ] {
+        assert_eq!(
+            judge(wrong),
+            (invalid.to_owned(), String::new(), 1),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[test]
+fn several_tokens_are_each_tried_and_the_first_one_signs() {
+    let with = |tokens: &str, args: &[&str]| {
+        told(
+            bridge(args)
+                .env("TWILIO_AUTH_TOKEN", tokens)
+                .write_stdin(FORM),
+        )
+    };
+    let sign = ["sign", "--url", URL, "--body", "-"];
+    let verify = [
+        "verify",
+        "--url",
+        URL,
+        "--body",
+        "-",
+        "--signature",
+        SIGNATURE,
+    ];
+    assert_eq!(with("12345, other", &sign).0, format!("{SIGNATURE}\n"));
+    assert_ne!(with("other,12345", &sign).0, format!("{SIGNATURE}\n"));
+    assert_eq!(with("other, 12345", &verify).2, 0);
+    assert_eq!(with(",12345,", &verify).2, 0);
+    assert_eq!(with("other", &verify).2, 1);
+    // To the letter, as the libraries take it.
+    assert_eq!(with("12345 ", &verify).2, 1);
+}
+
+#[test]
+fn without_a_token_the_usage_is_wrong() {
+    for tokens in [None, Some(""), Some(",")] {
+        for args in [
+            &["sign", "--url", URL][..],
+            &["verify", "--url", URL, "--signature", "x"],
+        ] {
+            let mut command = bridge(args);
+            if let Some(tokens) = tokens {
+                command.env("TWILIO_AUTH_TOKEN", tokens);
+            }
+            let (out, err, code) = told(&mut command);
+            assert_eq!((out.as_str(), code), ("", 2));
+            assert!(
+                err.contains("pass --auth-token or set TWILIO_AUTH_TOKEN"),
+                "{err}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failed_verify_tells_what_twilio_leaves_out_of_the_url() {
+    let judge = |url: &str| {
+        let args = [
+            "verify",
+            "--url",
+            url,
+            "--signature",
+            "x",
+            "--auth-token",
+            TOKEN,
+        ];
+        told(&mut bridge(&args)).1
+    };
+    assert_eq!(judge("https://h.example/p?a=@"), "");
+    insta::assert_snapshot!(judge("https://u:p@h.example:8443/p?a=1#rc=2"), @"note: the URL has user info and a fragment, which Twilio leaves out of what it signs: https://h.example:8443/p?a=1");
+    insta::assert_snapshot!(judge("https://h.example#rc=2"), @"note: the URL has a fragment, which Twilio leaves out of what it signs: https://h.example");
+}
+
+#[test]
+fn a_shared_key_signs_with_sha_256_when_the_settings_name_it() {
+    let header = "key=WK1,algorithm=HMAC_SHA256";
+    let shared = |settings: &str| {
+        [
+            "--url",
+            URL,
+            "--body",
+            "-",
+            "--settings",
+            settings,
+            "--shared-key",
+            "WK1=s=cret",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    };
+    let run = |command: &str, settings: &str, more: &[&str]| {
+        told(
+            bridge(&[command])
+                .args(shared(settings))
+                .args(more)
+                .write_stdin(FORM),
+        )
+    };
+    let (signature, _, code) = run("sign", header, &[]);
+    assert_eq!((signature.trim().len(), code), (44, 0));
+    let verify = |settings| run("verify", settings, &["--signature", signature.trim()]);
+    assert_eq!(verify(header), ("valid\n".to_owned(), String::new(), 0));
+    for (settings, words) in [
+        (
+            "key=WK2,algorithm=HMAC_SHA256",
+            "the shared key \"WK2\", which is not given",
+        ),
+        ("key=WK1,algorithm=HMAC_MD5", "\"HMAC_MD5\" is not known"),
+        ("WK1", "must read key="),
+    ] {
+        let (out, _, code) = verify(settings);
+        assert!(out.starts_with("invalid: ") && out.contains(words), "{out}");
+        assert_eq!(code, 1);
+        assert_eq!(run("sign", settings, &[]).2, 2);
+    }
+    // A SHA-256 signature without the header is nothing that Twilio sends.
+    let args = [
+        "verify",
+        "--url",
+        URL,
+        "--body",
+        "-",
+        "--auth-token",
+        "s=cret",
+        "--signature",
+    ];
+    assert_eq!(
+        told(bridge(&args).arg(signature.trim()).write_stdin(FORM)).2,
+        1
+    );
+    for alone in [["--settings", header], ["--shared-key", "WK1=x"]] {
+        assert_eq!(told(bridge(&["sign", "--url", URL]).args(alone)).2, 2);
+    }
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_named() {
+    let args = [
+        "sign",
+        "--url",
+        URL,
+        "--body",
+        "/nonexistent/body",
+        "--auth-token",
+        TOKEN,
+    ];
+    let (_, err, code) = told(&mut bridge(&args));
+    assert!(
+        err.starts_with("error: failed to read /nonexistent/body: "),
+        "{err}"
+    );
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn the_help_is_a_short_manual_with_an_example() {
+    for command in ["sign", "verify", "replay"] {
+        let (out, _, code) =
+            told(bridge(&[command, "--help"]).env("TWILIO_AUTH_TOKEN", "made-up-secret"));
+        assert_eq!(code, 0);
+        assert!(
+            out.contains("Example") && out.contains("twilio-acquire-bridge"),
+            "{out}"
+        );
+        assert!(
+            !out.contains("made-up-secret"),
+            "a token is never shown: {out}"
+        );
+        assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Walks `fixtures/`: each request of Twilio is signed, verified, read and planned, and must come
+//! out as its partner under `fixtures/acquire` says. A new case is two files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use twilio_acquire_bridge::fixture::{Expected, Fixture, builtin};
+use twilio_acquire_bridge::plan::Rules;
+use twilio_acquire_bridge::replay::forecast::Forecast;
+use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign, verify};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(name)
+}
+
+/// The names of a folder's files, each of which must end in `extension`.
+fn cases(name: &str, extension: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder(name)).expect("the folder is there");
+    entries
+        .map(|entry| {
+            let file = entry.expect("the folder can be read").file_name();
+            let file = file.to_str().expect("names are ASCII");
+            let case = file.strip_suffix(extension);
+            case.unwrap_or_else(|| panic!("{name}/{file} is no {extension}"))
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn every_request_has_its_answer_and_is_compiled_in() {
+    let requests = cases("twilio", ".http");
+    assert!(requests.len() >= 30, "{} cases", requests.len());
+    assert_eq!(requests, cases("acquire", ".json"));
+    let compiled: BTreeSet<_> = builtin().iter().map(|case| case.name.to_owned()).collect();
+    assert_eq!(requests, compiled, "src/fixture/builtin.rs lists the cases");
+    assert_eq!(compiled.len(), builtin().len(), "each once");
+}
+
+#[test]
+fn every_request_becomes_what_acquire_must_get() {
+    for case in builtin() {
+        let path = folder("twilio").join(format!("{}.http", case.name));
+        let fixture = Fixture::read(&path).expect("the fixture can be read");
+        assert_eq!(fixture.to_string(), case.request, "{}", case.name);
+
+        let key = Key::auth_token(TOKEN);
+        let form = fields(&fixture.body);
+        let signature = sign(&key, &fixture.url, Body::Form(&form));
+        assert!(verify(&[key], &fixture.url, Body::Form(&form), &signature));
+
+        let expected: serde_json::Value =
+            serde_json::from_str(case.acquire).expect("the answer is JSON");
+        let forecast = Forecast::of(&fixture, &Rules::default());
+        let got: serde_json::Value =
+            serde_json::from_str(&forecast.to_json()).expect("a forecast is JSON");
+        assert_eq!(got, expected, "{}: {forecast}", case.name);
+
+        let kind: Expected = serde_json::from_str(case.acquire).expect("one of four kinds");
+        assert_eq!(
+            matches!(kind, Expected::Refused { .. }),
+            case.name.starts_with("refused-"),
+            "{}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn what_is_refused_is_told_what_it_is_and_where_it_belongs() {
+    let why = |name: &str| {
+        let fixture = Fixture::read(&folder("twilio").join(format!("{name}.http")));
+        Forecast::of(&fixture.expect("a fixture"), &Rules::default()).to_string()
+    };
+    for (name, words) in [
+        ("refused-recording", "RecordingStatusCallback"),
+        ("refused-conference", "conference"),
+        ("refused-dial-action", "<Dial>"),
+        ("refused-twiml-request", "TwiML"),
+        ("refused-other-vendor", "32 hexadecimal digits"),
+        ("refused-two-call-sids", "CallSid is given more than once"),
+    ] {
+        assert!(why(name).contains(words), "{}", why(name));
+    }
+}
