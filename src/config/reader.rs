@@ -186,8 +186,14 @@ impl Reader {
             .map(|key| self.unknown(key))
             .collect();
         self.mistakes.extend(unknown);
-        match config {
-            Some(config) if self.mistakes.is_empty() => Ok((config, self.settings)),
+        let settings = std::mem::take(&mut self.settings);
+        Ok((self.finish_part(config)?, settings))
+    }
+
+    /// As [`Reader::finish`] where not every key was asked for, so that none is known as unknown.
+    pub fn finish_part<T>(self, part: Option<T>) -> Result<T, ConfigError> {
+        match part {
+            Some(part) if self.mistakes.is_empty() => Ok(part),
             _ => Err(ConfigError(self.mistakes)),
         }
     }
