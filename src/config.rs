@@ -23,7 +23,7 @@ use crate::twilio::AccountSid;
 use crate::twilio::signature::PublicUrl;
 
 pub use layers::Origin;
-pub use load::{Setting, explain, load, load_for_reading};
+pub use load::{Setting, explain, load, load_for_reading, load_for_rehearsal};
 
 /// All mistakes of a configuration, one sentence each.
 #[derive(Debug, thiserror::Error)]

@@ -170,3 +170,23 @@ fn the_directory_is_the_entries_and_the_file_together() {
     assert_eq!(directory.entries["+12025550123"], "user@example.com");
     assert_eq!(directory.default.as_deref(), Some("calls@example.com"));
 }
+
+#[test]
+fn a_rehearsal_needs_no_account() {
+    let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let (urls, rules) = config::load_for_rehearsal(None, []).expect("defaults");
+    assert!(urls.is_empty());
+    assert!(rules.empty_to.is_none());
+
+    let environment = [
+        set("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com"),
+        set("BRIDGE__CALLS__EMPTY_TO", "unknown"),
+        set("TWILIO_AUTH_TOKEN", "made-up-token"),
+    ];
+    let (urls, rules) = config::load_for_rehearsal(None, environment).expect("a rehearsal");
+    assert_eq!(urls.len(), 1);
+    assert_eq!(rules.empty_to.as_deref(), Some("unknown"));
+
+    let wrong = [set("BRIDGE__SERVER__PUBLIC_URL", "bridge.example.com")];
+    assert!(config::load_for_rehearsal(None, wrong).is_err());
+}

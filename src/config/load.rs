@@ -88,11 +88,28 @@ pub fn load_for_reading(
     reader.finish_part(url.zip(rules))
 }
 
+/// What signing and planning need, for commands that take in and deliver nothing: no account has to
+/// be set up for them. The public URLs may be none.
+pub fn load_for_rehearsal(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Vec<PublicUrl>, Rules), ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let mut reader = Reader::new(layers);
+    let public_urls = public_urls(&mut reader).unwrap_or_default();
+    let rules = rules(&mut reader);
+    reader.finish_part(rules.map(|rules| (public_urls, rules)))
+}
+
+fn public_urls(reader: &mut Reader) -> Option<Vec<PublicUrl>> {
+    reader.list("server.public_url", |text| {
+        PublicUrl::parse(text).map_err(|why| why.to_string())
+    })
+}
+
 fn server(reader: &mut Reader) -> Option<Server> {
     let listen = reader.text("server.listen", address);
-    let public_urls = reader.list("server.public_url", |text| {
-        PublicUrl::parse(text).map_err(|why| why.to_string())
-    });
+    let public_urls = public_urls(reader);
     if !reader.is_set("server.public_url") {
         reader.mistake(
             "server.public_url is not set: it must be the URL that Twilio was told, such as https://bridge.example.com (or set BRIDGE__SERVER__PUBLIC_URL)",

@@ -178,14 +178,6 @@ impl Reader {
     }
 
     /// The configuration if nothing was wrong, with all settings as they are shown.
-    /// As [`Reader::finish`], but what was not asked for is passed over.
-    pub fn finish_part<T>(self, part: Option<T>) -> Result<T, ConfigError> {
-        match part {
-            Some(part) if self.mistakes.is_empty() => Ok(part),
-            _ => Err(ConfigError(self.mistakes)),
-        }
-    }
-
     pub fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<Setting>), ConfigError> {
         let unknown: Vec<String> = self
             .given
@@ -194,8 +186,14 @@ impl Reader {
             .map(|key| self.unknown(key))
             .collect();
         self.mistakes.extend(unknown);
-        match config {
-            Some(config) if self.mistakes.is_empty() => Ok((config, self.settings)),
+        let settings = std::mem::take(&mut self.settings);
+        Ok((self.finish_part(config)?, settings))
+    }
+
+    /// As [`Reader::finish`] where not every key was asked for, so that none is known as unknown.
+    pub fn finish_part<T>(self, part: Option<T>) -> Result<T, ConfigError> {
+        match part {
+            Some(part) if self.mistakes.is_empty() => Ok(part),
             _ => Err(ConfigError(self.mistakes)),
         }
     }

@@ -1,7 +1,7 @@
 //! `check`, and the files that come with the program.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assert_cmd::Command;
 use twilio_acquire_bridge::config;
@@ -14,10 +14,6 @@ fn check() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
     command.env_clear().arg("check");
     command
-}
-
-fn deployed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/bridge.toml")
 }
 
 #[test]
@@ -92,14 +88,33 @@ fn online_a_place_that_does_not_answer_ends_with_1() {
 }
 
 #[test]
-fn the_deployed_configuration_passes() {
-    check()
-        .env("TWILIO_AUTH_TOKEN", "made-up-token")
-        .env("ACQUIRE_ACCOUNT_ID", "example")
+fn the_unit_with_its_configuration_passes() {
+    let credentials = tempfile::tempdir().expect("a folder");
+    std::fs::write(
+        credentials.path().join("twilio-auth-token"),
+        "made-up-token\n",
+    )
+    .expect("a credential");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let unit = std::fs::read_to_string(folder.join("systemd/twilio-acquire-bridge.service"))
+        .expect("the unit");
+    let set = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="))
+        .filter_map(|set| set.split_once('='))
+        .map(|(name, value)| {
+            let value = value.replace("%d", &credentials.path().display().to_string());
+            (name, value)
+        });
+    let output = check()
+        .envs(set)
         .arg("--config")
-        .arg(deployed())
+        .arg(folder.join("bridge.toml"))
         .assert()
         .code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(shown.contains("log.format = \"json\"  # file"), "{shown}");
+    assert!(shown.contains("TWILIO_AUTH_TOKEN = (set)"), "{shown}");
 }
 
 /// Each line `key =` or `# key =` of the manual, under its section.
@@ -109,7 +124,7 @@ fn manual_keys() -> BTreeSet<String> {
     for line in MANUAL.lines() {
         let line = line.trim_start_matches("# ");
         if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_matches(['[', ']']).to_owned();
+            name.trim_matches(['[', ']']).clone_into(&mut section);
         } else if let Some((key, _)) = line.split_once(" = ")
             && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         {

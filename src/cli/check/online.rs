@@ -66,10 +66,18 @@ fn trusted(acquire: &Acquire) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = &acquire.ca_file {
-        let shown = file.display();
-        let unreadable = || format!("acquire.ca_file = \"{shown}\" holds no readable certificate");
-        for certificate in CertificateDer::pem_file_iter(file).with_context(unreadable)? {
-            roots.add(certificate.with_context(unreadable)?)?;
+        let unreadable = || {
+            format!(
+                "acquire.ca_file = \"{}\" holds no readable certificate",
+                file.display()
+            )
+        };
+        let own: Vec<_> = CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect)
+            .with_context(unreadable)?;
+        anyhow::ensure!(!own.is_empty(), unreadable());
+        for certificate in own {
+            roots.add(certificate).with_context(unreadable)?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
