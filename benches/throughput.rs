@@ -25,16 +25,24 @@ const FIXED_RATE: usize = 1_000;
 const FIXED_SECONDS: usize = 20;
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
     if let Some(mode) = arguments.next() {
         let mode = Mode::parse(&mode).expect("a mode of the bench server");
-        servers::serve(mode, arguments.next().as_deref(), arguments.next().as_deref());
+        servers::serve(
+            mode,
+            arguments.next().as_deref(),
+            arguments.next().as_deref(),
+        );
         return;
     }
     let mut ceilings = Vec::new();
     let mut accepts = Vec::new();
     let mut wholes = Vec::new();
-    println!("| round | figure | per second | p50 ms | p99 ms | server CPU s/1,000 | load CPU s/1,000 |");
+    println!(
+        "| round | figure | per second | p50 ms | p99 ms | server CPU s/1,000 | load CPU s/1,000 |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for round in 1..=ROUNDS {
         ceilings.push(closed_loop(round, Mode::Ceiling));
@@ -46,9 +54,10 @@ fn main() {
     println!("| figure | median per second | ratio to the ceiling | goal |");
     println!("| --- | --- | --- | --- |");
     println!("| ceiling | {ceiling:.0} | 1 | - |");
-    for (name, rates, goal) in
-        [("durable accepts", &mut accepts, 0.5), ("accept, plan, send, settle", &mut wholes, 0.2)]
-    {
+    for (name, rates, goal) in [
+        ("durable accepts", &mut accepts, 0.5),
+        ("accept, plan, send, settle", &mut wholes, 0.2),
+    ] {
         let rate = median(rates);
         println!("| {name} | {rate:.0} | {:.2} | {goal} |", rate / ceiling);
     }
@@ -64,7 +73,11 @@ fn closed_loop(round: usize, mode: Mode) -> f64 {
     let cpu = server.cpu_seconds();
     report(round, mode.as_str(), &load, cpu);
     if mode == Mode::Accept {
-        assert_eq!(server.calls_seen(), CALLS as i64, "every 204 has its row, and no more");
+        assert_eq!(
+            server.calls_seen(),
+            CALLS as i64,
+            "every 204 has its row, and no more"
+        );
     }
     load.per_second()
 }
@@ -94,16 +107,29 @@ fn fixed_rate() {
     let mut lags = sink.lags(&load.answered);
     println!("| at {FIXED_RATE}/s offered for {FIXED_SECONDS} s | measured | goal |");
     println!("| --- | --- | --- |");
-    println!("| answer p50 / p99 | {:.2} / {:.2} ms | - |", load.percentile(50), load.percentile(99));
+    println!(
+        "| answer p50 / p99 | {:.2} / {:.2} ms | - |",
+        load.percentile(50),
+        load.percentile(99)
+    );
     println!(
         "| lag from 204 to arrival p50 / p99 | {:.2} / {:.2} ms | p99 < 5 ms |",
         load::percentile(&mut lags, 50),
         load::percentile(&mut lags, 99)
     );
     let per_thousand = 1_000.0 / calls as f64;
-    println!("| bridge CPU per 1,000 calls | {:.3} s | < 0.25 s |", cpu * per_thousand);
-    println!("| load and sink CPU per 1,000 calls | {:.3} s | - |", load.cpu * per_thousand);
-    println!("| bridge memory (peak RSS) | {:.0} MiB | - |", server.peak_mebibytes());
+    println!(
+        "| bridge CPU per 1,000 calls | {:.3} s | < 0.25 s |",
+        cpu * per_thousand
+    );
+    println!(
+        "| load and sink CPU per 1,000 calls | {:.3} s | - |",
+        load.cpu * per_thousand
+    );
+    println!(
+        "| bridge memory (peak RSS) | {:.0} MiB | - |",
+        server.peak_mebibytes()
+    );
 }
 
 fn report(round: usize, name: &str, load: &Load, server_cpu: f64) {

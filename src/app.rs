@@ -30,14 +30,20 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error("cannot listen on {address} ({key}): {source}")]
-    Listen { key: &'static str, address: SocketAddr, source: std::io::Error },
+    Listen {
+        key: &'static str,
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("{0} ended by itself")]
     Ended(&'static str),
-    #[error("stopping took longer than server.stop_timeout ({0:?}); calls in flight are sent again")]
+    #[error(
+        "stopping took longer than server.stop_timeout ({0:?}); calls in flight are sent again"
+    )]
     SlowStop(Duration),
 }
 
@@ -56,7 +62,13 @@ impl App {
         let public = listen("server.listen", config.server.listen)?;
         let admin = listen("admin.listen", config.admin.listen)?;
         let store = store::open(&config.store.url)?;
-        Ok(Self { config: Arc::new(config), clock, store, public, admin })
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            store,
+            public,
+            admin,
+        })
     }
 
     /// Where Twilio's side listens.
@@ -190,10 +202,20 @@ fn spawn_worker(
             Ok(client) => client,
             Err(why) => return error!("failed to start the delivery worker: {why}"),
         };
-        let worker = Worker { config, store, client, clock, metrics, due };
+        let worker = Worker {
+            config,
+            store,
+            client,
+            clock,
+            metrics,
+            due,
+        };
         runtime.block_on(Rc::new(worker).run(stop));
     };
-    if let Err(why) = std::thread::Builder::new().name("worker".to_owned()).spawn(work) {
+    if let Err(why) = std::thread::Builder::new()
+        .name("worker".to_owned())
+        .spawn(work)
+    {
         error!("failed to start the delivery worker: {why}");
     }
     ended
@@ -201,13 +223,20 @@ fn spawn_worker(
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
     let bind = || {
-        let socket =
-            Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    bind().map_err(|source| AppError::Listen { key, address, source })
+    bind().map_err(|source| AppError::Listen {
+        key,
+        address,
+        source,
+    })
 }

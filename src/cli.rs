@@ -60,7 +60,13 @@ macro_rules! failed {
     )*};
 }
 
-failed!(std::io::Error, serde_json::Error, AppError, OpenError, StoreError);
+failed!(
+    std::io::Error,
+    serde_json::Error,
+    AppError,
+    OpenError,
+    StoreError
+);
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {

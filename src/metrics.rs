@@ -158,7 +158,10 @@ impl Metrics {
     }
 
     pub fn received(&self, account: &str, verdict: Verdict) {
-        let labels = Received { account: account.to_owned(), verdict: verdict.as_str() };
+        let labels = Received {
+            account: account.to_owned(),
+            verdict: verdict.as_str(),
+        };
         self.received.get_or_create(&labels).inc();
     }
 
@@ -167,11 +170,16 @@ impl Metrics {
     }
 
     pub fn signature_failed(&self, reason: &'static str) {
-        self.signature_failures.get_or_create(&Reason { reason }).inc();
+        self.signature_failures
+            .get_or_create(&Reason { reason })
+            .inc();
     }
 
     pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {
-        let labels = Attempted { account: account.to_owned(), outcome };
+        let labels = Attempted {
+            account: account.to_owned(),
+            outcome,
+        };
         self.attempts.get_or_create(&labels).inc();
         self.delivery.observe(took.as_secs_f64());
     }
@@ -185,9 +193,15 @@ impl Metrics {
     pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
         for state in State::ALL {
             let calls = i64::try_from(counts.in_state(state)).unwrap_or(i64::MAX);
-            self.calls.get_or_create(&InState { state: state.as_str() }).set(calls);
+            self.calls
+                .get_or_create(&InState {
+                    state: state.as_str(),
+                })
+                .set(calls);
         }
-        let age = counts.oldest_due.map_or(Duration::ZERO, |due| now.since(due));
+        let age = counts
+            .oldest_due
+            .map_or(Duration::ZERO, |due| now.since(due));
         self.oldest_pending_age.set(age.as_secs_f64());
         let mut text = String::new();
         // Writing to a String cannot fail.

@@ -133,6 +133,12 @@ impl Sink {
         *self.shared.count.borrow()
     }
 
+    /// The most requests that were being answered at one moment.
+    #[must_use]
+    pub fn most_at_once(&self) -> usize {
+        lock(&self.shared.answering).most
+    }
+
     /// Returns once so many requests have arrived.
     pub async fn reached(&self, count: u64) {
         let mut arrived = self.shared.count.subscribe();
@@ -177,17 +183,42 @@ struct Shared {
     chance: Mutex<fastrand::Rng>,
     keep: Keep,
     count: watch::Sender<u64>,
+    answering: Mutex<Answering>,
     received: Mutex<Vec<Received>>,
     call_ids: Mutex<Vec<String>>,
 }
 
+/// How many requests are being answered.
+#[derive(Debug, Default)]
+struct Answering {
+    now: usize,
+    most: usize,
+}
+
+/// Counts a request for as long as it is being answered.
+struct OneAnswering<'a>(&'a Mutex<Answering>);
+
+impl Drop for OneAnswering<'_> {
+    fn drop(&mut self) {
+        lock(self.0).now -= 1;
+    }
+}
+
 impl Shared {
+    fn answering(&self) -> OneAnswering<'_> {
+        let mut answering = lock(&self.answering);
+        answering.now += 1;
+        answering.most = answering.most.max(answering.now);
+        OneAnswering(&self.answering)
+    }
+
     fn new(faults: Faults, keep: Keep) -> Self {
         Self {
             chance: Mutex::new(fastrand::Rng::with_seed(faults.seed)),
             faults: Mutex::new(faults),
             keep,
             count: watch::Sender::new(0),
+            answering: Mutex::default(),
             received: Mutex::default(),
             call_ids: Mutex::default(),
         }

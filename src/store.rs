@@ -260,12 +260,8 @@ pub trait Store: Send + Sync {
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
 
     /// Hands out up to `limit` calls that are due, for `lease`.
-    async fn claim(
-        &self,
-        now: Millis,
-        lease: Duration,
-        limit: usize,
-    ) -> Result<Claims, StoreError>;
+    async fn claim(&self, now: Millis, lease: Duration, limit: usize)
+    -> Result<Claims, StoreError>;
 
     /// Ends a claim: the attempt and the state it led to, in one commit. A callback that was
     /// recorded, or a requeue that was asked for, since the claim makes the call due now instead.

@@ -68,9 +68,16 @@ pub struct Made {
 #[derive(Debug, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Due {
-    Send { leg: String, request: serde_json::Value },
-    Nothing { why: String },
-    Unmappable { why: String },
+    Send {
+        leg: String,
+        request: serde_json::Value,
+    },
+    Nothing {
+        why: String,
+    },
+    Unmappable {
+        why: String,
+    },
 }
 
 impl Line {
@@ -91,8 +98,11 @@ impl Line {
 impl Story {
     #[must_use]
     pub fn of(call: &StoredCall, rules: &Rules) -> Self {
-        let read: Vec<Callback> =
-            call.callbacks.iter().filter_map(|stored| read(stored).ok()).collect();
+        let read: Vec<Callback> = call
+            .callbacks
+            .iter()
+            .filter_map(|stored| read(stored).ok())
+            .collect();
         Self {
             line: Line::of(&call.summary),
             callbacks: call.callbacks.iter().map(told).collect(),
@@ -111,7 +121,12 @@ fn told(stored: &StoredCallback) -> Told {
     let received = stored.received.to_string();
     let url = stored.request.url.clone();
     match read(stored) {
-        Ok(Callback { leg, parent, kind: Kind::Status(status), .. }) => Told {
+        Ok(Callback {
+            leg,
+            parent,
+            kind: Kind::Status(status),
+            ..
+        }) => Told {
             received,
             leg: leg.to_string(),
             parent: parent.map(|parent| parent.to_string()),
@@ -137,23 +152,27 @@ fn told(stored: &StoredCallback) -> Told {
 }
 
 fn made(call: &StoredCall) -> Vec<Made> {
-    let stories = call.attempts.iter().enumerate().map(|(position, attempt)| Made {
-        at: attempt.at.to_string(),
-        leg: attempt.leg.to_string(),
-        kind: attempt.kind.as_str(),
-        verdict: attempt.verdict.as_str(),
-        then: match &attempt.verdict {
-            Verdict::Accepted | Verdict::AcceptedAsRepeat => None,
-            Verdict::Again(at) => Some(format!("due again at {at}")),
-            Verdict::GivenUp(why) => Some(why.clone()),
-        },
-        status: attempt.status,
-        fault: attempt.fault.map(crate::acquire::Fault::as_str),
-        duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
-        sent: serde_json::from_str(&attempt.sent).unwrap_or_default(),
-        answer: attempt.excerpt.clone(),
-        before_requeue: position < call.attempts_before_requeue,
-    });
+    let stories = call
+        .attempts
+        .iter()
+        .enumerate()
+        .map(|(position, attempt)| Made {
+            at: attempt.at.to_string(),
+            leg: attempt.leg.to_string(),
+            kind: attempt.kind.as_str(),
+            verdict: attempt.verdict.as_str(),
+            then: match &attempt.verdict {
+                Verdict::Accepted | Verdict::AcceptedAsRepeat => None,
+                Verdict::Again(at) => Some(format!("due again at {at}")),
+                Verdict::GivenUp(why) => Some(why.clone()),
+            },
+            status: attempt.status,
+            fault: attempt.fault.map(crate::acquire::Fault::as_str),
+            duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+            sent: serde_json::from_str(&attempt.sent).unwrap_or_default(),
+            answer: attempt.excerpt.clone(),
+            before_requeue: position < call.attempts_before_requeue,
+        });
     stories.collect()
 }
 

@@ -73,11 +73,16 @@ impl Worker {
         if free == 0 {
             return (Vec::new(), None);
         }
-        let claims = self.store.claim(self.clock.now(), self.config.delivery.lease, free).await;
-        claims.map(|claims| (claims.calls, claims.next_due)).unwrap_or_else(|why| {
-            error!("failed to claim calls: {why}");
-            (Vec::new(), None)
-        })
+        let claims = self
+            .store
+            .claim(self.clock.now(), self.config.delivery.lease, free)
+            .await;
+        claims
+            .map(|claims| (claims.calls, claims.next_due))
+            .unwrap_or_else(|why| {
+                error!("failed to claim calls: {why}");
+                (Vec::new(), None)
+            })
     }
 
     async fn fall_due(&self, next: Option<Millis>) {
@@ -95,7 +100,10 @@ impl Worker {
     async fn deliver(self: Rc<Self>, call: Claimed, requests: Rc<Semaphore>) {
         let settlement = match self.account(&call) {
             Ok(account) => self.work(&call, account, &requests).await,
-            Err(why) => Settlement { attempt: None, rest: Rest::Parked(why) },
+            Err(why) => Settlement {
+                attempt: None,
+                rest: Rest::Parked(why),
+            },
         };
         log_rest(&call, &settlement.rest);
         self.settle(call, settlement).await;
@@ -103,19 +111,32 @@ impl Worker {
 
     fn account(&self, call: &Claimed) -> Result<&Account, String> {
         self.config.account(&call.account).ok_or_else(|| {
-            format!("account {} is no longer configured; add it and requeue", call.account)
+            format!(
+                "account {} is no longer configured; add it and requeue",
+                call.account
+            )
         })
     }
 
     async fn work(&self, call: &Claimed, account: &Account, requests: &Semaphore) -> Settlement {
         let callbacks = match read(&call.callbacks) {
             Ok(callbacks) => callbacks,
-            Err(why) => return Settlement { attempt: None, rest: Rest::Parked(why) },
+            Err(why) => {
+                return Settlement {
+                    attempt: None,
+                    rest: Rest::Parked(why),
+                };
+            }
         };
         let rules = &self.config.rules;
         let request = match plan(&callbacks, &call.attempts, rules, self.clock.now()) {
             Next::Send(request) => request,
-            next => return Settlement { attempt: None, rest: rest(next, self.clock.now()) },
+            next => {
+                return Settlement {
+                    attempt: None,
+                    rest: rest(next, self.clock.now()),
+                };
+            }
         };
         let attempt = {
             // Never closed, so there is always a permit to wait for.
@@ -123,13 +144,19 @@ impl Worker {
             self.send(account, &request, &call.attempts).await
         };
         if attempt.verdict.is_accepted() {
-            let since = call.callbacks.last().map_or(attempt.at, |newest| newest.received);
+            let since = call
+                .callbacks
+                .last()
+                .map_or(attempt.at, |newest| newest.received);
             self.metrics.delivered_after(self.clock.now().since(since));
         }
         let mut attempts = call.attempts.clone();
         attempts.push(attempt.clone());
         let next = plan(&callbacks, &attempts, rules, self.clock.now());
-        Settlement { attempt: Some(attempt), rest: rest(next, self.clock.now()) }
+        Settlement {
+            attempt: Some(attempt),
+            rest: rest(next, self.clock.now()),
+        }
     }
 
     async fn send(&self, account: &Account, request: &Request, before: &[Attempt]) -> Attempt {
@@ -143,7 +170,8 @@ impl Worker {
         let jitter = Jitter::new(fastrand::f64());
         let policy = &self.config.delivery.policy;
         let verdict = retry::decide(policy, &before, &answer, jitter, self.clock.now());
-        self.metrics.attempted(&account.acquire_account_id, verdict.as_str(), took);
+        self.metrics
+            .attempted(&account.acquire_account_id, verdict.as_str(), took);
         let fault = answer.outcome.fault();
         if let Some(fault) = fault {
             warn!(
@@ -173,7 +201,11 @@ impl Worker {
         let until = Instant::now() + self.config.delivery.lease;
         loop {
             let now = self.clock.now();
-            match self.store.settle(call.ticket.clone(), settlement.clone(), now).await {
+            match self
+                .store
+                .settle(call.ticket.clone(), settlement.clone(), now)
+                .await
+            {
                 Ok(()) => return,
                 Err(why @ StoreError::Database(_)) if Instant::now() < until => {
                     error!(call.sid = %call.sid, "failed to settle call {}: {why}", call.sid);
@@ -207,7 +239,6 @@ fn rest(next: Next, now: Millis) -> Rest {
     }
 }
 
-
 fn log_rest(call: &Claimed, rest: &Rest) {
     let sid = &call.sid;
     match rest {
@@ -217,4 +248,3 @@ fn log_rest(call: &Claimed, rest: &Rest) {
         Rest::Parked(why) => warn!(call.sid = %sid, "call {sid} is parked: {why}"),
     }
 }
-

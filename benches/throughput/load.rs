@@ -22,14 +22,19 @@ pub struct Requests {
 impl Requests {
     pub fn signed(count: usize) -> Self {
         let bodies = include_str!("../../fixtures/load/bodies.txt").lines();
-        Self { bodies: bodies.map(str::to_owned).collect(), count }
+        Self {
+            bodies: bodies.map(str::to_owned).collect(),
+            count,
+        }
     }
 
     /// Only calls that have ended, so that each makes one call-end owed.
     pub fn terminal_only(mut self) -> Self {
         let live = ["queued", "initiated", "ringing", "in-progress"];
         self.bodies.retain(|body| {
-            !live.iter().any(|status| body.contains(&format!("CallStatus={status}")))
+            !live
+                .iter()
+                .any(|status| body.contains(&format!("CallStatus={status}")))
                 && !body.contains("&To=&")
         });
         self
@@ -60,8 +65,14 @@ impl Requests {
 /// SIDs of real calls are random, so the position is scattered over the index by a mixed prefix.
 fn with_sid(body: &str, run: u32, position: usize) -> String {
     let at = body.find("CallSid=CA").expect("a CallSid in every body") + "CallSid=CA".len();
-    let mixed = (position as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    format!("{}{mixed:016x}{run:08x}{position:08x}{}", &body[..at], &body[at + 32..])
+    let mixed = (position as u64)
+        .wrapping_add(1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!(
+        "{}{mixed:016x}{run:08x}{position:08x}{}",
+        &body[..at],
+        &body[at + 32..]
+    )
 }
 
 /// What a run of requests met.
@@ -96,8 +107,10 @@ impl Load {
         rate: Option<usize>,
     ) -> Self {
         let requests = Rc::new(requests.build());
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let local = tokio::task::LocalSet::new();
         let cpu_before = super::servers::cpu_seconds("self");
         let began = Instant::now();
@@ -113,12 +126,20 @@ impl Load {
         });
         let took = began.elapsed();
         answers.sort_by_key(|(position, ..)| *position);
-        assert_eq!(answers.len(), requests.len(), "every request was answered 204");
+        assert_eq!(
+            answers.len(),
+            requests.len(),
+            "every request was answered 204"
+        );
         Self {
             began,
             took,
             answered: answers.iter().map(|(_, at, _)| *at).collect(),
-            latencies: answers.iter().map(|(.., latency)| *latency).collect::<Vec<_>>().into(),
+            latencies: answers
+                .iter()
+                .map(|(.., latency)| *latency)
+                .collect::<Vec<_>>()
+                .into(),
             cpu: super::servers::cpu_seconds("self") - cpu_before,
         }
     }
@@ -145,18 +166,21 @@ async fn connection(
     began: Instant,
     rate: Option<usize>,
 ) -> Vec<(usize, Instant, Duration)> {
-    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    let mut stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
     stream.set_nodelay(true).expect("a TCP socket");
     let mut answers = Vec::new();
     let mut answer = [0_u8; 1024];
     loop {
         let position = next.replace(next.get() + 1);
-        let Some(request) = requests.get(position) else { return answers };
+        let Some(request) = requests.get(position) else {
+            return answers;
+        };
         let sent = match rate {
             None => Instant::now(),
             Some(rate) => {
-                let planned =
-                    began + Duration::from_secs_f64(position as f64 / rate as f64);
+                let planned = began + Duration::from_secs_f64(position as f64 / rate as f64);
                 tokio::time::sleep_until(planned.into()).await;
                 planned
             }
@@ -164,7 +188,10 @@ async fn connection(
         stream.write_all(request).await.expect("the server reads");
         let mut length = 0;
         while !answer[..length].ends_with(b"\r\n\r\n") {
-            length += stream.read(&mut answer[length..]).await.expect("the server answers");
+            length += stream
+                .read(&mut answer[length..])
+                .await
+                .expect("the server answers");
         }
         let now = Instant::now();
         assert!(

@@ -40,7 +40,9 @@ impl Mode {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Ceiling, Self::Accept, Self::Bridge].into_iter().find(|mode| mode.as_str() == text)
+        [Self::Ceiling, Self::Accept, Self::Bridge]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
     }
 }
 
@@ -65,9 +67,15 @@ impl Server {
             .expect("a child process");
         let mut ready = String::new();
         let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut ready).expect("a line that tells the address");
+        BufReader::new(stdout)
+            .read_line(&mut ready)
+            .expect("a line that tells the address");
         let address = ready.trim().parse().expect("an address");
-        Self { address, child, folder }
+        Self {
+            address,
+            child,
+            folder,
+        }
     }
 
     pub fn cpu_seconds(&self) -> f64 {
@@ -77,9 +85,15 @@ impl Server {
     pub fn peak_mebibytes(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the child runs");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
-        let kibibytes: f64 =
-            line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .expect("a peak");
+        let kibibytes: f64 = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|text| text.parse().ok())
+            .expect("a number");
         kibibytes / 1024.0
     }
 
@@ -116,12 +130,17 @@ pub fn cpu_seconds(process: &str) -> f64 {
 
 /// The child: serves until it is killed.
 pub fn serve(mode: Mode, database: Option<&str>, acquire: Option<&str>) {
-    let config = configuration(database.expect("a database"), acquire.unwrap_or("127.0.0.1:9"));
+    let config = configuration(
+        database.expect("a database"),
+        acquire.unwrap_or("127.0.0.1:9"),
+    );
     actix_web::rt::System::new().block_on(async {
         if mode == Mode::Bridge {
             let app = App::build(config, Clock::system()).expect("a bridge");
             tell(app.public_addr().expect("an address"));
-            app.run(CancellationToken::new()).await.expect("the bridge runs");
+            app.run(CancellationToken::new())
+                .await
+                .expect("the bridge runs");
             return;
         }
         let max_connections = config.server.max_connections;

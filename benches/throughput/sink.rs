@@ -34,7 +34,9 @@ impl ArrivalSink {
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let server = HttpServer::new(move || {
-                    App::new().app_data(shared.clone()).default_service(web::to(take))
+                    App::new()
+                        .app_data(shared.clone())
+                        .default_service(web::to(take))
                 })
                 .workers(1)
                 .disable_signals()
@@ -44,7 +46,10 @@ impl ArrivalSink {
                 server.run().await.expect("the sink runs");
             });
         });
-        Self { address: address.recv().expect("the sink tells its address"), arrivals }
+        Self {
+            address: address.recv().expect("the sink tells its address"),
+            arrivals,
+        }
     }
 
     /// When the last of `calls` arrived.
@@ -56,16 +61,26 @@ impl ArrivalSink {
         }
         let repeats = self.arrivals.repeats.load(Ordering::Acquire);
         assert_eq!(repeats, 0, "no call arrived twice");
-        let last = self.arrivals.at.iter().map(|at| at.load(Ordering::Acquire)).max();
+        let last = self
+            .arrivals
+            .at
+            .iter()
+            .map(|at| at.load(Ordering::Acquire))
+            .max();
         self.arrivals.began + Duration::from_nanos(last.unwrap_or_default())
     }
 
     /// From each 204 to the arrival; nothing where the arrival came first.
     pub fn lags(&self, answered: &[Instant]) -> Vec<Duration> {
-        let arrived = self.arrivals.at.iter().map(|at| {
-            self.arrivals.began + Duration::from_nanos(at.load(Ordering::Acquire))
-        });
-        arrived.zip(answered).map(|(at, answered)| at.duration_since(*answered)).collect()
+        let arrived = self
+            .arrivals
+            .at
+            .iter()
+            .map(|at| self.arrivals.began + Duration::from_nanos(at.load(Ordering::Acquire)));
+        arrived
+            .zip(answered)
+            .map(|(at, answered)| at.duration_since(*answered))
+            .collect()
     }
 }
 

@@ -59,14 +59,20 @@ impl Demo {
             for request in sink.received() {
                 println!("{}", arrival(&request));
             }
-            let filter = Filter { state: None, limit: usize::MAX };
+            let filter = Filter {
+                state: None,
+                limit: usize::MAX,
+            };
             for call in store.list(filter).await? {
                 if let Some(reason) = &call.reason {
                     println!("{}  {}: {reason}", call.sid, call.state);
                 }
             }
             for refused in &summary.not_taken {
-                let status = refused.status.map(|status| status.to_string()).unwrap_or_default();
+                let status = refused
+                    .status
+                    .map(|status| status.to_string())
+                    .unwrap_or_default();
                 let reason = refused.reason.as_deref().unwrap_or("no answer");
                 println!("{}  refused with {status}: {reason}", refused.item);
             }
@@ -78,7 +84,11 @@ impl Demo {
             stop.cancel();
             drop(store);
             running.await.map_err(anyhow::Error::from)??;
-            Ok(if counts.pending + counts.claimed == 0 { Exit::Done } else { Exit::Failed })
+            Ok(if counts.pending + counts.claimed == 0 {
+                Exit::Done
+            } else {
+                Exit::Failed
+            })
         })
     }
 }
@@ -92,10 +102,16 @@ fn configuration(folder: &std::path::Path, sink: &Sink) -> Result<config::Config
     let environment = [
         ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
         ("ACQUIRE_ACCOUNT_ID", "demo".to_owned()),
-        ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com".to_owned()),
+        (
+            "BRIDGE__SERVER__PUBLIC_URL",
+            "https://bridge.example.com".to_owned(),
+        ),
         ("BRIDGE__SERVER__LISTEN", any_port().to_string()),
         ("BRIDGE__ADMIN__LISTEN", any_port().to_string()),
-        ("BRIDGE__STORE__URL", format!("sqlite:{}", database.display())),
+        (
+            "BRIDGE__STORE__URL",
+            format!("sqlite:{}", database.display()),
+        ),
         ("BRIDGE__ACQUIRE__BASE_URL", sink.base_url()),
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value));
@@ -106,11 +122,24 @@ async fn send(to: &str) -> Result<Summary, Failure> {
     let mut items = Vec::new();
     for case in builtin() {
         let fixture = Fixture::parse(case.name, case.request).map_err(anyhow::Error::from)?;
-        items.push(Item { name: case.name.to_owned(), fixture });
+        items.push(Item {
+            name: case.name.to_owned(),
+            fixture,
+        });
     }
-    let target = Target { to: to.to_owned(), public: None };
-    let signer = Signer { key: Key::auth_token(TOKEN), settings: None };
-    let pace = Pace { concurrency: NonZeroUsize::MIN, rate: None, repeat: NonZeroU32::MIN };
+    let target = Target {
+        to: to.to_owned(),
+        public: None,
+    };
+    let signer = Signer {
+        key: Key::auth_token(TOKEN),
+        settings: None,
+    };
+    let pace = Pace {
+        concurrency: NonZeroUsize::MIN,
+        rate: None,
+        repeat: NonZeroU32::MIN,
+    };
     let sent = replay::send(items, target, signer, pace, Sids::Recorded, |_, _| ()).await;
     Ok(sent.map_err(anyhow::Error::from)?)
 }

@@ -26,7 +26,10 @@ impl List {
     pub fn run(self) -> Result<Exit, Failure> {
         let (url, _) = self.config.load_for_reading()?;
         let reader = store::open_to_read(&url)?;
-        let filter = Filter { state: self.state, limit: self.limit };
+        let filter = Filter {
+            state: self.state,
+            limit: self.limit,
+        };
         let calls = reader.list(filter)?;
         for line in calls.iter().map(Line::of) {
             if self.json {
@@ -36,7 +39,10 @@ impl List {
             }
         }
         if calls.is_empty() && !self.json {
-            eprintln!("no calls{}", self.state.map(|s| format!(" are {s}")).unwrap_or_default());
+            eprintln!(
+                "no calls{}",
+                self.state.map(|s| format!(" are {s}")).unwrap_or_default()
+            );
         }
         Ok(Exit::Done)
     }
@@ -48,12 +54,18 @@ fn as_text(line: &Line) -> String {
         (None, Some(reason)) => reason.clone(),
         (None, None) => String::new(),
     };
-    let text = format!("{}  {}  {:<9}  {about}", line.first_received, line.call_sid, line.state);
+    let text = format!(
+        "{}  {}  {:<9}  {about}",
+        line.first_received, line.call_sid, line.state
+    );
     text.trim_end().to_owned()
 }
 
 fn state(text: &str) -> Result<State, String> {
     State::parse(text).ok_or_else(|| {
-        format!("the states are {}", State::ALL.map(State::as_str).join(", "))
+        format!(
+            "the states are {}",
+            State::ALL.map(State::as_str).join(", ")
+        )
     })
 }

@@ -51,7 +51,11 @@ impl Requeue {
                 eprintln!("{sid}  not in the store");
             }
         }
-        Ok(if requeued.contains(&false) { Exit::Partial } else { Exit::Done })
+        Ok(if requeued.contains(&false) {
+            Exit::Partial
+        } else {
+            Exit::Done
+        })
     }
 }
 
@@ -74,7 +78,9 @@ async fn ask(config: &Config, sid: &CallSid) -> anyhow::Result<bool> {
         request = request.bearer_auth(token);
     }
     let answer = request.send().await.map_err(|why| {
-        anyhow::anyhow!("a bridge owns the store but does not answer on admin.listen ({address}): {why}")
+        anyhow::anyhow!(
+            "a bridge owns the store but does not answer on admin.listen ({address}): {why}"
+        )
     })?;
     match answer.status().as_u16() {
         202 => Ok(true),

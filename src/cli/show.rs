@@ -64,13 +64,28 @@ fn write(text: &mut String, story: &Story) -> std::fmt::Result {
         (None, Some(reason)) => writeln!(text, ": {reason}")?,
         (None, None) => writeln!(text)?,
     }
-    writeln!(text, "account {}, last change {}", line.account_sid, line.changed)?;
+    writeln!(
+        text,
+        "account {}, last change {}",
+        line.account_sid, line.changed
+    )?;
 
     writeln!(text, "\ncallbacks from Twilio")?;
     for callback in &story.callbacks {
-        let number = callback.sequence_number.map(|n| format!(" #{n}")).unwrap_or_default();
-        writeln!(text, "  {}  {}{number}", callback.received, callback.call_status)?;
-        writeln!(text, "    leg {}  {} -> {}", callback.leg, callback.from, callback.to)?;
+        let number = callback
+            .sequence_number
+            .map(|n| format!(" #{n}"))
+            .unwrap_or_default();
+        writeln!(
+            text,
+            "  {}  {}{number}",
+            callback.received, callback.call_status
+        )?;
+        writeln!(
+            text,
+            "    leg {}  {} -> {}",
+            callback.leg, callback.from, callback.to
+        )?;
         if let Some(parent) = &callback.parent {
             writeln!(text, "    dialled by {parent}")?;
         }
@@ -81,9 +96,18 @@ fn write(text: &mut String, story: &Story) -> std::fmt::Result {
         writeln!(text, "  none")?;
     }
     for attempt in &story.attempts {
-        let status = attempt.status.map_or_else(|| "no answer".to_owned(), |s| s.to_string());
-        let fault = attempt.fault.map(|fault| format!(" ({fault})")).unwrap_or_default();
-        let old = if attempt.before_requeue { ", before the requeue" } else { "" };
+        let status = attempt
+            .status
+            .map_or_else(|| "no answer".to_owned(), |s| s.to_string());
+        let fault = attempt
+            .fault
+            .map(|fault| format!(" ({fault})"))
+            .unwrap_or_default();
+        let old = if attempt.before_requeue {
+            ", before the requeue"
+        } else {
+            ""
+        };
         writeln!(
             text,
             "  {}  {}{fault}, {status} in {} ms{old}",

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
 use actix_web::web::{Data, Path, Query};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,7 +53,14 @@ impl Admin {
         clock: Clock,
         stop: CancellationToken,
     ) -> Self {
-        Self { config, store, due, metrics, clock, stop }
+        Self {
+            config,
+            store,
+            due,
+            metrics,
+            clock,
+            stop,
+        }
     }
 }
 
@@ -62,15 +69,16 @@ pub async fn authorized(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
-    let token = request.app_data::<Data<Admin>>().and_then(|admin| admin.config.admin.token.clone());
+    let token = request
+        .app_data::<Data<Admin>>()
+        .and_then(|admin| admin.config.admin.token.clone());
     match token {
         Some(token) if !shows(request.headers(), &token) => {
-            let mut answer = HttpResponseBuilder::new(StatusCode::UNAUTHORIZED);
-            let mut answer = problem(&mut answer, "admin.token is asked for here");
+            let mut answer = problem(StatusCode::UNAUTHORIZED, "admin.token is asked for here");
             let ask = "Basic realm=\"twilio-acquire-bridge\", charset=\"UTF-8\"";
             answer
                 .headers_mut()
-                .insert(WWW_AUTHENTICATE, actix_web::http::header::HeaderValue::from_static(ask));
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static(ask));
             Ok(request.into_response(answer).map_into_right_body())
         }
         _ => Ok(next.call(request).await?.map_into_left_body()),
@@ -78,7 +86,10 @@ pub async fn authorized(
 }
 
 fn shows(headers: &HeaderMap, token: &SecretString) -> bool {
-    let Some(value) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
+    let Some(value) = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
     let same = |shown: &[u8]| bool::from(shown.ct_eq(token.expose_secret().as_bytes()));
@@ -86,7 +97,9 @@ fn shows(headers: &HeaderMap, token: &SecretString) -> bool {
         Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => same(shown.as_bytes()),
         Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => {
             let pair = STANDARD.decode(pair.trim()).unwrap_or_default();
-            pair.iter().position(|b| *b == b':').is_some_and(|colon| same(&pair[colon + 1..]))
+            pair.iter()
+                .position(|b| *b == b':')
+                .is_some_and(|colon| same(&pair[colon + 1..]))
         }
         _ => false,
     }
@@ -124,8 +137,10 @@ pub async fn show(admin: Data<Admin>, sid: Path<String>) -> HttpResponse {
 /// `POST /api/calls/{CallSid}/requeue`: all of the call's requests are owed again, due now.
 pub async fn requeue(request: HttpRequest, admin: Data<Admin>, sid: Path<String>) -> HttpResponse {
     if is_from_another_site(&request) {
-        let mut answer = HttpResponseBuilder::new(StatusCode::FORBIDDEN);
-        return problem(&mut answer, "requests from pages of other sites are not taken");
+        return problem(
+            StatusCode::FORBIDDEN,
+            "requests from pages of other sites are not taken",
+        );
     }
     let sid = match known_form(&sid) {
         Ok(sid) => sid,
@@ -163,7 +178,10 @@ struct OverviewPage {
 /// `GET /`: states and the latest calls.
 pub async fn overview(admin: Data<Admin>, query: Query<ListQuery>) -> HttpResponse {
     let filter = match filter(&query) {
-        Ok(filter) => Filter { limit: PAGE, ..filter },
+        Ok(filter) => Filter {
+            limit: PAGE,
+            ..filter
+        },
         Err(answer) => return answer,
     };
     let read = async { Ok((admin.store.counts().await?, admin.store.list(filter).await?)) };
@@ -188,7 +206,10 @@ struct CallPage {
 /// `GET /calls/{CallSid}`: one call's story.
 pub async fn call_page(admin: Data<Admin>, sid: Path<String>) -> HttpResponse {
     match story(&admin, &sid).await {
-        Ok(story) => page(&CallPage { story, now: admin.clock.now().to_string() }),
+        Ok(story) => page(&CallPage {
+            story,
+            now: admin.clock.now().to_string(),
+        }),
         Err(answer) => answer,
     }
 }
@@ -203,22 +224,24 @@ async fn story(admin: &Admin, sid: &str) -> Result<Story, HttpResponse> {
 }
 
 fn known_form(sid: &str) -> Result<CallSid, HttpResponse> {
-    CallSid::parse(sid).map_err(|why| {
-        let mut answer = HttpResponseBuilder::new(StatusCode::BAD_REQUEST);
-        problem(&mut answer, &format!("a CallSid {why}"))
-    })
+    CallSid::parse(sid).map_err(|why| problem(StatusCode::BAD_REQUEST, &format!("a CallSid {why}")))
 }
 
 fn filter(query: &ListQuery) -> Result<Filter, HttpResponse> {
     let state = match &query.state {
         None => None,
         Some(text) => Some(State::parse(text).ok_or_else(|| {
-            let mut answer = HttpResponseBuilder::new(StatusCode::BAD_REQUEST);
             let states = State::ALL.map(State::as_str).join(", ");
-            problem(&mut answer, &format!("state must be one of {states}"))
+            problem(
+                StatusCode::BAD_REQUEST,
+                &format!("state must be one of {states}"),
+            )
         })?),
     };
-    Ok(Filter { state, limit: query.limit.unwrap_or(PAGE).min(MOST) })
+    Ok(Filter {
+        state,
+        limit: query.limit.unwrap_or(PAGE).min(MOST),
+    })
 }
 
 fn by_state(counts: &Counts) -> [(&'static str, u64); 5] {
@@ -243,12 +266,16 @@ fn page(template: &impl Template) -> HttpResponse {
 }
 
 fn not_found(sid: &CallSid) -> HttpResponse {
-    let mut answer = HttpResponseBuilder::new(StatusCode::NOT_FOUND);
-    problem(&mut answer, &format!("no callback of {sid} was recorded here"))
+    problem(
+        StatusCode::NOT_FOUND,
+        &format!("no callback of {sid} was recorded here"),
+    )
 }
 
 fn broken(why: &StoreError) -> HttpResponse {
     error!("failed to read the store: {why}");
-    let mut answer = HttpResponseBuilder::new(StatusCode::SERVICE_UNAVAILABLE);
-    problem(&mut answer, "the store cannot be read; the log says why")
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the store cannot be read; the log says why",
+    )
 }

@@ -4,6 +4,7 @@
 //! in them.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 
 use crate::metrics::Verdict;
@@ -92,17 +93,17 @@ impl ResponseError for Refusal {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponseBuilder::new(self.status_code());
+        let mut answer = problem(self.status_code(), &self.to_string());
         if matches!(self, Self::WrongMethod) {
-            answer.insert_header(("Allow", "POST"));
+            let post = HeaderValue::from_static("POST");
+            answer.headers_mut().insert(ALLOW, post);
         }
-        problem(&mut answer, &self.to_string())
+        answer
     }
 }
 
 /// A short `application/problem+json` (RFC 9457).
-pub fn problem(answer: &mut HttpResponseBuilder, detail: &str) -> HttpResponse {
-    let status = answer.finish().status();
+pub fn problem(status: StatusCode, detail: &str) -> HttpResponse {
     let body = serde_json::json!({
         "title": status.canonical_reason().unwrap_or("error"),
         "status": status.as_u16(),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode};
 
 use super::console::Admin;
 use super::error::problem;
@@ -19,7 +20,7 @@ pub async fn livez() -> &'static str {
 /// Callbacks can be kept and the bridge is not stopping. Stays ready while Acquire is down: taking
 /// the node out would only lose callbacks, since Twilio tries once.
 pub async fn readyz(admin: Data<Admin>) -> HttpResponse {
-    let not_ready = |why: &str| problem(&mut unavailable(), why);
+    let not_ready = |why: &str| problem(StatusCode::SERVICE_UNAVAILABLE, why);
     if admin.stop.is_cancelled() {
         return not_ready("the bridge is stopping");
     }
@@ -39,10 +40,9 @@ pub async fn metrics(admin: Data<Admin>) -> HttpResponse {
         Ok(counts) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
             .body(admin.metrics.exposition(&counts, admin.clock.now())),
-        Err(_) => problem(&mut unavailable(), "the store cannot be read; the log says why"),
+        Err(_) => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the store cannot be read; the log says why",
+        ),
     }
-}
-
-fn unavailable() -> HttpResponseBuilder {
-    HttpResponseBuilder::new(StatusCode::SERVICE_UNAVAILABLE)
 }

@@ -88,7 +88,11 @@ impl Verifier {
 
     /// Each path that may stand before the served one: none, and those of the public URLs.
     pub fn prefixes(&self) -> BTreeSet<&str> {
-        self.public_urls.iter().map(PublicUrl::prefix).chain([""]).collect()
+        self.public_urls
+            .iter()
+            .map(PublicUrl::prefix)
+            .chain([""])
+            .collect()
     }
 
     /// The signed form of a request whose signature holds for one of the public URLs.
@@ -111,7 +115,11 @@ impl Verifier {
         Ok(SignedForm {
             account: account.acquire_account_id.clone(),
             fields,
-            request: SignedRequest { url, headers: kept(headers), body },
+            request: SignedRequest {
+                url,
+                headers: kept(headers),
+                body,
+            },
             _verified: Verified,
         })
     }
@@ -122,7 +130,11 @@ impl Verifier {
             .iter()
             .find(|(name, _)| name == "AccountSid")
             .and_then(|(_, sid)| AccountSid::parse(sid).ok())
-            .and_then(|sid| self.accounts.get(&Some(sid)).or_else(|| self.accounts.get(&None)))
+            .and_then(|sid| {
+                self.accounts
+                    .get(&Some(sid))
+                    .or_else(|| self.accounts.get(&None))
+            })
             .ok_or(Refusal::UnknownAccount)
     }
 }
@@ -167,14 +179,22 @@ async fn read(
     let body = tokio::time::timeout(intake.request_timeout, whole_body(payload))
         .await
         .map_err(|_| Refusal::TooSlow)??;
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     intake.verifier.verify(target, request.headers(), body)
 }
 
 /// Twilio sends the media type with and without parameters; only its essence counts.
 fn expect_form(headers: &HeaderMap) -> Result<(), Refusal> {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .and_then(|text| text.split(';').next())
+        .unwrap_or_default()
+        .trim();
     if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         Ok(())
     } else {
@@ -185,7 +205,9 @@ fn expect_form(headers: &HeaderMap) -> Result<(), Refusal> {
 async fn whole_body(payload: dev::Payload) -> Result<Bytes, Refusal> {
     let mut payload = std::pin::pin!(payload);
     let mut next = async || std::future::poll_fn(|cx| payload.as_mut().poll_next(cx)).await;
-    let Some(first) = next().await else { return Ok(Bytes::new()) };
+    let Some(first) = next().await else {
+        return Ok(Bytes::new());
+    };
     let first = first.map_err(|_| Refusal::Unreadable)?;
     let mut rest: Option<BytesMut> = None;
     loop {

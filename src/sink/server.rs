@@ -63,11 +63,20 @@ async fn receive(
     shared: web::Data<Shared>,
 ) -> HttpResponse {
     let (reply, delay) = shared.next();
-    if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
-    }
+    let _answering = shared.answering();
     shared.keep(&request, &body, &reply);
+    if !delay.is_zero() {
+        wait(delay).await;
+    }
     answer(&reply)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a fault that takes real time, as a slow Acquire does"
+)]
+async fn wait(delay: Duration) {
+    tokio::time::sleep(delay).await;
 }
 
 fn answer(reply: &Reply) -> HttpResponse {

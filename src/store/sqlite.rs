@@ -80,7 +80,11 @@ impl Store for SqliteStore {
             .ask(move |ledger| {
                 let calls = ledger.claim(now, lease, limit)?;
                 // Asked for only by a worker that has room left, and so waits for the next call.
-                let next_due = if calls.len() < limit { ledger.next_due()? } else { None };
+                let next_due = if calls.len() < limit {
+                    ledger.next_due()?
+                } else {
+                    None
+                };
                 Ok(Claims { calls, next_due })
             })
             .await

@@ -17,7 +17,9 @@ fn calls_are_listed_by_state_newest_first() {
         bridge.settles();
         bridge.clock.advance(std::time::Duration::from_secs(1));
     }
-    let calls = bridge.admin("GET", "/api/calls?state=delivered&limit=2", &[]).json();
+    let calls = bridge
+        .admin("GET", "/api/calls?state=delivered&limit=2", &[])
+        .json();
     let sids: Vec<_> = calls["calls"]
         .as_array()
         .expect("a list")
@@ -25,13 +27,21 @@ fn calls_are_listed_by_state_newest_first() {
         .map(|call| call["call_sid"].as_str().expect("a SID").to_owned())
         .collect();
     assert_eq!(sids, [sid(3), sid(2)]);
-    assert_eq!(bridge.admin("GET", "/api/calls?state=lost", &[]).status, 400);
+    assert_eq!(
+        bridge.admin("GET", "/api/calls?state=lost", &[]).status,
+        400
+    );
 }
 
 #[test]
 fn what_is_unknown_or_malformed_is_told() {
     let bridge = Bridge::start();
-    assert_eq!(bridge.admin("GET", &format!("/api/calls/{}", sid(9)), &[]).status, 404);
+    assert_eq!(
+        bridge
+            .admin("GET", &format!("/api/calls/{}", sid(9)), &[])
+            .status,
+        404
+    );
     assert_eq!(bridge.admin("GET", "/api/calls/CA1", &[]).status, 400);
     let requeue = format!("/api/calls/{}/requeue", sid(9));
     assert_eq!(bridge.admin("POST", &requeue, &[]).status, 404);
@@ -41,21 +51,40 @@ fn what_is_unknown_or_malformed_is_told() {
 #[test]
 fn the_token_is_asked_for_everywhere_but_at_the_probes() {
     let bridge = Bridge::start();
-    let answers = |target: &str, headers: &[(&str, &str)]| bridge.admin("GET", target, headers).status;
+    let answers =
+        |target: &str, headers: &[(&str, &str)]| bridge.admin("GET", target, headers).status;
     assert_eq!(answers("/", &[]), 200, "no token is configured yet");
     drop(bridge);
 
-    let bridge = Bridge::with(&[("BRIDGE__ADMIN__TOKEN", "open sesame")]);
-    let bearer = ("Authorization", "Bearer open sesame");
+    let bridge = Bridge::with(&[("BRIDGE__ADMIN__TOKEN", "open-sesame")]);
+    let bearer = ("Authorization", "Bearer open-sesame");
     for target in ["/", "/metrics", "/api/calls"] {
         let refused = bridge.admin("GET", target, &[]);
         assert_eq!(refused.status, 401, "{target}");
-        assert!(refused.header("www-authenticate").expect("a challenge").starts_with("Basic"));
-        assert_eq!(bridge.admin("GET", target, &[("Authorization", "Bearer sesame")]).status, 401);
-        assert_eq!(bridge.admin("GET", target, &[bearer]).status, 200, "{target}");
-        // "me:open sesame"
-        let basic = ("Authorization", "Basic bWU6b3BlbiBzZXNhbWU=");
-        assert_eq!(bridge.admin("GET", target, &[basic]).status, 200, "{target}");
+        assert!(
+            refused
+                .header("www-authenticate")
+                .expect("a challenge")
+                .starts_with("Basic")
+        );
+        assert_eq!(
+            bridge
+                .admin("GET", target, &[("Authorization", "Bearer sesame")])
+                .status,
+            401
+        );
+        assert_eq!(
+            bridge.admin("GET", target, &[bearer]).status,
+            200,
+            "{target}"
+        );
+        // "me:open-sesame"
+        let basic = ("Authorization", "Basic bWU6b3Blbi1zZXNhbWU=");
+        assert_eq!(
+            bridge.admin("GET", target, &[basic]).status,
+            200,
+            "{target}"
+        );
     }
     for probe in ["/livez", "/readyz"] {
         assert_eq!(bridge.admin("GET", probe, &[]).status, 200, "{probe}");
@@ -81,10 +110,18 @@ fn the_pages_show_a_call_and_escape_what_it_says() {
     bridge.twilio.sends_form(crate::harness::STATUS, &form);
     bridge.settles();
     let overview = bridge.admin("GET", "/", &[]);
-    assert!(overview.body.contains(&format!("href=\"/calls/{}\"", sid(1))));
+    assert!(
+        overview
+            .body
+            .contains(&format!("href=\"/calls/{}\"", sid(1)))
+    );
     let page = bridge.admin("GET", &format!("/calls/{}", sid(1)), &[]);
     assert_eq!(page.status, 200);
     assert!(page.body.contains("&#60;script&#62;"), "{}", page.body);
     assert!(!page.body.contains("<script>"));
-    assert!(page.header("content-security-policy").expect("a policy").contains("default-src 'none'"));
+    assert!(
+        page.header("content-security-policy")
+            .expect("a policy")
+            .contains("default-src 'none'")
+    );
 }

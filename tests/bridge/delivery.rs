@@ -15,7 +15,8 @@ fn an_ended_call_arrives_as_acquire_documents_it() {
     let bridge = Bridge::start();
     assert_eq!(bridge.twilio.sends("inbound-completed").status, 204);
     bridge.settles();
-    let expected = std::fs::read_to_string("fixtures/acquire/inbound-completed.json").expect("a file");
+    let expected =
+        std::fs::read_to_string("fixtures/acquire/inbound-completed.json").expect("a file");
     let expected: serde_json::Value = serde_json::from_str(&expected).expect("JSON");
     assert_eq!(bridge.sent(), [expected]);
     let request = &bridge.acquire.received()[0];
@@ -27,20 +28,25 @@ fn an_ended_call_arrives_as_acquire_documents_it() {
 #[test]
 fn the_api_key_and_path_are_as_configured() {
     let bridge = Bridge::with(&[
-        ("BRIDGE__ACQUIRE__API_KEY", "an api key"),
+        ("BRIDGE__ACQUIRE__API_KEY", "an-api-key"),
         ("BRIDGE__ACQUIRE__CALL_END_PATH", "/api/v1/voip/call-end"),
     ]);
     bridge.twilio.ends(&sid(1), "busy");
     bridge.settles();
     let request = &bridge.acquire.received()[0];
     assert_eq!(request.path, "/api/v1/voip/call-end");
-    assert_eq!(request.header("authorization"), Some("Bearer an api key"));
+    assert_eq!(request.header("authorization"), Some("Bearer an-api-key"));
 }
 
 #[test]
 fn a_call_is_sent_again_until_acquire_has_it() {
     let bridge = Bridge::start();
-    bridge.acquire.answers([Reply::Status(503), Reply::Reset, Reply::SuccessFalse, Reply::Html]);
+    bridge.acquire.answers([
+        Reply::Status(503),
+        Reply::Reset,
+        Reply::SuccessFalse,
+        Reply::Html,
+    ]);
     bridge.twilio.ends(&sid(1), "completed");
     bridge.settles();
     assert_eq!(bridge.state(&sid(1)), "pending");
@@ -71,7 +77,9 @@ fn a_call_is_sent_again_until_acquire_has_it() {
 #[test]
 fn a_call_is_not_sent_before_its_time() {
     let bridge = Bridge::start();
-    bridge.acquire.answers([Reply::TooMany { retry_after: "120".to_owned() }]);
+    bridge.acquire.answers([Reply::TooMany {
+        retry_after: "120".to_owned(),
+    }]);
     bridge.twilio.ends(&sid(1), "completed");
     bridge.settles();
     bridge.waits(Duration::from_secs(119));
@@ -88,7 +96,12 @@ fn a_refused_call_is_parked_and_requeue_sends_it_again() {
     bridge.settles();
     let call = bridge.call(&sid(1));
     assert_eq!(call["state"], "parked");
-    assert!(call["reason"].as_str().expect("a reason").contains("refused it with 400"));
+    assert!(
+        call["reason"]
+            .as_str()
+            .expect("a reason")
+            .contains("refused it with 400")
+    );
     bridge.waits(LONG);
     assert_eq!(bridge.sent().len(), 1);
 
@@ -128,13 +141,19 @@ fn a_redirect_is_not_followed() {
     bridge.twilio.ends(&sid(1), "completed");
     bridge.settles();
     assert_eq!(bridge.sent().len(), 1);
-    assert_eq!(bridge.call(&sid(1))["attempts"][0]["fault"], "configuration");
+    assert_eq!(
+        bridge.call(&sid(1))["attempts"][0]["fault"],
+        "configuration"
+    );
 }
 
 #[test]
 fn the_end_of_the_schedule_parks_a_call() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__SCHEDULE", "1s 2s")]);
-    bridge.acquire.behaves(Faults { otherwise: Reply::Status(500), ..Faults::default() });
+    bridge.acquire.behaves(Faults {
+        otherwise: Reply::Status(500),
+        ..Faults::default()
+    });
     bridge.twilio.ends(&sid(1), "completed");
     bridge.settles();
     bridge.waits(Duration::from_secs(3));
@@ -148,7 +167,10 @@ fn the_end_of_the_schedule_parks_a_call() {
 #[test]
 fn an_answer_that_stays_unclear_is_parked_as_perhaps_taken() {
     let bridge = Bridge::start();
-    bridge.acquire.behaves(Faults { otherwise: Reply::SuccessFalse, ..Faults::default() });
+    bridge.acquire.behaves(Faults {
+        otherwise: Reply::SuccessFalse,
+        ..Faults::default()
+    });
     bridge.twilio.ends(&sid(1), "completed");
     bridge.settles();
     for _ in 0..5 {
@@ -162,7 +184,10 @@ fn an_answer_that_stays_unclear_is_parked_as_perhaps_taken() {
 #[test]
 fn a_slow_answer_is_a_time_out_and_tried_again() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__TIMEOUT", "200ms")]);
-    let slow = Faults { delay: Duration::from_secs(5), ..Faults::default() };
+    let slow = Faults {
+        delay: Duration::from_secs(5),
+        ..Faults::default()
+    };
     bridge.acquire.behaves(slow);
     bridge.twilio.ends(&sid(1), "completed");
     bridge.settles();
@@ -178,12 +203,22 @@ fn a_second_leg_is_delivered_after_the_first_was_delivered_or_parked() {
     for first in [Reply::Saved, Reply::Invalid] {
         let bridge = Bridge::start();
         bridge.acquire.answers([first]);
-        bridge.twilio.sends_form(STATUS, &status_form(&sid(1), "completed"));
+        bridge
+            .twilio
+            .sends_form(STATUS, &status_form(&sid(1), "completed"));
         bridge.settles();
-        let child = format!("{}&ParentCallSid={}", status_form(&sid(2), "no-answer"), sid(1));
+        let child = format!(
+            "{}&ParentCallSid={}",
+            status_form(&sid(2), "no-answer"),
+            sid(1)
+        );
         bridge.twilio.sends_form(STATUS, &child);
         bridge.settles();
-        let ids: Vec<_> = bridge.sent().iter().map(|body| body["CallId"].clone()).collect();
+        let ids: Vec<_> = bridge
+            .sent()
+            .iter()
+            .map(|body| body["CallId"].clone())
+            .collect();
         assert_eq!(ids, [json!(sid(1)), json!(sid(2))]);
         assert_eq!(bridge.call(&sid(2))["call_sid"], sid(1), "found by its leg");
     }
@@ -192,15 +227,28 @@ fn a_second_leg_is_delivered_after_the_first_was_delivered_or_parked() {
 #[test]
 fn a_callback_recorded_while_its_call_is_claimed_is_delivered() {
     let bridge = Bridge::start();
-    bridge.acquire.behaves(Faults { delay: Duration::from_millis(300), ..Faults::default() });
+    bridge.acquire.behaves(Faults {
+        delay: Duration::from_millis(300),
+        ..Faults::default()
+    });
     bridge.twilio.ends(&sid(1), "completed");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     runtime.block_on(bridge.acquire.reached(1));
     assert_eq!(bridge.state(&sid(1)), "claimed");
-    let child = format!("{}&ParentCallSid={}", status_form(&sid(2), "completed"), sid(1));
+    let child = format!(
+        "{}&ParentCallSid={}",
+        status_form(&sid(2), "completed"),
+        sid(1)
+    );
     assert_eq!(bridge.twilio.sends_form(STATUS, &child).status, 204);
     bridge.settles();
-    let ids: Vec<_> = bridge.sent().iter().map(|body| body["CallId"].clone()).collect();
+    let ids: Vec<_> = bridge
+        .sent()
+        .iter()
+        .map(|body| body["CallId"].clone())
+        .collect();
     assert_eq!(ids, [json!(sid(1)), json!(sid(2))]);
 }
 
@@ -208,7 +256,11 @@ fn a_callback_recorded_while_its_call_is_claimed_is_delivered() {
 fn what_cannot_be_sent_is_kept_with_the_reason() {
     let bridge = Bridge::start();
     for (case, state, reason) in [
-        ("not-ended-ringing", "skipped", "has not ended (CallStatus ringing)"),
+        (
+            "not-ended-ringing",
+            "skipped",
+            "has not ended (CallStatus ringing)",
+        ),
         ("softphone-parent", "skipped", "has an empty To"),
         ("unknown-status", "parked", "which Acquire has no word for"),
     ] {
@@ -236,7 +288,11 @@ fn the_directory_names_the_person() {
     let elsewhere = status_form(&sid(2), "completed").replace("%2B12025550199", "%2B12025550177");
     bridge.twilio.sends_form(STATUS, &elsewhere);
     bridge.settles();
-    let mut emails: Vec<_> = bridge.sent().iter().map(|body| body["email"].to_string()).collect();
+    let mut emails: Vec<_> = bridge
+        .sent()
+        .iter()
+        .map(|body| body["email"].to_string())
+        .collect();
     emails.sort();
     assert_eq!(emails, ["\"desk@example.com\"", "\"jane@example.com\""]);
 }
@@ -244,11 +300,18 @@ fn the_directory_names_the_person() {
 #[test]
 fn no_more_requests_are_open_than_delivery_concurrency() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "2")]);
-    bridge.acquire.behaves(Faults { delay: Duration::from_millis(50), ..Faults::default() });
+    bridge.acquire.behaves(Faults {
+        delay: Duration::from_millis(50),
+        ..Faults::default()
+    });
     for call in 1..=10 {
         bridge.twilio.ends(&sid(call), "completed");
     }
     bridge.settles();
     assert_eq!(bridge.sent().len(), 10);
-    assert!(bridge.acquire.most_at_once() <= 2, "{}", bridge.acquire.most_at_once());
+    assert!(
+        bridge.acquire.most_at_once() <= 2,
+        "{}",
+        bridge.acquire.most_at_once()
+    );
 }

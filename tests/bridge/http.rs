@@ -36,7 +36,10 @@ pub fn exchange(
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
-    request.push_str(&format!("Connection: close\r\nContent-Length: {}\r\n\r\n", body.len()));
+    request.push_str(&format!(
+        "Connection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    ));
     let mut bytes = request.into_bytes();
     bytes.extend_from_slice(body);
     send(address, &bytes)
@@ -45,13 +48,23 @@ pub fn exchange(
 /// Sends bytes as they are and reads until the other side closes.
 pub fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the bridge listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a TCP socket");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a TCP socket");
     // A refusal may come, and the connection be closed, before all is sent.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-    let status = head.split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a status");
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .expect("a status");
+    Answer {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
 }

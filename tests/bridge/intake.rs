@@ -11,8 +11,14 @@ use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 fn detail(answer: &Answer) -> String {
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-    answer.json()["detail"].as_str().expect("a sentence").to_owned()
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    answer.json()["detail"]
+        .as_str()
+        .expect("a sentence")
+        .to_owned()
 }
 
 #[test]
@@ -21,21 +27,37 @@ fn a_signed_callback_is_answered_204_without_a_body() {
     let answer = bridge.twilio.sends("inbound-completed");
     assert_eq!((answer.status, answer.body.as_str()), (204, ""));
     bridge.settles();
-    assert_eq!(bridge.metric("bridge_ack_duration_seconds_count"), Some(1.0));
+    assert_eq!(
+        bridge.metric("bridge_ack_duration_seconds_count"),
+        Some(1.0)
+    );
 }
 
 #[test]
 fn a_wrong_signature_is_403_and_tells_nothing() {
     let bridge = Bridge::start();
     let form = status_form(&sid(1), "completed");
-    let wrong = sign(&Key::auth_token("another"), &format!("{PUBLIC_URL}{STATUS}"), Body::Form(&[]));
+    let wrong = sign(
+        &Key::auth_token("another"),
+        &format!("{PUBLIC_URL}{STATUS}"),
+        Body::Form(&[]),
+    );
     let headers = [FORM, ("X-Twilio-Signature", &wrong)];
     let answer = exchange(bridge.public(), "POST", STATUS, &headers, form.as_bytes());
     assert_eq!(answer.status, 403);
-    let right =
-        sign(&Key::auth_token(TOKEN), &format!("{PUBLIC_URL}{STATUS}"), Body::Form(&fields(form.as_bytes())));
-    assert!(!answer.body.contains(&right), "the expected signature is shown");
-    assert_eq!(bridge.metric("bridge_signature_failures_total{reason=\"no-match\"}"), Some(1.0));
+    let right = sign(
+        &Key::auth_token(TOKEN),
+        &format!("{PUBLIC_URL}{STATUS}"),
+        Body::Form(&fields(form.as_bytes())),
+    );
+    assert!(
+        !answer.body.contains(&right),
+        "the expected signature is shown"
+    );
+    assert_eq!(
+        bridge.metric("bridge_signature_failures_total{reason=\"no-match\"}"),
+        Some(1.0)
+    );
     assert_eq!(
         bridge.metric("bridge_callbacks_received_total{account=\"unknown\",verdict=\"forged\"}"),
         Some(1.0)
@@ -85,11 +107,23 @@ fn malformed_callbacks_are_400_with_a_sentence() {
     let good = status_form(&sid(1), "completed");
     let cases = [
         (good.replace("CallSid=CA", "NoSid=CA"), "CallSid is missing"),
-        (format!("{good}&CallSid={}", sid(2)), "CallSid is given more than once"),
-        (good.replace("CallStatus=completed", "CallStatus="), "CallStatus is missing"),
-        (good.replace("CallDuration=10", "CallDuration=ten"), "CallDuration must be"),
+        (
+            format!("{good}&CallSid={}", sid(2)),
+            "CallSid is given more than once",
+        ),
+        (
+            good.replace("CallStatus=completed", "CallStatus="),
+            "CallStatus is missing",
+        ),
+        (
+            good.replace("CallDuration=10", "CallDuration=ten"),
+            "CallDuration must be",
+        ),
         (format!("{good}&ParentCallSid=CA1"), "ParentCallSid must be"),
-        (format!("{good}&RecordingStatus=completed"), "recording status callback"),
+        (
+            format!("{good}&RecordingStatus=completed"),
+            "recording status callback",
+        ),
         (format!("{good}&DialCallStatus=busy"), "<Dial>"),
         (format!("{good}&CallerName=%FF"), "not UTF-8"),
     ];
@@ -105,10 +139,14 @@ fn malformed_callbacks_are_400_with_a_sentence() {
 fn query_keys_other_than_email_are_400() {
     let bridge = Bridge::start();
     let form = status_form(&sid(1), "completed");
-    let answer = bridge.twilio.sends_form(&format!("{STATUS}?tenant=7"), &form);
+    let answer = bridge
+        .twilio
+        .sends_form(&format!("{STATUS}?tenant=7"), &form);
     assert_eq!(answer.status, 400);
     assert!(detail(&answer).contains("\"tenant\""));
-    let answer = bridge.twilio.sends_form(&format!("{STATUS}?email=jane%40example.com"), &form);
+    let answer = bridge
+        .twilio
+        .sends_form(&format!("{STATUS}?email=jane%40example.com"), &form);
     assert_eq!(answer.status, 204);
     bridge.settles();
     assert_eq!(bridge.sent()[0]["email"], "jane@example.com");
@@ -126,7 +164,10 @@ fn what_is_no_form_is_415() {
     let answer = bridge.twilio.signs_and_sends(
         &format!("{PUBLIC_URL}{STATUS}"),
         STATUS,
-        &[("Content-Type", "Application/X-WWW-Form-Urlencoded ; charset=\"UTF-8\"")],
+        &[(
+            "Content-Type",
+            "Application/X-WWW-Form-Urlencoded ; charset=\"UTF-8\"",
+        )],
         form.as_bytes(),
     );
     assert_eq!(answer.status, 204);
@@ -141,8 +182,17 @@ fn a_body_beyond_64_kib_is_413() {
         let padding = length - form.len() - "&Padding=".len();
         format!("{form}&Padding={}", "x".repeat(padding))
     };
-    assert_eq!(bridge.twilio.sends_form(STATUS, &fits(64 * 1024 + 1)).status, 413);
-    assert_eq!(bridge.twilio.sends_form(STATUS, &fits(64 * 1024)).status, 204);
+    assert_eq!(
+        bridge
+            .twilio
+            .sends_form(STATUS, &fits(64 * 1024 + 1))
+            .status,
+        413
+    );
+    assert_eq!(
+        bridge.twilio.sends_form(STATUS, &fits(64 * 1024)).status,
+        204
+    );
     bridge.settles();
 }
 
@@ -160,25 +210,37 @@ fn another_method_is_405_with_allow_and_another_path_404() {
 fn a_body_that_stops_arriving_is_given_up() {
     let bridge = Bridge::with(&[("BRIDGE__SERVER__REQUEST_TIMEOUT", "200ms")]);
     let mut stream = TcpStream::connect(bridge.public()).expect("the bridge listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a TCP socket");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a TCP socket");
     let head = format!(
         "POST {STATUS} HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: 100\r\n\r\nCallSid="
     );
     stream.write_all(head.as_bytes()).expect("the bridge reads");
     let mut answer = [0; 12];
-    stream.read_exact(&mut answer).expect("an answer within the limit");
+    stream
+        .read_exact(&mut answer)
+        .expect("an answer within the limit");
     assert_eq!(&answer, b"HTTP/1.1 408");
 }
 
 #[test]
 fn noise_does_not_end_the_process() {
     let bridge = Bridge::start();
-    for noise in [&b"\r\n\r\n"[..], b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", &[0xff; 4096]] {
+    for noise in [
+        &b"\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        &[0xff; 4096],
+    ] {
         let mut stream = TcpStream::connect(bridge.public()).expect("the bridge listens");
         let _ = stream.write_all(noise);
     }
-    let answer = send(bridge.public(), b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n");
+    let answer = send(
+        bridge.public(),
+        b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    );
     assert_eq!(answer.status, 400);
     assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);
     bridge.settles();
@@ -212,12 +274,16 @@ fn a_repeat_is_recognised_after_a_restart() {
 
 #[test]
 fn a_prefix_of_the_public_url_is_signed_whether_a_proxy_strips_it_or_not() {
-    let bridge =
-        Bridge::with(&[("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com/voice/eu")]);
+    let bridge = Bridge::with(&[(
+        "BRIDGE__SERVER__PUBLIC_URL",
+        "https://bridge.example.com/voice/eu",
+    )]);
     let url = format!("{PUBLIC_URL}/voice/eu{STATUS}");
     for (call, target) in [(1, STATUS.to_owned()), (2, format!("/voice/eu{STATUS}"))] {
         let form = status_form(&sid(call), "completed");
-        let answer = bridge.twilio.signs_and_sends(&url, &target, &[FORM], form.as_bytes());
+        let answer = bridge
+            .twilio
+            .signs_and_sends(&url, &target, &[FORM], form.as_bytes());
         assert_eq!(answer.status, 204, "{target}");
     }
     bridge.settles();
@@ -227,13 +293,29 @@ fn a_prefix_of_the_public_url_is_signed_whether_a_proxy_strips_it_or_not() {
 #[test]
 fn each_of_several_public_urls_and_tokens_is_taken() {
     let bridge = Bridge::with(&[
-        ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com, http://10.0.0.1:8080"),
-        ("TWILIO_AUTH_TOKEN", "the-new-token,0123456789abcdef0123456789abcdef"),
+        (
+            "BRIDGE__SERVER__PUBLIC_URL",
+            "https://bridge.example.com, http://10.0.0.1:8080",
+        ),
+        (
+            "TWILIO_AUTH_TOKEN",
+            "the-new-token,0123456789abcdef0123456789abcdef",
+        ),
     ]);
-    for (call, base) in [(1, PUBLIC_URL), (2, "http://10.0.0.1:8080"), (3, "http://10.0.0.1")] {
+    for (call, base) in [
+        (1, PUBLIC_URL),
+        (2, "http://10.0.0.1:8080"),
+        (3, "http://10.0.0.1"),
+    ] {
         let form = status_form(&sid(call), "completed");
         let url = format!("{base}{STATUS}");
-        assert_eq!(bridge.twilio.signs_and_sends(&url, STATUS, &[FORM], form.as_bytes()).status, 204);
+        assert_eq!(
+            bridge
+                .twilio
+                .signs_and_sends(&url, STATUS, &[FORM], form.as_bytes())
+                .status,
+            204
+        );
     }
     bridge.settles();
 }
@@ -246,7 +328,7 @@ fn a_shared_key_is_taken_where_the_settings_header_names_it() {
         &file,
         format!(
             "[[accounts]]\ntwilio_account_sid = \"AC00000000000000000000000000000001\"\n\
-             twilio_auth_tokens = [\"{TOKEN}\"]\ntwilio_shared_keys = {{ WK1 = \"shared secret\" }}\n\
+             twilio_auth_tokens = [\"{TOKEN}\"]\ntwilio_shared_keys = {{ WK1 = \"shared-secret\" }}\n\
              acquire_account_id = \"acme\"\n"
         ),
     )
@@ -254,8 +336,11 @@ fn a_shared_key_is_taken_where_the_settings_header_names_it() {
     bridge.restarts_with_file(&file);
     let form = status_form(&sid(1), "completed");
     let url = format!("{PUBLIC_URL}{STATUS}");
-    let signature =
-        sign(&Key::shared_key("shared secret"), &url, Body::Form(&fields(form.as_bytes())));
+    let signature = sign(
+        &Key::shared_key("shared-secret"),
+        &url,
+        Body::Form(&fields(form.as_bytes())),
+    );
     let settings = "X-Twilio-Webhooks-Signature-Settings";
     let send = |named: Option<&str>| {
         let mut headers = vec![FORM, ("X-Twilio-Signature", signature.as_str())];

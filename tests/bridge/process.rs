@@ -21,24 +21,37 @@ struct Serve {
 
 impl Serve {
     fn start(database: &Path, acquire: &Sink) -> Self {
-        let mut child = command(database, &acquire.base_url()).spawn().expect("the program starts");
+        let mut child = command(database, &acquire.base_url())
+            .spawn()
+            .expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut seen = String::new();
         let public = loop {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).expect("text") > 0, "it ended at once: {seen}");
+            assert!(
+                log.read_line(&mut line).expect("text") > 0,
+                "it ended at once: {seen}"
+            );
             if let Some((_, rest)) = line.split_once("serving Twilio on ") {
                 break rest.split(',').next().and_then(|text| text.parse().ok());
             }
             seen.push_str(&line);
         };
-        Self { child, public: public.expect("an address in the log"), log }
+        Self {
+            child,
+            public: public.expect("an address in the log"),
+            log,
+        }
     }
 
     fn takes(&self, call: usize) {
         let form = status_form(&sid(call), "completed");
         let url = format!("{PUBLIC_URL}{STATUS}");
-        let signature = sign(&Key::auth_token(TOKEN), &url, Body::Form(&fields(form.as_bytes())));
+        let signature = sign(
+            &Key::auth_token(TOKEN),
+            &url,
+            Body::Form(&fields(form.as_bytes())),
+        );
         let headers = [
             ("Content-Type", "application/x-www-form-urlencoded"),
             ("X-Twilio-Signature", signature.as_str()),
@@ -48,7 +61,9 @@ impl Serve {
     }
 
     fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        let killed = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status();
         assert!(killed.expect("kill runs").success());
     }
 
@@ -77,9 +92,15 @@ fn command(database: &Path, acquire: &str) -> Command {
         .env("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL)
         .env("BRIDGE__SERVER__LISTEN", "127.0.0.1:0")
         .env("BRIDGE__ADMIN__LISTEN", "127.0.0.1:0")
-        .env("BRIDGE__STORE__URL", format!("sqlite:{}", database.display()))
+        .env(
+            "BRIDGE__STORE__URL",
+            format!("sqlite:{}", database.display()),
+        )
         .env("BRIDGE__ACQUIRE__BASE_URL", acquire)
-        .env("BRIDGE__DELIVERY__SCHEDULE", "100ms 100ms 100ms 1s 1s 1s 1s 1s")
+        .env(
+            "BRIDGE__DELIVERY__SCHEDULE",
+            "100ms 100ms 100ms 1s 1s 1s 1s 1s",
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -91,9 +112,12 @@ fn sink(faults: Faults) -> Sink {
 }
 
 fn reached(sink: &Sink, count: u64) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let reached = async { tokio::time::timeout(Duration::from_secs(20), sink.reached(count)).await };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let reached =
+        async { tokio::time::timeout(Duration::from_secs(20), sink.reached(count)).await };
     runtime.block_on(reached).expect("the requests arrive");
 }
 
@@ -101,7 +125,10 @@ fn reached(sink: &Sink, count: u64) {
 fn calls_that_were_pending_at_a_kill_all_arrive() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
-    let acquire = sink(Faults { otherwise: Reply::Status(503), ..Faults::default() });
+    let acquire = sink(Faults {
+        otherwise: Reply::Status(503),
+        ..Faults::default()
+    });
     let first = Serve::start(&database, &acquire);
     for call in 0..50 {
         first.takes(call);
@@ -125,7 +152,10 @@ fn a_stop_finishes_what_is_in_flight_and_exits_with_0() {
     for signal in ["-TERM", "-INT"] {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("bridge.db");
-        let acquire = sink(Faults { delay: Duration::from_millis(300), ..Faults::default() });
+        let acquire = sink(Faults {
+            delay: Duration::from_millis(300),
+            ..Faults::default()
+        });
         let serve = Serve::start(&database, &acquire);
         serve.takes(1);
         reached(&acquire, 1);
@@ -137,14 +167,21 @@ fn a_stop_finishes_what_is_in_flight_and_exits_with_0() {
         let next = Serve::start(&database, &acquire);
         next.takes(2);
         reached(&acquire, 2);
-        assert_eq!(acquire.call_ids(), [sid(1), sid(2)], "the first call is not sent again");
+        assert_eq!(
+            acquire.call_ids(),
+            [sid(1), sid(2)],
+            "the first call is not sent again"
+        );
     }
 }
 
 #[test]
 fn a_second_signal_ends_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let acquire = sink(Faults { delay: Duration::from_secs(8), ..Faults::default() });
+    let acquire = sink(Faults {
+        delay: Duration::from_secs(8),
+        ..Faults::default()
+    });
     let serve = Serve::start(&folder.path().join("bridge.db"), &acquire);
     serve.takes(1);
     reached(&acquire, 1);
@@ -153,7 +190,10 @@ fn a_second_signal_ends_at_once() {
     let mut line = String::new();
     while !line.contains("stopping") {
         line.clear();
-        assert!(serve.log.read_line(&mut line).expect("text") > 0, "it says that it is stopping");
+        assert!(
+            serve.log.read_line(&mut line).expect("text") > 0,
+            "it says that it is stopping"
+        );
     }
     serve.signal("-TERM");
     let (code, log) = serve.ends();
@@ -167,7 +207,9 @@ fn a_second_bridge_on_the_same_file_exits_with_1() {
     let database = folder.path().join("bridge.db");
     let acquire = sink(Faults::default());
     let _first = Serve::start(&database, &acquire);
-    let second = command(&database, &acquire.base_url()).output().expect("the program runs");
+    let second = command(&database, &acquire.base_url())
+        .output()
+        .expect("the program runs");
     assert_eq!(second.status.code(), Some(1));
     let told = String::from_utf8_lossy(&second.stderr);
     assert!(told.contains("is in use by another bridge"), "{told}");
@@ -185,16 +227,25 @@ fn a_port_in_use_is_told_in_one_sentence() {
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr);
     let expected = format!("error: cannot listen on {address} (server.listen): ");
-    assert!(told.starts_with(&expected) && told.lines().count() == 1, "{told}");
+    assert!(
+        told.starts_with(&expected) && told.lines().count() == 1,
+        "{told}"
+    );
 }
 
 #[test]
 fn a_file_that_is_no_database_is_told_and_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("bridge.db");
-    std::fs::write(&file, "dear diary, this is no database at all\n".repeat(100)).expect("a file");
+    std::fs::write(
+        &file,
+        "dear diary, this is no database at all\n".repeat(100),
+    )
+    .expect("a file");
     let before = std::fs::read(&file).expect("a file");
-    let output = command(&file, "http://127.0.0.1:9").output().expect("the program runs");
+    let output = command(&file, "http://127.0.0.1:9")
+        .output()
+        .expect("the program runs");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(std::fs::read(&file).expect("a file"), before);
     let told = String::from_utf8_lossy(&output.stderr);
@@ -221,7 +272,12 @@ fn the_demonstration_delivers_and_ends() {
         .output()
         .expect("the program runs");
     let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(told.contains("delivered: {\"From\":"), "{told}");
     assert!(told.contains("  skipped: "), "{told}");
     assert!(told.contains("  parked: "), "{told}");
@@ -233,13 +289,19 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
     let acquire = sink(Faults::default());
-    let admin = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let admin = admin.local_addr().expect("an address").to_string();
+    let admin = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        free.local_addr().expect("an address").to_string()
+    };
     let with_admin = |mut command: Command, arguments: &[&str]| {
         command.env("BRIDGE__ADMIN__LISTEN", &admin);
         let mut other = Command::new(command.get_program());
         other.args(arguments).env_clear();
-        other.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        other.envs(
+            command
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
         other
     };
     let serve = {
@@ -252,22 +314,37 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
             line.clear();
             assert!(log.read_line(&mut line).expect("text") > 0, "it serves");
         }
-        let (_, rest) = line.split_once("serving Twilio on ").expect("checked above");
+        let (_, rest) = line
+            .split_once("serving Twilio on ")
+            .expect("checked above");
         let public = rest.split(',').next().and_then(|text| text.parse().ok());
-        Serve { child, public: public.expect("an address"), log }
+        Serve {
+            child,
+            public: public.expect("an address"),
+            log,
+        }
     };
     serve.takes(1);
     reached(&acquire, 1);
     let run = |arguments: &[&str]| {
         let command = command(&database, &acquire.base_url());
-        let output = with_admin(command, arguments).output().expect("the program runs");
+        let output = with_admin(command, arguments)
+            .output()
+            .expect("the program runs");
         let text = |bytes| String::from_utf8(bytes).expect("text");
-        (output.status.code(), text(output.stdout), text(output.stderr))
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
     };
     let (code, listed, _) = run(&["list"]);
     assert!(code == Some(0) && listed.contains(&sid(1)), "{listed}");
     let (code, shown, _) = run(&["show", &sid(1)]);
-    assert!(code == Some(0) && shown.contains("+12025550123 -> +12025550199"), "{shown}");
+    assert!(
+        code == Some(0) && shown.contains("+12025550123 -> +12025550199"),
+        "{shown}"
+    );
     let (code, told, why) = run(&["requeue", &sid(1), &sid(9)]);
     assert_eq!(code, Some(3), "{why}");
     assert_eq!(told, format!("{}  requeued\n", sid(1)));
@@ -276,7 +353,11 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
     serve.signal("-TERM");
     assert_eq!(serve.ends().0, Some(0));
     let (code, told, why) = run(&["requeue", &sid(1)]);
-    assert_eq!((code, told), (Some(0), format!("{}  requeued\n", sid(1))), "{why}");
+    assert_eq!(
+        (code, told),
+        (Some(0), format!("{}  requeued\n", sid(1))),
+        "{why}"
+    );
     let (code, _, why) = run(&["show", &sid(9)]);
     assert!(code == Some(1) && why.contains("no callback of"), "{why}");
 }
