@@ -14,7 +14,6 @@ use super::error::Refusal;
 use super::intake::Intake;
 use crate::config::{Account, Config};
 use crate::store::SignedRequest;
-use crate::twilio::AccountSid;
 use crate::twilio::signature::{self, Body, Key, PublicUrl, Settings};
 
 /// The most bytes of a body that are read; Twilio's callbacks are below 2 KiB.
@@ -45,7 +44,8 @@ struct Verified;
 #[derive(Debug)]
 pub struct Verifier {
     public_urls: Vec<PublicUrl>,
-    accounts: HashMap<Option<AccountSid>, AccountKeys>,
+    /// By the `AccountSid` that they are for; `None` takes whatever its keys signed.
+    accounts: HashMap<Option<String>, AccountKeys>,
 }
 
 struct AccountKeys {
@@ -81,7 +81,10 @@ impl Verifier {
             accounts: config
                 .accounts
                 .iter()
-                .map(|account| (account.twilio_account_sid.clone(), keys(account)))
+                .map(|account| {
+                    let sid = account.twilio_account_sid.as_ref();
+                    (sid.map(ToString::to_string), keys(account))
+                })
                 .collect(),
         }
     }
@@ -124,17 +127,14 @@ impl Verifier {
         })
     }
 
-    /// Chosen by what the form says before it is verified: a wrong choice can only fail.
+    /// Chosen by what the form says before it is verified: a wrong choice can only fail. The format
+    /// is looked at afterwards, as that of all fields.
     fn account(&self, fields: &[(String, String)]) -> Result<&AccountKeys, Refusal> {
-        fields
-            .iter()
-            .find(|(name, _)| name == "AccountSid")
-            .and_then(|(_, sid)| AccountSid::parse(sid).ok())
-            .and_then(|sid| {
-                self.accounts
-                    .get(&Some(sid))
-                    .or_else(|| self.accounts.get(&None))
-            })
+        let sid = fields.iter().find(|(name, _)| name == "AccountSid");
+        let (_, sid) = sid.ok_or(Refusal::UnknownAccount)?;
+        self.accounts
+            .get(&Some(sid.clone()))
+            .or_else(|| self.accounts.get(&None))
             .ok_or(Refusal::UnknownAccount)
     }
 }

@@ -74,11 +74,28 @@ fn a_missing_signature_is_403() {
 }
 
 #[test]
-fn an_account_that_is_not_served_is_403() {
-    let bridge = Bridge::start();
-    let form = status_form(&sid(1), "completed").replace("AccountSid=AC", "AccountSid=XX");
-    let answer = bridge.twilio.sends_form(STATUS, &form);
-    assert_eq!(answer.status, 403);
+fn an_account_that_is_not_served_is_403_and_another_vendors_sid_400() {
+    let mut bridge = Bridge::start();
+    let form = status_form(&sid(1), "completed");
+    let none = form.replace("AccountSid=", "Account=");
+    assert_eq!(bridge.twilio.sends_form(STATUS, &none).status, 403);
+    let vendor = form.replace("AccountSid=AC", "AccountSid=0f4a2b1c-");
+    assert_eq!(bridge.twilio.sends_form(STATUS, &vendor).status, 400);
+
+    let file = bridge.folder.path().join("bridge.toml");
+    let accounts = format!(
+        "[[accounts]]\ntwilio_account_sid = \"AC00000000000000000000000000000007\"\n\
+         twilio_auth_tokens = [\"{TOKEN}\"]\nacquire_account_id = \"acme\"\n"
+    );
+    std::fs::write(&file, accounts).expect("a file");
+    bridge.restarts_with_file(&file);
+    assert_eq!(bridge.twilio.sends_form(STATUS, &form).status, 403);
+    let known = form.replace(
+        "AC00000000000000000000000000000001",
+        "AC00000000000000000000000000000007",
+    );
+    assert_eq!(bridge.twilio.sends_form(STATUS, &known).status, 204);
+    bridge.settles();
 }
 
 #[test]
