@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::acquire::{Answer, Outcome};
+use crate::acquire::{Answer, Fault, Outcome};
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
 
@@ -60,7 +60,7 @@ pub fn decide(
     };
     let unclear_before = before
         .iter()
-        .filter(|attempt| attempt.fault.is_some_and(|f| f.is_unclear()))
+        .filter(|attempt| attempt.fault.is_some_and(Fault::is_unclear))
         .count();
     if fault.is_unclear() && unclear_before + 1 >= policy.unclear_tries {
         return Verdict::GivenUp(format!(
@@ -86,7 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::acquire::{Fault, Kind};
+    use crate::acquire::Kind;
     use crate::twilio::CallSid;
 
     const NOW: Millis = Millis(1_700_000_000_000);
