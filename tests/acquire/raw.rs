@@ -31,7 +31,7 @@ pub struct Raw {
 
 impl Raw {
     pub fn start(scripts: impl IntoIterator<Item = Vec<Step>>) -> Self {
-        Self::serve(scripts, |stream| Ok(stream))
+        Self::serve(scripts, Ok)
     }
 
     pub fn start_tls(
