@@ -86,7 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::acquire::{Fault, Kind};
+    use crate::acquire::Kind;
     use crate::twilio::CallSid;
 
     const NOW: Millis = Millis(1_700_000_000_000);

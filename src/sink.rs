@@ -6,7 +6,7 @@
 mod reply;
 mod server;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::SyncSender;
@@ -57,7 +57,7 @@ pub struct Received {
     pub method: String,
     /// With the query, as it was sent.
     pub path: String,
-    /// Names in lower case; those sent twice stand twice.
+    /// Names in lower case; one sent twice stands twice, in JSON once with both values.
     #[serde(serialize_with = "as_map")]
     pub headers: Vec<(String, String)>,
     pub body: String,
@@ -254,6 +254,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn as_rfc_3339<S: serde::Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
 }
@@ -262,5 +266,9 @@ fn as_map<S: serde::Serializer>(
     headers: &[(String, String)],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(headers.iter().map(|(name, value)| (name, value)))
+    let mut map = BTreeMap::<&str, Vec<&str>>::new();
+    for (name, value) in headers {
+        map.entry(name).or_default().push(value);
+    }
+    serializer.collect_map(map.iter().map(|(name, values)| (name, values.join(", "))))
 }

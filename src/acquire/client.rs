@@ -26,11 +26,6 @@ use crate::config::{self, Success};
 /// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How long an unused connection is kept. Many servers close theirs after 5 s: one that Acquire
-/// has closed is noticed when it is taken from the pool, and leaving earlier than Acquire makes it
-/// rare that it closes just while a request is under way (that one attempt ends as a reset).
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
-
 const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
 
 /// Posts messages to Acquire over kept connections, each attempt within one time limit.
@@ -76,18 +71,8 @@ impl Client {
         delivery: &config::Delivery,
         clock: Clock,
     ) -> Result<Self, ClientError> {
-        let connector = connect::connector(acquire)?
-            .timeout(delivery.timeout)
-            .conn_keep_alive(KEEP_ALIVE)
-            .limit(0);
-        let http = awc::Client::builder()
-            .connector(connector)
-            .disable_redirects()
-            .disable_timeout()
-            .no_default_headers()
-            .finish();
         Ok(Self {
-            http,
+            http: connect::http_client(acquire, delivery.timeout)?,
             base_url: acquire.base_url.trim_end_matches('/').to_owned(),
             call_end_path: acquire.call_end_path.clone(),
             success: acquire.success,

@@ -85,9 +85,10 @@ impl Sink {
     fn faults(self) -> Faults {
         Faults {
             shares: self.fail,
-            otherwise: match self.reject {
-                true => Reply::Invalid,
-                false => Reply::Saved,
+            otherwise: if self.reject {
+                Reply::Invalid
+            } else {
+                Reply::Saved
             },
             delay: self.delay,
             ..Faults::default()

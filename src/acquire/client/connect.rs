@@ -7,8 +7,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_service::{Service, fn_service};
+use actix_service::{Service as _, fn_service};
 use actix_tls::connect::rustls_0_23::TlsConnector;
 use actix_tls::connect::{self as tcp, ConnectError, ConnectInfo, Connection};
 use awc::Connector;
@@ -56,27 +57,33 @@ pub trait Bytes: AsyncRead + AsyncWrite + Unpin + fmt::Debug {}
 
 impl<Io: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Bytes for Io {}
 
-/// The connector for the scheme of `acquire.base_url`.
-pub fn connector(
+/// How long an unused connection is kept. Many servers close theirs after 5 s: one that Acquire
+/// has closed is noticed when it is taken from the pool, and leaving earlier than Acquire makes it
+/// rare that it closes just while a request is under way (that one attempt ends as a reset).
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+/// awc for the scheme of `acquire.base_url`: no redirects, and no time limit but that of its user.
+pub fn http_client(
     acquire: &config::Acquire,
-) -> Result<
-    Connector<
-        impl Service<
-            ConnectInfo<Uri>,
-            Response = Connection<Uri, FinalAnswers<Stream>>,
-            Error = ConnectError,
-        > + Clone
-        + 'static,
-    >,
-    ClientError,
-> {
+    timeout: Duration,
+) -> Result<awc::Client, ClientError> {
     let roots = roots(acquire.ca_file.as_deref())?;
     let tls = match &acquire.base_url {
         url if url.starts_with(HTTPS) => Some(tls_config(roots)?),
         url if url.starts_with(HTTP) => None,
         url => return Err(ClientError::BaseUrl(url.clone())),
     };
-    Ok(Connector::new().connector(fn_service(move |to| connect(to, tls.clone()))))
+    let connector = Connector::new()
+        .connector(fn_service(move |to| connect(to, tls.clone())))
+        .timeout(timeout)
+        .conn_keep_alive(KEEP_ALIVE)
+        .limit(0);
+    let client = awc::Client::builder()
+        .connector(connector)
+        .disable_redirects()
+        .disable_timeout()
+        .no_default_headers();
+    Ok(client.finish())
 }
 
 async fn connect(

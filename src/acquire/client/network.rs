@@ -107,7 +107,8 @@ fn tls_words(error: &io::Error, peer: &str) -> String {
         return format!("TLS handshake: {}", io_words(error, peer));
     };
     match error {
-        rustls::Error::InvalidCertificate(Why::UnknownIssuer) => format!(
+        // An authority of the same name with another key is as unknown as one of another name.
+        rustls::Error::InvalidCertificate(Why::UnknownIssuer | Why::BadSignature) => format!(
             "the certificate of {peer} is from no known authority (acquire.ca_file can name one)"
         ),
         rustls::Error::InvalidCertificate(

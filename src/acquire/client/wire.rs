@@ -1,12 +1,13 @@
 //! Makes of a byte stream one on which awc reads each answer rightly.
 //!
 //! awc 3.11 takes an interim (1xx) answer for the final one and gives the connection back, so that
-//! the next request would read the answer meant for this one; and it reads a body that is ended
-//! by closing the connection as empty. Both are put right here, before awc sees the bytes: interim
-//! heads are dropped, and a final head that tells no length is shown as HTTP/1.0, whose bodies awc
-//! reads until the connection closes.
+//! the next request would read the answer meant for this one; it reads a body that is ended by
+//! closing the connection as empty; and it takes a body for whole that breaks off before the end
+//! that its head told. All are put right here, before awc sees the bytes: interim heads are
+//! dropped, a final head that tells no length is shown as HTTP/1.0, whose bodies awc reads until
+//! the connection closes, and any other end of the stream is an error.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -26,19 +27,19 @@ pub struct FinalAnswers<Io> {
 
 #[derive(Debug)]
 enum Reading {
-    /// Bytes pass as they come: they belong to a body, or to nothing.
-    Through,
+    /// Bytes pass as they come: they belong to this body, or to nothing.
+    Through(Body),
     /// A request was written; the head of its answer is gathered here.
     Head(Vec<u8>),
     /// The final head, and what came with it, on its way to awc; so many bytes are handed over.
-    Handing(Vec<u8>, usize),
+    Handing(Vec<u8>, usize, Body),
 }
 
 impl<Io> FinalAnswers<Io> {
     pub fn new(io: Io) -> Self {
         Self {
             io,
-            reading: Reading::Through,
+            reading: Reading::Through(Body::Told),
         }
     }
 }
@@ -52,23 +53,31 @@ impl<Io: AsyncRead + Unpin> AsyncRead for FinalAnswers<Io> {
         let this = self.get_mut();
         loop {
             match &mut this.reading {
-                Reading::Through => return Pin::new(&mut this.io).poll_read(cx, buf),
+                Reading::Through(body) => {
+                    let before = buf.filled().len();
+                    ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                    let ended = buf.filled().len() == before;
+                    if ended && *body == Body::Told {
+                        return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Reading::Head(bytes) => {
-                    if begins_with_final_head(bytes)? {
-                        this.reading = Reading::Handing(std::mem::take(bytes), 0);
+                    if let Some(body) = final_head(bytes)? {
+                        this.reading = Reading::Handing(std::mem::take(bytes), 0, body);
                         continue;
                     }
                     if ready!(fill(&mut this.io, cx, bytes))? == 0 {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Reading::Handing(bytes, handed) => {
+                Reading::Handing(bytes, handed, body) => {
                     let next = &bytes[*handed..];
                     let next = &next[..next.len().min(buf.remaining())];
                     buf.put_slice(next);
                     *handed += next.len();
                     if *handed == bytes.len() {
-                        this.reading = Reading::Through;
+                        this.reading = Reading::Through(*body);
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -90,8 +99,8 @@ fn fill<Io: AsyncRead + Unpin>(
     Poll::Ready(Ok(chunk.filled().len()))
 }
 
-/// Drops interim heads from the front; true once the whole final head is there.
-fn begins_with_final_head(bytes: &mut Vec<u8>) -> io::Result<bool> {
+/// Drops interim heads from the front; once the whole final head is there, says how its body ends.
+fn final_head(bytes: &mut Vec<u8>) -> io::Result<Option<Body>> {
     loop {
         let blank = bytes
             .iter()
@@ -100,7 +109,7 @@ fn begins_with_final_head(bytes: &mut Vec<u8>) -> io::Result<bool> {
         bytes.drain(..blank);
         match Head::parse(bytes)? {
             None if bytes.len() > MAX_HEAD => return Err(broken("its head is too long")),
-            None => return Ok(false),
+            None => return Ok(None),
             Some(Head { status: 101, .. }) => {
                 return Err(broken("it switched protocols unasked"));
             }
@@ -116,7 +125,7 @@ fn begins_with_final_head(bytes: &mut Vec<u8>) -> io::Result<bool> {
                     // "HTTP/1.1" becomes "HTTP/1.0".
                     bytes[7] = b'0';
                 }
-                return Ok(true);
+                return Ok(Some(head.body));
             }
         }
     }
@@ -130,7 +139,7 @@ struct Head {
 }
 
 /// Where a body ends (RFC 9112, section 6.3).
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Body {
     Told,
     UntilClose,
@@ -171,7 +180,7 @@ impl Head {
 }
 
 fn broken(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
+    io::Error::new(ErrorKind::InvalidData, why.to_owned())
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for FinalAnswers<Io> {
@@ -181,7 +190,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for FinalAnswers<Io> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if matches!(this.reading, Reading::Through) {
+        if matches!(this.reading, Reading::Through(_)) {
             this.reading = Reading::Head(Vec::new());
         }
         Pin::new(&mut this.io).poll_write(cx, buf)
@@ -215,20 +224,28 @@ mod tests {
 
     const WITH_LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-    /// What awc would read when the answer to its request arrives in pieces of `step` bytes.
-    async fn read(answer: &str, step: usize) -> io::Result<String> {
+    /// What awc could read when the answer to its request arrives in pieces of `step` bytes, and
+    /// how the stream ended.
+    async fn read(answer: &str, step: usize) -> (String, Result<(), ErrorKind>) {
         let (ours, theirs) = tokio::io::duplex(step);
         let mut stream = FinalAnswers::new(ours);
         let (mut from, mut to) = tokio::io::split(theirs);
-        stream.write_all(b"!").await?;
-        from.read_u8().await?;
-        let mut text = String::new();
+        stream.write_all(b"!").await.expect("someone listens");
+        from.read_u8().await.expect("a request arrives");
+        let read = async {
+            let mut bytes = Vec::new();
+            let end = stream.read_to_end(&mut bytes).await;
+            // Who still writes learns that nobody reads.
+            drop(stream);
+            (bytes, end)
+        };
         let write = async {
             to.write_all(answer.as_bytes()).await?;
             to.shutdown().await
         };
-        let (read, _) = tokio::join!(stream.read_to_string(&mut text), write);
-        read.map(|_| text)
+        let ((bytes, end), _) = tokio::join!(read, write);
+        let text = String::from_utf8(bytes).expect("it is text");
+        (text, end.map(drop).map_err(|error| error.kind()))
     }
 
     #[tokio::test]
@@ -236,7 +253,7 @@ mod tests {
         let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
         for step in [1, 2, 7, 50, 10_000] {
             let answer = format!("{interim}{WITH_LENGTH}");
-            assert_eq!(read(&answer, step).await.expect("it is HTTP"), WITH_LENGTH);
+            assert_eq!(read(&answer, step).await.0, WITH_LENGTH);
         }
     }
 
@@ -244,21 +261,36 @@ mod tests {
     async fn a_head_that_tells_no_length_becomes_http_1_0() {
         let closed = "HTTP/1.1 200 OK\r\nServer: x\r\n\r\nok";
         let shown = "HTTP/1.0 200 OK\r\nServer: x\r\n\r\nok";
-        assert_eq!(read(closed, 5).await.expect("it is HTTP"), shown);
+        assert_eq!(read(closed, 5).await, (shown.to_owned(), Ok(())));
         for untouched in [
             WITH_LENGTH,
             "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n0\r\n\r\n",
             "HTTP/1.1 204 No Content\r\n\r\n",
             "HTTP/1.1 304 Not Modified\r\n\r\n",
         ] {
-            assert_eq!(read(untouched, 5).await.expect("it is HTTP"), untouched);
+            assert_eq!(read(untouched, 5).await.0, untouched);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_stream_ends_well_only_where_it_ends_the_body() {
+        for (answer, end) in [
+            ("HTTP/1.1 200 OK\r\n\r\no", Ok(())),
+            ("HTTP/1.0 200 OK\r\n\r\no", Ok(())),
+            (&WITH_LENGTH[..39], Err(ErrorKind::UnexpectedEof)),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\no",
+                Err(ErrorKind::UnexpectedEof),
+            ),
+        ] {
+            assert_eq!(read(answer, 100).await.1, end, "{answer}");
         }
     }
 
     #[tokio::test]
     async fn a_body_that_looks_like_an_answer_passes() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
-        assert_eq!(read(answer, 3).await.expect("it is HTTP"), answer);
+        assert_eq!(read(answer, 3).await.0, answer);
     }
 
     #[tokio::test]
@@ -269,8 +301,8 @@ mod tests {
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             &endless,
         ] {
-            let error = read(broken, 1_000).await.expect_err("it is no answer");
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            let read = read(broken, 1_000).await;
+            assert_eq!(read, (String::new(), Err(ErrorKind::InvalidData)));
         }
     }
 }

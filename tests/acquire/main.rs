@@ -1,0 +1,98 @@
+//! The client for Acquire, over real sockets.
+
+mod answers;
+mod raw;
+mod tls;
+mod wire;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use twilio_acquire_bridge::acquire::client::{Client, ClientError};
+use twilio_acquire_bridge::acquire::{Answer, Fault, Kind, Outcome};
+use twilio_acquire_bridge::clock::{Clock, Millis};
+use twilio_acquire_bridge::config::{Account, Acquire, Delivery, Success};
+use twilio_acquire_bridge::retry::Policy;
+
+/// What the client's clock says: 2023-11-14T22:13:20Z.
+const NOW: Millis = Millis(1_700_000_000_000);
+
+const PATIENT: Duration = Duration::from_secs(10);
+const IMPATIENT: Duration = Duration::from_millis(200);
+
+const CALL_END: &str = r#"{"CallId":"CA00000000000000000000000000000001","CallStatus":"busy"}"#;
+const SAVED: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"#;
+
+/// A client and the account it sends for.
+struct Bridge {
+    client: Client,
+    account: Account,
+}
+
+impl Bridge {
+    fn to(base_url: String) -> Self {
+        Self::patient_for(PATIENT, base_url)
+    }
+
+    fn patient_for(timeout: Duration, base_url: String) -> Self {
+        Self::build(base_url, timeout, None).expect("the settings are right")
+    }
+
+    fn trusting(base_url: String, ca_file: Option<PathBuf>) -> Result<Self, ClientError> {
+        Self::build(base_url, PATIENT, ca_file)
+    }
+
+    fn build(
+        base_url: String,
+        timeout: Duration,
+        ca_file: Option<PathBuf>,
+    ) -> Result<Self, ClientError> {
+        let acquire = Acquire {
+            base_url,
+            call_end_path: "/api/v1/voip/call-answered".to_owned(),
+            ca_file,
+            success: Success::Body,
+        };
+        let delivery = Delivery {
+            timeout,
+            concurrency: 32,
+            lease: 6 * timeout,
+            policy: Policy {
+                schedule: Vec::new(),
+                retry_after_max: Duration::ZERO,
+                unclear_tries: 1,
+            },
+        };
+        let account = Account {
+            twilio_account_sid: None,
+            auth_tokens: Vec::new(),
+            shared_keys: Vec::new(),
+            acquire_account_id: "acme".to_owned(),
+            acquire_api_key: None,
+        };
+        let client = Client::new(&acquire, &delivery, Clock::manual(NOW))?;
+        Ok(Self { client, account })
+    }
+
+    /// One attempt, which must end soon whatever the other side does.
+    async fn sends(&self) -> Answer {
+        let sending = self
+            .client
+            .send(&self.account, Kind::CallEnd, CALL_END.to_owned());
+        tokio::time::timeout(2 * PATIENT, sending)
+            .await
+            .expect("an attempt ends within its time limit")
+    }
+}
+
+fn again(fault: Fault) -> Outcome {
+    Outcome::Again { fault, after: None }
+}
+
+/// A whole answer that lets the connection live on.
+fn http(status: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
