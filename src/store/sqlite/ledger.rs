@@ -90,11 +90,7 @@ impl Ledger {
         Ok(())
     }
 
-    pub fn record(
-        &mut self,
-        callback: &NewCallback,
-        now: Millis,
-    ) -> Result<Recorded, StoreError> {
+    pub fn record(&mut self, callback: &NewCallback, now: Millis) -> Result<Recorded, StoreError> {
         let hash = names::hash(&callback.call);
         for id in self.names.find(&self.connection, hash)? {
             if let Some(call) = CallRow::load(&self.connection, id)?
@@ -145,7 +141,8 @@ impl Ledger {
         if self.has_callback(call.id, callback.key.as_str())? {
             return Ok(Recorded::Repeated);
         }
-        let new_leg = callback.leg != callback.call && !rows::has_leg(&self.connection, call.id, &callback.leg)?;
+        let new_leg = callback.leg != callback.call
+            && !rows::has_leg(&self.connection, call.id, &callback.leg)?;
         self.insert_callback(call.id, call.callbacks + 1, callback, now)?;
         if new_leg {
             self.name((names::hash(&callback.leg), call.id))?;
@@ -375,7 +372,9 @@ impl Ledger {
 
     /// Gives a few free pages back to the file system.
     pub fn shrink(&self) -> Result<(), StoreError> {
-        Ok(self.connection.execute_batch("PRAGMA incremental_vacuum(64)")?)
+        Ok(self
+            .connection
+            .execute_batch("PRAGMA incremental_vacuum(64)")?)
     }
 
     pub fn ping(&mut self) {

@@ -58,9 +58,7 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
-        Err(TryLockError::Error(error)) => {
-            Err(unusable(path, &format!("cannot lock it: {error}")))
-        }
+        Err(TryLockError::Error(error)) => Err(unusable(path, &format!("cannot lock it: {error}"))),
     }
 }
 
@@ -87,7 +85,10 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| unusable(path, &error.to_string());
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     if version(&connection, path)? < MIGRATIONS.len() {
-        return Err(unusable(path, "`serve` has not yet brought it to this version"));
+        return Err(unusable(
+            path,
+            "`serve` has not yet brought it to this version",
+        ));
     }
     connection
         .pragma_update(None, "cache_size", -READER_CACHE_KIB)

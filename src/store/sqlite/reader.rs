@@ -131,7 +131,10 @@ impl SqliteReader {
 }
 
 fn newest_first(which: &str) -> String {
-    format!("SELECT {} FROM call {which} ORDER BY id DESC", CallRow::COLUMNS)
+    format!(
+        "SELECT {} FROM call {which} ORDER BY id DESC",
+        CallRow::COLUMNS
+    )
 }
 
 type Question = Box<dyn FnOnce(&SqliteReader) + Send>;

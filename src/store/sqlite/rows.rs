@@ -137,7 +137,9 @@ pub(super) fn child_legs_of(
             "SELECT DISTINCT leg FROM callback \
              WHERE id BETWEEN ?1 AND ?2 AND leg IS NOT NULL",
         )?
-        .query_and_then(rows_of(call), |row| word(row, 0, |text| CallSid::parse(text).ok()))?
+        .query_and_then(rows_of(call), |row| {
+            word(row, 0, |text| CallSid::parse(text).ok())
+        })?
         .collect()
 }
 
@@ -192,7 +194,10 @@ pub(super) fn attempts_of(
 }
 
 fn verdict(row: &Row<'_>) -> Result<Verdict, StoreError> {
-    let (again_at, reason) = (row.get::<_, Option<i64>>(8)?, row.get::<_, Option<String>>(9)?);
+    let (again_at, reason) = (
+        row.get::<_, Option<i64>>(8)?,
+        row.get::<_, Option<String>>(9)?,
+    );
     word(row, 7, |text| match text {
         "accepted" => Some(Verdict::Accepted),
         "accepted-as-repeat" => Some(Verdict::AcceptedAsRepeat),
@@ -243,7 +248,10 @@ fn word<T>(
     column: usize,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, StoreError> {
-    let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(rusqlite::Error::from)?;
     parse(text).ok_or_else(|| unknown_word(row, column, text))
 }
 
@@ -260,5 +268,7 @@ fn optional_word<T>(
 
 fn unknown_word(row: &Row<'_>, column: usize, text: &str) -> StoreError {
     let name = row.as_ref().column_name(column).unwrap_or("?");
-    StoreError::Database(format!("column {name} has \"{text}\", which is no word for it"))
+    StoreError::Database(format!(
+        "column {name} has \"{text}\", which is no word for it"
+    ))
 }

@@ -65,7 +65,9 @@ impl SqliteReader {
                 "SELECT count(*) FROM call WHERE state = '{state}'"
             ))?;
             if rows != told {
-                found.push(format!("{rows} calls are {state}, but the tally says {told}"));
+                found.push(format!(
+                    "{rows} calls are {state}, but the tally says {told}"
+                ));
             }
         }
         for (what, sql) in RULES {
