@@ -56,7 +56,7 @@ pub async fn the_same_callback_recorded_at_once_by_many_is_new_exactly_once(plac
     assert_eq!(new, 1);
 }
 
-/// SQLite's hash folds the two halves of a SID, so that these four share one.
+/// `SQLite`'s hash folds the two halves of a SID, so that these four share one.
 pub async fn calls_whose_sids_share_a_hash_stay_apart(place: &Place) {
     let sids = [
         "CA000000000000000a000000000000000b",

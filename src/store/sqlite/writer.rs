@@ -186,3 +186,45 @@ fn transaction(ledger: &mut Ledger, writes: &mut [Box<dyn Write>]) -> Result<(),
     }
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::sqlite::claims::SharedClaims;
+    use crate::store::sqlite::open;
+
+    fn writer(path: &Path) -> Writer {
+        let lock = open::lock(path).expect("nobody has it");
+        let connection = open::writer(path).expect("a new file");
+        let ledger = Ledger::new(connection, SharedClaims::new()).expect("an empty ledger");
+        Writer::start(ledger, lock).expect("a thread")
+    }
+
+    #[tokio::test]
+    async fn one_verb_that_fails_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let writer = writer(&folder.path().join("bridge.db"));
+        let full = || Err::<(), _>(StoreError::Database("database or disk is full".to_owned()));
+        let (first, second, third) = tokio::join!(
+            writer.write(|ledger| {
+                ledger.ping();
+                Ok(())
+            }),
+            writer.write(move |ledger| {
+                ledger.ping();
+                full()
+            }),
+            writer.write(|ledger| {
+                ledger.ping();
+                Ok(())
+            }),
+        );
+        assert!(first.is_ok() && third.is_ok());
+        let why = second.expect_err("the database failed").to_string();
+        assert_eq!(why, "database or disk is full");
+        let pings = writer.ask(|ledger| Ok(ledger.pings())).await;
+        assert_eq!(pings.expect("asked"), 2, "what failed left nothing behind");
+    }
+}
