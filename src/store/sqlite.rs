@@ -44,8 +44,9 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, made or migrated as needed, and owns it until dropped.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let path = &open::plain(path)?;
         let unusable = |why: String| OpenError::Unusable {
-            path: path.into(),
+            path: path.to_owned(),
             why,
         };
         let lock = open::lock(path)?;

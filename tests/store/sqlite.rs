@@ -40,6 +40,10 @@ async fn a_second_owner_is_refused_until_the_first_is_gone() {
     let first = place.open();
     let refused = refusal(&place.path());
     assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+    assert!(refused.to_string().contains("in use"), "{refused}");
+    let link = place.path().with_extension("link");
+    std::os::unix::fs::symlink(place.path(), &link).expect("linked");
+    assert!(matches!(refusal(&link), OpenError::InUse { .. }));
     drop(first);
     place.open();
 }

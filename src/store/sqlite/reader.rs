@@ -24,7 +24,7 @@ pub struct SqliteReader {
 
 impl SqliteReader {
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
-        Self::open_beside(path, SharedClaims::new())
+        Self::open_beside(&open::plain(path)?, SharedClaims::new())
     }
 
     pub(super) fn open_beside(path: &Path, claims: SharedClaims) -> Result<Self, OpenError> {

@@ -86,6 +86,7 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let held = self.claims.lock().of(ticket.call);
         if held.is_none_or(|claim| claim.number != ticket.claim) {
+            self.tell_stale(ticket)?;
             return Err(StoreError::StaleTicket);
         }
         let call = CallRow::load(&self.connection, ticket.call)?
@@ -104,6 +105,15 @@ impl Ledger {
         }
         if let Some(claim) = self.claims.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
+        }
+        Ok(())
+    }
+
+    /// The attempt is not kept: what it did is known to nobody but Acquire.
+    fn tell_stale(&self, ticket: &Ticket) -> Result<(), StoreError> {
+        if let Some(call) = CallRow::load(&self.connection, ticket.call)? {
+            let sid = &call.sid;
+            tracing::warn!(call.sid = %sid, "refused to settle call {sid}: its claim had ended");
         }
         Ok(())
     }
