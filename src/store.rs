@@ -123,7 +123,7 @@ pub struct StoredCallback {
     pub request: SignedRequest,
 }
 
-/// The right to settle a claimed call, good until its lease ends.
+/// The right to settle a claimed call, good until another claims it, from which the lease keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The call's row.
@@ -198,7 +198,8 @@ pub struct StoredCall {
     pub attempts_before_requeue: usize,
 }
 
-/// Which calls to list, newest first.
+/// Which calls to list: those first seen last come first; those of one resting state (delivered,
+/// skipped, parked) by when they came to rest, latest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter {
     pub state: Option<State>,
@@ -249,7 +250,7 @@ pub enum StoreError {
     /// The database refused; the text is for logs, never for Twilio.
     #[error("{0}")]
     Database(String),
-    #[error("the claim is no longer held: its lease ended or the call was claimed again")]
+    #[error("the claim is no longer held: it was settled, or its lease ended and another claimed")]
     StaleTicket,
 }
 
@@ -277,12 +278,13 @@ pub trait Store: Send + Sync {
 
     async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError>;
 
-    /// Makes all requests of a call owed again, due at `now`; false if there is no such call.
+    /// Makes all requests of a call owed again, due at `now`; false if there is no such call. `sid`
+    /// as for `get`.
     async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError>;
 
     async fn counts(&self) -> Result<Counts, StoreError>;
 
-    /// Removes up to `limit` expired calls; returns how many.
+    /// Removes up to `limit` expired calls, those longest at rest first; returns how many.
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError>;
 
     /// Whether a callback could be kept now: a write reaches the disk.

@@ -1,4 +1,4 @@
-//! The embedded default: one SQLite file, owned by one process.
+//! The embedded default: one `SQLite` file, owned by one process.
 //!
 //! One thread writes and hands out ([`ledger`]); it commits all that waits together ([`writer`]).
 //! Another thread reads for pages. Claims live in memory. The file holds four kinds of rows: calls,
@@ -34,7 +34,7 @@ use super::{
 use crate::clock::Millis;
 use crate::twilio::CallSid;
 
-/// A store in one SQLite file. Dropped, it finishes what it was given, closes the file and frees
+/// A store in one `SQLite` file. Dropped, it finishes what it was given, closes the file and frees
 /// it for the next owner.
 pub struct SqliteStore {
     writer: Writer,
@@ -44,8 +44,9 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, made or migrated as needed, and owns it until dropped.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let path = &open::plain(path)?;
         let unusable = |why: String| OpenError::Unusable {
-            path: path.into(),
+            path: path.to_owned(),
             why,
         };
         let lock = open::lock(path)?;

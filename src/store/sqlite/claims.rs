@@ -129,7 +129,7 @@ mod tests {
         let first = claims.claim(7, Millis(10));
         let second = claims.claim(7, Millis(20));
         assert_ne!(first.number, second.number);
-        assert_eq!(claims.expired(Millis(19), 9), Vec::<i64>::new());
+        assert!(claims.expired(Millis(19), 9).is_empty());
         assert_eq!(claims.expired(Millis(20), 9), [7]);
         assert_eq!(claims.len(), 1);
     }

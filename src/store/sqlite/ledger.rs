@@ -3,7 +3,10 @@
 //! Each verb leaves memory and database as they were if it fails before [`Ledger::commit`]; what it
 //! changed in memory is undone by [`Ledger::roll_back`].
 
-use std::time::Duration;
+mod claim;
+mod purge;
+#[cfg(test)]
+mod tests;
 
 use rusqlite::{Connection, params};
 
@@ -12,9 +15,7 @@ use super::names::{self, Name, Names};
 use super::rows::{self, CallRow};
 use super::tally::Tally;
 use crate::clock::Millis;
-use crate::store::{
-    Claimed, Counts, Expiry, NewCallback, Recorded, Rest, Settlement, State, StoreError, Ticket,
-};
+use crate::store::{Counts, NewCallback, Recorded, Rest, State, StoreError};
 use crate::twilio::CallSid;
 
 /// The writer's connection and what it keeps in memory beside it.
@@ -97,7 +98,7 @@ impl Ledger {
                 && call.sid == callback.call
                 && call.account == callback.account
             {
-                return self.record_further(call, callback, now);
+                return self.record_further(&call, callback, now);
             }
         }
         self.record_first(hash, callback, now)
@@ -134,7 +135,7 @@ impl Ledger {
 
     fn record_further(
         &mut self,
-        call: CallRow,
+        call: &CallRow,
         callback: &NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
@@ -152,7 +153,7 @@ impl Ledger {
             .execute([call.id])?;
         // While the call is claimed, `settle` sees that there is a newer callback.
         if !self.claims.lock().holds(call.id) {
-            self.make_due(&call, now)?;
+            self.make_due(call, now)?;
         }
         Ok(Recorded::New)
     }
@@ -226,96 +227,6 @@ impl Ledger {
         Ok(())
     }
 
-    pub fn claim(
-        &mut self,
-        now: Millis,
-        lease: Duration,
-        limit: usize,
-    ) -> Result<Vec<Claimed>, StoreError> {
-        let mut claims = self.claims.lock();
-        let mut chosen = claims.expired(now, limit);
-        let (mut floor, expired) = (claims.floor(), chosen.len());
-        if expired < limit {
-            let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
-            let mut rows = statement.query(params![floor.0.0, floor.1, now.0])?;
-            while chosen.len() < limit
-                && let Some(row) = rows.next()?
-            {
-                let call = row.get(1)?;
-                floor = (Millis(row.get(0)?), call);
-                if !claims.holds(call) {
-                    chosen.push(call);
-                }
-            }
-        }
-        let mut calls = Vec::with_capacity(chosen.len());
-        for id in chosen {
-            if let Some(call) = CallRow::load(&self.connection, id)? {
-                calls.push(self.gather(call)?);
-            }
-        }
-        // Nothing is claimed before everything was read.
-        for call in &mut calls {
-            call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
-        }
-        claims.raise_floor(floor);
-        Ok(calls)
-    }
-
-    fn gather(&self, call: CallRow) -> Result<Claimed, StoreError> {
-        let attempts = if call.attempts == 0 {
-            Vec::new()
-        } else {
-            rows::attempts_of(&self.connection, call.id)?
-        };
-        Ok(Claimed {
-            ticket: Ticket {
-                call: call.id,
-                claim: 0,
-                newest_callback: call.callbacks,
-                round: call.round,
-            },
-            callbacks: rows::callbacks_of(&self.connection, call.id)?,
-            attempts: attempts
-                .into_iter()
-                .filter(|(round, _)| *round == call.round)
-                .map(|(_, attempt)| attempt)
-                .collect(),
-            sid: call.sid,
-            account: call.account,
-        })
-    }
-
-    pub fn settle(
-        &mut self,
-        ticket: &Ticket,
-        settlement: &Settlement,
-        now: Millis,
-    ) -> Result<(), StoreError> {
-        let held = self.claims.lock().of(ticket.call);
-        if held.is_none_or(|claim| claim.number != ticket.claim) {
-            return Err(StoreError::StaleTicket);
-        }
-        let call = CallRow::load(&self.connection, ticket.call)?
-            .ok_or_else(|| StoreError::Database("a claimed call has no row".to_owned()))?;
-        if let Some(attempt) = &settlement.attempt {
-            let row = rows::row_of(call.id, call.attempts + 1)?;
-            rows::insert_attempt(&self.connection, row, ticket.round, attempt)?;
-            self.connection
-                .prepare_cached("UPDATE call SET attempts = attempts + 1 WHERE id = ?1")?
-                .execute([call.id])?;
-        }
-        if call.callbacks > ticket.newest_callback || call.round > ticket.round {
-            self.rest(&call, &Rest::PendingAt(now), now)?;
-        } else {
-            self.rest(&call, &settlement.rest, now)?;
-        }
-        if let Some(claim) = self.claims.lock().release(call.id) {
-            self.undo.push(Undo::Released(call.id, claim));
-        }
-        Ok(())
-    }
-
     pub fn requeue(&mut self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
         let candidates = self.names.find(&self.connection, names::hash(sid))?;
         let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
@@ -330,56 +241,14 @@ impl Ledger {
         Ok(true)
     }
 
-    pub fn purge(&mut self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let (rested, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
-        let expired: Vec<i64> = self
-            .connection
-            .prepare_cached(EXPIRED)?
-            .query_and_then(params![rested, parked, limit], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        for id in &expired {
-            if let Some(call) = CallRow::load(&self.connection, *id)? {
-                self.remove(&call)?;
-            }
-        }
-        Ok(expired.len())
-    }
-
-    fn remove(&mut self, call: &CallRow) -> Result<(), StoreError> {
-        let mut legs = rows::child_legs_of(&self.connection, call.id)?;
-        legs.push(call.sid.clone());
-        for leg in legs {
-            let name = (names::hash(&leg), call.id);
-            self.names.remove(&self.connection, name)?;
-            self.purged.push(name);
-        }
-        for sql in [
-            "DELETE FROM callback WHERE id BETWEEN ?1 AND ?2",
-            "DELETE FROM attempt WHERE id BETWEEN ?1 AND ?2",
-        ] {
-            self.connection
-                .prepare_cached(sql)?
-                .execute(rows::rows_of(call.id))?;
-        }
-        self.connection
-            .prepare_cached("DELETE FROM call WHERE id = ?1")?
-            .execute([call.id])?;
-        self.tally.add(call.state, -1);
-        self.tally.purged += 1;
-        Ok(())
-    }
-
-    /// Gives a few free pages back to the file system.
-    pub fn shrink(&self) -> Result<(), StoreError> {
-        Ok(self
-            .connection
-            .execute_batch("PRAGMA incremental_vacuum(64)")?)
-    }
-
     pub fn ping(&mut self) {
         // A changed row makes the commit write.
         self.tally.pings += 1;
+    }
+
+    #[cfg(test)]
+    pub fn pings(&self) -> i64 {
+        self.tally.pings
     }
 
     pub fn counts(&self) -> Result<Counts, StoreError> {
@@ -390,28 +259,4 @@ impl Ledger {
         let claimed = self.claims.lock().len();
         Ok(self.tally.counts(claimed, oldest_due.map(Millis)))
     }
-
-    pub fn next_due(&self) -> Result<Option<Millis>, StoreError> {
-        let claims = self.claims.lock();
-        let floor = claims.floor();
-        let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
-        let mut rows = statement.query(params![floor.0.0, floor.1, i64::MAX])?;
-        while let Some(row) = rows.next()? {
-            if !claims.holds(row.get(1)?) {
-                return Ok(Some(Millis(row.get(0)?)));
-            }
-        }
-        Ok(None)
-    }
 }
-
-const DUE_BEHIND: &str = "SELECT at, id FROM call \
-    WHERE state = 'pending' AND (at, id) > (?1, ?2) AND at <= ?3 ORDER BY at, id";
-
-const EXPIRED: &str = "SELECT id FROM ( \
-    SELECT * FROM (SELECT id, at FROM call WHERE state = 'delivered' AND at < ?1 \
-        ORDER BY at LIMIT ?3) UNION ALL \
-    SELECT * FROM (SELECT id, at FROM call WHERE state = 'skipped' AND at < ?1 \
-        ORDER BY at LIMIT ?3) UNION ALL \
-    SELECT * FROM (SELECT id, at FROM call WHERE state = 'parked' AND at < ?2 \
-        ORDER BY at LIMIT ?3)) ORDER BY at, id LIMIT ?3";

@@ -27,9 +27,9 @@ pub(super) type Name = (i64, i64);
 ///
 /// Kept in the database, so it must never change. Different SIDs may share a hash.
 pub(super) fn hash(sid: &CallSid) -> i64 {
-    let digits = u128::from_str_radix(&sid.as_str()[2..], 16).unwrap_or_default();
-    let [a, b, c, d, e, f, g, h, rest @ ..] = digits.to_be_bytes();
-    i64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ i64::from_be_bytes(rest)
+    let half = |digits: &str| u64::from_str_radix(digits, 16).unwrap_or_default();
+    let (first, last) = sid.as_str()[2..].split_at(16);
+    (half(first) ^ half(last)).cast_signed()
 }
 
 /// The names of all calls; the writer's side.

@@ -45,6 +45,14 @@ pub(super) struct Lock {
     _file: File,
 }
 
+/// The file's one path, whatever links lead to it: two paths would be two locks, and `SQLite` would
+/// read a URI or `:memory:` as something else than a file.
+pub(super) fn plain(path: &Path) -> Result<PathBuf, OpenError> {
+    std::fs::canonicalize(path)
+        .or_else(|_| std::path::absolute(path))
+        .map_err(|error| unusable(path, &error.to_string()))
+}
+
 /// Takes the lock `<file>.lock`. The file stays behind and means nothing by itself.
 pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
     let mut name = path.as_os_str().to_owned();
@@ -74,7 +82,10 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         return Err(unusable(path, "it may only be read"));
     }
     let version = version(&connection, path)?;
-    set_up(&connection).map_err(failed)?;
+    let journal = set_up(&connection).map_err(failed)?;
+    if journal != "wal" {
+        return Err(unusable(path, "its file system allows no write-ahead log"));
+    }
     migrate(&mut connection, version).map_err(failed)?;
     Ok(connection)
 }
@@ -120,17 +131,19 @@ fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     Ok(found)
 }
 
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+/// Returns the journal mode, which `SQLite` chooses in the end.
+fn set_up(connection: &Connection) -> rusqlite::Result<String> {
     // Has an effect only before the first table, and only before the journal mode is set.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let journal =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     // After a burst the log is cut back to what a checkpoint leaves.
     connection.pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES * 4096)?;
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(())
+    Ok(journal)
 }
 
 fn migrate(connection: &mut Connection, version: usize) -> rusqlite::Result<()> {

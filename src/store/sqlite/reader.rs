@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ToSql, params};
 use tokio::sync::oneshot;
 
 use super::claims::SharedClaims;
@@ -24,7 +24,7 @@ pub struct SqliteReader {
 
 impl SqliteReader {
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
-        Self::open_beside(path, SharedClaims::new())
+        Self::open_beside(&open::plain(path)?, SharedClaims::new())
     }
 
     pub(super) fn open_beside(path: &Path, claims: SharedClaims) -> Result<Self, OpenError> {
@@ -69,34 +69,26 @@ impl SqliteReader {
     /// they came to rest.
     pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
         match filter.state {
-            None => self.select(&newest_first(""), "", filter),
+            None => self.select(NEWEST, params![], filter),
             Some(State::Claimed) => self.claimed(filter.limit),
             Some(State::Pending) => {
-                // Through the index: pending calls are few, or nearly all.
-                let sql = newest_first("INDEXED BY call_by_state WHERE state = ?1");
-                self.select(&sql, State::Pending.as_str(), filter)
+                // Claimed calls are pending in the database and left out here.
+                let claimed = self.claims.lock().len();
+                let most = i64::try_from(filter.limit.saturating_add(claimed)).unwrap_or(i64::MAX);
+                self.select(NEWEST_PENDING, params![most], filter)
             }
-            Some(state) => {
-                let sql = format!(
-                    "SELECT {} FROM call WHERE state = ?1 ORDER BY at DESC, id DESC",
-                    CallRow::COLUMNS
-                );
-                self.select(&sql, state.as_str(), filter)
-            }
+            Some(state) => self.select(LATEST_AT_REST, params![state.as_str()], filter),
         }
     }
 
     fn select(
         &self,
         sql: &str,
-        state: &str,
+        params: &[&dyn ToSql],
         filter: Filter,
     ) -> Result<Vec<CallSummary>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = match filter.state {
-            None => statement.query([])?,
-            Some(_) => statement.query(params![state])?,
-        };
+        let mut rows = statement.query(params)?;
         let mut calls = Vec::new();
         while calls.len() < filter.limit
             && let Some(row) = rows.next()?
@@ -130,12 +122,16 @@ impl SqliteReader {
     }
 }
 
-fn newest_first(which: &str) -> String {
-    format!(
-        "SELECT {} FROM call {which} ORDER BY id DESC",
-        CallRow::COLUMNS
-    )
-}
+const NEWEST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, attempts, \
+    round, reason FROM call ORDER BY id DESC";
+
+/// Sorts the index alone: reads a row only of those that are listed.
+const NEWEST_PENDING: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
+    attempts, round, reason FROM call WHERE id IN (SELECT id FROM call INDEXED BY call_by_state \
+    WHERE state = 'pending' ORDER BY id DESC LIMIT ?1) ORDER BY id DESC";
+
+const LATEST_AT_REST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
+    attempts, round, reason FROM call WHERE state = ?1 ORDER BY at DESC, id DESC";
 
 type Question = Box<dyn FnOnce(&SqliteReader) + Send>;
 

@@ -52,10 +52,7 @@ pub(super) struct CallRow {
 }
 
 impl CallRow {
-    /// The columns that [`CallRow::read`] expects.
-    pub const COLUMNS: &str = "id, sid, account, state, at, changed, received, callbacks, \
-                               attempts, round, reason";
-
+    /// Reads a row whose columns stand in the order of the fields.
     pub fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get(0)?,

@@ -5,7 +5,7 @@ use super::tally::Tally;
 use crate::store::{State, StoreError};
 
 /// Each finds rows that must not be there.
-const RULES: [(&str, &str); 5] = [
+const RULES: [(&str, &str); 6] = [
     (
         "callbacks belong to no call",
         "SELECT count(*) FROM callback WHERE NOT EXISTS \
@@ -32,6 +32,11 @@ const RULES: [(&str, &str); 5] = [
         "calls cannot be found by any name",
         "SELECT count(*) FROM (SELECT id FROM call \
          EXCEPT SELECT call FROM name EXCEPT SELECT call FROM fresh_name)",
+    ),
+    (
+        "names are of no call",
+        "SELECT count(*) FROM (SELECT call FROM name UNION SELECT call FROM fresh_name \
+         EXCEPT SELECT id FROM call)",
     ),
 ];
 

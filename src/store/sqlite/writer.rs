@@ -1,6 +1,6 @@
 //! The thread that owns the writing connection and commits all that waits in one transaction.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
@@ -12,10 +12,14 @@ use crate::store::StoreError;
 /// The most that one transaction takes, so that nobody waits long behind a burst.
 const BATCH: usize = 256;
 
+/// The most that may wait while the disk stalls: some 16 MiB of usual callbacks. More is refused at
+/// once, since nobody would be there any more to be answered.
+const WAITING: usize = 16_384;
+
 /// The way to the writer's thread. Dropped, it lets the thread finish what it was given and waits
 /// for it.
 pub(super) struct Writer {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -28,7 +32,7 @@ enum Job {
 
 impl Writer {
     pub fn start(ledger: Ledger, lock: Lock) -> std::io::Result<Self> {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(WAITING);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
@@ -76,7 +80,12 @@ impl Writer {
 
     fn submit(&self, job: Job) -> Result<(), StoreError> {
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
-        jobs.send(job).map_err(|_| StoreError::Closed)
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Disconnected(_) => StoreError::Closed,
+            TrySendError::Full(_) => StoreError::Database(format!(
+                "the disk does not keep up: {WAITING} writes are waiting"
+            )),
+        })
     }
 }
 
@@ -185,4 +194,46 @@ fn transaction(ledger: &mut Ledger, writes: &mut [Box<dyn Write>]) -> Result<(),
         ledger.roll_back();
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::sqlite::claims::SharedClaims;
+    use crate::store::sqlite::open;
+
+    fn writer(path: &Path) -> Writer {
+        let lock = open::lock(path).expect("nobody has it");
+        let connection = open::writer(path).expect("a new file");
+        let ledger = Ledger::new(connection, SharedClaims::new()).expect("an empty ledger");
+        Writer::start(ledger, lock).expect("a thread")
+    }
+
+    #[tokio::test]
+    async fn one_verb_that_fails_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let writer = writer(&folder.path().join("bridge.db"));
+        let full = || Err::<(), _>(StoreError::Database("database or disk is full".to_owned()));
+        let (first, second, third) = tokio::join!(
+            writer.write(|ledger| {
+                ledger.ping();
+                Ok(())
+            }),
+            writer.write(move |ledger| {
+                ledger.ping();
+                full()
+            }),
+            writer.write(|ledger| {
+                ledger.ping();
+                Ok(())
+            }),
+        );
+        assert!(first.is_ok() && third.is_ok());
+        let why = second.expect_err("the database failed").to_string();
+        assert_eq!(why, "database or disk is full");
+        let pings = writer.ask(|ledger| Ok(ledger.pings())).await;
+        assert_eq!(pings.expect("asked"), 2, "what failed left nothing behind");
+    }
 }

@@ -1,0 +1,123 @@
+//! What a full disk does: nothing is lost, nothing is half done, and it goes on when there is room.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Ledger;
+use crate::clock::Millis;
+use crate::store::sqlite::claims::SharedClaims;
+use crate::store::sqlite::open;
+use crate::store::{NewCallback, Recorded, Rest, Settlement, SignedRequest, StoreError};
+use crate::twilio::{AccountSid, CallSid, CallStatus, Callback, Kind, Status};
+
+fn callback(number: u32) -> NewCallback {
+    let leg = CallSid::parse(&format!("CA{number:032}")).expect("32 digits");
+    let callback = Callback {
+        account: AccountSid::parse(&format!("AC{:032}", 1)).expect("32 digits"),
+        leg: leg.clone(),
+        parent: None,
+        kind: Kind::Status(Status {
+            status: CallStatus::Completed,
+            from: String::new(),
+            to: String::new(),
+            direction: None,
+            call_duration: None,
+            recording_url: None,
+            sequence_number: None,
+            timestamp: None,
+            email: None,
+        }),
+    };
+    NewCallback {
+        key: callback.key(),
+        account: callback.account,
+        call: leg.clone(),
+        leg,
+        request: SignedRequest {
+            url: String::new(),
+            headers: String::new(),
+            body: vec![b'x'; 60_000].into(),
+        },
+    }
+}
+
+fn ledger(path: &Path) -> Ledger {
+    let connection = open::writer(path).expect("a new file");
+    Ledger::new(connection, SharedClaims::new()).expect("an empty ledger")
+}
+
+fn record(ledger: &mut Ledger, number: u32) -> Result<Recorded, StoreError> {
+    let steps = |ledger: &mut Ledger| {
+        ledger.begin()?;
+        let recorded = ledger.record(&callback(number), Millis(0))?;
+        ledger.commit().map(|()| recorded)
+    };
+    steps(ledger).inspect_err(|_| ledger.roll_back())
+}
+
+fn pages(ledger: &Ledger, most: i64) {
+    let set = ledger
+        .connection
+        .pragma_update(None, "max_page_count", most);
+    set.expect("set");
+}
+
+#[test]
+fn a_full_disk_refuses_and_the_store_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut ledger = ledger(&folder.path().join("bridge.db"));
+    assert_eq!(record(&mut ledger, 1).expect("room"), Recorded::New);
+    pages(&ledger, 1);
+    assert!(matches!(
+        record(&mut ledger, 2),
+        Err(StoreError::Database(_))
+    ));
+    assert_eq!(ledger.counts().expect("counted").seen, 1);
+    pages(&ledger, 1_000_000);
+    assert_eq!(record(&mut ledger, 2).expect("room"), Recorded::New);
+    assert_eq!(record(&mut ledger, 1).expect("room"), Recorded::Repeated);
+    assert_eq!(ledger.counts().expect("counted").seen, 2);
+}
+
+#[test]
+fn a_settlement_that_was_rolled_back_leaves_the_claim() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut ledger = ledger(&folder.path().join("bridge.db"));
+    record(&mut ledger, 1).expect("room");
+    let lease = Duration::from_secs(60);
+    let claimed = ledger.claim(Millis(0), lease, 9).expect("claimed");
+    let settlement = Settlement {
+        attempt: None,
+        rest: Rest::Delivered,
+    };
+    for _ in 0..2 {
+        ledger.begin().expect("begun");
+        let settled = ledger.settle(&claimed[0].ticket, &settlement, Millis(1));
+        settled.expect("the ticket is good");
+        ledger.roll_back();
+    }
+    let counts = ledger.counts().expect("counted");
+    assert_eq!((counts.claimed, counts.delivered), (1, 0));
+    assert!(
+        ledger
+            .claim(Millis(2), lease, 9)
+            .expect("claimed")
+            .is_empty()
+    );
+}
+
+#[test]
+fn the_search_for_due_calls_sorts_and_passes_over_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ledger = ledger(&folder.path().join("bridge.db"));
+    let plan = format!("EXPLAIN QUERY PLAN {}", super::claim::DUE_BEHIND);
+    let mut statement = ledger.connection.prepare(&plan).expect("a plan");
+    let steps = statement
+        .query_map([0, 0, 0], |row| row.get::<_, String>(3))
+        .expect("steps");
+    let steps: Vec<String> = steps.map(|step| step.expect("a text")).collect();
+    let steps = steps.join("\n");
+    assert!(steps.contains("(state=? AND at=? AND rowid>?)"), "{steps}");
+    assert!(steps.contains("(state=? AND at>? AND at<?)"), "{steps}");
+    assert!(!steps.contains("TEMP B-TREE"), "{steps}");
+}

@@ -1,0 +1,154 @@
+//! A place for one store, and words to speak to it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use twilio_acquire_bridge::acquire;
+use twilio_acquire_bridge::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::store::{
+    Claimed, NewCallback, Recorded, Rest, Settlement, SignedRequest, State, Store,
+};
+use twilio_acquire_bridge::twilio::{AccountSid, CallSid, CallStatus, Callback, Kind, Status};
+
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// A way to open stores of one kind.
+#[derive(Clone, Copy)]
+pub struct Database {
+    pub open: fn(&Path) -> Box<dyn Store>,
+    /// Says in words what is not conserved.
+    pub disagreements: fn(&Path) -> Vec<String>,
+}
+
+/// Where a store is, closed or open.
+pub struct Place {
+    database: Database,
+    folder: TempDir,
+}
+
+impl Place {
+    pub fn new(database: Database) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { database, folder }
+    }
+
+    pub fn open(&self) -> Box<dyn Store> {
+        (self.database.open)(&self.path())
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("bridge.db")
+    }
+
+    pub fn disagreements(&self) -> Vec<String> {
+        (self.database.disagreements)(&self.path())
+    }
+}
+
+pub fn sid(number: u32) -> CallSid {
+    CallSid::parse(&format!("CA{number:032}")).expect("32 digits")
+}
+
+pub fn account(number: u32) -> AccountSid {
+    AccountSid::parse(&format!("AC{number:032}")).expect("32 digits")
+}
+
+/// A status callback of account 1.
+pub fn callback(call: &CallSid, leg: &CallSid, status: &str) -> NewCallback {
+    of_account(1, call, leg, status)
+}
+
+pub fn of_account(number: u32, call: &CallSid, leg: &CallSid, status: &str) -> NewCallback {
+    let callback = Callback {
+        account: account(number),
+        leg: leg.clone(),
+        parent: (leg != call).then(|| call.clone()),
+        kind: Kind::Status(Status {
+            status: CallStatus::parse(status),
+            from: String::new(),
+            to: String::new(),
+            direction: None,
+            call_duration: None,
+            recording_url: None,
+            sequence_number: None,
+            timestamp: None,
+            email: None,
+        }),
+    };
+    NewCallback {
+        key: callback.key(),
+        account: callback.account,
+        call: call.clone(),
+        leg: leg.clone(),
+        request: SignedRequest {
+            url: "https://bridge.example.com/twilio/voice/status".to_owned(),
+            headers: "i-twilio-idempotency-token: 1".to_owned(),
+            body: format!("CallSid={leg}&CallStatus={status}").into(),
+        },
+    }
+}
+
+/// Records the end of a call's first leg.
+pub async fn record(store: &dyn Store, call: &CallSid, now: i64) -> Recorded {
+    store
+        .record(callback(call, call, "completed"), Millis(now))
+        .await
+        .expect("recorded")
+}
+
+pub async fn claim(store: &dyn Store, now: i64, limit: usize) -> Vec<Claimed> {
+    let claimed = store.claim(Millis(now), LEASE, limit).await;
+    claimed.expect("claimed")
+}
+
+/// Claims the only call that is due.
+pub async fn claim_one(store: &dyn Store, now: i64) -> Claimed {
+    let mut claimed = claim(store, now, 10).await;
+    assert_eq!(claimed.len(), 1, "one call is due");
+    claimed.remove(0)
+}
+
+pub async fn settle(store: &dyn Store, claimed: &Claimed, rest: Rest, now: i64) {
+    let settlement = settlement(&claimed.sid, rest, now);
+    let settled = store.settle(claimed.ticket.clone(), settlement, Millis(now));
+    settled.await.expect("settled");
+}
+
+/// A settlement with the attempt that may have led to it.
+pub fn settlement(leg: &CallSid, rest: Rest, now: i64) -> Settlement {
+    let verdict = match &rest {
+        Rest::PendingAt(at) => Some(Verdict::Again(*at)),
+        Rest::Delivered => Some(Verdict::Accepted),
+        Rest::Skipped(_) => None,
+        Rest::Parked(why) => Some(Verdict::GivenUp(why.clone())),
+    };
+    Settlement {
+        attempt: verdict.map(|verdict| attempt(leg, verdict, now)),
+        rest,
+    }
+}
+
+pub fn attempt(leg: &CallSid, verdict: Verdict, now: i64) -> Attempt {
+    Attempt {
+        leg: leg.clone(),
+        kind: acquire::Kind::CallEnd,
+        at: Millis(now),
+        took: Duration::from_micros(1_234),
+        sent: "{}".to_owned(),
+        status: Some(200),
+        verdict,
+        fault: None,
+        excerpt: String::new(),
+    }
+}
+
+pub async fn state(store: &dyn Store, sid: &CallSid) -> State {
+    let call = store.get(sid).await.expect("read");
+    call.expect("the call is known").summary.state
+}
+
+pub fn sids(claimed: &[Claimed]) -> Vec<CallSid> {
+    claimed.iter().map(|call| call.sid.clone()).collect()
+}
