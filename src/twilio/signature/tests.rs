@@ -210,6 +210,19 @@ fn a_request_that_both_libraries_refuse_for_different_reasons_is_refused() {
             Body::Json(JSON),
             false,
         ),
+        // Python alone knows such a hash, and it takes no scheme in upper case.
+        (
+            format!("HTTPS://h/?bodySHA256=&bodySHA256={hash}"),
+            format!("HTTPS://h/?bodySHA256=&bodySHA256={hash}"),
+            Body::Json(JSON),
+            false,
+        ),
+        (
+            format!("https://h:x/?body%53HA256={hash}"),
+            format!("https://h:x/?body%53HA256={hash}"),
+            Body::Json(JSON),
+            false,
+        ),
     ] {
         let signature = sign(&key, &signed, body);
         assert_eq!(
