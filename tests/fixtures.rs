@@ -60,7 +60,8 @@ fn every_request_becomes_what_acquire_must_get() {
             serde_json::from_str(&forecast.to_json()).expect("a forecast is JSON");
         assert_eq!(got, expected, "{}: {forecast}", case.name);
 
-        let kind: Expected = serde_json::from_str(case.acquire).expect("one of four kinds");
+        assert_eq!(case.fixture(), Ok(fixture), "{}", case.name);
+        let kind = case.expected().expect("one of four kinds");
         assert_eq!(
             matches!(kind, Expected::Refused { .. }),
             case.name.starts_with("refused-"),

@@ -36,13 +36,18 @@ impl<'a> Settings<'a> {
             }
         }
         match (key, algorithm) {
-            (Some(key), Some("HMAC_SHA256")) if !key.is_empty() => Ok(Self { key }),
-            (_, Some(other)) if other != "HMAC_SHA256" => {
+            (Some(key), Some(name)) if is_sha256(name) && !key.is_empty() => Ok(Self { key }),
+            (_, Some(other)) if !is_sha256(other) => {
                 Err(SettingsError::UnknownAlgorithm(other.to_owned()))
             }
             _ => Err(SettingsError::Malformed),
         }
     }
+}
+
+/// Twilio's Python library takes the name in any case.
+fn is_sha256(algorithm: &str) -> bool {
+    algorithm.eq_ignore_ascii_case("HMAC_SHA256")
 }
 
 #[cfg(test)]
@@ -65,10 +70,7 @@ mod tests {
                 "key=WK1,algorithm=HMAC_MD5",
                 Err(SettingsError::UnknownAlgorithm("HMAC_MD5".into())),
             ),
-            (
-                "algorithm=hmac_sha256",
-                Err(SettingsError::UnknownAlgorithm("hmac_sha256".into())),
-            ),
+            ("key=WK1,algorithm=hmac_sha256", Ok(Settings { key: "WK1" })),
             ("key=WK1", Err(SettingsError::Malformed)),
             ("key=,algorithm=HMAC_SHA256", Err(SettingsError::Malformed)),
             (

@@ -10,19 +10,23 @@
 //!
 //! A JSON body is not part of the text; its lower-case hex SHA-256 stands in the URL's `bodySHA256`.
 //!
-//! Where the two libraries disagree, these are the choices; none accepts what both refuse:
+//! Where the two libraries disagree, these are the choices:
 //!
 //! | kind | choice | why |
 //! | --- | --- | --- |
 //! | query re-encoding, URL normalisation | Python: the bytes as received | Twilio signs what it was given; a second spelling doubles what a forger may aim at |
 //! | port removal with user info or IPv6 | Node: only the port is cut | Python cuts at the first `:`, and so takes `https://real:443@evil:8443` for `https://real` |
-//! | empty `?`, `#`, `;`, letter case of the scheme | Node: kept as received | as above |
-//! | a port that is empty, `0`, or has leading zeros | Node: it is cut as any other; never rewritten | the text after `:` is a port whatever it says |
+//! | empty `?`, `#`, `;`, letter case of the scheme | Node: kept as received | as above; a scheme in lower case is tried too, since both take that |
+//! | a port that is empty, `0`, no number, or has leading zeros | Node: it is cut as any other; never rewritten | the text after `:` is a port whatever it says |
 //! | order of astral characters and U+E000..U+FFFF | Python: code points, which is UTF-8 byte order | documented as "Unix-style case-sensitive"; no Twilio name has either |
 //! | empty JSON body | Python: its hash is that of no bytes | Node hashes `{}`, which was not sent |
 //! | JSON without `bodySHA256` | Python: refused unless the body is empty | nothing would protect the body |
-//! | a text that is no absolute URL | as given alone | a port has no place in it |
 //! | form with `bodySHA256` in the URL | Python: the fields are signed | the media type decides what a body is, not a word in the URL |
+//!
+//! None accepts what both refuse. That holds for two kinds in one request too: where Python's rules
+//! for the body may differ from Node's, only the spellings of the URL that Python tries count.
+
+mod spelling;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +37,8 @@ use subtle::ConstantTimeEq as _;
 
 pub use super::public_url::{PublicUrl, PublicUrlError};
 pub use super::settings::{Settings, SettingsError};
+
+use spelling::Spellings;
 
 /// What a signature is made with.
 #[derive(Clone)]
@@ -101,10 +107,10 @@ pub fn verify(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> bool 
         return false;
     }
     let fields = canonical(body);
-    let forms = UrlForms::of(url);
+    let spellings = Spellings::of(url, body, &fields);
     keys.iter().any(|key| {
-        forms.each().iter().any(|form| {
-            let expected = key.sign(form, &fields);
+        spellings.each().any(|spelling| {
+            let expected = key.sign(&spelling, &fields);
             bool::from(expected.as_bytes().ct_eq(signature.as_bytes()))
         })
     })
@@ -129,73 +135,6 @@ fn canonical(body: Body<'_>) -> String {
         text.push_str(value);
     }
     text
-}
-
-/// An absolute URL cut where its port stands or would stand.
-struct UrlForms<'a> {
-    before_port: &'a str,
-    /// With its colon; empty if the URL has none.
-    port: &'a str,
-    after_port: &'a str,
-    default_port: &'static str,
-}
-
-impl<'a> UrlForms<'a> {
-    fn of(url: &'a str) -> Self {
-        let Some((scheme, rest)) = url.split_once("://").filter(|(text, _)| is_scheme(text)) else {
-            return Self::as_given(url);
-        };
-        let authority_at = url.len() - rest.len();
-        let authority_end = rest
-            .find(['/', '?', '#'])
-            .map_or(url.len(), |length| authority_at + length);
-        let authority = &url[authority_at..authority_end];
-        let host_at = authority.rfind('@').map_or(0, |at| at + 1);
-        let host = &authority[host_at..];
-        let port_at = match host.rfind(']') {
-            Some(bracket) => host[bracket..].find(':').map(|colon| bracket + colon),
-            None => host.rfind(':'),
-        };
-        let port_at = port_at.map_or(authority_end, |at| authority_at + host_at + at);
-        Self {
-            before_port: &url[..port_at],
-            port: &url[port_at..authority_end],
-            after_port: &url[authority_end..],
-            default_port: if scheme.eq_ignore_ascii_case("https") {
-                ":443"
-            } else {
-                ":80"
-            },
-        }
-    }
-
-    /// What is no absolute URL has no place for a port.
-    fn as_given(url: &'a str) -> Self {
-        Self {
-            before_port: url,
-            port: "",
-            after_port: "",
-            default_port: "",
-        }
-    }
-
-    /// Without a port first: the usual form for voice over HTTPS.
-    fn each(&self) -> [[&'a str; 3]; 2] {
-        let port = if self.port.is_empty() {
-            self.default_port
-        } else {
-            self.port
-        };
-        [
-            [self.before_port, "", self.after_port],
-            [self.before_port, port, self.after_port],
-        ]
-    }
-}
-
-fn is_scheme(text: &str) -> bool {
-    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(in_scheme)
 }
 
 /// Whether the first filled `bodySHA256` of the URL's query is the body's hash in lower-case hex.
