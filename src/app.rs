@@ -221,6 +221,11 @@ fn spawn_worker(
     ended
 }
 
+/// Runs to its end what needs the runtime of HTTP servers and clients.
+pub fn block_on<F: Future>(work: F) -> F::Output {
+    actix_web::rt::System::new().block_on(work)
+}
+
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
     let bind = || {
         let socket = Socket::new(

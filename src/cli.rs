@@ -21,6 +21,7 @@ use crate::app::AppError;
 use crate::config::{self, Config, ConfigError, StoreUrl};
 use crate::plan::Rules;
 use crate::store::{OpenError, StoreError};
+use crate::twilio::signature::PublicUrl;
 
 /// How a command ended; a contract with scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,12 @@ pub struct ConfigArgs {
 impl ConfigArgs {
     fn load(&self) -> Result<Config, ConfigError> {
         config::load(self.config.as_deref(), environment())
+    }
+
+    /// What `replay` needs: no account has to be set up.
+    fn load_for_rehearsal(&self) -> Result<(Option<PublicUrl>, Rules), ConfigError> {
+        let (urls, rules) = config::load_for_rehearsal(self.config.as_deref(), environment())?;
+        Ok((urls.into_iter().next(), rules))
     }
 
     /// What `list` and `show` need: no secret is read.

@@ -98,6 +98,15 @@ impl Clock {
     }
 }
 
+/// Waits in real time, whatever a manual clock shows: for polling and for pauses between tries.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where real time is waited for"
+)]
+pub async fn pause(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

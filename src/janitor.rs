@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::store::{Expiry, Store};
 
@@ -39,10 +39,10 @@ pub async fn run(
         if purged > 0 {
             info!(purged, "purged {purged} calls whose retention is over");
         }
-        let pause = if purged == BATCH { PAUSE } else { LOOK_AGAIN };
+        let wait = if purged == BATCH { PAUSE } else { LOOK_AGAIN };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = clock::pause(wait) => {}
         }
     }
 }

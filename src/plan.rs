@@ -189,6 +189,7 @@ fn in_order<'a>(leg: &CallSid, callbacks: &'a [Callback]) -> Vec<&'a Status> {
 }
 
 /// Those of `attempts` that were made for `request`.
+#[must_use]
 pub fn made_for<'a>(
     attempts: &'a [Attempt],
     request: &Request,

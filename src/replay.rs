@@ -8,7 +8,6 @@ pub mod forecast;
 use std::cell::Cell;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use awc::{Client, Connector};
@@ -16,6 +15,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
 use crate::fixture::Fixture;
+use crate::tls::{self, TlsError};
 use crate::twilio::signature::{Key, PublicUrl};
 
 pub use request::{Pass, Signed};
@@ -70,15 +70,6 @@ pub enum Sids {
     Fresh(u64),
 }
 
-/// Why nothing could be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    #[error("failed to read the system's certificates, which https asks for")]
-    NoCertificates,
-    #[error("failed to set up TLS")]
-    Tls(#[from] rustls::Error),
-}
-
 /// Sends every item, `pace.repeat` times, and tells `on_answer` after each answer.
 ///
 /// Runs on an actix runtime.
@@ -89,7 +80,7 @@ pub async fn send(
     pace: Pace,
     sids: Sids,
     on_answer: impl Fn(&Item, &Answer) + 'static,
-) -> Result<Summary, ReplayError> {
+) -> Result<Summary, TlsError> {
     let client = client(&target.to, pace.concurrency)?;
     let began = Instant::now();
     let run = Rc::new(Run {
@@ -106,7 +97,7 @@ pub async fn send(
         on_answer,
     });
     let senders: Vec<_> = (0..pace.concurrency.get())
-        .map(|_| actix_web::rt::spawn(Rc::clone(&run).send_in_turn()))
+        .map(|_| tokio::task::spawn_local(Rc::clone(&run).send_in_turn()))
         .collect();
     for sender in senders {
         // A sender that panicked has sent less, which the summary shows.
@@ -204,10 +195,10 @@ fn detail(body: &[u8]) -> Option<String> {
     problem.detail.or(problem.title)
 }
 
-fn client(to: &str, concurrency: NonZeroUsize) -> Result<Client, ReplayError> {
+fn client(to: &str, concurrency: NonZeroUsize) -> Result<Client, TlsError> {
     let connector = Connector::new().limit(concurrency.get());
     let connector = if to.starts_with("https://") {
-        connector.rustls_0_23(Arc::new(trust_the_system()?))
+        connector.rustls_0_23(tls::trusting(None)?)
     } else {
         connector
     };
@@ -216,18 +207,4 @@ fn client(to: &str, concurrency: NonZeroUsize) -> Result<Client, ReplayError> {
         .timeout(TIMEOUT)
         .disable_redirects()
         .finish())
-}
-
-fn trust_the_system() -> Result<rustls::ClientConfig, ReplayError> {
-    let mut roots = rustls::RootCertStore::empty();
-    let (added, _) =
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        return Err(ReplayError::NoCertificates);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }

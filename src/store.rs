@@ -8,8 +8,8 @@ pub mod sqlite;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::web::Bytes;
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::attempt::Attempt;
 use crate::clock::Millis;

@@ -14,12 +14,12 @@ use tracing::{error, info, warn};
 
 use crate::acquire::client::Client;
 use crate::attempt::Attempt;
-use crate::clock::{Clock, Millis};
+use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::metrics::Metrics;
 use crate::plan::{self, Next, Request, plan};
 use crate::retry::{self, Jitter};
-use crate::store::{Claimed, Rest, Settlement, Store, StoreError, StoredCallback};
+use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback};
 use crate::twilio::{Callback, callback};
 
 /// How long a call that fell due unnoticed may stay so.
@@ -53,9 +53,9 @@ impl Worker {
             woken.as_mut().enable();
 
             let free = most - in_flight.len();
-            let (calls, next_due) = self.claim(free).await;
-            let exhausted = calls.len() < free;
-            for call in calls {
+            let claims = self.claim(free).await;
+            let exhausted = claims.calls.len() < free;
+            for call in claims.calls {
                 let permit = Rc::clone(&requests);
                 in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
             }
@@ -63,31 +63,27 @@ impl Worker {
                 () = stop.cancelled() => {}
                 Some(_) = in_flight.join_next() => while in_flight.try_join_next().is_some() {},
                 () = woken, if exhausted => {}
-                () = self.fall_due(next_due), if exhausted => {}
+                () = self.fall_due(claims.next_due), if exhausted => {}
             }
         }
         while in_flight.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, free: usize) -> (Vec<Claimed>, Option<Millis>) {
+    async fn claim(&self, free: usize) -> Claims {
         if free == 0 {
-            return (Vec::new(), None);
+            return Claims::default();
         }
-        let claims = self
-            .store
-            .claim(self.clock.now(), self.config.delivery.lease, free)
-            .await;
-        claims
-            .map(|claims| (claims.calls, claims.next_due))
-            .unwrap_or_else(|why| {
-                error!("failed to claim calls: {why}");
-                (Vec::new(), None)
-            })
+        let lease = self.config.delivery.lease;
+        let claims = self.store.claim(self.clock.now(), lease, free).await;
+        claims.unwrap_or_else(|why| {
+            error!("failed to claim calls: {why}");
+            Claims::default()
+        })
     }
 
     async fn fall_due(&self, next: Option<Millis>) {
         tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
+            () = clock::pause(POLL) => {}
             () = async {
                 match next {
                     Some(next) => self.clock.reach(next).await,
@@ -209,7 +205,7 @@ impl Worker {
                 Ok(()) => return,
                 Err(why @ StoreError::Database(_)) if Instant::now() < until => {
                     error!(call.sid = %call.sid, "failed to settle call {}: {why}", call.sid);
-                    tokio::time::sleep(SETTLE_AGAIN).await;
+                    clock::pause(SETTLE_AGAIN).await;
                 }
                 Err(why) => {
                     error!(call.sid = %call.sid, "gave up settling call {}: {why}", call.sid);

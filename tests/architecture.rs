@@ -17,11 +17,20 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["server", "worker", "sink"],
         "the three that run; none knows another",
     ),
-    (&["metrics"], "counts what those three do"),
+    (
+        &["replay"],
+        "plays Twilio, for commands and the demonstration",
+    ),
+    (&["story"], "tells of a call what all of them know"),
+    (
+        &["metrics", "janitor"],
+        "count and tidy beside those that run",
+    ),
     (
         &["store", "acquire::client"],
         "the two doors: database and Acquire",
     ),
+    (&["tls"], "whom both doors trust"),
     (&["telemetry"], "how all of them log"),
     (&["config"], "settings, in the words of the rules below"),
     (&["fixture"], "requests as text files"),
@@ -41,13 +50,13 @@ const LAYERS: &[(&[&str], &str)] = &[
 const OWNERS: &[(&str, &[&str], &str)] = &[
     (
         "actix_web::",
-        &["server", "app", "sink", "store"],
-        "HTTP is served there (the store keeps bodies as web::Bytes)",
+        &["server", "app", "sink"],
+        "HTTP is served there, and its runtime made",
     ),
     (
         "awc::",
-        &["acquire::client", "cli::replay"],
-        "the outward door, and the one that plays Twilio",
+        &["acquire::client", "replay", "cli::requeue"],
+        "the outward door, the one that plays Twilio, and the one that asks a running bridge",
     ),
     ("rusqlite::", &["store"], "SQL has one home"),
     (

@@ -57,7 +57,7 @@ impl ArrivalSink {
         let until = Instant::now() + most;
         while self.arrivals.count.load(Ordering::Acquire) < calls {
             assert!(Instant::now() < until, "all calls arrive within {most:?}");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         let repeats = self.arrivals.repeats.load(Ordering::Acquire);
         assert_eq!(repeats, 0, "no call arrived twice");

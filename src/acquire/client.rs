@@ -8,7 +8,6 @@ mod judge;
 mod network;
 mod wire;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use awc::ClientResponse;
@@ -22,6 +21,7 @@ use self::network::Failure;
 use super::{Answer, Fault, Kind, Outcome};
 use crate::clock::Clock;
 use crate::config::{self, Success};
+use crate::tls::TlsError;
 
 /// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
 const MAX_BODY: usize = 64 * 1024;
@@ -43,24 +43,8 @@ pub struct Client {
 pub enum ClientError {
     #[error("acquire.base_url is {0:?}: it must begin with https:// or http://")]
     BaseUrl(String),
-    #[error("acquire.ca_file {}: cannot be read as PEM", .file.display())]
-    CaUnreadable {
-        file: PathBuf,
-        source: rustls::pki_types::pem::Error,
-    },
-    #[error("acquire.ca_file {}: holds no certificate", .0.display())]
-    CaEmpty(PathBuf),
-    #[error("acquire.ca_file {}: holds a certificate that cannot be used", .file.display())]
-    CaUnusable {
-        file: PathBuf,
-        source: rustls::Error,
-    },
-    #[error(
-        "no certificate authority is known: install the system's (ca-certificates) or set acquire.ca_file"
-    )]
-    NoAuthorities,
-    #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl Client {

@@ -9,14 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::serve::stop_on_signals;
 use super::{Exit, Failure};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::clock::Clock;
 use crate::config;
 use crate::fixture::{Fixture, builtin};
 use crate::replay::{self, Item, Pace, Sids, Signer, Summary, Target};
 use crate::sink::{Faults, Keep, Received, Sink};
 use crate::store::{Counts, Filter, State};
-use crate::tls;
 use crate::twilio::signature::Key;
 
 /// Signs the demonstration's callbacks; it opens nothing else.
@@ -40,11 +39,10 @@ pub struct Demo {
 
 impl Demo {
     pub fn run(self) -> Result<Exit, Failure> {
-        tls::install();
         let folder = tempfile::tempdir()?;
         let sink = Sink::start(any_port(), Faults::default(), Keep::All)?;
         let config = configuration(folder.path(), &sink)?;
-        actix_web::rt::System::new().block_on(async {
+        app::block_on(async {
             let stop = stop_on_signals()?;
             let app = App::build(config, Clock::system())?;
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);

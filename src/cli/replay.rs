@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::keys::KeyArgs;
 use super::{ConfigArgs, Exit, Failure};
-use crate::config::Config;
+use crate::app;
 use crate::fixture::Fixture;
 use crate::plan::Rules;
 use crate::replay::forecast::Forecast;
@@ -25,9 +25,6 @@ const EXAMPLE: &str = "Examples:
 A folder stands for its *.http files. Path and query come from each fixture. The URL that is
 signed has the base of --public-url, else of the configuration's server.public_url, else the
 fixture's own. Exits with 3 if some requests were not answered 2xx.";
-
-/// What a bridge is told about when the configuration names no file.
-const PUBLIC_URL_VARIABLE: &str = "BRIDGE__SERVER__PUBLIC_URL";
 
 /// Signs fixtures and sends them to a bridge, as Twilio would.
 #[derive(Debug, Args)]
@@ -79,9 +76,9 @@ pub struct Replay {
 impl Replay {
     pub fn run(self) -> Result<Exit, Failure> {
         let items = read(&self.paths)?;
-        let config = self.configured()?;
+        let (of_config, rules) = self.config.load_for_rehearsal()?;
         let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
-            self.foretell(&items, config.map(|config| config.rules));
+            self.foretell(&items, &rules);
             return Ok(Exit::Done);
         };
         let keys = self.keys.choose()?;
@@ -90,7 +87,6 @@ impl Replay {
             key: keys[0].clone(),
             settings: self.keys.settings().map(str::to_owned),
         };
-        let of_config = config.and_then(|config| config.server.public_urls.into_iter().next());
         let target = Target {
             to: to.clone(),
             public: self.public_url.clone().or(of_config),
@@ -104,20 +100,9 @@ impl Replay {
         })
     }
 
-    /// The configuration, where one is meant to count.
-    fn configured(&self) -> Result<Option<Config>, Failure> {
-        let is_meant =
-            self.config.config.is_some() || std::env::var_os(PUBLIC_URL_VARIABLE).is_some();
-        let wants = self.dry_run || self.public_url.is_none();
-        Ok((is_meant && wants)
-            .then(|| self.config.load())
-            .transpose()?)
-    }
-
-    fn foretell(&self, items: &[Item], rules: Option<Rules>) {
-        let rules = rules.unwrap_or_default();
+    fn foretell(&self, items: &[Item], rules: &Rules) {
         for item in items {
-            let forecast = Forecast::of(&item.fixture, &rules);
+            let forecast = Forecast::of(&item.fixture, rules);
             if self.json {
                 let file = serde_json::Value::from(item.name.as_str());
                 println!(r#"{{"file":{file},"acquire":{}}}"#, forecast.to_json());
@@ -140,7 +125,7 @@ impl Replay {
         };
         let bar = progress_bar(items.len() as u64 * u64::from(self.repeat.get()));
         let ticking = bar.clone();
-        let sent = actix_web::rt::System::new().block_on(replay::send(
+        let sent = app::block_on(replay::send(
             items,
             target,
             signer,

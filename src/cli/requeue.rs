@@ -3,10 +3,10 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{ConfigArgs, Exit, Failure};
+use crate::app;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{self, OpenError};
-use crate::tls;
 use crate::twilio::CallSid;
 
 /// Make all requests of calls owed again, also those that Acquire took, on a fresh schedule.
@@ -20,7 +20,7 @@ Exits with 3 if some of the calls are not in the store.")]
 pub struct Requeue {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The CallSids of the calls, or of legs of them.
+    /// The SIDs of the calls, or of legs of them.
     #[arg(value_name = "CALLSID", required = true, value_parser = super::show::sid)]
     sids: Vec<CallSid>,
 }
@@ -28,8 +28,7 @@ pub struct Requeue {
 impl Requeue {
     pub fn run(self) -> Result<Exit, Failure> {
         let config = self.config.load()?;
-        tls::install();
-        let requeued = actix_web::rt::System::new().block_on(async {
+        let requeued = app::block_on(async {
             match store::open(&config.store.url) {
                 Ok(store) => {
                     let now = Clock::system().now();

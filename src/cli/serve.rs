@@ -5,9 +5,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{ConfigArgs, Exit, Failure};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::clock::Clock;
-use crate::{telemetry, tls};
+use crate::telemetry;
 
 /// Run the bridge.
 ///
@@ -29,8 +29,7 @@ impl Serve {
     pub fn run(self) -> Result<Exit, Failure> {
         let config = self.config.load()?;
         telemetry::init(&config.log).map_err(anyhow::Error::from)?;
-        tls::install();
-        actix_web::rt::System::new().block_on(async {
+        app::block_on(async {
             let stop = stop_on_signals()?;
             let app = App::build(config, Clock::system())?;
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);
@@ -46,6 +45,10 @@ impl Serve {
 }
 
 /// The first SIGTERM or Ctrl-C cancels; the second ends the process.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the second signal asks for just that"
+)]
 pub fn stop_on_signals() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let cancelled = stop.clone();

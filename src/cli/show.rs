@@ -17,7 +17,7 @@ Exits with 1 if the store has no callback of that CallSid.")]
 pub struct Show {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The CallSid of the call or of one of its legs.
+    /// The SID of the call or of one of its legs.
     #[arg(value_name = "CALLSID", value_parser = sid)]
     sid: CallSid,
     /// As JSON, with the raw forms.

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure};
+use crate::app;
 use crate::sink::{self, Faults, Keep, Received, Reply, Share};
 
 /// So many requests may wait to be printed before the stand-in answers more slowly.
@@ -69,7 +70,7 @@ impl Sink {
         eprintln!("the stand-in for Acquire listens on {}", sink.base_url());
 
         let printer = std::thread::spawn(move || print(&passed, io::stdout().lock(), log));
-        let stopped = actix_web::rt::System::new().block_on(asked_to_stop());
+        let stopped = app::block_on(asked_to_stop());
         // The channel ends with the sink, and the printer with the channel.
         drop(sink);
         stopped.context("cannot listen for signals")?;

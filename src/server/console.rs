@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::web::{Data, Path, Query};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,13 +16,13 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 
-use super::error::problem;
+use super::error::NoAnswer;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::store::{Counts, Filter, State, Store, StoreError};
+use crate::store::{Filter, State, Store};
 use crate::story::{Line, Story};
 use crate::twilio::CallSid;
 
@@ -74,11 +73,7 @@ pub async fn authorized(
         .and_then(|admin| admin.config.admin.token.clone());
     match token {
         Some(token) if !shows(request.headers(), &token) => {
-            let mut answer = problem(StatusCode::UNAUTHORIZED, "admin.token is asked for here");
-            let ask = "Basic realm=\"twilio-acquire-bridge\", charset=\"UTF-8\"";
-            answer
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static(ask));
+            let answer = NoAnswer::NoToken.error_response();
             Ok(request.into_response(answer).map_into_right_body())
         }
         _ => Ok(next.call(request).await?.map_into_left_body()),
@@ -112,49 +107,33 @@ pub struct ListQuery {
 }
 
 /// `GET /api/calls?state=parked&limit=50`: newest first.
-pub async fn list(admin: Data<Admin>, query: Query<ListQuery>) -> HttpResponse {
-    let filter = match filter(&query) {
-        Ok(filter) => filter,
-        Err(answer) => return answer,
-    };
-    match admin.store.list(filter).await {
-        Ok(calls) => {
-            let calls: Vec<Line> = calls.iter().map(Line::of).collect();
-            HttpResponse::Ok().json(serde_json::json!({ "calls": calls }))
-        }
-        Err(why) => broken(&why),
-    }
+pub async fn list(admin: Data<Admin>, query: Query<ListQuery>) -> Result<HttpResponse, NoAnswer> {
+    let calls = admin.store.list(query.filter()?).await?;
+    let calls: Vec<Line> = calls.iter().map(Line::of).collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "calls": calls })))
 }
 
 /// `GET /api/calls/{CallSid}`: the story of the call that the SID names, or of which it is a leg.
-pub async fn show(admin: Data<Admin>, sid: Path<String>) -> HttpResponse {
-    match story(&admin, &sid).await {
-        Ok(story) => HttpResponse::Ok().json(story),
-        Err(answer) => answer,
-    }
+pub async fn show(admin: Data<Admin>, sid: Path<String>) -> Result<HttpResponse, NoAnswer> {
+    Ok(HttpResponse::Ok().json(story(&admin, &sid).await?))
 }
 
 /// `POST /api/calls/{CallSid}/requeue`: all of the call's requests are owed again, due now.
-pub async fn requeue(request: HttpRequest, admin: Data<Admin>, sid: Path<String>) -> HttpResponse {
+pub async fn requeue(
+    request: HttpRequest,
+    admin: Data<Admin>,
+    sid: Path<String>,
+) -> Result<HttpResponse, NoAnswer> {
     if is_from_another_site(&request) {
-        return problem(
-            StatusCode::FORBIDDEN,
-            "requests from pages of other sites are not taken",
-        );
+        return Err(NoAnswer::AnotherSite);
     }
-    let sid = match known_form(&sid) {
-        Ok(sid) => sid,
-        Err(answer) => return answer,
-    };
-    match admin.store.requeue(&sid, admin.clock.now()).await {
-        Ok(true) => {
-            info!(call.sid = %sid, "call {sid} is requeued");
-            admin.due.notify_one();
-            HttpResponse::Accepted().json(serde_json::json!({ "requeued": sid.as_str() }))
-        }
-        Ok(false) => not_found(&sid),
-        Err(why) => broken(&why),
+    let sid = CallSid::parse(&sid)?;
+    if !admin.store.requeue(&sid, admin.clock.now()).await? {
+        return Err(NoAnswer::UnknownCall(sid));
     }
+    info!(call.sid = %sid, "call {sid} is requeued");
+    admin.due.notify_one();
+    Ok(HttpResponse::Accepted().json(serde_json::json!({ "requeued": sid.as_str() })))
 }
 
 /// A browser says where a request comes from; programs do not. Without a token, or with one that
@@ -176,24 +155,19 @@ struct OverviewPage {
 }
 
 /// `GET /`: states and the latest calls.
-pub async fn overview(admin: Data<Admin>, query: Query<ListQuery>) -> HttpResponse {
-    let filter = match filter(&query) {
-        Ok(filter) => Filter {
-            limit: PAGE,
-            ..filter
-        },
-        Err(answer) => return answer,
-    };
-    let read = async { Ok((admin.store.counts().await?, admin.store.list(filter).await?)) };
-    match read.await {
-        Ok((counts, calls)) => page(&OverviewPage {
-            states: by_state(&counts),
-            selected: filter.state.map(State::as_str),
-            calls: calls.iter().map(Line::of).collect(),
-            now: admin.clock.now().to_string(),
-        }),
-        Err(why) => broken(&why),
-    }
+pub async fn overview(
+    admin: Data<Admin>,
+    query: Query<ListQuery>,
+) -> Result<HttpResponse, NoAnswer> {
+    let filter = query.filter()?;
+    let counts = admin.store.counts().await?;
+    let calls = admin.store.list(filter).await?;
+    page(&OverviewPage {
+        states: State::ALL.map(|state| (state.as_str(), counts.in_state(state))),
+        selected: filter.state.map(State::as_str),
+        calls: calls.iter().map(Line::of).collect(),
+        now: admin.clock.now().to_string(),
+    })
 }
 
 #[derive(Template)]
@@ -204,78 +178,35 @@ struct CallPage {
 }
 
 /// `GET /calls/{CallSid}`: one call's story.
-pub async fn call_page(admin: Data<Admin>, sid: Path<String>) -> HttpResponse {
-    match story(&admin, &sid).await {
-        Ok(story) => page(&CallPage {
-            story,
-            now: admin.clock.now().to_string(),
-        }),
-        Err(answer) => answer,
+pub async fn call_page(admin: Data<Admin>, sid: Path<String>) -> Result<HttpResponse, NoAnswer> {
+    let story = story(&admin, &sid).await?;
+    let now = admin.clock.now().to_string();
+    page(&CallPage { story, now })
+}
+
+async fn story(admin: &Admin, sid: &str) -> Result<Story, NoAnswer> {
+    let sid = CallSid::parse(sid)?;
+    let call = admin.store.get(&sid).await?;
+    let call = call.ok_or(NoAnswer::UnknownCall(sid))?;
+    Ok(Story::of(&call, &admin.config.rules))
+}
+
+impl ListQuery {
+    fn filter(&self) -> Result<Filter, NoAnswer> {
+        let parse = |text: &String| State::parse(text).ok_or(NoAnswer::UnknownState);
+        Ok(Filter {
+            state: self.state.as_ref().map(parse).transpose()?,
+            limit: self.limit.unwrap_or(PAGE).min(MOST),
+        })
     }
 }
 
-async fn story(admin: &Admin, sid: &str) -> Result<Story, HttpResponse> {
-    let sid = known_form(sid)?;
-    match admin.store.get(&sid).await {
-        Ok(Some(call)) => Ok(Story::of(&call, &admin.config.rules)),
-        Ok(None) => Err(not_found(&sid)),
-        Err(why) => Err(broken(&why)),
-    }
-}
-
-fn known_form(sid: &str) -> Result<CallSid, HttpResponse> {
-    CallSid::parse(sid).map_err(|why| problem(StatusCode::BAD_REQUEST, &format!("a CallSid {why}")))
-}
-
-fn filter(query: &ListQuery) -> Result<Filter, HttpResponse> {
-    let state = match &query.state {
-        None => None,
-        Some(text) => Some(State::parse(text).ok_or_else(|| {
-            let states = State::ALL.map(State::as_str).join(", ");
-            problem(
-                StatusCode::BAD_REQUEST,
-                &format!("state must be one of {states}"),
-            )
-        })?),
-    };
-    Ok(Filter {
-        state,
-        limit: query.limit.unwrap_or(PAGE).min(MOST),
-    })
-}
-
-fn by_state(counts: &Counts) -> [(&'static str, u64); 5] {
-    State::ALL.map(|state| (state.as_str(), counts.in_state(state)))
-}
-
-fn page(template: &impl Template) -> HttpResponse {
-    match template.render() {
-        Ok(html) => HttpResponse::Ok()
-            .content_type("text/html; charset=utf-8")
-            .insert_header((
-                "Content-Security-Policy",
-                "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-            ))
-            .insert_header(("Cache-Control", "no-store"))
-            .body(html),
-        Err(why) => {
-            error!("failed to render a page: {why}");
-            HttpResponse::InternalServerError().finish()
-        }
-    }
-}
-
-fn not_found(sid: &CallSid) -> HttpResponse {
-    problem(
-        StatusCode::NOT_FOUND,
-        &format!("no callback of {sid} was recorded here"),
-    )
-}
-
-fn broken(why: &StoreError) -> HttpResponse {
-    error!("failed to read the store: {why}");
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the store cannot be read; the log says why",
-    )
+fn page(template: &impl Template) -> Result<HttpResponse, NoAnswer> {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                  form-action 'none'; frame-ancestors 'none'";
+    Ok(HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header(("Content-Security-Policy", policy))
+        .insert_header(("Cache-Control", "no-store"))
+        .body(template.render()?))
 }

@@ -1,15 +1,19 @@
-//! Why a request of Twilio's side is refused, and the one place that makes HTTP of it.
+//! Why a request is refused, on either side, and the one place that makes HTTP of it.
 //!
 //! Answers are short `application/problem+json`; an expected signature or an inner cause is never
 //! in them.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 
+use tracing::error;
+
 use crate::metrics::Verdict;
+use crate::store::{State, StoreError};
 use crate::twilio::callback::NotACallback;
 use crate::twilio::signature::SettingsError;
+use crate::twilio::{CallSid, NotASid};
 
 /// A request that is not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +106,55 @@ impl ResponseError for Refusal {
     }
 }
 
+/// A question of the operator's side that has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    #[error("no callback of {0} was recorded here")]
+    UnknownCall(CallSid),
+    #[error("a CallSid {0}")]
+    NotASid(#[from] NotASid),
+    #[error("state must be one of {}", State::ALL.map(State::as_str).join(", "))]
+    UnknownState,
+    #[error("admin.token is asked for here")]
+    NoToken,
+    #[error("requests from pages of other sites are not taken")]
+    AnotherSite,
+    #[error("the store cannot be read; the log says why")]
+    Store(#[from] StoreError),
+    #[error("the page cannot be shown; the log says why")]
+    Page(#[from] askama::Error),
+}
+
+impl ResponseError for NoAnswer {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::UnknownCall(_) => StatusCode::NOT_FOUND,
+            Self::NotASid(_) | Self::UnknownState => StatusCode::BAD_REQUEST,
+            Self::NoToken => StatusCode::UNAUTHORIZED,
+            Self::AnotherSite => StatusCode::FORBIDDEN,
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Store(why) => error!("failed to ask the store: {why}"),
+            Self::Page(why) => error!("failed to render a page: {why}"),
+            _ => {}
+        }
+        let mut answer = problem(self.status_code(), &self.to_string());
+        if matches!(self, Self::NoToken) {
+            // Lets a browser ask for it.
+            let ask = HeaderValue::from_static("Basic realm=\"twilio-acquire-bridge\"");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, ask);
+        }
+        answer
+    }
+}
+
 /// A short `application/problem+json` (RFC 9457).
+#[must_use]
 pub fn problem(status: StatusCode, detail: &str) -> HttpResponse {
     let body = serde_json::json!({
         "title": status.canonical_reason().unwrap_or("error"),

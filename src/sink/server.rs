@@ -15,7 +15,7 @@ use futures_util::stream;
 
 use super::reply::SAVED;
 use super::{Keep, Received, Reply, Shared, lock};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 
 const WORKERS: usize = 2;
 const MAX_BODY: usize = 1024 * 1024;
@@ -66,17 +66,10 @@ async fn receive(
     let _answering = shared.answering();
     shared.keep(&request, &body, &reply);
     if !delay.is_zero() {
-        wait(delay).await;
+        // A fault that takes real time, as a slow Acquire does.
+        clock::pause(delay).await;
     }
     answer(&reply)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a fault that takes real time, as a slow Acquire does"
-)]
-async fn wait(delay: Duration) {
-    tokio::time::sleep(delay).await;
 }
 
 fn answer(reply: &Reply) -> HttpResponse {

@@ -54,6 +54,7 @@ impl Bridge {
             success: Success::Body,
         };
         let delivery = Delivery {
+            probe_max: Duration::from_secs(60),
             timeout,
             concurrency: 32,
             lease: 6 * timeout,

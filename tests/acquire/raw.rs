@@ -97,7 +97,7 @@ fn play(mut stream: impl Read + Write, script: Vec<Step>, requests: &mut usize) 
             Step::Drip(text, pause) => {
                 for byte in text.as_bytes() {
                     send(&mut stream, &[*byte])?;
-                    std::thread::sleep(pause);
+                    std::thread::park_timeout(pause);
                 }
             }
             Step::Hold => while stream.read(&mut [0; 1024])? > 0 {},

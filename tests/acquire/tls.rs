@@ -9,6 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
 use twilio_acquire_bridge::acquire::client::ClientError;
 use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
+use twilio_acquire_bridge::tls::TlsError;
 
 use crate::raw::{Raw, Step};
 use crate::{Bridge, SAVED, again, http};
@@ -95,7 +96,7 @@ async fn a_ca_file_that_is_not_there_makes_no_client() {
         Some("/nowhere/ca.pem".into()),
     );
     match bridge {
-        Err(error @ ClientError::CaUnreadable { .. }) => {
+        Err(error @ ClientError::Tls(TlsError::CaUnreadable { .. })) => {
             assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
         }
         Err(error) => panic!("another error: {error}"),

@@ -11,7 +11,6 @@ use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config;
 use twilio_acquire_bridge::fixture::Fixture;
 use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
-use twilio_acquire_bridge::tls;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::http::{Answer, exchange};
@@ -47,7 +46,6 @@ impl Bridge {
 
     /// With these settings over those of a plain single account.
     pub fn with(settings: &[(&str, &str)]) -> Self {
-        tls::install();
         let folder = tempfile::tempdir().expect("a folder");
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let acquire = Sink::start(listen, Faults::default(), Keep::All).expect("a free port");
@@ -285,7 +283,7 @@ pub fn status_form(sid: &str, status: &str) -> String {
     )
 }
 
-/// The `n`th made-up CallSid.
+/// The `n`th made-up `CallSid`.
 pub fn sid(n: usize) -> String {
     format!("CA{n:032x}")
 }

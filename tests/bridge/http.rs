@@ -34,12 +34,10 @@ pub fn exchange(
 ) -> Answer {
     let mut request = format!("{method} {target} HTTP/1.1\r\nHost: bridge.example.com\r\n");
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        request.extend([name, ": ", value, "\r\n"]);
     }
-    request.push_str(&format!(
-        "Connection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    ));
+    let length = body.len().to_string();
+    request.extend(["Connection: close\r\nContent-Length: ", &length, "\r\n\r\n"]);
     let mut bytes = request.into_bytes();
     bytes.extend_from_slice(body);
     send(address, &bytes)

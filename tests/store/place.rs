@@ -99,8 +99,14 @@ pub async fn record(store: &dyn Store, call: &CallSid, now: i64) -> Recorded {
 }
 
 pub async fn claim(store: &dyn Store, now: i64, limit: usize) -> Vec<Claimed> {
-    let claimed = store.claim(Millis(now), LEASE, limit).await;
-    claimed.expect("claimed")
+    let claims = store.claim(Millis(now), LEASE, limit).await;
+    claims.expect("claimed").calls
+}
+
+/// When the next call is due, told by a claim that takes none.
+pub async fn next_due(store: &dyn Store) -> Option<Millis> {
+    let claims = store.claim(Millis(i64::MIN), LEASE, 1).await;
+    claims.expect("claimed").next_due
 }
 
 /// Claims the only call that is due.

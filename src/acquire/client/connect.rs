@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,13 @@ use actix_tls::connect::rustls_0_23::TlsConnector;
 use actix_tls::connect::{self as tcp, ConnectError, ConnectInfo, Connection};
 use awc::Connector;
 use awc::http::Uri;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ClientError;
 use super::network::HandshakeFailed;
 use super::wire::FinalAnswers;
-use crate::config;
+use crate::{config, tls};
 
 const HTTPS: &str = "https://";
 const HTTP: &str = "http://";
@@ -67,9 +64,9 @@ pub fn http_client(
     acquire: &config::Acquire,
     timeout: Duration,
 ) -> Result<awc::Client, ClientError> {
-    let roots = roots(acquire.ca_file.as_deref())?;
+    let trust = tls::trusting(acquire.ca_file.as_deref())?;
     let tls = match &acquire.base_url {
-        url if url.starts_with(HTTPS) => Some(tls_config(roots)?),
+        url if url.starts_with(HTTPS) => Some(trust),
         url if url.starts_with(HTTP) => None,
         url => return Err(ClientError::BaseUrl(url.clone())),
     };
@@ -113,53 +110,6 @@ fn wrap<Io: Bytes + 'static>(
     Connection::new(uri, FinalAnswers::new(Box::new(io)))
 }
 
-fn tls_config(roots: RootCertStore) -> Result<Arc<ClientConfig>, ClientError> {
-    if roots.is_empty() {
-        return Err(ClientError::NoAuthorities);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(ClientError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// The system's authorities and those of `ca_file`. One of the system's that cannot be used is
-/// left out; one of `ca_file` is an error.
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, ClientError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(file) = ca_file {
-        for certificate in certificates(file)? {
-            roots
-                .add(certificate)
-                .map_err(|source| ClientError::CaUnusable {
-                    file: file.to_owned(),
-                    source,
-                })?;
-        }
-    }
-    Ok(roots)
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
-    let unreadable = |source| ClientError::CaUnreadable {
-        file: file.to_owned(),
-        source,
-    };
-    let certificates = CertificateDer::pem_file_iter(file)
-        .map_err(unreadable)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unreadable)?;
-    if certificates.is_empty() {
-        return Err(ClientError::CaEmpty(file.to_owned()));
-    }
-    Ok(certificates)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,19 +136,5 @@ mod tests {
         for no_url in ["", "/path", "https://", "https://a b/", "acme.acquire.io"] {
             assert!(Target::of(no_url).is_none(), "{no_url:?}");
         }
-    }
-
-    #[test]
-    fn a_ca_file_is_read_or_named_in_the_error() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let file = folder.path().join("ca.pem");
-        let told = || {
-            let error = certificates(&file).expect_err("there is no certificate");
-            assert!(error.to_string().contains("ca.pem"), "{error}");
-            error
-        };
-        assert!(matches!(told(), ClientError::CaUnreadable { .. }));
-        std::fs::write(&file, "no certificate\n").expect("the file can be written");
-        assert!(matches!(told(), ClientError::CaEmpty(_)));
     }
 }

@@ -2,25 +2,38 @@
 //!
 //! Nothing is posted: the connection is closed after the handshake.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::config::Config;
 use crate::config::url::HttpUrl;
-use crate::config::{Acquire, Config};
+use crate::store::{self, OpenError};
+use crate::tls;
 
-/// One line for each place that was reached; stops at the first that was not.
+/// One line for the store and for each place that was reached; stops at the first that was not.
 pub(super) fn reach(config: &Config) -> anyhow::Result<Vec<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(reach_acquire(config))
+    let mut lines = vec![open_store(config)?];
+    lines.extend(runtime.block_on(reach_acquire(config))?);
+    Ok(lines)
+}
+
+fn open_store(config: &Config) -> anyhow::Result<String> {
+    let url = &config.store.url;
+    match store::open(url) {
+        Ok(_) => Ok(format!("{url} can be written")),
+        Err(OpenError::InUse { .. }) => {
+            store::open_to_read(url)?;
+            Ok(format!("{url} is owned by a running bridge"))
+        }
+        Err(why) => Err(why.into()),
+    }
 }
 
 async fn reach_acquire(config: &Config) -> anyhow::Result<Vec<String>> {
@@ -31,7 +44,7 @@ async fn reach_acquire(config: &Config) -> anyhow::Result<Vec<String>> {
         .collect();
     urls.sort();
     urls.dedup();
-    let tls = TlsConnector::from(Arc::new(trusted(&config.acquire)?));
+    let tls = TlsConnector::from(tls::trusting(config.acquire.ca_file.as_deref())?);
     let mut lines = Vec::with_capacity(urls.len());
     for base in urls {
         let line = connect(&base, &tls, config.delivery.timeout)
@@ -59,30 +72,4 @@ async fn connect(base: &str, tls: &TlsConnector, limit: Duration) -> anyhow::Res
     tokio::time::timeout(limit, handshake)
         .await
         .map_err(|_| anyhow!("no answer within delivery.timeout"))?
-}
-
-/// The system's roots and `acquire.ca_file`, as deliveries use them.
-fn trusted(acquire: &Acquire) -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(file) = &acquire.ca_file {
-        let unreadable = || {
-            format!(
-                "acquire.ca_file = \"{}\" holds no readable certificate",
-                file.display()
-            )
-        };
-        let own: Vec<_> = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect)
-            .with_context(unreadable)?;
-        anyhow::ensure!(!own.is_empty(), unreadable());
-        for certificate in own {
-            roots.add(certificate).with_context(unreadable)?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
