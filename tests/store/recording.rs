@@ -101,7 +101,7 @@ pub async fn bytes_are_kept_as_they_came(place: &Place) {
     let all_bytes: Vec<u8> = (0..=255).cycle().take(64 * 1024).collect();
     let mut callback: NewCallback = callback(&sid(1), &sid(1), "completed");
     callback.request.body = all_bytes.into();
-    callback.request.headers = "a: ü\nb: \"'".to_owned();
+    "a: ü\nb: \"'".clone_into(&mut callback.request.headers);
     let sent = callback.request.clone();
     store.record(callback, Millis(10)).await.expect("recorded");
     let call = store.get(&sid(1)).await.expect("read").expect("known");
