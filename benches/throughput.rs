@@ -33,8 +33,8 @@ fn main() {
     let mut arguments = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench");
-    if let Some(mode) = arguments.next() {
-        let mode = Mode::parse(&mode).expect("a mode of the bench server");
+    let first = arguments.next();
+    if let Some(mode) = first.as_deref().and_then(Mode::parse) {
         servers::serve(
             mode,
             arguments.next().as_deref(),
@@ -42,33 +42,43 @@ fn main() {
         );
         return;
     }
-    let mut ceilings = Vec::new();
-    let mut accepts = Vec::new();
-    let mut wholes = Vec::new();
+    // A part of the name of one figure, to look at it alone.
+    let is_wanted = |figure: &str| first.as_deref().is_none_or(|part| figure.contains(part));
     println!(
         "| round | figure | per second | p50 ms | p99 ms | server CPU s/1,000 | load CPU s/1,000 |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); FIGURES.len()];
     for round in 1..=ROUNDS {
-        ceilings.push(closed_loop(round, Mode::Ceiling));
-        accepts.push(closed_loop(round, Mode::Accept));
-        wholes.push(whole_way(round));
+        for ((name, _, measure), rates) in FIGURES.iter().zip(&mut rates) {
+            if is_wanted(name) {
+                rates.push(measure(round));
+            }
+        }
     }
-    let ceiling = median(&mut ceilings);
     println!();
     println!("| figure | median per second | ratio to the ceiling | goal |");
     println!("| --- | --- | --- | --- |");
-    println!("| ceiling | {ceiling:.0} | 1 | - |");
-    for (name, rates, goal) in [
-        ("durable accepts", &mut accepts, 0.5),
-        ("accept, plan, send, settle", &mut wholes, 0.2),
-    ] {
+    let ceiling = median(&mut rates[0]);
+    for ((name, goal, _), rates) in FIGURES.iter().zip(&mut rates) {
         let rate = median(rates);
         println!("| {name} | {rate:.0} | {:.2} | {goal} |", rate / ceiling);
     }
     println!();
-    fixed_rate();
+    if is_wanted("fixed rate") {
+        fixed_rate();
+    }
 }
+
+type Figure = (&'static str, &'static str, fn(usize) -> f64);
+
+const FIGURES: [Figure; 3] = [
+    ("ceiling", "-", |round| closed_loop(round, Mode::Ceiling)),
+    ("durable accepts", "0.5", |round| {
+        closed_loop(round, Mode::Accept)
+    }),
+    ("accept, plan, send, settle", "0.2", whole_way),
+];
 
 /// As many as 64 connections get answered; each server starts with an empty store.
 fn closed_loop(round: usize, mode: Mode) -> f64 {
@@ -151,5 +161,5 @@ fn report(round: usize, name: &str, load: &Load, server_cpu: f64) {
 
 fn median(rates: &mut [f64]) -> f64 {
     rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+    rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
 }

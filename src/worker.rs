@@ -54,16 +54,25 @@ impl Worker {
 
             let free = most - in_flight.len();
             let claims = self.claim(free).await;
-            let exhausted = claims.calls.len() < free;
+            let is_more = claims.calls.len() == free;
             for call in claims.calls {
                 let permit = Rc::clone(&requests);
                 in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
             }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                Some(_) = in_flight.join_next() => while in_flight.try_join_next().is_some() {},
-                () = woken, if exhausted => {}
-                () = self.fall_due(claims.next_due), if exhausted => {}
+            let fallen_due = self.fall_due(claims.next_due);
+            let mut fallen_due = std::pin::pin!(fallen_due);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    Some(_) = in_flight.join_next() => {
+                        while in_flight.try_join_next().is_some() {}
+                        if is_more {
+                            break;
+                        }
+                    }
+                    () = &mut woken, if !is_more => break,
+                    () = &mut fallen_due, if !is_more => break,
+                }
             }
         }
         while in_flight.join_next().await.is_some() {}

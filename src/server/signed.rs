@@ -1,7 +1,7 @@
 //! The door on Twilio's side: no body reaches a handler unless Twilio signed it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
@@ -202,27 +202,18 @@ fn expect_form(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// The body in memory of its own: a piece as it arrives is a part of the connection's buffer, and
+/// keeping it would make the connection take a new one.
 async fn whole_body(payload: dev::Payload) -> Result<Bytes, Refusal> {
     let mut payload = std::pin::pin!(payload);
-    let mut next = async || std::future::poll_fn(|cx| payload.as_mut().poll_next(cx)).await;
-    let Some(first) = next().await else {
-        return Ok(Bytes::new());
-    };
-    let first = first.map_err(|_| Refusal::Unreadable)?;
-    let mut rest: Option<BytesMut> = None;
-    loop {
-        let length = rest.as_ref().map_or(first.len(), BytesMut::len);
-        if length > BODY_LIMIT {
+    let mut body = BytesMut::new();
+    while let Some(piece) = poll_fn(|cx| payload.as_mut().poll_next(cx)).await {
+        body.extend_from_slice(&piece.map_err(|_| Refusal::Unreadable)?);
+        if body.len() > BODY_LIMIT {
             return Err(Refusal::TooLarge);
         }
-        match next().await {
-            // Nearly always the body came in one piece, and is not copied.
-            None => return Ok(rest.map_or(first, BytesMut::freeze)),
-            Some(piece) => rest
-                .get_or_insert_with(|| BytesMut::from(first.as_ref()))
-                .extend_from_slice(&piece.map_err(|_| Refusal::Unreadable)?),
-        }
     }
+    Ok(body.freeze())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

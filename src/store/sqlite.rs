@@ -98,7 +98,7 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<(), StoreError> {
         self.writer
-            .write(move |ledger| ledger.settle(&ticket, &settlement, now))
+            .write_soon(move |ledger| ledger.settle(&ticket, &settlement, now))
             .await
     }
 

@@ -71,10 +71,20 @@ pub fn read(form: &[u8], query: &str) -> Result<Callback, NotACallback> {
 
 /// Decoding a form replaces what is not UTF-8, so two different forms would read the same.
 pub fn expect_utf8(form: &[u8]) -> Result<(), NotACallback> {
-    match percent_decode(form).decode_utf8() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(NotACallback::NotUtf8),
+    if is_ascii_decoded(form) || percent_decode(form).decode_utf8().is_ok() {
+        Ok(())
+    } else {
+        Err(NotACallback::NotUtf8)
     }
+}
+
+/// Most forms hold nothing beyond ASCII, also behind a `%`, and need not be decoded to tell.
+fn is_ascii_decoded(form: &[u8]) -> bool {
+    let escapes = form.iter().zip(&form[1.min(form.len())..]);
+    form.is_ascii()
+        && escapes
+            .filter(|(byte, _)| **byte == b'%')
+            .all(|(_, digit)| matches!(digit, b'0'..=b'7'))
 }
 
 /// The `?email=` of the callback URL; whatever else stands in a query could be part of the form

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -11,6 +12,12 @@ use crate::store::StoreError;
 
 /// The most that one transaction takes, so that nobody waits long behind a burst.
 const BATCH: usize = 256;
+
+/// How long what can wait does so for company: a crash within this time repeats a request.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// Company enough to begin at once.
+const ENOUGH: usize = 16;
 
 /// The most that may wait while the disk stalls: some 16 MiB of usual callbacks. More is refused at
 /// once, since nobody would be there any more to be answered.
@@ -24,8 +31,10 @@ pub(super) struct Writer {
 }
 
 enum Job {
-    /// Done within the next transaction.
+    /// Done within the next transaction, which begins at once.
     Write(Box<dyn Write>),
+    /// Done within the next transaction, which may wait for others to share it with.
+    WriteSoon(Box<dyn Write>),
     /// Done between transactions.
     Ask(Box<dyn FnOnce(&mut Ledger) + Send>),
 }
@@ -54,13 +63,35 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
     {
+        self.write_as(Job::Write, verb).await
+    }
+
+    /// As [`Writer::write`], for what nobody outside waits for: begun at most [`LINGER`] later, so
+    /// that it costs no sync of its own while callbacks come in.
+    pub async fn write_soon<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.write_as(Job::WriteSoon, verb).await
+    }
+
+    async fn write_as<T, F>(
+        &self,
+        job: fn(Box<dyn Write>) -> Job,
+        verb: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let work = Work {
             verb,
             done: None,
             answer,
         };
-        self.submit(Job::Write(Box::new(work)))?;
+        self.submit(job(Box::new(work)))?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -152,13 +183,27 @@ fn serve(mut ledger: Ledger, jobs: &Receiver<Job>) {
 
 type Questions = Vec<Box<dyn FnOnce(&mut Ledger) + Send>>;
 
+/// All that waits, up to a batch; lingers while nothing of it is urgent.
 fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Questions) {
     let (mut writes, mut questions) = (Vec::new(), Vec::new());
-    for job in std::iter::once(first).chain(jobs.try_iter()).take(BATCH) {
+    let until = Instant::now() + LINGER;
+    let mut is_urgent = false;
+    let mut next = Some(first);
+    while let Some(job) = next {
+        is_urgent |= !matches!(job, Job::WriteSoon(_));
         match job {
-            Job::Write(write) => writes.push(write),
+            Job::Write(write) | Job::WriteSoon(write) => writes.push(write),
             Job::Ask(question) => questions.push(question),
         }
+        next = match jobs.try_recv() {
+            _ if writes.len() + questions.len() >= BATCH => None,
+            Ok(job) => Some(job),
+            Err(_) if is_urgent || writes.len() >= ENOUGH => None,
+            Err(_) => {
+                let left = until.saturating_duration_since(Instant::now());
+                jobs.recv_timeout(left).ok()
+            }
+        };
     }
     (writes, questions)
 }
