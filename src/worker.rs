@@ -43,8 +43,8 @@ impl Worker {
     /// Works until `stop`, then lets the attempts in flight end and be settled.
     pub async fn run(self: Rc<Self>, stop: CancellationToken) {
         let requests = Rc::new(Semaphore::new(self.config.delivery.concurrency));
-        // Settling waits for the disk, so as many calls again may be at that while others are sent.
-        let most = self.config.delivery.concurrency * 2;
+        // Claiming and settling wait for the disk while other calls are being sent.
+        let most = self.config.delivery.concurrency * 4;
         let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
             // Registered before the store is asked, so that no wake-up falls between.

@@ -196,11 +196,6 @@ async fn connection(
                 .expect("the server answers");
         }
         let now = Instant::now();
-        assert!(
-            answer.starts_with(b"HTTP/1.1 204"),
-            "{}",
-            String::from_utf8_lossy(&answer[..length])
-        );
         answers.push((position, now, now - sent));
     }
 }

@@ -17,6 +17,7 @@ use twilio_acquire_bridge::server::intake::Intake;
 use twilio_acquire_bridge::server::signed::SignedForm;
 use twilio_acquire_bridge::server::{KEEP_ALIVE, public_routes};
 use twilio_acquire_bridge::store;
+use twilio_acquire_bridge::telemetry;
 
 use super::load::{PUBLIC_URL, TOKEN};
 
@@ -134,6 +135,7 @@ pub fn serve(mode: Mode, database: Option<&str>, acquire: Option<&str>) {
         database.expect("a database"),
         acquire.unwrap_or("127.0.0.1:9"),
     );
+    telemetry::init(&config.log).expect("a log");
     actix_web::rt::System::new().block_on(async {
         if mode == Mode::Bridge {
             let app = App::build(config, Clock::system()).expect("a bridge");
@@ -185,6 +187,7 @@ fn configuration(database: &str, acquire: &str) -> Config {
         ("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL.to_owned()),
         ("BRIDGE__SERVER__LISTEN", "127.0.0.1:0".to_owned()),
         ("BRIDGE__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
+        ("BRIDGE__LOG__LEVEL", "warn".to_owned()),
         ("BRIDGE__STORE__URL", format!("sqlite:{database}")),
         ("BRIDGE__ACQUIRE__BASE_URL", format!("http://{acquire}")),
     ];

@@ -76,11 +76,7 @@ impl Writer {
         self.write_as(Job::WriteSoon, verb).await
     }
 
-    async fn write_as<T, F>(
-        &self,
-        job: fn(Box<dyn Write>) -> Job,
-        verb: F,
-    ) -> Result<T, StoreError>
+    async fn write_as<T, F>(&self, job: fn(Box<dyn Write>) -> Job, verb: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
@@ -195,14 +191,14 @@ fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Quest
             Job::Write(write) | Job::WriteSoon(write) => writes.push(write),
             Job::Ask(question) => questions.push(question),
         }
-        next = match jobs.try_recv() {
-            _ if writes.len() + questions.len() >= BATCH => None,
-            Ok(job) => Some(job),
-            Err(_) if is_urgent || writes.len() >= ENOUGH => None,
-            Err(_) => {
-                let left = until.saturating_duration_since(Instant::now());
-                jobs.recv_timeout(left).ok()
-            }
+        // Asked for only where there is room: what is taken out must be done.
+        next = if writes.len() + questions.len() >= BATCH {
+            None
+        } else if is_urgent || writes.len() >= ENOUGH {
+            jobs.try_recv().ok()
+        } else {
+            let left = until.saturating_duration_since(Instant::now());
+            jobs.recv_timeout(left).ok()
         };
     }
     (writes, questions)
@@ -280,5 +276,42 @@ mod tests {
         assert_eq!(why, "database or disk is full");
         let pings = writer.ask(|ledger| Ok(ledger.pings())).await;
         assert_eq!(pings.expect("asked"), 2, "what failed left nothing behind");
+    }
+
+    #[tokio::test]
+    async fn all_that_waits_is_done_however_much_it_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let writer = writer(&folder.path().join("bridge.db"));
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let held = writer.ask(move |_| {
+            let _ = wait.recv();
+            Ok(())
+        });
+        let waiting = (0..3 * BATCH).map(|number| {
+            let ping = |ledger: &mut Ledger| {
+                ledger.ping();
+                Ok(())
+            };
+            let writer = &writer;
+            async move {
+                match number % 2 {
+                    0 => writer.write(ping).await,
+                    _ => writer.write_soon(ping).await,
+                }
+            }
+        });
+        let (held, (), done) = tokio::join!(
+            held,
+            async {
+                // By now all others are waiting: they were polled before.
+                tokio::task::yield_now().await;
+                drop(go);
+            },
+            futures_util::future::join_all(waiting),
+        );
+        held.expect("asked");
+        assert!(done.iter().all(Result::is_ok), "each of them was answered");
+        let pings = writer.ask(|ledger| Ok(ledger.pings())).await;
+        assert_eq!(pings.ok(), i64::try_from(3 * BATCH).ok());
     }
 }
