@@ -254,6 +254,13 @@ fn call_end(
         Ok(direction) => direction,
         Err(why) => return Owed::Unmappable(format!("leg {leg} {why}")),
     };
+    if let Some(text) = status.call_duration.as_ref()
+        && !text.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Owed::Unmappable(format!(
+            "leg {leg} has CallDuration \"{text}\", which is no number of seconds"
+        ));
+    }
     let to = match (status.to.as_str(), &rules.empty_to) {
         ("", None) => {
             return Owed::Nothing(format!(

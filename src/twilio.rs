@@ -180,7 +180,7 @@ pub struct Status {
     /// As `from`; empty on the parent leg of a browser softphone's call.
     pub to: String,
     pub direction: Option<Direction>,
-    /// `CallDuration`: whole seconds (`Duration`, which counts minutes, is not read).
+    /// `CallDuration` as sent: whole seconds (`Duration`, which counts minutes, is not read).
     pub call_duration: Option<String>,
     pub recording_url: Option<String>,
     /// Counts the subscribed events of a leg from 0.

@@ -19,8 +19,6 @@ pub enum NotACallback {
     Repeated(&'static str),
     #[error("{0} must be CA or AC followed by 32 hexadecimal digits, as Twilio's SIDs are")]
     BadSid(&'static str),
-    #[error("{0} must be a number of whole seconds")]
-    BadNumber(&'static str),
     #[error("the form is not UTF-8")]
     NotUtf8,
     #[error("the callback URL may have the query key email, and not \"{0}\"")]
@@ -55,7 +53,7 @@ impl NotACallback {
         match self {
             Self::Missing(_) => "missing-field",
             Self::Repeated(_) => "repeated-field",
-            Self::BadSid(_) | Self::BadNumber(_) => "bad-format",
+            Self::BadSid(_) => "bad-format",
             Self::NotUtf8 => "not-utf8",
             Self::UnexpectedQuery(_) => "unexpected-query",
             Self::Lookalike(_) => "lookalike",
@@ -125,7 +123,7 @@ pub fn parse(fields: &[(String, String)], email: Option<String>) -> Result<Callb
             from: fields.single("From")?.unwrap_or_default().to_owned(),
             to: fields.single("To")?.unwrap_or_default().to_owned(),
             direction: fields.single("Direction")?.map(Direction::parse),
-            call_duration: seconds(&fields, "CallDuration")?,
+            call_duration: filled(&fields, "CallDuration")?,
             recording_url: filled(&fields, "RecordingUrl")?,
             sequence_number: fields
                 .single("SequenceNumber")?
@@ -200,16 +198,6 @@ fn filled(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, Not
         .single(name)?
         .filter(|value| !value.is_empty())
         .map(str::to_owned))
-}
-
-fn seconds(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, NotACallback> {
-    let value = filled(fields, name)?;
-    match &value {
-        Some(text) if !text.bytes().all(|b| b.is_ascii_digit()) => {
-            Err(NotACallback::BadNumber(name))
-        }
-        _ => Ok(value),
-    }
 }
 
 /// RFC 2822 in UTC, with or without a padded day (Twilio docs show both); one that cannot be read
