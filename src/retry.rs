@@ -47,14 +47,11 @@ pub fn decide(
     let (fault, after) = match answer.outcome {
         Outcome::Accepted => return Verdict::Accepted,
         Outcome::AcceptedAsRepeat => return Verdict::AcceptedAsRepeat,
+        // The answer itself stands with the attempt: reasons are logged, and answers may repeat
+        // what was sent.
         Outcome::Refused => {
-            return Verdict::GivenUp(format!(
-                "Acquire refused it with {}: {}",
-                answer
-                    .status
-                    .map_or_else(|| "no status".to_owned(), |status| status.to_string()),
-                answer.excerpt
-            ));
+            let status = answer.status.unwrap_or_default();
+            return Verdict::GivenUp(format!("Acquire refused it with {status}"));
         }
         Outcome::Again { fault, after } => (fault, after),
     };
@@ -64,16 +61,14 @@ pub fn decide(
         .count();
     if fault.is_unclear() && unclear_before + 1 >= policy.unclear_tries {
         return Verdict::GivenUp(format!(
-            "may have been taken: Acquire answered {} times without saying so (acquire.success): {}",
-            unclear_before + 1,
-            answer.excerpt
+            "may have been taken: Acquire answered {} times without saying so (acquire.success)",
+            unclear_before + 1
         ));
     }
     let Some(wait) = policy.schedule.get(before.len()) else {
         return Verdict::GivenUp(format!(
-            "the schedule is used up after {} attempts, the last one failed by {fault}: {}",
-            before.len() + 1,
-            answer.excerpt
+            "the schedule is used up after {} attempts, the last one failed by {fault}",
+            before.len() + 1
         ));
     };
     let asked = after.unwrap_or_default().min(policy.retry_after_max);
