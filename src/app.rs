@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::Server;
 use actix_web::web::Data;
 use actix_web::{App as Routes, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -88,71 +89,19 @@ impl App {
 
     /// Runs until `stop`; then closes Twilio's side, finishes what is in flight, and ends.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
-        let metrics = Arc::new(Metrics::default());
-        let due = Arc::new(Notify::new());
-        let intake = Data::new(Intake::new(
-            &self.config,
-            Arc::clone(&self.store),
-            Arc::clone(&due),
-            Arc::clone(&metrics),
-            self.clock.clone(),
-        ));
-        let admin = Data::new(Admin::new(
-            Arc::clone(&self.config),
-            Arc::clone(&self.store),
-            Arc::clone(&due),
-            Arc::clone(&metrics),
-            self.clock.clone(),
-            stop.clone(),
-        ));
-        let settings = &self.config.server;
-        let public = HttpServer::new(move || {
-            let intake = intake.clone();
-            Routes::new().configure(move |routes| public_routes(routes, intake))
-        })
-        .disable_signals()
-        .max_connections(settings.max_connections)
-        .keep_alive(server::KEEP_ALIVE)
-        .client_request_timeout(settings.request_timeout)
-        .shutdown_timeout(settings.stop_timeout.as_secs())
-        .listen(self.public)
-        .map_err(|source| AppError::Listen {
-            key: "server.listen",
-            address: settings.listen,
-            source,
-        })?
-        .run();
-        let operators = HttpServer::new(move || {
-            let admin = admin.clone();
-            Routes::new().configure(move |routes| admin_routes(routes, admin))
-        })
-        .disable_signals()
-        .workers(1)
-        .shutdown_timeout(1)
-        .listen(self.admin)
-        .map_err(|source| AppError::Listen {
-            key: "admin.listen",
-            address: self.config.admin.listen,
-            source,
-        })?
-        .run();
-
-        let worker_stop = CancellationToken::new();
-        let mut worker = spawn_worker(
-            Arc::clone(&self.config),
-            Arc::clone(&self.store),
-            self.clock.clone(),
-            metrics,
-            due,
-            worker_stop.clone(),
-        );
+        let within = self.config.server.stop_timeout;
+        let shared = Shared::of(&self);
+        let public = serve_twilio(self.public, &shared)?;
+        let operators = serve_operators(self.admin, &shared, stop.clone())?;
+        let stop_delivering = CancellationToken::new();
+        let mut worker = spawn_worker(&shared, stop_delivering.clone());
         let janitor = tokio::spawn(janitor::run(
-            Arc::clone(&self.config),
-            Arc::clone(&self.store),
-            self.clock.clone(),
-            worker_stop.clone(),
+            shared.config,
+            shared.store,
+            shared.clock,
+            stop_delivering.clone(),
         ));
-        let (public_handle, admin_handle) = (public.handle(), operators.handle());
+        let (public_handle, operators_handle) = (public.handle(), operators.handle());
         let mut public = tokio::spawn(public);
         let mut operators = tokio::spawn(operators);
 
@@ -165,32 +114,108 @@ impl App {
         stop.cancel();
         info!("stopping: taking in no more, finishing what is in flight");
         let stopping = async {
+            stop_delivering.cancel();
             public_handle.stop(true).await;
-            worker_stop.cancel();
             if ended.is_ok() {
                 // The worker's end is awaited, whatever it ends with.
                 let _ = worker.await;
             }
             janitor.abort();
-            admin_handle.stop(true).await;
+            operators_handle.stop(true).await;
         };
-        let within = self.config.server.stop_timeout;
         let stopped = tokio::time::timeout(within, stopping).await;
         ended?;
         stopped.map_err(|_| AppError::SlowStop(within))
     }
 }
 
-/// The worker has a thread of its own: its client cannot leave the thread it was made on.
-fn spawn_worker(
+/// What the parts of a running bridge have in common.
+struct Shared {
     config: Arc<Config>,
     store: Arc<dyn Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    /// Told when a call has become due.
     due: Arc<Notify>,
+}
+
+impl Shared {
+    fn of(app: &App) -> Self {
+        Self {
+            config: Arc::clone(&app.config),
+            store: Arc::clone(&app.store),
+            clock: app.clock.clone(),
+            metrics: Arc::default(),
+            due: Arc::default(),
+        }
+    }
+}
+
+fn serve_twilio(listener: TcpListener, shared: &Shared) -> Result<Server, AppError> {
+    let settings = &shared.config.server;
+    let intake = Data::new(Intake::new(
+        &shared.config,
+        Arc::clone(&shared.store),
+        Arc::clone(&shared.due),
+        Arc::clone(&shared.metrics),
+        shared.clock.clone(),
+    ));
+    let server = HttpServer::new(move || {
+        let intake = intake.clone();
+        Routes::new().configure(move |routes| public_routes(routes, intake))
+    })
+    .disable_signals()
+    .max_connections(settings.max_connections)
+    .keep_alive(server::KEEP_ALIVE)
+    .client_request_timeout(settings.request_timeout)
+    // A client that never finishes its request must not use up the time of all others.
+    .shutdown_timeout((settings.stop_timeout / 2).as_secs().max(1))
+    .listen(listener)
+    .map_err(|source| AppError::Listen {
+        key: "server.listen",
+        address: settings.listen,
+        source,
+    })?;
+    Ok(server.run())
+}
+
+fn serve_operators(
+    listener: TcpListener,
+    shared: &Shared,
     stop: CancellationToken,
-) -> oneshot::Receiver<()> {
+) -> Result<Server, AppError> {
+    let admin = Data::new(Admin::new(
+        Arc::clone(&shared.config),
+        Arc::clone(&shared.store),
+        Arc::clone(&shared.due),
+        Arc::clone(&shared.metrics),
+        shared.clock.clone(),
+        stop,
+    ));
+    let server = HttpServer::new(move || {
+        let admin = admin.clone();
+        Routes::new().configure(move |routes| admin_routes(routes, admin))
+    })
+    .disable_signals()
+    .workers(1)
+    .shutdown_timeout(1)
+    .listen(listener)
+    .map_err(|source| AppError::Listen {
+        key: "admin.listen",
+        address: shared.config.admin.listen,
+        source,
+    })?;
+    Ok(server.run())
+}
+
+/// The worker has a thread of its own: its client cannot leave the thread it was made on.
+fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<()> {
     let (alive, ended) = oneshot::channel();
+    let config = Arc::clone(&shared.config);
+    let store = Arc::clone(&shared.store);
+    let clock = shared.clock.clone();
+    let metrics = Arc::clone(&shared.metrics);
+    let due = Arc::clone(&shared.due);
     let work = move || {
         // Dropped when the thread ends, however it ends, which tells the receiver.
         let _alive: oneshot::Sender<()> = alive;
@@ -212,10 +237,8 @@ fn spawn_worker(
         };
         runtime.block_on(Rc::new(worker).run(stop));
     };
-    if let Err(why) = std::thread::Builder::new()
-        .name("worker".to_owned())
-        .spawn(work)
-    {
+    let named = std::thread::Builder::new().name("worker".to_owned());
+    if let Err(why) = named.spawn(work) {
         error!("failed to start the delivery worker: {why}");
     }
     ended
