@@ -1,6 +1,7 @@
 //! The composition root: builds a bridge, runs it, stops it within a deadline.
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ const BACKLOG: i32 = 1024;
 /// Why a bridge cannot be built, or did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("cannot listen on {address} ({key}): {source}")]
+    #[error("cannot listen on {address} ({key})")]
     Listen {
         key: &'static str,
         address: SocketAddr,
@@ -95,7 +96,7 @@ impl App {
         let operators = serve_operators(self.admin, &shared, stop.clone())?;
         let stop_delivering = CancellationToken::new();
         let mut worker = spawn_worker(&shared, stop_delivering.clone());
-        let janitor = tokio::spawn(janitor::run(
+        let mut janitor = tokio::spawn(janitor::run(
             shared.config,
             shared.store,
             shared.clock,
@@ -110,6 +111,7 @@ impl App {
             _ = &mut public => Err(AppError::Ended("the listener on server.listen")),
             _ = &mut operators => Err(AppError::Ended("the listener on admin.listen")),
             _ = &mut worker => Err(AppError::Ended("the delivery worker")),
+            _ = &mut janitor => Err(AppError::Ended("the janitor")),
         };
         stop.cancel();
         info!("stopping: taking in no more, finishing what is in flight");
@@ -153,6 +155,7 @@ impl Shared {
 
 fn serve_twilio(listener: TcpListener, shared: &Shared) -> Result<Server, AppError> {
     let settings = &shared.config.server;
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let intake = Data::new(Intake::new(
         &shared.config,
         Arc::clone(&shared.store),
@@ -165,7 +168,9 @@ fn serve_twilio(listener: TcpListener, shared: &Shared) -> Result<Server, AppErr
         Routes::new().configure(move |routes| public_routes(routes, intake))
     })
     .disable_signals()
-    .max_connections(settings.max_connections)
+    .workers(threads)
+    // Counted by each thread for itself.
+    .max_connections(settings.max_connections.div_ceil(threads))
     .keep_alive(server::KEEP_ALIVE)
     .client_request_timeout(settings.request_timeout)
     // A client that never finishes its request must not use up the time of all others.

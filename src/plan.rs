@@ -62,8 +62,7 @@ impl Message {
     #[must_use]
     pub fn to_json(&self) -> String {
         let Self::CallEnd(call_end) = self;
-        // Strings and unit variants only: serialising them cannot fail.
-        serde_json::to_string(call_end).unwrap_or_default()
+        serde_json::to_string(call_end).expect("strings and unit variants are always JSON")
     }
 }
 
@@ -254,13 +253,6 @@ fn call_end(
         Ok(direction) => direction,
         Err(why) => return Owed::Unmappable(format!("leg {leg} {why}")),
     };
-    if let Some(text) = status.call_duration.as_ref()
-        && !text.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return Owed::Unmappable(format!(
-            "leg {leg} has CallDuration \"{text}\", which is no number of seconds"
-        ));
-    }
     let to = match (status.to.as_str(), &rules.empty_to) {
         ("", None) => {
             return Owed::Nothing(format!(
@@ -279,10 +271,16 @@ fn call_end(
             email: email(status, direction, &rules.directory),
             call_status,
             recording_url: status.recording_url.clone(),
-            duration: status.call_duration.clone(),
+            duration: status.call_duration.clone().filter(is_seconds),
             direction,
         }),
     })
+}
+
+/// `Duration` is sent only when known; what is no number tells nothing.
+#[expect(clippy::ptr_arg, reason = "a filter of an Option<String>")]
+fn is_seconds(text: &String) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn direction(status: &Status, rules: &Rules) -> Result<acquire::Direction, String> {

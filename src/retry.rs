@@ -50,8 +50,9 @@ pub fn decide(
         // The answer itself stands with the attempt: reasons are logged, and answers may repeat
         // what was sent.
         Outcome::Refused => {
-            let status = answer.status.unwrap_or_default();
-            return Verdict::GivenUp(format!("Acquire refused it with {status}"));
+            let status = answer.status.map(|status| format!(" with {status}"));
+            let status = status.unwrap_or_default();
+            return Verdict::GivenUp(format!("Acquire refused it{status}"));
         }
         Outcome::Again { fault, after } => (fault, after),
     };

@@ -266,12 +266,13 @@ pub trait Store: Send + Sync {
 
     /// Ends a claim: the attempt and the state it led to, in one commit. A callback that was
     /// recorded, or a requeue that was asked for, since the claim makes the call due now instead.
+    /// Returns when the call is due next, if it is pending.
     async fn settle(
         &self,
         ticket: Ticket,
         settlement: Settlement,
         now: Millis,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Option<Millis>, StoreError>;
 
     /// The call that `sid` names, or of which it names a leg.
     async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError>;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -28,6 +28,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// Between two tries to settle when the store refuses.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
+/// A place among the requests that may be open at once.
+type Slot = OwnedSemaphorePermit;
+
 /// Carries calls from the store to Acquire; lives on one thread, as its client does.
 pub struct Worker {
     pub config: Arc<Config>,
@@ -42,9 +45,7 @@ pub struct Worker {
 impl Worker {
     /// Works until `stop`, then lets the attempts in flight end and be settled.
     pub async fn run(self: Rc<Self>, stop: CancellationToken) {
-        let requests = Rc::new(Semaphore::new(self.config.delivery.concurrency));
-        // Claiming and settling wait for the disk while other calls are being sent.
-        let most = self.config.delivery.concurrency * 4;
+        let slots = Arc::new(Semaphore::new(self.config.delivery.concurrency));
         let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
             // Registered before the store is asked, so that no wake-up falls between.
@@ -52,24 +53,21 @@ impl Worker {
             let mut woken = std::pin::pin!(woken);
             woken.as_mut().enable();
 
-            let free = most - in_flight.len();
-            let claims = self.claim(free).await;
-            let is_more = claims.calls.len() == free;
-            for call in claims.calls {
-                let permit = Rc::clone(&requests);
-                in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
+            // Taken before claiming, so that nothing claimed waits while its lease runs.
+            let free: Vec<Slot> =
+                std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).collect();
+            let claims = self.claim(free.len()).await;
+            let is_more = claims.calls.len() == free.len();
+            for (call, slot) in claims.calls.into_iter().zip(free) {
+                in_flight.spawn_local(Rc::clone(&self).deliver(call, slot));
             }
             let fallen_due = self.fall_due(claims.next_due);
             let mut fallen_due = std::pin::pin!(fallen_due);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    Some(_) = in_flight.join_next() => {
-                        while in_flight.try_join_next().is_some() {}
-                        if is_more {
-                            break;
-                        }
-                    }
+                    Some(_) = in_flight.join_next() => {}
+                    _ = slots.acquire(), if is_more => break,
                     () = &mut woken, if !is_more => break,
                     () = &mut fallen_due, if !is_more => break,
                 }
@@ -102,14 +100,16 @@ impl Worker {
         }
     }
 
-    async fn deliver(self: Rc<Self>, call: Claimed, requests: Rc<Semaphore>) {
+    async fn deliver(self: Rc<Self>, call: Claimed, slot: Slot) {
         let settlement = match self.account(&call) {
-            Ok(account) => self.work(&call, account, &requests).await,
+            Ok(account) => self.work(&call, account).await,
             Err(why) => Settlement {
                 attempt: None,
                 rest: Rest::Parked(why),
             },
         };
+        // Settling waits for the disk, and needs no place among the requests.
+        drop(slot);
         log_rest(&call, &settlement.rest);
         self.settle(call, settlement).await;
     }
@@ -123,7 +123,7 @@ impl Worker {
         })
     }
 
-    async fn work(&self, call: &Claimed, account: &Account, requests: &Semaphore) -> Settlement {
+    async fn work(&self, call: &Claimed, account: &Account) -> Settlement {
         let callbacks = match read(&call.callbacks) {
             Ok(callbacks) => callbacks,
             Err(why) => {
@@ -143,16 +143,12 @@ impl Worker {
                 };
             }
         };
-        let attempt = {
-            // Never closed, so there is always a permit to wait for.
-            let _permit = requests.acquire().await;
-            self.send(account, &request, &call.attempts).await
-        };
+        let attempt = self.send(account, &request, &call.attempts).await;
         if attempt.verdict.is_accepted() {
-            let since = call
-                .callbacks
-                .last()
-                .map_or(attempt.at, |newest| newest.received);
+            let of_leg = |(callback, _): &(&Callback, _)| callback.leg == request.leg;
+            let told = callbacks.iter().zip(&call.callbacks).filter(of_leg);
+            let since = told.map(|(_, stored)| stored.received).max();
+            let since = since.unwrap_or(attempt.at);
             self.metrics.delivered_after(self.clock.now().since(since));
         }
         let mut attempts = call.attempts.clone();
@@ -211,7 +207,9 @@ impl Worker {
                 .settle(call.ticket.clone(), settlement.clone(), now)
                 .await
             {
-                Ok(()) => return,
+                Ok(None) => return,
+                // Perhaps due already, by a callback that came meanwhile; at least a time to wait for.
+                Ok(Some(_)) => return self.due.notify_one(),
                 Err(why @ StoreError::Database(_)) if Instant::now() < until => {
                     error!(call.sid = %call.sid, "failed to settle call {}: {why}", call.sid);
                     clock::pause(SETTLE_AGAIN).await;

@@ -96,7 +96,7 @@ impl Store for SqliteStore {
         ticket: Ticket,
         settlement: Settlement,
         now: Millis,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Millis>, StoreError> {
         self.writer
             .write_soon(move |ledger| ledger.settle(&ticket, &settlement, now))
             .await

@@ -176,6 +176,26 @@ fn a_stop_finishes_what_is_in_flight_and_exits_with_0() {
 }
 
 #[test]
+fn a_stop_begins_no_new_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("bridge.db");
+    let acquire = sink(Faults {
+        delay: Duration::from_secs(2),
+        ..Faults::default()
+    });
+    let serve = Serve::start(&database, &acquire);
+    for call in 0..100 {
+        serve.takes(call);
+    }
+    reached(&acquire, 32);
+    serve.signal("-TERM");
+    let (code, log) = serve.ends();
+    assert_eq!(code, Some(0), "{log}");
+    // The default of delivery.concurrency, and none of those that waited.
+    assert_eq!(acquire.count(), 32);
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let acquire = sink(Faults {

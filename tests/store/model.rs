@@ -270,7 +270,7 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 let settlement = settlement(&given.sid, rest.clone(), model.now);
                 let settled = store.settle(given.ticket.clone(), settlement, now).await;
                 match settled {
-                    Ok(()) => assert!(model.settle(number, &rest)),
+                    Ok(_) => assert!(model.settle(number, &rest)),
                     Err(StoreError::StaleTicket) => assert!(!model.settle(number, &rest)),
                     Err(error) => panic!("{error}"),
                 }

@@ -83,10 +83,9 @@ impl Ledger {
         ticket: &Ticket,
         settlement: &Settlement,
         now: Millis,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Millis>, StoreError> {
         let held = self.claims.lock().of(ticket.call);
         if held.is_none_or(|claim| claim.number != ticket.claim) {
-            self.tell_stale(ticket)?;
             return Err(StoreError::StaleTicket);
         }
         let call = CallRow::load(&self.connection, ticket.call)?
@@ -98,24 +97,20 @@ impl Ledger {
                 .prepare_cached("UPDATE call SET attempts = attempts + 1 WHERE id = ?1")?
                 .execute([call.id])?;
         }
-        if call.callbacks > ticket.newest_callback || call.round > ticket.round {
-            self.rest(&call, &Rest::PendingAt(now), now)?;
+        let is_overtaken = call.callbacks > ticket.newest_callback || call.round > ticket.round;
+        let rest = if is_overtaken {
+            &Rest::PendingAt(now)
         } else {
-            self.rest(&call, &settlement.rest, now)?;
-        }
+            &settlement.rest
+        };
+        self.rest(&call, rest, now)?;
         if let Some(claim) = self.claims.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
-        Ok(())
-    }
-
-    /// The attempt is not kept: what it did is known to nobody but Acquire.
-    fn tell_stale(&self, ticket: &Ticket) -> Result<(), StoreError> {
-        if let Some(call) = CallRow::load(&self.connection, ticket.call)? {
-            let sid = &call.sid;
-            tracing::warn!(call.sid = %sid, "refused to settle call {sid}: its claim had ended");
-        }
-        Ok(())
+        Ok(match rest {
+            Rest::PendingAt(due) => Some(*due),
+            Rest::Delivered | Rest::Skipped(_) | Rest::Parked(_) => None,
+        })
     }
 
     pub fn next_due(&self) -> Result<Option<Millis>, StoreError> {
