@@ -12,6 +12,7 @@ mod sign;
 mod sink;
 mod verify;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -83,7 +84,7 @@ const EXIT_CODES: &str = "Exit codes:
 
 /// Carries ended Twilio Voice calls to Acquire, and never loses one.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, about, after_help = EXIT_CODES, max_term_width = 80)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -128,6 +129,11 @@ impl ConfigArgs {
     }
 }
 
+/// Prints one line of data; whoever reads it may have gone (`list | head`).
+fn say(line: impl std::fmt::Display) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}")
+}
+
 /// The environment; what is no UTF-8 is shown as such where a setting is wrong, not passed over.
 #[expect(
     clippy::disallowed_methods,
@@ -164,6 +170,7 @@ impl Cli {
                 }
                 Exit::Usage
             }
+            Err(Failure::Failed(why)) if nobody_reads(&why) => Exit::Done,
             Err(Failure::Failed(why)) => {
                 eprintln!("error: {why:#}");
                 Exit::Failed
@@ -171,6 +178,12 @@ impl Cli {
         };
         ExitCode::from(exit as u8)
     }
+}
+
+/// The reader of stdout has seen enough and closed it.
+fn nobody_reads(why: &anyhow::Error) -> bool {
+    why.downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -39,30 +39,6 @@ struct Attempted {
     outcome: &'static str,
 }
 
-/// What became of a callback at the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    New,
-    Repeated,
-    /// The signature did not match, or could not be checked.
-    Forged,
-    Malformed,
-    /// It could not be recorded.
-    Unavailable,
-}
-
-impl Verdict {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Repeated => "repeated",
-            Self::Forged => "forged",
-            Self::Malformed => "malformed",
-            Self::Unavailable => "unavailable",
-        }
-    }
-}
-
 /// All metrics of one bridge.
 #[derive(Debug)]
 pub struct Metrics {
@@ -117,7 +93,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "ack_duration",
-            "From the whole request to its answer, for recorded callbacks",
+            "From the request's head to its answer, for recorded callbacks",
             Unit::Seconds,
             self.ack.clone(),
         );
@@ -157,10 +133,11 @@ impl Metrics {
         );
     }
 
-    pub fn received(&self, account: &str, verdict: Verdict) {
+    /// `verdict` is what became of a request at the door: `new`, `repeated`, or why it was refused.
+    pub fn received(&self, account: &str, verdict: &'static str) {
         let labels = Received {
             account: account.to_owned(),
-            verdict: verdict.as_str(),
+            verdict,
         };
         self.received.get_or_create(&labels).inc();
     }
@@ -217,7 +194,7 @@ mod tests {
     #[test]
     fn the_promised_names_are_exposed() {
         let metrics = Metrics::default();
-        metrics.received("acme", Verdict::New);
+        metrics.received("acme", "new");
         metrics.signature_failed("no-match");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
         let text = metrics.exposition(&Counts::default(), Millis(0));

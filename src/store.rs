@@ -116,6 +116,17 @@ pub enum Recorded {
     Repeated,
 }
 
+impl Recorded {
+    /// The word in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
 /// A callback as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCallback {

@@ -169,18 +169,23 @@ fn made(call: &StoredCall) -> Vec<Made> {
             status: attempt.status,
             fault: attempt.fault.map(crate::acquire::Fault::as_str),
             duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
-            sent: serde_json::from_str(&attempt.sent).unwrap_or_default(),
+            sent: as_json(&attempt.sent),
             answer: attempt.excerpt.clone(),
             before_requeue: position < call.attempts_before_requeue,
         });
     stories.collect()
 }
 
+/// What is no JSON is shown as the text it is.
+fn as_json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
 fn due(owed: Owed) -> Due {
     match owed {
         Owed::Send(request) => Due::Send {
             leg: request.leg.to_string(),
-            request: serde_json::from_str(&request.message.to_json()).unwrap_or_default(),
+            request: as_json(&request.message.to_json()),
         },
         Owed::Nothing(why) => Due::Nothing { why },
         Owed::Unmappable(why) => Due::Unmappable { why },

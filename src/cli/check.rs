@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ConfigArgs, Exit, Failure, environment};
+use super::{ConfigArgs, Exit, Failure, environment, say};
 use crate::config::{self, Setting, duration};
 use crate::retry::Jitter;
 
@@ -22,7 +22,8 @@ Exits with 0 if all is well, 1 if --online failed, 2 with every mistake on stder
 pub struct Check {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also open the connection to Acquire, without posting anything.
+    /// Also open the store and a connection to Acquire, without posting
+    /// anything.
     #[arg(long)]
     online: bool,
     /// Print JSON.
@@ -34,18 +35,22 @@ impl Check {
     pub fn run(self) -> Result<Exit, Failure> {
         let (config, settings) = config::explain(self.config.config.as_deref(), environment())?;
         let tries = tries(&config.delivery.policy.schedule);
-        let reached = if self.online {
-            online::reach(&config)?
-        } else {
-            Vec::new()
-        };
+        if !self.json {
+            say(settings_text(&settings))?;
+            say(schedule_text(&tries).trim_end())?;
+        }
+        let mut reached = Vec::new();
+        if self.online {
+            online::reach(&config, |line| {
+                if !self.json {
+                    say(&line)?;
+                }
+                reached.push(line);
+                Ok(())
+            })?;
+        }
         if self.json {
-            println!("{}", as_json(&settings, &tries, &reached));
-        } else {
-            print!("{}{}", settings_text(&settings), schedule_text(&tries));
-            for line in reached {
-                println!("{line}");
-            }
+            say(as_json(&settings, &tries, &reached))?;
         }
         Ok(Exit::Done)
     }

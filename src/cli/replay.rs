@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::keys::KeyArgs;
-use super::{ConfigArgs, Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, say};
 use crate::app;
 use crate::fixture::Fixture;
 use crate::plan::Rules;
@@ -78,7 +78,7 @@ impl Replay {
         let items = read(&self.paths)?;
         let (of_config, rules) = self.config.load_for_rehearsal()?;
         let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
-            self.foretell(&items, &rules);
+            self.foretell(&items, &rules)?;
             return Ok(Exit::Done);
         };
         let keys = self.keys.choose()?;
@@ -100,16 +100,20 @@ impl Replay {
         })
     }
 
-    fn foretell(&self, items: &[Item], rules: &Rules) {
+    fn foretell(&self, items: &[Item], rules: &Rules) -> std::io::Result<()> {
         for item in items {
             let forecast = Forecast::of(&item.fixture, rules);
             if self.json {
                 let file = serde_json::Value::from(item.name.as_str());
-                println!(r#"{{"file":{file},"acquire":{}}}"#, forecast.to_json());
+                say(format_args!(
+                    r#"{{"file":{file},"acquire":{}}}"#,
+                    forecast.to_json()
+                ))?;
             } else {
-                println!("{}: {forecast}", item.name);
+                say(format_args!("{}: {forecast}", item.name))?;
             }
         }
+        Ok(())
     }
 
     fn send(&self, items: Vec<Item>, target: Target, signer: Signer) -> Result<Summary, Failure> {
@@ -140,9 +144,9 @@ impl Replay {
     fn report(&self, summary: &Summary) -> Result<(), Failure> {
         if self.json {
             let json = serde_json::to_string(summary).context("failed to write the summary")?;
-            println!("{json}");
+            say(json)?;
         } else {
-            println!("{summary}");
+            say(summary)?;
         }
         if !self.fresh_sids {
             eprintln!(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ConfigArgs, Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, say};
 use crate::store;
 use crate::story::{Due, Story};
 use crate::twilio::CallSid;
@@ -37,9 +37,9 @@ impl Show {
         };
         let story = Story::of(&call, &rules);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&story)?);
+            say(serde_json::to_string_pretty(&story)?)?;
         } else {
-            print!("{}", as_text(&story));
+            say(as_text(&story).trim_end())?;
         }
         Ok(Exit::Done)
     }

@@ -59,7 +59,7 @@ fn a_wrong_signature_is_403_and_tells_nothing() {
         Some(1.0)
     );
     assert_eq!(
-        bridge.metric("bridge_callbacks_received_total{account=\"unknown\",verdict=\"forged\"}"),
+        bridge.metric("bridge_callbacks_received_total{account=\"unknown\",verdict=\"no-match\"}"),
         Some(1.0)
     );
 }

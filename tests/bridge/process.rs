@@ -82,7 +82,7 @@ impl Drop for Serve {
     }
 }
 
-fn command(database: &Path, acquire: &str) -> Command {
+fn command_to_serve(database: &Path, acquire: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
     command
         .arg("serve")
@@ -227,7 +227,7 @@ fn a_second_bridge_on_the_same_file_exits_with_1() {
     let database = folder.path().join("bridge.db");
     let acquire = sink(Faults::default());
     let _first = Serve::start(&database, &acquire);
-    let second = command(&database, &acquire.base_url())
+    let second = command_to_serve(&database, &acquire.base_url())
         .output()
         .expect("the program runs");
     assert_eq!(second.status.code(), Some(1));
@@ -240,7 +240,7 @@ fn a_port_in_use_is_told_in_one_sentence() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
-    let output = command(&folder.path().join("bridge.db"), "http://127.0.0.1:9")
+    let output = command_to_serve(&folder.path().join("bridge.db"), "http://127.0.0.1:9")
         .env("BRIDGE__SERVER__LISTEN", &address)
         .output()
         .expect("the program runs");
@@ -263,7 +263,7 @@ fn a_file_that_is_no_database_is_told_and_left_alone() {
     )
     .expect("a file");
     let before = std::fs::read(&file).expect("a file");
-    let output = command(&file, "http://127.0.0.1:9")
+    let output = command_to_serve(&file, "http://127.0.0.1:9")
         .output()
         .expect("the program runs");
     assert_eq!(output.status.code(), Some(1));
@@ -275,7 +275,7 @@ fn a_file_that_is_no_database_is_told_and_left_alone() {
 #[test]
 fn without_a_token_it_refuses_to_start() {
     let folder = tempfile::tempdir().expect("a folder");
-    let output = command(&folder.path().join("bridge.db"), "http://127.0.0.1:9")
+    let output = command_to_serve(&folder.path().join("bridge.db"), "http://127.0.0.1:9")
         .env_remove("TWILIO_AUTH_TOKEN")
         .output()
         .expect("the program runs");
@@ -325,7 +325,7 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
         other
     };
     let serve = {
-        let mut command = with_admin(command(&database, &acquire.base_url()), &["serve"]);
+        let mut command = with_admin(command_to_serve(&database, &acquire.base_url()), &["serve"]);
         command.stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
@@ -347,7 +347,7 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
     serve.takes(1);
     reached(&acquire, 1);
     let run = |arguments: &[&str]| {
-        let command = command(&database, &acquire.base_url());
+        let command = command_to_serve(&database, &acquire.base_url());
         let output = with_admin(command, arguments)
             .output()
             .expect("the program runs");
@@ -380,4 +380,53 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
     );
     let (code, _, why) = run(&["show", &sid(9)]);
     assert!(code == Some(1) && why.contains("no callback of"), "{why}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixtures = folder.path().join("fixtures");
+    std::fs::create_dir(&fixtures).expect("a folder");
+    let fixture = std::fs::read("fixtures/twilio/inbound-completed.http").expect("a fixture");
+    for number in 0..2_000 {
+        std::fs::write(fixtures.join(format!("{number}.http")), &fixture).expect("a file");
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"))
+        .args(["replay", "--dry-run"])
+        .arg(&fixtures)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_made_by_looking() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("none.db");
+    for arguments in [&["requeue", &sid(1)][..], &["show", &sid(1)], &["list"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
+        let as_served = command_to_serve(&database, "http://127.0.0.1:9");
+        command.args(arguments);
+        command.envs(
+            as_served
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+        assert_eq!(
+            command.output().expect("it runs").status.code(),
+            Some(1),
+            "{arguments:?}"
+        );
+        let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 0, "{arguments:?}");
+    }
 }
