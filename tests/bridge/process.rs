@@ -21,7 +21,7 @@ struct Serve {
 
 impl Serve {
     fn start(database: &Path, acquire: &Sink) -> Self {
-        let mut child = command(database, &acquire.base_url())
+        let mut child = command_to_serve(database, &acquire.base_url())
             .spawn()
             .expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
