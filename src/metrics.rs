@@ -39,6 +39,11 @@ struct Attempted {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAccount {
+    account: String,
+}
+
 /// What became of a callback at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -75,6 +80,7 @@ pub struct Metrics {
     attempts: Family<Attempted, Counter>,
     delivery: Histogram,
     lag: Histogram,
+    late_recordings: Family<OfAccount, Counter>,
 }
 
 impl Default for Metrics {
@@ -101,6 +107,7 @@ impl Default for Metrics {
             attempts: Family::default(),
             delivery: seconds(),
             lag,
+            late_recordings: Family::default(),
         };
         metrics.register();
         metrics
@@ -151,6 +158,11 @@ impl Metrics {
             self.lag.clone(),
         );
         registry.register(
+            "late_recordings",
+            "Recordings that came after the end of their call was sent",
+            self.late_recordings.clone(),
+        );
+        registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
@@ -188,6 +200,15 @@ impl Metrics {
         self.lag.observe(lag.as_secs_f64());
     }
 
+    /// Counts one and returns how many there were by now.
+    #[must_use]
+    pub fn recording_was_late(&self, account: &str) -> u64 {
+        let labels = OfAccount {
+            account: account.to_owned(),
+        };
+        self.late_recordings.get_or_create(&labels).inc() + 1
+    }
+
     /// The text that Prometheus reads, with the store's counts as they are now.
     #[must_use]
     pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
@@ -220,6 +241,7 @@ mod tests {
         metrics.received("acme", Verdict::New);
         metrics.signature_failed("no-match");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
+        assert_eq!(metrics.recording_was_late("acme"), 1);
         let text = metrics.exposition(&Counts::default(), Millis(0));
         for line in [
             r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
@@ -230,6 +252,7 @@ mod tests {
             r#"bridge_delivery_attempts_total{account="acme",outcome="accepted"} 1"#,
             "bridge_delivery_duration_seconds_count 1",
             "bridge_delivery_lag_seconds_count 0",
+            r#"bridge_late_recordings_total{account="acme"} 1"#,
             r#"bridge_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");
