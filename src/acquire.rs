@@ -7,27 +7,45 @@ pub mod client;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which message of Acquire's telephone API a request carries
 /// (developer.acquire.io, branch 2.0.0, "Phone").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
+    CallInQueue,
+    CallRinging,
+    CallAnswered,
     CallEnd,
+    /// A call-end once more, with the recording that came after it (`recording.late`).
+    CallEndAgain,
 }
 
 impl Kind {
+    /// In the order of a call.
+    pub const ALL: [Self; 5] = [
+        Self::CallInQueue,
+        Self::CallRinging,
+        Self::CallAnswered,
+        Self::CallEnd,
+        Self::CallEndAgain,
+    ];
+
     /// The word in the database, metrics and `show`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::CallInQueue => "call-in-queue",
+            Self::CallRinging => "call-ringing",
+            Self::CallAnswered => "call-answered",
             Self::CallEnd => "call-end",
+            Self::CallEndAgain => "call-end-again",
         }
     }
 
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (text == Self::CallEnd.as_str()).then_some(Self::CallEnd)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -35,7 +53,7 @@ impl Kind {
 ///
 /// Field order is that of the page's sample. `email` is the sample's spelling; the table above it
 /// says `Email`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEnd {
     #[serde(rename = "From")]
     pub from: String,
@@ -57,8 +75,25 @@ pub struct CallEnd {
     pub direction: Direction,
 }
 
+/// The body of call-in-queue, call-ringing and call-answered, which tell of a call before its end
+/// (developer.acquire.io, `telecommunication-outsider`, 273cf39). Fields that an endpoint does not
+/// name are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CallEvent {
+    #[serde(rename = "From")]
+    pub from: String,
+    #[serde(rename = "To")]
+    pub to: String,
+    #[serde(rename = "CallId")]
+    pub call_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(rename = "Direction", skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+}
+
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CallStatus {
     Busy,
@@ -68,7 +103,7 @@ pub enum CallStatus {
     Completed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     Incoming,

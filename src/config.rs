@@ -8,6 +8,7 @@ pub mod duration;
 mod layers;
 mod load;
 mod reader;
+mod rules;
 pub mod url;
 mod value;
 
@@ -94,10 +95,19 @@ impl std::fmt::Display for StoreUrl {
 pub struct Acquire {
     /// With [`ACCOUNT_ID`] where the account's name goes; does not end with `/`.
     pub base_url: String,
-    pub call_end_path: String,
+    pub paths: Paths,
     /// Trusted beside the system's roots (PEM).
     pub ca_file: Option<PathBuf>,
     pub success: Success,
+}
+
+/// What is appended to the base URL for each message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    pub call_in_queue: String,
+    pub call_ringing: String,
+    pub call_answered: String,
+    pub call_end: String,
 }
 
 /// Which 2xx answers mean that Acquire has the call (`acquire.success`).

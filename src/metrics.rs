@@ -39,6 +39,11 @@ struct Attempted {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAccount {
+    account: String,
+}
+
 /// All metrics of one bridge.
 #[derive(Debug)]
 pub struct Metrics {
@@ -51,6 +56,7 @@ pub struct Metrics {
     attempts: Family<Attempted, Counter>,
     delivery: Histogram,
     lag: Histogram,
+    late_recordings: Family<OfAccount, Counter>,
 }
 
 impl Default for Metrics {
@@ -77,6 +83,7 @@ impl Default for Metrics {
             attempts: Family::default(),
             delivery: seconds(),
             lag,
+            late_recordings: Family::default(),
         };
         metrics.register();
         metrics
@@ -127,6 +134,11 @@ impl Metrics {
             self.lag.clone(),
         );
         registry.register(
+            "late_recordings",
+            "Recordings that came after the end of their call was sent",
+            self.late_recordings.clone(),
+        );
+        registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
@@ -165,6 +177,15 @@ impl Metrics {
         self.lag.observe(lag.as_secs_f64());
     }
 
+    /// Counts one and returns how many there were by now.
+    #[must_use]
+    pub fn recording_was_late(&self, account: &str) -> u64 {
+        let labels = OfAccount {
+            account: account.to_owned(),
+        };
+        self.late_recordings.get_or_create(&labels).inc() + 1
+    }
+
     /// The text that Prometheus reads, with the store's counts as they are now.
     #[must_use]
     pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
@@ -197,6 +218,7 @@ mod tests {
         metrics.received("acme", "new");
         metrics.signature_failed("no-match");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
+        assert_eq!(metrics.recording_was_late("acme"), 1);
         let text = metrics.exposition(&Counts::default(), Millis(0));
         for line in [
             r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
@@ -207,6 +229,7 @@ mod tests {
             r#"bridge_delivery_attempts_total{account="acme",outcome="accepted"} 1"#,
             "bridge_delivery_duration_seconds_count 1",
             "bridge_delivery_lag_seconds_count 0",
+            r#"bridge_late_recordings_total{account="acme"} 1"#,
             r#"bridge_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");

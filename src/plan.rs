@@ -3,12 +3,28 @@
 //!
 //! Callbacks may come in any order and repeated. No time is read and nothing is sent here.
 
+mod call;
+mod end;
+mod legs;
+mod life;
+mod people;
+mod recording;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::acquire::{self, CallEnd, Kind};
+use call::Call;
+use legs::Reported;
+use recording::Lateness;
+
+use crate::acquire::{CallEnd, CallEvent, Kind};
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
-use crate::twilio::{self, CallSid, Callback, Direction, Status};
+use crate::twilio::{CallSid, Callback};
+
+pub use legs::{Legs, Missed, Report};
+pub use life::{Events, Send};
+pub use recording::{Expect, Late, Recordings};
 
 /// The operator's choices that decide what a call becomes.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +33,10 @@ pub struct Rules {
     pub empty_to: Option<String>,
     /// `calls.client`
     pub client: ClientParents,
+    pub legs: Legs,
+    pub recordings: Recordings,
+    /// `acquire.events`
+    pub events: Events,
     pub directory: Directory,
 }
 
@@ -37,6 +57,13 @@ pub struct Directory {
     pub default: Option<String>,
 }
 
+/// A callback and when it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    pub at: Millis,
+    pub callback: Callback,
+}
+
 /// One request that a call makes owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -47,22 +74,31 @@ pub struct Request {
 /// What is sent to Acquire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
+    /// What happened before the end.
+    Event(Kind, CallEvent),
     CallEnd(CallEnd),
+    /// The same call-end with a recording that came after it.
+    CallEndAgain(CallEnd),
 }
 
 impl Message {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Event(kind, _) => *kind,
             Self::CallEnd(_) => Kind::CallEnd,
+            Self::CallEndAgain(_) => Kind::CallEndAgain,
         }
     }
 
     /// The request's body.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let Self::CallEnd(call_end) = self;
-        serde_json::to_string(call_end).expect("strings and unit variants are always JSON")
+        let json = match self {
+            Self::Event(_, event) => serde_json::to_string(event),
+            Self::CallEnd(end) | Self::CallEndAgain(end) => serde_json::to_string(end),
+        };
+        json.expect("strings and unit variants are always JSON")
     }
 }
 
@@ -81,55 +117,77 @@ pub enum Next {
     Parked(String),
 }
 
-/// What one leg makes owed, before attempts are looked at.
+/// What a call makes owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owed {
-    Send(Request),
+    Send(Box<Due>),
+    /// What is owed is not known before this time.
+    Undecided(Wait),
     Nothing(String),
     Unmappable(String),
+}
+
+/// A request with its reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub request: Request,
+    /// What it waits for before it is sent.
+    pub wait: Option<Wait>,
+    /// Why this direction, status, e-mail and recording.
+    pub because: Vec<Cow<'static, str>>,
+}
+
+/// What is waited for, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub until: Millis,
+    pub why: String,
 }
 
 /// Decides what to do next for a call at `now`.
 ///
 /// `attempts` are those that count: all since the call was last requeued, oldest first.
 #[must_use]
-pub fn plan(callbacks: &[Callback], attempts: &[Attempt], rules: &Rules, now: Millis) -> Next {
-    let mut due: Option<(Millis, Request)> = None;
+pub fn plan(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Millis) -> Next {
+    let mut due: Option<(Millis, Option<Request>)> = None;
     let mut parked = Vec::new();
     let mut skipped = Vec::new();
     let mut delivered = false;
 
-    for owed in owed(callbacks, rules) {
-        let request = match owed {
-            Owed::Send(request) => request,
-            Owed::Nothing(why) => {
-                skipped.push(why);
-                continue;
+    for line in lines(callbacks, attempts, rules, now) {
+        for owed in line {
+            let (at, request) = match owed {
+                Owed::Send(due) => match standing(&due, attempts) {
+                    Standing::DueAt(at) => (at, Some(due.request)),
+                    Standing::Taken => {
+                        delivered = true;
+                        continue;
+                    }
+                    Standing::GivenUp(why) => {
+                        parked.push(why);
+                        continue;
+                    }
+                },
+                Owed::Undecided(wait) => (wait.until, None),
+                Owed::Nothing(why) => {
+                    skipped.push(why);
+                    continue;
+                }
+                Owed::Unmappable(why) => {
+                    parked.push(why);
+                    continue;
+                }
+            };
+            if due.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
+                due = Some((at, request));
             }
-            Owed::Unmappable(why) => {
-                parked.push(why);
-                continue;
-            }
-        };
-        let at = match last_verdict(attempts, &request) {
-            None => Millis::default(),
-            Some(Verdict::Again(at)) => *at,
-            Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => {
-                delivered = true;
-                continue;
-            }
-            Some(Verdict::GivenUp(why)) => {
-                parked.push(why.clone());
-                continue;
-            }
-        };
-        if due.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
-            due = Some((at, request));
+            // What comes later in a call's order waits for this.
+            break;
         }
     }
 
     match due {
-        Some((at, request)) if at <= now => Next::Send(request),
+        Some((at, Some(request))) if at <= now => Next::Send(request),
         Some((at, _)) => Next::Wait(at),
         None if !parked.is_empty() => Next::Parked(parked.join("; ")),
         None if delivered => Next::Delivered,
@@ -137,54 +195,119 @@ pub fn plan(callbacks: &[Callback], attempts: &[Attempt], rules: &Rules, now: Mi
     }
 }
 
-/// What each leg of a call makes owed, in a fixed order whatever the order of the callbacks.
+/// All that a call makes owed and why, whatever was taken, in a fixed order.
 #[must_use]
-pub fn owed(callbacks: &[Callback], rules: &Rules) -> Vec<Owed> {
-    let mut legs: Vec<&CallSid> = callbacks.iter().map(|callback| &callback.leg).collect();
-    // A leg without a parent is the call's first and goes first.
-    legs.sort_by_key(|leg| (is_child(callbacks, leg), *leg));
-    legs.dedup();
-    legs.into_iter()
-        .map(|leg| owed_for_leg(leg, callbacks, rules))
-        .collect()
+pub fn owed(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Millis) -> Vec<Owed> {
+    lines(callbacks, attempts, rules, now).concat()
 }
 
-fn is_child(callbacks: &[Callback], leg: &CallSid) -> bool {
-    callbacks
+/// What is owed in the order in which it is sent, a line for each reported call; what is not
+/// reported has a line with the reason.
+fn lines(
+    callbacks: &[Received],
+    attempts: &[Attempt],
+    rules: &Rules,
+    now: Millis,
+) -> Vec<Vec<Owed>> {
+    let call = Call::of(callbacks);
+    let (reported, others) = legs::choose(&call, attempts, rules, now);
+    let mut lines: Vec<Vec<Owed>> = reported
         .iter()
-        .any(|callback| callback.leg == *leg && callback.parent.is_some())
+        .map(|reported| line(reported, attempts, rules, now))
+        .collect();
+    lines.push(others);
+    if call.legs.is_empty() {
+        lines.push(vec![Owed::Nothing(
+            "recordings are known, and no leg has told its status".to_owned(),
+        )]);
+    }
+    lines
 }
 
-fn owed_for_leg(leg: &CallSid, callbacks: &[Callback], rules: &Rules) -> Owed {
-    let told = in_order(leg, callbacks);
-    match told
-        .iter()
-        .find_map(|status| Some((*status, ended_as(status)?)))
-    {
-        Some((status, call_status)) => call_end(leg, status, call_status, rules),
-        None => not_ended(leg, &told),
+fn line(
+    reported: &Reported<'_, '_>,
+    attempts: &[Attempt],
+    rules: &Rules,
+    now: Millis,
+) -> Vec<Owed> {
+    let mut line = life::events(reported, rules);
+    match &reported.ended {
+        Err(why) => line.push(why.clone()),
+        Ok(ended) => line.extend(ended_call(reported, *ended, attempts, rules, now)),
+    }
+    life::in_turn(line, attempts, now)
+}
+
+/// The call-end, and what a recording makes of it that came after it was taken.
+fn ended_call(
+    reported: &Reported<'_, '_>,
+    ended: Millis,
+    attempts: &[Attempt],
+    rules: &Rules,
+    now: Millis,
+) -> Vec<Owed> {
+    let leg = reported.leg;
+    let found = recording::find(reported, ended, &rules.recordings, now);
+    let late = recording::lateness(attempts, leg, found.url.as_deref(), &rules.recordings);
+    let mut owed = vec![end::call_end(reported, found, rules)];
+    match late {
+        None => {}
+        Some(Lateness::Kept(why)) => owed.push(Owed::Nothing(why)),
+        Some(Lateness::Again(end)) => owed.push(Owed::Send(Box::new(Due {
+            request: Request {
+                leg: leg.sid.clone(),
+                message: Message::CallEndAgain(*end),
+            },
+            wait: None,
+            because: vec!["its recording came after the end (recording.late)".into()],
+        }))),
+    }
+    owed
+}
+
+/// Whether a recording of the call came after Acquire had taken its end.
+#[must_use]
+pub fn has_late_recording(
+    callbacks: &[Received],
+    attempts: &[Attempt],
+    rules: &Rules,
+    now: Millis,
+) -> bool {
+    let call = Call::of(callbacks);
+    let (reported, _) = legs::choose(&call, attempts, rules, now);
+    reported.iter().any(|reported| {
+        let found = recording::find(reported, now, &rules.recordings, now);
+        let url = found.url.as_deref();
+        recording::lateness(attempts, reported.leg, url, &rules.recordings).is_some()
+    })
+}
+
+/// Where a request stands after the attempts at it.
+enum Standing {
+    DueAt(Millis),
+    Taken,
+    GivenUp(String),
+}
+
+fn standing(due: &Due, attempts: &[Attempt]) -> Standing {
+    match last_verdict(attempts, &due.request) {
+        None => Standing::DueAt(
+            due.wait
+                .as_ref()
+                .map_or(Millis::default(), |wait| wait.until),
+        ),
+        Some(Verdict::Again(at)) => Standing::DueAt(*at),
+        Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => Standing::Taken,
+        Some(Verdict::GivenUp(why)) => Standing::GivenUp(why.clone()),
     }
 }
 
-/// A leg's statuses by `SequenceNumber`, then `Timestamp`; what else they say breaks a tie, so that
-/// the order of arrival never matters.
-fn in_order<'a>(leg: &CallSid, callbacks: &'a [Callback]) -> Vec<&'a Status> {
-    let mut told: Vec<&Status> = callbacks
-        .iter()
-        .filter(|callback| callback.leg == *leg)
-        .map(|callback| {
-            let twilio::Kind::Status(status) = &callback.kind;
-            status
-        })
-        .collect();
-    told.sort_by_key(|status| {
-        (
-            status.sequence_number.unwrap_or(u32::MAX),
-            status.timestamp.unwrap_or(jiff::Timestamp::MAX),
-            *status,
-        )
-    });
-    told
+/// Whether nothing but Acquire keeps a request from being sent.
+fn reached(owed: &Owed, now: Millis) -> bool {
+    match owed {
+        Owed::Send(due) => due.wait.as_ref().is_none_or(|wait| wait.until <= now),
+        Owed::Undecided(_) | Owed::Nothing(_) | Owed::Unmappable(_) => false,
+    }
 }
 
 /// Those of `attempts` that were made for `request`.
@@ -205,116 +328,6 @@ fn last_verdict<'a>(attempts: &'a [Attempt], request: &Request) -> Option<&'a Ve
     verdicts()
         .find(|verdict| verdict.is_accepted())
         .or_else(|| verdicts().next_back())
-}
-
-/// Acquire's word for a leg that has ended; `None` while it has not.
-///
-/// Acquire's five words are Twilio's five terminal statuses (call-end.md, "`CallStatus`").
-fn ended_as(status: &Status) -> Option<acquire::CallStatus> {
-    use twilio::CallStatus as Twilio;
-    match status.status {
-        Twilio::Busy => Some(acquire::CallStatus::Busy),
-        Twilio::NoAnswer => Some(acquire::CallStatus::NoAnswer),
-        Twilio::Canceled => Some(acquire::CallStatus::Canceled),
-        Twilio::Failed => Some(acquire::CallStatus::Failed),
-        Twilio::Completed => Some(acquire::CallStatus::Completed),
-        Twilio::Queued
-        | Twilio::Initiated
-        | Twilio::Ringing
-        | Twilio::InProgress
-        | Twilio::Unknown(_) => None,
-    }
-}
-
-fn not_ended(leg: &CallSid, told: &[&Status]) -> Owed {
-    let unknown = told.iter().find_map(|status| match &status.status {
-        twilio::CallStatus::Unknown(text) => Some(text),
-        _ => None,
-    });
-    match (unknown, told.last()) {
-        (Some(text), _) => Owed::Unmappable(format!(
-            "leg {leg} has CallStatus \"{text}\", which Acquire has no word for"
-        )),
-        (None, Some(last)) => Owed::Nothing(format!(
-            "leg {leg} has not ended (CallStatus {})",
-            last.status
-        )),
-        (None, None) => Owed::Nothing(format!("leg {leg} has told no status")),
-    }
-}
-
-fn call_end(
-    leg: &CallSid,
-    status: &Status,
-    call_status: acquire::CallStatus,
-    rules: &Rules,
-) -> Owed {
-    let direction = match direction(status, rules) {
-        Ok(direction) => direction,
-        Err(why) => return Owed::Unmappable(format!("leg {leg} {why}")),
-    };
-    let to = match (status.to.as_str(), &rules.empty_to) {
-        ("", None) => {
-            return Owed::Nothing(format!(
-                "leg {leg} has an empty To, which Acquire requires (calls.empty_to can name a text)"
-            ));
-        }
-        ("", Some(text)) => text.clone(),
-        (to, _) => to.to_owned(),
-    };
-    Owed::Send(Request {
-        leg: leg.clone(),
-        message: Message::CallEnd(CallEnd {
-            from: status.from.clone(),
-            to,
-            call_id: leg.to_string(),
-            email: email(status, direction, &rules.directory),
-            call_status,
-            recording_url: status.recording_url.clone(),
-            duration: status.call_duration.clone().filter(is_seconds),
-            direction,
-        }),
-    })
-}
-
-/// `Duration` is sent only when known; what is no number tells nothing.
-#[expect(clippy::ptr_arg, reason = "a filter of an Option<String>")]
-fn is_seconds(text: &String) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn direction(status: &Status, rules: &Rules) -> Result<acquire::Direction, String> {
-    let from_softphone = status.from.starts_with("client:");
-    match &status.direction {
-        Some(Direction::Inbound) if from_softphone && rules.client == ClientParents::Outgoing => {
-            Ok(acquire::Direction::Outgoing)
-        }
-        Some(Direction::Inbound | Direction::TrunkingOriginating) => {
-            Ok(acquire::Direction::Incoming)
-        }
-        Some(Direction::OutboundApi | Direction::OutboundDial | Direction::TrunkingTerminating) => {
-            Ok(acquire::Direction::Outgoing)
-        }
-        Some(Direction::Unknown(text)) => Err(format!(
-            "has Direction \"{text}\", which Acquire has no word for"
-        )),
-        None => Err("has no Direction, which Acquire requires".to_owned()),
-    }
-}
-
-/// The person's e-mail: the callback URL's, else the directory's.
-fn email(status: &Status, direction: acquire::Direction, directory: &Directory) -> Option<String> {
-    let caller = match direction {
-        acquire::Direction::Outgoing => directory.entries.get(&status.from),
-        acquire::Direction::Incoming => None,
-    };
-    status
-        .email
-        .as_ref()
-        .or_else(|| directory.entries.get(&status.to))
-        .or(caller)
-        .or(directory.default.as_ref())
-        .cloned()
 }
 
 #[cfg(test)]

@@ -15,20 +15,24 @@ use actix_web::{HttpRequest, Resource};
 use error::{NoAnswer, Refusal};
 use intake::Intake;
 
+use crate::twilio::callback::Form;
+
 /// How long a connection may stay open between two requests; longer than balancers keep theirs.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// What Twilio reaches; under each prefix of a public URL too, where no proxy strips it.
 pub fn public_routes(routes: &mut ServiceConfig, intake: Data<Intake>) {
     for prefix in intake.verifier.prefixes() {
-        routes.service(status_callback(&format!("{prefix}/twilio/voice/status")));
+        for form in Form::ALL {
+            routes.service(callback(&format!("{prefix}{}", form.path())));
+        }
     }
     routes.app_data(intake).default_service(web::to(not_found));
 }
 
-fn status_callback(path: &str) -> Resource {
+fn callback(path: &str) -> Resource {
     web::resource(path)
-        .route(web::post().to(receive::status_callback))
+        .route(web::post().to(receive::callback))
         .default_service(web::to(wrong_method))
 }
 

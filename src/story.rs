@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::attempt::Verdict;
-use crate::plan::{Owed, Rules, owed};
+use crate::clock::Millis;
+use crate::plan::{Owed, Received, Rules, owed};
 use crate::store::{CallSummary, StoredCall, StoredCallback};
 use crate::twilio::{Callback, Kind, callback};
 
@@ -37,7 +38,11 @@ pub struct Told {
     pub received: String,
     pub leg: String,
     pub parent: Option<String>,
+    /// `recording` where the callback tells of one, else `status`.
+    pub kind: &'static str,
+    /// Of the leg, or of the recording.
     pub call_status: String,
+    pub recording: Option<String>,
     pub from: String,
     pub to: String,
     pub sequence_number: Option<u32>,
@@ -70,7 +75,14 @@ pub struct Made {
 pub enum Due {
     Send {
         leg: String,
+        kind: &'static str,
         request: serde_json::Value,
+        /// Why this direction, status, e-mail and recording.
+        because: Vec<String>,
+        waits: Option<String>,
+    },
+    Undecided {
+        why: String,
     },
     Nothing {
         why: String,
@@ -97,23 +109,30 @@ impl Line {
 
 impl Story {
     #[must_use]
-    pub fn of(call: &StoredCall, rules: &Rules) -> Self {
-        let read: Vec<Callback> = call
+    pub fn of(call: &StoredCall, rules: &Rules, now: Millis) -> Self {
+        let read: Vec<Received> = call
             .callbacks
             .iter()
-            .filter_map(|stored| read(stored).ok())
+            .filter_map(|stored| {
+                let at = stored.received;
+                read(stored).ok().map(|callback| Received { at, callback })
+            })
             .collect();
+        let counting = &call.attempts[call.attempts_before_requeue.min(call.attempts.len())..];
         Self {
             line: Line::of(&call.summary),
             callbacks: call.callbacks.iter().map(told).collect(),
             attempts: made(call),
-            owed: owed(&read, rules).into_iter().map(due).collect(),
+            owed: owed(&read, counting, rules, now)
+                .into_iter()
+                .map(due)
+                .collect(),
         }
     }
 }
 
 fn read(stored: &StoredCallback) -> Result<Callback, callback::NotACallback> {
-    callback::read(&stored.request.body, stored.request.query())
+    callback::read(&stored.request.body, &stored.request.url)
 }
 
 fn told(stored: &StoredCallback) -> Told {
@@ -130,10 +149,32 @@ fn told(stored: &StoredCallback) -> Told {
             received,
             leg: leg.to_string(),
             parent: parent.map(|parent| parent.to_string()),
+            kind: "status",
             call_status: status.status.to_string(),
+            recording: status.recording_url,
             from: status.from,
             to: status.to,
             sequence_number: status.sequence_number,
+            url,
+            form,
+        },
+        Ok(Callback {
+            leg,
+            kind: Kind::Recording(recording),
+            ..
+        }) => Told {
+            received,
+            leg: leg.to_string(),
+            parent: None,
+            kind: "recording",
+            call_status: recording.status.to_string(),
+            recording: Some(match recording.url {
+                Some(url) => format!("{} {url}", recording.sid),
+                None => recording.sid.to_string(),
+            }),
+            from: String::new(),
+            to: String::new(),
+            sequence_number: None,
             url,
             form,
         },
@@ -141,6 +182,8 @@ fn told(stored: &StoredCallback) -> Told {
             received,
             leg: String::new(),
             parent: None,
+            kind: "unreadable",
+            recording: None,
             call_status: format!("unreadable: {why}"),
             from: String::new(),
             to: String::new(),
@@ -183,9 +226,17 @@ fn as_json(text: &str) -> serde_json::Value {
 
 fn due(owed: Owed) -> Due {
     match owed {
-        Owed::Send(request) => Due::Send {
-            leg: request.leg.to_string(),
-            request: as_json(&request.message.to_json()),
+        Owed::Send(due) => Due::Send {
+            leg: due.request.leg.to_string(),
+            kind: due.request.message.kind().as_str(),
+            request: as_json(&due.request.message.to_json()),
+            because: due.because.into_iter().map(Into::into).collect(),
+            waits: due
+                .wait
+                .map(|wait| format!("{}, until {}", wait.why, wait.until)),
+        },
+        Owed::Undecided(wait) => Due::Undecided {
+            why: format!("{}, until {}", wait.why, wait.until),
         },
         Owed::Nothing(why) => Due::Nothing { why },
         Owed::Unmappable(why) => Due::Unmappable { why },

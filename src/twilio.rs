@@ -60,6 +60,11 @@ sid!(
     AccountSid,
     "AC"
 );
+sid!(
+    /// Names one recording (`^RE[0-9a-fA-F]{32}$`).
+    RecordingSid,
+    "RE"
+);
 
 /// Where a leg is in its life (Twilio docs, Call resource, "Call status values").
 ///
@@ -169,6 +174,7 @@ pub struct Callback {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     Status(Status),
+    Recording(Recording),
 }
 
 /// A voice status callback (Twilio docs, Voice webhooks, "`StatusCallback`").
@@ -182,7 +188,12 @@ pub struct Status {
     pub direction: Option<Direction>,
     /// `CallDuration` as sent: whole seconds (`Duration`, which counts minutes, is not read).
     pub call_duration: Option<String>,
+    /// The recording that the status callback itself names: only of calls created with
+    /// `Record=true` or dialled with `record`.
+    pub recording_sid: Option<RecordingSid>,
     pub recording_url: Option<String>,
+    /// Whole seconds.
+    pub recording_duration: Option<u32>,
     /// Counts the subscribed events of a leg from 0.
     pub sequence_number: Option<u32>,
     pub timestamp: Option<Timestamp>,
@@ -190,7 +201,65 @@ pub struct Status {
     pub email: Option<String>,
 }
 
-/// Makes a repeat recognisable: leg, kind and status.
+/// A recording status callback (Twilio docs, Voice webhooks, "`RecordingStatusCallback`").
+///
+/// It names the leg that was recorded, which is always the parent, and tells nothing else of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recording {
+    pub sid: RecordingSid,
+    pub status: RecordingStatus,
+    /// Bare: without extension, and useless unless the recording is completed.
+    pub url: Option<String>,
+    /// Whole seconds.
+    pub duration: Option<u32>,
+    pub started: Option<Timestamp>,
+    /// `DialVerb`, `RecordVerb`, `OutboundAPI` and so on, as sent.
+    pub source: Option<String>,
+}
+
+/// Where a recording is in its life; unknown values are kept as they were sent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordingStatus {
+    InProgress,
+    /// It can be fetched.
+    Completed,
+    /// Nothing was recorded.
+    Absent,
+    Failed,
+    Unknown(Box<str>),
+}
+
+impl RecordingStatus {
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "in-progress" => Self::InProgress,
+            "completed" => Self::Completed,
+            "absent" => Self::Absent,
+            "failed" => Self::Failed,
+            other => Self::Unknown(other.into()),
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::InProgress => "in-progress",
+            Self::Completed => "completed",
+            Self::Absent => "absent",
+            Self::Failed => "failed",
+            Self::Unknown(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for RecordingStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Makes a repeat recognisable: leg, kind and status, for a recording its SID too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackKey(Box<str>);
 
@@ -216,7 +285,13 @@ impl Callback {
 
     #[must_use]
     pub fn key(&self) -> CallbackKey {
-        let Kind::Status(status) = &self.kind;
-        CallbackKey(format!("{}/status/{}", self.leg, status.status).into())
+        let leg = &self.leg;
+        let key = match &self.kind {
+            Kind::Status(status) => format!("{leg}/status/{}", status.status),
+            Kind::Recording(recording) => {
+                format!("{leg}/recording/{}/{}", recording.sid, recording.status)
+            }
+        };
+        CallbackKey(key.into())
     }
 }

@@ -17,10 +17,11 @@ use crate::attempt::Attempt;
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::metrics::Metrics;
-use crate::plan::{self, Next, Request, plan};
+use crate::plan::{self, Next, Received, Request, plan};
 use crate::retry::{self, Jitter};
 use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback};
-use crate::twilio::{Callback, callback};
+use crate::twilio::Kind;
+use crate::twilio::callback::{self, NotACallback};
 
 /// How long a call that fell due unnoticed may stay so.
 const POLL: Duration = Duration::from_secs(1);
@@ -134,6 +135,7 @@ impl Worker {
             }
         };
         let rules = &self.config.rules;
+        self.tell_late(call, account, &callbacks);
         let request = match plan(&callbacks, &call.attempts, rules, self.clock.now()) {
             Next::Send(request) => request,
             next => {
@@ -145,9 +147,8 @@ impl Worker {
         };
         let attempt = self.send(account, &request, &call.attempts).await;
         if attempt.verdict.is_accepted() {
-            let of_leg = |(callback, _): &(&Callback, _)| callback.leg == request.leg;
-            let told = callbacks.iter().zip(&call.callbacks).filter(of_leg);
-            let since = told.map(|(_, stored)| stored.received).max();
+            let of_leg = |told: &&Received| told.callback.leg == request.leg;
+            let since = callbacks.iter().filter(of_leg).map(|told| told.at).max();
             let since = since.unwrap_or(attempt.at);
             self.metrics.delivered_after(self.clock.now().since(since));
         }
@@ -157,6 +158,30 @@ impl Worker {
         Settlement {
             attempt: Some(attempt),
             rest: rest(next, self.clock.now()),
+        }
+    }
+
+    /// Counts a recording that came after the end was taken, once: when it is the newest callback
+    /// and nothing was tried since.
+    fn tell_late(&self, call: &Claimed, account: &Account, callbacks: &[Received]) {
+        let (Some(newest), Some(last)) = (callbacks.last(), call.attempts.last()) else {
+            return;
+        };
+        let is_news = matches!(newest.callback.kind, Kind::Recording(_)) && newest.at >= last.at;
+        let (rules, now) = (&self.config.rules, self.clock.now());
+        if !is_news || !plan::has_late_recording(callbacks, &call.attempts, rules, now) {
+            return;
+        }
+        if self.metrics.recording_was_late(&account.acquire_account_id) == 1 {
+            warn!(
+                call.sid = %call.sid,
+                account = account.acquire_account_id,
+                "the recording of call {} came after its end was sent; further ones are counted \
+                 only. Such a call would have waited (recording.wait) if Twilio had announced the \
+                 recording: subscribe RecordingStatusCallbackEvent \"in-progress completed\", or \
+                 set recording.expect = \"always\"",
+                call.sid
+            );
         }
     }
 
@@ -224,12 +249,17 @@ impl Worker {
 }
 
 /// The stored callbacks of a call, read as they would be on arrival.
-fn read(stored: &[StoredCallback]) -> Result<Vec<Callback>, String> {
+fn read(stored: &[StoredCallback]) -> Result<Vec<Received>, String> {
     stored
         .iter()
-        .map(|stored| callback::read(&stored.request.body, stored.request.query()))
+        .map(|stored| {
+            Ok(Received {
+                at: stored.received,
+                callback: callback::read(&stored.request.body, &stored.request.url)?,
+            })
+        })
         .collect::<Result<_, _>>()
-        .map_err(|why| format!("a stored callback cannot be read: {why}"))
+        .map_err(|why: NotACallback| format!("a stored callback cannot be read: {why}"))
 }
 
 fn rest(next: Next, now: Millis) -> Rest {

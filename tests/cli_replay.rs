@@ -101,8 +101,7 @@ fn judge(
     ) {
         return Err((StatusCode::FORBIDDEN, "the signature is wrong".to_owned()));
     }
-    callback::read(body, request.query_string())
-        .map_err(|why| (StatusCode::BAD_REQUEST, why.to_string()))
+    callback::read(body, &target).map_err(|why| (StatusCode::BAD_REQUEST, why.to_string()))
 }
 
 fn replay(args: &[&str]) -> (String, String, i32) {
@@ -244,7 +243,7 @@ fn a_dry_run_prints_what_acquire_would_get_or_why_nothing() {
     insta::assert_snapshot!(out, @r#"
     fixtures/twilio/inbound-completed.http: {"From":"+12025550123","To":"+14045550199","CallId":"CA00000000000000000000000000000001","CallStatus":"completed","Duration":"35","Direction":"incoming"}
     fixtures/twilio/not-ended-ringing.http: skipped: leg CA00000000000000000000000000000029 has not ended (CallStatus ringing)
-    fixtures/twilio/refused-recording.http: refused with 400: this is a recording status callback; its URL goes into RecordingStatusCallback, not here
+    fixtures/twilio/refused-recording.http: refused with 400: this is a recording status callback; the URL for RecordingStatusCallback ends in /twilio/voice/recording
     "#);
     let (out, ..) = replay(&[INBOUND, RECORDING, "--dry-run", "--json"]);
     insta::assert_snapshot!(out, @r#"

@@ -72,7 +72,7 @@ fn three_variables_suffice() {
     assert!(config.admin.token.is_none());
     assert_eq!(config.store.url, StoreUrl::Sqlite("bridge.db".into()));
     assert_eq!(config.store.retention, Duration::from_secs(30 * 86_400));
-    assert_eq!(config.acquire.call_end_path, "/api/v1/voip/call-answered");
+    assert_eq!(config.acquire.paths.call_end, "/api/v1/voip/call-answered");
     assert_eq!(config.acquire.success, Success::Body);
     assert_eq!(config.delivery.concurrency, 32);
     assert_eq!(config.delivery.policy.schedule.len(), 16);

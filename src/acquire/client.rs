@@ -32,7 +32,7 @@ const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSI
 pub struct Client {
     http: awc::Client,
     base_url: String,
-    call_end_path: String,
+    paths: config::Paths,
     success: Success,
     timeout: Duration,
     clock: Clock,
@@ -58,7 +58,7 @@ impl Client {
         Ok(Self {
             http: connect::http_client(acquire, delivery.timeout)?,
             base_url: acquire.base_url.trim_end_matches('/').to_owned(),
-            call_end_path: acquire.call_end_path.clone(),
+            paths: acquire.paths.clone(),
             success: acquire.success,
             timeout: delivery.timeout,
             clock,
@@ -97,8 +97,11 @@ impl Client {
         let base = self
             .base_url
             .replace("{account_id}", &account.acquire_account_id);
-        match kind {
-            Kind::CallEnd => base + &self.call_end_path,
+        base + match kind {
+            Kind::CallInQueue => &self.paths.call_in_queue,
+            Kind::CallRinging => &self.paths.call_ringing,
+            Kind::CallAnswered => &self.paths.call_answered,
+            Kind::CallEnd | Kind::CallEndAgain => &self.paths.call_end,
         }
     }
 

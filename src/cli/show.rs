@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{ConfigArgs, Exit, Failure, say};
+use crate::clock::Clock;
 use crate::store;
 use crate::story::{Due, Story};
 use crate::twilio::CallSid;
@@ -35,7 +36,7 @@ impl Show {
                 self.sid
             )));
         };
-        let story = Story::of(&call, &rules);
+        let story = Story::of(&call, &rules, Clock::system().now());
         if self.json {
             say(serde_json::to_string_pretty(&story)?)?;
         } else {
@@ -76,16 +77,27 @@ fn write(text: &mut String, story: &Story) -> std::fmt::Result {
             .sequence_number
             .map(|n| format!(" #{n}"))
             .unwrap_or_default();
+        let what = match callback.kind {
+            "recording" => "recording ",
+            _ => "",
+        };
         writeln!(
             text,
-            "  {}  {}{number}",
+            "  {}  {what}{}{number}",
             callback.received, callback.call_status
         )?;
-        writeln!(
-            text,
-            "    leg {}  {} -> {}",
-            callback.leg, callback.from, callback.to
-        )?;
+        if callback.kind == "recording" {
+            writeln!(text, "    of leg {}", callback.leg)?;
+        } else {
+            writeln!(
+                text,
+                "    leg {}  {} -> {}",
+                callback.leg, callback.from, callback.to
+            )?;
+        }
+        if let Some(recording) = &callback.recording {
+            writeln!(text, "    {recording}")?;
+        }
         if let Some(parent) = &callback.parent {
             writeln!(text, "    dialled by {parent}")?;
         }
@@ -123,7 +135,19 @@ fn write(text: &mut String, story: &Story) -> std::fmt::Result {
     writeln!(text, "\nwhat the plan makes of it")?;
     for due in &story.owed {
         match due {
-            Due::Send { request, .. } => writeln!(text, "  call-end {request}")?,
+            Due::Send {
+                kind,
+                request,
+                because,
+                waits,
+                ..
+            } => {
+                writeln!(text, "  {kind} {request}")?;
+                for why in because.iter().chain(waits) {
+                    writeln!(text, "    {why}")?;
+                }
+            }
+            Due::Undecided { why } => writeln!(text, "  not decided yet: {why}")?,
             Due::Nothing { why } => writeln!(text, "  nothing: {why}")?,
             Due::Unmappable { why } => writeln!(text, "  cannot be sent: {why}")?,
         }

@@ -9,10 +9,10 @@ use super::layers::{Layers, Origin};
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
-    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Server, Store, StoreUrl,
-    Success, accounts, directory,
+    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Server, Store, StoreUrl,
+    Success, accounts, rules,
 };
-use crate::plan::{ClientParents, Rules};
+use crate::plan::{Rules, Send};
 use crate::retry::Policy;
 use crate::twilio::signature::PublicUrl;
 
@@ -54,11 +54,14 @@ pub fn explain(
     let acquire = acquire(&mut reader);
     let delivery = delivery(&mut reader);
     let accounts = accounts::read(&mut reader, entries);
-    let rules = rules(&mut reader);
+    let rules = rules::read(&mut reader);
     let log = log(&mut reader);
 
     if let (Some(acquire), Some(accounts)) = (&acquire, &accounts) {
         keep_keys_out_of_the_clear(&mut reader, acquire, accounts);
+    }
+    if let (Some(acquire), Some(rules)) = (&acquire, &rules) {
+        keep_answered_and_ended_apart(&mut reader, acquire, rules);
     }
     let config = || {
         Some(Config {
@@ -84,7 +87,7 @@ pub fn load_for_reading(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let url = reader.text("store.url", store_url);
-    let rules = rules(&mut reader);
+    let rules = rules::read(&mut reader);
     reader.finish_part(url.zip(rules))
 }
 
@@ -97,7 +100,7 @@ pub fn load_for_rehearsal(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let public_urls = public_urls(&mut reader).unwrap_or_default();
-    let rules = rules(&mut reader);
+    let rules = rules::read(&mut reader);
     reader.finish_part(rules.map(|rules| (public_urls, rules)))
 }
 
@@ -156,7 +159,10 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
     let base_url = reader.text("acquire.base_url", |text| {
         HttpUrl::parse(text).map(|_| text.trim_end_matches('/').to_owned())
     });
-    let call_end_path = reader.text("acquire.call_end_path", request_path);
+    let call_in_queue = reader.text("acquire.call_in_queue_path", request_path);
+    let call_ringing = reader.text("acquire.call_ringing_path", request_path);
+    let call_answered = reader.text("acquire.call_answered_path", request_path);
+    let call_end = reader.text("acquire.call_end_path", request_path);
     let ca_file = reader.text("acquire.ca_file", readable_file);
     let success = reader.choice(
         "acquire.success",
@@ -164,7 +170,12 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
     );
     Some(Acquire {
         base_url: base_url?,
-        call_end_path: call_end_path?,
+        paths: Paths {
+            call_in_queue: call_in_queue?,
+            call_ringing: call_ringing?,
+            call_answered: call_answered?,
+            call_end: call_end?,
+        },
         ca_file,
         success: success?,
     })
@@ -211,26 +222,6 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
     })
 }
 
-fn rules(reader: &mut Reader) -> Option<Rules> {
-    let empty_to = reader.text("calls.empty_to", |text| match text.trim() {
-        "" => Err("must not be empty".to_owned()),
-        text => Ok(text.to_owned()),
-    });
-    let client = reader.choice(
-        "calls.client",
-        &[
-            ("incoming", ClientParents::Incoming),
-            ("outgoing", ClientParents::Outgoing),
-        ],
-    );
-    let directory = directory::read(reader);
-    Some(Rules {
-        empty_to,
-        client: client?,
-        directory,
-    })
-}
-
 fn log(reader: &mut Reader) -> Option<Log> {
     let format = reader.choice(
         "log.format",
@@ -253,6 +244,18 @@ fn keep_keys_out_of_the_clear(reader: &mut Reader, acquire: &Acquire, accounts: 
         reader.mistake(format!(
             "{name} = \"{}\" must begin with https://, because an API key is set, which http:// would send in the clear",
             acquire.base_url
+        ));
+    }
+}
+
+fn keep_answered_and_ended_apart(reader: &mut Reader, acquire: &Acquire, rules: &Rules) {
+    let paths = &acquire.paths;
+    if rules.events.answered == Send::On && paths.call_answered == paths.call_end {
+        let names = ["acquire.call_answered_path", "acquire.call_end_path"];
+        let [answered, end] = names.map(|key| reader.name(key));
+        reader.mistake(format!(
+            "{answered} and {end} are both \"{}\", so Acquire could not tell an answered call from an ended one: set {end} = \"/api/v1/voip/call-end\", as the vendor's later page says, or leave \"answered\" out of acquire.events",
+            paths.call_end
         ));
     }
 }
@@ -311,22 +314,22 @@ fn log_level(text: &str) -> Result<String, String> {
     }
 }
 
-const fn millis(count: u64) -> Duration {
+pub(super) const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-const fn seconds(count: u64) -> Duration {
+pub(super) const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-const fn minutes(count: u64) -> Duration {
+pub(super) const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
-const fn hours(count: u64) -> Duration {
+pub(super) const fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 3_600)
 }
 
-const fn days(count: u64) -> Duration {
+pub(super) const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 86_400)
 }

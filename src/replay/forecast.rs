@@ -4,8 +4,11 @@ use std::fmt;
 
 use crate::clock::Millis;
 use crate::fixture::Fixture;
-use crate::plan::{Next, Rules, plan};
+use crate::plan::{Next, Received, Rules, plan};
 use crate::twilio::callback;
+
+/// When everything that could have been waited for has been.
+const LATER: Millis = Millis(i64::MAX);
 
 /// What becomes of one callback on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +25,19 @@ impl Forecast {
     /// Reads the fixture as a verified request and plans its call.
     #[must_use]
     pub fn of(fixture: &Fixture, rules: &Rules) -> Self {
-        let callback = match callback::read(&fixture.body, fixture.query()) {
+        let callback = match callback::read(&fixture.body, &fixture.url) {
             Ok(callback) => callback,
             Err(why) => return Self::Refused(why.to_string()),
         };
-        match plan(&[callback], &[], rules, Millis::default()) {
+        match plan(
+            &[Received {
+                at: Millis::default(),
+                callback,
+            }],
+            &[],
+            rules,
+            LATER,
+        ) {
             Next::Send(request) => Self::Sent(request.message.to_json()),
             Next::Skipped(why) => Self::Skipped(why),
             Next::Parked(why) => Self::Parked(why),

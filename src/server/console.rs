@@ -188,7 +188,7 @@ async fn story(admin: &Admin, sid: &str) -> Result<Story, NoAnswer> {
     let sid = CallSid::parse(sid)?;
     let call = admin.store.get(&sid).await?;
     let call = call.ok_or(NoAnswer::UnknownCall(sid))?;
-    Ok(Story::of(&call, &admin.config.rules))
+    Ok(Story::of(&call, &admin.config.rules, admin.clock.now()))
 }
 
 impl ListQuery {

@@ -40,7 +40,9 @@ pub enum Refusal {
     /// With the cause, which is logged and not shown.
     #[error("the callback could not be recorded; try again")]
     Unavailable(String),
-    #[error("nothing is served here; the status callback's path is /twilio/voice/status")]
+    #[error(
+        "nothing is served here; callbacks go to /twilio/voice/status, those of recordings to /twilio/voice/recording"
+    )]
     NotFound,
     #[error("only POST is served here")]
     WrongMethod,

@@ -10,13 +10,14 @@ use super::error::Refusal;
 use super::intake::{Intake, Verified};
 use super::signed::SignedForm;
 use crate::store::{NewCallback, Recorded};
-use crate::twilio::callback;
+use crate::twilio::callback::{self, Form};
 
 /// Twilio gives up after 15 s and tries once, so an answer must come well before.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `POST /twilio/voice/status`: 204 once the callback is on disk, or was there already.
-pub async fn status_callback(
+/// `POST /twilio/voice/status` and `/twilio/voice/recording`: 204 once the callback is on disk, or was
+/// there already.
+pub async fn callback(
     request: HttpRequest,
     form: SignedForm,
     intake: Data<Intake>,
@@ -39,7 +40,7 @@ pub async fn status_callback(
 fn read(form: SignedForm) -> Result<NewCallback, Refusal> {
     callback::expect_utf8(&form.request.body)?;
     let email = callback::email(form.request.query())?;
-    let callback = callback::parse(&form.fields, email)?;
+    let callback = callback::parse(Form::at(&form.request.url), &form.fields, email)?;
     Ok(NewCallback {
         call: callback.call().clone(),
         key: callback.key(),

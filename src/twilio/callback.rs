@@ -1,12 +1,46 @@
-//! From the form of a verified request to a [`Callback`]: a status callback and nothing that looks
-//! like one.
+//! From the form of a verified request to a [`Callback`]: a status or recording callback, each at
+//! its own path, and nothing that looks like one.
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use percent_encoding::percent_decode;
 
 use super::signature::fields;
-use super::{AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Status};
+use super::{
+    AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Recording, RecordingSid,
+    RecordingStatus, Status,
+};
+
+/// What a served path takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Status,
+    Recording,
+}
+
+impl Form {
+    pub const ALL: [Self; 2] = [Self::Status, Self::Recording];
+
+    /// Where it is served, behind the prefix of a public URL.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Status => "/twilio/voice/status",
+            Self::Recording => "/twilio/voice/recording",
+        }
+    }
+
+    /// What the URL of a request, or its path, takes.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        let path = url.split('?').next().unwrap_or_default();
+        if path.ends_with(Self::Recording.path()) {
+            Self::Recording
+        } else {
+            Self::Status
+        }
+    }
+}
 
 /// Why a verified form is not a callback that the bridge can keep.
 ///
@@ -17,7 +51,7 @@ pub enum NotACallback {
     Missing(&'static str),
     #[error("{0} is given more than once")]
     Repeated(&'static str),
-    #[error("{0} must be CA or AC followed by 32 hexadecimal digits, as Twilio's SIDs are")]
+    #[error("{0} must be CA, AC or RE followed by 32 hexadecimal digits, as Twilio's SIDs are")]
     BadSid(&'static str),
     #[error("the form is not UTF-8")]
     NotUtf8,
@@ -30,8 +64,15 @@ pub enum NotACallback {
 /// Requests of Twilio that look like a status callback and belong elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lookalike {
-    #[error("a recording status callback; its URL goes into RecordingStatusCallback, not here")]
+    #[error(
+        "a recording status callback; the URL for RecordingStatusCallback ends in \
+         /twilio/voice/recording"
+    )]
     Recording,
+    #[error("a call's status callback; the URL for StatusCallback ends in /twilio/voice/status")]
+    Status,
+    #[error("the recording of a conference, which belongs to no call; remove this URL there")]
+    ConferenceRecording,
     #[error("a conference status callback; the bridge has no use for it, so remove this URL there")]
     Conference,
     #[error(
@@ -61,10 +102,14 @@ impl NotACallback {
     }
 }
 
-/// Reads a status callback from the raw form and query of a verified request.
-pub fn read(form: &[u8], query: &str) -> Result<Callback, NotACallback> {
+/// Reads a callback from the raw form of a verified request to `url`.
+pub fn read(form: &[u8], url: &str) -> Result<Callback, NotACallback> {
     expect_utf8(form)?;
-    parse(&fields(form), email(query)?)
+    parse(Form::at(url), &fields(form), email(query(url))?)
+}
+
+fn query(url: &str) -> &str {
+    url.split_once('?').map_or("", |(_, query)| query)
 }
 
 /// Decoding a form replaces what is not UTF-8, so two different forms would read the same.
@@ -95,15 +140,43 @@ pub fn email(query: &str) -> Result<Option<String>, NotACallback> {
     filled(&Fields(&pairs), "email")
 }
 
-/// Reads a status callback from the decoded fields of a verified form.
+/// Reads a callback from the decoded fields of a verified form.
 ///
-/// `email` is the `?email=` of the callback URL.
-pub fn parse(fields: &[(String, String)], email: Option<String>) -> Result<Callback, NotACallback> {
+/// `email` is the `?email=` of the callback URL; a recording has no use for it.
+pub fn parse(
+    form: Form,
+    fields: &[(String, String)],
+    email: Option<String>,
+) -> Result<Callback, NotACallback> {
     let fields = Fields(fields);
-    reject_lookalikes(&fields)?;
+    reject_lookalikes(form, &fields)?;
+    match form {
+        Form::Status => parse_status(&fields, email),
+        Form::Recording => parse_recording(&fields),
+    }
+}
 
-    let leg = sid(&fields, "CallSid", CallSid::parse)?;
-    let account = sid(&fields, "AccountSid", AccountSid::parse)?;
+fn parse_recording(fields: &Fields<'_>) -> Result<Callback, NotACallback> {
+    Ok(Callback {
+        leg: sid(fields, "CallSid", CallSid::parse)?,
+        account: sid(fields, "AccountSid", AccountSid::parse)?,
+        parent: None,
+        kind: Kind::Recording(Recording {
+            sid: sid(fields, "RecordingSid", RecordingSid::parse)?,
+            status: fields
+                .required("RecordingStatus")
+                .map(RecordingStatus::parse)?,
+            url: filled(fields, "RecordingUrl")?,
+            duration: lenient_seconds(fields, "RecordingDuration")?,
+            started: fields.single("RecordingStartTime")?.and_then(timestamp),
+            source: filled(fields, "RecordingSource")?,
+        }),
+    })
+}
+
+fn parse_status(fields: &Fields<'_>, email: Option<String>) -> Result<Callback, NotACallback> {
+    let leg = sid(fields, "CallSid", CallSid::parse)?;
+    let account = sid(fields, "AccountSid", AccountSid::parse)?;
     let status = fields.required("CallStatus").map(CallStatus::parse)?;
     let parent = match fields.single("ParentCallSid")? {
         None | Some("") => None,
@@ -123,8 +196,12 @@ pub fn parse(fields: &[(String, String)], email: Option<String>) -> Result<Callb
             from: fields.single("From")?.unwrap_or_default().to_owned(),
             to: fields.single("To")?.unwrap_or_default().to_owned(),
             direction: fields.single("Direction")?.map(Direction::parse),
-            call_duration: filled(&fields, "CallDuration")?,
-            recording_url: filled(&fields, "RecordingUrl")?,
+            call_duration: filled(fields, "CallDuration")?,
+            recording_sid: fields
+                .single("RecordingSid")?
+                .and_then(|text| RecordingSid::parse(text).ok()),
+            recording_url: filled(fields, "RecordingUrl")?,
+            recording_duration: lenient_seconds(fields, "RecordingDuration")?,
             sequence_number: fields
                 .single("SequenceNumber")?
                 .and_then(|text| text.parse().ok()),
@@ -164,13 +241,18 @@ impl<'a> Fields<'a> {
 
 /// Tells apart what Twilio sends to other URLs (facts gathered from Twilio docs: recording,
 /// `<Conference>` and `<Dial>` callbacks each carry a field that no status callback has).
-fn reject_lookalikes(fields: &Fields<'_>) -> Result<(), NotACallback> {
-    let lookalike = if fields.has("RecordingStatus") {
+fn reject_lookalikes(form: Form, fields: &Fields<'_>) -> Result<(), NotACallback> {
+    let is_recording = fields.has("RecordingStatus");
+    let lookalike = if form == Form::Status && is_recording {
         Lookalike::Recording
+    } else if form == Form::Recording && is_recording && fields.has("ConferenceSid") {
+        Lookalike::ConferenceRecording
     } else if fields.has("StatusCallbackEvent") {
         Lookalike::Conference
     } else if fields.has("DialCallStatus") {
         Lookalike::DialAction
+    } else if form == Form::Recording && !is_recording && fields.has("CallStatus") {
+        Lookalike::Status
     } else {
         return Ok(());
     };
@@ -198,6 +280,11 @@ fn filled(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, Not
         .single(name)?
         .filter(|value| !value.is_empty())
         .map(str::to_owned))
+}
+
+/// A number that only helps to choose: one that cannot be read counts as absent.
+fn lenient_seconds(fields: &Fields<'_>, name: &'static str) -> Result<Option<u32>, NotACallback> {
+    Ok(fields.single(name)?.and_then(|text| text.parse().ok()))
 }
 
 /// RFC 2822 in UTC, with or without a padded day (Twilio docs show both); one that cannot be read

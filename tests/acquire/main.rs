@@ -11,7 +11,7 @@ use std::time::Duration;
 use twilio_acquire_bridge::acquire::client::{Client, ClientError};
 use twilio_acquire_bridge::acquire::{Answer, Fault, Kind, Outcome};
 use twilio_acquire_bridge::clock::{Clock, Millis};
-use twilio_acquire_bridge::config::{Account, Acquire, Delivery, Success};
+use twilio_acquire_bridge::config::{Account, Acquire, Delivery, Paths, Success};
 use twilio_acquire_bridge::retry::Policy;
 
 /// What the client's clock says: 2023-11-14T22:13:20Z.
@@ -49,7 +49,12 @@ impl Bridge {
     ) -> Result<Self, ClientError> {
         let acquire = Acquire {
             base_url,
-            call_end_path: "/api/v1/voip/call-answered".to_owned(),
+            paths: Paths {
+                call_in_queue: "/api/v1/voip/call-in-queue".to_owned(),
+                call_ringing: "/api/v1/voip/call-ringing".to_owned(),
+                call_answered: "/api/v1/voip/call-answered".to_owned(),
+                call_end: "/api/v1/voip/call-answered".to_owned(),
+            },
             ca_file,
             success: Success::Body,
         };

@@ -9,7 +9,9 @@ const FORM: &str = "CallSid=CA00000000000000000000000000000001\
     &CallbackSource=call-progress-events";
 
 fn status(form: &str) -> Status {
-    let Kind::Status(status) = read(form.as_bytes(), "").expect("a status callback").kind;
+    let Kind::Status(status) = read(form.as_bytes(), "").expect("a status callback").kind else {
+        panic!("a status");
+    };
     status
 }
 
@@ -161,7 +163,9 @@ fn the_query_may_name_an_email_and_nothing_else() {
 proptest! {
     #[test]
     fn no_bytes_are_too_strange_to_be_read(form: Vec<u8>, query in "\\PC{0,30}") {
-        let _ = read(&form, &query);
+        for path in ["", "/twilio/voice/recording"] {
+            let _ = read(&form, &format!("{path}?{query}"));
+        }
     }
 
     #[test]
@@ -179,6 +183,70 @@ proptest! {
     ) {
         let fields: Vec<(String, String)> =
             fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let _ = parse(&fields, None);
+        for form in Form::ALL {
+            let _ = parse(form, &fields, None);
+        }
     }
+}
+
+const RECORDING: &str = "RecordingSource=DialVerb&RecordingSid=RE00000000000000000000000000000001\
+    &RecordingUrl=https%3A%2F%2Fapi.example.com%2FRE1&RecordingStatus=completed&ErrorCode=0\
+    &CallSid=CA00000000000000000000000000000001&AccountSid=AC00000000000000000000000000000001\
+    &RecordingDuration=11&RecordingStartTime=Thu%2C%2001%20Jan%202026%2000%3A00%3A09%20%2B0000";
+
+const AT_RECORDING: &str = "https://bridge.example.com/x/twilio/voice/recording";
+
+#[test]
+fn a_recording_callback_names_its_call_and_tells_nothing_else_of_it() {
+    let callback = read(RECORDING.as_bytes(), AT_RECORDING).expect("a recording callback");
+    assert_eq!(callback.call(), &callback.leg);
+    assert_eq!(
+        callback.key().as_str(),
+        "CA00000000000000000000000000000001/recording/RE00000000000000000000000000000001/completed"
+    );
+    let Kind::Recording(recording) = callback.kind else {
+        panic!("a recording");
+    };
+    assert_eq!(recording.status, RecordingStatus::Completed);
+    assert_eq!(
+        recording.url.as_deref(),
+        Some("https://api.example.com/RE1")
+    );
+    assert_eq!(recording.duration, Some(11));
+    assert_eq!(recording.source.as_deref(), Some("DialVerb"));
+}
+
+#[test]
+fn a_recording_status_that_is_not_known_is_kept() {
+    let form = RECORDING.replace("=completed", "=paused");
+    let callback = read(form.as_bytes(), AT_RECORDING).expect("a recording callback");
+    assert!(matches!(
+        callback.kind,
+        Kind::Recording(Recording { status: RecordingStatus::Unknown(text), .. }) if &*text == "paused"
+    ));
+}
+
+#[test]
+fn each_path_takes_its_own_callbacks_and_names_the_others() {
+    let at_recording = |form: &str| read(form.as_bytes(), AT_RECORDING).expect_err("no recording");
+    assert_eq!(
+        refusal(RECORDING),
+        NotACallback::Lookalike(Lookalike::Recording)
+    );
+    assert_eq!(
+        at_recording(FORM),
+        NotACallback::Lookalike(Lookalike::Status)
+    );
+    let conference = RECORDING.replace("&CallSid=CA", "&ConferenceSid=CF");
+    assert_eq!(
+        at_recording(&conference),
+        NotACallback::Lookalike(Lookalike::ConferenceRecording)
+    );
+    let bare = RECORDING.replace("&RecordingStatus=completed", "");
+    assert_eq!(
+        at_recording(&bare),
+        NotACallback::Missing("RecordingStatus")
+    );
+    let other = RECORDING.replace("RecordingSid=RE", "RecordingSid=XX");
+    assert_eq!(at_recording(&other), NotACallback::BadSid("RecordingSid"));
 }
