@@ -4,6 +4,7 @@ mod request;
 mod summary;
 
 pub mod forecast;
+pub mod scenario;
 
 use std::cell::Cell;
 use std::num::{NonZeroU32, NonZeroUsize};

@@ -1,5 +1,7 @@
 //! `replay`: signs fixtures and sends them as Twilio would.
 
+mod files;
+
 use std::io::{IsTerminal as _, stderr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -8,21 +10,25 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::files::{groups, read};
 use super::keys::KeyArgs;
 use super::{ConfigArgs, Exit, Failure, say};
-use crate::app;
-use crate::fixture::Fixture;
 use crate::plan::Rules;
 use crate::replay::forecast::Forecast;
+use crate::replay::scenario::Scenario;
 use crate::replay::{self, Item, Pace, Sids, Signer, Summary, Target};
 use crate::twilio::signature::PublicUrl;
+use crate::{app, config};
 
 const EXAMPLE: &str = "Examples:
   export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
   twilio-acquire-bridge replay fixtures/twilio --to http://127.0.0.1:8080 --fresh-sids
   twilio-acquire-bridge replay fixtures/twilio/inbound-completed.http --dry-run
+  twilio-acquire-bridge replay fixtures/scenarios/transfer --dry-run
 
-A folder stands for its *.http files. Path and query come from each fixture. The URL that is
+A folder stands for its *.http files, or for the folders in it. One with an expected.json tells of
+one call: --dry-run plays it as a whole, with the bridge.toml beside it for settings, and exits
+with 3 if the requests are not those of expected.json. Path and query come from each fixture. The URL that is
 signed has the base of --public-url, else of the configuration's server.public_url, else the
 fixture's own. Exits with 3 if some requests were not answered 2xx.";
 
@@ -75,12 +81,11 @@ pub struct Replay {
 
 impl Replay {
     pub fn run(self) -> Result<Exit, Failure> {
-        let items = read(&self.paths)?;
         let (of_config, rules) = self.config.load_for_rehearsal()?;
         let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
-            self.foretell(&items, &rules)?;
-            return Ok(Exit::Done);
+            return self.foretell(&rules);
         };
+        let items = read(&self.paths)?;
         let keys = self.keys.choose()?;
         let keys = keys.map_err(|why| Failure::Usage(why.to_string()))?;
         let signer = Signer {
@@ -100,20 +105,70 @@ impl Replay {
         })
     }
 
-    fn foretell(&self, items: &[Item], rules: &Rules) -> std::io::Result<()> {
-        for item in items {
-            let forecast = Forecast::of(&item.fixture, rules);
-            if self.json {
-                let file = serde_json::Value::from(item.name.as_str());
-                say(format_args!(
-                    r#"{{"file":{file},"acquire":{}}}"#,
-                    forecast.to_json()
-                ))?;
-            } else {
-                say(format_args!("{}: {forecast}", item.name))?;
+    fn foretell(&self, rules: &Rules) -> Result<Exit, Failure> {
+        let mut exit = Exit::Done;
+        for group in groups(&self.paths)? {
+            if let Some(folder) = group
+                .folder
+                .as_deref()
+                .filter(|path| Scenario::is_one(path))
+            {
+                if self.foretell_scenario(folder, &group.files)? == Exit::Partial {
+                    exit = Exit::Partial;
+                }
+                continue;
+            }
+            for item in group.items()? {
+                let forecast = Forecast::of(&item.fixture, rules);
+                if self.json {
+                    let file = serde_json::Value::from(item.name.as_str());
+                    say(format_args!(
+                        r#"{{"file":{file},"acquire":{}}}"#,
+                        forecast.to_json()
+                    ))?;
+                } else {
+                    say(format_args!("{}: {forecast}", item.name))?;
+                }
             }
         }
-        Ok(())
+        Ok(exit)
+    }
+
+    /// The folder as one call, with its own settings, compared with what it says must come of it.
+    fn foretell_scenario(&self, folder: &Path, files: &[PathBuf]) -> Result<Exit, Failure> {
+        let scenario = Scenario::read(folder, files).map_err(anyhow::Error::from)?;
+        let rules = match &scenario.settings {
+            Some(file) => config::load_for_rehearsal(Some(file), [])?.1,
+            None => config::load_for_rehearsal(None, [])?.1,
+        };
+        let got = scenario.play(&rules);
+        let name = folder.display().to_string();
+        let is_expected = got == scenario.expected;
+        if self.json {
+            let file = serde_json::Value::from(name);
+            let got = serde_json::Value::from(got);
+            say(format_args!(
+                r#"{{"file":{file},"acquire":{got},"expected":{is_expected}}}"#
+            ))?;
+        } else {
+            for request in &got {
+                say(format_args!("{name}: {request}"))?;
+            }
+            if got.is_empty() {
+                say(format_args!("{name}: nothing is sent"))?;
+            }
+            if !is_expected {
+                say(format_args!("{name}: differs from expected.json:"))?;
+                for request in &scenario.expected {
+                    say(format_args!("{name}: expected {request}"))?;
+                }
+            }
+        }
+        Ok(if is_expected {
+            Exit::Done
+        } else {
+            Exit::Partial
+        })
     }
 
     fn send(&self, items: Vec<Item>, target: Target, signer: Signer) -> Result<Summary, Failure> {
@@ -173,44 +228,4 @@ fn base_url(text: &str) -> Result<String, String> {
         Ok(url) => Ok(url.to_string()),
         Err(why) => Err(why.to_string()),
     }
-}
-
-/// The fixtures of all files and folders, those of a folder by name.
-fn read(paths: &[PathBuf]) -> Result<Vec<Item>, Failure> {
-    let mut items = Vec::new();
-    for path in paths {
-        for file in files(path)? {
-            let fixture = Fixture::read(&file).map_err(anyhow::Error::from)?;
-            items.push(Item {
-                name: file.display().to_string(),
-                fixture,
-            });
-        }
-    }
-    Ok(items)
-}
-
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let unreadable = || format!("failed to read the folder {}", path.display());
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(unreadable)? {
-        let file = entry.with_context(unreadable)?.path();
-        if file
-            .extension()
-            .is_some_and(|extension| extension == "http")
-        {
-            files.push(file);
-        }
-    }
-    if files.is_empty() {
-        return Err(Failure::Usage(format!(
-            "the folder {} holds no .http file",
-            path.display()
-        )));
-    }
-    files.sort();
-    Ok(files)
 }

@@ -13,7 +13,8 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// A whole number followed by its unit.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
     number
