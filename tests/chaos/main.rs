@@ -4,6 +4,8 @@ mod book;
 mod kills;
 mod process;
 mod sender;
+mod synced;
+mod trace;
 
 use std::time::Duration;
 
