@@ -10,7 +10,7 @@ use actix_web::{App as Routes, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::server::console::Admin;
 use crate::server::intake::Intake;
 use crate::server::{admin_routes, public_routes};
-use crate::store::{self, OpenError, Store};
+use crate::store::{self, OpenError, Store, disk};
 use crate::worker::Worker;
 use crate::{janitor, server};
 
@@ -89,6 +89,7 @@ impl App {
     /// Runs until `stop`; then closes Twilio's side, finishes what is in flight, and ends.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let metrics = Arc::new(Metrics::default());
+        tell_sync_cost(&self.config, &metrics);
         let due = Arc::new(Notify::new());
         let intake = Data::new(Intake::new(
             &self.config,
@@ -224,6 +225,21 @@ fn spawn_worker(
 /// Runs to its end what needs the runtime of HTTP servers and clients.
 pub fn block_on<F: Future>(work: F) -> F::Output {
     actix_web::rt::System::new().block_on(work)
+}
+
+/// A measurement that fails stops nothing: the store tells by itself what it cannot write.
+fn tell_sync_cost(config: &Config, metrics: &Metrics) {
+    let url = &config.store.url;
+    let sync = match store::sync_cost(url) {
+        Ok(sync) => sync,
+        Err(why) => return warn!("cannot measure what a sync costs beside {url}: {why}"),
+    };
+    metrics.sync_costs(sync);
+    let sync_us = sync.as_micros();
+    info!(sync_us, "a sync beside {url} takes {sync:.0?}");
+    if let Some(doubt) = disk::doubt(sync) {
+        warn!(sync_us, "a sync beside {url} takes {sync:.0?}: {doubt}");
+    }
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

@@ -75,6 +75,7 @@ pub struct Metrics {
     attempts: Family<Attempted, Counter>,
     delivery: Histogram,
     lag: Histogram,
+    sync: Gauge<f64, std::sync::atomic::AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -101,6 +102,7 @@ impl Default for Metrics {
             attempts: Family::default(),
             delivery: seconds(),
             lag,
+            sync: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -150,6 +152,12 @@ impl Metrics {
             Unit::Seconds,
             self.lag.clone(),
         );
+        registry.register_with_unit(
+            "sync_duration",
+            "What a sync of the store's disk cost when the bridge started",
+            Unit::Seconds,
+            self.sync.clone(),
+        );
         registry.register(
             "build",
             "The program that runs",
@@ -186,6 +194,10 @@ impl Metrics {
 
     pub fn delivered_after(&self, lag: Duration) {
         self.lag.observe(lag.as_secs_f64());
+    }
+
+    pub fn sync_costs(&self, sync: Duration) {
+        self.sync.set(sync.as_secs_f64());
     }
 
     /// The text that Prometheus reads, with the store's counts as they are now.
@@ -230,6 +242,7 @@ mod tests {
             r#"bridge_delivery_attempts_total{account="acme",outcome="accepted"} 1"#,
             "bridge_delivery_duration_seconds_count 1",
             "bridge_delivery_lag_seconds_count 0",
+            "bridge_sync_duration_seconds 0.0",
             r#"bridge_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");

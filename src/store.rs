@@ -3,6 +3,7 @@
 //! A store knows how to keep and to hand out. What a call needs is decided in [`crate::plan`], and
 //! time comes in as an argument.
 
+pub mod disk;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -28,6 +29,13 @@ pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
 pub fn open_to_read(url: &StoreUrl) -> Result<SqliteReader, OpenError> {
     let StoreUrl::Sqlite(path) = url;
     SqliteReader::open_read_only(path)
+}
+
+/// What a sync costs where the store is kept; see [`disk`].
+pub fn sync_cost(url: &StoreUrl) -> std::io::Result<Duration> {
+    let StoreUrl::Sqlite(path) = url;
+    let folder = std::path::absolute(path)?;
+    disk::sync_cost(folder.parent().unwrap_or(&folder))
 }
 
 /// Where a call stands. The same words are in the database, metrics, console and logs.
