@@ -9,6 +9,7 @@
 pub mod acquire;
 pub mod app;
 pub mod attempt;
+pub mod breaker;
 pub mod cli;
 pub mod clock;
 pub mod config;
