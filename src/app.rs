@@ -20,7 +20,7 @@ use crate::server::console::Admin;
 use crate::server::intake::Intake;
 use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store, disk};
-use crate::worker::Worker;
+use crate::worker::{Lanes, Worker};
 use crate::{janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
@@ -204,6 +204,7 @@ fn spawn_worker(
             Err(why) => return error!("failed to start the delivery worker: {why}"),
         };
         let worker = Worker {
+            lanes: Lanes::new(&config, Arc::clone(&metrics)),
             config,
             store,
             client,

@@ -39,6 +39,11 @@ struct Attempted {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAccount {
+    account: String,
+}
+
 /// What became of a callback at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -63,6 +68,13 @@ impl Verdict {
     }
 }
 
+/// Whether a breaker lets calls through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    Closed,
+    Open,
+}
+
 /// All metrics of one bridge.
 #[derive(Debug)]
 pub struct Metrics {
@@ -76,6 +88,7 @@ pub struct Metrics {
     delivery: Histogram,
     lag: Histogram,
     sync: Gauge<f64, std::sync::atomic::AtomicU64>,
+    breakers: Family<OfAccount, Gauge>,
 }
 
 impl Default for Metrics {
@@ -103,6 +116,7 @@ impl Default for Metrics {
             delivery: seconds(),
             lag,
             sync: Gauge::default(),
+            breakers: Family::default(),
         };
         metrics.register();
         metrics
@@ -159,6 +173,11 @@ impl Metrics {
             self.sync.clone(),
         );
         registry.register(
+            "breaker_open",
+            "1 while Acquire takes no calls of the account and is only probed",
+            self.breakers.clone(),
+        );
+        registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
@@ -194,6 +213,14 @@ impl Metrics {
 
     pub fn delivered_after(&self, lag: Duration) {
         self.lag.observe(lag.as_secs_f64());
+    }
+
+    pub fn breaker(&self, account: &str, state: Switch) {
+        let labels = OfAccount {
+            account: account.to_owned(),
+        };
+        let open = i64::from(state == Switch::Open);
+        self.breakers.get_or_create(&labels).set(open);
     }
 
     pub fn sync_costs(&self, sync: Duration) {
@@ -232,6 +259,7 @@ mod tests {
         metrics.received("acme", Verdict::New);
         metrics.signature_failed("no-match");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
+        metrics.breaker("acme", Switch::Open);
         let text = metrics.exposition(&Counts::default(), Millis(0));
         for line in [
             r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
@@ -242,6 +270,7 @@ mod tests {
             r#"bridge_delivery_attempts_total{account="acme",outcome="accepted"} 1"#,
             "bridge_delivery_duration_seconds_count 1",
             "bridge_delivery_lag_seconds_count 0",
+            r#"bridge_breaker_open{account="acme"} 1"#,
             "bridge_sync_duration_seconds 0.0",
             r#"bridge_build_info{version=""#,
         ] {
