@@ -231,7 +231,7 @@ fn rings(call: &Call, bridge: &Bridge, book: &Book, chance: &mut fastrand::Rng) 
     }
 }
 
-fn comes_to_rest(database: &Path) {
+pub fn comes_to_rest(database: &Path) {
     let until = Instant::now() + PATIENCE;
     while !in_state(database, State::Pending, 1).is_empty() {
         assert!(

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::left_out;
 use crate::process::{self, PROGRAM, Serve};
 use crate::sender::Call;
 use crate::trace::{self, Findings};
@@ -51,8 +52,7 @@ pub fn has_strace() -> bool {
         .status();
     let works = works.is_ok_and(|status| status.success());
     if !works {
-        let told = "LEFT OUT: strace is absent or may not trace; on Debian: apt-get install strace";
-        let _ = writeln!(std::io::stderr(), "{told}");
+        left_out("strace is absent or may not trace; on Debian: apt-get install strace");
     }
     works
 }
