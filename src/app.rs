@@ -12,7 +12,7 @@ use actix_web::{App as Routes, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
@@ -21,8 +21,8 @@ use crate::metrics::Metrics;
 use crate::server::console::Admin;
 use crate::server::intake::Intake;
 use crate::server::{admin_routes, public_routes};
-use crate::store::{self, OpenError, Store};
-use crate::worker::Worker;
+use crate::store::{self, OpenError, Store, disk};
+use crate::worker::{Lanes, Worker};
 use crate::{janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
@@ -92,6 +92,7 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let within = self.config.server.stop_timeout;
         let shared = Shared::of(&self);
+        tell_sync_cost(&self.config, &shared.metrics);
         let public = serve_twilio(self.public, &shared)?;
         let operators = serve_operators(self.admin, &shared, stop.clone())?;
         let stop_delivering = CancellationToken::new();
@@ -233,6 +234,7 @@ fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<(
             Err(why) => return error!("failed to start the delivery worker: {why}"),
         };
         let worker = Worker {
+            lanes: Lanes::new(&config, Arc::clone(&metrics)),
             config,
             store,
             client,
@@ -252,6 +254,21 @@ fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<(
 /// Runs to its end what needs the runtime of HTTP servers and clients.
 pub fn block_on<F: Future>(work: F) -> F::Output {
     actix_web::rt::System::new().block_on(work)
+}
+
+/// A measurement that fails stops nothing: the store tells by itself what it cannot write.
+fn tell_sync_cost(config: &Config, metrics: &Metrics) {
+    let url = &config.store.url;
+    let sync = match store::sync_cost(url) {
+        Ok(sync) => sync,
+        Err(why) => return warn!("cannot measure what a sync costs beside {url}: {why}"),
+    };
+    metrics.sync_costs(sync);
+    let sync_us = sync.as_micros();
+    info!(sync_us, "a sync beside {url} takes {sync:.0?}");
+    if let Some(doubt) = disk::doubt(sync) {
+        warn!(sync_us, "a sync beside {url} takes {sync:.0?}: {doubt}");
+    }
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

@@ -21,6 +21,7 @@ pub mod story;
 pub mod store;
 
 pub mod attempt;
+pub mod breaker;
 pub mod plan;
 pub mod retry;
 

@@ -11,5 +11,7 @@ mod admin;
 mod delivery;
 #[path = "bridge/intake.rs"]
 mod intake;
+#[path = "bridge/outage.rs"]
+mod outage;
 #[path = "bridge/process.rs"]
 mod process;
