@@ -4,9 +4,13 @@
 mod harness;
 #[path = "bridge/http.rs"]
 mod http;
+#[path = "bridge/serve.rs"]
+mod serve;
 
 #[path = "bridge/admin.rs"]
 mod admin;
+#[path = "bridge/commands.rs"]
+mod commands;
 #[path = "bridge/delivery.rs"]
 mod delivery;
 #[path = "bridge/intake.rs"]
