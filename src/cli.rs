@@ -1,5 +1,6 @@
 //! The commands. Data goes to stdout, everything else to stderr.
 
+mod backup;
 mod check;
 mod demo;
 mod keys;
@@ -101,6 +102,7 @@ enum Command {
     List(list::List),
     Show(show::Show),
     Requeue(requeue::Requeue),
+    Backup(backup::Backup),
 }
 
 /// Where the configuration is read from.
@@ -155,6 +157,7 @@ impl Cli {
             Command::List(command) => command.run(),
             Command::Show(command) => command.run(),
             Command::Requeue(command) => command.run(),
+            Command::Backup(command) => command.run(),
         };
         let exit = match end {
             Ok(exit) => exit,
