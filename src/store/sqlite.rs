@@ -5,6 +5,7 @@
 //! their callbacks and attempts, which stand together by their row numbers, and the names by which
 //! calls are found ([`names`]).
 
+mod backup;
 mod claims;
 mod ledger;
 mod names;
@@ -53,8 +54,10 @@ impl SqliteStore {
         let connection = open::writer(path)?;
         let claims = SharedClaims::new();
         let reader = SqliteReader::open_beside(path, claims.clone())?;
-        let ledger =
-            Ledger::new(connection, claims).map_err(|error| unusable(error.to_string()))?;
+        let ledger = Ledger::new(connection, claims).map_err(|error| OpenError::Damaged {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
         let no_thread = |error: std::io::Error| unusable(format!("no thread for it: {error}"));
         Ok(Self {
             reader: ReaderThread::start(reader).map_err(no_thread)?,

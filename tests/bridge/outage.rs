@@ -178,3 +178,23 @@ fn an_account_that_acquire_refuses_holds_no_other_back() {
         bridge.metric("bridge_calls{state=\"delivered\"}") == Some(39.0)
     });
 }
+
+#[test]
+fn what_was_put_off_for_hours_is_due_once_acquire_is_back() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__SCHEDULE", "12h 12h")]);
+    bridge.acquire.behaves(down(503));
+    for call in 1..=5 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    until("it opens", || bridge.metric(OPEN) == Some(1.0));
+    until("all wait", || {
+        bridge.metric("bridge_calls{state=\"pending\"}") == Some(5.0)
+    });
+    bridge.acquire.behaves(Faults::default());
+    bridge.clock.advance(Duration::from_secs(1));
+    bridge.twilio.ends(&sid(6), "completed");
+    until("all arrive", || {
+        bridge.metric("bridge_calls{state=\"delivered\"}") == Some(6.0)
+    });
+    assert_eq!(bridge.acquire.count(), 5 + 6);
+}

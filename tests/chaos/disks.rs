@@ -27,14 +27,14 @@ const BACK_WITHIN: Duration = Duration::from_secs(5);
 const SENDERS: u64 = 4;
 
 /// A healthy Acquire that notes what arrives.
-struct Acquire {
-    sink: Sink,
+pub struct Acquire {
+    pub sink: Sink,
     notes: JoinHandle<()>,
-    book: Arc<Book>,
+    pub book: Arc<Book>,
 }
 
 impl Acquire {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let (to_book, arrivals) = sync_channel(1024);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let sink = Sink::start(listen, Faults::default(), Keep::Pass(to_book));
@@ -55,7 +55,7 @@ impl Acquire {
     }
 
     /// Every debt is paid, and the store agrees with itself.
-    fn settles(self, database: &Path) {
+    pub fn settles(self, database: &Path) {
         drop(self.sink);
         self.notes.join().expect("all arrivals are noted");
         let balance = self.book.balance(&HashSet::new());

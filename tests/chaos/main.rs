@@ -4,6 +4,7 @@ mod book;
 mod disks;
 mod kills;
 mod process;
+mod repair;
 mod sender;
 mod synced;
 mod trace;
