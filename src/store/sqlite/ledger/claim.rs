@@ -106,6 +106,7 @@ impl Ledger {
         if let Some(claim) = self.claims.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
+        self.adopt_settled(call.id, now)?;
         Ok(())
     }
 
