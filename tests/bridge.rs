@@ -13,3 +13,5 @@ mod delivery;
 mod intake;
 #[path = "bridge/process.rs"]
 mod process;
+#[path = "bridge/story.rs"]
+mod story;
