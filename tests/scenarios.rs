@@ -22,7 +22,7 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
-    let folders = sorted(&root, |path| path.is_dir());
+    let folders = sorted(&root, Path::is_dir);
     folders.iter().map(|folder| case(folder)).collect()
 }
 
