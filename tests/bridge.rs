@@ -19,3 +19,5 @@ mod intake;
 mod outage;
 #[path = "bridge/process.rs"]
 mod process;
+#[path = "bridge/story.rs"]
+mod story;
