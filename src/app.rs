@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use actix_web::{App as Routes, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -16,12 +16,13 @@ use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::plan::Rules;
 use crate::server::console::Admin;
 use crate::server::intake::Intake;
 use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store};
 use crate::worker::Worker;
-use crate::{janitor, server};
+use crate::{directory_file, janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
 const BACKLOG: i32 = 1024;
@@ -90,6 +91,7 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let metrics = Arc::new(Metrics::default());
         let due = Arc::new(Notify::new());
+        let (rules_changed, rules) = watch::channel(Arc::new(self.config.rules.clone()));
         let intake = Data::new(Intake::new(
             &self.config,
             Arc::clone(&self.store),
@@ -103,6 +105,7 @@ impl App {
             Arc::clone(&due),
             Arc::clone(&metrics),
             self.clock.clone(),
+            rules.clone(),
             stop.clone(),
         ));
         let settings = &self.config.server;
@@ -144,6 +147,7 @@ impl App {
             self.clock.clone(),
             metrics,
             due,
+            rules,
             worker_stop.clone(),
         );
         let janitor = tokio::spawn(janitor::run(
@@ -152,6 +156,10 @@ impl App {
             self.clock.clone(),
             worker_stop.clone(),
         ));
+        if let Some(file) = self.config.directory_file.clone() {
+            let stop = worker_stop.clone();
+            tokio::spawn(directory_file::follow(file, rules_changed, stop));
+        }
         let (public_handle, admin_handle) = (public.handle(), operators.handle());
         let mut public = tokio::spawn(public);
         let mut operators = tokio::spawn(operators);
@@ -188,6 +196,7 @@ fn spawn_worker(
     clock: Clock,
     metrics: Arc<Metrics>,
     due: Arc<Notify>,
+    rules: watch::Receiver<Arc<Rules>>,
     stop: CancellationToken,
 ) -> oneshot::Receiver<()> {
     let (alive, ended) = oneshot::channel();
@@ -209,6 +218,7 @@ fn spawn_worker(
             clock,
             metrics,
             due,
+            rules,
         };
         runtime.block_on(Rc::new(worker).run(stop));
     };

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::directory::Listing;
 use crate::plan::Rules;
 use crate::retry::Policy;
 use crate::twilio::AccountSid;
@@ -43,7 +44,9 @@ pub struct Config {
     pub delivery: Delivery,
     /// At least one.
     pub accounts: Vec<Account>,
+    /// As they stand at the start; `directory_file` may change them.
     pub rules: Rules,
+    pub directory_file: Option<DirectoryFile>,
     pub log: Log,
 }
 
@@ -131,6 +134,14 @@ pub struct Account {
     pub shared_keys: Vec<(String, SecretString)>,
     pub acquire_account_id: String,
     pub acquire_api_key: Option<SecretString>,
+}
+
+/// `directory.file`, which is read again when it changes.
+#[derive(Clone, Debug)]
+pub struct DirectoryFile {
+    pub path: PathBuf,
+    /// What stands in the configuration itself.
+    pub beside: Listing,
 }
 
 #[derive(Clone, Debug)]

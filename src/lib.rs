@@ -12,6 +12,8 @@ pub mod attempt;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod directory;
+pub mod directory_file;
 pub mod fixture;
 pub mod janitor;
 pub mod metrics;

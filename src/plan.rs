@@ -3,11 +3,10 @@
 //!
 //! Callbacks may come in any order and repeated. No time is read and nothing is sent here.
 
-use std::collections::HashMap;
-
 use crate::acquire::{self, CallEnd, Kind};
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
+pub use crate::directory::Directory;
 use crate::twilio::{self, CallSid, Callback, Direction, Status};
 
 /// The operator's choices that decide what a call becomes.
@@ -28,13 +27,6 @@ pub enum ClientParents {
     Incoming,
     /// The account's `client:` parents are agents' softphones calling out.
     Outgoing,
-}
-
-/// E-mail addresses of people, by the address Twilio knows them by (`[directory]`).
-#[derive(Clone, Debug, Default)]
-pub struct Directory {
-    pub entries: HashMap<String, String>,
-    pub default: Option<String>,
 }
 
 /// One request that a call makes owed.
@@ -299,17 +291,16 @@ fn direction(status: &Status, rules: &Rules) -> Result<acquire::Direction, Strin
 
 /// The person's e-mail: the callback URL's, else the directory's.
 fn email(status: &Status, direction: acquire::Direction, directory: &Directory) -> Option<String> {
-    let caller = match direction {
-        acquire::Direction::Outgoing => directory.entries.get(&status.from),
+    let caller = || match direction {
+        acquire::Direction::Outgoing => directory.email_of(&status.from),
         acquire::Direction::Incoming => None,
     };
     status
         .email
-        .as_ref()
-        .or_else(|| directory.entries.get(&status.to))
-        .or(caller)
-        .or(directory.default.as_ref())
-        .cloned()
+        .clone()
+        .or_else(|| directory.email_of(&status.to))
+        .or_else(caller)
+        .or_else(|| directory.default.clone())
 }
 
 #[cfg(test)]

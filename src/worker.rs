@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -17,7 +17,7 @@ use crate::attempt::Attempt;
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::metrics::Metrics;
-use crate::plan::{self, Next, Request, plan};
+use crate::plan::{self, Next, Request, Rules, plan};
 use crate::retry::{self, Jitter};
 use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback};
 use crate::twilio::{Callback, callback};
@@ -37,6 +37,8 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
     /// Told when a call has become due.
     pub due: Arc<Notify>,
+    /// As they stand now: the directory may change.
+    pub rules: watch::Receiver<Arc<Rules>>,
 }
 
 impl Worker {
@@ -133,8 +135,8 @@ impl Worker {
                 };
             }
         };
-        let rules = &self.config.rules;
-        let request = match plan(&callbacks, &call.attempts, rules, self.clock.now()) {
+        let rules = Arc::clone(&self.rules.borrow());
+        let request = match plan(&callbacks, &call.attempts, &rules, self.clock.now()) {
             Next::Send(request) => request,
             next => {
                 return Settlement {
@@ -157,7 +159,7 @@ impl Worker {
         }
         let mut attempts = call.attempts.clone();
         attempts.push(attempt.clone());
-        let next = plan(&callbacks, &attempts, rules, self.clock.now());
+        let next = plan(&callbacks, &attempts, &rules, self.clock.now());
         Settlement {
             attempt: Some(attempt),
             rest: rest(next, self.clock.now()),

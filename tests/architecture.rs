@@ -23,8 +23,8 @@ const LAYERS: &[(&[&str], &str)] = &[
     ),
     (&["story"], "tells of a call what all of them know"),
     (
-        &["metrics", "janitor"],
-        "count and tidy beside those that run",
+        &["metrics", "janitor", "directory_file"],
+        "count, tidy and watch beside those that run",
     ),
     (
         &["store", "acquire::client"],
@@ -38,6 +38,7 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["plan", "retry"],
         "pure rules; `plan` alone knows both Twilio and Acquire",
     ),
+    (&["directory"], "who has which e-mail"),
     (&["attempt"], "one request to Acquire and its answer"),
     (
         &["twilio", "acquire"],
@@ -81,7 +82,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
         "logs are set up in one place",
     ),
     ("toml::", &["config"], "settings are read in one place"),
-    ("csv::", &["config"], "settings are read in one place"),
+    ("csv::", &["directory"], "the one table that people keep"),
 ];
 
 /// A file that can be read in one go, its tests included.

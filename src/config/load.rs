@@ -9,8 +9,8 @@ use super::layers::{Layers, Origin};
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
-    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Server, Store, StoreUrl,
-    Success, accounts, directory,
+    Acquire, Admin, Config, ConfigError, Delivery, DirectoryFile, Log, LogFormat, Server, Store,
+    StoreUrl, Success, accounts, directory,
 };
 use crate::plan::{ClientParents, Rules};
 use crate::retry::Policy;
@@ -54,7 +54,7 @@ pub fn explain(
     let acquire = acquire(&mut reader);
     let delivery = delivery(&mut reader);
     let accounts = accounts::read(&mut reader, entries);
-    let rules = rules(&mut reader);
+    let (rules, directory_file) = rules(&mut reader).unzip();
     let log = log(&mut reader);
 
     if let (Some(acquire), Some(accounts)) = (&acquire, &accounts) {
@@ -69,6 +69,7 @@ pub fn explain(
             delivery: delivery?,
             accounts: accounts?,
             rules: rules?,
+            directory_file: directory_file?,
             log: log?,
         })
     };
@@ -84,7 +85,7 @@ pub fn load_for_reading(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let url = reader.text("store.url", store_url);
-    let rules = rules(&mut reader);
+    let rules = rules(&mut reader).map(|(rules, _)| rules);
     reader.finish_part(url.zip(rules))
 }
 
@@ -98,7 +99,7 @@ pub fn load_for_rehearsal(
     let mut reader = Reader::new(layers);
     let public_urls = public_urls(&mut reader).unwrap_or_default();
     let rules = rules(&mut reader);
-    reader.finish_part(rules.map(|rules| (public_urls, rules)))
+    reader.finish_part(rules.map(|(rules, _)| (public_urls, rules)))
 }
 
 fn public_urls(reader: &mut Reader) -> Option<Vec<PublicUrl>> {
@@ -211,7 +212,7 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
     })
 }
 
-fn rules(reader: &mut Reader) -> Option<Rules> {
+fn rules(reader: &mut Reader) -> Option<(Rules, Option<DirectoryFile>)> {
     let empty_to = reader.text("calls.empty_to", |text| match text.trim() {
         "" => Err("must not be empty".to_owned()),
         text => Ok(text.to_owned()),
@@ -223,12 +224,13 @@ fn rules(reader: &mut Reader) -> Option<Rules> {
             ("outgoing", ClientParents::Outgoing),
         ],
     );
-    let directory = directory::read(reader);
-    Some(Rules {
+    let (directory, file) = directory::read(reader);
+    let rules = Rules {
         empty_to,
         client: client?,
         directory,
-    })
+    };
+    Some((rules, file))
 }
 
 fn log(reader: &mut Reader) -> Option<Log> {
