@@ -67,10 +67,12 @@ fn callback(body: &Bytes) -> NewCallback {
             direction: None,
             call_duration: None,
             recording_url: None,
+            recording_sid: None,
             sequence_number: None,
             timestamp: None,
             email: None,
         }),
+        received: Millis::default(),
     };
     NewCallback {
         key: callback.key(),

@@ -19,8 +19,10 @@ use crate::metrics::Metrics;
 use crate::plan::Rules;
 use crate::server::console::Admin;
 use crate::server::intake::Intake;
+use crate::server::media::Playback;
 use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store};
+use crate::tls::TlsError;
 use crate::worker::Worker;
 use crate::{directory_file, janitor, server};
 
@@ -40,6 +42,8 @@ pub enum AppError {
     Store(#[from] OpenError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("{0} ended by itself")]
     Ended(&'static str),
     #[error(
@@ -108,10 +112,12 @@ impl App {
             rules.clone(),
             stop.clone(),
         ));
+        let playback = Playback::new(&self.config, &metrics, &self.clock)?;
         let settings = &self.config.server;
         let public = HttpServer::new(move || {
             let intake = intake.clone();
-            Routes::new().configure(move |routes| public_routes(routes, intake))
+            let player = playback.as_ref().map(Playback::player);
+            Routes::new().configure(move |routes| public_routes(routes, intake, player))
         })
         .disable_signals()
         .max_connections(settings.max_connections)

@@ -8,6 +8,7 @@ pub mod duration;
 mod layers;
 mod load;
 mod reader;
+mod recording;
 pub mod url;
 mod value;
 
@@ -19,6 +20,7 @@ use secrecy::SecretString;
 
 use crate::directory::Listing;
 use crate::plan::Rules;
+use crate::recording_link::Linker;
 use crate::retry::Policy;
 use crate::twilio::AccountSid;
 use crate::twilio::signature::PublicUrl;
@@ -42,6 +44,8 @@ pub struct Config {
     pub store: Store,
     pub acquire: Acquire,
     pub delivery: Delivery,
+    /// Where recordings are played, if links of the bridge are sent.
+    pub playing: Option<Playing>,
     /// At least one.
     pub accounts: Vec<Account>,
     /// As they stand at the start; `directory_file` may change them.
@@ -123,6 +127,27 @@ pub struct Delivery {
     pub policy: Policy,
 }
 
+/// How recordings are played (`recording.link = "bridge"`).
+#[derive(Clone, Debug)]
+pub struct Playing {
+    pub linker: Linker,
+    /// Where Twilio's API is; does not end with `/`.
+    pub api_url: String,
+    /// Put behind the path of a recording (`recording.format`).
+    pub format: &'static str,
+    /// For Twilio's answer, for each piece of it, and for the listener to take the piece.
+    pub timeout: Duration,
+    /// Recordings played at once.
+    pub concurrency: usize,
+}
+
+/// An API key of a Twilio account.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    pub sid: String,
+    pub secret: SecretString,
+}
+
 /// One Twilio account and the Acquire account its calls go to.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -132,6 +157,8 @@ pub struct Account {
     pub auth_tokens: Vec<SecretString>,
     /// HMAC-SHA256 keys with the ids that Twilio names them by.
     pub shared_keys: Vec<(String, SecretString)>,
+    /// Fetches recordings; always there with [`Config::playing`].
+    pub twilio_api_key: Option<ApiKey>,
     pub acquire_account_id: String,
     pub acquire_api_key: Option<SecretString>,
 }

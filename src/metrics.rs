@@ -39,6 +39,12 @@ struct Attempted {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    account: String,
+    outcome: &'static str,
+}
+
 /// What became of a callback at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -75,6 +81,7 @@ pub struct Metrics {
     attempts: Family<Attempted, Counter>,
     delivery: Histogram,
     lag: Histogram,
+    recordings: Family<Asked, Counter>,
 }
 
 impl Default for Metrics {
@@ -101,6 +108,7 @@ impl Default for Metrics {
             attempts: Family::default(),
             delivery: seconds(),
             lag,
+            recordings: Family::default(),
         };
         metrics.register();
         metrics
@@ -151,6 +159,11 @@ impl Metrics {
             self.lag.clone(),
         );
         registry.register(
+            "recordings_requested",
+            "Requests for recordings by what became of them",
+            self.recordings.clone(),
+        );
+        registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
@@ -188,6 +201,14 @@ impl Metrics {
         self.lag.observe(lag.as_secs_f64());
     }
 
+    pub fn recording_asked(&self, account: &str, outcome: &'static str) {
+        let labels = Asked {
+            account: account.to_owned(),
+            outcome,
+        };
+        self.recordings.get_or_create(&labels).inc();
+    }
+
     /// The text that Prometheus reads, with the store's counts as they are now.
     #[must_use]
     pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
@@ -219,6 +240,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.received("acme", Verdict::New);
         metrics.signature_failed("no-match");
+        metrics.recording_asked("acme", "played");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
         let text = metrics.exposition(&Counts::default(), Millis(0));
         for line in [
@@ -230,6 +252,7 @@ mod tests {
             r#"bridge_delivery_attempts_total{account="acme",outcome="accepted"} 1"#,
             "bridge_delivery_duration_seconds_count 1",
             "bridge_delivery_lag_seconds_count 0",
+            r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,
             r#"bridge_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");

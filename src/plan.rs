@@ -7,6 +7,7 @@ use crate::acquire::{self, CallEnd, Kind};
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
 pub use crate::directory::Directory;
+use crate::recording_link::RecordingLinks;
 use crate::twilio::{self, CallSid, Callback, Direction, Status};
 
 /// The operator's choices that decide what a call becomes.
@@ -17,6 +18,8 @@ pub struct Rules {
     /// `calls.client`
     pub client: ClientParents,
     pub directory: Directory,
+    /// `recording.link`
+    pub recordings: RecordingLinks,
 }
 
 /// Which way a call went whose first leg is `client:` and inbound (`calls.client`).
@@ -154,7 +157,10 @@ fn owed_for_leg(leg: &CallSid, callbacks: &[Callback], rules: &Rules) -> Owed {
         .iter()
         .find_map(|status| Some((*status, ended_as(status)?)))
     {
-        Some((status, call_status)) => call_end(leg, status, call_status, rules),
+        Some((status, call_status)) => {
+            let recording = recording_url(leg, status, callbacks, rules);
+            call_end(leg, status, call_status, recording, rules)
+        }
         None => not_ended(leg, &told),
     }
 }
@@ -240,6 +246,7 @@ fn call_end(
     leg: &CallSid,
     status: &Status,
     call_status: acquire::CallStatus,
+    recording_url: Option<String>,
     rules: &Rules,
 ) -> Owed {
     let direction = match direction(status, rules) {
@@ -263,11 +270,35 @@ fn call_end(
             call_id: leg.to_string(),
             email: email(status, direction, &rules.directory),
             call_status,
-            recording_url: status.recording_url.clone(),
+            recording_url,
             duration: status.call_duration.clone(),
             direction,
         }),
     })
+}
+
+/// The URL of the recording that `status` tells of. The first arrival counts, so that a repeat
+/// changes nothing.
+fn recording_url(
+    leg: &CallSid,
+    status: &Status,
+    callbacks: &[Callback],
+    rules: &Rules,
+) -> Option<String> {
+    let tells = |callback: &&Callback| {
+        let twilio::Kind::Status(other) = &callback.kind;
+        callback.leg == *leg && other == status
+    };
+    let first = callbacks
+        .iter()
+        .filter(tells)
+        .min_by_key(|callback| callback.received)?;
+    rules.recordings.url(
+        &first.account,
+        status.recording_sid.as_ref(),
+        status.recording_url.as_deref()?,
+        first.received,
+    )
 }
 
 fn direction(status: &Status, rules: &Rules) -> Result<acquire::Direction, String> {

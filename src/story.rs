@@ -113,7 +113,8 @@ impl Story {
 }
 
 fn read(stored: &StoredCallback) -> Result<Callback, callback::NotACallback> {
-    callback::read(&stored.request.body, stored.request.query())
+    let callback = callback::read(&stored.request.body, stored.request.query())?;
+    Ok(callback.received_at(stored.received))
 }
 
 fn told(stored: &StoredCallback) -> Told {

@@ -12,6 +12,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::clock::Millis;
+
 /// A text that is not a SID of the expected kind.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be {prefix} followed by 32 hexadecimal digits")]
@@ -59,6 +61,11 @@ sid!(
     /// Names the account or subaccount that owns the call (`^AC[0-9a-fA-F]{32}$`).
     AccountSid,
     "AC"
+);
+sid!(
+    /// Names one recording of a call (`^RE[0-9a-fA-F]{32}$`).
+    RecordingSid,
+    "RE"
 );
 
 /// Where a leg is in its life (Twilio docs, Call resource, "Call status values").
@@ -163,6 +170,8 @@ pub struct Callback {
     /// The leg that began this one by `<Dial>`; absent on the first leg of a call.
     pub parent: Option<CallSid>,
     pub kind: Kind,
+    /// When it arrived; 0 where that is not known.
+    pub received: Millis,
 }
 
 /// What a callback tells of its leg.
@@ -183,6 +192,7 @@ pub struct Status {
     /// `CallDuration`: whole seconds (`Duration`, which counts minutes, is not read).
     pub call_duration: Option<String>,
     pub recording_url: Option<String>,
+    pub recording_sid: Option<RecordingSid>,
     /// Counts the subscribed events of a leg from 0.
     pub sequence_number: Option<u32>,
     pub timestamp: Option<Timestamp>,
@@ -208,6 +218,11 @@ impl fmt::Display for CallbackKey {
 }
 
 impl Callback {
+    #[must_use]
+    pub fn received_at(self, received: Millis) -> Self {
+        Self { received, ..self }
+    }
+
     /// The call this callback belongs to, named by its first leg.
     #[must_use]
     pub fn call(&self) -> &CallSid {

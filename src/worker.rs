@@ -231,8 +231,11 @@ impl Worker {
 fn read(stored: &[StoredCallback]) -> Result<Vec<Callback>, String> {
     stored
         .iter()
-        .map(|stored| callback::read(&stored.request.body, stored.request.query()))
-        .collect::<Result<_, _>>()
+        .map(|stored| {
+            let callback = callback::read(&stored.request.body, stored.request.query())?;
+            Ok(callback.received_at(stored.received))
+        })
+        .collect::<Result<_, callback::NotACallback>>()
         .map_err(|why| format!("a stored callback cannot be read: {why}"))
 }
 

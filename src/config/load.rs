@@ -10,9 +10,10 @@ use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
     Acquire, Admin, Config, ConfigError, Delivery, DirectoryFile, Log, LogFormat, Server, Store,
-    StoreUrl, Success, accounts, directory,
+    StoreUrl, Success, accounts, directory, recording,
 };
 use crate::plan::{ClientParents, Rules};
+use crate::recording_link::RecordingLinks;
 use crate::retry::Policy;
 use crate::twilio::signature::PublicUrl;
 
@@ -54,11 +55,21 @@ pub fn explain(
     let acquire = acquire(&mut reader);
     let delivery = delivery(&mut reader);
     let accounts = accounts::read(&mut reader, entries);
-    let (rules, directory_file) = rules(&mut reader).unzip();
+    let recording = recording::read(&mut reader);
+    let public_urls = server
+        .as_ref()
+        .map_or(&[][..], |server| &server.public_urls);
+    let (links, playing) = recording
+        .and_then(|recording| recording::with_secrets(&mut reader, &recording, public_urls))
+        .unzip();
+    let (rules, directory_file) = links.and_then(|links| rules(&mut reader, links)).unzip();
     let log = log(&mut reader);
 
     if let (Some(acquire), Some(accounts)) = (&acquire, &accounts) {
         keep_keys_out_of_the_clear(&mut reader, acquire, accounts);
+    }
+    if let (Some(Some(playing)), Some(accounts)) = (&playing, &accounts) {
+        recording::judge(&mut reader, playing, accounts);
     }
     let config = || {
         Some(Config {
@@ -67,6 +78,7 @@ pub fn explain(
             store: store?,
             acquire: acquire?,
             delivery: delivery?,
+            playing: playing?,
             accounts: accounts?,
             rules: rules?,
             directory_file: directory_file?,
@@ -85,7 +97,7 @@ pub fn load_for_reading(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let url = reader.text("store.url", store_url);
-    let rules = rules(&mut reader).map(|(rules, _)| rules);
+    let rules = rules_to_show(&mut reader);
     reader.finish_part(url.zip(rules))
 }
 
@@ -98,8 +110,8 @@ pub fn load_for_rehearsal(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let public_urls = public_urls(&mut reader).unwrap_or_default();
-    let rules = rules(&mut reader);
-    reader.finish_part(rules.map(|(rules, _)| (public_urls, rules)))
+    let rules = rules_to_show(&mut reader);
+    reader.finish_part(rules.map(|rules| (public_urls, rules)))
 }
 
 fn public_urls(reader: &mut Reader) -> Option<Vec<PublicUrl>> {
@@ -212,7 +224,17 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
     })
 }
 
-fn rules(reader: &mut Reader) -> Option<(Rules, Option<DirectoryFile>)> {
+/// The rules without the secret of links, for commands that show what is sent.
+fn rules_to_show(reader: &mut Reader) -> Option<Rules> {
+    let recording = recording::read(reader)?;
+    let links = recording.shown(&public_urls(reader).unwrap_or_default());
+    rules(reader, links).map(|(rules, _)| rules)
+}
+
+fn rules(
+    reader: &mut Reader,
+    recordings: RecordingLinks,
+) -> Option<(Rules, Option<DirectoryFile>)> {
     let empty_to = reader.text("calls.empty_to", |text| match text.trim() {
         "" => Err("must not be empty".to_owned()),
         text => Ok(text.to_owned()),
@@ -229,6 +251,7 @@ fn rules(reader: &mut Reader) -> Option<(Rules, Option<DirectoryFile>)> {
         empty_to,
         client: client?,
         directory,
+        recordings,
     };
     Some((rules, file))
 }

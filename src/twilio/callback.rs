@@ -6,7 +6,10 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use percent_encoding::percent_decode;
 
 use super::signature::fields;
-use super::{AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Status};
+use super::{
+    AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, RecordingSid, Status,
+};
+use crate::clock::Millis;
 
 /// Why a verified form is not a callback that the bridge can keep.
 ///
@@ -127,12 +130,16 @@ pub fn parse(fields: &[(String, String)], email: Option<String>) -> Result<Callb
             direction: fields.single("Direction")?.map(Direction::parse),
             call_duration: seconds(&fields, "CallDuration")?,
             recording_url: filled(&fields, "RecordingUrl")?,
+            recording_sid: fields
+                .single("RecordingSid")?
+                .and_then(|text| RecordingSid::parse(text).ok()),
             sequence_number: fields
                 .single("SequenceNumber")?
                 .and_then(|text| text.parse().ok()),
             timestamp: fields.single("Timestamp")?.and_then(timestamp),
             email,
         }),
+        received: Millis::default(),
     })
 }
 

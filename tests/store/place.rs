@@ -72,10 +72,12 @@ pub fn of_account(number: u32, call: &CallSid, leg: &CallSid, status: &str) -> N
             direction: None,
             call_duration: None,
             recording_url: None,
+            recording_sid: None,
             sequence_number: None,
             timestamp: None,
             email: None,
         }),
+        received: Millis::default(),
     };
     NewCallback {
         key: callback.key(),

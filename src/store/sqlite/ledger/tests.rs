@@ -23,10 +23,12 @@ fn callback(number: u32) -> NewCallback {
             direction: None,
             call_duration: None,
             recording_url: None,
+            recording_sid: None,
             sequence_number: None,
             timestamp: None,
             email: None,
         }),
+        received: Millis::default(),
     };
     NewCallback {
         key: callback.key(),
