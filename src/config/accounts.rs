@@ -112,7 +112,8 @@ fn api_key(reader: &mut Reader, key: &str) -> Option<ApiKey> {
     let (sid_key, secret_key) = (format!("{key}_sid"), format!("{key}_secret"));
     let sid = reader.text(&sid_key, api_key_sid);
     let secret = reader.secret(&secret_key);
-    if reader.is_set(&sid_key) != secret.is_some() {
+    let has_secret = reader.is_set(&secret_key) || reader.is_set(&format!("{secret_key}_file"));
+    if reader.is_set(&sid_key) != has_secret {
         reader.mistake(format!(
             "{sid_key} and {secret_key} belong together; set both, or none"
         ));

@@ -59,29 +59,32 @@ pub fn explain(
     let public_urls = server
         .as_ref()
         .map_or(&[][..], |server| &server.public_urls);
-    let (links, playing) = recording
-        .and_then(|recording| recording::with_secrets(&mut reader, &recording, public_urls))
-        .unzip();
-    let (rules, directory_file) = links.and_then(|links| rules(&mut reader, links)).unzip();
+    let linked = recording::with_secrets(&mut reader, recording, public_urls);
+    let rules = rules(&mut reader);
     let log = log(&mut reader);
 
     if let (Some(acquire), Some(accounts)) = (&acquire, &accounts) {
         keep_keys_out_of_the_clear(&mut reader, acquire, accounts);
     }
-    if let (Some(Some(playing)), Some(accounts)) = (&playing, &accounts) {
+    if let (Some((_, Some(playing))), Some(accounts)) = (&linked, &accounts) {
         recording::judge(&mut reader, playing, accounts);
     }
     let config = || {
+        let (recordings, playing) = linked?;
+        let (rules, directory_file) = rules?;
         Some(Config {
             server: server?,
             admin: admin?,
             store: store?,
             acquire: acquire?,
             delivery: delivery?,
-            playing: playing?,
+            playing,
             accounts: accounts?,
-            rules: rules?,
-            directory_file: directory_file?,
+            rules: Rules {
+                recordings,
+                ..rules
+            },
+            directory_file,
             log: log?,
         })
     };
@@ -97,7 +100,8 @@ pub fn load_for_reading(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let url = reader.text("store.url", store_url);
-    let rules = rules_to_show(&mut reader);
+    let public_urls = public_urls(&mut reader).unwrap_or_default();
+    let rules = rules_to_show(&mut reader, &public_urls);
     reader.finish_part(url.zip(rules))
 }
 
@@ -110,7 +114,7 @@ pub fn load_for_rehearsal(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let public_urls = public_urls(&mut reader).unwrap_or_default();
-    let rules = rules_to_show(&mut reader);
+    let rules = rules_to_show(&mut reader, &public_urls);
     reader.finish_part(rules.map(|rules| (public_urls, rules)))
 }
 
@@ -225,16 +229,17 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
 }
 
 /// The rules without the secret of links, for commands that show what is sent.
-fn rules_to_show(reader: &mut Reader) -> Option<Rules> {
-    let recording = recording::read(reader)?;
-    let links = recording.shown(&public_urls(reader).unwrap_or_default());
-    rules(reader, links).map(|(rules, _)| rules)
+fn rules_to_show(reader: &mut Reader, public_urls: &[PublicUrl]) -> Option<Rules> {
+    let recording = recording::read(reader);
+    let (rules, _) = rules(reader)?;
+    Some(Rules {
+        recordings: recording?.shown(public_urls),
+        ..rules
+    })
 }
 
-fn rules(
-    reader: &mut Reader,
-    recordings: RecordingLinks,
-) -> Option<(Rules, Option<DirectoryFile>)> {
+/// All but [`Rules::recordings`].
+fn rules(reader: &mut Reader) -> Option<(Rules, Option<DirectoryFile>)> {
     let empty_to = reader.text("calls.empty_to", |text| match text.trim() {
         "" => Err("must not be empty".to_owned()),
         text => Ok(text.to_owned()),
@@ -251,7 +256,7 @@ fn rules(
         empty_to,
         client: client?,
         directory,
-        recordings,
+        recordings: RecordingLinks::default(),
     };
     Some((rules, file))
 }

@@ -68,7 +68,7 @@ impl Recording {
 /// The links that are sent, and how they are played if the bridge serves them.
 pub(super) fn with_secrets(
     reader: &mut Reader,
-    recording: &Recording,
+    recording: Option<Recording>,
     public_urls: &[PublicUrl],
 ) -> Option<(RecordingLinks, Option<Playing>)> {
     let secrets = reader.secrets("recording.link_secret");
@@ -78,6 +78,7 @@ pub(super) fn with_secrets(
     });
     let timeout = reader.duration("recording.timeout", MILLISECOND * 100..=MINUTE * 5);
     let concurrency = reader.number("recording.concurrency", 1..=1_024);
+    let recording = recording?;
     if matches!(recording.link, Link::Twilio) {
         return Some((recording.links(public_urls, Vec::new()), None));
     }
@@ -119,14 +120,18 @@ pub(super) fn judge(reader: &mut Reader, playing: &Playing, accounts: &[Account]
         if account.twilio_api_key.is_some() {
             continue;
         }
-        let (at, key) = match &account.twilio_account_sid {
-            Some(_) => (format!("accounts[{number}]"), "twilio_api_key"),
-            None => ("the account".to_owned(), "twilio.api_key"),
+        let (whose, key) = match &account.twilio_account_sid {
+            Some(_) => {
+                let entry = format!("accounts[{number}]");
+                (entry.clone(), format!("{entry}.twilio_api_key"))
+            }
+            None => ("the account".to_owned(), "twilio.api_key".to_owned()),
         };
+        // One that is set and wrong was told already.
         if !reader.is_set(&format!("{key}_sid")) {
             let name = reader.name("recording.link");
             reader.mistake(format!(
-                "{at} has no API key of Twilio, which {name} = \"bridge\" needs to fetch recordings: set {key}_sid and {key}_secret"
+                "{whose} has no API key of Twilio, which {name} = \"bridge\" needs to fetch recordings: set {key}_sid and {key}_secret"
             ));
         }
     }
