@@ -112,7 +112,7 @@ impl App {
             rules.clone(),
             stop.clone(),
         ));
-        let playback = Playback::new(&self.config, &metrics, &self.clock)?;
+        let playback = Playback::new(&self.config, &metrics, &self.clock, &stop)?;
         let settings = &self.config.server;
         let public = HttpServer::new(move || {
             let intake = intake.clone();
@@ -123,7 +123,7 @@ impl App {
         .max_connections(settings.max_connections)
         .keep_alive(server::KEEP_ALIVE)
         .client_request_timeout(settings.request_timeout)
-        .shutdown_timeout(settings.stop_timeout.as_secs())
+        .shutdown_timeout(closing_timeout(&self.config).as_secs())
         .listen(self.public)
         .map_err(|source| AppError::Listen {
             key: "server.listen",
@@ -192,6 +192,15 @@ impl App {
         let stopped = tokio::time::timeout(within, stopping).await;
         ended?;
         stopped.map_err(|_| AppError::SlowStop(within))
+    }
+}
+
+/// How long connections of Twilio's side may take to close. A listener who takes nothing would use
+/// up all of the time for stopping, and the worker needs some of it.
+fn closing_timeout(config: &Config) -> Duration {
+    match config.playing {
+        Some(_) => config.server.stop_timeout / 2,
+        None => config.server.stop_timeout,
     }
 }
 

@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use secrecy::ExposeSecret as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::{ApiKey, Playing};
@@ -54,6 +55,8 @@ pub struct Door {
     api_url: String,
     format: &'static str,
     timeout: Duration,
+    /// Ends what is under way.
+    stop: CancellationToken,
 }
 
 /// Which recording is asked for, and how.
@@ -128,14 +131,16 @@ pub enum NotFetched {
 }
 
 impl Door {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. A recording that plays at `stop` breaks off: a player asks for the
+    /// rest where it is served then.
     #[must_use]
-    pub fn new(playing: &Playing, tls: Option<Arc<ClientConfig>>) -> Self {
+    pub fn new(playing: &Playing, tls: Option<Arc<ClientConfig>>, stop: CancellationToken) -> Self {
         Self {
             http: outward::http_client(tls, playing.timeout),
             api_url: playing.api_url.clone(),
             format: playing.format,
             timeout: playing.timeout,
+            stop,
         }
     }
 
@@ -163,7 +168,15 @@ impl Door {
             // The receiver is there and the channel empty.
             let _ = sender.try_send(Piece::End);
         } else {
-            actix_rt::spawn(hand_on(answer, sender, self.timeout, permit));
+            let stopped = self.stop.clone().cancelled_owned();
+            let limit = self.timeout;
+            actix_rt::spawn(async move {
+                tokio::select! {
+                    () = hand_on(answer, sender, limit) => {}
+                    () = stopped => {}
+                }
+                drop(permit);
+            });
         }
         Ok(found)
     }
@@ -238,12 +251,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 
 /// Reads a piece only when the one before was taken, and gives up when Twilio or the listener
 /// takes longer than `limit`.
-async fn hand_on(
-    mut answer: ClientResponse,
-    pieces: mpsc::Sender<Piece>,
-    limit: Duration,
-    permit: OwnedSemaphorePermit,
-) {
+async fn hand_on(mut answer: ClientResponse, pieces: mpsc::Sender<Piece>, limit: Duration) {
     loop {
         let read = tokio::select! {
             () = pieces.closed() => break,
@@ -267,5 +275,4 @@ async fn hand_on(
             break;
         }
     }
-    drop(permit);
 }

@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Resource, Respon
 use futures_util::stream;
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::error::problem;
@@ -34,6 +35,7 @@ pub struct Playback {
     listeners: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     clock: Clock,
+    stop: CancellationToken,
 }
 
 impl Playback {
@@ -41,6 +43,7 @@ impl Playback {
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
         clock: &Clock,
+        stop: &CancellationToken,
     ) -> Result<Option<Self>, TlsError> {
         let Some(playing) = config.playing.clone() else {
             return Ok(None);
@@ -52,6 +55,7 @@ impl Playback {
             playing,
             metrics: Arc::clone(metrics),
             clock: clock.clone(),
+            stop: stop.clone(),
         }))
     }
 
@@ -59,7 +63,11 @@ impl Playback {
     #[must_use]
     pub fn player(&self) -> Data<Player> {
         Data::new(Player {
-            door: Rc::new(Door::new(&self.playing, self.tls.clone())),
+            door: Rc::new(Door::new(
+                &self.playing,
+                self.tls.clone(),
+                self.stop.clone(),
+            )),
             shared: self.clone(),
         })
     }

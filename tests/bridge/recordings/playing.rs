@@ -232,3 +232,22 @@ fn beyond_the_limit_503_is_answered_until_a_place_is_free() {
     let head = exchange(bridge.public(), "HEAD", &target, &[], b"");
     assert_ne!(head.status, 503);
 }
+
+#[test]
+fn listeners_do_not_keep_the_bridge_from_stopping() {
+    let within = ("BRIDGE__SERVER__STOP_TIMEOUT", "4s");
+    let (mut bridge, api) = bridge(Gives::NoEnd, &[within]);
+    let target = target(&bridge);
+    let mut listening = listener(&bridge, &target);
+    let reader = std::thread::spawn(move || {
+        // Until the bridge ends it.
+        let _ = std::io::copy(&mut listening, &mut std::io::sink());
+    });
+    let idle = listener(&bridge, &target);
+    until("both listen", || api.asked().len() == 2);
+    let begun = Instant::now();
+    bridge.stops();
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    reader.join().expect("the listener is let go");
+    drop(idle);
+}
