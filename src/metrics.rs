@@ -44,6 +44,12 @@ struct OfAccount {
     account: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    account: String,
+    outcome: &'static str,
+}
+
 /// All metrics of one bridge.
 #[derive(Debug)]
 pub struct Metrics {
@@ -57,6 +63,7 @@ pub struct Metrics {
     delivery: Histogram,
     lag: Histogram,
     late_recordings: Family<OfAccount, Counter>,
+    recordings: Family<Asked, Counter>,
 }
 
 impl Default for Metrics {
@@ -84,6 +91,7 @@ impl Default for Metrics {
             delivery: seconds(),
             lag,
             late_recordings: Family::default(),
+            recordings: Family::default(),
         };
         metrics.register();
         metrics
@@ -139,6 +147,11 @@ impl Metrics {
             self.late_recordings.clone(),
         );
         registry.register(
+            "recordings_requested",
+            "Requests for recordings by what became of them",
+            self.recordings.clone(),
+        );
+        registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
@@ -186,6 +199,14 @@ impl Metrics {
         self.late_recordings.get_or_create(&labels).inc() + 1
     }
 
+    pub fn recording_asked(&self, account: &str, outcome: &'static str) {
+        let labels = Asked {
+            account: account.to_owned(),
+            outcome,
+        };
+        self.recordings.get_or_create(&labels).inc();
+    }
+
     /// The text that Prometheus reads, with the store's counts as they are now.
     #[must_use]
     pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
@@ -217,6 +238,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.received("acme", "new");
         metrics.signature_failed("no-match");
+        metrics.recording_asked("acme", "played");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
         assert_eq!(metrics.recording_was_late("acme"), 1);
         let text = metrics.exposition(&Counts::default(), Millis(0));
@@ -230,6 +252,7 @@ mod tests {
             "bridge_delivery_duration_seconds_count 1",
             "bridge_delivery_lag_seconds_count 0",
             r#"bridge_late_recordings_total{account="acme"} 1"#,
+            r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,
             r#"bridge_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -17,7 +17,7 @@ use crate::attempt::Attempt;
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::metrics::Metrics;
-use crate::plan::{self, Next, Received, Request, plan};
+use crate::plan::{self, Next, Received, Request, Rules, plan};
 use crate::retry::{self, Jitter};
 use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback};
 use crate::twilio::Kind;
@@ -41,6 +41,8 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
     /// Told when a call has become due.
     pub due: Arc<Notify>,
+    /// As they stand now: the directory may change.
+    pub rules: watch::Receiver<Arc<Rules>>,
 }
 
 impl Worker {
@@ -134,9 +136,9 @@ impl Worker {
                 };
             }
         };
-        let rules = &self.config.rules;
-        self.tell_late(call, account, &callbacks);
-        let request = match plan(&callbacks, &call.attempts, rules, self.clock.now()) {
+        let rules = Arc::clone(&self.rules.borrow());
+        self.tell_late(call, account, &callbacks, &rules);
+        let request = match plan(&callbacks, &call.attempts, &rules, self.clock.now()) {
             Next::Send(request) => request,
             next => {
                 return Settlement {
@@ -154,7 +156,7 @@ impl Worker {
         }
         let mut attempts = call.attempts.clone();
         attempts.push(attempt.clone());
-        let next = plan(&callbacks, &attempts, rules, self.clock.now());
+        let next = plan(&callbacks, &attempts, &rules, self.clock.now());
         Settlement {
             attempt: Some(attempt),
             rest: rest(next, self.clock.now()),
@@ -163,12 +165,12 @@ impl Worker {
 
     /// Counts a recording that came after the end was taken, once: when it is the newest callback
     /// and nothing was tried since.
-    fn tell_late(&self, call: &Claimed, account: &Account, callbacks: &[Received]) {
+    fn tell_late(&self, call: &Claimed, account: &Account, callbacks: &[Received], rules: &Rules) {
         let (Some(newest), Some(last)) = (callbacks.last(), call.attempts.last()) else {
             return;
         };
         let is_news = matches!(newest.callback.kind, Kind::Recording(_)) && newest.at >= last.at;
-        let (rules, now) = (&self.config.rules, self.clock.now());
+        let now = self.clock.now();
         if !is_news || !plan::has_late_recording(callbacks, &call.attempts, rules, now) {
             return;
         }

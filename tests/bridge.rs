@@ -11,5 +11,9 @@ mod admin;
 mod delivery;
 #[path = "bridge/intake.rs"]
 mod intake;
+#[path = "bridge/people.rs"]
+mod people;
 #[path = "bridge/process.rs"]
 mod process;
+#[path = "bridge/recordings.rs"]
+mod recordings;

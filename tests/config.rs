@@ -6,6 +6,8 @@ mod accounts;
 mod check;
 #[path = "config/mistakes.rs"]
 mod mistakes;
+#[path = "config/recording.rs"]
+mod recording;
 
 use std::fs;
 use std::time::Duration;
