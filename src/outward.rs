@@ -1,7 +1,7 @@
 //! Connections that the bridge opens, to Acquire and to Twilio: TCP, and TLS with verified
 //! certificates.
 //!
-//! awc is given plain streams only: TLS is made here, below it, so that [`FinalAnswers`] stands
+//! awc is given plain streams only: TLS is made here, below it, so that `FinalAnswers` stands
 //! between the two.
 
 mod wire;
