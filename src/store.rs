@@ -268,7 +268,9 @@ pub enum StoreError {
 /// Keeps callbacks, calls and attempts. Each verb is one durable transaction.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Keeps a callback and makes its call due at `now`; returns after the commit.
+    /// Keeps a callback and makes its call due at `now`; returns after the commit. The call is that
+    /// of which its parent is a leg, if one is known. A call that was begun by a leg whose parent was
+    /// not yet known becomes a part of the parent's call, and is then skipped.
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
 
     /// Hands out up to `limit` calls that are due, for `lease`.

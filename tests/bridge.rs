@@ -17,3 +17,5 @@ mod people;
 mod process;
 #[path = "bridge/recordings.rs"]
 mod recordings;
+#[path = "bridge/story.rs"]
+mod story;

@@ -275,3 +275,26 @@ fn what_cannot_be_replayed_is_told_in_one_line() {
     assert!(err.contains("--to <URL>"), "{err}");
     assert_eq!(code, 2);
 }
+
+#[test]
+fn a_scenario_is_played_as_a_whole_and_compared() {
+    let (out, _, code) = replay(&["--dry-run", "fixtures/scenarios"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(
+        out.contains("fixtures/scenarios/transfer: {\"call-end\":{"),
+        "{out}"
+    );
+
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["01-ended.http", "expected.json"] {
+        let from = std::path::Path::new("fixtures/scenarios/api-out").join(name);
+        std::fs::copy(from, folder.path().join(name)).expect("a copy");
+    }
+    let path = folder.path().to_str().expect("a name");
+    let (out, _, code) = replay(&["--dry-run", path]);
+    assert_eq!(code, 0, "{out}");
+    std::fs::write(folder.path().join("expected.json"), "[]").expect("written");
+    let (out, _, code) = replay(&["--dry-run", path]);
+    assert_eq!(code, 3, "{out}");
+    assert!(out.contains("differs from expected.json"), "{out}");
+}

@@ -2,6 +2,8 @@
 
 #[path = "config/accounts.rs"]
 mod accounts;
+#[path = "config/calls.rs"]
+mod calls;
 #[path = "config/check.rs"]
 mod check;
 #[path = "config/mistakes.rs"]

@@ -113,7 +113,7 @@ impl Replay {
                 .as_deref()
                 .filter(|path| Scenario::is_one(path))
             {
-                if self.foretell_scenario(folder, &group.files)? == Exit::Partial {
+                if self.foretell_scenario(folder, &group.files, rules)? == Exit::Partial {
                     exit = Exit::Partial;
                 }
                 continue;
@@ -135,13 +135,17 @@ impl Replay {
     }
 
     /// The folder as one call, with its own settings, compared with what it says must come of it.
-    fn foretell_scenario(&self, folder: &Path, files: &[PathBuf]) -> Result<Exit, Failure> {
+    fn foretell_scenario(
+        &self,
+        folder: &Path,
+        files: &[PathBuf],
+        rules: &Rules,
+    ) -> Result<Exit, Failure> {
         let scenario = Scenario::read(folder, files).map_err(anyhow::Error::from)?;
-        let rules = match &scenario.settings {
-            Some(file) => config::load_for_rehearsal(Some(file), [])?.1,
-            None => config::load_for_rehearsal(None, [])?.1,
+        let got = match &scenario.settings {
+            Some(file) => scenario.play(&config::load_for_rehearsal(Some(file), [])?.1),
+            None => scenario.play(rules),
         };
-        let got = scenario.play(&rules);
         let name = folder.display().to_string();
         let is_expected = got == scenario.expected;
         if self.json {

@@ -333,3 +333,4 @@ fn a_second_leg_that_ends_later_is_owed_too() {
 }
 
 mod order;
+mod whole;

@@ -1,6 +1,7 @@
 //! What every store must do, run on each database; and what concerns one database alone.
 
 mod claiming;
+mod joining;
 mod model;
 mod place;
 mod reading;
@@ -38,6 +39,9 @@ mod on_sqlite {
             calls_whose_sids_share_a_hash_stay_apart
             two_accounts_with_one_call_sid_stay_apart
             bytes_are_kept_as_they_came;
+        joining:
+            every_order_of_a_chain_makes_one_call
+            a_call_that_is_being_sent_joins_its_parent_once_it_is_settled;
         claiming:
             calls_are_handed_out_in_the_order_they_fell_due
             a_claimed_call_is_handed_out_again_only_after_its_lease

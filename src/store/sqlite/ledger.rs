@@ -3,10 +3,13 @@
 //! Each verb leaves memory and database as they were if it fails before [`Ledger::commit`]; what it
 //! changed in memory is undone by [`Ledger::roll_back`].
 
+mod adopt;
 mod claim;
 mod purge;
 #[cfg(test)]
 mod tests;
+
+use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
@@ -27,6 +30,8 @@ pub(super) struct Ledger {
     committed_tally: Tally,
     undo: Vec<Undo>,
     purged: Vec<Name>,
+    /// Claimed calls that are to become a part of another when they are settled.
+    to_adopt: HashMap<i64, i64>,
 }
 
 /// A change in memory made by the open transaction.
@@ -46,6 +51,7 @@ impl Ledger {
             committed_tally: tally,
             undo: Vec::new(),
             purged: Vec::new(),
+            to_adopt: HashMap::new(),
         })
     }
 
@@ -92,21 +98,14 @@ impl Ledger {
     }
 
     pub fn record(&mut self, callback: &NewCallback, now: Millis) -> Result<Recorded, StoreError> {
-        let hash = names::hash(&callback.call);
-        for id in self.names.find(&self.connection, hash)? {
-            if let Some(call) = CallRow::load(&self.connection, id)?
-                && call.sid == callback.call
-                && call.account == callback.account
-            {
-                return self.record_further(&call, callback, now);
-            }
+        match self.call_of(callback)? {
+            Some(call) => self.record_further(&call, callback, now),
+            None => self.record_first(callback, now),
         }
-        self.record_first(hash, callback, now)
     }
 
     fn record_first(
         &mut self,
-        hash: i64,
         callback: &NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
@@ -122,14 +121,17 @@ impl Ledger {
                 callback.account.as_str(),
                 now.0
             ])?;
-        self.insert_callback(id, 1, callback, now)?;
-        self.name((hash, id))?;
+        self.insert_callback((id, &callback.call), 1, callback, now)?;
+        self.name((names::hash(&callback.call), id))?;
         if callback.leg != callback.call {
             self.name((names::hash(&callback.leg), id))?;
         }
         self.tally.seen += 1;
         self.tally.pending += 1;
         self.claims.lock().lower_floor((now, id));
+        if callback.leg != callback.call {
+            self.adopt_begun_by(callback, id, now)?;
+        }
         Ok(Recorded::New)
     }
 
@@ -142,9 +144,9 @@ impl Ledger {
         if self.has_callback(call.id, callback.key.as_str())? {
             return Ok(Recorded::Repeated);
         }
-        let new_leg = callback.leg != callback.call
-            && !rows::has_leg(&self.connection, call.id, &callback.leg)?;
-        self.insert_callback(call.id, call.callbacks + 1, callback, now)?;
+        let is_child = callback.leg != call.sid;
+        let new_leg = is_child && !rows::has_leg(&self.connection, call.id, &callback.leg)?;
+        self.insert_callback((call.id, &call.sid), call.callbacks + 1, callback, now)?;
         if new_leg {
             self.name((names::hash(&callback.leg), call.id))?;
         }
@@ -155,17 +157,20 @@ impl Ledger {
         if !self.claims.lock().holds(call.id) {
             self.make_due(call, now)?;
         }
+        if is_child {
+            self.adopt_begun_by(callback, call.id, now)?;
+        }
         Ok(Recorded::New)
     }
 
     fn insert_callback(
         &self,
-        call: i64,
+        (call, sid): (i64, &CallSid),
         number: i64,
         callback: &NewCallback,
         now: Millis,
     ) -> Result<(), StoreError> {
-        let leg = (callback.leg != callback.call).then(|| callback.leg.as_str());
+        let leg = (callback.leg != *sid).then(|| callback.leg.as_str());
         self.connection
             .prepare_cached(
                 "INSERT INTO callback (id, key, leg, received, url, headers, body) \

@@ -103,6 +103,10 @@ pub(super) fn call_named(
         let Some(call) = CallRow::load(connection, *id)? else {
             continue;
         };
+        // What is left of a call that became a part of another.
+        if call.callbacks == 0 {
+            continue;
+        }
         if call.sid == *sid {
             return Ok(Some(call));
         }
