@@ -10,7 +10,7 @@ use actix_web::dev::Server;
 use actix_web::web::Data;
 use actix_web::{App as Routes, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -18,12 +18,15 @@ use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::plan::Rules;
 use crate::server::console::Admin;
 use crate::server::intake::Intake;
+use crate::server::media::Playback;
 use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store, disk};
+use crate::tls::TlsError;
 use crate::worker::{Lanes, Worker};
-use crate::{janitor, server};
+use crate::{directory_file, janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
 const BACKLOG: i32 = 1024;
@@ -41,6 +44,8 @@ pub enum AppError {
     Store(#[from] OpenError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("{0} ended by itself")]
     Ended(&'static str),
     #[error(
@@ -91,12 +96,17 @@ impl App {
     /// Runs until `stop`; then closes Twilio's side, finishes what is in flight, and ends.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let within = self.config.server.stop_timeout;
-        let shared = Shared::of(&self);
+        let (rules_changed, rules) = watch::channel(Arc::new(self.config.rules.clone()));
+        let shared = Shared::of(&self, rules);
         tell_sync_cost(&self.config, &shared.metrics);
-        let public = serve_twilio(self.public, &shared)?;
+        let public = serve_twilio(self.public, &shared, &stop)?;
         let operators = serve_operators(self.admin, &shared, stop.clone())?;
         let stop_delivering = CancellationToken::new();
         let mut worker = spawn_worker(&shared, stop_delivering.clone());
+        if let Some(file) = shared.config.directory_file.clone() {
+            let stop = stop_delivering.clone();
+            tokio::spawn(directory_file::follow(file, rules_changed, stop));
+        }
         let mut janitor = tokio::spawn(janitor::run(
             shared.config,
             shared.store,
@@ -140,21 +150,28 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// Told when a call has become due.
     due: Arc<Notify>,
+    /// As they stand now: the directory may change.
+    rules: watch::Receiver<Arc<Rules>>,
 }
 
 impl Shared {
-    fn of(app: &App) -> Self {
+    fn of(app: &App, rules: watch::Receiver<Arc<Rules>>) -> Self {
         Self {
             config: Arc::clone(&app.config),
             store: Arc::clone(&app.store),
             clock: app.clock.clone(),
             metrics: Arc::default(),
             due: Arc::default(),
+            rules,
         }
     }
 }
 
-fn serve_twilio(listener: TcpListener, shared: &Shared) -> Result<Server, AppError> {
+fn serve_twilio(
+    listener: TcpListener,
+    shared: &Shared,
+    stop: &CancellationToken,
+) -> Result<Server, AppError> {
     let settings = &shared.config.server;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let intake = Data::new(Intake::new(
@@ -164,9 +181,11 @@ fn serve_twilio(listener: TcpListener, shared: &Shared) -> Result<Server, AppErr
         Arc::clone(&shared.metrics),
         shared.clock.clone(),
     ));
+    let playback = Playback::new(&shared.config, &shared.metrics, &shared.clock, stop)?;
     let server = HttpServer::new(move || {
         let intake = intake.clone();
-        Routes::new().configure(move |routes| public_routes(routes, intake))
+        let player = playback.as_ref().map(Playback::player);
+        Routes::new().configure(move |routes| public_routes(routes, intake, player))
     })
     .disable_signals()
     .workers(threads)
@@ -174,7 +193,8 @@ fn serve_twilio(listener: TcpListener, shared: &Shared) -> Result<Server, AppErr
     .max_connections(settings.max_connections.div_ceil(threads))
     .keep_alive(server::KEEP_ALIVE)
     .client_request_timeout(settings.request_timeout)
-    // A client that never finishes its request must not use up the time of all others.
+    // A client that never finishes its request, or a listener who takes nothing, must not use up
+    // the time of all others.
     .shutdown_timeout((settings.stop_timeout / 2).as_secs().max(1))
     .listen(listener)
     .map_err(|source| AppError::Listen {
@@ -196,6 +216,7 @@ fn serve_operators(
         Arc::clone(&shared.due),
         Arc::clone(&shared.metrics),
         shared.clock.clone(),
+        shared.rules.clone(),
         stop,
     ));
     let server = HttpServer::new(move || {
@@ -222,6 +243,7 @@ fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<(
     let clock = shared.clock.clone();
     let metrics = Arc::clone(&shared.metrics);
     let due = Arc::clone(&shared.due);
+    let rules = shared.rules.clone();
     let work = move || {
         // Dropped when the thread ends, however it ends, which tells the receiver.
         let _alive: oneshot::Sender<()> = alive;
@@ -241,6 +263,7 @@ fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<(
             clock,
             metrics,
             due,
+            rules,
         };
         runtime.block_on(Rc::new(worker).run(stop));
     };

@@ -8,6 +8,7 @@ pub mod duration;
 mod layers;
 mod load;
 mod reader;
+mod recording;
 mod rules;
 pub mod url;
 mod value;
@@ -18,7 +19,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::directory::Listing;
 use crate::plan::Rules;
+use crate::recording_link::Linker;
 use crate::retry::Policy;
 use crate::twilio::AccountSid;
 use crate::twilio::signature::PublicUrl;
@@ -42,9 +45,13 @@ pub struct Config {
     pub store: Store,
     pub acquire: Acquire,
     pub delivery: Delivery,
+    /// Where recordings are played, if links of the bridge are sent.
+    pub playing: Option<Playing>,
     /// At least one.
     pub accounts: Vec<Account>,
+    /// As they stand at the start; `directory_file` may change them.
     pub rules: Rules,
+    pub directory_file: Option<DirectoryFile>,
     pub log: Log,
 }
 
@@ -130,6 +137,27 @@ pub struct Delivery {
     pub policy: Policy,
 }
 
+/// How recordings are played (`recording.link = "bridge"`).
+#[derive(Clone, Debug)]
+pub struct Playing {
+    pub linker: Linker,
+    /// Where Twilio's API is; does not end with `/`.
+    pub api_url: String,
+    /// Put behind the path of a recording (`recording.format`).
+    pub format: &'static str,
+    /// For Twilio's answer, for each piece of it, and for the listener to take the piece.
+    pub timeout: Duration,
+    /// Recordings played at once.
+    pub concurrency: usize,
+}
+
+/// An API key of a Twilio account.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    pub sid: String,
+    pub secret: SecretString,
+}
+
 /// One Twilio account and the Acquire account its calls go to.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -139,8 +167,18 @@ pub struct Account {
     pub auth_tokens: Vec<SecretString>,
     /// HMAC-SHA256 keys with the ids that Twilio names them by.
     pub shared_keys: Vec<(String, SecretString)>,
+    /// Fetches recordings; always there with [`Config::playing`].
+    pub twilio_api_key: Option<ApiKey>,
     pub acquire_account_id: String,
     pub acquire_api_key: Option<SecretString>,
+}
+
+/// `directory.file`, which is read again when it changes.
+#[derive(Clone, Debug)]
+pub struct DirectoryFile {
+    pub path: PathBuf,
+    /// What stands in the configuration itself.
+    pub beside: Listing,
 }
 
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@
 pub mod app;
 pub mod cli;
 
+pub mod directory_file;
 pub mod janitor;
 pub mod server;
 pub mod worker;
@@ -18,11 +19,15 @@ pub mod replay;
 pub mod sink;
 pub mod story;
 
+pub mod media;
+pub mod outward;
 pub mod store;
 
 pub mod attempt;
 pub mod breaker;
+pub mod directory;
 pub mod plan;
+pub mod recording_link;
 pub mod retry;
 
 pub mod acquire;

@@ -51,6 +51,12 @@ pub enum Switch {
     Open,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    account: String,
+    outcome: &'static str,
+}
+
 /// All metrics of one bridge.
 #[derive(Debug)]
 pub struct Metrics {
@@ -66,6 +72,7 @@ pub struct Metrics {
     late_recordings: Family<OfAccount, Counter>,
     sync: Gauge<f64, std::sync::atomic::AtomicU64>,
     breakers: Family<OfAccount, Gauge>,
+    recordings: Family<Asked, Counter>,
 }
 
 impl Default for Metrics {
@@ -95,6 +102,7 @@ impl Default for Metrics {
             late_recordings: Family::default(),
             sync: Gauge::default(),
             breakers: Family::default(),
+            recordings: Family::default(),
         };
         metrics.register();
         metrics
@@ -161,6 +169,11 @@ impl Metrics {
             self.late_recordings.clone(),
         );
         registry.register(
+            "recordings_requested",
+            "Requests for recordings by what became of them",
+            self.recordings.clone(),
+        );
+        registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
@@ -220,6 +233,14 @@ impl Metrics {
         self.sync.set(sync.as_secs_f64());
     }
 
+    pub fn recording_asked(&self, account: &str, outcome: &'static str) {
+        let labels = Asked {
+            account: account.to_owned(),
+            outcome,
+        };
+        self.recordings.get_or_create(&labels).inc();
+    }
+
     /// The text that Prometheus reads, with the store's counts as they are now.
     #[must_use]
     pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
@@ -251,6 +272,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.received("acme", "new");
         metrics.signature_failed("no-match");
+        metrics.recording_asked("acme", "played");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
         assert_eq!(metrics.recording_was_late("acme"), 1);
         metrics.breaker("acme", Switch::Open);
@@ -267,6 +289,7 @@ mod tests {
             r#"bridge_late_recordings_total{account="acme"} 1"#,
             r#"bridge_breaker_open{account="acme"} 1"#,
             "bridge_sync_duration_seconds 0.0",
+            r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,
             r#"bridge_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");

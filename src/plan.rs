@@ -11,7 +11,6 @@ mod people;
 mod recording;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use call::Call;
 use legs::Reported;
@@ -20,6 +19,7 @@ use recording::Lateness;
 use crate::acquire::{CallEnd, CallEvent, Kind};
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
+use crate::directory::Directory;
 use crate::twilio::{CallSid, Callback};
 
 pub use legs::{Legs, Missed, Report};
@@ -48,13 +48,6 @@ pub enum ClientParents {
     Incoming,
     /// The account's `client:` parents are agents' softphones calling out.
     Outgoing,
-}
-
-/// E-mail addresses of people, by the address Twilio knows them by (`[directory]`).
-#[derive(Clone, Debug, Default)]
-pub struct Directory {
-    pub entries: HashMap<String, String>,
-    pub default: Option<String>,
 }
 
 /// A callback and when it arrived.
@@ -248,7 +241,7 @@ fn ended_call(
 ) -> Vec<Owed> {
     let leg = reported.leg;
     let found = recording::find(reported, ended, &rules.recordings, now);
-    let late = recording::lateness(attempts, leg, found.url.as_deref(), &rules.recordings);
+    let late = recording::lateness(attempts, leg, &found, &rules.recordings);
     let mut owed = vec![end::call_end(reported, found, rules)];
     match late {
         None => {}
@@ -277,8 +270,7 @@ pub fn has_late_recording(
     let (reported, _) = legs::choose(&call, attempts, rules, now);
     reported.iter().any(|reported| {
         let found = recording::find(reported, now, &rules.recordings, now);
-        let url = found.url.as_deref();
-        recording::lateness(attempts, reported.leg, url, &rules.recordings).is_some()
+        recording::lateness(attempts, reported.leg, &found, &rules.recordings).is_some()
     })
 }
 

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod error;
 pub mod intake;
+pub mod media;
 pub mod probes;
 pub mod receive;
 pub mod signed;
@@ -14,18 +15,30 @@ use actix_web::{HttpRequest, Resource};
 
 use error::{NoAnswer, Refusal};
 use intake::Intake;
+use media::Player;
 
 use crate::twilio::callback::Form;
 
 /// How long a connection may stay open between two requests; longer than balancers keep theirs.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// What Twilio reaches; under each prefix of a public URL too, where no proxy strips it.
-pub fn public_routes(routes: &mut ServiceConfig, intake: Data<Intake>) {
+/// What Twilio reaches, and listeners where recordings are played; under each prefix of a public URL
+/// too, where no proxy strips it.
+pub fn public_routes(
+    routes: &mut ServiceConfig,
+    intake: Data<Intake>,
+    player: Option<Data<Player>>,
+) {
     for prefix in intake.verifier.prefixes() {
         for form in Form::ALL {
             routes.service(callback(&format!("{prefix}{}", form.path())));
         }
+        if player.is_some() {
+            routes.service(media::resource(prefix));
+        }
+    }
+    if let Some(player) = player {
+        routes.app_data(player);
     }
     routes.app_data(intake).default_service(web::to(not_found));
 }

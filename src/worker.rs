@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -19,7 +19,7 @@ use crate::attempt::{Attempt, Verdict};
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::metrics::Metrics;
-use crate::plan::{self, Next, Received, Request, plan};
+use crate::plan::{self, Next, Received, Request, Rules, plan};
 use crate::retry::{self, Jitter};
 use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback, Whose};
 use crate::twilio::Kind;
@@ -51,6 +51,8 @@ pub struct Worker {
     /// Told when a call has become due.
     pub due: Arc<Notify>,
     pub lanes: Lanes,
+    /// As they stand now: the directory may change.
+    pub rules: watch::Receiver<Arc<Rules>>,
 }
 
 /// What a look into the store brought.
@@ -169,11 +171,11 @@ impl Worker {
             Ok(callbacks) => callbacks,
             Err(why) => return at_rest(Rest::Parked(why)),
         };
-        let rules = &self.config.rules;
-        self.tell_late(call, account, &callbacks);
+        let rules = Arc::clone(&self.rules.borrow());
+        self.tell_late(call, account, &callbacks, &rules);
         let mut attempts = call.attempts.clone();
         self.hasten(&mut attempts, account);
-        let request = match plan(&callbacks, &attempts, rules, self.clock.now()) {
+        let request = match plan(&callbacks, &attempts, &rules, self.clock.now()) {
             Next::Send(request) => request,
             next => return at_rest(rest(next, self.clock.now())),
         };
@@ -192,7 +194,7 @@ impl Worker {
         }
         attempts.push(attempt.clone());
         self.hasten(&mut attempts, account);
-        let next = plan(&callbacks, &attempts, rules, self.clock.now());
+        let next = plan(&callbacks, &attempts, &rules, self.clock.now());
         Settlement {
             attempt: Some(attempt),
             rest: rest(next, self.clock.now()),
@@ -201,12 +203,12 @@ impl Worker {
 
     /// Counts a recording that came after the end was taken, once: when it is the newest callback
     /// and nothing was tried since.
-    fn tell_late(&self, call: &Claimed, account: &Account, callbacks: &[Received]) {
+    fn tell_late(&self, call: &Claimed, account: &Account, callbacks: &[Received], rules: &Rules) {
         let (Some(newest), Some(last)) = (callbacks.last(), call.attempts.last()) else {
             return;
         };
         let is_news = matches!(newest.callback.kind, Kind::Recording(_)) && newest.at >= last.at;
-        let (rules, now) = (&self.config.rules, self.clock.now());
+        let now = self.clock.now();
         if !is_news || !plan::has_late_recording(callbacks, &call.attempts, rules, now) {
             return;
         }

@@ -23,14 +23,15 @@ const LAYERS: &[(&[&str], &str)] = &[
     ),
     (&["story"], "tells of a call what all of them know"),
     (
-        &["metrics", "janitor"],
-        "count and tidy beside those that run",
+        &["metrics", "janitor", "directory_file"],
+        "count, tidy and watch beside those that run",
     ),
     (
-        &["store", "acquire::client"],
-        "the two doors: database and Acquire",
+        &["store", "acquire::client", "media"],
+        "the doors: database, Acquire, and Twilio's recordings",
     ),
-    (&["tls"], "whom both doors trust"),
+    (&["outward"], "connections that the doors open"),
+    (&["tls"], "whom they trust"),
     (&["telemetry"], "how all of them log"),
     (&["config"], "settings, in the words of the rules below"),
     (&["fixture"], "requests as text files"),
@@ -38,6 +39,11 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["plan", "retry", "breaker"],
         "pure rules; `plan` alone knows both Twilio and Acquire",
     ),
+    (
+        &["recording_link"],
+        "what is sent as the URL of a recording",
+    ),
+    (&["directory"], "who has which e-mail"),
     (&["attempt"], "one request to Acquire and its answer"),
     (
         &["twilio", "acquire"],
@@ -55,8 +61,14 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "awc::",
-        &["acquire::client", "replay", "cli::requeue"],
-        "the outward door, the one that plays Twilio, and the one that asks a running bridge",
+        &[
+            "acquire::client",
+            "media",
+            "outward",
+            "replay",
+            "cli::requeue",
+        ],
+        "the outward doors, the one that plays Twilio, and the one that asks a running bridge",
     ),
     ("rusqlite::", &["store"], "SQL has one home"),
     (
@@ -81,7 +93,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
         "logs are set up in one place",
     ),
     ("toml::", &["config"], "settings are read in one place"),
-    ("csv::", &["config"], "settings are read in one place"),
+    ("csv::", &["directory"], "the one table that people keep"),
 ];
 
 /// A file that can be read in one go, its tests included.

@@ -17,7 +17,11 @@ mod delivery;
 mod intake;
 #[path = "bridge/outage.rs"]
 mod outage;
+#[path = "bridge/people.rs"]
+mod people;
 #[path = "bridge/process.rs"]
 mod process;
+#[path = "bridge/recordings.rs"]
+mod recordings;
 #[path = "bridge/story.rs"]
 mod story;

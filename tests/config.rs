@@ -8,6 +8,8 @@ mod calls;
 mod check;
 #[path = "config/mistakes.rs"]
 mod mistakes;
+#[path = "config/recording.rs"]
+mod recording;
 
 use std::fs;
 use std::time::Duration;

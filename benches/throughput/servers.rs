@@ -162,7 +162,7 @@ pub fn serve(mode: Mode, database: Option<&str>, acquire: Option<&str>) {
                     "/twilio/voice/status",
                     web::post().to(async |_: SignedForm| HttpResponse::NoContent().finish()),
                 ),
-                _ => Routes::new().configure(move |routes| public_routes(routes, intake)),
+                _ => Routes::new().configure(move |routes| public_routes(routes, intake, None)),
             }
         })
         .max_connections(max_connections)

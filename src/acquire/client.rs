@@ -3,10 +3,8 @@
 //! Nothing is repeated, scheduled or stored here. The client lives on the thread that made it,
 //! which must run an actix system or a `LocalSet`.
 
-mod connect;
 mod judge;
 mod network;
-mod wire;
 
 use std::time::Duration;
 
@@ -16,12 +14,12 @@ use futures_util::StreamExt as _;
 use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, timeout_at};
 
-use self::connect::Target;
 use self::network::Failure;
 use super::{Answer, Fault, Kind, Outcome};
 use crate::clock::Clock;
 use crate::config::{self, Success};
-use crate::tls::TlsError;
+use crate::outward::{self, Target};
+use crate::tls::{self, TlsError};
 
 /// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
 const MAX_BODY: usize = 64 * 1024;
@@ -55,8 +53,14 @@ impl Client {
         delivery: &config::Delivery,
         clock: Clock,
     ) -> Result<Self, ClientError> {
+        let trust = tls::trusting(acquire.ca_file.as_deref())?;
+        let tls = match &acquire.base_url {
+            url if url.starts_with("https://") => Some(trust),
+            url if url.starts_with("http://") => None,
+            url => return Err(ClientError::BaseUrl(url.clone())),
+        };
         Ok(Self {
-            http: connect::http_client(acquire, delivery.timeout)?,
+            http: outward::http_client(tls, delivery.timeout),
             base_url: acquire.base_url.trim_end_matches('/').to_owned(),
             paths: acquire.paths.clone(),
             success: acquire.success,

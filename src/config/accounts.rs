@@ -4,18 +4,21 @@ use std::collections::HashMap;
 
 use secrecy::SecretString;
 
-use super::Account;
 use super::reader::Reader;
+use super::{Account, ApiKey};
 use crate::twilio::AccountSid;
 
 /// A DNS label: the name becomes part of Acquire's host name.
 const MAX_NAME: usize = 63;
 
 /// What belongs to the one account, and so is refused beside `[[accounts]]`.
-const OF_ONE_ACCOUNT: [(&str, &str); 5] = [
+const OF_ONE_ACCOUNT: [(&str, &str); 8] = [
     ("TWILIO_AUTH_TOKEN", "twilio_auth_tokens"),
     ("TWILIO_AUTH_TOKEN_FILE", "twilio_auth_tokens_file"),
     ("ACQUIRE_ACCOUNT_ID", "acquire_account_id"),
+    ("twilio.api_key_sid", "twilio_api_key_sid"),
+    ("twilio.api_key_secret", "twilio_api_key_secret"),
+    ("twilio.api_key_secret_file", "twilio_api_key_secret_file"),
     ("acquire.api_key", "acquire_api_key"),
     ("acquire.api_key_file", "acquire_api_key_file"),
 ];
@@ -52,11 +55,13 @@ fn the_one(reader: &mut Reader) -> Option<Account> {
             "no Acquire account: set ACQUIRE_ACCOUNT_ID to NAME as in https://NAME.acquire.io, or [[accounts]] with acquire_account_id in a file",
         );
     }
+    let twilio_api_key = api_key(reader, "twilio.api_key");
     let api_key = reader.secret("acquire.api_key");
     Some(Account {
         twilio_account_sid: None,
         auth_tokens: tokens?.into_iter().map(SecretString::from).collect(),
         shared_keys: Vec::new(),
+        twilio_api_key,
         acquire_account_id: name?,
         acquire_api_key: api_key.map(SecretString::from),
     })
@@ -70,6 +75,7 @@ fn entry(reader: &mut Reader, number: usize) -> Option<Account> {
     let tokens = reader.secrets(&key("twilio_auth_tokens"));
     let shared_keys = reader.secret_table(&key("twilio_shared_keys"));
     let name = reader.text(&key("acquire_account_id"), account_name);
+    let twilio_api_key = api_key(reader, &key("twilio_api_key"));
     let api_key = reader.secret(&key("acquire_api_key"));
 
     for required in ["twilio_account_sid", "acquire_account_id"] {
@@ -95,9 +101,36 @@ fn entry(reader: &mut Reader, number: usize) -> Option<Account> {
             .into_iter()
             .map(secret)
             .collect(),
+        twilio_api_key,
         acquire_account_id: name?,
         acquire_api_key: api_key.map(SecretString::from),
     })
+}
+
+/// The pair `KEY_sid` and `KEY_secret`.
+fn api_key(reader: &mut Reader, key: &str) -> Option<ApiKey> {
+    let (sid_key, secret_key) = (format!("{key}_sid"), format!("{key}_secret"));
+    let sid = reader.text(&sid_key, api_key_sid);
+    let secret = reader.secret(&secret_key);
+    let has_secret = reader.is_set(&secret_key) || reader.is_set(&format!("{secret_key}_file"));
+    if reader.is_set(&sid_key) != has_secret {
+        reader.mistake(format!(
+            "{sid_key} and {secret_key} belong together; set both, or none"
+        ));
+    }
+    Some(ApiKey {
+        sid: sid?,
+        secret: SecretString::from(secret?),
+    })
+}
+
+fn api_key_sid(text: &str) -> Result<String, String> {
+    match text.strip_prefix("SK") {
+        Some(hex) if hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be SK followed by 32 hexadecimal digits".to_owned()),
+    }
 }
 
 fn refuse_repeats(reader: &mut Reader, accounts: &[Option<Account>]) {

@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
     Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Server, Store, StoreUrl,
-    Success, accounts, rules,
+    Success, accounts, recording, rules,
 };
 use crate::plan::{Rules, Send};
 use crate::retry::Policy;
@@ -54,24 +54,34 @@ pub fn explain(
     let acquire = acquire(&mut reader);
     let delivery = delivery(&mut reader);
     let accounts = accounts::read(&mut reader, entries);
-    let rules = rules::read(&mut reader);
+    let public_urls = server
+        .as_ref()
+        .map_or(&[][..], |server| &server.public_urls);
+    let (links, playing) = recording::with_secrets(&mut reader, public_urls).unzip();
+    let rules = rules::read(&mut reader, links);
     let log = log(&mut reader);
 
     if let (Some(acquire), Some(accounts)) = (&acquire, &accounts) {
         keep_keys_out_of_the_clear(&mut reader, acquire, accounts);
     }
-    if let (Some(acquire), Some(rules)) = (&acquire, &rules) {
+    if let (Some(acquire), Some((rules, _))) = (&acquire, &rules) {
         keep_answered_and_ended_apart(&mut reader, acquire, rules);
     }
+    if let (Some(Some(playing)), Some(accounts)) = (&playing, &accounts) {
+        recording::judge(&mut reader, playing, accounts);
+    }
     let config = || {
+        let (rules, directory_file) = rules?;
         Some(Config {
             server: server?,
             admin: admin?,
             store: store?,
             acquire: acquire?,
             delivery: delivery?,
+            playing: playing?,
             accounts: accounts?,
-            rules: rules?,
+            rules,
+            directory_file,
             log: log?,
         })
     };
@@ -87,7 +97,8 @@ pub fn load_for_reading(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let url = reader.text("store.url", store_url);
-    let rules = rules::read(&mut reader);
+    let public_urls = public_urls(&mut reader).unwrap_or_default();
+    let rules = rules::to_show(&mut reader, &public_urls);
     reader.finish_part(url.zip(rules))
 }
 
@@ -100,7 +111,7 @@ pub fn load_for_rehearsal(
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
     let public_urls = public_urls(&mut reader).unwrap_or_default();
-    let rules = rules::read(&mut reader);
+    let rules = rules::to_show(&mut reader, &public_urls);
     reader.finish_part(rules.map(|rules| (public_urls, rules)))
 }
 

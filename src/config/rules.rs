@@ -1,15 +1,27 @@
 //! What a call becomes: `[calls]`, `[recording]`, `acquire.events` and `[directory]`.
 
-use super::directory;
 use super::load::{days, hours, millis, minutes};
 use super::reader::Reader;
+use super::{DirectoryFile, directory, recording};
 use crate::plan::{
     ClientParents, Events, Expect, Late, Legs, Missed, Recordings, Report, Rules, Send,
 };
+use crate::recording_link::RecordingLinks;
+use crate::twilio::signature::PublicUrl;
 
 const ZERO: std::time::Duration = millis(0);
 
-pub(super) fn read(reader: &mut Reader) -> Option<Rules> {
+/// The rules without the secret of links, for commands that show what is sent.
+pub(super) fn to_show(reader: &mut Reader, public_urls: &[PublicUrl]) -> Option<Rules> {
+    let links = recording::to_show(reader, public_urls);
+    read(reader, links).map(|(rules, _)| rules)
+}
+
+/// The rules, and the file that may change their directory.
+pub(super) fn read(
+    reader: &mut Reader,
+    links: Option<RecordingLinks>,
+) -> Option<(Rules, Option<DirectoryFile>)> {
     let empty_to = reader.text("calls.empty_to", |text| match text.trim() {
         "" => Err("must not be empty".to_owned()),
         text => Ok(text.to_owned()),
@@ -22,17 +34,18 @@ pub(super) fn read(reader: &mut Reader) -> Option<Rules> {
         ],
     );
     let legs = legs(reader);
-    let recordings = recordings(reader);
+    let recordings = recordings(reader, links);
     let events = events(reader);
-    let directory = directory::read(reader);
-    Some(Rules {
+    let (directory, file) = directory::read(reader);
+    let rules = Rules {
         empty_to,
         client: client?,
         legs: legs?,
         recordings: recordings?,
         events: events?,
         directory,
-    })
+    };
+    Some((rules, file))
 }
 
 fn legs(reader: &mut Reader) -> Option<Legs> {
@@ -50,7 +63,7 @@ fn legs(reader: &mut Reader) -> Option<Legs> {
     })
 }
 
-fn recordings(reader: &mut Reader) -> Option<Recordings> {
+fn recordings(reader: &mut Reader, links: Option<RecordingLinks>) -> Option<Recordings> {
     let wait = reader.duration("recording.wait", ZERO..=hours(24));
     let expectations = [
         ("when-started", Expect::WhenStarted),
@@ -61,18 +74,11 @@ fn recordings(reader: &mut Reader) -> Option<Recordings> {
         "recording.late",
         &[("keep", Late::Keep), ("resend", Late::Resend)],
     );
-    let formats = [("", ""), (".mp3", ".mp3"), (".wav", ".wav")];
-    // An empty text counts as unset.
-    let format = if reader.is_set("recording.format") {
-        reader.choice("recording.format", &formats)
-    } else {
-        Some("")
-    };
     Some(Recordings {
         expect: expect?,
         wait: wait?,
         late: late?,
-        format: format?,
+        links: links?,
     })
 }
 

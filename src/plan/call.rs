@@ -3,7 +3,7 @@
 use super::Received;
 use super::end::ended_as;
 use crate::clock::Millis;
-use crate::twilio::{self, CallSid, RecordingSid, RecordingStatus, Status};
+use crate::twilio::{self, AccountSid, CallSid, RecordingSid, RecordingStatus, Status};
 
 /// What is known of one call.
 pub(super) struct Call<'a> {
@@ -30,7 +30,10 @@ pub(super) struct Recording<'a> {
     pub sid: Option<&'a RecordingSid>,
     /// The leg that Twilio names.
     pub leg: &'a CallSid,
+    pub account: &'a AccountSid,
     pub stage: Stage<'a>,
+    /// When it was first told that it can be fetched.
+    pub ready: Option<Millis>,
     pub seconds: Option<u32>,
     pub started: Option<jiff::Timestamp>,
 }
@@ -151,10 +154,16 @@ fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<
             (None, Some(_)) => Stage::UnderWay,
             (None, None) => return None,
         };
+        let first = statuses(callbacks)
+            .filter(|(received, status)| received.callback.leg == *leg.sid && *status == end)
+            .map(|(received, _)| received)
+            .min_by_key(|received| received.at)?;
         Some(Recording {
             sid: end.recording_sid.as_ref(),
             leg: leg.sid,
+            account: &first.callback.account,
             stage,
+            ready: stage.is_ready().then_some(first.at),
             seconds: end.recording_duration,
             started: None,
         })
@@ -165,7 +174,9 @@ fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<
             twilio::Kind::Recording(told) => Some(Recording {
                 sid: Some(&told.sid),
                 leg: &received.callback.leg,
+                account: &received.callback.account,
                 stage: stage(told),
+                ready: stage(told).is_ready().then_some(received.at),
                 seconds: told.duration,
                 started: told.started,
             }),
@@ -204,6 +215,7 @@ impl Recording<'_> {
         if told.stage.rank() < self.stage.rank() {
             self.stage = told.stage;
         }
+        self.ready = [self.ready, told.ready].into_iter().flatten().min();
         self.seconds = self.seconds.max(told.seconds);
         self.started = self.started.max(told.started);
     }
@@ -217,6 +229,10 @@ impl Recording<'_> {
 }
 
 impl<'a> Stage<'a> {
+    fn is_ready(self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
     /// Of two things told of one recording, the lower counts. The text makes it a total order.
     fn rank(&self) -> (u8, &'a str) {
         match self {

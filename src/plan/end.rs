@@ -47,7 +47,7 @@ pub(super) fn not_ended(leg: &Leg<'_>) -> Owed {
     }
 }
 
-pub(super) fn call_end(reported: &Reported<'_, '_>, found: Found, rules: &Rules) -> Owed {
+pub(super) fn call_end(reported: &Reported<'_, '_>, found: Found<'_>, rules: &Rules) -> Owed {
     let leg = reported.leg;
     let Some((status, own)) = leg.end.and_then(|end| Some((end, ended_as(end)?))) else {
         return not_ended(leg);

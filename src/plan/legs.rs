@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::call::{Call, Leg, Recording};
 use super::end::{ended_as, not_ended};
-use super::people::{Email, listed};
-use super::{Directory, Owed, Rules, Wait, recording};
+use super::people::Email;
+use super::{Owed, Rules, Wait, recording};
 use crate::acquire::{self, Kind};
 use crate::attempt::Attempt;
 use crate::clock::Millis;
+use crate::directory::Directory;
 use crate::twilio::{Direction, Status};
 
 /// The operator's choices about legs (`calls.report`, `calls.settle`, `calls.missed`, `calls.wait`).
@@ -350,7 +351,7 @@ fn told_to_people<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<&'a Status> {
 fn of_callee(child: &Leg<'_>, directory: &Directory) -> Option<Email> {
     let told = child.latest()?;
     let named = told.email.clone();
-    let email = named.or_else(|| listed(directory, &told.to))?;
+    let email = named.or_else(|| directory.email_of(&told.to))?;
     let why = format!("e-mail of the person who took leg {}", child.sid);
     Some((email, Cow::Owned(why)))
 }
@@ -365,7 +366,7 @@ fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<Em
     let of_leg = leg.latest().and_then(|told| told.email.clone());
     of_leg
         .or_else(|| root.email.clone())
-        .or_else(|| listed(directory, person))
+        .or_else(|| directory.email_of(person))
         .map(|email| (email, Cow::Borrowed("e-mail of the person who called")))
 }
 

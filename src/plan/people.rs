@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::Rules;
 use super::legs::Reported;
-use super::{Directory, Rules};
 use crate::acquire;
+use crate::directory::Directory;
 use crate::twilio::Status;
 
 /// An e-mail and where it is from.
@@ -27,18 +28,14 @@ fn email(status: &Status, direction: acquire::Direction, directory: &Directory) 
     if let Some(email) = &status.email {
         return Some((email.clone(), "e-mail of the callback URL".into()));
     }
-    if let Some(email) = listed(directory, &status.to) {
+    if let Some(email) = directory.email_of(&status.to) {
         return Some((email, "e-mail of the directory by To".into()));
     }
     if direction == acquire::Direction::Outgoing
-        && let Some(email) = listed(directory, &status.from)
+        && let Some(email) = directory.email_of(&status.from)
     {
         return Some((email, "e-mail of the directory by From".into()));
     }
     let default = directory.default.clone()?;
     Some((default, "e-mail for all (directory.default)".into()))
-}
-
-pub(super) fn listed(directory: &Directory, address: &str) -> Option<String> {
-    directory.entries.get(address).cloned()
 }

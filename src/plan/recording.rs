@@ -16,6 +16,8 @@ use crate::acquire::{CallEnd, Kind};
 use crate::attempt::Attempt;
 use crate::clock::Millis;
 use crate::plan::Rules;
+use crate::recording_link::RecordingLinks;
+use crate::twilio::RecordingSid;
 
 /// The operator's choices about recordings (`[recording]`).
 #[derive(Clone, Debug)]
@@ -24,8 +26,8 @@ pub struct Recordings {
     /// From the arrival of a call's end.
     pub wait: Duration,
     pub late: Late,
-    /// Put behind the bare URL, such as `.mp3`.
-    pub format: &'static str,
+    /// What is sent as the URL (`recording.link`, `recording.format`).
+    pub links: RecordingLinks,
 }
 
 /// Which calls wait for a recording (`recording.expect`).
@@ -54,13 +56,14 @@ impl Default for Recordings {
             expect: Expect::default(),
             wait: Duration::from_secs(120),
             late: Late::default(),
-            format: "",
+            links: RecordingLinks::default(),
         }
     }
 }
 
 /// What is known of the recording of one reported leg.
-pub(super) struct Found {
+pub(super) struct Found<'a> {
+    pub sid: Option<&'a RecordingSid>,
     /// For Acquire.
     pub url: Option<String>,
     pub wait: Option<Wait>,
@@ -69,12 +72,12 @@ pub(super) struct Found {
 }
 
 /// The recording for the call-end of a leg whose end counts from `ended`.
-pub(super) fn find(
-    reported: &Reported<'_, '_>,
+pub(super) fn find<'a>(
+    reported: &Reported<'_, 'a>,
     ended: Millis,
     rules: &Recordings,
     now: Millis,
-) -> Found {
+) -> Found<'a> {
     let candidates = &reported.recordings[..];
     let until = ended.plus(rules.wait);
     let under_way: Vec<String> = candidates
@@ -92,10 +95,14 @@ pub(super) fn find(
         (true, false) => None,
     };
     let chosen = longest(candidates);
+    let url = chosen.and_then(|(recording, url)| link(recording, url, &rules.links));
     let waits = until > now;
     Found {
-        url: chosen.map(|(_, url)| spelled(url, rules)),
+        sid: chosen.and_then(|(recording, _)| recording.sid),
         because: match (&missing, chosen) {
+            (_, Some(_)) if url.is_none() => Some(Cow::Borrowed(
+                "without recording: its callback names no RecordingSid, which a link needs",
+            )),
             (Some(what), None) if !waits => Some(Cow::Owned(format!(
                 "without recording: waited for {what} until {until}"
             ))),
@@ -105,7 +112,13 @@ pub(super) fn find(
             until,
             why: format!("waits for {what}"),
         }),
+        url,
     }
+}
+
+/// What is sent as the URL of a recording that is ready; a link counts from its first arrival.
+fn link(recording: &Recording<'_>, url: &str, links: &RecordingLinks) -> Option<String> {
+    links.url(recording.account, recording.sid, url, recording.ready?)
 }
 
 fn longest<'r, 'a>(candidates: &[&'r Recording<'a>]) -> Option<(&'r Recording<'a>, &'a str)> {
@@ -151,15 +164,6 @@ fn reason(
         })
         .collect();
     (!told.is_empty()).then(|| Cow::Owned(format!("without recording: {}", told.join(", "))))
-}
-
-/// Twilio's bare URL in the format that Acquire is to get; one that has an extension keeps it.
-fn spelled(url: &str, rules: &Recordings) -> String {
-    let name = url.rsplit('/').next().unwrap_or_default();
-    if name.contains(['.', '?']) {
-        return url.to_owned();
-    }
-    format!("{url}{}", rules.format)
 }
 
 /// The recordings of `leg` where each leg is reported for itself: those that name it; and where the
@@ -227,16 +231,16 @@ pub(super) enum Lateness {
 pub(super) fn lateness(
     attempts: &[Attempt],
     leg: &Leg<'_>,
-    url: Option<&str>,
+    found: &Found<'_>,
     rules: &Recordings,
 ) -> Option<Lateness> {
-    let url = url?;
+    let url = found.url.as_deref()?;
     let taken = attempts.iter().find(|attempt| {
         attempt.leg == *leg.sid && attempt.kind == Kind::CallEnd && attempt.verdict.is_accepted()
     })?;
     let sent: CallEnd = serde_json::from_str(&taken.sent).ok()?;
     match (&sent.recording_url, rules.late) {
-        (Some(other), _) if other == url => None,
+        (Some(other), _) if other == url || names(other, found.sid) => None,
         (Some(_), _) => Some(Lateness::Kept(format!(
             "leg {}: another recording came after the end was sent with one; Acquire promises \
              nothing about repeats",
@@ -254,4 +258,10 @@ pub(super) fn lateness(
             ..sent
         }))),
     }
+}
+
+/// Whether a URL is of this recording, however it was written when it was sent: with another
+/// format, or signed with another secret.
+fn names(url: &str, recording: Option<&RecordingSid>) -> bool {
+    recording.is_some_and(|sid| url.contains(sid.as_str()))
 }

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -22,6 +22,7 @@ use super::error::NoAnswer;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::plan::Rules;
 use crate::store::{Filter, State, Store};
 use crate::story::{Line, Story};
 use crate::twilio::CallSid;
@@ -38,6 +39,8 @@ pub struct Admin {
     pub due: Arc<Notify>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    /// As they stand now: the directory may change.
+    pub rules: watch::Receiver<Arc<Rules>>,
     /// Cancelled when the bridge is stopping.
     pub stop: CancellationToken,
 }
@@ -50,6 +53,7 @@ impl Admin {
         due: Arc<Notify>,
         metrics: Arc<Metrics>,
         clock: Clock,
+        rules: watch::Receiver<Arc<Rules>>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -58,6 +62,7 @@ impl Admin {
             due,
             metrics,
             clock,
+            rules,
             stop,
         }
     }
@@ -188,7 +193,8 @@ async fn story(admin: &Admin, sid: &str) -> Result<Story, NoAnswer> {
     let sid = CallSid::parse(sid)?;
     let call = admin.store.get(&sid).await?;
     let call = call.ok_or(NoAnswer::UnknownCall(sid))?;
-    Ok(Story::of(&call, &admin.config.rules, admin.clock.now()))
+    let rules = Arc::clone(&admin.rules.borrow());
+    Ok(Story::of(&call, &rules, admin.clock.now()))
 }
 
 impl ListQuery {

@@ -1,9 +1,9 @@
 //! The embedded default: one `SQLite` file, owned by one process.
 //!
-//! One thread writes and hands out ([`ledger`]); it commits all that waits together ([`writer`]).
+//! One thread writes and hands out (`ledger`); it commits all that waits together (`writer`).
 //! Another thread reads for pages. Claims live in memory. The file holds four kinds of rows: calls,
 //! their callbacks and attempts, which stand together by their row numbers, and the names by which
-//! calls are found ([`names`]).
+//! calls are found (`names`).
 
 mod backup;
 mod claims;

@@ -74,6 +74,7 @@ impl Bridge {
             auth_tokens: Vec::new(),
             shared_keys: Vec::new(),
             acquire_account_id: "acme".to_owned(),
+            twilio_api_key: None,
             acquire_api_key: None,
         };
         let client = Client::new(&acquire, &delivery, Clock::manual(NOW))?;

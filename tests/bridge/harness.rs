@@ -118,8 +118,7 @@ impl Bridge {
             .expect("a file")
             .contains("[[accounts]]");
         if accounts {
-            self.settings
-                .retain(|(key, _)| key != "TWILIO_AUTH_TOKEN" && key != "ACQUIRE_ACCOUNT_ID");
+            self.settings.retain(|(key, _)| !of_one_account(key));
         }
         self.file = Some(file.to_owned());
         self.starts();
@@ -210,6 +209,13 @@ impl Drop for Bridge {
         }
         self.stops();
     }
+}
+
+/// What must not be set beside `[[accounts]]`.
+fn of_one_account(key: &str) -> bool {
+    key == "TWILIO_AUTH_TOKEN"
+        || key == "ACQUIRE_ACCOUNT_ID"
+        || key.starts_with("BRIDGE__TWILIO__API_KEY_")
 }
 
 fn base_settings(folder: &Path, acquire: &str) -> Vec<(String, String)> {

@@ -2,6 +2,7 @@
 
 use twilio_acquire_bridge::config;
 use twilio_acquire_bridge::plan::{Report, Rules, Send};
+use twilio_acquire_bridge::recording_link::RecordingLinks;
 
 use super::{ENOUGH, load};
 
@@ -20,6 +21,13 @@ fn the_defaults_are_those_of_the_rules() {
     );
 }
 
+fn format(rules: &Rules) -> Option<&str> {
+    match rules.recordings.links {
+        RecordingLinks::Twilio { format } => Some(format),
+        RecordingLinks::Bridge(_) => None,
+    }
+}
+
 #[test]
 fn each_setting_is_read() {
     let file = "[acquire]\nevents = \"in-queue ringing answered ended\"\n\
@@ -28,10 +36,10 @@ fn each_setting_is_read() {
     let rules = load(file, &[]).expect("a configuration").rules;
     assert_eq!(rules.legs.report, Report::Call);
     assert!(rules.legs.settle.is_zero());
-    assert_eq!(rules.recordings.format, ".wav");
+    assert_eq!(format(&rules), Some(".wav"));
     assert_eq!(rules.events.answered, Send::On);
     let spelled = load("[recording]\nformat = \"\"\n", &[]).expect("a configuration");
-    assert_eq!(spelled.rules.recordings.format, "");
+    assert_eq!(format(&spelled.rules), Some(""));
 }
 
 #[test]

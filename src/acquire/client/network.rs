@@ -7,17 +7,13 @@ use awc::error::{ConnectError, SendRequestError};
 use rustls::CertificateError;
 
 use crate::acquire::Fault;
+use crate::outward::HandshakeFailed;
 
 /// Why no whole answer arrived.
 pub struct Failure {
     pub fault: Fault,
     pub words: String,
 }
-
-/// The TLS handshake did not succeed; carried through awc inside an [`io::Error`].
-#[derive(Debug, thiserror::Error)]
-#[error("TLS handshake failed")]
-pub struct HandshakeFailed(pub io::Error);
 
 /// Puts an error of awc, met while talking to `peer`, into words.
 pub fn explain(error: &SendRequestError, peer: &str) -> Failure {

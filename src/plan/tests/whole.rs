@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::recording_link::{Key, Linker, RecordingLinks};
 
 const SECOND_CHILD: &str = "CA00000000000000000000000000000003";
 
@@ -196,4 +197,86 @@ fn no_event_is_sent_before_it_is_known_which_leg_is_the_call() {
     };
     assert_eq!(request.leg.as_str(), PARENT);
     assert_eq!(request.message.kind(), Kind::CallRinging);
+}
+
+fn linking(secret: &str) -> Rules {
+    let day = Duration::from_secs(86_400);
+    let linker = Linker::new(
+        "https://bridge.example.com".into(),
+        day,
+        vec![Key::new(secret)],
+    );
+    rules(|rules| rules.recordings.links = RecordingLinks::Bridge(linker))
+}
+
+#[test]
+fn a_link_counts_from_the_first_arrival_that_told_its_url() {
+    let arrived = |at, callback: Callback| Received {
+        at: Millis(at),
+        callback,
+    };
+    let with_end = callback(&[
+        ("RecordingSid", "RE00000000000000000000000000000001"),
+        ("RecordingUrl", "https://api.example.com/1"),
+    ]);
+    for (known, expires) in [
+        (
+            vec![
+                arrived(1_000, recording(1, "in-progress", &[])),
+                arrived(7_000, recording(1, "completed", &[])),
+                arrived(9_000, callback(&[])),
+                arrived(9_500, recording(1, "completed", &[])),
+            ],
+            86_407,
+        ),
+        (
+            vec![
+                arrived(3_000, with_end.clone()),
+                arrived(8_000, recording(1, "completed", &[])),
+            ],
+            86_403,
+        ),
+        (
+            vec![arrived(4_000, with_end.clone()), arrived(5_000, with_end)],
+            86_404,
+        ),
+    ] {
+        let reversed: Vec<Received> = known.iter().rev().cloned().collect();
+        for known in [known, reversed] {
+            let end = sent(plan(&known, &[], &linking("made-up"), NOW));
+            let url = end.recording_url.expect("a link");
+            let link = "https://bridge.example.com/recordings/RE00000000000000000000000000000001?";
+            assert!(url.starts_with(link), "{url}");
+            assert!(url.contains(&format!("&expires={expires}&")), "{url}");
+        }
+    }
+}
+
+#[test]
+fn a_recording_without_a_sid_has_no_link() {
+    let known = [callback(&[("RecordingUrl", "https://api.example.com/1")])];
+    let end = sent(plan(&received(&known), &[], &linking("made-up"), NOW));
+    assert_eq!(end.recording_url, None);
+}
+
+#[test]
+fn a_link_with_another_secret_is_no_late_recording() {
+    let known = received(&[callback(&[]), recording(1, "completed", &[])]);
+    let taken = Attempt {
+        sent: match plan(&known, &[], &linking("old"), NOW) {
+            Next::Send(request) => request.message.to_json(),
+            other => panic!("{other:?}"),
+        },
+        ..attempt(PARENT, Verdict::Accepted)
+    };
+    let new = linking("new");
+    assert!(!has_late_recording(
+        &known,
+        std::slice::from_ref(&taken),
+        &new,
+        NOW
+    ));
+    let longer = recording(2, "completed", &[("RecordingDuration", "9")]);
+    let known = [known, received(&[longer])].concat();
+    assert!(has_late_recording(&known, &[taken], &new, NOW));
 }

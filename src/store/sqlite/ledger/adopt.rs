@@ -60,15 +60,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes over a call that was claimed when its parent became known.
-    pub(super) fn adopt_settled(&mut self, begun: i64, now: Millis) -> Result<(), StoreError> {
+    /// Takes over a call that was claimed when its parent became known. Returns when the call that
+    /// took it over is due.
+    pub(super) fn adopt_settled(
+        &mut self,
+        begun: i64,
+        now: Millis,
+    ) -> Result<Option<Millis>, StoreError> {
         let Some(call) = self.to_adopt.remove(&begun) else {
-            return Ok(());
+            return Ok(None);
         };
-        match CallRow::load(&self.connection, begun)? {
-            Some(begun) => self.adopt(&begun, call, now),
-            None => Ok(()),
-        }
+        let Some(begun) = CallRow::load(&self.connection, begun)? else {
+            return Ok(None);
+        };
+        self.adopt(&begun, call, now)?;
+        Ok(Some(now))
     }
 
     fn living(&self, id: i64, callback: &NewCallback) -> Result<Option<CallRow>, StoreError> {

@@ -247,10 +247,10 @@ impl Ledger {
         if let Some(claim) = self.claims.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
-        self.adopt_settled(call.id, now)?;
+        let adopted = self.adopt_settled(call.id, now)?;
         Ok(match rest {
-            Rest::PendingAt(due) => Some(*due),
-            Rest::Delivered | Rest::Skipped(_) | Rest::Parked(_) => None,
+            Rest::PendingAt(due) if adopted.is_none() => Some(*due),
+            _ => adopted,
         })
     }
 

@@ -1,7 +1,10 @@
-//! Connections to Acquire: TCP, and TLS with verified certificates.
+//! Connections that the bridge opens, to Acquire and to Twilio: TCP, and TLS with verified
+//! certificates.
 //!
-//! awc is given plain streams only: TLS is made here, below it, so that [`FinalAnswers`] stands
+//! awc is given plain streams only: TLS is made here, below it, so that `FinalAnswers` stands
 //! between the two.
+
+mod wire;
 
 use std::fmt;
 use std::io;
@@ -16,12 +19,8 @@ use awc::http::Uri;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::ClientError;
-use super::network::HandshakeFailed;
-use super::wire::FinalAnswers;
-use crate::{config, tls};
+use self::wire::FinalAnswers;
 
-const HTTPS: &str = "https://";
 const HTTP: &str = "http://";
 
 /// Where one request goes, in the form that awc wants for a plain stream.
@@ -33,6 +32,7 @@ pub struct Target {
 }
 
 impl Target {
+    #[must_use]
     pub fn of(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         let authority = uri.authority()?.as_str().to_owned();
@@ -54,22 +54,20 @@ pub trait Bytes: AsyncRead + AsyncWrite + Unpin + fmt::Debug {}
 
 impl<Io: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Bytes for Io {}
 
-/// How long an unused connection is kept. Many servers close theirs after 5 s: one that Acquire
-/// has closed is noticed when it is taken from the pool, and leaving earlier than Acquire makes it
+/// The TLS handshake did not succeed; carried through awc inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("TLS handshake failed")]
+pub struct HandshakeFailed(pub io::Error);
+
+/// How long an unused connection is kept. Many servers close theirs after 5 s: one that the peer
+/// has closed is noticed when it is taken from the pool, and leaving earlier than the peer makes it
 /// rare that it closes just while a request is under way (that one attempt ends as a reset).
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
-/// awc for the scheme of `acquire.base_url`: no redirects, and no time limit but that of its user.
-pub fn http_client(
-    acquire: &config::Acquire,
-    timeout: Duration,
-) -> Result<awc::Client, ClientError> {
-    let trust = tls::trusting(acquire.ca_file.as_deref())?;
-    let tls = match &acquire.base_url {
-        url if url.starts_with(HTTPS) => Some(trust),
-        url if url.starts_with(HTTP) => None,
-        url => return Err(ClientError::BaseUrl(url.clone())),
-    };
+/// awc over TLS where `tls` is given, in the clear otherwise: no redirects, and no time limit but
+/// that of its user beyond `timeout` for connecting.
+#[must_use]
+pub fn http_client(tls: Option<Arc<ClientConfig>>, timeout: Duration) -> awc::Client {
     let connector = Connector::new()
         .connector(fn_service(move |to| connect(to, tls.clone())))
         .timeout(timeout)
@@ -80,7 +78,7 @@ pub fn http_client(
         .disable_redirects()
         .disable_timeout()
         .no_default_headers();
-    Ok(client.finish())
+    client.finish()
 }
 
 async fn connect(

@@ -1,0 +1,116 @@
+//! Twilio's addresses, taken apart as far as finding a person needs.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::is_email;
+
+/// The longest telephone number (ITU-T E.164), in digits.
+const E164_DIGITS: usize = 15;
+
+/// What stands between the digits of a number that a person wrote.
+const FILLERS: [char; 5] = [' ', '-', '.', '(', ')'];
+
+/// An address in the one form that all its spellings share.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// `+` and digits, `client:NAME`, `sip:USER@HOST`, or the text itself.
+    pub whole: String,
+    /// The identity behind `client:`, or the user part of a SIP address.
+    pub user: Option<String>,
+}
+
+impl Address {
+    pub fn parse(text: &str) -> Self {
+        let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
+        match scheme.to_ascii_lowercase().as_str() {
+            "client" => Self {
+                whole: format!("client:{rest}"),
+                user: Some(rest.to_owned()),
+            },
+            "sip" | "sips" => sip(rest),
+            _ => Self {
+                whole: telephone(text).unwrap_or_else(|| text.to_owned()),
+                user: None,
+            },
+        }
+    }
+}
+
+/// `user[:password]@host[:port][;parameters][?headers]` (RFC 3261, section 19.1.1). The user may
+/// hold an unescaped `@`, as some telephones write it.
+fn sip(rest: &str) -> Address {
+    let first_at = rest.find('@').unwrap_or(rest.len());
+    let end = rest[first_at..]
+        .find([';', '?'])
+        .map_or(rest.len(), |at| first_at + at);
+    let (user, host) = rest[..end].rsplit_once('@').unwrap_or(("", &rest[..end]));
+    let user = user.split([':', ';']).next().unwrap_or(user);
+    let user = percent_decode_str(user)
+        .decode_utf8()
+        .unwrap_or(Cow::Borrowed(user));
+    let host = without_port(host).to_ascii_lowercase();
+    Address {
+        whole: format!("sip:{user}@{host}"),
+        user: Some(user.into_owned()),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    let end = match host.find(']') {
+        Some(bracket) => bracket + 1,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    &host[..end]
+}
+
+/// A number as `+` and digits alone.
+pub(super) fn telephone(text: &str) -> Option<String> {
+    let digits: String = text
+        .strip_prefix('+')?
+        .chars()
+        .filter(|c| !FILLERS.contains(c))
+        .collect();
+    let is_number = (1..=E164_DIGITS).contains(&digits.len())
+        && digits.bytes().all(|digit| digit.is_ascii_digit());
+    is_number.then(|| format!("+{digits}"))
+}
+
+/// The e-mail that a user is: as it stands, escaped as in a URL, or with bytes escaped as `_` and
+/// two hexadecimal digits, since identities allow little else.
+pub(super) fn own_email(user: &str) -> Option<String> {
+    if user.contains('@') {
+        return is_email(user).then(|| user.to_owned());
+    }
+    [b'%', b'_']
+        .iter()
+        .filter_map(|escape| unescaped(user, *escape))
+        .find(|text| is_email(text))
+}
+
+/// An escape sign that no two hexadecimal digits follow stands for itself.
+fn unescaped(text: &str, escape: u8) -> Option<String> {
+    let mut rest = text.as_bytes();
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let [first, after @ ..] = rest {
+        let escaped = match after {
+            [high, low, ..] if *first == escape => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        if let Some((high, low)) = escaped {
+            bytes.push(high << 4 | low);
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}

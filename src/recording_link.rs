@@ -1,0 +1,328 @@
+//! What is sent to Acquire as the URL of a recording: Twilio's own, or a link of the bridge.
+//!
+//! Pure. A link is made only where a recording is forwarded, so that its signature alone tells
+//! which recordings may be played: nobody without the secret can write one.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::clock::Millis;
+use crate::twilio::{AccountSid, RecordingSid};
+
+/// The served path, before the `RecordingSid`.
+pub const PATH: &str = "/recordings/";
+
+/// Parts these signatures from any other use of the same secret.
+const SIGNED_AS: &str = "twilio-acquire-bridge recording link 1";
+
+/// The operator's choice (`recording.link`).
+#[derive(Clone, Debug)]
+pub enum RecordingLinks {
+    /// Twilio's own URL; `format` is put behind it (`recording.format`).
+    Twilio { format: &'static str },
+    /// A link that the bridge serves.
+    Bridge(Linker),
+}
+
+impl Default for RecordingLinks {
+    fn default() -> Self {
+        Self::Twilio { format: "" }
+    }
+}
+
+impl RecordingLinks {
+    /// What is sent for a recording of which a callback told that arrived at `arrived`: always the
+    /// same for the same callback. `None` where the callback named no recording that can be linked.
+    #[must_use]
+    pub fn url(
+        &self,
+        account: &AccountSid,
+        recording: Option<&RecordingSid>,
+        twilio_url: &str,
+        arrived: Millis,
+    ) -> Option<String> {
+        match self {
+            Self::Twilio { format } => Some(spelled(twilio_url, format)),
+            Self::Bridge(linker) => Some(linker.link(account, recording?, arrived)),
+        }
+    }
+}
+
+/// Twilio's bare URL in the format that Acquire is to get; one that has an extension keeps it.
+fn spelled(url: &str, format: &str) -> String {
+    let name = url.rsplit('/').next().unwrap_or_default();
+    if name.contains(['.', '?']) {
+        return url.to_owned();
+    }
+    format!("{url}{format}")
+}
+
+/// Signs links and checks them.
+#[derive(Clone, Debug)]
+pub struct Linker {
+    base: String,
+    ttl: Duration,
+    keys: Vec<Key>,
+}
+
+/// `recording.link_secret`, ready for use.
+#[derive(Clone)]
+pub struct Key(Hmac<Sha256>);
+
+impl Key {
+    #[must_use]
+    pub fn new(secret: &str) -> Self {
+        Self(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length"))
+    }
+
+    fn over(&self, account: &AccountSid, recording: &RecordingSid, expires: i64) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        mac.update(format!("{SIGNED_AS}\n{account}\n{recording}\n{expires}").as_bytes());
+        mac
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+/// Why a link is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLink {
+    #[error("this is not a link that this bridge made")]
+    Forged,
+    #[error("this link has expired")]
+    Expired,
+}
+
+impl Linker {
+    /// `base` is the public URL, without `/` at its end. The first of `keys` signs, all are
+    /// accepted. Without any, for a mere look, links are shown without what makes them valid.
+    #[must_use]
+    pub fn new(base: String, ttl: Duration, keys: Vec<Key>) -> Self {
+        Self { base, ttl, keys }
+    }
+
+    /// The link to a recording, valid for the set time after `arrived`.
+    #[must_use]
+    pub fn link(&self, account: &AccountSid, recording: &RecordingSid, arrived: Millis) -> String {
+        let url = format!("{}{PATH}{recording}", self.base);
+        let Some(key) = self.keys.first() else {
+            return url;
+        };
+        let expires = arrived.plus(self.ttl).0.div_euclid(1_000);
+        let signature = key.over(account, recording, expires).finalize();
+        let signature = URL_SAFE_NO_PAD.encode(signature.into_bytes());
+        format!("{url}?account={account}&expires={expires}&signature={signature}")
+    }
+
+    /// Whose recording a link to `recording` with this query is for, if it holds at `now`. The
+    /// signature is compared in constant time, and before anything is told of the expiry.
+    pub fn verify(
+        &self,
+        recording: &RecordingSid,
+        query: &str,
+        now: Millis,
+    ) -> Result<AccountSid, BadLink> {
+        let claim = Claim::parse(query).ok_or(BadLink::Forged)?;
+        let holds = |key: &Key| {
+            key.over(&claim.account, recording, claim.expires)
+                .verify_slice(&claim.signature)
+                .is_ok()
+        };
+        if !self.keys.iter().any(holds) {
+            return Err(BadLink::Forged);
+        }
+        if now.0.div_euclid(1_000) >= claim.expires {
+            return Err(BadLink::Expired);
+        }
+        Ok(claim.account)
+    }
+}
+
+/// What the query of a link says.
+struct Claim {
+    account: AccountSid,
+    /// Seconds since the Unix epoch.
+    expires: i64,
+    signature: Vec<u8>,
+}
+
+impl Claim {
+    /// Exactly the three keys, in the order in which they are written.
+    fn parse(query: &str) -> Option<Self> {
+        let rest = query.strip_prefix("account=")?;
+        let (account, rest) = rest.split_once("&expires=")?;
+        let (expires, signature) = rest.split_once("&signature=")?;
+        let expires_at: i64 = expires.parse().ok()?;
+        // No other way to write the same time.
+        if expires != expires_at.to_string() {
+            return None;
+        }
+        Some(Self {
+            account: AccountSid::parse(account).ok()?,
+            expires: expires_at,
+            signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECRET: &str = "made-up-secret-of-32-characters!";
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn linker(secrets: &[&str]) -> Linker {
+        let keys = secrets.iter().map(|secret| Key::new(secret)).collect();
+        Linker::new("https://bridge.example.com/x".to_owned(), TTL, keys)
+    }
+
+    fn account(number: u128) -> AccountSid {
+        AccountSid::parse(&format!("AC{number:032x}")).expect("a SID")
+    }
+
+    fn recording(number: u128) -> RecordingSid {
+        RecordingSid::parse(&format!("RE{number:032x}")).expect("a SID")
+    }
+
+    fn query(link: &str) -> &str {
+        link.split_once('?').expect("a query").1
+    }
+
+    #[test]
+    fn a_link_is_as_documented() {
+        // Checked with: printf '...' | openssl dgst -sha256 -hmac SECRET -binary | basenc --base64url
+        assert_eq!(
+            linker(&[SECRET]).link(&account(1), &recording(2), Millis(1_790_000_000_999)),
+            "https://bridge.example.com/x/recordings/RE00000000000000000000000000000002\
+             ?account=AC00000000000000000000000000000001&expires=1790000060\
+             &signature=abOfXNbgllwgKa8MU8xLZkxZJZX_pS2106LcFyz5JUc"
+        );
+    }
+
+    #[test]
+    fn without_a_secret_a_link_is_shown_and_none_is_valid() {
+        let linker = linker(&[]);
+        let shown = linker.link(&account(1), &recording(2), Millis(0));
+        assert!(shown.ends_with("/recordings/RE00000000000000000000000000000002"));
+        let signed = super::tests::linker(&[SECRET]).link(&account(1), &recording(2), Millis(0));
+        let told = linker.verify(&recording(2), query(&signed), Millis(0));
+        assert_eq!(told, Err(BadLink::Forged));
+    }
+
+    #[test]
+    fn a_new_secret_signs_while_links_of_the_old_one_hold() {
+        let old = linker(&["the-old-one"]).link(&account(1), &recording(2), Millis(0));
+        let both = linker(&[SECRET, "the-old-one"]);
+        assert_eq!(
+            both.verify(&recording(2), query(&old), Millis(0)),
+            Ok(account(1))
+        );
+        let new = both.link(&account(1), &recording(2), Millis(0));
+        assert_eq!(
+            new,
+            linker(&[SECRET]).link(&account(1), &recording(2), Millis(0))
+        );
+    }
+
+    #[test]
+    fn what_is_no_query_of_a_link_is_forged() {
+        let linker = linker(&[SECRET]);
+        let link = linker.link(&account(1), &recording(2), Millis(0));
+        let good = query(&link);
+        for bad in [
+            String::new(),
+            format!("{good}&x=1"),
+            format!("x=1&{good}"),
+            format!("{good}="),
+            format!("{good}&{good}"),
+            good.replace("expires=", "expires=x"),
+            good.replace("expires=", "expires=+"),
+            good.replace("expires=", "expires=0"),
+            good.replace("AC0", "AC1"),
+            good.replace("account", "Account"),
+            good.split_once("&signature")
+                .expect("a signature")
+                .0
+                .to_owned(),
+        ] {
+            let told = linker.verify(&recording(2), &bad, Millis(0));
+            assert_eq!(told, Err(BadLink::Forged), "{bad}");
+        }
+    }
+
+    #[test]
+    fn twilios_own_url_gets_the_format_and_a_link_needs_a_sid() {
+        let twilio = RecordingLinks::Twilio { format: ".mp3" };
+        let url = twilio.url(&account(1), None, "https://api.example.com/RE1", Millis(0));
+        assert_eq!(url.as_deref(), Some("https://api.example.com/RE1.mp3"));
+        let bridge = RecordingLinks::Bridge(linker(&[SECRET]));
+        assert_eq!(bridge.url(&account(1), None, "https://x", Millis(0)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_link_holds_until_it_expires(
+            a: u128, r: u128, arrived in 0..4_000_000_000_000_i64, after in 0..120_000_i64,
+        ) {
+            let linker = linker(&[SECRET]);
+            let link = linker.link(&account(a), &recording(r), Millis(arrived));
+            let now = Millis(arrived + after);
+            let told = linker.verify(&recording(r), query(&link), now);
+            let expires = (arrived + 60_000) / 1_000;
+            let expected = if now.0 / 1_000 < expires { Ok(account(a)) } else { Err(BadLink::Expired) };
+            prop_assert_eq!(told, expected);
+        }
+
+        #[test]
+        fn a_link_holds_for_no_other_account_recording_time_or_secret(
+            a: u128, r: u128, other in 1..=u128::MAX, later in 1..1_000_000_i64,
+        ) {
+            let linker = linker(&[SECRET]);
+            let link = linker.link(&account(a), &recording(r), Millis(0));
+            let good = query(&link);
+            let forged = |sid: &RecordingSid, query: &str| {
+                linker.verify(sid, query, Millis(0)) == Err(BadLink::Forged)
+            };
+            prop_assert!(forged(&recording(r ^ other), good));
+            let another = account(a ^ other);
+            prop_assert!(forged(
+                &recording(r), &good.replace(account(a).as_str(), another.as_str()),
+            ));
+            let longer = format!("expires={}&", 60 + later);
+            prop_assert!(forged(&recording(r), &good.replace("expires=60&", &longer)));
+            let by_another = super::tests::linker(&["another"])
+                .link(&account(a), &recording(r), Millis(0));
+            prop_assert!(forged(&recording(r), query(&by_another)));
+        }
+
+        #[test]
+        fn a_changed_signature_never_holds(position in 0..43_usize, letter in "[A-Za-z0-9_-]") {
+            let linker = linker(&[SECRET]);
+            let link = linker.link(&account(1), &recording(2), Millis(0));
+            let at = link.len() - 43 + position;
+            let mut changed = link.clone();
+            changed.replace_range(at..=at, &letter);
+            prop_assume!(changed != link);
+            let told = linker.verify(&recording(2), query(&changed), Millis(0));
+            prop_assert_eq!(told, Err(BadLink::Forged));
+        }
+
+        #[test]
+        fn nothing_else_holds(query in ".{0,200}") {
+            let told = linker(&[SECRET]).verify(&recording(2), &query, Millis(0));
+            prop_assert_eq!(told, Err(BadLink::Forged));
+        }
+    }
+}
