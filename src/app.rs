@@ -1,16 +1,18 @@
 //! The composition root: builds a bridge, runs it, stops it within a deadline.
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::Server;
 use actix_web::web::Data;
 use actix_web::{App as Routes, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
@@ -19,8 +21,8 @@ use crate::metrics::Metrics;
 use crate::server::console::Admin;
 use crate::server::intake::Intake;
 use crate::server::{admin_routes, public_routes};
-use crate::store::{self, OpenError, Store};
-use crate::worker::Worker;
+use crate::store::{self, OpenError, Store, disk};
+use crate::worker::{Lanes, Worker};
 use crate::{janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
@@ -29,7 +31,7 @@ const BACKLOG: i32 = 1024;
 /// Why a bridge cannot be built, or did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("cannot listen on {address} ({key}): {source}")]
+    #[error("cannot listen on {address} ({key})")]
     Listen {
         key: &'static str,
         address: SocketAddr,
@@ -88,71 +90,20 @@ impl App {
 
     /// Runs until `stop`; then closes Twilio's side, finishes what is in flight, and ends.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
-        let metrics = Arc::new(Metrics::default());
-        let due = Arc::new(Notify::new());
-        let intake = Data::new(Intake::new(
-            &self.config,
-            Arc::clone(&self.store),
-            Arc::clone(&due),
-            Arc::clone(&metrics),
-            self.clock.clone(),
+        let within = self.config.server.stop_timeout;
+        let shared = Shared::of(&self);
+        tell_sync_cost(&self.config, &shared.metrics);
+        let public = serve_twilio(self.public, &shared)?;
+        let operators = serve_operators(self.admin, &shared, stop.clone())?;
+        let stop_delivering = CancellationToken::new();
+        let mut worker = spawn_worker(&shared, stop_delivering.clone());
+        let mut janitor = tokio::spawn(janitor::run(
+            shared.config,
+            shared.store,
+            shared.clock,
+            stop_delivering.clone(),
         ));
-        let admin = Data::new(Admin::new(
-            Arc::clone(&self.config),
-            Arc::clone(&self.store),
-            Arc::clone(&due),
-            Arc::clone(&metrics),
-            self.clock.clone(),
-            stop.clone(),
-        ));
-        let settings = &self.config.server;
-        let public = HttpServer::new(move || {
-            let intake = intake.clone();
-            Routes::new().configure(move |routes| public_routes(routes, intake))
-        })
-        .disable_signals()
-        .max_connections(settings.max_connections)
-        .keep_alive(server::KEEP_ALIVE)
-        .client_request_timeout(settings.request_timeout)
-        .shutdown_timeout(settings.stop_timeout.as_secs())
-        .listen(self.public)
-        .map_err(|source| AppError::Listen {
-            key: "server.listen",
-            address: settings.listen,
-            source,
-        })?
-        .run();
-        let operators = HttpServer::new(move || {
-            let admin = admin.clone();
-            Routes::new().configure(move |routes| admin_routes(routes, admin))
-        })
-        .disable_signals()
-        .workers(1)
-        .shutdown_timeout(1)
-        .listen(self.admin)
-        .map_err(|source| AppError::Listen {
-            key: "admin.listen",
-            address: self.config.admin.listen,
-            source,
-        })?
-        .run();
-
-        let worker_stop = CancellationToken::new();
-        let mut worker = spawn_worker(
-            Arc::clone(&self.config),
-            Arc::clone(&self.store),
-            self.clock.clone(),
-            metrics,
-            due,
-            worker_stop.clone(),
-        );
-        let janitor = tokio::spawn(janitor::run(
-            Arc::clone(&self.config),
-            Arc::clone(&self.store),
-            self.clock.clone(),
-            worker_stop.clone(),
-        ));
-        let (public_handle, admin_handle) = (public.handle(), operators.handle());
+        let (public_handle, operators_handle) = (public.handle(), operators.handle());
         let mut public = tokio::spawn(public);
         let mut operators = tokio::spawn(operators);
 
@@ -161,36 +112,116 @@ impl App {
             _ = &mut public => Err(AppError::Ended("the listener on server.listen")),
             _ = &mut operators => Err(AppError::Ended("the listener on admin.listen")),
             _ = &mut worker => Err(AppError::Ended("the delivery worker")),
+            _ = &mut janitor => Err(AppError::Ended("the janitor")),
         };
         stop.cancel();
         info!("stopping: taking in no more, finishing what is in flight");
         let stopping = async {
+            stop_delivering.cancel();
             public_handle.stop(true).await;
-            worker_stop.cancel();
             if ended.is_ok() {
                 // The worker's end is awaited, whatever it ends with.
                 let _ = worker.await;
             }
             janitor.abort();
-            admin_handle.stop(true).await;
+            operators_handle.stop(true).await;
         };
-        let within = self.config.server.stop_timeout;
         let stopped = tokio::time::timeout(within, stopping).await;
         ended?;
         stopped.map_err(|_| AppError::SlowStop(within))
     }
 }
 
-/// The worker has a thread of its own: its client cannot leave the thread it was made on.
-fn spawn_worker(
+/// What the parts of a running bridge have in common.
+struct Shared {
     config: Arc<Config>,
     store: Arc<dyn Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    /// Told when a call has become due.
     due: Arc<Notify>,
+}
+
+impl Shared {
+    fn of(app: &App) -> Self {
+        Self {
+            config: Arc::clone(&app.config),
+            store: Arc::clone(&app.store),
+            clock: app.clock.clone(),
+            metrics: Arc::default(),
+            due: Arc::default(),
+        }
+    }
+}
+
+fn serve_twilio(listener: TcpListener, shared: &Shared) -> Result<Server, AppError> {
+    let settings = &shared.config.server;
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let intake = Data::new(Intake::new(
+        &shared.config,
+        Arc::clone(&shared.store),
+        Arc::clone(&shared.due),
+        Arc::clone(&shared.metrics),
+        shared.clock.clone(),
+    ));
+    let server = HttpServer::new(move || {
+        let intake = intake.clone();
+        Routes::new().configure(move |routes| public_routes(routes, intake))
+    })
+    .disable_signals()
+    .workers(threads)
+    // Counted by each thread for itself.
+    .max_connections(settings.max_connections.div_ceil(threads))
+    .keep_alive(server::KEEP_ALIVE)
+    .client_request_timeout(settings.request_timeout)
+    // A client that never finishes its request must not use up the time of all others.
+    .shutdown_timeout((settings.stop_timeout / 2).as_secs().max(1))
+    .listen(listener)
+    .map_err(|source| AppError::Listen {
+        key: "server.listen",
+        address: settings.listen,
+        source,
+    })?;
+    Ok(server.run())
+}
+
+fn serve_operators(
+    listener: TcpListener,
+    shared: &Shared,
     stop: CancellationToken,
-) -> oneshot::Receiver<()> {
+) -> Result<Server, AppError> {
+    let admin = Data::new(Admin::new(
+        Arc::clone(&shared.config),
+        Arc::clone(&shared.store),
+        Arc::clone(&shared.due),
+        Arc::clone(&shared.metrics),
+        shared.clock.clone(),
+        stop,
+    ));
+    let server = HttpServer::new(move || {
+        let admin = admin.clone();
+        Routes::new().configure(move |routes| admin_routes(routes, admin))
+    })
+    .disable_signals()
+    .workers(1)
+    .shutdown_timeout(1)
+    .listen(listener)
+    .map_err(|source| AppError::Listen {
+        key: "admin.listen",
+        address: shared.config.admin.listen,
+        source,
+    })?;
+    Ok(server.run())
+}
+
+/// The worker has a thread of its own: its client cannot leave the thread it was made on.
+fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<()> {
     let (alive, ended) = oneshot::channel();
+    let config = Arc::clone(&shared.config);
+    let store = Arc::clone(&shared.store);
+    let clock = shared.clock.clone();
+    let metrics = Arc::clone(&shared.metrics);
+    let due = Arc::clone(&shared.due);
     let work = move || {
         // Dropped when the thread ends, however it ends, which tells the receiver.
         let _alive: oneshot::Sender<()> = alive;
@@ -203,6 +234,7 @@ fn spawn_worker(
             Err(why) => return error!("failed to start the delivery worker: {why}"),
         };
         let worker = Worker {
+            lanes: Lanes::new(&config, Arc::clone(&metrics)),
             config,
             store,
             client,
@@ -212,10 +244,8 @@ fn spawn_worker(
         };
         runtime.block_on(Rc::new(worker).run(stop));
     };
-    if let Err(why) = std::thread::Builder::new()
-        .name("worker".to_owned())
-        .spawn(work)
-    {
+    let named = std::thread::Builder::new().name("worker".to_owned());
+    if let Err(why) = named.spawn(work) {
         error!("failed to start the delivery worker: {why}");
     }
     ended
@@ -224,6 +254,21 @@ fn spawn_worker(
 /// Runs to its end what needs the runtime of HTTP servers and clients.
 pub fn block_on<F: Future>(work: F) -> F::Output {
     actix_web::rt::System::new().block_on(work)
+}
+
+/// A measurement that fails stops nothing: the store tells by itself what it cannot write.
+fn tell_sync_cost(config: &Config, metrics: &Metrics) {
+    let url = &config.store.url;
+    let sync = match store::sync_cost(url) {
+        Ok(sync) => sync,
+        Err(why) => return warn!("cannot measure what a sync costs beside {url}: {why}"),
+    };
+    metrics.sync_costs(sync);
+    let sync_us = sync.as_micros();
+    info!(sync_us, "a sync beside {url} takes {sync:.0?}");
+    if let Some(doubt) = disk::doubt(sync) {
+        warn!(sync_us, "a sync beside {url} takes {sync:.0?}: {doubt}");
+    }
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

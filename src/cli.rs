@@ -1,5 +1,6 @@
 //! The commands. Data goes to stdout, everything else to stderr.
 
+mod backup;
 mod check;
 mod demo;
 mod keys;
@@ -12,6 +13,7 @@ mod sign;
 mod sink;
 mod verify;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -83,7 +85,7 @@ const EXIT_CODES: &str = "Exit codes:
 
 /// Carries ended Twilio Voice calls to Acquire, and never loses one.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, about, after_help = EXIT_CODES, max_term_width = 80)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -101,6 +103,7 @@ enum Command {
     List(list::List),
     Show(show::Show),
     Requeue(requeue::Requeue),
+    Backup(backup::Backup),
 }
 
 /// Where the configuration is read from.
@@ -126,6 +129,11 @@ impl ConfigArgs {
     fn load_for_reading(&self) -> Result<(StoreUrl, Rules), ConfigError> {
         config::load_for_reading(self.config.as_deref(), environment())
     }
+}
+
+/// Prints one line of data; whoever reads it may have gone (`list | head`).
+fn say(line: impl std::fmt::Display) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}")
 }
 
 /// The environment; what is no UTF-8 is shown as such where a setting is wrong, not passed over.
@@ -155,6 +163,7 @@ impl Cli {
             Command::List(command) => command.run(),
             Command::Show(command) => command.run(),
             Command::Requeue(command) => command.run(),
+            Command::Backup(command) => command.run(),
         };
         let exit = match end {
             Ok(exit) => exit,
@@ -164,6 +173,7 @@ impl Cli {
                 }
                 Exit::Usage
             }
+            Err(Failure::Failed(why)) if nobody_reads(&why) => Exit::Done,
             Err(Failure::Failed(why)) => {
                 eprintln!("error: {why:#}");
                 Exit::Failed
@@ -171,6 +181,12 @@ impl Cli {
         };
         ExitCode::from(exit as u8)
     }
+}
+
+/// The reader of stdout has seen enough and closed it.
+fn nobody_reads(why: &anyhow::Error) -> bool {
+    why.downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -1,28 +1,35 @@
 //! Carries ended Twilio Voice calls to Acquire, and never loses one.
 //!
-//! The story of one callback, in the order of the modules: it arrives at [`server`], which verifies
+//! The modules, from the outside in. The story of one callback: it arrives at [`server`], which verifies
 //! that Twilio signed it ([`twilio::signature`]), reads it ([`twilio::callback`]) and answers once
 //! the [`store`] has it on disk. A [`worker`] claims its call, asks [`plan`] what is owed to
 //! Acquire, sends that through [`acquire::client`], lets [`retry`] judge the outcome, and settles
 //! the call in the store.
 
-pub mod acquire;
 pub mod app;
-pub mod attempt;
 pub mod cli;
+
+pub mod janitor;
+pub mod server;
+pub mod worker;
+
+pub mod fixture;
+pub mod replay;
+pub mod sink;
+pub mod story;
+
+pub mod store;
+
+pub mod attempt;
+pub mod breaker;
+pub mod plan;
+pub mod retry;
+
+pub mod acquire;
+pub mod twilio;
+
 pub mod clock;
 pub mod config;
-pub mod fixture;
-pub mod janitor;
 pub mod metrics;
-pub mod plan;
-pub mod replay;
-pub mod retry;
-pub mod server;
-pub mod sink;
-pub mod store;
-pub mod story;
 pub mod telemetry;
 pub mod tls;
-pub mod twilio;
-pub mod worker;

@@ -44,28 +44,11 @@ struct OfAccount {
     account: String,
 }
 
-/// What became of a callback at the door.
+/// Whether a breaker lets calls through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    New,
-    Repeated,
-    /// The signature did not match, or could not be checked.
-    Forged,
-    Malformed,
-    /// It could not be recorded.
-    Unavailable,
-}
-
-impl Verdict {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Repeated => "repeated",
-            Self::Forged => "forged",
-            Self::Malformed => "malformed",
-            Self::Unavailable => "unavailable",
-        }
-    }
+pub enum Switch {
+    Closed,
+    Open,
 }
 
 /// All metrics of one bridge.
@@ -81,6 +64,8 @@ pub struct Metrics {
     delivery: Histogram,
     lag: Histogram,
     late_recordings: Family<OfAccount, Counter>,
+    sync: Gauge<f64, std::sync::atomic::AtomicU64>,
+    breakers: Family<OfAccount, Gauge>,
 }
 
 impl Default for Metrics {
@@ -108,6 +93,8 @@ impl Default for Metrics {
             delivery: seconds(),
             lag,
             late_recordings: Family::default(),
+            sync: Gauge::default(),
+            breakers: Family::default(),
         };
         metrics.register();
         metrics
@@ -124,7 +111,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "ack_duration",
-            "From the whole request to its answer, for recorded callbacks",
+            "From the request's head to its answer, for recorded callbacks",
             Unit::Seconds,
             self.ack.clone(),
         );
@@ -157,6 +144,17 @@ impl Metrics {
             Unit::Seconds,
             self.lag.clone(),
         );
+        registry.register_with_unit(
+            "sync_duration",
+            "What a sync of the store's disk cost when the bridge started",
+            Unit::Seconds,
+            self.sync.clone(),
+        );
+        registry.register(
+            "breaker_open",
+            "1 while Acquire takes no calls of the account and is only probed",
+            self.breakers.clone(),
+        );
         registry.register(
             "late_recordings",
             "Recordings that came after the end of their call was sent",
@@ -169,10 +167,11 @@ impl Metrics {
         );
     }
 
-    pub fn received(&self, account: &str, verdict: Verdict) {
+    /// `verdict` is what became of a request at the door: `new`, `repeated`, or why it was refused.
+    pub fn received(&self, account: &str, verdict: &'static str) {
         let labels = Received {
             account: account.to_owned(),
-            verdict: verdict.as_str(),
+            verdict,
         };
         self.received.get_or_create(&labels).inc();
     }
@@ -209,6 +208,18 @@ impl Metrics {
         self.late_recordings.get_or_create(&labels).inc() + 1
     }
 
+    pub fn breaker(&self, account: &str, state: Switch) {
+        let labels = OfAccount {
+            account: account.to_owned(),
+        };
+        let open = i64::from(state == Switch::Open);
+        self.breakers.get_or_create(&labels).set(open);
+    }
+
+    pub fn sync_costs(&self, sync: Duration) {
+        self.sync.set(sync.as_secs_f64());
+    }
+
     /// The text that Prometheus reads, with the store's counts as they are now.
     #[must_use]
     pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
@@ -238,10 +249,11 @@ mod tests {
     #[test]
     fn the_promised_names_are_exposed() {
         let metrics = Metrics::default();
-        metrics.received("acme", Verdict::New);
+        metrics.received("acme", "new");
         metrics.signature_failed("no-match");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
         assert_eq!(metrics.recording_was_late("acme"), 1);
+        metrics.breaker("acme", Switch::Open);
         let text = metrics.exposition(&Counts::default(), Millis(0));
         for line in [
             r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
@@ -253,6 +265,8 @@ mod tests {
             "bridge_delivery_duration_seconds_count 1",
             "bridge_delivery_lag_seconds_count 0",
             r#"bridge_late_recordings_total{account="acme"} 1"#,
+            r#"bridge_breaker_open{account="acme"} 1"#,
+            "bridge_sync_duration_seconds 0.0",
             r#"bridge_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");

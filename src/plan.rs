@@ -98,8 +98,7 @@ impl Message {
             Self::Event(_, event) => serde_json::to_string(event),
             Self::CallEnd(end) | Self::CallEndAgain(end) => serde_json::to_string(end),
         };
-        // Strings and unit variants only: serialising them cannot fail.
-        json.unwrap_or_default()
+        json.expect("strings and unit variants are always JSON")
     }
 }
 

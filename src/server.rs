@@ -9,10 +9,10 @@ pub mod signed;
 
 use std::time::Duration;
 
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
-use error::Refusal;
+use error::{NoAnswer, Refusal};
 use intake::Intake;
 
 use crate::twilio::callback::Form;
@@ -40,6 +40,9 @@ fn callback(path: &str) -> Resource {
 pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<console::Admin>) {
     routes
         .app_data(admin)
+        .app_data(
+            QueryConfig::default().error_handler(|why, _| NoAnswer::Query(why.to_string()).into()),
+        )
         .route("/livez", web::get().to(probes::livez))
         .route("/readyz", web::get().to(probes::readyz))
         .service(

@@ -212,11 +212,16 @@ fn made(call: &StoredCall) -> Vec<Made> {
             status: attempt.status,
             fault: attempt.fault.map(crate::acquire::Fault::as_str),
             duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
-            sent: serde_json::from_str(&attempt.sent).unwrap_or_default(),
+            sent: as_json(&attempt.sent),
             answer: attempt.excerpt.clone(),
             before_requeue: position < call.attempts_before_requeue,
         });
     stories.collect()
+}
+
+/// What is no JSON is shown as the text it is.
+fn as_json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
 fn due(owed: Owed) -> Due {
@@ -224,7 +229,7 @@ fn due(owed: Owed) -> Due {
         Owed::Send(due) => Due::Send {
             leg: due.request.leg.to_string(),
             kind: due.request.message.kind().as_str(),
-            request: serde_json::from_str(&due.request.message.to_json()).unwrap_or_default(),
+            request: as_json(&due.request.message.to_json()),
             because: due.because.into_iter().map(Into::into).collect(),
             waits: due
                 .wait

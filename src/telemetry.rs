@@ -1,5 +1,7 @@
 //! Logs: text or JSON on stderr, one event a line, and how people's addresses appear in them.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -22,7 +24,9 @@ const SHORTEST_SHOWN: usize = 8;
 /// `log.level` is no filter; [`crate::config::load`] lets none such through.
 pub fn init(log: &Log) -> Result<(), ParseError> {
     let filter: Targets = log.level.parse()?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let lines = match log.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

@@ -186,7 +186,7 @@ pub struct Status {
     /// As `from`; empty on the parent leg of a browser softphone's call.
     pub to: String,
     pub direction: Option<Direction>,
-    /// `CallDuration`: whole seconds (`Duration`, which counts minutes, is not read).
+    /// `CallDuration` as sent: whole seconds (`Duration`, which counts minutes, is not read).
     pub call_duration: Option<String>,
     /// The recording that the status callback itself names: only of calls created with
     /// `Record=true` or dialled with `record`.

@@ -35,7 +35,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["config"], "settings, in the words of the rules below"),
     (&["fixture"], "requests as text files"),
     (
-        &["plan", "retry"],
+        &["plan", "retry", "breaker"],
         "pure rules; `plan` alone knows both Twilio and Acquire",
     ),
     (&["attempt"], "one request to Acquire and its answer"),

@@ -137,6 +137,14 @@ impl Client {
         let outcome = judge::judge(self.success, status, retry_after, body, self.clock.now());
         let excerpt = judge::excerpt(body);
         match broken {
+            // Acquire may have taken it although it did not say so to the end.
+            Some(failure) if response.status().is_success() && hangs_on_the_body(&outcome) => {
+                let fault = Fault::Unreadable;
+                Answer {
+                    status: Some(status),
+                    ..no_answer(Failure { fault, ..failure })
+                }
+            }
             Some(failure) if hangs_on_the_body(&outcome) => Answer {
                 status: Some(status),
                 ..no_answer(failure)

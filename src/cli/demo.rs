@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::stop_on_signals;
-use super::{Exit, Failure};
+use super::{Exit, Failure, say};
 use crate::app::{self, App};
 use crate::clock::Clock;
 use crate::config;
@@ -55,7 +55,7 @@ impl Demo {
             let summary = send(&format!("http://{public}")).await?;
             let counts = settled(store.as_ref(), &stop).await?;
             for request in sink.received() {
-                println!("{}", arrival(&request));
+                say(arrival(&request))?;
             }
             let filter = Filter {
                 state: None,
@@ -63,7 +63,7 @@ impl Demo {
             };
             for call in store.list(filter).await? {
                 if let Some(reason) = &call.reason {
-                    println!("{}  {}: {reason}", call.sid, call.state);
+                    say(format_args!("{}  {}: {reason}", call.sid, call.state))?;
                 }
             }
             for refused in &summary.not_taken {
@@ -72,7 +72,10 @@ impl Demo {
                     .map(|status| status.to_string())
                     .unwrap_or_default();
                 let reason = refused.reason.as_deref().unwrap_or("no answer");
-                println!("{}  refused with {status}: {reason}", refused.item);
+                say(format_args!(
+                    "{}  refused with {status}: {reason}",
+                    refused.item
+                ))?;
             }
             eprintln!("{}", ending(&summary, &counts));
             if !self.once {

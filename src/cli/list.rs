@@ -1,6 +1,6 @@
 //! `list`: the calls in the store, newest first.
 
-use super::{ConfigArgs, Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, say};
 use crate::store::{self, Filter, State};
 use crate::story::Line;
 
@@ -33,9 +33,9 @@ impl List {
         let calls = reader.list(filter)?;
         for line in calls.iter().map(Line::of) {
             if self.json {
-                println!("{}", serde_json::to_string(&line)?);
+                say(serde_json::to_string(&line)?)?;
             } else {
-                println!("{}", as_text(&line));
+                say(as_text(&line))?;
             }
         }
         if calls.is_empty() && !self.json {
@@ -61,11 +61,14 @@ fn as_text(line: &Line) -> String {
     text.trim_end().to_owned()
 }
 
+/// A claim lives in the memory of the bridge; beside it a claimed call is seen as pending.
 fn state(text: &str) -> Result<State, String> {
-    State::parse(text).ok_or_else(|| {
-        format!(
-            "the states are {}",
-            State::ALL.map(State::as_str).join(", ")
-        )
-    })
+    let listed = State::ALL
+        .into_iter()
+        .filter(|state| *state != State::Claimed);
+    let words: Vec<&str> = listed.clone().map(State::as_str).collect();
+    let mut listed = listed.filter(|state| state.as_str() == text);
+    listed
+        .next()
+        .ok_or_else(|| format!("the states are {}", words.join(", ")))
 }

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::files::{groups, read};
 use super::keys::KeyArgs;
-use super::{ConfigArgs, Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, say};
 use crate::plan::Rules;
 use crate::replay::forecast::Forecast;
 use crate::replay::scenario::Scenario;
@@ -122,9 +122,12 @@ impl Replay {
                 let forecast = Forecast::of(&item.fixture, rules);
                 if self.json {
                     let file = serde_json::Value::from(item.name.as_str());
-                    println!(r#"{{"file":{file},"acquire":{}}}"#, forecast.to_json());
+                    say(format_args!(
+                        r#"{{"file":{file},"acquire":{}}}"#,
+                        forecast.to_json()
+                    ))?;
                 } else {
-                    println!("{}: {forecast}", item.name);
+                    say(format_args!("{}: {forecast}", item.name))?;
                 }
             }
         }
@@ -148,18 +151,20 @@ impl Replay {
         if self.json {
             let file = serde_json::Value::from(name);
             let got = serde_json::Value::from(got);
-            println!(r#"{{"file":{file},"acquire":{got},"expected":{is_expected}}}"#);
+            say(format_args!(
+                r#"{{"file":{file},"acquire":{got},"expected":{is_expected}}}"#
+            ))?;
         } else {
             for request in &got {
-                println!("{name}: {request}");
+                say(format_args!("{name}: {request}"))?;
             }
             if got.is_empty() {
-                println!("{name}: nothing is sent");
+                say(format_args!("{name}: nothing is sent"))?;
             }
             if !is_expected {
-                println!("{name}: differs from expected.json:");
+                say(format_args!("{name}: differs from expected.json:"))?;
                 for request in &scenario.expected {
-                    println!("{name}: expected {request}");
+                    say(format_args!("{name}: expected {request}"))?;
                 }
             }
         }
@@ -198,9 +203,9 @@ impl Replay {
     fn report(&self, summary: &Summary) -> Result<(), Failure> {
         if self.json {
             let json = serde_json::to_string(summary).context("failed to write the summary")?;
-            println!("{json}");
+            say(json)?;
         } else {
-            println!("{summary}");
+            say(summary)?;
         }
         if !self.fresh_sids {
             eprintln!(

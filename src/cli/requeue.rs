@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{ConfigArgs, Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, say};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -28,6 +28,8 @@ pub struct Requeue {
 impl Requeue {
     pub fn run(self) -> Result<Exit, Failure> {
         let config = self.config.load()?;
+        // A store that is not there must not be made: the answer would be wrong, and so its owner.
+        store::open_to_read(&config.store.url)?;
         let requeued = app::block_on(async {
             match store::open(&config.store.url) {
                 Ok(store) => {
@@ -45,7 +47,7 @@ impl Requeue {
         })?;
         for (sid, requeued) in self.sids.iter().zip(&requeued) {
             if *requeued {
-                println!("{sid}  requeued");
+                say(format_args!("{sid}  requeued"))?;
             } else {
                 eprintln!("{sid}  not in the store");
             }

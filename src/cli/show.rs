@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ConfigArgs, Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, say};
 use crate::clock::Clock;
 use crate::store;
 use crate::story::{Due, Story};
@@ -38,9 +38,9 @@ impl Show {
         };
         let story = Story::of(&call, &rules, Clock::system().now());
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&story)?);
+            say(serde_json::to_string_pretty(&story)?)?;
         } else {
-            print!("{}", as_text(&story));
+            say(as_text(&story).trim_end())?;
         }
         Ok(Exit::Done)
     }

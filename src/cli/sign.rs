@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::keys::KeyArgs;
-use super::{Exit, Failure};
+use super::{Exit, Failure, say};
 use crate::twilio::signature::{self, Body};
 
 const EXAMPLE: &str = "Example:
@@ -36,7 +36,7 @@ impl Sign {
         let signature = self
             .request
             .judge(&body, |url, body| signature::sign(&keys[0], url, body));
-        println!("{signature}");
+        say(signature)?;
         self.request.tell_what_twilio_leaves_out();
         Ok(Exit::Done)
     }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::keys::KeyArgs;
 use super::sign::RequestArgs;
-use super::{Exit, Failure};
+use super::{Exit, Failure, say};
 use crate::twilio::signature;
 
 const EXAMPLE: &str = "Example:
@@ -42,13 +42,13 @@ impl Verify {
                     signature::verify(&keys, url, body, &self.signature)
                 });
                 if valid {
-                    println!("valid");
+                    say(format_args!("valid"))?;
                     return Ok(Exit::Done);
                 }
                 "no key given made this signature for this URL and body".to_owned()
             }
         };
-        println!("invalid: {why}");
+        say(format_args!("invalid: {why}"))?;
         self.request.tell_what_twilio_leaves_out();
         Ok(Exit::Failed)
     }

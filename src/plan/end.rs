@@ -79,13 +79,19 @@ pub(super) fn call_end(reported: &Reported<'_, '_>, found: Found, rules: &Rules)
                 email,
                 call_status,
                 recording_url: found.url,
-                duration: status.call_duration.clone(),
+                duration: seconds(status),
                 direction,
             }),
         },
         wait: found.wait,
         because,
     }))
+}
+
+/// `Duration` is sent only when known; what is no number tells nothing.
+fn seconds(status: &Status) -> Option<String> {
+    let is_number = |text: &&String| text.bytes().all(|byte| byte.is_ascii_digit());
+    status.call_duration.as_ref().filter(is_number).cloned()
 }
 
 /// Whether Acquire could take a leg with this end.

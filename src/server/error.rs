@@ -9,7 +9,6 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 
 use tracing::error;
 
-use crate::metrics::Verdict;
 use crate::store::{State, StoreError};
 use crate::twilio::callback::NotACallback;
 use crate::twilio::signature::SettingsError;
@@ -38,8 +37,9 @@ pub enum Refusal {
     UnknownSharedKey,
     #[error("{0}")]
     NotACallback(#[from] NotACallback),
+    /// With the cause, which is logged and not shown.
     #[error("the callback could not be recorded; try again")]
-    Unavailable,
+    Unavailable(String),
     #[error(
         "nothing is served here; callbacks go to /twilio/voice/status, those of recordings to /twilio/voice/recording"
     )]
@@ -64,18 +64,9 @@ impl Refusal {
             Self::Settings(SettingsError::Malformed) => "malformed-settings",
             Self::UnknownSharedKey => "unknown-shared-key",
             Self::NotACallback(not) => not.reason(),
-            Self::Unavailable => "unavailable",
+            Self::Unavailable(_) => "unavailable",
             Self::NotFound => "not-found",
             Self::WrongMethod => "wrong-method",
-        }
-    }
-
-    #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        match self.status_code() {
-            StatusCode::FORBIDDEN => Verdict::Forged,
-            StatusCode::SERVICE_UNAVAILABLE => Verdict::Unavailable,
-            _ => Verdict::Malformed,
         }
     }
 }
@@ -92,7 +83,7 @@ impl ResponseError for Refusal {
             | Self::Settings(_)
             | Self::UnknownSharedKey => StatusCode::FORBIDDEN,
             Self::Unreadable | Self::NotACallback(_) => StatusCode::BAD_REQUEST,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -117,6 +108,8 @@ pub enum NoAnswer {
     NotASid(#[from] NotASid),
     #[error("state must be one of {}", State::ALL.map(State::as_str).join(", "))]
     UnknownState,
+    #[error("{0}")]
+    Query(String),
     #[error("admin.token is asked for here")]
     NoToken,
     #[error("requests from pages of other sites are not taken")]
@@ -131,7 +124,7 @@ impl ResponseError for NoAnswer {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::UnknownCall(_) => StatusCode::NOT_FOUND,
-            Self::NotASid(_) | Self::UnknownState => StatusCode::BAD_REQUEST,
+            Self::NotASid(_) | Self::UnknownState | Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::NoToken => StatusCode::UNAUTHORIZED,
             Self::AnotherSite => StatusCode::FORBIDDEN,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, ResponseError as _};
 use tokio::sync::Notify;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::error::Refusal;
 use super::signed::Verifier;
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{self, Metrics};
 use crate::store::Store;
+use crate::telemetry::masked;
 
 /// Verifies, keeps, counts; one for all HTTP workers.
 pub struct Intake {
@@ -45,21 +47,34 @@ impl Intake {
         }
     }
 
-    /// Counts and logs a refusal, once. `account` is known once the signature held.
-    pub fn refused(&self, request: &HttpRequest, account: Option<&str>, refusal: &Refusal) {
-        let account = account.unwrap_or(metrics::UNKNOWN_ACCOUNT);
-        let verdict = refusal.verdict();
-        self.metrics.received(account, verdict);
-        if verdict == metrics::Verdict::Forged {
-            self.metrics.signature_failed(refusal.reason());
+    /// Counts and logs a refusal, once. `form` is there once the signature held.
+    pub fn refused(&self, request: &HttpRequest, form: Option<&Verified>, refusal: &Refusal) {
+        let account = form.map_or(metrics::UNKNOWN_ACCOUNT, |form| &form.account);
+        let reason = refusal.reason();
+        self.metrics.received(account, reason);
+        if refusal.status_code() == StatusCode::FORBIDDEN {
+            self.metrics.signature_failed(reason);
         }
         // Neither body nor query: both hold personal data.
-        warn!(
-            reason = refusal.reason(),
-            account,
-            client = request.peer_addr().map(|address| address.ip().to_string()),
-            path = request.path(),
-            "refused a request: {refusal}"
-        );
+        let (path, from) = (request.path(), form.map(|form| masked(&form.from)));
+        let client = request.peer_addr().map(|address| address.ip().to_string());
+        if let Refusal::Unavailable(why) = refusal {
+            error!(
+                reason,
+                account, client, path, from, "refused a request: {refusal} ({why})"
+            );
+        } else {
+            warn!(
+                reason,
+                account, client, path, from, "refused a request: {refusal}"
+            );
+        }
     }
+}
+
+/// What is known of a request whose signature held.
+pub struct Verified {
+    /// The `acquire_account_id`.
+    pub account: String,
+    pub from: String,
 }

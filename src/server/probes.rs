@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 
 use super::console::Admin;
-use super::error::problem;
+use super::error::{NoAnswer, problem};
 
 /// How long the disk may take to show that a callback could be kept.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,14 +35,9 @@ pub async fn readyz(admin: Data<Admin>) -> HttpResponse {
 }
 
 /// The text that Prometheus scrapes.
-pub async fn metrics(admin: Data<Admin>) -> HttpResponse {
-    match admin.store.counts().await {
-        Ok(counts) => HttpResponse::Ok()
-            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-            .body(admin.metrics.exposition(&counts, admin.clock.now())),
-        Err(_) => problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the store cannot be read; the log says why",
-        ),
-    }
+pub async fn metrics(admin: Data<Admin>) -> Result<HttpResponse, NoAnswer> {
+    let counts = admin.store.counts().await?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(admin.metrics.exposition(&counts, admin.clock.now())))
 }

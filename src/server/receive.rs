@@ -1,15 +1,14 @@
 //! The hot handler: a signed form is read, recorded, answered.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::error::Refusal;
-use super::intake::Intake;
+use super::intake::{Intake, Verified};
 use super::signed::SignedForm;
-use crate::metrics::Verdict;
 use crate::store::{NewCallback, Recorded};
 use crate::twilio::callback::{self, Form};
 
@@ -23,45 +22,19 @@ pub async fn callback(
     form: SignedForm,
     intake: Data<Intake>,
 ) -> Result<HttpResponse, Refusal> {
-    let began = Instant::now();
-    let account = form.account.clone();
-    let recorded = record(form, &intake)
-        .await
-        .inspect_err(|refusal| intake.refused(&request, Some(&account), refusal))?;
-    intake.metrics.received(
-        &account,
-        match recorded {
-            Recorded::New => Verdict::New,
-            Recorded::Repeated => Verdict::Repeated,
-        },
-    );
+    let began = form.began;
+    let verified = Verified {
+        account: form.account.clone(),
+        from: form.field("From").unwrap_or_default().to_owned(),
+    };
+    let refused = |refusal: &Refusal| intake.refused(&request, Some(&verified), refusal);
+    let callback = read(form).inspect_err(refused)?;
+    let recorded = record(callback, &intake).await.inspect_err(refused)?;
+    intake
+        .metrics
+        .received(&verified.account, recorded.as_str());
     intake.metrics.acknowledged_after(began.elapsed());
     Ok(HttpResponse::NoContent().finish())
-}
-
-async fn record(form: SignedForm, intake: &Intake) -> Result<Recorded, Refusal> {
-    let callback = read(form)?;
-    let key = callback.key.clone();
-    let recording = intake.store.record(callback, intake.clock.now());
-    let recorded = match tokio::time::timeout(COMMIT_TIMEOUT, recording).await {
-        Ok(Ok(recorded)) => recorded,
-        Ok(Err(why)) => {
-            error!(callback.key = %key, "failed to record callback {key}: {why}");
-            return Err(Refusal::Unavailable);
-        }
-        Err(_) => {
-            error!(
-                callback.key = %key,
-                "failed to record callback {key}: no commit within {COMMIT_TIMEOUT:?}"
-            );
-            return Err(Refusal::Unavailable);
-        }
-    };
-    if recorded == Recorded::New {
-        intake.due.notify_one();
-    }
-    debug!(callback.key = %key, "callback {key} is recorded ({recorded:?})");
-    Ok(recorded)
 }
 
 fn read(form: SignedForm) -> Result<NewCallback, Refusal> {
@@ -75,4 +48,18 @@ fn read(form: SignedForm) -> Result<NewCallback, Refusal> {
         leg: callback.leg,
         request: form.request,
     })
+}
+
+async fn record(callback: NewCallback, intake: &Intake) -> Result<Recorded, Refusal> {
+    let key = callback.key.clone();
+    let recording = intake.store.record(callback, intake.clock.now());
+    let recorded = tokio::time::timeout(COMMIT_TIMEOUT, recording)
+        .await
+        .map_err(|_| Refusal::Unavailable(format!("no commit within {COMMIT_TIMEOUT:?}")))?
+        .map_err(|why| Refusal::Unavailable(why.to_string()))?;
+    if recorded == Recorded::New {
+        intake.due.notify_one();
+    }
+    debug!(callback.key = %key, "callback {key} is recorded ({})", recorded.as_str());
+    Ok(recorded)
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::time::Instant;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Data};
@@ -34,11 +35,22 @@ pub struct SignedForm {
     /// Decoded, in order and with repeats.
     pub fields: Vec<(String, String)>,
     pub request: SignedRequest,
-    _verified: Verified,
+    /// When its head had arrived.
+    pub began: Instant,
+    _verified: Proof,
 }
 
 /// Keeps others from building a [`SignedForm`].
-struct Verified;
+struct Proof;
+
+impl SignedForm {
+    /// The first value of a field, which nothing but the signature has been checked of.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let field = self.fields.iter().find(|(other, _)| other == name);
+        field.map(|(_, value)| value.as_str())
+    }
+}
 
 /// The keys of each account, ready for use.
 #[derive(Debug)]
@@ -104,6 +116,7 @@ impl Verifier {
         target: &str,
         headers: &HeaderMap,
         body: Bytes,
+        began: Instant,
     ) -> Result<SignedForm, Refusal> {
         let fields = signature::fields(&body);
         let account = self.account(&fields)?;
@@ -123,7 +136,8 @@ impl Verifier {
                 headers: kept(headers),
                 body,
             },
-            _verified: Verified,
+            began,
+            _verified: Proof,
         })
     }
 
@@ -162,7 +176,9 @@ impl FromRequest for SignedForm {
         let payload = payload.take();
         Box::pin(async move {
             let Some(intake) = request.app_data::<Data<Intake>>() else {
-                return Err(Refusal::Unavailable);
+                return Err(Refusal::Unavailable(
+                    "the routes lack their intake".to_owned(),
+                ));
             };
             let form = read(&request, payload, intake).await;
             form.inspect_err(|refusal| intake.refused(&request, None, refusal))
@@ -175,6 +191,7 @@ async fn read(
     payload: dev::Payload,
     intake: &Intake,
 ) -> Result<SignedForm, Refusal> {
+    let began = Instant::now();
     expect_form(request.headers())?;
     let body = tokio::time::timeout(intake.request_timeout, whole_body(payload))
         .await
@@ -183,7 +200,9 @@ async fn read(
         .uri()
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    intake.verifier.verify(target, request.headers(), body)
+    intake
+        .verifier
+        .verify(target, request.headers(), body, began)
 }
 
 /// Twilio sends the media type with and without parameters; only its essence counts.

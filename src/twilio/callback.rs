@@ -53,8 +53,6 @@ pub enum NotACallback {
     Repeated(&'static str),
     #[error("{0} must be CA, AC or RE followed by 32 hexadecimal digits, as Twilio's SIDs are")]
     BadSid(&'static str),
-    #[error("{0} must be a number of whole seconds")]
-    BadNumber(&'static str),
     #[error("the form is not UTF-8")]
     NotUtf8,
     #[error("the callback URL may have the query key email, and not \"{0}\"")]
@@ -96,7 +94,7 @@ impl NotACallback {
         match self {
             Self::Missing(_) => "missing-field",
             Self::Repeated(_) => "repeated-field",
-            Self::BadSid(_) | Self::BadNumber(_) => "bad-format",
+            Self::BadSid(_) => "bad-format",
             Self::NotUtf8 => "not-utf8",
             Self::UnexpectedQuery(_) => "unexpected-query",
             Self::Lookalike(_) => "lookalike",
@@ -198,7 +196,7 @@ fn parse_status(fields: &Fields<'_>, email: Option<String>) -> Result<Callback, 
             from: fields.single("From")?.unwrap_or_default().to_owned(),
             to: fields.single("To")?.unwrap_or_default().to_owned(),
             direction: fields.single("Direction")?.map(Direction::parse),
-            call_duration: seconds(fields, "CallDuration")?,
+            call_duration: filled(fields, "CallDuration")?,
             recording_sid: fields
                 .single("RecordingSid")?
                 .and_then(|text| RecordingSid::parse(text).ok()),
@@ -282,16 +280,6 @@ fn filled(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, Not
         .single(name)?
         .filter(|value| !value.is_empty())
         .map(str::to_owned))
-}
-
-fn seconds(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, NotACallback> {
-    let value = filled(fields, name)?;
-    match &value {
-        Some(text) if !text.bytes().all(|b| b.is_ascii_digit()) => {
-            Err(NotACallback::BadNumber(name))
-        }
-        _ => Ok(value),
-    }
 }
 
 /// A number that only helps to choose: one that cannot be read counts as absent.

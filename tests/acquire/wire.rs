@@ -100,7 +100,12 @@ async fn what_breaks_off_is_sent_again() {
         ("SSH-2.0-OpenSSH_9.6\r\n", None),
     ] {
         let answer = answered_with(bytes).await;
-        assert_eq!(answer.outcome, again(Fault::Reset), "{bytes:?} {answer:?}");
+        // Once a 2xx was told, Acquire may have taken the call.
+        let fault = match status {
+            Some(200) => Fault::Unreadable,
+            _ => Fault::Reset,
+        };
+        assert_eq!(answer.outcome, again(fault), "{bytes:?} {answer:?}");
         assert_eq!(answer.status, status, "{bytes:?}");
     }
     let answer = played(vec![Step::Reset]).await;
@@ -191,7 +196,7 @@ async fn a_slow_drip_ends_with_the_time_limit() {
         Step::Drip(SAVED, second),
     ];
     let answer = played(in_body).await;
-    assert_eq!(answer.outcome, again(Fault::TimeOut));
+    assert_eq!(answer.outcome, again(Fault::Unreadable));
     assert_eq!(answer.status, Some(200));
 }
 

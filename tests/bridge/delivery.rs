@@ -315,3 +315,56 @@ fn no_more_requests_are_open_than_delivery_concurrency() {
         bridge.acquire.most_at_once()
     );
 }
+
+#[test]
+fn a_lease_that_ends_soon_after_the_time_limit_repeats_nothing() {
+    let bridge = Bridge::with(&[
+        ("BRIDGE__DELIVERY__CONCURRENCY", "2"),
+        ("BRIDGE__DELIVERY__TIMEOUT", "1s"),
+        ("BRIDGE__DELIVERY__LEASE", "1001ms"),
+    ]);
+    // The bridge's clock is turned while requests are open, as time passes.
+    bridge.acquire.behaves(Faults {
+        delay: Duration::from_millis(100),
+        ..Faults::default()
+    });
+    for call in 1..=12 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    while bridge.acquire.count() < 12 {
+        bridge.clock.advance(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    bridge.settles();
+    let mut ids = bridge.acquire.call_ids();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), bridge.sent().len()), (12, 12));
+}
+
+#[test]
+fn a_leg_that_ends_while_the_other_is_sent_does_not_wait_for_the_next_poll() {
+    let bridge = Bridge::start();
+    bridge.acquire.behaves(Faults {
+        delay: Duration::from_millis(60),
+        ..Faults::default()
+    });
+    let began = std::time::Instant::now();
+    for round in 0..10 {
+        let (parent, child) = (sid(2 * round + 1), sid(2 * round + 2));
+        bridge.twilio.ends(&parent, "completed");
+        let form = format!(
+            "{}&ParentCallSid={parent}",
+            status_form(&child, "completed")
+        );
+        bridge.twilio.sends_form(STATUS, &form);
+        bridge.settles();
+    }
+    assert_eq!(bridge.sent().len(), 20);
+    // Ten polls would take ten seconds.
+    assert!(
+        began.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
+}

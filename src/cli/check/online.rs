@@ -2,6 +2,7 @@
 //!
 //! Nothing is posted: the connection is closed after the handshake.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -9,23 +10,42 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::Config;
 use crate::config::url::HttpUrl;
+use crate::config::{Config, StoreUrl};
 use crate::store::{self, OpenError};
 use crate::tls;
 
-/// One line for the store and for each place that was reached; stops at the first that was not.
-pub(super) fn reach(config: &Config) -> anyhow::Result<Vec<String>> {
+/// Tells one line for the store and for each place that was reached; stops at the first that was
+/// not.
+pub(super) fn reach(
+    config: &Config,
+    mut tell: impl FnMut(String) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    tell(open_store(&config.store.url)?)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let mut lines = vec![open_store(config)?];
-    lines.extend(runtime.block_on(reach_acquire(config))?);
-    Ok(lines)
+    let tls = TlsConnector::from(tls::trusting(config.acquire.ca_file.as_deref())?);
+    let accounts = config.accounts.iter();
+    let urls: BTreeSet<String> = accounts
+        .map(|account| config.acquire.base_url_of(account))
+        .collect();
+    for base in urls {
+        let connecting = connect(&base, &tls, config.delivery.timeout);
+        let line = runtime
+            .block_on(connecting)
+            .with_context(|| format!("{base} cannot be reached (acquire.base_url)"))?;
+        tell(line)?;
+    }
+    Ok(())
 }
 
-fn open_store(config: &Config) -> anyhow::Result<String> {
-    let url = &config.store.url;
+/// Makes no file: it would belong to whoever checks.
+fn open_store(url: &StoreUrl) -> anyhow::Result<String> {
+    let StoreUrl::Sqlite(path) = url;
+    if !path.exists() {
+        return Ok(format!("{url} is not there yet; serve will make it"));
+    }
     match store::open(url) {
         Ok(_) => Ok(format!("{url} can be written")),
         Err(OpenError::InUse { .. }) => {
@@ -34,25 +54,6 @@ fn open_store(config: &Config) -> anyhow::Result<String> {
         }
         Err(why) => Err(why.into()),
     }
-}
-
-async fn reach_acquire(config: &Config) -> anyhow::Result<Vec<String>> {
-    let mut urls: Vec<String> = config
-        .accounts
-        .iter()
-        .map(|account| config.acquire.base_url_of(account))
-        .collect();
-    urls.sort();
-    urls.dedup();
-    let tls = TlsConnector::from(tls::trusting(config.acquire.ca_file.as_deref())?);
-    let mut lines = Vec::with_capacity(urls.len());
-    for base in urls {
-        let line = connect(&base, &tls, config.delivery.timeout)
-            .await
-            .with_context(|| format!("{base} cannot be reached (acquire.base_url)"))?;
-        lines.push(line);
-    }
-    Ok(lines)
 }
 
 async fn connect(base: &str, tls: &TlsConnector, limit: Duration) -> anyhow::Result<String> {

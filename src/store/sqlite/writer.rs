@@ -212,8 +212,8 @@ fn commit_together(ledger: &mut Ledger, mut writes: Vec<Box<dyn Write>>) {
     }
     match transaction(ledger, &mut writes) {
         Ok(()) => writes.into_iter().for_each(|write| write.answer(None)),
-        Err(error) => {
-            tracing::error!(%error, writes = writes.len(), "failed to commit to the store");
+        // Whoever waits for one of them is told why, and logs it.
+        Err(_) => {
             for mut write in writes {
                 let committed = transaction(ledger, std::slice::from_mut(&mut write));
                 write.answer(committed.err().map(|error| error.to_string()));
