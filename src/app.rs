@@ -20,7 +20,7 @@ use crate::server::console::Admin;
 use crate::server::intake::Intake;
 use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store, disk};
-use crate::worker::{Lanes, Worker};
+use crate::worker::{Lanes, Pace, Worker};
 use crate::{janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
@@ -205,6 +205,7 @@ fn spawn_worker(
         };
         let worker = Worker {
             lanes: Lanes::new(&config, Arc::clone(&metrics)),
+            pace: Pace::new(config.delivery.max_rate),
             config,
             store,
             client,

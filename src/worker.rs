@@ -4,6 +4,7 @@
 //! unnoticed, is found by polling.
 
 mod lanes;
+mod pace;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::twilio::{Callback, callback};
 
 pub use self::lanes::Lanes;
 use self::lanes::Report;
+pub use self::pace::Pace;
 
 /// How long a call that fell due unnoticed may stay so.
 const POLL: Duration = Duration::from_secs(1);
@@ -47,6 +49,7 @@ pub struct Worker {
     /// Told when a call has become due.
     pub due: Arc<Notify>,
     pub lanes: Lanes,
+    pub pace: Pace,
 }
 
 /// What a look into the store brought.
@@ -63,7 +66,7 @@ impl Worker {
     pub async fn run(self: Rc<Self>, stop: CancellationToken) {
         let requests = Rc::new(Semaphore::new(self.config.delivery.concurrency));
         // Claiming and settling wait for the disk while other calls are being sent.
-        let most = self.config.delivery.concurrency * 4;
+        let most = self.pace.claims(self.config.delivery.concurrency * 4);
         let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
             // Registered before the store is asked, so that no wake-up falls between.
@@ -173,6 +176,7 @@ impl Worker {
         let attempt = {
             // Never closed, so there is always a permit to wait for.
             let _permit = requests.acquire().await;
+            self.pace.turn().await;
             if !self.lanes.lets_through(account, self.clock.now()) {
                 return at_rest(Rest::PendingAt(newest(call)));
             }

@@ -315,3 +315,16 @@ fn no_more_requests_are_open_than_delivery_concurrency() {
         bridge.acquire.most_at_once()
     );
 }
+
+#[test]
+fn no_more_requests_leave_in_a_second_than_delivery_max_rate() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__MAX_RATE", "20")]);
+    for call in 1..=10 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    bridge.settles();
+    let times: Vec<_> = bridge.acquire.received().iter().map(|it| it.time).collect();
+    assert_eq!(times.len(), 10);
+    let took = times[9].since(times[0]);
+    assert!(took >= Duration::from_millis(400), "{took:?}");
+}
