@@ -25,7 +25,7 @@ use crate::server::media::Playback;
 use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store, disk};
 use crate::tls::TlsError;
-use crate::worker::{Lanes, Worker};
+use crate::worker::{Lanes, Pace, Worker};
 use crate::{directory_file, janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
@@ -257,6 +257,7 @@ fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<(
         };
         let worker = Worker {
             lanes: Lanes::new(&config, Arc::clone(&metrics)),
+            pace: Pace::new(config.delivery.max_rate),
             config,
             store,
             client,

@@ -130,6 +130,8 @@ pub struct Delivery {
     /// For one attempt, from connecting to the end of the answer.
     pub timeout: Duration,
     pub concurrency: usize,
+    /// The most requests in a second.
+    pub max_rate: Option<usize>,
     /// Longer than `timeout`.
     pub lease: Duration,
     /// The longest wait between two probes while Acquire is away.

@@ -4,6 +4,7 @@
 //! unnoticed, is found by polling.
 
 mod lanes;
+mod pace;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::twilio::callback::{self, NotACallback};
 
 pub use self::lanes::Lanes;
 use self::lanes::Report;
+pub use self::pace::Pace;
 
 /// How long a call that fell due unnoticed may stay so.
 const POLL: Duration = Duration::from_secs(1);
@@ -51,6 +53,7 @@ pub struct Worker {
     /// Told when a call has become due.
     pub due: Arc<Notify>,
     pub lanes: Lanes,
+    pub pace: Pace,
     /// As they stand now: the directory may change.
     pub rules: watch::Receiver<Arc<Rules>>,
 }
@@ -67,7 +70,8 @@ struct Look {
 impl Worker {
     /// Works until `stop`, then lets the attempts in flight end and be settled.
     pub async fn run(self: Rc<Self>, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(self.config.delivery.concurrency));
+        let slots = self.pace.claims(self.config.delivery.concurrency);
+        let slots = Arc::new(Semaphore::new(slots));
         let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
             // Registered before the store is asked, so that no wake-up falls between.
@@ -179,6 +183,7 @@ impl Worker {
             Next::Send(request) => request,
             next => return at_rest(rest(next, self.clock.now())),
         };
+        self.pace.turn().await;
         if !self.lanes.lets_through(account, self.clock.now()) {
             return at_rest(Rest::PendingAt(newest(&callbacks)));
         }

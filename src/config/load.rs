@@ -195,6 +195,7 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
 fn delivery(reader: &mut Reader) -> Option<Delivery> {
     let timeout = reader.duration("delivery.timeout", millis(100)..=minutes(5));
     let concurrency = reader.number("delivery.concurrency", 1..=1024);
+    let max_rate = reader.number("delivery.max_rate", 1..=100_000);
     let lease = reader.duration("delivery.lease", seconds(1)..=hours(1));
     let schedule = reader.durations("delivery.schedule", millis(1)..=days(30));
     let retry_after_max = reader.duration("delivery.retry_after_max", seconds(1)..=days(1));
@@ -223,6 +224,7 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
     Some(Delivery {
         timeout,
         concurrency: concurrency?,
+        max_rate,
         lease,
         probe_max: probe_max?,
         policy: Policy {

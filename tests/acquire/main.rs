@@ -62,6 +62,7 @@ impl Bridge {
             probe_max: Duration::from_secs(60),
             timeout,
             concurrency: 32,
+            max_rate: None,
             lease: 6 * timeout,
             policy: Policy {
                 schedule: Vec::new(),

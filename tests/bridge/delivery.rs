@@ -1,6 +1,6 @@
 //! Acquire's side: what arrives there, when, and what each answer leads to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use twilio_acquire_bridge::sink::{Faults, Reply};
@@ -349,22 +349,38 @@ fn a_leg_that_ends_while_the_other_is_sent_does_not_wait_for_the_next_poll() {
         delay: Duration::from_millis(60),
         ..Faults::default()
     });
-    let began = std::time::Instant::now();
+    let began = Instant::now();
+    for call in 100..120 {
+        bridge.twilio.ends(&sid(call), "completed");
+        bridge.settles();
+    }
+    let one_by_one = began.elapsed();
+    let began = Instant::now();
     for round in 0..10 {
         let (parent, child) = (sid(2 * round + 1), sid(2 * round + 2));
         bridge.twilio.ends(&parent, "completed");
-        let form = format!(
-            "{}&ParentCallSid={parent}",
-            status_form(&child, "completed")
-        );
-        bridge.twilio.sends_form(STATUS, &form);
+        let form = status_form(&child, "completed");
+        bridge
+            .twilio
+            .sends_form(STATUS, &format!("{form}&ParentCallSid={parent}"));
         bridge.settles();
     }
-    assert_eq!(bridge.sent().len(), 20);
-    // Ten polls would take ten seconds.
-    assert!(
-        began.elapsed() < Duration::from_secs(6),
-        "{:?}",
-        began.elapsed()
-    );
+    let in_pairs = began.elapsed();
+    assert_eq!(bridge.sent().len(), 40);
+    // As many requests one behind the other; ten polls would take ten seconds more.
+    let most = one_by_one * 2 + Duration::from_secs(3);
+    assert!(in_pairs < most, "{in_pairs:?} against {one_by_one:?}");
+}
+
+#[test]
+fn no_more_requests_leave_in_a_second_than_delivery_max_rate() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__MAX_RATE", "20")]);
+    for call in 1..=10 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    bridge.settles();
+    let times: Vec<_> = bridge.acquire.received().iter().map(|it| it.time).collect();
+    assert_eq!(times.len(), 10);
+    let took = times[9].since(times[0]);
+    assert!(took >= Duration::from_millis(400), "{took:?}");
 }

@@ -60,6 +60,7 @@ impl Acquire {
         self.notes.join().expect("all arrivals are noted");
         let balance = self.book.balance(&HashSet::new());
         assert!(balance.debts > 0);
+        println!("{} sent, {} answered 2xx", balance.sent, balance.debts);
         assert_eq!(balance.wrong, Vec::<String>::new());
         let reader = SqliteReader::open_read_only(database).expect("a store");
         let disagreements = reader.verify_conservation().expect("readable");
@@ -151,6 +152,7 @@ fn a_full_disk_is_told_and_forgotten_once_there_is_room() {
     let repaired = Instant::now();
     let answers = rings(book, bridge, 3, |status| status == 204);
     let (_, back) = answers[answers.len() - 1];
+    println!("full disk: back {:.0?} after the repair", back - repaired);
     assert!(back - repaired < BACK_WITHIN, "{:?}", back - repaired);
     assert!(is_ready(bridge));
 
@@ -225,6 +227,8 @@ fn under(call: &str, fault: &str) -> Option<Vec<(u16, Instant)>> {
         .into_iter()
         .flat_map(|sender| sender.join().expect("it ends"));
     let answers: Vec<_> = answers.collect();
+    let refused = answers.iter().filter(|(status, _)| *status == 503).count();
+    println!("{call} {fault}: {refused} of {} refused", answers.len());
     assert!(is_ready(bridge), "it is ready again");
     comes_to_rest(&database);
     assert!(serve.stop().success(), "{call} {fault}: {:?}", serve.log());
