@@ -12,7 +12,7 @@ use actix_web::{App as Routes, HttpServer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
@@ -23,9 +23,9 @@ use crate::server::console::Admin;
 use crate::server::intake::Intake;
 use crate::server::media::Playback;
 use crate::server::{admin_routes, public_routes};
-use crate::store::{self, OpenError, Store};
+use crate::store::{self, OpenError, Store, disk};
 use crate::tls::TlsError;
-use crate::worker::Worker;
+use crate::worker::{Lanes, Worker};
 use crate::{directory_file, janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
@@ -98,6 +98,7 @@ impl App {
         let within = self.config.server.stop_timeout;
         let (rules_changed, rules) = watch::channel(Arc::new(self.config.rules.clone()));
         let shared = Shared::of(&self, rules);
+        tell_sync_cost(&self.config, &shared.metrics);
         let public = serve_twilio(self.public, &shared, &stop)?;
         let operators = serve_operators(self.admin, &shared, stop.clone())?;
         let stop_delivering = CancellationToken::new();
@@ -255,6 +256,7 @@ fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<(
             Err(why) => return error!("failed to start the delivery worker: {why}"),
         };
         let worker = Worker {
+            lanes: Lanes::new(&config, Arc::clone(&metrics)),
             config,
             store,
             client,
@@ -275,6 +277,21 @@ fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<(
 /// Runs to its end what needs the runtime of HTTP servers and clients.
 pub fn block_on<F: Future>(work: F) -> F::Output {
     actix_web::rt::System::new().block_on(work)
+}
+
+/// A measurement that fails stops nothing: the store tells by itself what it cannot write.
+fn tell_sync_cost(config: &Config, metrics: &Metrics) {
+    let url = &config.store.url;
+    let sync = match store::sync_cost(url) {
+        Ok(sync) => sync,
+        Err(why) => return warn!("cannot measure what a sync costs beside {url}: {why}"),
+    };
+    metrics.sync_costs(sync);
+    let sync_us = sync.as_micros();
+    info!(sync_us, "a sync beside {url} takes {sync:.0?}");
+    if let Some(doubt) = disk::doubt(sync) {
+        warn!(sync_us, "a sync beside {url} takes {sync:.0?}: {doubt}");
+    }
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

@@ -1,5 +1,6 @@
 //! The commands. Data goes to stdout, everything else to stderr.
 
+mod backup;
 mod check;
 mod demo;
 mod keys;
@@ -102,6 +103,7 @@ enum Command {
     List(list::List),
     Show(show::Show),
     Requeue(requeue::Requeue),
+    Backup(backup::Backup),
 }
 
 /// Where the configuration is read from.
@@ -161,6 +163,7 @@ impl Cli {
             Command::List(command) => command.run(),
             Command::Show(command) => command.run(),
             Command::Requeue(command) => command.run(),
+            Command::Backup(command) => command.run(),
         };
         let exit = match end {
             Ok(exit) => exit,

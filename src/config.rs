@@ -132,7 +132,7 @@ pub struct Delivery {
     pub concurrency: usize,
     /// Longer than `timeout`.
     pub lease: Duration,
-    /// The longest wait between two probes; read for the circuit breaker to come.
+    /// The longest wait between two probes while Acquire is away.
     pub probe_max: Duration,
     pub policy: Policy,
 }

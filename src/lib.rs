@@ -24,6 +24,7 @@ pub mod outward;
 pub mod store;
 
 pub mod attempt;
+pub mod breaker;
 pub mod directory;
 pub mod plan;
 pub mod recording_link;

@@ -50,6 +50,13 @@ struct Asked {
     outcome: &'static str,
 }
 
+/// Whether a breaker lets calls through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    Closed,
+    Open,
+}
+
 /// All metrics of one bridge.
 #[derive(Debug)]
 pub struct Metrics {
@@ -64,6 +71,8 @@ pub struct Metrics {
     lag: Histogram,
     late_recordings: Family<OfAccount, Counter>,
     recordings: Family<Asked, Counter>,
+    sync: Gauge<f64, std::sync::atomic::AtomicU64>,
+    breakers: Family<OfAccount, Gauge>,
 }
 
 impl Default for Metrics {
@@ -92,6 +101,8 @@ impl Default for Metrics {
             lag,
             late_recordings: Family::default(),
             recordings: Family::default(),
+            sync: Gauge::default(),
+            breakers: Family::default(),
         };
         metrics.register();
         metrics
@@ -140,6 +151,17 @@ impl Metrics {
             "From the callback's arrival to Acquire's acceptance",
             Unit::Seconds,
             self.lag.clone(),
+        );
+        registry.register_with_unit(
+            "sync_duration",
+            "What a sync of the store's disk cost when the bridge started",
+            Unit::Seconds,
+            self.sync.clone(),
+        );
+        registry.register(
+            "breaker_open",
+            "1 while Acquire takes no calls of the account and is only probed",
+            self.breakers.clone(),
         );
         registry.register(
             "late_recordings",
@@ -207,6 +229,18 @@ impl Metrics {
         self.recordings.get_or_create(&labels).inc();
     }
 
+    pub fn breaker(&self, account: &str, state: Switch) {
+        let labels = OfAccount {
+            account: account.to_owned(),
+        };
+        let open = i64::from(state == Switch::Open);
+        self.breakers.get_or_create(&labels).set(open);
+    }
+
+    pub fn sync_costs(&self, sync: Duration) {
+        self.sync.set(sync.as_secs_f64());
+    }
+
     /// The text that Prometheus reads, with the store's counts as they are now.
     #[must_use]
     pub fn exposition(&self, counts: &Counts, now: Millis) -> String {
@@ -241,6 +275,7 @@ mod tests {
         metrics.recording_asked("acme", "played");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
         assert_eq!(metrics.recording_was_late("acme"), 1);
+        metrics.breaker("acme", Switch::Open);
         let text = metrics.exposition(&Counts::default(), Millis(0));
         for line in [
             r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
@@ -253,6 +288,8 @@ mod tests {
             "bridge_delivery_lag_seconds_count 0",
             r#"bridge_late_recordings_total{account="acme"} 1"#,
             r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,
+            r#"bridge_breaker_open{account="acme"} 1"#,
+            "bridge_sync_duration_seconds 0.0",
             r#"bridge_build_info{version=""#,
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");

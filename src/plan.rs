@@ -171,11 +171,10 @@ pub fn plan(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Mi
                     continue;
                 }
             };
+            // Of what is due at once, the first in the call's order goes first.
             if due.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
                 due = Some((at, request));
             }
-            // What comes later in a call's order waits for this.
-            break;
         }
     }
 

@@ -3,6 +3,7 @@
 //! A store knows how to keep and to hand out. What a call needs is decided in [`crate::plan`], and
 //! time comes in as an argument.
 
+pub mod disk;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -28,6 +29,13 @@ pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
 pub fn open_to_read(url: &StoreUrl) -> Result<SqliteReader, OpenError> {
     let StoreUrl::Sqlite(path) = url;
     SqliteReader::open_read_only(path)
+}
+
+/// What a sync costs where the store is kept; see [`disk`].
+pub fn sync_cost(url: &StoreUrl) -> std::io::Result<Duration> {
+    let StoreUrl::Sqlite(path) = url;
+    let folder = std::path::absolute(path)?;
+    disk::sync_cost(folder.parent().unwrap_or(&folder))
 }
 
 /// Where a call stands. The same words are in the database, metrics, console and logs.
@@ -158,11 +166,64 @@ pub struct Claimed {
     pub attempts: Vec<Attempt>,
 }
 
+/// What a claim asks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The most calls.
+    pub limit: usize,
+    pub whose: Whose,
+    pub order: Order,
+}
+
+impl Wanted {
+    /// Up to `limit` calls, whosever they are.
+    #[must_use]
+    pub fn any(limit: usize) -> Self {
+        Self {
+            limit,
+            whose: Whose::All,
+            order: Order::FreshFirst,
+        }
+    }
+}
+
+/// The accounts whose calls are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    All,
+    Only(Vec<AccountSid>),
+    AllBut(Vec<AccountSid>),
+}
+
+impl Whose {
+    #[must_use]
+    pub fn has(&self, account: &AccountSid) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(accounts) => accounts.contains(account),
+            Self::AllBut(accounts) => !accounts.contains(account),
+        }
+    }
+}
+
+/// Which calls come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Those due longest; where they have been due for [`BACKLOG`], those that fell due last.
+    FreshFirst,
+    /// Those due longest.
+    LongestDueFirst,
+}
+
+/// Calls that have been due so long are a backlog, which fills what fresh calls leave free.
+pub const BACKLOG: Duration = Duration::from_secs(120);
+
 /// What a claim brought.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
     pub calls: Vec<Claimed>,
-    /// When the next call will be due, those claimed left out.
+    /// When the next call will be due, those claimed left out; it may be sooner than that if much
+    /// had to be passed over.
     pub next_due: Option<Millis>,
 }
 
@@ -273,9 +334,16 @@ pub trait Store: Send + Sync {
     /// not yet known becomes a part of the parent's call, and is then skipped.
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
 
-    /// Hands out up to `limit` calls that are due, for `lease`.
-    async fn claim(&self, now: Millis, lease: Duration, limit: usize)
-    -> Result<Claims, StoreError>;
+    /// Hands out calls that are due, for `lease`.
+    async fn claim(
+        &self,
+        now: Millis,
+        lease: Duration,
+        wanted: Wanted,
+    ) -> Result<Claims, StoreError>;
+
+    /// Makes up to `limit` calls due at `now` that would be tried again later; returns how many.
+    async fn hasten(&self, whose: Whose, now: Millis, limit: usize) -> Result<usize, StoreError>;
 
     /// Ends a claim: the attempt and the state it led to, in one commit. A callback that was
     /// recorded, or a requeue that was asked for, since the claim makes the call due now instead.

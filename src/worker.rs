@@ -3,6 +3,8 @@
 //! Correctness never depends on being woken: a claim whose lease ended, or a call that fell due
 //! unnoticed, is found by polling.
 
+mod lanes;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,18 +15,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::acquire::client::Client;
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Verdict};
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::metrics::Metrics;
 use crate::plan::{self, Next, Received, Request, Rules, plan};
 use crate::retry::{self, Jitter};
-use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback};
+use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback, Whose};
 use crate::twilio::Kind;
 use crate::twilio::callback::{self, NotACallback};
 
+pub use self::lanes::Lanes;
+use self::lanes::Report;
+
 /// How long a call that fell due unnoticed may stay so.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Calls made due in one transaction once Acquire is back: few enough that no accept waits
+/// noticeably.
+const HASTEN: usize = 200;
 
 /// Between two tries to settle when the store refuses.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
@@ -43,6 +52,16 @@ pub struct Worker {
     pub due: Arc<Notify>,
     /// As they stand now: the directory may change.
     pub rules: watch::Receiver<Arc<Rules>>,
+    pub lanes: Lanes,
+}
+
+/// What a look into the store brought.
+#[derive(Default)]
+struct Look {
+    calls: Vec<Claimed>,
+    next_due: Option<Millis>,
+    /// The end of a call in flight makes room for another.
+    is_more: bool,
 }
 
 impl Worker {
@@ -59,36 +78,58 @@ impl Worker {
             // Taken before claiming, so that nothing claimed waits while its lease runs.
             let free: Vec<Slot> =
                 std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).collect();
-            let claims = self.claim(free.len()).await;
-            let is_more = claims.calls.len() == free.len();
-            for (call, slot) in claims.calls.into_iter().zip(free) {
+            let look = self.claim(free.len()).await;
+            let is_full = look.calls.len() == free.len();
+            for (call, slot) in look.calls.into_iter().zip(free) {
                 in_flight.spawn_local(Rc::clone(&self).deliver(call, slot));
             }
-            let fallen_due = self.fall_due(claims.next_due);
+            let fallen_due = self.fall_due(look.next_due);
             let mut fallen_due = std::pin::pin!(fallen_due);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    Some(_) = in_flight.join_next() => {}
-                    _ = slots.acquire(), if is_more => break,
-                    () = &mut woken, if !is_more => break,
-                    () = &mut fallen_due, if !is_more => break,
+                    Some(_) = in_flight.join_next() => {
+                        while in_flight.try_join_next().is_some() {}
+                        if look.is_more {
+                            break;
+                        }
+                    }
+                    _ = slots.acquire(), if is_full => break,
+                    () = &mut woken, if !is_full => break,
+                    () = &mut fallen_due, if !is_full => break,
                 }
             }
         }
         while in_flight.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, free: usize) -> Claims {
-        if free == 0 {
-            return Claims::default();
+    async fn claim(&self, free: usize) -> Look {
+        let now = self.clock.now();
+        let round = self.lanes.round(free, now);
+        let mut look = Look {
+            next_due: round.probe_at,
+            is_more: round.waits_for_an_end || free == 0,
+            ..Look::default()
+        };
+        for wanted in round.wanted {
+            let limit = wanted.limit;
+            let lease = self.config.delivery.lease;
+            let claims = self.store.claim(now, lease, wanted).await;
+            let claims = claims.unwrap_or_else(|why| {
+                error!("failed to claim calls: {why}");
+                Claims::default()
+            });
+            look.is_more |= claims.calls.len() == limit;
+            let due = [look.next_due, claims.next_due];
+            look.next_due = due.into_iter().flatten().min();
+            look.calls.extend(claims.calls);
         }
-        let lease = self.config.delivery.lease;
-        let claims = self.store.claim(self.clock.now(), lease, free).await;
-        claims.unwrap_or_else(|why| {
-            error!("failed to claim calls: {why}");
-            Claims::default()
-        })
+        for call in &look.calls {
+            if let Some(account) = self.config.account(&call.account) {
+                self.lanes.begins(account);
+            }
+        }
+        look
     }
 
     async fn fall_due(&self, next: Option<Millis>) {
@@ -104,17 +145,16 @@ impl Worker {
     }
 
     async fn deliver(self: Rc<Self>, call: Claimed, slot: Slot) {
-        let settlement = match self.account(&call) {
-            Ok(account) => self.work(&call, account).await,
-            Err(why) => Settlement {
-                attempt: None,
-                rest: Rest::Parked(why),
-            },
-        };
-        // Settling waits for the disk, and needs no place among the requests.
-        drop(slot);
-        log_rest(&call, &settlement.rest);
-        self.settle(call, settlement).await;
+        match self.account(&call) {
+            Ok(account) => {
+                let settlement = self.work(&call, account).await;
+                // Settling waits for the disk, and needs no place among the requests.
+                drop(slot);
+                self.settle(call, settlement).await;
+                self.lanes.ends(account);
+            }
+            Err(why) => self.settle(call, at_rest(Rest::Parked(why))).await,
+        }
     }
 
     fn account(&self, call: &Claimed) -> Result<&Account, String> {
@@ -129,34 +169,32 @@ impl Worker {
     async fn work(&self, call: &Claimed, account: &Account) -> Settlement {
         let callbacks = match read(&call.callbacks) {
             Ok(callbacks) => callbacks,
-            Err(why) => {
-                return Settlement {
-                    attempt: None,
-                    rest: Rest::Parked(why),
-                };
-            }
+            Err(why) => return at_rest(Rest::Parked(why)),
         };
-        let rules = Arc::clone(&self.rules.borrow());
-        self.tell_late(call, account, &callbacks, &rules);
-        let request = match plan(&callbacks, &call.attempts, &rules, self.clock.now()) {
-            Next::Send(request) => request,
-            next => {
-                return Settlement {
-                    attempt: None,
-                    rest: rest(next, self.clock.now()),
-                };
-            }
-        };
-        let attempt = self.send(account, &request, &call.attempts).await;
-        if attempt.verdict.is_accepted() {
-            let of_leg = |told: &&Received| told.callback.leg == request.leg;
-            let since = callbacks.iter().filter(of_leg).map(|told| told.at).max();
-            let since = since.unwrap_or(attempt.at);
-            self.metrics.delivered_after(self.clock.now().since(since));
-        }
+        let rules = &*Arc::clone(&self.rules.borrow());
+        self.tell_late(call, account, &callbacks, rules);
         let mut attempts = call.attempts.clone();
+        self.hasten(&mut attempts, account);
+        let request = match plan(&callbacks, &attempts, rules, self.clock.now()) {
+            Next::Send(request) => request,
+            next => return at_rest(rest(next, self.clock.now())),
+        };
+        if !self.lanes.lets_through(account, self.clock.now()) {
+            return at_rest(Rest::PendingAt(newest(&callbacks)));
+        }
+        let Some(attempt) = self.send(account, &request, &attempts).await else {
+            return at_rest(Rest::PendingAt(self.clock.now()));
+        };
+        if attempt.verdict.is_accepted() {
+            let of_leg = callbacks
+                .iter()
+                .filter(|told| told.callback.leg == request.leg);
+            let lag = self.clock.now().since(newest(of_leg));
+            self.metrics.delivered_after(lag);
+        }
         attempts.push(attempt.clone());
-        let next = plan(&callbacks, &attempts, &rules, self.clock.now());
+        self.hasten(&mut attempts, account);
+        let next = plan(&callbacks, &attempts, rules, self.clock.now());
         Settlement {
             attempt: Some(attempt),
             rest: rest(next, self.clock.now()),
@@ -187,7 +225,23 @@ impl Worker {
         }
     }
 
-    async fn send(&self, account: &Account, request: &Request, before: &[Attempt]) -> Attempt {
+    /// What was put off while Acquire was away is due since it is back.
+    fn hasten(&self, attempts: &mut [Attempt], account: &Account) {
+        for attempt in attempts {
+            if let Verdict::Again(due) = &mut attempt.verdict {
+                *due = self.lanes.hasten(account, attempt.at, *due);
+            }
+        }
+    }
+
+    /// `None` where the request failed while Acquire was known to be away: then the attempt is not
+    /// spent.
+    async fn send(
+        &self,
+        account: &Account,
+        request: &Request,
+        before: &[Attempt],
+    ) -> Option<Attempt> {
         let at = self.clock.now();
         let began = Instant::now();
         let sent = request.message.to_json();
@@ -197,7 +251,8 @@ impl Worker {
         let before: Vec<&Attempt> = plan::made_for(before, request).collect();
         let jitter = Jitter::new(fastrand::f64());
         let policy = &self.config.delivery.policy;
-        let verdict = retry::decide(policy, &before, &answer, jitter, self.clock.now());
+        let now = self.clock.now();
+        let verdict = retry::decide(policy, &before, &answer, jitter, now);
         self.metrics
             .attempted(&account.acquire_account_id, verdict.as_str(), took);
         let fault = answer.outcome.fault();
@@ -211,7 +266,12 @@ impl Worker {
                 "Acquire did not take leg {}: {fault} ({})", request.leg, fault.advice()
             );
         }
-        Attempt {
+        match self.lanes.report(account, &answer, at, now) {
+            Report::Spent => {}
+            Report::Unspent => return None,
+            Report::IsBack(whose) => self.hasten_waiting(whose, now).await,
+        }
+        Some(Attempt {
             leg: request.leg.clone(),
             kind,
             at,
@@ -221,11 +281,28 @@ impl Worker {
             verdict,
             fault,
             excerpt: answer.excerpt,
+        })
+    }
+
+    /// Makes due what was put off while Acquire was away, a little at a time.
+    async fn hasten_waiting(&self, whose: Whose, now: Millis) {
+        loop {
+            match self.store.hasten(whose.clone(), now, HASTEN).await {
+                Ok(HASTEN) => {}
+                Ok(_) => break,
+                Err(why) => {
+                    // They fall due by themselves, later.
+                    error!("failed to make calls due that waited for Acquire: {why}");
+                    break;
+                }
+            }
         }
+        self.due.notify_one();
     }
 
     /// Tries until the lease ends: an outcome that is not kept would be sent again.
     async fn settle(&self, call: Claimed, settlement: Settlement) {
+        log_rest(&call, &settlement.rest);
         let until = Instant::now() + self.config.delivery.lease;
         loop {
             let now = self.clock.now();
@@ -248,6 +325,20 @@ impl Worker {
             }
         }
     }
+}
+
+/// A settlement without an attempt.
+fn at_rest(rest: Rest) -> Settlement {
+    Settlement {
+        attempt: None,
+        rest,
+    }
+}
+
+/// When the newest of these callbacks arrived.
+fn newest<'a>(told: impl IntoIterator<Item = &'a Received>) -> Millis {
+    let arrived = told.into_iter().map(|told| told.at);
+    arrived.max().unwrap_or_default()
 }
 
 /// The stored callbacks of a call, read as they would be on arrival.

@@ -36,7 +36,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["config"], "settings, in the words of the rules below"),
     (&["fixture"], "requests as text files"),
     (
-        &["plan", "retry"],
+        &["plan", "retry", "breaker"],
         "pure rules; `plan` alone knows both Twilio and Acquire",
     ),
     (

@@ -4,13 +4,19 @@
 mod harness;
 #[path = "bridge/http.rs"]
 mod http;
+#[path = "bridge/serve.rs"]
+mod serve;
 
 #[path = "bridge/admin.rs"]
 mod admin;
+#[path = "bridge/commands.rs"]
+mod commands;
 #[path = "bridge/delivery.rs"]
 mod delivery;
 #[path = "bridge/intake.rs"]
 mod intake;
+#[path = "bridge/outage.rs"]
+mod outage;
 #[path = "bridge/people.rs"]
 mod people;
 #[path = "bridge/process.rs"]

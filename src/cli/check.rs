@@ -7,14 +7,16 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{ConfigArgs, Exit, Failure, environment, say};
-use crate::config::{self, Setting, duration};
+use crate::config::{self, Setting, StoreUrl, duration};
 use crate::retry::Jitter;
+use crate::store;
 
 const EXAMPLE: &str = "Example:
   TWILIO_AUTH_TOKEN=... ACQUIRE_ACCOUNT_ID=example \\
   BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com twilio-acquire-bridge check
 
-Exits with 0 if all is well, 1 if --online failed, 2 with every mistake on stderr.";
+Exits with 0 if all is well, 1 if --online failed or --store found damage, 2 with every mistake of
+the configuration on stderr.";
 
 /// Validates the configuration and shows it without secrets, with the retry schedule.
 #[derive(Debug, clap::Args)]
@@ -26,6 +28,10 @@ pub struct Check {
     /// anything.
     #[arg(long)]
     online: bool,
+    /// Also read the whole store: is the file intact, and does every call that was ever seen stand
+    /// somewhere? A bridge may run meanwhile.
+    #[arg(long)]
+    store: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -49,11 +55,45 @@ impl Check {
                 Ok(())
             })?;
         }
+        let damages = if self.store {
+            Some(damages(&config.store.url)?)
+        } else {
+            None
+        };
         if self.json {
-            say(as_json(&settings, &tries, &reached))?;
+            say(as_json(&settings, &tries, &reached, damages.as_deref()))?;
+        } else if damages.as_ref().is_some_and(Vec::is_empty) {
+            say(format_args!(
+                "{} is intact and conserves its calls",
+                config.store.url
+            ))?;
         }
-        Ok(Exit::Done)
+        match damages {
+            Some(damages) if !damages.is_empty() => {
+                for damage in damages {
+                    eprintln!("damaged: {damage}");
+                }
+                eprintln!("{REPAIR}");
+                Ok(Exit::Failed)
+            }
+            _ => Ok(Exit::Done),
+        }
     }
+}
+
+const REPAIR: &str =
+    "Stop the bridge and keep a copy of the file with its -wal. Then start on the latest `backup`, or
+on what `sqlite3 FILE .recover` saves; what Acquire took since then is sent again.";
+
+/// What is wrong with the store, a sentence each.
+fn damages(url: &StoreUrl) -> Result<Vec<String>, Failure> {
+    let reader = store::open_to_read(url)?;
+    let damages = reader.verify_integrity()?;
+    if !damages.is_empty() {
+        // Counting on damaged pages tells nothing.
+        return Ok(damages);
+    }
+    Ok(reader.verify_conservation()?)
 }
 
 /// One attempt of the schedule.
@@ -108,7 +148,12 @@ fn schedule_text(tries: &[Try]) -> String {
     )
 }
 
-fn as_json(settings: &[Setting], tries: &[Try], reached: &[String]) -> serde_json::Value {
+fn as_json(
+    settings: &[Setting],
+    tries: &[Try],
+    reached: &[String],
+    damages: Option<&[String]>,
+) -> serde_json::Value {
     let settings: serde_json::Map<_, _> = settings
         .iter()
         .map(|setting| {
@@ -127,5 +172,5 @@ fn as_json(settings: &[Setting], tries: &[Try], reached: &[String]) -> serde_jso
             })
         })
         .collect();
-    json!({ "settings": settings, "schedule": schedule, "online": reached })
+    json!({ "settings": settings, "schedule": schedule, "online": reached, "store": damages })
 }

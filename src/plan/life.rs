@@ -116,7 +116,7 @@ pub(super) fn in_turn(line: Vec<Owed>, attempts: &[Attempt], now: Millis) -> Vec
         let is_event = matches!(request.message, Message::Event(..));
         let why = match last_verdict(attempts, request) {
             None if tried[place + 1..].contains(&true) => "came after a later event was sent",
-            Some(Verdict::Again(_)) if is_event && is_due[place + 1..].contains(&true) => {
+            Some(Verdict::Again(_)) if is_event && is_behind(&is_due, &tried, place) => {
                 "failed, and the next event is due"
             }
             _ => return owed,
@@ -127,6 +127,11 @@ pub(super) fn in_turn(line: Vec<Owed>, attempts: &[Attempt], now: Millis) -> Vec
         ))
     });
     steps.collect()
+}
+
+/// Whether something later than `place` is due or was tried.
+fn is_behind(is_due: &[bool], tried: &[bool], place: usize) -> bool {
+    is_due[place + 1..].contains(&true) || tried[place + 1..].contains(&true)
 }
 
 fn request(owed: &Owed) -> Option<&Request> {

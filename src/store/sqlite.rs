@@ -5,6 +5,7 @@
 //! their callbacks and attempts, which stand together by their row numbers, and the names by which
 //! calls are found (`names`).
 
+mod backup;
 mod claims;
 mod ledger;
 mod names;
@@ -29,7 +30,7 @@ use self::reader::ReaderThread;
 use self::writer::Writer;
 use super::{
     CallSummary, Claims, Counts, Expiry, Filter, NewCallback, Recorded, Settlement, Store,
-    StoreError, StoredCall, Ticket,
+    StoreError, StoredCall, Ticket, Wanted, Whose,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;
@@ -53,8 +54,10 @@ impl SqliteStore {
         let connection = open::writer(path)?;
         let claims = SharedClaims::new();
         let reader = SqliteReader::open_beside(path, claims.clone())?;
-        let ledger =
-            Ledger::new(connection, claims).map_err(|error| unusable(error.to_string()))?;
+        let ledger = Ledger::new(connection, claims).map_err(|error| OpenError::Damaged {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
         let no_thread = |error: std::io::Error| unusable(format!("no thread for it: {error}"));
         Ok(Self {
             reader: ReaderThread::start(reader).map_err(no_thread)?,
@@ -75,14 +78,14 @@ impl Store for SqliteStore {
         &self,
         now: Millis,
         lease: Duration,
-        limit: usize,
+        wanted: Wanted,
     ) -> Result<Claims, StoreError> {
         self.writer
             .ask(move |ledger| {
-                let calls = ledger.claim(now, lease, limit)?;
+                let calls = ledger.claim(now, lease, &wanted)?;
                 // Asked for only by a worker that has room left, and so waits for the next call.
-                let next_due = if calls.len() < limit {
-                    ledger.next_due()?
+                let next_due = if calls.len() < wanted.limit {
+                    ledger.next_due(&wanted.whose)?
                 } else {
                     None
                 };
@@ -99,6 +102,12 @@ impl Store for SqliteStore {
     ) -> Result<Option<Millis>, StoreError> {
         self.writer
             .write_soon(move |ledger| ledger.settle(&ticket, &settlement, now))
+            .await
+    }
+
+    async fn hasten(&self, whose: Whose, now: Millis, limit: usize) -> Result<usize, StoreError> {
+        self.writer
+            .write(move |ledger| ledger.hasten(&whose, now, limit))
             .await
     }
 

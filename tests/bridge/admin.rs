@@ -125,3 +125,10 @@ fn the_pages_show_a_call_and_escape_what_it_says() {
             .contains("default-src 'none'")
     );
 }
+
+#[test]
+fn the_metrics_tell_what_a_sync_costs() {
+    let bridge = Bridge::start();
+    let sync = bridge.metric("bridge_sync_duration_seconds ");
+    assert!(sync.is_some_and(|seconds| seconds > 0.0), "{sync:?}");
+}

@@ -5,11 +5,13 @@ use std::time::Duration;
 use twilio_acquire_bridge::acquire::Fault;
 use twilio_acquire_bridge::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::{Recorded, Rest, Settlement, State, Store, StoreError};
+use twilio_acquire_bridge::store::{
+    Recorded, Rest, Settlement, State, Store, StoreError, Wanted, Whose,
+};
 
 use crate::place::{
-    Place, attempt, callback, claim, claim_one, next_due, record, settle, settlement, sid, sids,
-    state,
+    LEASE, Place, account, attempt, callback, claim, claim_one, longest_due_first, next_due,
+    of_account, record, settle, settlement, sid, sids, state,
 };
 
 pub async fn calls_are_handed_out_in_the_order_they_fell_due(place: &Place) {
@@ -184,4 +186,97 @@ pub async fn the_next_due_time_leaves_claimed_calls_out(place: &Place) {
     assert_eq!(next_due(&*store).await, None);
     settle(&*store, &first, Rest::PendingAt(Millis(15)), 21).await;
     assert_eq!(next_due(&*store).await, Some(Millis(15)));
+}
+
+pub async fn of_a_backlog_the_freshest_calls_come_first(place: &Place) {
+    let store = place.open();
+    let minute = 60_000;
+    for (call, at) in [(1, 0), (2, 1), (3, 2), (4, 9 * minute), (5, 10 * minute)] {
+        record(&*store, &sid(call), at).await;
+    }
+    let claim = async |limit| {
+        let claims = store.claim(Millis(10 * minute), LEASE, Wanted::any(limit));
+        sids(&claims.await.expect("claimed").calls)
+    };
+    assert_eq!(claim(1).await, [sid(5)]);
+    assert_eq!(claim(2).await, [sid(4), sid(3)]);
+    assert_eq!(claim(9).await, [sid(2), sid(1)]);
+}
+
+pub async fn calls_are_handed_out_by_account(place: &Place) {
+    let store = place.open();
+    for call in 1..=6 {
+        let new = of_account(1 + call % 3, &sid(call), &sid(call), "completed");
+        store
+            .record(new, Millis(call.into()))
+            .await
+            .expect("recorded");
+    }
+    let claim = async |whose| {
+        let wanted = Wanted {
+            whose,
+            ..longest_due_first(9)
+        };
+        let claims = store
+            .claim(Millis(9), LEASE, wanted)
+            .await
+            .expect("claimed");
+        (sids(&claims.calls), claims.next_due)
+    };
+    let only = Whose::Only(vec![account(1)]);
+    assert_eq!(claim(only.clone()).await, (vec![sid(3), sid(6)], None));
+    assert_eq!(claim(only.clone()).await, (vec![], None));
+    let but = Whose::AllBut(vec![account(1), account(3)]);
+    assert_eq!(claim(but).await, (vec![sid(1), sid(4)], None));
+    record_for(&*store, 1, 7, 8).await;
+    assert_eq!(claim(only).await, (vec![sid(7)], None));
+    assert_eq!(claim(Whose::All).await, (vec![sid(2), sid(5)], None));
+}
+
+pub async fn many_calls_of_others_are_passed_over_step_by_step(place: &Place) {
+    let store = place.open();
+    for call in 0..2_500 {
+        record_for(&*store, 1, call, 1).await;
+    }
+    record_for(&*store, 2, 9_999, 2).await;
+    let wanted = || Wanted {
+        whose: Whose::Only(vec![account(2)]),
+        ..longest_due_first(9)
+    };
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let claims = store
+            .claim(Millis(5), LEASE, wanted())
+            .await
+            .expect("claimed");
+        if !claims.calls.is_empty() {
+            assert_eq!(sids(&claims.calls), [sid(9_999)]);
+            break;
+        }
+        let next = claims.next_due.expect("there is more to look at");
+        assert!(next <= Millis(5) && looks < 10, "look {looks}: {next}");
+    }
+}
+
+pub async fn what_was_tried_is_hastened_and_nothing_else(place: &Place) {
+    let store = place.open();
+    for call in [1, 2] {
+        record(&*store, &sid(call), 0).await;
+        let claimed = claim_one(&*store, 0).await;
+        settle(&*store, &claimed, Rest::PendingAt(Millis(900)), 1).await;
+    }
+    record_for(&*store, 2, 3, 500).await;
+    let hasten = async |whose, limit| store.hasten(whose, Millis(10), limit).await.expect("done");
+    assert_eq!(hasten(Whose::Only(vec![account(2)]), 9).await, 0);
+    assert_eq!(hasten(Whose::All, 1).await, 1);
+    assert_eq!(claim(&*store, 10, 9).await.len(), 1);
+    assert_eq!(hasten(Whose::All, 9).await, 1);
+    assert_eq!(hasten(Whose::All, 9).await, 0);
+    assert_eq!(claim(&*store, 10, 9).await.len(), 1);
+}
+
+async fn record_for(store: &dyn Store, number: u32, call: u32, now: i64) {
+    let new = of_account(number, &sid(call), &sid(call), "completed");
+    store.record(new, Millis(now)).await.expect("recorded");
 }

@@ -54,7 +54,11 @@ mod on_sqlite {
             a_leg_that_ends_after_parking_makes_the_call_due
             a_claim_ends_with_the_process
             attempts_are_read_back_as_they_were_made
-            the_next_due_time_leaves_claimed_calls_out;
+            the_next_due_time_leaves_claimed_calls_out
+            of_a_backlog_the_freshest_calls_come_first
+            calls_are_handed_out_by_account
+            many_calls_of_others_are_passed_over_step_by_step
+            what_was_tried_is_hastened_and_nothing_else;
         requeuing:
             a_requeued_call_is_due_whatever_its_state
             a_requeued_call_is_handed_out_without_its_earlier_attempts

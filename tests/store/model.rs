@@ -8,7 +8,9 @@ use twilio_acquire_bridge::store::{
     Claimed, Counts, Expiry, Recorded, Rest, State, Store, StoreError,
 };
 
-use crate::place::{Database, LEASE, Place, callback, next_due, settlement, sid};
+use crate::place::{
+    Database, LEASE, Place, callback, longest_due_first, next_due, settlement, sid,
+};
 
 #[derive(Clone, Debug)]
 enum Verb {
@@ -242,7 +244,11 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 assert_eq!(recorded.expect("recorded"), expected);
             }
             Verb::Claim(limit) => {
-                let claimed = store.claim(now, LEASE, limit).await.expect("claimed").calls;
+                let claimed = store
+                    .claim(now, LEASE, longest_due_first(limit))
+                    .await
+                    .expect("claimed")
+                    .calls;
                 let seen: Vec<_> = claimed
                     .iter()
                     .map(|call| (call.sid.clone(), call.callbacks.len(), call.attempts.len()))

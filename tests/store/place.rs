@@ -8,7 +8,7 @@ use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
-    Claimed, NewCallback, Recorded, Rest, Settlement, SignedRequest, State, Store,
+    Claimed, NewCallback, Order, Recorded, Rest, Settlement, SignedRequest, State, Store, Wanted,
 };
 use twilio_acquire_bridge::twilio::{AccountSid, CallSid, CallStatus, Callback, Kind, Status};
 
@@ -101,13 +101,24 @@ pub async fn record(store: &dyn Store, call: &CallSid, now: i64) -> Recorded {
 }
 
 pub async fn claim(store: &dyn Store, now: i64, limit: usize) -> Vec<Claimed> {
-    let claims = store.claim(Millis(now), LEASE, limit).await;
+    let claims = store
+        .claim(Millis(now), LEASE, longest_due_first(limit))
+        .await;
     claims.expect("claimed").calls
+}
+
+pub fn longest_due_first(limit: usize) -> Wanted {
+    Wanted {
+        order: Order::LongestDueFirst,
+        ..Wanted::any(limit)
+    }
 }
 
 /// When the next call is due, told by a claim that takes none.
 pub async fn next_due(store: &dyn Store) -> Option<Millis> {
-    let claims = store.claim(Millis(i64::MIN), LEASE, 1).await;
+    let claims = store
+        .claim(Millis(i64::MIN), LEASE, longest_due_first(1))
+        .await;
     claims.expect("claimed").next_due
 }
 

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::whole::{one_call, recording};
 use super::*;
 
 fn any_callback() -> impl Strategy<Value = Callback> {
@@ -57,16 +58,56 @@ fn any_attempts() -> impl Strategy<Value = Vec<Attempt>> {
     )
 }
 
+fn any_recording() -> impl Strategy<Value = Callback> {
+    let statuses = vec!["in-progress", "completed", "absent", "paused"];
+    let starts = vec!["Thu, 01 Jan 2026 00:00:01 +0000", ""];
+    (
+        1..3_u8,
+        prop::sample::select(statuses),
+        prop::sample::select(vec![PARENT, CHILD]),
+        prop::sample::select(vec!["3", "9", ""]),
+        prop::sample::select(starts),
+    )
+        .prop_map(|(sid, status, leg, seconds, started)| {
+            let changes = [
+                ("CallSid", leg),
+                ("RecordingDuration", seconds),
+                ("RecordingStartTime", started),
+            ];
+            recording(sid, status, &changes)
+        })
+}
+
+fn any_rules() -> impl Strategy<Value = Rules> {
+    (any::<bool>(), any::<bool>()).prop_map(|(is_one, has_life)| {
+        let mut rules = if is_one { one_call() } else { Rules::default() };
+        if has_life {
+            rules.events = Events {
+                in_queue: Send::On,
+                ringing: Send::On,
+                answered: Send::On,
+            };
+        }
+        rules
+    })
+}
+
 proptest! {
     #[test]
     fn neither_order_nor_repetition_of_callbacks_changes_the_plan(
-        (callbacks, shuffled) in prop::collection::vec(any_callback(), 1..6)
+        (callbacks, shuffled) in prop::collection::vec(prop_oneof![2 => any_callback(), 1 => any_recording()], 1..6)
             .prop_flat_map(|callbacks| {
                 let repeated = [callbacks.clone(), callbacks.clone()].concat();
                 (Just(callbacks), Just(repeated).prop_shuffle())
             }),
         attempts in any_attempts(),
+        rules in any_rules(),
+        now in prop_oneof![Just(Millis(0)), Just(NOW), Just(Millis(i64::MAX))],
     ) {
-        prop_assert_eq!(next(&callbacks, &attempts), next(&shuffled, &attempts));
+        let of = |callbacks: &[Callback]| {
+            let received = received(callbacks);
+            (plan(&received, &attempts, &rules, now), owed(&received, &attempts, &rules, now))
+        };
+        prop_assert_eq!(of(&callbacks), of(&shuffled));
     }
 }

@@ -7,7 +7,7 @@ use crate::recording_link::{Key, Linker, RecordingLinks};
 
 const SECOND_CHILD: &str = "CA00000000000000000000000000000003";
 
-fn recording(sid: u8, status: &str, changes: &[(&str, &str)]) -> Callback {
+pub(super) fn recording(sid: u8, status: &str, changes: &[(&str, &str)]) -> Callback {
     let sid = format!("RE{sid:032}");
     let url = format!("https://api.example.com/{sid}");
     let fields: Vec<(String, String)> = [
@@ -31,7 +31,7 @@ fn rules(change: impl FnOnce(&mut Rules)) -> Rules {
     rules
 }
 
-fn one_call() -> Rules {
+pub(super) fn one_call() -> Rules {
     rules(|rules| rules.legs.report = Report::Call)
 }
 
@@ -159,6 +159,13 @@ fn of_several_dialled_telephones_the_answered_one_is_the_call() {
         assert_eq!(end.call_id, expected);
         assert_eq!(end.direction, acquire::Direction::Outgoing);
     }
+    // The order is that of their times, not of their SIDs.
+    let later = child(&[
+        ("CallStatus", "no-answer"),
+        ("Timestamp", "Thu, 01 Jan 2026 00:00:10 +0000"),
+    ]);
+    let known = [root.clone(), later, untaken.clone()];
+    assert_eq!(sent(at(5_000, &known, &one_call())).call_id, CHILD);
     let first_taken = child(&[("Timestamp", "Thu, 01 Jan 2026 00:00:01 +0000")]);
     let known = [root, first_taken, untaken];
     assert_eq!(sent(at(5_000, &known, &one_call())).call_id, CHILD);
@@ -180,6 +187,38 @@ fn a_recording_without_its_call_is_skipped() {
     for rules in [Rules::default(), one_call()] {
         assert!(matches!(at(0, &alone, &rules), Next::Skipped(why) if why.contains("no leg")));
     }
+}
+
+#[test]
+fn an_event_that_failed_delays_neither_the_next_nor_the_end() {
+    let mut rules = rules(|rules| rules.directory.default = Some("calls@example.com".to_owned()));
+    rules.events.ringing = Send::On;
+    rules.events.answered = Send::On;
+    let failed = Attempt {
+        kind: Kind::CallRinging,
+        ..attempt(PARENT, Verdict::Again(Millis(NOW.0 + 500_000)))
+    };
+    let ringing = callback(&[("CallStatus", "ringing")]);
+    let known = [ringing, recording(1, "in-progress", &[]), callback(&[])];
+    let next = |known: &[Callback], now| {
+        plan(
+            &received(known),
+            std::slice::from_ref(&failed),
+            &rules,
+            Millis(now),
+        )
+    };
+    assert_eq!(next(&known[..1], 0), Next::Wait(Millis(NOW.0 + 500_000)));
+    assert_eq!(next(&known, 0), Next::Wait(Millis(120_000)));
+    assert_eq!(sent(next(&known, 120_000)).call_id, PARENT);
+    let attempts = [failed.clone(), attempt(PARENT, Verdict::Accepted)];
+    let after = plan(&received(&known), &attempts, &rules, Millis(i64::MAX));
+    assert_eq!(after, Next::Delivered, "nothing is sent after the end");
+    let answered = [known[0].clone(), callback(&[("CallStatus", "in-progress")])];
+    let Next::Send(request) = next(&answered, 0) else {
+        panic!("answered is sent");
+    };
+    assert_eq!(request.message.kind(), Kind::CallAnswered);
 }
 
 #[test]

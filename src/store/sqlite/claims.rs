@@ -4,9 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Millis;
+use crate::store::Whose;
 
 /// A place in the order in which pending calls are handed out: due time, then row.
 pub(super) type Place = (Millis, i64);
+
+const MOST_FLOORS: usize = 64;
 
 /// One call's claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +25,9 @@ pub(super) struct Claim {
 pub(super) struct Claims {
     held: HashMap<i64, Claim>,
     by_lease: BTreeSet<(Millis, i64)>,
-    /// Each pending call up to here is claimed, so a search for one that is not starts behind it.
-    floor: Place,
+    /// Each pending call of these accounts up to here is claimed, so a search for one that is not
+    /// starts behind it.
+    floors: HashMap<Whose, Place>,
     last: i64,
 }
 
@@ -32,7 +36,7 @@ impl Claims {
         Self {
             held: HashMap::new(),
             by_lease: BTreeSet::new(),
-            floor: (Millis(i64::MIN), 0),
+            floors: HashMap::new(),
             last: 0,
         }
     }
@@ -89,18 +93,29 @@ impl Claims {
             .collect()
     }
 
-    pub fn floor(&self) -> Place {
-        self.floor
+    pub fn floor(&self, whose: &Whose) -> Place {
+        const LOWEST: Place = (Millis(i64::MIN), 0);
+        self.floors.get(whose).copied().unwrap_or(LOWEST)
     }
 
-    /// All calls up to `place` are claimed now.
-    pub fn raise_floor(&mut self, place: Place) {
-        self.floor = self.floor.max(place);
+    /// All calls of these accounts up to `place` are claimed now.
+    pub fn raise_floor(&mut self, whose: &Whose, place: Place) {
+        if let Some(floor) = self.floors.get_mut(whose) {
+            *floor = place.max(*floor);
+        } else {
+            // Accounts are asked for together in few ways; a forgotten floor costs a longer search.
+            if self.floors.len() >= MOST_FLOORS {
+                self.floors.clear();
+            }
+            self.floors.insert(whose.clone(), place);
+        }
     }
 
     /// The call at `place` is pending and may be unclaimed.
     pub fn lower_floor(&mut self, (due, call): Place) {
-        self.floor = self.floor.min((due, call - 1));
+        for floor in self.floors.values_mut() {
+            *floor = (due, call - 1).min(*floor);
+        }
     }
 }
 
@@ -137,10 +152,10 @@ mod tests {
     #[test]
     fn a_call_that_becomes_due_below_the_floor_lowers_it() {
         let mut claims = Claims::new();
-        claims.raise_floor((Millis(10), 5));
+        claims.raise_floor(&Whose::All, (Millis(10), 5));
         claims.lower_floor((Millis(10), 3));
-        assert_eq!(claims.floor(), (Millis(10), 2));
+        assert_eq!(claims.floor(&Whose::All), (Millis(10), 2));
         claims.lower_floor((Millis(11), 1));
-        assert_eq!(claims.floor(), (Millis(10), 2));
+        assert_eq!(claims.floor(&Whose::All), (Millis(10), 2));
     }
 }

@@ -36,6 +36,11 @@ pub enum OpenError {
         found: usize,
         known: usize,
     },
+    #[error(
+        "{} is damaged: {why}. No row was changed. `check --store` tells more; keep a copy, then \
+         start on the latest `backup` or on what `sqlite3 FILE .recover` saves", .path.display()
+    )]
+    Damaged { path: PathBuf, why: String },
     #[error("{} cannot be used as a database: {why}", .path.display())]
     Unusable { path: PathBuf, why: String },
 }

@@ -40,7 +40,20 @@ const RULES: [(&str, &str); 6] = [
     ),
 ];
 
+/// The most sentences that the database's own check writes.
+const MOST_DAMAGES: i64 = 20;
+
 impl SqliteReader {
+    /// What the database itself finds damaged in its file: a sentence each. Reads every page.
+    pub fn verify_integrity(&self) -> Result<Vec<String>, StoreError> {
+        let sql = format!("PRAGMA integrity_check({MOST_DAMAGES})");
+        let mut statement = self.connection().prepare(&sql)?;
+        let told = statement.query_map([], |row| row.get(0))?;
+        let mut told: Vec<String> = told.collect::<rusqlite::Result<_>>()?;
+        told.retain(|line| line != "ok");
+        Ok(told)
+    }
+
     /// Checks the conservation of calls: calls seen = calls in each state + calls purged; each
     /// callback belongs to a call; each delivered call has an accepted attempt. Returns a sentence
     /// for each disagreement. Reads every row.

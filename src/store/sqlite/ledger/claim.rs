@@ -6,8 +6,9 @@ use rusqlite::params;
 
 use super::{Ledger, Undo};
 use crate::clock::Millis;
+use crate::store::sqlite::claims::{Claims, Place};
 use crate::store::sqlite::rows::{self, CallRow};
-use crate::store::{Claimed, Rest, Settlement, StoreError, Ticket};
+use crate::store::{BACKLOG, Claimed, Order, Rest, Settlement, StoreError, Ticket, Wanted, Whose};
 
 /// Pending calls behind a place, up to a time. In two parts, so that of a million calls due at one
 /// time none is passed over twice.
@@ -17,27 +18,51 @@ pub(super) const DUE_BEHIND: &str = "SELECT at, id FROM call \
     SELECT at, id FROM call WHERE state = 'pending' AND at > ?1 AND at <= ?3 \
     ORDER BY at, id";
 
+/// Calls that are due, those last that have been due longest.
+pub(super) const FRESHEST: &str = "SELECT at, id FROM call \
+    WHERE state = 'pending' AND at <= ?1 ORDER BY at DESC, id DESC";
+
+/// Calls of accounts not asked for that one search passes over: a moment's work, so that nobody
+/// waits behind it. The next search goes on from there.
+const PASS_OVER: usize = 1_000;
+
+/// Calls that were tried and are to be tried again later.
+const TRIED_AGAIN_LATER: &str =
+    "SELECT id FROM call WHERE state = 'pending' AND at > ?1 AND attempts > 0";
+
+/// What a search found.
+struct Found {
+    places: Vec<Place>,
+    /// Every call up to here was seen.
+    seen_to: Place,
+    /// Too much had to be passed over to see all.
+    is_cut: bool,
+}
+
 impl Ledger {
     pub fn claim(
         &mut self,
         now: Millis,
         lease: Duration,
-        limit: usize,
+        wanted: &Wanted,
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut claims = self.claims.lock();
-        let mut chosen = claims.expired(now, limit);
-        let (mut floor, expired) = (claims.floor(), chosen.len());
-        if expired < limit {
-            let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
-            let mut rows = statement.query(params![floor.0.0, floor.1, now.0])?;
-            while chosen.len() < limit
-                && let Some(row) = rows.next()?
-            {
-                let call = row.get(1)?;
-                floor = (Millis(row.get(0)?), call);
-                if !claims.holds(call) {
-                    chosen.push(call);
-                }
+        let mut chosen = self.expired(&claims, now, wanted)?;
+        let floor = claims.floor(&wanted.whose);
+        let left = wanted.limit - chosen.len();
+        let oldest = self.search_due(&claims, floor, now, &wanted.whose, left)?;
+        let is_backlog = wanted.order == Order::FreshFirst
+            && matches!(oldest.places.first(), Some((at, _)) if now.since(*at) > BACKLOG);
+        let floor = match oldest.places.first() {
+            Some((at, call)) if is_backlog => {
+                chosen.extend(self.freshest(&claims, now, &wanted.whose, left)?);
+                (*at, call - 1)
+            }
+            _ => oldest.seen_to,
+        };
+        for (_, call) in oldest.places {
+            if chosen.len() < wanted.limit && !chosen.contains(&call) {
+                chosen.push(call);
             }
         }
         let mut calls = Vec::with_capacity(chosen.len());
@@ -50,8 +75,123 @@ impl Ledger {
         for call in &mut calls {
             call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
         }
-        claims.raise_floor(floor);
+        claims.raise_floor(&wanted.whose, floor);
         Ok(calls)
+    }
+
+    fn expired(
+        &self,
+        claims: &Claims,
+        now: Millis,
+        wanted: &Wanted,
+    ) -> Result<Vec<i64>, StoreError> {
+        let mut chosen = Vec::new();
+        for call in claims.expired(now, wanted.limit) {
+            if self.is_of(call, &wanted.whose)? {
+                chosen.push(call);
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Unclaimed calls behind `floor`, those due longest first.
+    fn search_due(
+        &self,
+        claims: &Claims,
+        floor: Place,
+        until: Millis,
+        whose: &Whose,
+        limit: usize,
+    ) -> Result<Found, StoreError> {
+        let mut found = Found {
+            places: Vec::new(),
+            seen_to: floor,
+            is_cut: false,
+        };
+        let mut passed_over = 0;
+        let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
+        let mut rows = statement.query(params![floor.0.0, floor.1, until.0])?;
+        while found.places.len() < limit
+            && passed_over < PASS_OVER
+            && let Some(row) = rows.next()?
+        {
+            let place = (Millis(row.get(0)?), row.get(1)?);
+            found.seen_to = place;
+            if claims.holds(place.1) {
+                continue;
+            }
+            if self.is_of(place.1, whose)? {
+                found.places.push(place);
+            } else {
+                passed_over += 1;
+            }
+        }
+        found.is_cut = passed_over == PASS_OVER;
+        Ok(found)
+    }
+
+    fn freshest(
+        &self,
+        claims: &Claims,
+        now: Millis,
+        whose: &Whose,
+        limit: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        let mut chosen = Vec::new();
+        let mut passed_over = 0;
+        let mut statement = self.connection.prepare_cached(FRESHEST)?;
+        let mut rows = statement.query([now.0])?;
+        while chosen.len() < limit
+            && passed_over < PASS_OVER
+            && let Some(row) = rows.next()?
+        {
+            let call = row.get(1)?;
+            if claims.holds(call) {
+                continue;
+            }
+            if self.is_of(call, whose)? {
+                chosen.push(call);
+            } else {
+                passed_over += 1;
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn is_of(&self, call: i64, whose: &Whose) -> Result<bool, StoreError> {
+        if *whose == Whose::All {
+            return Ok(true);
+        }
+        let call = CallRow::load(&self.connection, call)?;
+        Ok(call.is_some_and(|call| whose.has(&call.account)))
+    }
+
+    pub fn hasten(
+        &mut self,
+        whose: &Whose,
+        now: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let mut later = Vec::new();
+        {
+            let claims = self.claims.lock();
+            let mut statement = self.connection.prepare_cached(TRIED_AGAIN_LATER)?;
+            let mut rows = statement.query([now.0])?;
+            while later.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let call = row.get(0)?;
+                if !claims.holds(call) && self.is_of(call, whose)? {
+                    later.push(call);
+                }
+            }
+        }
+        for &id in &later {
+            if let Some(call) = CallRow::load(&self.connection, id)? {
+                self.rest(&call, &Rest::PendingAt(now), now)?;
+            }
+        }
+        Ok(later.len())
     }
 
     fn gather(&self, call: CallRow) -> Result<Claimed, StoreError> {
@@ -114,16 +254,14 @@ impl Ledger {
         })
     }
 
-    pub fn next_due(&self) -> Result<Option<Millis>, StoreError> {
+    pub fn next_due(&self, whose: &Whose) -> Result<Option<Millis>, StoreError> {
         let claims = self.claims.lock();
-        let floor = claims.floor();
-        let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
-        let mut rows = statement.query(params![floor.0.0, floor.1, i64::MAX])?;
-        while let Some(row) = rows.next()? {
-            if !claims.holds(row.get(1)?) {
-                return Ok(Some(Millis(row.get(0)?)));
-            }
-        }
-        Ok(None)
+        let floor = claims.floor(whose);
+        let found = self.search_due(&claims, floor, Millis(i64::MAX), whose, 1)?;
+        let next = match found.places.first() {
+            None if found.is_cut => Some(&found.seen_to),
+            first => first,
+        };
+        Ok(next.map(|(at, _)| *at))
     }
 }

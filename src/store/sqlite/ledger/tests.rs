@@ -7,7 +7,7 @@ use super::Ledger;
 use crate::clock::Millis;
 use crate::store::sqlite::claims::SharedClaims;
 use crate::store::sqlite::open;
-use crate::store::{NewCallback, Recorded, Rest, Settlement, SignedRequest, StoreError};
+use crate::store::{NewCallback, Recorded, Rest, Settlement, SignedRequest, StoreError, Wanted};
 use crate::twilio::{AccountSid, CallSid, CallStatus, Callback, Kind, Status};
 
 fn callback(number: u32) -> NewCallback {
@@ -87,7 +87,9 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
     let mut ledger = ledger(&folder.path().join("bridge.db"));
     record(&mut ledger, 1).expect("room");
     let lease = Duration::from_secs(60);
-    let claimed = ledger.claim(Millis(0), lease, 9).expect("claimed");
+    let claimed = ledger
+        .claim(Millis(0), lease, &Wanted::any(9))
+        .expect("claimed");
     let settlement = Settlement {
         attempt: None,
         rest: Rest::Delivered,
@@ -102,7 +104,7 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
     assert_eq!((counts.claimed, counts.delivered), (1, 0));
     assert!(
         ledger
-            .claim(Millis(2), lease, 9)
+            .claim(Millis(2), lease, &Wanted::any(9))
             .expect("claimed")
             .is_empty()
     );
@@ -112,14 +114,27 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
 fn the_search_for_due_calls_sorts_and_passes_over_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ledger = ledger(&folder.path().join("bridge.db"));
-    let plan = format!("EXPLAIN QUERY PLAN {}", super::claim::DUE_BEHIND);
-    let mut statement = ledger.connection.prepare(&plan).expect("a plan");
-    let steps = statement
-        .query_map([0, 0, 0], |row| row.get::<_, String>(3))
-        .expect("steps");
-    let steps: Vec<String> = steps.map(|step| step.expect("a text")).collect();
-    let steps = steps.join("\n");
-    assert!(steps.contains("(state=? AND at=? AND rowid>?)"), "{steps}");
-    assert!(steps.contains("(state=? AND at>? AND at<?)"), "{steps}");
-    assert!(!steps.contains("TEMP B-TREE"), "{steps}");
+    let steps = |sql: &str| {
+        let plan = format!("EXPLAIN QUERY PLAN {sql}");
+        let mut statement = ledger.connection.prepare(&plan).expect("a plan");
+        let zeros = vec![0; statement.parameter_count()];
+        let steps = statement
+            .query_map(rusqlite::params_from_iter(zeros), |row| {
+                row.get::<_, String>(3)
+            })
+            .expect("steps");
+        let steps: Vec<String> = steps.map(|step| step.expect("a text")).collect();
+        steps.join("\n")
+    };
+    let longest = steps(super::claim::DUE_BEHIND);
+    assert!(
+        longest.contains("(state=? AND at=? AND rowid>?)"),
+        "{longest}"
+    );
+    assert!(longest.contains("(state=? AND at>? AND at<?)"), "{longest}");
+    let freshest = steps(super::claim::FRESHEST);
+    assert!(freshest.contains("(state=? AND at<?)"), "{freshest}");
+    for steps in [longest, freshest] {
+        assert!(!steps.contains("TEMP B-TREE"), "{steps}");
+    }
 }

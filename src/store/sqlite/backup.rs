@@ -1,0 +1,47 @@
+//! Copies a store that may be in use.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::reader::SqliteReader;
+use crate::store::StoreError;
+
+impl SqliteReader {
+    /// Writes a copy of one moment to `path`, which must not exist; the writer goes on meanwhile.
+    pub fn back_up(&self, path: &Path) -> Result<(), StoreError> {
+        let failed = |error: io::Error| {
+            StoreError::Database(format!("cannot write {}: {error}", path.display()))
+        };
+        if path.try_exists().map_err(failed)? {
+            let exists = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(failed(exists));
+        }
+        let partial = beside(path);
+        let copied = self
+            .connection()
+            .execute("VACUUM INTO ?1", [partial.to_string_lossy()])
+            .map_err(StoreError::from)
+            .and_then(|_| name_when_synced(&partial, path).map_err(failed));
+        if copied.is_err() {
+            // What cannot be removed is not taken for a backup either.
+            let _ = std::fs::remove_file(&partial);
+        }
+        copied
+    }
+}
+
+/// A name for the copy while it is not complete.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
+}
+
+fn name_when_synced(partial: &Path, path: &Path) -> io::Result<()> {
+    File::open(partial)?.sync_all()?;
+    std::fs::rename(partial, path)?;
+    let path = std::path::absolute(path)?;
+    let folder = path.parent().unwrap_or(&path);
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,205 @@
+//! What the commands say, and what they end with.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use twilio_acquire_bridge::sink::Faults;
+
+use crate::harness::sid;
+use crate::serve::{Serve, command_to_serve, reached, sink};
+
+#[test]
+fn a_port_in_use_is_told_in_one_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = command_to_serve(&folder.path().join("bridge.db"), "http://127.0.0.1:9")
+        .env("BRIDGE__SERVER__LISTEN", &address)
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    let expected = format!("error: cannot listen on {address} (server.listen): ");
+    assert!(
+        told.starts_with(&expected) && told.lines().count() == 1,
+        "{told}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_database_is_told_and_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bridge.db");
+    std::fs::write(
+        &file,
+        "dear diary, this is no database at all\n".repeat(100),
+    )
+    .expect("a file");
+    let before = std::fs::read(&file).expect("a file");
+    let output = command_to_serve(&file, "http://127.0.0.1:9")
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(std::fs::read(&file).expect("a file"), before);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("cannot be used as a database"), "{told}");
+}
+
+#[test]
+fn without_a_token_it_refuses_to_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = command_to_serve(&folder.path().join("bridge.db"), "http://127.0.0.1:9")
+        .env_remove("TWILIO_AUTH_TOKEN")
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("TWILIO_AUTH_TOKEN"));
+}
+
+#[test]
+fn the_demonstration_delivers_and_ends() {
+    let output = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"))
+        .args(["demo", "--once"])
+        .current_dir("/")
+        .env_clear()
+        .output()
+        .expect("the program runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(told.contains("delivered: {\"From\":"), "{told}");
+    assert!(told.contains("  skipped: "), "{told}");
+    assert!(told.contains("  parked: "), "{told}");
+    assert!(told.contains("  refused with 400: "), "{told}");
+}
+
+#[test]
+fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("bridge.db");
+    let acquire = sink(Faults::default());
+    let admin = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        free.local_addr().expect("an address").to_string()
+    };
+    let with_admin = |mut command: Command, arguments: &[&str]| {
+        command.env("BRIDGE__ADMIN__LISTEN", &admin);
+        let mut other = Command::new(command.get_program());
+        other.args(arguments).env_clear();
+        other.envs(
+            command
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+        other
+    };
+    let serve = {
+        let mut command = with_admin(command_to_serve(&database, &acquire.base_url()), &["serve"]);
+        command.stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut line = String::new();
+        while !line.contains("serving Twilio on ") {
+            line.clear();
+            assert!(log.read_line(&mut line).expect("text") > 0, "it serves");
+        }
+        let (_, rest) = line
+            .split_once("serving Twilio on ")
+            .expect("checked above");
+        let public = rest.split(',').next().and_then(|text| text.parse().ok());
+        Serve {
+            child,
+            public: public.expect("an address"),
+            log,
+        }
+    };
+    serve.takes(1);
+    reached(&acquire, 1);
+    let run = |arguments: &[&str]| {
+        let command = command_to_serve(&database, &acquire.base_url());
+        let output = with_admin(command, arguments)
+            .output()
+            .expect("the program runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, listed, _) = run(&["list"]);
+    assert!(code == Some(0) && listed.contains(&sid(1)), "{listed}");
+    let (code, shown, _) = run(&["show", &sid(1)]);
+    assert!(
+        code == Some(0) && shown.contains("+12025550123 -> +12025550199"),
+        "{shown}"
+    );
+    let (code, told, why) = run(&["requeue", &sid(1), &sid(9)]);
+    assert_eq!(code, Some(3), "{why}");
+    assert_eq!(told, format!("{}  requeued\n", sid(1)));
+    assert_eq!(why, format!("{}  not in the store\n", sid(9)));
+    reached(&acquire, 2);
+    serve.signal("-TERM");
+    assert_eq!(serve.ends().0, Some(0));
+    let (code, told, why) = run(&["requeue", &sid(1)]);
+    assert_eq!(
+        (code, told),
+        (Some(0), format!("{}  requeued\n", sid(1))),
+        "{why}"
+    );
+    let (code, _, why) = run(&["show", &sid(9)]);
+    assert!(code == Some(1) && why.contains("no callback of"), "{why}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixtures = folder.path().join("fixtures");
+    std::fs::create_dir(&fixtures).expect("a folder");
+    let fixture = std::fs::read("fixtures/twilio/inbound-completed.http").expect("a fixture");
+    for number in 0..2_000 {
+        std::fs::write(fixtures.join(format!("{number}.http")), &fixture).expect("a file");
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"))
+        .args(["replay", "--dry-run"])
+        .arg(&fixtures)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_made_by_looking() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("none.db");
+    for arguments in [&["requeue", &sid(1)][..], &["show", &sid(1)], &["list"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
+        let as_served = command_to_serve(&database, "http://127.0.0.1:9");
+        command.args(arguments);
+        command.envs(
+            as_served
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+        assert_eq!(
+            command.output().expect("it runs").status.code(),
+            Some(1),
+            "{arguments:?}"
+        );
+        let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 0, "{arguments:?}");
+    }
+}

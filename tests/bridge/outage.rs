@@ -1,0 +1,200 @@
+//! Acquire away and back: who waits, who is asked, and how calmly the rest follows.
+
+use std::time::{Duration, Instant};
+
+use twilio_acquire_bridge::sink::{Faults, Reply};
+
+use crate::harness::{Bridge, STATUS, sid, status_form};
+
+const OPEN: &str = "bridge_breaker_open{account=\"acme\"} ";
+
+fn down(status: u16) -> Faults {
+    Faults {
+        otherwise: Reply::Status(status),
+        ..Faults::default()
+    }
+}
+
+/// Waits for what a worker does in its own time.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < patience, "waited in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn attempts(bridge: &Bridge, call: usize) -> usize {
+    bridge.call(&sid(call))["attempts"]
+        .as_array()
+        .map_or(0, Vec::len)
+}
+
+/// Turns the clock and waits for the probe that falls due then, and for its settlement.
+fn probes(bridge: &Bridge, wait: Duration) {
+    let before = bridge.acquire.count();
+    bridge.clock.advance(wait);
+    until("a probe", || bridge.acquire.count() > before);
+    until("its end", || {
+        bridge.metric("bridge_calls{state=\"claimed\"}") == Some(0.0)
+    });
+    assert_eq!(bridge.acquire.count(), before + 1, "one probe, not more");
+}
+
+#[test]
+fn an_outage_spends_few_attempts_however_long_it_lasts() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "1")]);
+    bridge.acquire.behaves(down(503));
+    for call in 1..=40 {
+        assert_eq!(bridge.twilio.ends(&sid(call), "completed").status, 204);
+    }
+    until("it opens", || bridge.metric(OPEN) == Some(1.0));
+    let nothing_claimed = || bridge.metric("bridge_calls{state=\"claimed\"}") == Some(0.0);
+    until("all wait", nothing_claimed);
+    assert_eq!(bridge.acquire.count(), 5);
+    for _ in 0..30 {
+        probes(&bridge, Duration::from_secs(60));
+    }
+    let spent: usize = (1..=40).map(|call| attempts(&bridge, call)).sum();
+    assert_eq!(spent, 5, "only those that opened it");
+    assert_eq!(bridge.admin("GET", "/readyz", &[]).status, 200);
+
+    bridge.acquire.behaves(Faults::default());
+    bridge.clock.advance(Duration::from_secs(60));
+    until("all arrive", || {
+        bridge.metric("bridge_calls{state=\"delivered\"}") == Some(40.0)
+    });
+    assert_eq!(bridge.metric(OPEN), Some(0.0));
+    assert_eq!(bridge.acquire.count(), 35 + 40, "each once");
+}
+
+#[test]
+fn a_fault_of_the_configuration_opens_at_once() {
+    for status in [401, 403, 404, 302] {
+        let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "1")]);
+        bridge.acquire.behaves(down(status));
+        for call in 1..=3 {
+            bridge.twilio.ends(&sid(call), "completed");
+        }
+        until("it opens", || bridge.metric(OPEN) == Some(1.0));
+        assert_eq!(bridge.acquire.count(), 1, "{status}");
+        bridge.acquire.behaves(Faults::default());
+        bridge.clock.advance(Duration::from_secs(1));
+        until("all arrive", || {
+            bridge.metric("bridge_calls{state=\"delivered\"}") == Some(3.0)
+        });
+    }
+}
+
+#[test]
+fn one_call_that_acquire_always_fails_holds_no_other_back() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "1")]);
+    bridge.acquire.behaves(down(500));
+    for call in 1..=10 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    until("it opens", || bridge.metric(OPEN) == Some(1.0));
+    until("all wait", || {
+        bridge.metric("bridge_calls{state=\"claimed\"}") == Some(0.0)
+    });
+    let before = bridge.acquire.count();
+    for _ in 0..5 {
+        probes(&bridge, Duration::from_secs(60));
+    }
+    let mut probed = bridge
+        .acquire
+        .call_ids()
+        .split_off(usize::try_from(before).expect("few"));
+    probed.sort();
+    probed.dedup();
+    assert_eq!(probed.len(), 5, "each probe is another call");
+    bridge.acquire.behaves(Faults::default());
+    bridge.clock.advance(Duration::from_secs(60));
+    bridge.settles();
+}
+
+#[test]
+fn after_an_outage_the_rate_rises_from_one_and_the_freshest_go_first() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "16")]);
+    bridge.acquire.behaves(down(403));
+    bridge.twilio.ends(&sid(1), "completed");
+    until("it opens", || bridge.metric(OPEN) == Some(1.0));
+    for call in 2..=60 {
+        bridge.twilio.ends(&sid(call), "completed");
+        bridge.clock.advance(Duration::from_millis(5));
+    }
+    bridge.acquire.behaves(Faults::default());
+    bridge.clock.advance(Duration::from_secs(600));
+    bridge.twilio.ends(&sid(99), "completed");
+    until("all arrive", || {
+        bridge.metric("bridge_calls{state=\"delivered\"}") == Some(61.0)
+    });
+    let order = bridge.acquire.call_ids();
+    let place = |call: usize| order.iter().rposition(|id| *id == sid(call)).expect("sent");
+    assert!(
+        place(99) <= 3,
+        "the fresh call is the first after the probe: {}",
+        place(99)
+    );
+    assert!(
+        place(60) < place(20) && place(20) < place(3),
+        "the backlog follows"
+    );
+}
+
+#[test]
+fn an_account_that_acquire_refuses_holds_no_other_back() {
+    let mut bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "2")]);
+    let file = bridge.folder.path().join("bridge.toml");
+    let account = |number: usize, name: &str| {
+        format!(
+            "[[accounts]]\ntwilio_account_sid = \"AC{number:032}\"\n\
+             twilio_auth_tokens = [\"{}\"]\nacquire_account_id = \"{name}\"\n",
+            crate::harness::TOKEN
+        )
+    };
+    std::fs::write(&file, account(1, "acme") + &account(2, "other")).expect("a file");
+    bridge.restarts_with_file(&file);
+    bridge.acquire.behaves(down(401));
+    bridge.twilio.ends(&sid(1), "completed");
+    until("it opens", || bridge.metric(OPEN) == Some(1.0));
+    bridge.acquire.behaves(Faults::default());
+    for call in 2..=20 {
+        bridge.twilio.ends(&sid(call), "completed");
+        let form = status_form(&sid(100 + call), "completed")
+            .replace(&format!("AC{:032}", 1), &format!("AC{:032}", 2));
+        assert_eq!(bridge.twilio.sends_form(STATUS, &form).status, 204);
+    }
+    until("the other account's calls arrive", || {
+        bridge.metric("bridge_calls{state=\"delivered\"}") == Some(19.0)
+    });
+    assert_eq!(bridge.metric(OPEN), Some(1.0));
+    assert_eq!(
+        bridge.metric("bridge_breaker_open{account=\"other\"} "),
+        Some(0.0)
+    );
+    bridge.clock.advance(Duration::from_secs(1));
+    until("all arrive", || {
+        bridge.metric("bridge_calls{state=\"delivered\"}") == Some(39.0)
+    });
+}
+
+#[test]
+fn what_was_put_off_for_hours_is_due_once_acquire_is_back() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__SCHEDULE", "12h 12h")]);
+    bridge.acquire.behaves(down(503));
+    for call in 1..=5 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    until("it opens", || bridge.metric(OPEN) == Some(1.0));
+    until("all wait", || {
+        bridge.metric("bridge_calls{state=\"pending\"}") == Some(5.0)
+    });
+    bridge.acquire.behaves(Faults::default());
+    bridge.clock.advance(Duration::from_secs(1));
+    bridge.twilio.ends(&sid(6), "completed");
+    until("all arrive", || {
+        bridge.metric("bridge_calls{state=\"delivered\"}") == Some(6.0)
+    });
+    assert_eq!(bridge.acquire.count(), 5 + 6);
+}

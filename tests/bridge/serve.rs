@@ -1,0 +1,122 @@
+//! The program as a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+
+use crate::harness::{PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::http::exchange;
+
+/// `serve` as a process of its own; killed when dropped.
+pub struct Serve {
+    pub child: Child,
+    pub public: SocketAddr,
+    pub log: BufReader<std::process::ChildStderr>,
+}
+
+impl Serve {
+    pub fn start(database: &Path, acquire: &Sink) -> Self {
+        let mut child = command_to_serve(database, &acquire.base_url())
+            .spawn()
+            .expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut seen = String::new();
+        let public = loop {
+            let mut line = String::new();
+            assert!(
+                log.read_line(&mut line).expect("text") > 0,
+                "it ended at once: {seen}"
+            );
+            if let Some((_, rest)) = line.split_once("serving Twilio on ") {
+                break rest.split(',').next().and_then(|text| text.parse().ok());
+            }
+            seen.push_str(&line);
+        };
+        Self {
+            child,
+            public: public.expect("an address in the log"),
+            log,
+        }
+    }
+
+    pub fn takes(&self, call: usize) {
+        let form = status_form(&sid(call), "completed");
+        let url = format!("{PUBLIC_URL}{STATUS}");
+        let signature = sign(
+            &Key::auth_token(TOKEN),
+            &url,
+            Body::Form(&fields(form.as_bytes())),
+        );
+        let headers = [
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("X-Twilio-Signature", signature.as_str()),
+        ];
+        let answer = exchange(self.public, "POST", STATUS, &headers, form.as_bytes());
+        assert_eq!(answer.status, 204);
+    }
+
+    pub fn signal(&self, name: &str) {
+        let killed = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status();
+        assert!(killed.expect("kill runs").success());
+    }
+
+    /// The exit code and the rest of the log.
+    pub fn ends(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.log, &mut rest).expect("text");
+        (self.child.wait().expect("an end").code(), rest)
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn command_to_serve(database: &Path, acquire: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
+    command
+        .arg("serve")
+        .env_clear()
+        .env("TWILIO_AUTH_TOKEN", TOKEN)
+        .env("ACQUIRE_ACCOUNT_ID", "acme")
+        .env("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL)
+        .env("BRIDGE__SERVER__LISTEN", "127.0.0.1:0")
+        .env("BRIDGE__ADMIN__LISTEN", "127.0.0.1:0")
+        .env(
+            "BRIDGE__STORE__URL",
+            format!("sqlite:{}", database.display()),
+        )
+        .env("BRIDGE__ACQUIRE__BASE_URL", acquire)
+        .env(
+            "BRIDGE__DELIVERY__SCHEDULE",
+            "100ms 100ms 100ms 1s 1s 1s 1s 1s",
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+pub fn sink(faults: Faults) -> Sink {
+    Sink::start(SocketAddr::from(([127, 0, 0, 1], 0)), faults, Keep::All).expect("a free port")
+}
+
+pub fn reached(sink: &Sink, count: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let reached =
+        async { tokio::time::timeout(Duration::from_secs(20), sink.reached(count)).await };
+    runtime.block_on(reached).expect("the requests arrive");
+}

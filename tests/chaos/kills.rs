@@ -1,0 +1,301 @@
+//! `kill -9` at random moments under load; at the end nothing that was promised is missing.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use twilio_acquire_bridge::sink::{Faults, Keep, Reply, Share, Sink};
+use twilio_acquire_bridge::store::{Filter, SqliteReader, State};
+use twilio_acquire_bridge::twilio::CallSid;
+
+use crate::book::{Balance, Book};
+use crate::pause;
+use crate::process::{self, Addresses, Serve};
+use crate::sender::{Call, ask, send};
+
+/// Callbacks offered per second, new calls only.
+const RATE: u64 = 250;
+
+const SENDERS: usize = 8;
+
+/// The longest time from the first answer to the kill.
+const LONGEST_LIFE: Duration = Duration::from_millis(600);
+
+/// How long what is owed may take to be paid once nothing is killed any more.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Calls of the one who kills are counted from here, so that no sender has the same.
+const KILLERS_CALLS: u64 = 1 << 40;
+
+/// What a run is made of, from the environment that `tests/chaos/run` sets.
+struct Plan {
+    kills: u64,
+    seed: u64,
+}
+
+impl Plan {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "settings of the test, not of the program"
+    )]
+    fn from_environment() -> Self {
+        let number = |name, default| match std::env::var(name) {
+            Ok(text) => text.parse().expect("a number"),
+            Err(_) => default,
+        };
+        Self {
+            kills: number("CHAOS_KILLS", 25),
+            seed: number("CHAOS_SEED", 1),
+        }
+    }
+}
+
+#[test]
+fn nothing_that_was_answered_is_lost_through_kills() {
+    let plan = Plan::from_environment();
+    let begun = Instant::now();
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("bridge.db");
+    let book = Arc::new(Book::default());
+    let (acquire, arrivals) = acquire(&plan, Arc::clone(&book));
+    let bridge = Arc::new(Bridge::default());
+    let senders = start_senders(&plan, &bridge, &book);
+
+    let mut starts = Vec::new();
+    let mut chance = fastrand::Rng::with_seed(plan.seed);
+    for kill in 0..plan.kills {
+        let mut serve = Serve::spawn(command(&database, &acquire));
+        if chance.f64() < 0.1 {
+            // While it starts: on opening, migrating, binding.
+            pause(Duration::from_micros(chance.u64(..40_000)));
+            serve.kill();
+            continue;
+        }
+        starts.push(answers(
+            &mut serve,
+            &bridge,
+            &book,
+            &Call::new(plan.seed, KILLERS_CALLS + kill),
+        ));
+        pause(LONGEST_LIFE.mul_f64(chance.f64()));
+        serve.kill();
+        bridge.is_gone();
+    }
+
+    let mut serve = Serve::spawn(command(&database, &acquire));
+    answers(
+        &mut serve,
+        &bridge,
+        &book,
+        &Call::new(plan.seed, KILLERS_CALLS + plan.kills),
+    );
+    bridge.stop.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.join().expect("a sender ends");
+    }
+    comes_to_rest(&database);
+    acquire.behaves(Faults::default());
+    a_fresh_call_passes(&plan, &bridge, &book, &database);
+    let admin = bridge.addresses().expect("it serves").admin;
+    let (_, metrics) = ask(admin, "/metrics").expect("an answer");
+    let nothing_claimed = "bridge_calls{state=\"claimed\"} 0";
+    assert!(metrics.contains(nothing_claimed), "{metrics}");
+    assert!(serve.stop().success(), "{:?}", serve.log());
+    drop(acquire);
+    arrivals.join().expect("all arrivals are noted");
+
+    let balance = book.balance(&parked(&database));
+    report(&plan, &balance, starts, begun.elapsed());
+    assert_eq!(balance.wrong, Vec::<String>::new(), "seed {}", plan.seed);
+    let reader = SqliteReader::open_read_only(&database).expect("a store");
+    assert_eq!(
+        reader.verify_conservation().expect("readable"),
+        Vec::<String>::new()
+    );
+}
+
+/// Where the bridge listens, while it does.
+#[derive(Default)]
+struct Bridge {
+    addresses: Mutex<Option<Addresses>>,
+    stop: AtomicBool,
+}
+
+impl Bridge {
+    fn addresses(&self) -> Option<Addresses> {
+        *self.addresses.lock().expect("nobody panics with it")
+    }
+
+    fn is_at(&self, addresses: Addresses) {
+        *self.addresses.lock().expect("nobody panics with it") = Some(addresses);
+    }
+
+    fn is_gone(&self) {
+        *self.addresses.lock().expect("nobody panics with it") = None;
+    }
+}
+
+fn command(database: &Path, acquire: &Sink) -> std::process::Command {
+    let mut command = process::serve(database, &acquire.base_url());
+    command
+        .env(
+            "BRIDGE__DELIVERY__SCHEDULE",
+            format!("20ms 50ms 100ms{}", " 300ms".repeat(90)),
+        )
+        .env("BRIDGE__ACQUIRE__UNCLEAR_TRIES", "90");
+    command
+}
+
+/// A stand-in that often fails and now and then refuses, and the thread that notes what arrives.
+fn acquire(plan: &Plan, book: Arc<Book>) -> (Sink, JoinHandle<()>) {
+    let share = |reply, part| Share { reply, part };
+    let faults = Faults {
+        shares: vec![
+            share(Reply::Status(503), 0.05),
+            share(Reply::Reset, 0.02),
+            share(Reply::SuccessFalse, 0.01),
+            share(Reply::Duplicate, 0.01),
+            share(Reply::Invalid, 0.01),
+        ],
+        seed: plan.seed,
+        ..Faults::default()
+    };
+    let (to_book, arrivals) = sync_channel(1024);
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let sink = Sink::start(listen, faults, Keep::Pass(to_book)).expect("a free port");
+    let notes = thread::spawn(move || {
+        for request in arrivals {
+            book.arrived(&request);
+        }
+    });
+    (sink, notes)
+}
+
+/// Sends one call as soon as it serves; the time from its start to that answer.
+fn answers(serve: &mut Serve, bridge: &Bridge, book: &Book, call: &Call) -> Duration {
+    let begun = Instant::now();
+    let addresses = serve.addresses();
+    book.sends(call);
+    let status = send(addresses.public, call).expect("it answers when it serves");
+    book.answered(call, status);
+    let took = begun.elapsed();
+    bridge.is_at(addresses);
+    took
+}
+
+fn start_senders(plan: &Plan, bridge: &Arc<Bridge>, book: &Arc<Book>) -> Vec<JoinHandle<()>> {
+    let next = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    let sender = |number: usize| {
+        let (next, bridge, book) = (Arc::clone(&next), Arc::clone(bridge), Arc::clone(book));
+        let seed = plan.seed;
+        let mut chance = fastrand::Rng::with_seed(seed.wrapping_add(number as u64));
+        move || {
+            while !bridge.stop.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let due = begun + Duration::from_nanos(number * 1_000_000_000 / RATE);
+                pause(due.saturating_duration_since(Instant::now()));
+                rings(&Call::new(seed, number), &bridge, &book, &mut chance);
+            }
+        }
+    };
+    (0..SENDERS)
+        .map(|number| thread::spawn(sender(number)))
+        .collect()
+}
+
+/// Sends a call as Twilio does: once; some twice, as Twilio does where it lost the connection.
+fn rings(call: &Call, bridge: &Bridge, book: &Book, chance: &mut fastrand::Rng) {
+    let mut tries = 1 + usize::from(chance.f64() < 0.03);
+    while tries > 0 {
+        let Some(Addresses { public, .. }) = bridge.addresses() else {
+            if bridge.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            pause(Duration::from_millis(1));
+            continue;
+        };
+        tries -= 1;
+        book.sends(call);
+        match send(public, call) {
+            Ok(status) => book.answered(call, status),
+            // Not known whether it was kept.
+            Err(_) if chance.f64() < 0.5 => tries = 1,
+            Err(_) => {}
+        }
+    }
+}
+
+pub fn comes_to_rest(database: &Path) {
+    let until = Instant::now() + PATIENCE;
+    while !in_state(database, State::Pending, 1).is_empty() {
+        assert!(
+            Instant::now() < until,
+            "calls are still pending after {PATIENCE:?}"
+        );
+        pause(Duration::from_millis(50));
+    }
+}
+
+/// After the stand-in has become healthy, so that it is not refused by chance.
+fn a_fresh_call_passes(plan: &Plan, bridge: &Bridge, book: &Book, database: &Path) {
+    let call = Call::new(plan.seed, u64::MAX);
+    book.sends(&call);
+    let public = bridge.addresses().expect("it serves").public;
+    let status = send(public, &call).expect("an answer");
+    assert_eq!(status, 204);
+    book.answered(&call, status);
+    comes_to_rest(database);
+    let sid = CallSid::parse(&call.sid).expect("a CallSid");
+    let reader = SqliteReader::open_read_only(database).expect("a store");
+    let call = reader.get(&sid).expect("readable").expect("recorded");
+    assert_eq!(call.summary.state, State::Delivered);
+}
+
+fn in_state(database: &Path, state: State, limit: usize) -> Vec<CallSid> {
+    let reader = SqliteReader::open_read_only(database).expect("a store");
+    let state = Some(state);
+    let calls = reader.list(Filter { state, limit }).expect("readable");
+    calls.into_iter().map(|call| call.sid).collect()
+}
+
+fn parked(database: &Path) -> HashSet<String> {
+    let calls = in_state(database, State::Parked, usize::MAX);
+    calls.iter().map(|sid| sid.as_str().to_owned()).collect()
+}
+
+fn report(plan: &Plan, balance: &Balance, mut starts: Vec<Duration>, took: Duration) {
+    starts.sort_unstable();
+    let start = |part: usize| {
+        starts
+            .get(starts.len() * part / 100)
+            .copied()
+            .unwrap_or_default()
+    };
+    let lost = balance
+        .wrong
+        .iter()
+        .filter(|wrong| wrong.ends_with("is lost"))
+        .count();
+    println!(
+        "kills {}, seed {}, {took:.0?}: {} callbacks sent ({:.0}/s), {} answered 2xx, lost {lost}, \
+         wrong {}, parked {}, delivered though never answered {}, repeats per 10,000 {:.1}, \
+         start to first answer p50 {:.0?} p99 {:.0?}",
+        plan.kills,
+        plan.seed,
+        balance.sent,
+        f64::from(u32::try_from(balance.sent).unwrap_or(u32::MAX)) / took.as_secs_f64(),
+        balance.debts,
+        balance.wrong.len(),
+        balance.parked,
+        balance.unpromised,
+        balance.repeats_per_10_000(),
+        start(50),
+        start(99),
+    );
+}

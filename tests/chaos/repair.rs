@@ -1,0 +1,162 @@
+//! A damaged store is told, a backup of a running one is complete, and restoring it is a drill.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rusqlite::Connection;
+
+use crate::book::Book;
+use crate::disks::Acquire;
+use crate::kills::comes_to_rest;
+use crate::process::{self, Addresses, PROGRAM, Serve};
+use crate::sender::{Call, send};
+
+fn run(database: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments);
+    process::configure(&mut command, database, "http://127.0.0.1:9");
+    command.stdout(std::process::Stdio::piped());
+    command.output().expect("the program runs")
+}
+
+/// Exit code and stderr of `check --store`.
+fn check(database: &Path) -> (Option<i32>, String) {
+    let output = run(database, &["check", "--store"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), told)
+}
+
+/// A store with calls that were delivered, and `more` that nobody took.
+fn stored(folder: &Path, more: u64) -> std::path::PathBuf {
+    let database = folder.join("bridge.db");
+    let acquire = Acquire::start();
+    let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
+    takes(serve.addresses(), &acquire.book, 0..20);
+    comes_to_rest(&database);
+    serve.stop();
+    acquire.settles(&database);
+    if more > 0 {
+        let mut serve = Serve::spawn(process::serve(&database, "http://127.0.0.1:9"));
+        takes(serve.addresses(), &Book::default(), 100..100 + more);
+        serve.stop();
+    }
+    database
+}
+
+fn takes(bridge: Addresses, book: &Book, calls: std::ops::Range<u64>) {
+    for number in calls {
+        let call = Call::new(3, number);
+        book.sends(&call);
+        let status = send(bridge.public, &call).expect("an answer");
+        assert_eq!(status, 204);
+        book.answered(&call, status);
+    }
+}
+
+#[test]
+fn each_kind_of_damage_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sound = stored(folder.path(), 3);
+    assert_eq!(check(&sound).0, Some(0), "{:?}", check(&sound));
+    for (sql, told) in [
+        ("DELETE FROM call WHERE id = 1", "20 calls were seen"),
+        (
+            "UPDATE tally SET seen = seen + 1",
+            "24 calls were seen, but 23 are there",
+        ),
+        ("UPDATE tally SET purged = purged + 1", "and 1 were purged"),
+        (
+            "DELETE FROM call WHERE id = 1",
+            "1 callbacks belong to no call",
+        ),
+        (
+            "DELETE FROM attempt WHERE id >> 20 = 1",
+            "1 delivered calls have no accepted attempt",
+        ),
+        (
+            "UPDATE attempt SET verdict = 'again' WHERE id >> 20 = 2",
+            "have no accepted attempt",
+        ),
+    ] {
+        let database = folder.path().join("damaged.db");
+        let copied = run(&sound, &["backup", database.to_str().expect("text")]);
+        assert!(copied.status.success(), "{copied:?}");
+        let connection = Connection::open(&database).expect("a database");
+        assert!(connection.execute(sql, []).expect("damaged") > 0);
+        drop(connection);
+        let (code, words) = check(&database);
+        let told = told.replace("20 calls were seen", "23 calls were seen");
+        assert!(code == Some(1) && words.contains(&told), "{sql}: {words}");
+        assert!(words.contains("latest `backup`"), "{words}");
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", database.display()));
+        }
+    }
+}
+
+#[test]
+fn damaged_pages_are_told_and_nobody_starts_on_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("damaged.db");
+    let copied = run(
+        &stored(folder.path(), 3),
+        &["backup", database.to_str().expect("text")],
+    );
+    assert!(copied.status.success(), "{copied:?}");
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&database)
+        .expect("a file");
+    let pages = file.metadata().expect("its size").len() / 4096;
+    for page in 2..pages {
+        file.write_all_at(&[0x5a; 512], page * 4096)
+            .expect("damaged");
+    }
+    let (code, words) = check(&database);
+    assert_eq!(code, Some(1), "{words}");
+    assert!(
+        words.contains("damaged: ") || words.contains("malformed"),
+        "{words}"
+    );
+    let before = std::fs::read(&database).expect("a file");
+    let output = run(&database, &["serve"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("is damaged: ") && told.contains("latest `backup`"),
+        "{told}"
+    );
+    let after = std::fs::read(&database).expect("a file");
+    // The header's first 100 bytes tell how the file is opened.
+    assert!(before[100..] == after[100..], "it is left as it was");
+}
+
+#[test]
+fn a_backup_of_a_running_bridge_is_restored_and_pays_every_debt_until_then() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("bridge.db");
+    let acquire = Acquire::start();
+    let mut serve = Serve::spawn(process::serve(&database, "http://127.0.0.1:9"));
+    let bridge = serve.addresses();
+    takes(bridge, &acquire.book, 0..200);
+    let backup = folder.path().join("backup.db");
+    let name = backup.to_str().expect("text");
+    let output = run(&database, &["backup", name]);
+    assert!(output.status.success(), "{output:?}");
+    let again = run(&database, &["backup", name]);
+    assert_eq!(again.status.code(), Some(1), "it overwrites nothing");
+    takes(bridge, &Book::default(), 900..910);
+    serve.kill();
+    for end in ["", "-wal", "-shm"] {
+        std::fs::remove_file(format!("{}{end}", database.display())).expect("the disk is gone");
+    }
+
+    std::fs::rename(&backup, &database).expect("restored");
+    assert_eq!(check(&database).0, Some(0));
+    let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
+    takes(serve.addresses(), &acquire.book, 200..201);
+    comes_to_rest(&database);
+    assert!(serve.stop().success());
+    acquire.settles(&database);
+}

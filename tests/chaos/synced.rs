@@ -1,0 +1,120 @@
+//! No callback is answered 204 before a sync of its row has come back, as the kernel sees it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::left_out;
+use crate::process::{self, PROGRAM, Serve};
+use crate::sender::Call;
+use crate::trace::{self, Findings};
+
+const CONNECTIONS: u64 = 16;
+const CALLBACKS: u64 = 200;
+
+#[test]
+fn no_answer_precedes_its_sync() {
+    if !has_strace() {
+        return;
+    }
+    let trace = under_strace();
+    let found = trace::check(&trace);
+    let sent = usize::try_from(CONNECTIONS * CALLBACKS).expect("small");
+    assert_eq!(found.too_early, Vec::<String>::new());
+    assert_eq!(found.answers, sent);
+    println!(
+        "{} answers, {} syncs of the log",
+        found.answers, found.syncs
+    );
+
+    // What `synchronous = OFF` would leave: the same run without its syncs.
+    let unsynced: Vec<&str> = trace
+        .lines()
+        .filter(|line| !line.contains("fsync(") && !line.contains("fdatasync("))
+        .collect();
+    let Findings {
+        answers, too_early, ..
+    } = trace::check(&unsynced.join("\n"));
+    assert_eq!(
+        (answers, too_early.len()),
+        (sent, sent),
+        "the check can fail"
+    );
+}
+
+/// Whether `strace` works here; if not, says so past the capture of the tests' output.
+pub fn has_strace() -> bool {
+    let works = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .status();
+    let works = works.is_ok_and(|status| status.success());
+    if !works {
+        left_out("strace is absent or may not trace; on Debian: apt-get install strace");
+    }
+    works
+}
+
+/// `strace` with these options around `serve`, which stays the child that is killed.
+pub fn strace(options: &[&str], database: &Path, acquire: &str) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["strace", "-D", "-f"]).args(options);
+    command.args([PROGRAM, "serve"]);
+    process::configure(&mut command, database, acquire);
+    command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    command
+}
+
+fn under_strace() -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trace");
+    let name = file.to_str().expect("text");
+    // Wide enough for a page of the database, where the rows stand.
+    let options = [
+        "--seccomp-bpf",
+        "-y",
+        "-s",
+        "4200",
+        "-o",
+        name,
+        "-e",
+        &format!("trace={}", trace::CALLS),
+    ];
+    // Nobody takes the calls: what is watched is Twilio's side.
+    let mut command = strace(
+        &options,
+        &folder.path().join("bridge.db"),
+        "http://127.0.0.1:9",
+    );
+    command.env("BRIDGE__DELIVERY__SCHEDULE", "1h");
+    let mut serve = Serve::spawn(command);
+    let public = serve.addresses().public;
+    let senders: Vec<_> = (0..CONNECTIONS)
+        .map(|connection| thread::spawn(move || sends_in_turn(public, connection)))
+        .collect();
+    for sender in senders {
+        sender.join().expect("all are answered");
+    }
+    serve.stop();
+    // Ends with `strace`, which holds the log open.
+    serve.log();
+    let trace = std::fs::read(&file).expect("a trace");
+    String::from_utf8_lossy(&trace).into_owned()
+}
+
+/// One after the other on a kept connection.
+fn sends_in_turn(bridge: SocketAddr, connection: u64) {
+    let mut stream = TcpStream::connect(bridge).expect("it listens");
+    let patience = Some(Duration::from_secs(20));
+    stream.set_read_timeout(patience).expect("a socket");
+    for number in 0..CALLBACKS {
+        let call = Call::new(7, connection * CALLBACKS + number);
+        stream.write_all(&call.request("keep-alive")).expect("sent");
+        let mut answer = [0; 1024];
+        let length = stream.read(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    }
+}
