@@ -37,6 +37,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// noticeably.
 const HASTEN: usize = 200;
 
+/// How long a free place waits for others before the store is asked.
+const COMPANY: Duration = Duration::from_millis(1);
+
 /// Between two tries to settle when the store refuses.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -89,22 +92,35 @@ impl Worker {
             }
             let fallen_due = self.fall_due(look.next_due);
             let mut fallen_due = std::pin::pin!(fallen_due);
+            let mut room = std::pin::pin!(self.room(&slots));
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     Some(_) = in_flight.join_next() => {
                         while in_flight.try_join_next().is_some() {}
-                        if look.is_more {
+                        if look.is_more && !is_full {
                             break;
                         }
                     }
-                    _ = slots.acquire(), if is_full => break,
+                    () = &mut room, if is_full => break,
                     () = &mut woken, if !is_full => break,
                     () = &mut fallen_due, if !is_full => break,
                 }
             }
         }
         while in_flight.join_next().await.is_some() {}
+    }
+
+    /// Returns when some places are free: asking the store for one call at a time costs more than
+    /// the calls, so others may follow the first for a moment.
+    async fn room(&self, slots: &Semaphore) {
+        let some = u32::try_from(self.config.delivery.concurrency / 4).unwrap_or(1);
+        // Never closed, so there is always a place to wait for; it is given back at once.
+        drop(slots.acquire().await);
+        tokio::select! {
+            _ = slots.acquire_many(some.max(1)) => {}
+            () = clock::pause(COMPANY) => {}
+        }
     }
 
     async fn claim(&self, free: usize) -> Look {
