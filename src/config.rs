@@ -34,6 +34,10 @@ pub use load::{Setting, explain, load, load_for_reading, load_for_rehearsal};
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
+/// The longest that a claimed call waits for its turn where `delivery.max_rate` is set; its lease
+/// runs meanwhile.
+pub const PACED_AHEAD: Duration = Duration::from_secs(5);
+
 /// Stands in `acquire.base_url` where the account's name goes.
 pub const ACCOUNT_ID: &str = "{account_id}";
 

@@ -214,6 +214,14 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
             super::duration::show(timeout)
         ));
     }
+    if max_rate.is_some() && lease > timeout && lease <= timeout + super::PACED_AHEAD {
+        let lease_name = reader.name("delivery.lease");
+        reader.mistake(format!(
+            "{lease_name} = \"{}\" must be longer than delivery.timeout by more than {} where delivery.max_rate is set, since calls wait for their turn so long",
+            super::duration::show(lease),
+            super::duration::show(super::PACED_AHEAD)
+        ));
+    }
     if schedule.len() > MAX_WAITS {
         let name = reader.name("delivery.schedule");
         reader.mistake(format!(

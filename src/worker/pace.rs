@@ -4,10 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-
-/// Calls that wait for their turn are claimed no longer ahead than this, so that neither their
-/// lease nor a stop finds them waiting.
-const AHEAD: usize = 5;
+use crate::config::PACED_AHEAD;
 
 pub struct Pace {
     /// Requests per second.
@@ -28,7 +25,7 @@ impl Pace {
     #[must_use]
     pub fn claims(&self, most: usize) -> usize {
         self.rate
-            .map_or(most, |rate| rate.saturating_mul(AHEAD).min(most))
+            .map_or(most, |rate| rate.saturating_mul(ahead()).min(most))
     }
 
     /// Returns when the next request may leave.
@@ -44,4 +41,9 @@ impl Pace {
             clock::pause(turn - now).await;
         }
     }
+}
+
+/// In seconds.
+fn ahead() -> usize {
+    usize::try_from(PACED_AHEAD.as_secs()).unwrap_or(usize::MAX)
 }

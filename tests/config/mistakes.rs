@@ -23,6 +23,10 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "delivery.lease = \"10s\" must be longer than delivery.timeout = \"10s\", or a call that is still being sent could be sent twice",
     ),
     (
+        "delivery.lease = \"15s\"\ndelivery.max_rate = 5",
+        "delivery.lease = \"15s\" must be longer than delivery.timeout by more than 5s where delivery.max_rate is set, since calls wait for their turn so long",
+    ),
+    (
         "delivery.schedule = []",
         "delivery.schedule = [] (array) must have at least one value",
     ),
