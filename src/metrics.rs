@@ -212,13 +212,13 @@ impl Metrics {
         self.lag.observe(lag.as_secs_f64());
     }
 
-    /// Counts one and returns how many there were by now.
+    /// Counts some more and returns how many there were before.
     #[must_use]
-    pub fn recording_was_late(&self, account: &str) -> u64 {
+    pub fn recordings_were_late(&self, account: &str, more: u64) -> u64 {
         let labels = OfAccount {
             account: account.to_owned(),
         };
-        self.late_recordings.get_or_create(&labels).inc() + 1
+        self.late_recordings.get_or_create(&labels).inc_by(more)
     }
 
     pub fn breaker(&self, account: &str, state: Switch) {
@@ -274,7 +274,7 @@ mod tests {
         metrics.signature_failed("no-match");
         metrics.recording_asked("acme", "played");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
-        assert_eq!(metrics.recording_was_late("acme"), 1);
+        assert_eq!(metrics.recordings_were_late("acme", 1), 0);
         metrics.breaker("acme", Switch::Open);
         let text = metrics.exposition(&Counts::default(), Millis(0));
         for line in [

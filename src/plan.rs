@@ -257,20 +257,20 @@ fn ended_call(
     owed
 }
 
-/// Whether a recording of the call came after Acquire had taken its end.
+/// How many recordings of the call came after Acquire had taken the end without them.
 #[must_use]
-pub fn has_late_recording(
+pub fn late_recordings(
     callbacks: &[Received],
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> bool {
+) -> u64 {
     let call = Call::of(callbacks);
     let (reported, _) = legs::choose(&call, attempts, rules, now);
-    reported.iter().any(|reported| {
-        let found = recording::find(reported, now, &rules.recordings, now);
-        recording::lateness(attempts, reported.leg, &found, &rules.recordings).is_some()
-    })
+    let late = reported
+        .iter()
+        .map(|reported| recording::count_late(reported, attempts, &rules.recordings));
+    late.sum()
 }
 
 /// Where a request stands after the attempts at it.

@@ -161,7 +161,10 @@ pub struct Claimed {
     pub ticket: Ticket,
     pub sid: CallSid,
     pub account: AccountSid,
+    /// In the order of arrival.
     pub callbacks: Vec<StoredCallback>,
+    /// How many of `callbacks`, from the first, the last settled claim had.
+    pub planned: usize,
     /// Those made since the call was last requeued, oldest first.
     pub attempts: Vec<Attempt>,
 }
@@ -331,7 +334,8 @@ pub enum StoreError {
 pub trait Store: Send + Sync {
     /// Keeps a callback and makes its call due at `now`; returns after the commit. The call is that
     /// of which its parent is a leg, if one is known. A call that was begun by a leg whose parent was
-    /// not yet known becomes a part of the parent's call, and is then skipped.
+    /// not yet known becomes a part of the parent's call, and is then skipped; while it is claimed, that
+    /// waits until it is settled or the claim has ended, also with the process.
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
 
     /// Hands out calls that are due, for `lease`.

@@ -222,21 +222,22 @@ impl Worker {
         }
     }
 
-    /// Counts a recording that came after the end was taken, once: when it is the newest callback
-    /// and nothing was tried since.
+    /// Counts each recording that came after the end was taken, once: by what the last settled
+    /// claim did not know.
     fn tell_late(&self, call: &Claimed, account: &Account, callbacks: &[Received], rules: &Rules) {
-        let (Some(newest), Some(last)) = (callbacks.last(), call.attempts.last()) else {
-            return;
-        };
-        let is_news = matches!(newest.callback.kind, Kind::Recording(_)) && newest.at >= last.at;
-        let now = self.clock.now();
-        if !is_news || !plan::has_late_recording(callbacks, &call.attempts, rules, now) {
+        let (known, news) = callbacks.split_at(call.planned.min(callbacks.len()));
+        let is_recording = |news: &Received| matches!(news.callback.kind, Kind::Recording(_));
+        if call.attempts.is_empty() || !news.iter().any(is_recording) {
             return;
         }
-        if self.metrics.recording_was_late(&account.acquire_account_id) == 1 {
+        let now = self.clock.now();
+        let late_in = |told| plan::late_recordings(told, &call.attempts, rules, now);
+        let late = late_in(callbacks).saturating_sub(late_in(known));
+        let account = &account.acquire_account_id;
+        if late > 0 && self.metrics.recordings_were_late(account, late) == 0 {
             warn!(
                 call.sid = %call.sid,
-                account = account.acquire_account_id,
+                account,
                 "the recording of call {} came after its end was sent; further ones are counted \
                  only. Such a call would have waited (recording.wait) if Twilio had announced the \
                  recording: subscribe RecordingStatusCallbackEvent \"in-progress completed\", or \

@@ -235,10 +235,7 @@ pub(super) fn lateness(
     rules: &Recordings,
 ) -> Option<Lateness> {
     let url = found.url.as_deref()?;
-    let taken = attempts.iter().find(|attempt| {
-        attempt.leg == *leg.sid && attempt.kind == Kind::CallEnd && attempt.verdict.is_accepted()
-    })?;
-    let sent: CallEnd = serde_json::from_str(&taken.sent).ok()?;
+    let sent = taken(attempts, leg)?;
     match (&sent.recording_url, rules.late) {
         (Some(other), _) if other == url || names(other, found.sid) => None,
         (Some(_), _) => Some(Lateness::Kept(format!(
@@ -258,6 +255,39 @@ pub(super) fn lateness(
             ..sent
         }))),
     }
+}
+
+/// How many recordings are there now of which the call-end that Acquire took says nothing.
+pub(super) fn count_late(
+    reported: &Reported<'_, '_>,
+    attempts: &[Attempt],
+    rules: &Recordings,
+) -> u64 {
+    let Some(sent) = taken(attempts, reported.leg) else {
+        return 0;
+    };
+    let is_late = |recording: &&&Recording<'_>| {
+        let Stage::Ready(url) = recording.stage else {
+            return false;
+        };
+        let url = link(recording, url, &rules.links);
+        url.is_some_and(|url| {
+            let of_this = |other: &String| *other == url || names(other, recording.sid);
+            !sent.recording_url.as_ref().is_some_and(of_this)
+        })
+    };
+    let late = reported.recordings.iter().filter(is_late);
+    late.map(|_| 1).sum()
+}
+
+/// The call-end of a leg as Acquire took it.
+fn taken(attempts: &[Attempt], leg: &Leg<'_>) -> Option<CallEnd> {
+    let of_leg = |attempt: &&Attempt| attempt.leg == *leg.sid && attempt.kind == Kind::CallEnd;
+    let taken = attempts
+        .iter()
+        .filter(of_leg)
+        .find(|attempt| attempt.verdict.is_accepted())?;
+    serde_json::from_str(&taken.sent).ok()
 }
 
 /// Whether a URL is of this recording, however it was written when it was sent: with another

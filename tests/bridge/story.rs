@@ -118,6 +118,24 @@ fn a_late_recording_is_kept_shown_and_counted_once() {
 }
 
 #[test]
+fn late_recordings_are_counted_each_once_also_those_that_come_together() {
+    let bridge = Bridge::start();
+    let late = "bridge_late_recordings_total{account=\"acme\"}";
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    let form = recording_form(&sid(1), "completed");
+    // Mostly in one claim: nothing is waited for in between.
+    for number in 1..=20 {
+        let another = form.replace("RE000", &format!("RE1{number:02}"));
+        assert_eq!(bridge.twilio.sends_form(RECORDING, &another).status, 204);
+    }
+    bridge.settles();
+    assert_eq!(bridge.metric(late), Some(20.0));
+    bridge.records(&sid(1), "completed");
+    assert_eq!(bridge.metric(late), Some(21.0));
+}
+
+#[test]
 fn a_late_recording_is_sent_once_more_where_that_is_asked_for() {
     let mut bridge = Bridge::with(&[("BRIDGE__RECORDING__LATE", "resend")]);
     bridge.twilio.ends(&sid(1), "completed");

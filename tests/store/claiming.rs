@@ -107,6 +107,23 @@ pub async fn a_callback_recorded_while_claimed_makes_the_call_due_at_once(place:
     assert_eq!((again.callbacks.len(), again.attempts.len()), (2, 1));
 }
 
+pub async fn a_claim_tells_what_the_last_settled_one_had(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let first = claim_one(&*store, 0).await;
+    assert_eq!((first.planned, first.callbacks.len()), (0, 1));
+    let second = callback(&sid(1), &sid(2), "busy");
+    store.record(second, Millis(5)).await.expect("recorded");
+    settle(&*store, &first, Rest::Delivered, 7).await;
+    let overtaken = claim_one(&*store, 7).await;
+    assert_eq!((overtaken.planned, overtaken.callbacks.len()), (1, 2));
+    settle(&*store, &overtaken, Rest::Delivered, 8).await;
+    let third = callback(&sid(1), &sid(3), "busy");
+    store.record(third, Millis(9)).await.expect("recorded");
+    let last = claim_one(&*store, 9).await;
+    assert_eq!((last.planned, last.callbacks.len()), (2, 3));
+}
+
 pub async fn a_leg_that_ends_after_delivery_makes_the_call_due(place: &Place) {
     second_leg_after(&*place.open(), Rest::Delivered).await;
 }

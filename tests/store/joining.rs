@@ -2,7 +2,7 @@
 
 use twilio_acquire_bridge::store::{Recorded, Rest, State, Store};
 
-use crate::place::{Place, callback, claim, claim_one, settle, sid, state};
+use crate::place::{LEASE, Place, callback, claim, claim_one, settle, sid, state};
 use twilio_acquire_bridge::clock::Millis;
 
 /// Records that `leg` has ended, which `parent` began.
@@ -58,4 +58,24 @@ pub async fn a_call_that_is_being_sent_joins_its_parent_once_it_is_settled(place
     assert_eq!(claim(&*store, 30, 10).await.len(), 0);
     settle(&*store, &call, Rest::Delivered, 30).await;
     assert_eq!(state(&*store, &sid(3)).await, State::Delivered);
+}
+
+pub async fn a_call_that_was_being_sent_at_a_crash_joins_its_parent(place: &Place) {
+    let store = place.open();
+    ends(&*store, 2, 3, 10).await;
+    assert_eq!(claim_one(&*store, 10).await.sid, sid(2));
+    ends(&*store, 1, 2, 20).await;
+    drop(store);
+
+    let store = place.open();
+    let later = 20 + i64::try_from(LEASE.as_millis()).expect("a minute");
+    // Once the claim has ended; whatever is handed out first, one call is left.
+    while let Some(call) = claim(&*store, later, 1).await.first() {
+        settle(&*store, call, Rest::Delivered, later).await;
+    }
+    for leg in 1..=3 {
+        let found = store.get(&sid(leg)).await.expect("read").expect("known");
+        assert_eq!(found.summary.sid, sid(1), "leg {leg}");
+        assert_eq!(found.callbacks.len(), 2);
+    }
 }

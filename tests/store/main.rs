@@ -41,7 +41,8 @@ mod on_sqlite {
             bytes_are_kept_as_they_came;
         joining:
             every_order_of_a_chain_makes_one_call
-            a_call_that_is_being_sent_joins_its_parent_once_it_is_settled;
+            a_call_that_is_being_sent_joins_its_parent_once_it_is_settled
+            a_call_that_was_being_sent_at_a_crash_joins_its_parent;
         claiming:
             calls_are_handed_out_in_the_order_they_fell_due
             a_claimed_call_is_handed_out_again_only_after_its_lease
@@ -50,6 +51,7 @@ mod on_sqlite {
             a_late_ticket_is_good_while_nobody_else_claimed
             a_retry_is_handed_out_when_it_is_due
             a_callback_recorded_while_claimed_makes_the_call_due_at_once
+            a_claim_tells_what_the_last_settled_one_had
             a_leg_that_ends_after_delivery_makes_the_call_due
             a_leg_that_ends_after_parking_makes_the_call_due
             a_claim_ends_with_the_process

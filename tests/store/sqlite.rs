@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::sqlite::{OpenError, SqliteReader, SqliteStore};
 use twilio_acquire_bridge::store::{Filter, Recorded};
 use twilio_acquire_bridge::twilio::CallSid;
 
-use crate::place::{Database, Place, claim, claim_one, record, sid};
+use crate::place::{Database, Place, account, claim, claim_one, record, sid};
 
 pub const DATABASE: Database = Database {
     open: |path| Box::new(SqliteStore::open(path).expect("the file can be opened")),
@@ -57,11 +58,38 @@ async fn a_database_of_a_newer_version_is_refused() {
     newer.expect("updated");
     drop(connection);
     let refused = refusal(&place.path());
-    let (found, known) = (7, 1);
+    let (found, known) = (7, 2);
     assert!(
         matches!(refused, OpenError::Newer { found: f, known: k, .. } if (f, k) == (found, known)),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let place = Place::new(DATABASE);
+    let connection = Connection::open(place.path()).expect("opened");
+    let first = include_str!("../../src/store/migrations/sqlite/0001_calls.sql");
+    let call = format!(
+        "PRAGMA application_id = {};
+         INSERT INTO call VALUES (1, '{}', '{}', 'skipped', 5, 5, 5, 1, 0, 0, 'it has not ended');
+         INSERT INTO callback VALUES ((1 << 20) + 1, 'a key', NULL, 5, 'a URL', '', x'00');
+         INSERT INTO name VALUES (1, 1);
+         UPDATE tally SET seen = 1, skipped = 1",
+        0x5477_4142,
+        sid(1),
+        account(1)
+    );
+    let made = connection
+        .execute_batch(first)
+        .and_then(|()| connection.execute_batch(&call));
+    made.expect("a database of the first version");
+    drop(connection);
+
+    let store = place.open();
+    assert!(store.requeue(&sid(1), Millis(7)).await.expect("written"));
+    let claimed = claim_one(&*store, 7).await;
+    assert_eq!((claimed.planned, claimed.callbacks.len()), (1, 1));
 }
 
 #[tokio::test]

@@ -309,13 +309,11 @@ fn a_link_with_another_secret_is_no_late_recording() {
         ..attempt(PARENT, Verdict::Accepted)
     };
     let new = linking("new");
-    assert!(!has_late_recording(
-        &known,
-        std::slice::from_ref(&taken),
-        &new,
-        NOW
-    ));
+    let late = |known: &[Received]| late_recordings(known, std::slice::from_ref(&taken), &new, NOW);
+    assert_eq!(late(&known), 0);
     let longer = recording(2, "completed", &[("RecordingDuration", "9")]);
-    let known = [known, received(&[longer])].concat();
-    assert!(has_late_recording(&known, &[taken], &new, NOW));
+    let absent = recording(3, "absent", &[]);
+    let shorter = recording(4, "completed", &[("RecordingDuration", "1")]);
+    let known = [known, received(&[longer, absent, shorter])].concat();
+    assert_eq!(late(&known), 2);
 }

@@ -9,8 +9,6 @@ mod purge;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, params};
 
 use super::claims::{Claim, SharedClaims};
@@ -30,8 +28,6 @@ pub(super) struct Ledger {
     committed_tally: Tally,
     undo: Vec<Undo>,
     purged: Vec<Name>,
-    /// Claimed calls that are to become a part of another when they are settled.
-    to_adopt: HashMap<i64, i64>,
 }
 
 /// A change in memory made by the open transaction.
@@ -43,7 +39,7 @@ enum Undo {
 impl Ledger {
     pub fn new(connection: Connection, claims: SharedClaims) -> Result<Self, StoreError> {
         let tally = Tally::load(&connection)?;
-        Ok(Self {
+        let mut ledger = Self {
             names: Names::load(&connection)?,
             connection,
             claims,
@@ -51,8 +47,11 @@ impl Ledger {
             committed_tally: tally,
             undo: Vec::new(),
             purged: Vec::new(),
-            to_adopt: HashMap::new(),
-        })
+        };
+        ledger.begin()?;
+        ledger.join_unclaimed()?;
+        ledger.commit()?;
+        Ok(ledger)
     }
 
     pub fn begin(&mut self) -> Result<(), StoreError> {
@@ -113,7 +112,7 @@ impl Ledger {
         self.connection
             .prepare_cached(
                 "INSERT INTO call (id, sid, account, state, at, changed, received, callbacks, \
-                 attempts, round) VALUES (?1, ?2, ?3, 'pending', ?4, ?4, ?4, 1, 0, 0)",
+                 attempts, round, planned) VALUES (?1, ?2, ?3, 'pending', ?4, ?4, ?4, 1, 0, 0, 0)",
             )?
             .execute(params![
                 id,
@@ -211,7 +210,7 @@ impl Ledger {
         self.rest(call, &Rest::PendingAt(due), now)
     }
 
-    /// Writes where a call rests now.
+    /// Writes where a call rests now, with its attempts and what of it was planned.
     fn rest(&mut self, call: &CallRow, rest: &Rest, now: Millis) -> Result<(), StoreError> {
         let (state, at, reason) = match rest {
             Rest::PendingAt(due) => (State::Pending, *due, None),
@@ -221,9 +220,18 @@ impl Ledger {
         };
         self.connection
             .prepare_cached(
-                "UPDATE call SET state = ?2, at = ?3, changed = ?4, reason = ?5 WHERE id = ?1",
+                "UPDATE call SET state = ?2, at = ?3, changed = ?4, reason = ?5, attempts = ?6, \
+                 planned = ?7 WHERE id = ?1",
             )?
-            .execute(params![call.id, state.as_str(), at.0, now.0, reason])?;
+            .execute(params![
+                call.id,
+                state.as_str(),
+                at.0,
+                now.0,
+                reason,
+                call.attempts,
+                call.planned
+            ])?;
         self.tally.add(call.state, -1);
         self.tally.add(state, 1);
         if state == State::Pending {

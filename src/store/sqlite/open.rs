@@ -8,7 +8,10 @@ use rusqlite::{Connection, OpenFlags};
 
 /// Each brings the database from the version of its index to the next one, and says so in
 /// `user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_calls.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/sqlite/0001_calls.sql"),
+    include_str!("../migrations/sqlite/0002_planned.sql"),
+];
 
 /// "TwAB": tells our databases from others (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x5477_4142;

@@ -123,15 +123,15 @@ impl SqliteReader {
 }
 
 const NEWEST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, attempts, \
-    round, reason FROM call ORDER BY id DESC";
+    round, planned, reason FROM call ORDER BY id DESC";
 
 /// Sorts the index alone: reads a row only of those that are listed.
 const NEWEST_PENDING: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
-    attempts, round, reason FROM call WHERE id IN (SELECT id FROM call INDEXED BY call_by_state \
+    attempts, round, planned, reason FROM call WHERE id IN (SELECT id FROM call INDEXED BY call_by_state \
     WHERE state = 'pending' ORDER BY id DESC LIMIT ?1) ORDER BY id DESC";
 
 const LATEST_AT_REST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
-    attempts, round, reason FROM call WHERE state = ?1 ORDER BY at DESC, id DESC";
+    attempts, round, planned, reason FROM call WHERE state = ?1 ORDER BY at DESC, id DESC";
 
 type Question = Box<dyn FnOnce(&SqliteReader) + Send>;
 

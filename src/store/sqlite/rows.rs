@@ -48,6 +48,8 @@ pub(super) struct CallRow {
     pub callbacks: i64,
     pub attempts: i64,
     pub round: i64,
+    /// How many of the callbacks the last settled claim had.
+    pub planned: i64,
     pub reason: Option<String>,
 }
 
@@ -65,14 +67,15 @@ impl CallRow {
             callbacks: row.get(7)?,
             attempts: row.get(8)?,
             round: row.get(9)?,
-            reason: row.get(10)?,
+            planned: row.get(10)?,
+            reason: row.get(11)?,
         })
     }
 
     pub fn load(connection: &Connection, id: i64) -> Result<Option<Self>, StoreError> {
         let mut statement = connection.prepare_cached(
             "SELECT id, sid, account, state, at, changed, received, callbacks, attempts, round, \
-             reason FROM call WHERE id = ?1",
+             planned, reason FROM call WHERE id = ?1",
         )?;
         let mut rows = statement.query([id])?;
         rows.next()?.map(Self::read).transpose()

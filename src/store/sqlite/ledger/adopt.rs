@@ -2,10 +2,10 @@
 //!
 //! A leg names its parent alone, so a chain of parents is told link by link. A callback whose parent
 //! is known as a leg of a call goes to that call at once. One that came before its parent began a
-//! call of its own, which is taken over when the parent tells whose leg it is; what is left of it is
-//! skipped and has no callbacks.
+//! call of its own, which is taken over when the parent tells whose leg it is, or, while it is claimed,
+//! when it is settled; what is left of it is skipped and has no callbacks.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::Ledger;
 use crate::clock::Millis;
@@ -52,29 +52,42 @@ impl Ledger {
             };
             if self.claims.lock().holds(id) {
                 // What is being sent for it must be kept first.
-                self.to_adopt.insert(id, call);
+                self.connection
+                    .prepare_cached("INSERT OR REPLACE INTO joining (begun, call) VALUES (?1, ?2)")?
+                    .execute([id, call])?;
             } else {
-                self.adopt(&begun, call, now)?;
+                self.adopt(begun, call, now)?;
             }
         }
         Ok(())
     }
 
-    /// Takes over a call that was claimed when its parent became known. Returns when the call that
-    /// took it over is due.
-    pub(super) fn adopt_settled(
-        &mut self,
-        begun: i64,
-        now: Millis,
-    ) -> Result<Option<Millis>, StoreError> {
-        let Some(call) = self.to_adopt.remove(&begun) else {
+    /// Takes over a call that was claimed when its parent became known, and no longer is. Returns
+    /// when the call that took it over is due.
+    pub(super) fn join(&mut self, begun: i64, now: Millis) -> Result<Option<Millis>, StoreError> {
+        let call: Option<i64> = self
+            .connection
+            .prepare_cached("DELETE FROM joining WHERE begun = ?1 RETURNING call")?
+            .query_row([begun], |row| row.get(0))
+            .optional()?;
+        let (Some(call), Some(begun)) = (call, CallRow::load(&self.connection, begun)?) else {
             return Ok(None);
         };
-        let Some(begun) = CallRow::load(&self.connection, begun)? else {
-            return Ok(None);
-        };
-        self.adopt(&begun, call, now)?;
+        self.adopt(begun, call, now)?;
         Ok(Some(now))
+    }
+
+    /// Takes over what was still claimed when the process before this one ended.
+    pub(super) fn join_unclaimed(&mut self) -> Result<(), StoreError> {
+        let claimed: Vec<(i64, i64)> = self
+            .connection
+            .prepare_cached("SELECT begun, at FROM joining JOIN call ON call.id = begun")?
+            .query_and_then([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (begun, was_due) in claimed {
+            self.join(begun, Millis(was_due))?;
+        }
+        Ok(())
     }
 
     fn living(&self, id: i64, callback: &NewCallback) -> Result<Option<CallRow>, StoreError> {
@@ -82,8 +95,8 @@ impl Ledger {
         Ok(call.filter(|call| call.account == callback.account && call.callbacks > 0))
     }
 
-    fn adopt(&mut self, begun: &CallRow, into: i64, now: Millis) -> Result<(), StoreError> {
-        let Some(call) = CallRow::load(&self.connection, into)? else {
+    fn adopt(&mut self, mut begun: CallRow, into: i64, now: Millis) -> Result<(), StoreError> {
+        let Some(mut call) = CallRow::load(&self.connection, into)? else {
             return Ok(());
         };
         let legs = rows::child_legs_of(&self.connection, begun.id)?;
@@ -95,18 +108,17 @@ impl Ledger {
             self.names.remove(&self.connection, (hash, begun.id))?;
             self.purged.push((hash, begun.id));
         }
-        let callbacks = self.move_callbacks(begun, &call)?;
-        self.move_attempts(begun, &call)?;
-        for (id, callbacks, attempts) in [
-            (begun.id, 0, 0),
-            (call.id, callbacks, call.attempts + begun.attempts),
-        ] {
+        let callbacks = self.move_callbacks(&begun, &call)?;
+        self.move_attempts(&begun, &call)?;
+        call.attempts += begun.attempts;
+        (begun.attempts, begun.planned) = (0, 0);
+        for (id, callbacks, attempts) in [(begun.id, 0, 0), (call.id, callbacks, call.attempts)] {
             self.connection
                 .prepare_cached("UPDATE call SET callbacks = ?2, attempts = ?3 WHERE id = ?1")?
                 .execute(params![id, callbacks, attempts])?;
         }
         let why = format!("it is a part of call {}, which has its callbacks", call.sid);
-        self.rest(begun, &Rest::Skipped(why), now)?;
+        self.rest(&begun, &Rest::Skipped(why), now)?;
         if !self.claims.lock().holds(call.id) {
             self.make_due(&call, now)?;
         }

@@ -208,6 +208,7 @@ impl Ledger {
                 round: call.round,
             },
             callbacks: rows::callbacks_of(&self.connection, call.id)?,
+            planned: usize::try_from(call.planned).unwrap_or_default(),
             attempts: attempts
                 .into_iter()
                 .filter(|(round, _)| *round == call.round)
@@ -228,15 +229,14 @@ impl Ledger {
         if held.is_none_or(|claim| claim.number != ticket.claim) {
             return Err(StoreError::StaleTicket);
         }
-        let call = CallRow::load(&self.connection, ticket.call)?
+        let mut call = CallRow::load(&self.connection, ticket.call)?
             .ok_or_else(|| StoreError::Database("a claimed call has no row".to_owned()))?;
         if let Some(attempt) = &settlement.attempt {
-            let row = rows::row_of(call.id, call.attempts + 1)?;
+            call.attempts += 1;
+            let row = rows::row_of(call.id, call.attempts)?;
             rows::insert_attempt(&self.connection, row, ticket.round, attempt)?;
-            self.connection
-                .prepare_cached("UPDATE call SET attempts = attempts + 1 WHERE id = ?1")?
-                .execute([call.id])?;
         }
+        call.planned = ticket.newest_callback;
         let is_overtaken = call.callbacks > ticket.newest_callback || call.round > ticket.round;
         let rest = if is_overtaken {
             &Rest::PendingAt(now)
@@ -247,7 +247,7 @@ impl Ledger {
         if let Some(claim) = self.claims.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
-        let adopted = self.adopt_settled(call.id, now)?;
+        let adopted = self.join(call.id, now)?;
         Ok(match rest {
             Rest::PendingAt(due) if adopted.is_none() => Some(*due),
             _ => adopted,
