@@ -127,6 +127,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The word in metrics: the fault's own where there is one.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::AcceptedAsRepeat => "accepted-as-repeat",
+            Self::Again { fault, .. } => fault.as_str(),
+            Self::Refused => "refused",
+        }
+    }
+
     /// What went wrong, if trying again may help.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -145,6 +156,10 @@ pub enum Fault {
     Tls,
     TimeOut,
     Reset,
+    /// The forward proxy opened no tunnel: it is away, slow, or cannot reach Acquire.
+    Proxy,
+    /// The forward proxy wants credentials (407), or its rules forbid the way: a setting is wrong.
+    ProxyRefused,
     /// 408, 425, 429 or 5xx.
     Busy,
     /// 3xx, 401, 403 or 404: a setting is wrong.
@@ -156,12 +171,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Dns,
         Self::Connect,
         Self::Tls,
         Self::TimeOut,
         Self::Reset,
+        Self::Proxy,
+        Self::ProxyRefused,
         Self::Busy,
         Self::Configuration,
         Self::SuccessFalse,
@@ -176,6 +193,8 @@ impl Fault {
             Self::Tls => "tls",
             Self::TimeOut => "time-out",
             Self::Reset => "reset",
+            Self::Proxy => "proxy",
+            Self::ProxyRefused => "proxy-refused",
             Self::Busy => "busy",
             Self::Configuration => "configuration",
             Self::SuccessFalse => "success-false",
@@ -194,9 +213,14 @@ impl Fault {
         match self {
             Self::Dns => "look at acquire.base_url and the machine's name servers",
             Self::Connect => "look at acquire.base_url and the way out of this network",
-            Self::Tls => "look at acquire.ca_file and the certificate of acquire.base_url",
+            Self::Tls => {
+                "look at acquire.ca_file, acquire.client_cert_file and the certificate of \
+                 acquire.base_url"
+            }
             Self::TimeOut => "Acquire is slow, or delivery.timeout is too short",
             Self::Reset => "Acquire or something before it closed the connection",
+            Self::Proxy => "look at acquire.proxy, and whether the proxy reaches acquire.base_url",
+            Self::ProxyRefused => "look at acquire.proxy, its credentials and the proxy's rules",
             Self::Busy => "Acquire is busy or out of order",
             Self::Configuration => {
                 "look at acquire_account_id, acquire.api_key, acquire.base_url and \

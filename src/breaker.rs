@@ -37,7 +37,7 @@ impl Sign {
     pub fn of(answer: &Answer) -> Self {
         match answer.outcome {
             Outcome::Again { fault, .. } => match fault {
-                Fault::Configuration => Self::Misconfigured,
+                Fault::Configuration | Fault::ProxyRefused => Self::Misconfigured,
                 fault if fault.is_unclear() => Self::Good,
                 _ => Self::Bad,
             },

@@ -7,6 +7,7 @@ mod directory;
 pub mod duration;
 mod layers;
 mod load;
+mod proxy;
 mod reader;
 mod recording;
 mod rules;
@@ -28,6 +29,7 @@ use crate::twilio::signature::PublicUrl;
 
 pub use layers::Origin;
 pub use load::{Setting, explain, load, load_for_reading, load_for_rehearsal};
+pub use proxy::Proxy;
 
 /// All mistakes of a configuration, one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +111,17 @@ pub struct Acquire {
     pub paths: Paths,
     /// Trusted beside the system's roots (PEM).
     pub ca_file: Option<PathBuf>,
+    /// Shown to Acquire's side, if it asks for one.
+    pub client_certificate: Option<ClientCertificate>,
+    pub proxy: Option<Proxy>,
     pub success: Success,
+}
+
+/// A certificate, with those between it and its authority, and its key (PEM).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
 }
 
 /// What is appended to the base URL for each message.
@@ -149,6 +161,8 @@ pub struct Playing {
     pub linker: Linker,
     /// Where Twilio's API is; does not end with `/`.
     pub api_url: String,
+    /// `twilio.proxy`
+    pub proxy: Option<Proxy>,
     /// Put behind the path of a recording (`recording.format`).
     pub format: &'static str,
     /// For Twilio's answer, for each piece of it, and for the listener to take the piece.

@@ -36,5 +36,6 @@ pub mod twilio;
 pub mod clock;
 pub mod config;
 pub mod metrics;
+pub mod outage;
 pub mod telemetry;
 pub mod tls;

@@ -3,9 +3,11 @@
 //! Where it asks is built from the configured URL and two checked SIDs alone. The client lives on
 //! the thread that made it, as every client of awc does.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_tls::connect::Resolver;
 use awc::ClientResponse;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode};
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::{ApiKey, Playing};
-use crate::outward::{self, Target};
+use crate::outward::{self, Route, Target};
 use crate::tls::{self, TlsError};
 use crate::twilio::{AccountSid, RecordingSid};
 
@@ -43,7 +45,7 @@ const KEPT_HEADERS: [HeaderName; 5] = [
 /// TLS for `twilio.api_url`, to be shared by the doors of all threads; `None` in the clear.
 pub fn trust(playing: &Playing) -> Result<Option<Arc<ClientConfig>>, TlsError> {
     if playing.api_url.starts_with("https://") {
-        tls::trusting(None).map(Some)
+        tls::trusting(None, None).map(Some)
     } else {
         Ok(None)
     }
@@ -126,7 +128,7 @@ pub enum NotFetched {
     NoAudio(String),
     #[error("Twilio did not answer within {0:?} (recording.timeout)")]
     TimeOut(Duration),
-    #[error("Twilio could not be asked (twilio.api_url): {0}")]
+    #[error("Twilio could not be asked (twilio.api_url, twilio.proxy): {0}")]
     Network(String),
 }
 
@@ -136,7 +138,12 @@ impl Door {
     #[must_use]
     pub fn new(playing: &Playing, tls: Option<Arc<ClientConfig>>, stop: CancellationToken) -> Self {
         Self {
-            http: outward::http_client(tls, playing.timeout),
+            http: outward::http_client(Rc::new(Route {
+                tls,
+                proxy: playing.proxy.clone(),
+                names: Resolver::default(),
+                timeout: playing.timeout,
+            })),
             api_url: playing.api_url.clone(),
             format: playing.format,
             timeout: playing.timeout,

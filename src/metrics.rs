@@ -12,6 +12,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock::Millis;
+use crate::outage::Outages;
 use crate::store::{Counts, State};
 
 /// The label of requests whose account is not configured: never what a request claims.
@@ -73,6 +74,8 @@ pub struct Metrics {
     sync: Gauge<f64, std::sync::atomic::AtomicU64>,
     breakers: Family<OfAccount, Gauge>,
     recordings: Family<Asked, Counter>,
+    /// Told with the story of a call.
+    pub outages: Outages,
 }
 
 impl Default for Metrics {
@@ -103,6 +106,7 @@ impl Default for Metrics {
             sync: Gauge::default(),
             breakers: Family::default(),
             recordings: Family::default(),
+            outages: Outages::default(),
         };
         metrics.register();
         metrics
@@ -137,7 +141,7 @@ impl Metrics {
         );
         registry.register(
             "delivery_attempts",
-            "Requests to Acquire by what they led to",
+            "Requests to Acquire by what they led to, and legs for which none could be made",
             self.attempts.clone(),
         );
         registry.register_with_unit(
@@ -206,6 +210,15 @@ impl Metrics {
         };
         self.attempts.get_or_create(&labels).inc();
         self.delivery.observe(took.as_secs_f64());
+    }
+
+    /// Counts a call that is left parked because of a leg for which no request can be made.
+    pub fn unmappable(&self, account: &str) {
+        let labels = Attempted {
+            account: account.to_owned(),
+            outcome: "unmappable",
+        };
+        self.attempts.get_or_create(&labels).inc();
     }
 
     pub fn delivered_after(&self, lag: Duration) {

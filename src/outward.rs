@@ -1,25 +1,35 @@
-//! Connections that the bridge opens, to Acquire and to Twilio: TCP, and TLS with verified
-//! certificates.
+//! Connections that the bridge opens, to Acquire and to Twilio: TCP, through a forward proxy where
+//! one is set, and TLS with verified certificates.
 //!
 //! awc is given plain streams only: TLS is made here, below it, so that `FinalAnswers` stands
 //! between the two.
 
+mod tunnel;
 mod wire;
 
+use std::error::Error;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_service::{Service as _, fn_service};
 use actix_tls::connect::rustls_0_23::TlsConnector;
-use actix_tls::connect::{self as tcp, ConnectError, ConnectInfo, Connection};
+use actix_tls::connect::tcp::TcpConnector;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Resolver};
 use awc::Connector;
 use awc::http::Uri;
+use awc::http::uri::Authority;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
+pub use self::tunnel::NoTunnel;
 use self::wire::FinalAnswers;
+use crate::config::Proxy;
 
 const HTTP: &str = "http://";
 
@@ -64,12 +74,31 @@ pub struct HandshakeFailed(pub io::Error);
 /// rare that it closes just while a request is under way (that one attempt ends as a reset).
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
-/// awc over TLS where `tls` is given, in the clear otherwise: no redirects, and no time limit but
-/// that of its user beyond `timeout` for connecting.
+/// How the connections of one door are opened.
+pub struct Route {
+    /// In the clear without it.
+    pub tls: Option<Arc<ClientConfig>>,
+    pub proxy: Option<Proxy>,
+    /// Who is asked for addresses.
+    pub names: Resolver,
+    /// For one request, of which opening a connection may use nine tenths: so that it is told apart
+    /// from an answer that is late.
+    pub timeout: Duration,
+}
+
+/// A connection to the host of a URL.
+pub type Connected = Connection<Uri, FinalAnswers<Stream>>;
+
+/// awc over `route`: no redirects, and no time limit but for opening connections.
 #[must_use]
-pub fn http_client(tls: Option<Arc<ClientConfig>>, timeout: Duration) -> awc::Client {
+pub fn http_client(route: Rc<Route>) -> awc::Client {
+    let timeout = route.timeout;
+    let open = move |to: ConnectInfo<Uri>| {
+        let route = Rc::clone(&route);
+        async move { route.open(to.request().clone()).await }
+    };
     let connector = Connector::new()
-        .connector(fn_service(move |to| connect(to, tls.clone())))
+        .connector(fn_service(open))
         .timeout(timeout)
         .conn_keep_alive(KEEP_ALIVE)
         .limit(0);
@@ -81,31 +110,86 @@ pub fn http_client(tls: Option<Arc<ClientConfig>>, timeout: Duration) -> awc::Cl
     client.finish()
 }
 
-async fn connect(
-    to: ConnectInfo<Uri>,
-    tls: Option<Arc<ClientConfig>>,
-) -> Result<Connection<Uri, FinalAnswers<Stream>>, ConnectError> {
-    let connection = tcp::Connector::default().service().call(to).await?;
-    // Requests are small and whole: waiting for more to send only delays them.
-    connection
-        .io_ref()
-        .set_nodelay(true)
-        .map_err(ConnectError::Io)?;
-    let Some(tls) = tls else {
-        return Ok(wrap(connection));
-    };
-    TlsConnector::service(tls)
-        .call(connection)
-        .await
-        .map(wrap)
-        .map_err(|error| ConnectError::Io(io::Error::other(HandshakeFailed(error))))
+impl Route {
+    /// Opens a connection to the host and port of `uri`.
+    pub async fn open(&self, uri: Uri) -> Result<Connected, ConnectError> {
+        let limit = self.timeout * 9 / 10;
+        let deadline = Instant::now() + limit;
+        let connection = match &self.proxy {
+            None => self.reach(uri, deadline).await?,
+            Some(proxy) => {
+                let opening = self.tunnel(proxy, uri, deadline);
+                let opened = timeout_at(deadline, opening).await;
+                opened
+                    .unwrap_or_else(|_| Err(NoTunnel::TimeOut(proxy.authority(), limit)))
+                    .map_err(|why| ConnectError::Io(io::Error::other(why)))?
+            }
+        };
+        // Requests are small and whole: waiting for more to send only delays them.
+        let socket = connection.io_ref();
+        socket.set_nodelay(true).map_err(ConnectError::Io)?;
+        let Some(tls) = self.tls.clone() else {
+            return Ok(wrap(connection));
+        };
+        let handshake = TlsConnector::service(tls).call(connection);
+        timeout_at(deadline, handshake)
+            .await
+            .map_err(|_| late())?
+            .map(wrap)
+            .map_err(|error| ConnectError::Io(io::Error::other(HandshakeFailed(error))))
+    }
+
+    /// TCP to the host and port of `uri`, past any proxy.
+    async fn reach(&self, uri: Uri, deadline: Instant) -> Result<Plain, ConnectError> {
+        let literal = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let address = literal.parse().ok().zip(uri.port_u16());
+        let to = match address {
+            Some((ip, port)) => ConnectInfo::with_addr(uri, SocketAddr::new(ip, port)),
+            None => ConnectInfo::new(uri),
+        };
+        let named = timeout_at(deadline, self.names.service().call(to)).await;
+        let named = named.map_err(|_| ConnectError::Resolver(Box::new(NoAnswer)))??;
+        let connecting = TcpConnector::default().service().call(named);
+        timeout_at(deadline, connecting).await.map_err(|_| late())?
+    }
+
+    async fn tunnel(&self, proxy: &Proxy, uri: Uri, deadline: Instant) -> Result<Plain, NoTunnel> {
+        let name = proxy.authority();
+        let unreachable = |why: &dyn Error| NoTunnel::Unreachable(name.clone(), why.to_string());
+        let way = format!("{HTTP}{name}").parse::<Uri>();
+        let way = way.map_err(|why| unreachable(&why))?;
+        let connection = self.reach(way, deadline).await;
+        let (socket, _) = connection
+            .map_err(|why| unreachable(root(&why)))?
+            .into_parts();
+        let target = uri.authority().map_or("", Authority::as_str);
+        let socket = tunnel::open(socket, proxy, target).await?;
+        Ok(Connection::new(uri, socket))
+    }
 }
 
-fn wrap<Io: Bytes + 'static>(
-    connection: Connection<Uri, Io>,
-) -> Connection<Uri, FinalAnswers<Stream>> {
+type Plain = Connection<Uri, TcpStream>;
+
+#[derive(Debug, thiserror::Error)]
+#[error("no name server answered in time")]
+struct NoAnswer;
+
+fn late() -> ConnectError {
+    ConnectError::Io(io::ErrorKind::TimedOut.into())
+}
+
+fn wrap<Io: Bytes + 'static>(connection: Connection<Uri, Io>) -> Connected {
     let (io, uri) = connection.into_parts();
     Connection::new(uri, FinalAnswers::new(Box::new(io)))
+}
+
+/// The innermost cause: the only one that says more than that something failed.
+#[must_use]
+pub fn root<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
 }
 
 #[cfg(test)]

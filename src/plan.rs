@@ -193,6 +193,18 @@ pub fn owed(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Mi
     lines(callbacks, attempts, rules, now).concat()
 }
 
+/// Whether something cannot be sent, whatever Acquire does.
+#[must_use]
+pub fn is_unmappable(
+    callbacks: &[Received],
+    attempts: &[Attempt],
+    rules: &Rules,
+    now: Millis,
+) -> bool {
+    let all = owed(callbacks, attempts, rules, now);
+    all.iter().any(|owed| matches!(owed, Owed::Unmappable(_)))
+}
+
 /// What is owed in the order in which it is sent, a line for each reported call; what is not
 /// reported has a line with the reason.
 fn lines(

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::attempt::Verdict;
 use crate::clock::Millis;
+use crate::outage::Outage;
 use crate::plan::{Owed, Received, Rules, owed};
 use crate::store::{CallSummary, StoredCall, StoredCallback};
 use crate::twilio::{Callback, Kind, callback};
@@ -30,6 +31,9 @@ pub struct Story {
     pub callbacks: Vec<Told>,
     pub attempts: Vec<Made>,
     pub owed: Vec<Due>,
+    /// Told by a running bridge alone: why the call waits though it may be due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Outage>,
 }
 
 /// One callback of a story.
@@ -127,6 +131,7 @@ impl Story {
                 .into_iter()
                 .map(due)
                 .collect(),
+            outage: None,
         }
     }
 }

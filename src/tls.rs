@@ -3,19 +3,37 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::config::ClientCertificate;
+
+const CA: &str = "acquire.ca_file";
+const CLIENT_CERT: &str = "acquire.client_cert_file";
+const CLIENT_KEY: &str = "acquire.client_key_file";
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("acquire.ca_file {}: cannot be read as PEM", .file.display())]
-    CaUnreadable { file: PathBuf, source: PemError },
-    #[error("acquire.ca_file {}: holds no certificate", .0.display())]
-    CaEmpty(PathBuf),
+    #[error("{setting} {}: cannot be read as PEM", .file.display())]
+    Unreadable {
+        setting: &'static str,
+        file: PathBuf,
+        source: PemError,
+    },
+    #[error("{setting} {}: holds no certificate", .file.display())]
+    Empty {
+        setting: &'static str,
+        file: PathBuf,
+    },
     #[error("acquire.ca_file {}: holds a certificate that cannot be used", .file.display())]
     CaUnusable {
+        file: PathBuf,
+        source: rustls::Error,
+    },
+    #[error("{CLIENT_CERT} {}: its certificate and the key of {CLIENT_KEY} do not go together", .file.display())]
+    ClientUnusable {
         file: PathBuf,
         source: rustls::Error,
     },
@@ -28,14 +46,18 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// Verifies certificates against the system's authorities and those of `ca_file` (PEM).
+/// Verifies certificates against the system's authorities and those of `ca_file` (PEM), and shows
+/// `client` to a server that asks.
 ///
 /// One of the system's that cannot be used is left out; one of `ca_file` is an error.
-pub fn trusting(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn trusting(
+    ca_file: Option<&Path>,
+    client: Option<&ClientCertificate>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {
-        for certificate in certificates(file)? {
+        for certificate in certificates(CA, file)? {
             let unusable = |source| TlsError::CaUnusable {
                 file: file.to_owned(),
                 source,
@@ -47,28 +69,53 @@ pub fn trusting(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
         return Err(TlsError::NoAuthorities);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some(ClientCertificate {
+            cert_file,
+            key_file,
+        }) => builder
+            .with_client_auth_cert(certificates(CLIENT_CERT, cert_file)?, key(key_file)?)
+            .map_err(|source| TlsError::ClientUnusable {
+                file: cert_file.clone(),
+                source,
+            })?,
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unreadable = |source| TlsError::CaUnreadable {
-        file: file.to_owned(),
-        source,
-    };
+fn certificates(
+    setting: &'static str,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = unreadable(setting, file);
     let certificates = CertificateDer::pem_file_iter(file)
-        .map_err(unreadable)?
+        .map_err(&unreadable)?
         .collect::<Result<Vec<_>, _>>()
         .map_err(unreadable)?;
     if certificates.is_empty() {
-        return Err(TlsError::CaEmpty(file.to_owned()));
+        let file = file.to_owned();
+        return Err(TlsError::Empty { setting, file });
     }
     Ok(certificates)
+}
+
+fn key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(file).map_err(unreadable(CLIENT_KEY, file))
+}
+
+fn unreadable(setting: &'static str, file: &Path) -> impl Fn(PemError) -> TlsError {
+    let file = file.to_owned();
+    move |source| TlsError::Unreadable {
+        setting,
+        file: file.clone(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -80,12 +127,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let file = folder.path().join("ca.pem");
         let told = || {
-            let error = certificates(&file).expect_err("there is no certificate");
+            let error = certificates(CA, &file).expect_err("there is no certificate");
             assert!(error.to_string().contains("ca.pem"), "{error}");
             error
         };
-        assert!(matches!(told(), TlsError::CaUnreadable { .. }));
+        assert!(matches!(told(), TlsError::Unreadable { .. }));
         std::fs::write(&file, "no certificate\n").expect("the file can be written");
-        assert!(matches!(told(), TlsError::CaEmpty(_)));
+        assert!(matches!(told(), TlsError::Empty { .. }));
     }
 }

@@ -4,6 +4,7 @@
 //! unnoticed, is found by polling.
 
 mod lanes;
+mod log;
 mod pace;
 
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::acquire::client::Client;
 use crate::attempt::{Attempt, Verdict};
@@ -197,7 +198,10 @@ impl Worker {
         self.hasten(&mut attempts, account);
         let request = match plan(&callbacks, &attempts, &rules, self.clock.now()) {
             Next::Send(request) => request,
-            next => return at_rest(rest(next, self.clock.now())),
+            next => {
+                self.count_unmappable(&next, account, &callbacks, &attempts, &rules);
+                return at_rest(rest(next, self.clock.now()));
+            }
         };
         self.pace.turn().await;
         if !self.lanes.lets_through(account, self.clock.now()) {
@@ -216,6 +220,7 @@ impl Worker {
         attempts.push(attempt.clone());
         self.hasten(&mut attempts, account);
         let next = plan(&callbacks, &attempts, &rules, self.clock.now());
+        self.count_unmappable(&next, account, &callbacks, &attempts, &rules);
         Settlement {
             attempt: Some(attempt),
             rest: rest(next, self.clock.now()),
@@ -244,6 +249,20 @@ impl Worker {
                  set recording.expect = \"always\"",
                 call.sid
             );
+        }
+    }
+
+    fn count_unmappable(
+        &self,
+        next: &Next,
+        account: &Account,
+        callbacks: &[Received],
+        attempts: &[Attempt],
+        rules: &Rules,
+    ) {
+        let is_parked = matches!(next, Next::Parked(_));
+        if is_parked && plan::is_unmappable(callbacks, attempts, rules, self.clock.now()) {
+            self.metrics.unmappable(&account.acquire_account_id);
         }
     }
 
@@ -276,18 +295,8 @@ impl Worker {
         let now = self.clock.now();
         let verdict = retry::decide(policy, &before, &answer, jitter, now);
         self.metrics
-            .attempted(&account.acquire_account_id, verdict.as_str(), took);
-        let fault = answer.outcome.fault();
-        if let Some(fault) = fault {
-            warn!(
-                call.leg = %request.leg,
-                attempt = before.len() + 1,
-                acquire.status = answer.status,
-                fault = fault.as_str(),
-                duration_ms = took.as_millis(),
-                "Acquire did not take leg {}: {fault} ({})", request.leg, fault.advice()
-            );
-        }
+            .attempted(&account.acquire_account_id, answer.outcome.as_str(), took);
+        log::failed(request, before.len() + 1, &answer, took);
         match self.lanes.report(account, &answer, at, now) {
             Report::Spent => {}
             Report::Unspent => return None,
@@ -301,7 +310,7 @@ impl Worker {
             sent,
             status: answer.status,
             verdict,
-            fault,
+            fault: answer.outcome.fault(),
             excerpt: answer.excerpt,
         })
     }
@@ -324,7 +333,7 @@ impl Worker {
 
     /// Tries until the lease ends: an outcome that is not kept would be sent again.
     async fn settle(&self, call: Claimed, settlement: Settlement) {
-        log_rest(&call, &settlement.rest);
+        log::rests(&call, &settlement.rest);
         let until = Instant::now() + self.config.delivery.lease;
         loop {
             let now = self.clock.now();
@@ -384,15 +393,5 @@ fn rest(next: Next, now: Millis) -> Rest {
         Next::Delivered => Rest::Delivered,
         Next::Skipped(why) => Rest::Skipped(why),
         Next::Parked(why) => Rest::Parked(why),
-    }
-}
-
-fn log_rest(call: &Claimed, rest: &Rest) {
-    let sid = &call.sid;
-    match rest {
-        Rest::PendingAt(at) => info!(call.sid = %sid, "call {sid} is pending, due at {at}"),
-        Rest::Delivered => info!(call.sid = %sid, "call {sid} is delivered"),
-        Rest::Skipped(why) => info!(call.sid = %sid, "call {sid} is skipped: {why}"),
-        Rest::Parked(why) => warn!(call.sid = %sid, "call {sid} is parked: {why}"),
     }
 }

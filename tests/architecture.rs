@@ -26,6 +26,7 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["metrics", "janitor", "directory_file"],
         "count, tidy and watch beside those that run",
     ),
+    (&["outage"], "whom Acquire is left alone for, and why"),
     (
         &["store", "acquire::client", "media"],
         "the doors: database, Acquire, and Twilio's recordings",
@@ -69,6 +70,11 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
             "cli::requeue",
         ],
         "the outward doors, the one that plays Twilio, and the one that asks a running bridge",
+    ),
+    (
+        "acquire::client",
+        &["app", "worker", "acquire", "cli::check"],
+        "Twilio's side waits for nothing that Acquire does",
     ),
     ("rusqlite::", &["store"], "SQL has one home"),
     (
@@ -248,6 +254,11 @@ fn a_text_that_breaks_a_rule_is_reported() {
             "imports config;",
         ),
         ("worker", "use crate::server;", "imports server;"),
+        (
+            "server::receive",
+            "use crate::acquire::client::Client;",
+            "Twilio's side waits for nothing",
+        ),
         (
             "store::sqlite",
             "use crate::worker::Worker;",

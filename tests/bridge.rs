@@ -13,6 +13,8 @@ mod admin;
 mod commands;
 #[path = "bridge/delivery.rs"]
 mod delivery;
+#[path = "bridge/faults.rs"]
+mod faults;
 #[path = "bridge/intake.rs"]
 mod intake;
 #[path = "bridge/outage.rs"]

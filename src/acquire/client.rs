@@ -6,29 +6,36 @@
 mod judge;
 mod network;
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use actix_tls::connect::Resolver;
 use awc::ClientResponse;
 use awc::http::header;
 use futures_util::StreamExt as _;
 use secrecy::ExposeSecret as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::io::AsyncReadExt as _;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::network::Failure;
 use super::{Answer, Fault, Kind, Outcome};
 use crate::clock::Clock;
 use crate::config::{self, Success};
-use crate::outward::{self, Target};
+use crate::outward::{self, Route, Target};
 use crate::tls::{self, TlsError};
 
 /// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
 const MAX_BODY: usize = 64 * 1024;
+
+/// How long `reach` waits for what a server says after the handshake.
+const OBJECTION: Duration = Duration::from_millis(500);
 
 const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
 
 /// Posts messages to Acquire over kept connections, each attempt within one time limit.
 pub struct Client {
     http: awc::Client,
+    route: Rc<Route>,
     base_url: String,
     paths: config::Paths,
     success: Success,
@@ -53,14 +60,32 @@ impl Client {
         delivery: &config::Delivery,
         clock: Clock,
     ) -> Result<Self, ClientError> {
-        let trust = tls::trusting(acquire.ca_file.as_deref())?;
+        Self::with_names(acquire, delivery, clock, Resolver::default())
+    }
+
+    /// As [`Client::new`], with another than the system's way from names to addresses.
+    pub fn with_names(
+        acquire: &config::Acquire,
+        delivery: &config::Delivery,
+        clock: Clock,
+        names: Resolver,
+    ) -> Result<Self, ClientError> {
+        let certificate = acquire.client_certificate.as_ref();
+        let trust = tls::trusting(acquire.ca_file.as_deref(), certificate)?;
         let tls = match &acquire.base_url {
             url if url.starts_with("https://") => Some(trust),
             url if url.starts_with("http://") => None,
             url => return Err(ClientError::BaseUrl(url.clone())),
         };
+        let route = Rc::new(Route {
+            tls,
+            proxy: acquire.proxy.clone(),
+            names,
+            timeout: delivery.timeout,
+        });
         Ok(Self {
-            http: outward::http_client(tls, delivery.timeout),
+            http: outward::http_client(Rc::clone(&route)),
+            route,
             base_url: acquire.base_url.trim_end_matches('/').to_owned(),
             paths: acquire.paths.clone(),
             success: acquire.success,
@@ -95,6 +120,31 @@ impl Client {
             }),
         };
         self.judge(&response, &body, broken)
+    }
+
+    /// Opens a connection as [`Client::send`] would, posts nothing, and says how `account` is
+    /// reached, or why not.
+    pub async fn reach(&self, account: &config::Account) -> Result<String, String> {
+        let url = self.url(account, Kind::CallEnd);
+        let target = Target::of(&url).ok_or_else(|| format!("{url:?} is no URL"))?;
+        let explained = |failure: Failure| failure.words;
+        let opened = self.route.open(target.uri.clone()).await;
+        let mut connection = opened
+            .map_err(|error| explained(network::of_connecting(&error.into(), &target.authority)))?;
+        let trust = if self.route.tls.is_some() {
+            // After its handshake a server may still object to the client's certificate.
+            let objection = timeout(OBJECTION, connection.read_u8()).await;
+            if let Ok(Err(error)) = objection {
+                return Err(explained(network::of_talking(&error, &target.authority)));
+            }
+            "its certificate is trusted"
+        } else {
+            "without TLS"
+        };
+        let way = self.route.proxy.as_ref().map_or_else(String::new, |proxy| {
+            format!(" through the proxy {}", proxy.authority())
+        });
+        Ok(format!("{} is reached{way}, {trust}", target.authority))
     }
 
     fn url(&self, account: &config::Account, kind: Kind) -> String {

@@ -9,8 +9,8 @@ use super::layers::{Layers, Origin};
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
-    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Server, Store, StoreUrl,
-    Success, accounts, recording, rules,
+    Acquire, Admin, ClientCertificate, Config, ConfigError, Delivery, Log, LogFormat, Paths,
+    Server, Store, StoreUrl, Success, accounts, proxy, recording, rules,
 };
 use crate::plan::{Rules, Send};
 use crate::retry::Policy;
@@ -175,6 +175,8 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
     let call_answered = reader.text("acquire.call_answered_path", request_path);
     let call_end = reader.text("acquire.call_end_path", request_path);
     let ca_file = reader.text("acquire.ca_file", readable_file);
+    let client_certificate = client_certificate(reader);
+    let proxy = proxy::read(reader, "acquire.proxy");
     let success = reader.choice(
         "acquire.success",
         &[("body", Success::Body), ("any-2xx", Success::Any2xx)],
@@ -188,7 +190,27 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
             call_end: call_end?,
         },
         ca_file,
+        client_certificate,
+        proxy,
         success: success?,
+    })
+}
+
+fn client_certificate(reader: &mut Reader) -> Option<ClientCertificate> {
+    let keys = ["acquire.client_cert_file", "acquire.client_key_file"];
+    let files = keys.map(|key| reader.text(key, readable_file));
+    for (key, other) in [(keys[0], keys[1]), (keys[1], keys[0])] {
+        if reader.is_set(key) && !reader.is_set(other) {
+            let name = reader.name(key);
+            reader.mistake(format!(
+                "{name} is set without {other}: a client certificate needs both"
+            ));
+        }
+    }
+    let [cert_file, key_file] = files;
+    Some(ClientCertificate {
+        cert_file: cert_file?,
+        key_file: key_file?,
     })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::url::HttpUrl;
-use super::{Account, Playing};
+use super::{Account, Playing, proxy};
 use crate::recording_link::{Key, Linker, RecordingLinks};
 use crate::twilio::signature::PublicUrl;
 
@@ -79,6 +79,7 @@ pub(super) fn with_secrets(
         HttpUrl::parse(text)?;
         Ok(text.trim_end_matches('/').to_owned())
     });
+    let proxy = proxy::read(reader, "twilio.proxy");
     let timeout = reader.duration("recording.timeout", MILLISECOND * 100..=MINUTE * 5);
     let concurrency = reader.number("recording.concurrency", 1..=1_024);
     let recording = recording?;
@@ -110,6 +111,7 @@ pub(super) fn with_secrets(
     let playing = Playing {
         linker: linker.clone(),
         api_url: api_url?,
+        proxy,
         format: recording.format,
         timeout: timeout?,
         concurrency: concurrency?,

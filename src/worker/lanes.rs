@@ -124,6 +124,11 @@ impl Lanes {
         let was_open = lane.breaker.is_open();
         let change = lane.breaker.report(sign, sent, now);
         let name = &lane.name;
+        if let Some(next) = lane.breaker.probe_at() {
+            self.metrics.outages.lasts(name, answer, now, next);
+        } else if was_open {
+            self.metrics.outages.ends(name);
+        }
         match change {
             Change::None => {}
             Change::Opened => {

@@ -85,6 +85,9 @@ async fn every_answer_of_the_stand_in_has_its_outcome() {
             again(Fault::Busy),
         ),
         (too_many("-7"), Some(429), again(Fault::Busy)),
+        (too_many("soon"), Some(429), again(Fault::Busy)),
+        (too_many(""), Some(429), again(Fault::Busy)),
+        (too_many("31536000"), Some(429), busy_for(31_536_000)),
         (
             too_many("123456789012345678901234567890"),
             Some(429),

@@ -1,6 +1,9 @@
 //! The client for Acquire, over real sockets.
 
 mod answers;
+mod certificates;
+mod names;
+mod proxy;
 mod raw;
 mod tls;
 mod wire;
@@ -8,6 +11,7 @@ mod wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actix_tls::connect::Resolver;
 use twilio_acquire_bridge::acquire::client::{Client, ClientError};
 use twilio_acquire_bridge::acquire::{Answer, Fault, Kind, Outcome};
 use twilio_acquire_bridge::clock::{Clock, Millis};
@@ -35,29 +39,19 @@ impl Bridge {
     }
 
     fn patient_for(timeout: Duration, base_url: String) -> Self {
-        Self::build(base_url, timeout, None).expect("the settings are right")
+        Self::build(timeout, Resolver::default(), &acquire(base_url))
+            .expect("the settings are right")
     }
 
     fn trusting(base_url: String, ca_file: Option<PathBuf>) -> Result<Self, ClientError> {
-        Self::build(base_url, PATIENT, ca_file)
+        let acquire = Acquire {
+            ca_file,
+            ..acquire(base_url)
+        };
+        Self::build(PATIENT, Resolver::default(), &acquire)
     }
 
-    fn build(
-        base_url: String,
-        timeout: Duration,
-        ca_file: Option<PathBuf>,
-    ) -> Result<Self, ClientError> {
-        let acquire = Acquire {
-            base_url,
-            paths: Paths {
-                call_in_queue: "/api/v1/voip/call-in-queue".to_owned(),
-                call_ringing: "/api/v1/voip/call-ringing".to_owned(),
-                call_answered: "/api/v1/voip/call-answered".to_owned(),
-                call_end: "/api/v1/voip/call-answered".to_owned(),
-            },
-            ca_file,
-            success: Success::Body,
-        };
+    fn build(timeout: Duration, names: Resolver, acquire: &Acquire) -> Result<Self, ClientError> {
         let delivery = Delivery {
             probe_max: Duration::from_secs(60),
             timeout,
@@ -78,7 +72,7 @@ impl Bridge {
             twilio_api_key: None,
             acquire_api_key: None,
         };
-        let client = Client::new(&acquire, &delivery, Clock::manual(NOW))?;
+        let client = Client::with_names(acquire, &delivery, Clock::manual(NOW), names)?;
         Ok(Self { client, account })
     }
 
@@ -90,6 +84,23 @@ impl Bridge {
         tokio::time::timeout(2 * PATIENT, sending)
             .await
             .expect("an attempt ends within its time limit")
+    }
+}
+
+/// The settings of a plain account at this place.
+fn acquire(base_url: String) -> Acquire {
+    Acquire {
+        base_url,
+        paths: Paths {
+            call_in_queue: "/api/v1/voip/call-in-queue".to_owned(),
+            call_ringing: "/api/v1/voip/call-ringing".to_owned(),
+            call_answered: "/api/v1/voip/call-answered".to_owned(),
+            call_end: "/api/v1/voip/call-answered".to_owned(),
+        },
+        ca_file: None,
+        client_certificate: None,
+        proxy: None,
+        success: Success::Body,
     }
 }
 

@@ -12,6 +12,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub enum Step {
     /// Reads one whole request.
     Request,
+    /// Waits for the first byte of what comes.
+    FirstByte,
     Send(String),
     /// Sends this again and again until the client has gone.
     Endless(&'static str),
@@ -90,6 +92,7 @@ fn play(mut stream: impl Read + Write, script: Vec<Step>, requests: &mut usize) 
                 read_request(&mut stream)?;
                 *requests += 1;
             }
+            Step::FirstByte => stream.read_exact(&mut [0])?,
             Step::Send(text) => send(&mut stream, text.as_bytes())?,
             Step::Endless(text) => loop {
                 send(&mut stream, text.as_bytes())?;

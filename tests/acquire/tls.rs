@@ -1,24 +1,33 @@
 //! Over TLS: certificates are verified.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use actix_tls::connect::Resolver;
+use rcgen::{
+    Certificate, CertificateParams, CertifiedKey, KeyPair, date_time_ymd,
+    generate_simple_self_signed,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
 use twilio_acquire_bridge::acquire::client::ClientError;
 use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
+use twilio_acquire_bridge::config::{Acquire, ClientCertificate};
 use twilio_acquire_bridge::tls::TlsError;
 
+use crate::certificates::{Authority, Clients, file};
 use crate::raw::{Raw, Step};
-use crate::{Bridge, SAVED, again, http};
+use crate::{Bridge, PATIENT, SAVED, acquire, again, http};
 
-/// A TLS server that would accept everything, and its certificate as a file.
+/// A TLS server that would accept everything, and its own certificate as a file.
 fn server(name: &str) -> (Raw, NamedTempFile) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed([name.to_owned()]).expect("a certificate can be made");
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("it is a key");
+    server_with(&cert, &signing_key)
+}
+
+fn server_with(cert: &Certificate, key: &KeyPair) -> (Raw, NamedTempFile) {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("it is a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -31,11 +40,25 @@ fn server(name: &str) -> (Raw, NamedTempFile) {
         vec![Step::Request, saved(), Step::Request, saved()]
     };
     let raw = Raw::start_tls(Arc::new(config), [twice(), twice()]);
+    (raw, file(&cert.pem()))
+}
 
-    let mut file = NamedTempFile::new().expect("a file can be made");
-    file.write_all(cert.pem().as_bytes())
-        .expect("a file can be written");
-    (raw, file)
+/// A bridge that trusts `authority`, and what it makes of this server.
+async fn sent_with(
+    authority: &Authority,
+    server: Arc<ServerConfig>,
+    certificate: Option<ClientCertificate>,
+) -> Answer {
+    let saved = || Step::Send(http("200 OK", SAVED));
+    let raw = Raw::start_tls(server, [vec![Step::Request, saved()]]);
+    let trusted = authority.file();
+    let acquire = Acquire {
+        ca_file: Some(trusted.path().to_owned()),
+        client_certificate: certificate,
+        ..acquire(format!("https://localhost:{}", raw.addr.port()))
+    };
+    let bridge = Bridge::build(PATIENT, Resolver::default(), &acquire);
+    bridge.expect("the files are right").sends().await
 }
 
 fn assert_refused(answer: &Answer, why: &str) {
@@ -79,6 +102,65 @@ async fn a_certificate_for_another_name_is_refused() {
 }
 
 #[actix_web::test]
+async fn a_certificate_of_a_private_authority_is_accepted() {
+    let authority = Authority::new();
+    let server = authority.server("localhost", Clients::All);
+    let answer = sent_with(&authority, server, None).await;
+    assert_eq!(answer.outcome, Outcome::Accepted, "{answer:?}");
+
+    let server = Authority::new().server("localhost", Clients::All);
+    assert_refused(
+        &sent_with(&authority, server, None).await,
+        "no known authority",
+    );
+}
+
+#[actix_web::test]
+async fn a_server_that_asks_for_a_client_certificate_gets_it() {
+    let authority = Authority::new();
+    let server = || authority.server("localhost", Clients::CertifiedBy(&authority));
+    let (certificate, _files) = authority.client();
+    let answer = sent_with(&authority, server(), Some(certificate)).await;
+    assert_eq!(answer.outcome, Outcome::Accepted, "{answer:?}");
+
+    let answer = sent_with(&authority, server(), None).await;
+    assert_refused(&answer, "acquire.client_cert_file");
+    let (foreign, _files) = Authority::new().client();
+    let answer = sent_with(&authority, server(), Some(foreign)).await;
+    assert_refused(&answer, "acquire.client_cert_file");
+}
+
+#[actix_web::test]
+async fn a_certificate_and_a_key_that_do_not_go_together_make_no_client() {
+    let authority = Authority::new();
+    let (mut certificate, _files) = authority.client();
+    let (other, _others) = authority.client();
+    certificate.key_file = other.key_file;
+    let acquire = Acquire {
+        client_certificate: Some(certificate),
+        ..acquire("https://acme.example".to_owned())
+    };
+    let Err(why) = Bridge::build(PATIENT, Resolver::default(), &acquire) else {
+        panic!("they do not go together");
+    };
+    assert!(why.to_string().contains("acquire.client_key_file"), "{why}");
+}
+
+#[actix_web::test]
+async fn an_expired_certificate_is_refused() {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    params.not_before = date_time_ymd(2001, 1, 1);
+    params.not_after = date_time_ymd(2002, 1, 1);
+    let cert = params.self_signed(&key).expect("a certificate");
+    let (raw, trusted) = server_with(&cert, &key);
+    let base_url = format!("https://localhost:{}", raw.addr.port());
+    let bridge = Bridge::trusting(base_url, Some(trusted.path().to_owned()));
+    let answer = bridge.expect("the file is right").sends().await;
+    assert_refused(&answer, "has expired");
+}
+
+#[actix_web::test]
 async fn a_server_without_tls_is_a_fault_of_tls() {
     let plain = http("400 Bad Request", "");
     let raw = Raw::start([vec![Step::Send(plain), Step::Hold]]);
@@ -96,7 +178,7 @@ async fn a_ca_file_that_is_not_there_makes_no_client() {
         Some("/nowhere/ca.pem".into()),
     );
     match bridge {
-        Err(error @ ClientError::Tls(TlsError::CaUnreadable { .. })) => {
+        Err(error @ ClientError::Tls(TlsError::Unreadable { .. })) => {
             assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
         }
         Err(error) => panic!("another error: {error}"),

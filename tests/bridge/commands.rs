@@ -1,6 +1,5 @@
 //! What the commands say, and what they end with.
 
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use twilio_acquire_bridge::sink::Faults;
@@ -100,22 +99,7 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
     let serve = {
         let mut command = with_admin(command_to_serve(&database, &acquire.base_url()), &["serve"]);
         command.stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut line = String::new();
-        while !line.contains("serving Twilio on ") {
-            line.clear();
-            assert!(log.read_line(&mut line).expect("text") > 0, "it serves");
-        }
-        let (_, rest) = line
-            .split_once("serving Twilio on ")
-            .expect("checked above");
-        let public = rest.split(',').next().and_then(|text| text.parse().ok());
-        Serve {
-            child,
-            public: public.expect("an address"),
-            log,
-        }
+        Serve::by(command)
     };
     serve.takes(1);
     reached(&acquire, 1);

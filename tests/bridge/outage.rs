@@ -20,7 +20,7 @@ fn down(status: u16) -> Faults {
     clippy::disallowed_methods,
     reason = "asking without a pause would keep the worker from its work"
 )]
-fn until(what: &str, is_so: impl Fn() -> bool) {
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
     let patience = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < patience, "waited in vain: {what}");

@@ -16,30 +16,38 @@ use crate::http::exchange;
 pub struct Serve {
     pub child: Child,
     pub public: SocketAddr,
+    pub admin: SocketAddr,
     pub log: BufReader<std::process::ChildStderr>,
 }
 
 impl Serve {
     pub fn start(database: &Path, acquire: &Sink) -> Self {
-        let mut child = command_to_serve(database, &acquire.base_url())
-            .spawn()
-            .expect("the program starts");
+        Self::by(command_to_serve(database, &acquire.base_url()))
+    }
+
+    pub fn by(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut seen = String::new();
-        let public = loop {
+        let addresses = loop {
             let mut line = String::new();
             assert!(
                 log.read_line(&mut line).expect("text") > 0,
                 "it ended at once: {seen}"
             );
             if let Some((_, rest)) = line.split_once("serving Twilio on ") {
-                break rest.split(',').next().and_then(|text| text.parse().ok());
+                break rest.trim_end().to_owned();
             }
             seen.push_str(&line);
         };
+        let (public, admin) = addresses
+            .split_once(", operators on ")
+            .expect("two addresses in the log");
+        let admin = admin.split_whitespace().next().expect("an address");
         Self {
             child,
-            public: public.expect("an address in the log"),
+            public: public.parse().expect("an address"),
+            admin: admin.parse().expect("an address"),
             log,
         }
     }

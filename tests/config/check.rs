@@ -154,3 +154,49 @@ fn the_manual_has_every_key_and_no_other() {
         .collect();
     assert_eq!(read, manual_keys());
 }
+
+#[test]
+fn a_proxy_is_read_from_a_file_and_never_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("proxy");
+    std::fs::write(
+        &file,
+        "http://jane:planted%20secret@proxy.example.com:3128\n",
+    )
+    .expect("a file");
+    let output = check()
+        .envs(ENOUGH)
+        .env("BRIDGE__ACQUIRE__PROXY_FILE", &file)
+        .env("BRIDGE__TWILIO__PROXY", "http://jane:planted@proxy:3128")
+        .assert()
+        .code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(
+        shown.contains("acquire.proxy = (set)  # environment"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("twilio.proxy = (set)  # environment"),
+        "{shown}"
+    );
+    assert!(!shown.contains("planted"), "{shown}");
+}
+
+#[test]
+fn a_client_certificate_without_its_key_is_a_mistake() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    for (set, other) in [
+        ("CERT", "acquire.client_key_file"),
+        ("KEY", "acquire.client_cert_file"),
+    ] {
+        let name = format!("BRIDGE__ACQUIRE__CLIENT_{set}_FILE");
+        let output = check()
+            .envs(ENOUGH)
+            .env(&name, file.path())
+            .assert()
+            .code(2);
+        let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        let sentence = format!("{name} is set without {other}: a client certificate needs both");
+        assert!(told.contains(&sentence), "{told}");
+    }
+}

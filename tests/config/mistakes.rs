@@ -139,6 +139,14 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "acquire.call_end_path = \"api\" must be a path that begins with /, without spaces or #",
     ),
     (
+        "acquire.proxy = \"https://jane:planted-secret@proxy:3128\"",
+        "acquire.proxy (a secret, not shown) must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %40 for an @ in the password and so on",
+    ),
+    (
+        "twilio.proxy = \"proxy:3128\"",
+        "twilio.proxy (a secret, not shown) must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %40 for an @ in the password and so on",
+    ),
+    (
         "acquire.ca_file = \"DIR/none\"",
         "acquire.ca_file = \"DIR/none\" cannot be read: No such file or directory (os error 2)",
     ),

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use awc::error::{ConnectError, SendRequestError};
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use crate::acquire::Fault;
-use crate::outward::HandshakeFailed;
+use crate::outward::{HandshakeFailed, NoTunnel, root};
 
 /// Why no whole answer arrived.
 pub struct Failure {
@@ -18,12 +18,12 @@ pub struct Failure {
 /// Puts an error of awc, met while talking to `peer`, into words.
 pub fn explain(error: &SendRequestError, peer: &str) -> Failure {
     let (fault, words) = match error {
-        SendRequestError::Connect(error) => of_connecting(error, peer),
+        SendRequestError::Connect(error) => connecting(error, peer),
         SendRequestError::Timeout => (Fault::TimeOut, format!("{peer} did not answer in time")),
-        SendRequestError::Send(error) => of_talking(error, peer),
+        SendRequestError::Send(error) => talking(error, peer),
         SendRequestError::Response(error) => {
             match error.source().and_then(<dyn Error>::downcast_ref) {
-                Some(error) => of_talking(error, peer),
+                Some(error) => talking(error, peer),
                 None => (
                     Fault::Reset,
                     format!("the answer of {peer} is not HTTP: {error}"),
@@ -43,7 +43,13 @@ pub fn explain(error: &SendRequestError, peer: &str) -> Failure {
     Failure { fault, words }
 }
 
-fn of_connecting(error: &ConnectError, peer: &str) -> (Fault, String) {
+/// Why no connection to `peer` was opened.
+pub fn of_connecting(error: &ConnectError, peer: &str) -> Failure {
+    let (fault, words) = connecting(error, peer);
+    Failure { fault, words }
+}
+
+fn connecting(error: &ConnectError, peer: &str) -> (Fault, String) {
     match error {
         ConnectError::Resolver(error) => (
             Fault::Dns,
@@ -57,16 +63,35 @@ fn of_connecting(error: &ConnectError, peer: &str) -> (Fault, String) {
             Fault::Reset,
             format!("{peer} closed the connection without an answer"),
         ),
-        ConnectError::Io(error) => match handshake_failure(error) {
-            Some(error) => (Fault::Tls, tls_words(error, peer)),
-            None => (Fault::Connect, io_words(error, peer)),
-        },
+        ConnectError::Io(error) => of_opening(error, peer),
         other => (Fault::Connect, format!("{peer} cannot be reached: {other}")),
     }
 }
 
-fn of_talking(error: &io::Error, peer: &str) -> (Fault, String) {
-    if tls_error(error).is_some() {
+fn of_opening(error: &io::Error, peer: &str) -> (Fault, String) {
+    if let Some(error) = inside::<NoTunnel>(error) {
+        let fault = if error.is_by_rule() {
+            Fault::ProxyRefused
+        } else {
+            Fault::Proxy
+        };
+        return (fault, error.to_string());
+    }
+    match inside::<HandshakeFailed>(error) {
+        Some(HandshakeFailed(error)) => (Fault::Tls, tls_words(error, peer)),
+        None if error.kind() == ErrorKind::TimedOut => (Fault::TimeOut, io_words(error, peer)),
+        None => (Fault::Connect, io_words(error, peer)),
+    }
+}
+
+/// Why talking to `peer` over an open connection failed.
+pub fn of_talking(error: &io::Error, peer: &str) -> Failure {
+    let (fault, words) = talking(error, peer);
+    Failure { fault, words }
+}
+
+fn talking(error: &io::Error, peer: &str) -> (Fault, String) {
+    if inside::<rustls::Error>(error).is_some() {
         return (Fault::Tls, tls_words(error, peer));
     }
     (Fault::Reset, io_words(error, peer))
@@ -88,18 +113,13 @@ fn io_words(error: &io::Error, peer: &str) -> String {
     }
 }
 
-fn handshake_failure(error: &io::Error) -> Option<&io::Error> {
-    let failed = error.get_ref()?.downcast_ref::<HandshakeFailed>()?;
-    Some(&failed.0)
-}
-
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+fn inside<E: Error + 'static>(error: &io::Error) -> Option<&E> {
     error.get_ref()?.downcast_ref()
 }
 
 fn tls_words(error: &io::Error, peer: &str) -> String {
     use CertificateError as Why;
-    let Some(error) = tls_error(error) else {
+    let Some(error) = inside::<rustls::Error>(error) else {
         return format!("TLS handshake: {}", io_words(error, peer));
     };
     match error {
@@ -113,14 +133,29 @@ fn tls_words(error: &io::Error, peer: &str) -> String {
         rustls::Error::InvalidCertificate(Why::Expired | Why::ExpiredContext { .. }) => {
             format!("the certificate of {peer} has expired")
         }
+        rustls::Error::AlertReceived(alert) if is_about_the_client(*alert) => format!(
+            "{peer} does not take the client certificate, or wants one \
+             (acquire.client_cert_file): {error}"
+        ),
         error => format!("TLS with {peer} failed: {error}"),
     }
 }
 
-/// The innermost cause: the only one that says more than that something failed.
-fn root<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error
+/// What a server that asks for a certificate answers to none, or to one that it does not trust
+/// (RFC 8446, section 6.2; before TLS 1.3 some say no more than that the handshake failed).
+fn is_about_the_client(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::HandshakeFailure
+    )
 }

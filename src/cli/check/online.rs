@@ -3,17 +3,14 @@
 //! Nothing is posted: the connection is closed after the handshake.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use anyhow::anyhow;
 
-use crate::config::url::HttpUrl;
+use crate::acquire::client::Client;
+use crate::app;
+use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::store::{self, OpenError};
-use crate::tls;
 
 /// Tells one line for the store and for each place that was reached; stops at the first that was
 /// not.
@@ -22,22 +19,22 @@ pub(super) fn reach(
     mut tell: impl FnMut(String) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
     tell(open_store(&config.store.url)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let tls = TlsConnector::from(tls::trusting(config.acquire.ca_file.as_deref())?);
-    let accounts = config.accounts.iter();
-    let urls: BTreeSet<String> = accounts
-        .map(|account| config.acquire.base_url_of(account))
-        .collect();
-    for base in urls {
-        let connecting = connect(&base, &tls, config.delivery.timeout);
-        let line = runtime
-            .block_on(connecting)
-            .with_context(|| format!("{base} cannot be reached (acquire.base_url)"))?;
-        tell(line)?;
-    }
-    Ok(())
+    app::block_on(async {
+        let client = Client::new(&config.acquire, &config.delivery, Clock::system())?;
+        let mut reached = BTreeSet::new();
+        for account in &config.accounts {
+            let base = config.acquire.base_url_of(account);
+            if !reached.insert(base.clone()) {
+                continue;
+            }
+            let line = client
+                .reach(account)
+                .await
+                .map_err(|why| anyhow!("{base} cannot be reached (acquire.base_url): {why}"))?;
+            tell(line)?;
+        }
+        Ok(())
+    })
 }
 
 /// Makes no file: it would belong to whoever checks.
@@ -54,23 +51,4 @@ fn open_store(url: &StoreUrl) -> anyhow::Result<String> {
         }
         Err(why) => Err(why.into()),
     }
-}
-
-async fn connect(base: &str, tls: &TlsConnector, limit: Duration) -> anyhow::Result<String> {
-    let url = HttpUrl::parse(base).map_err(|why| anyhow!("it {why}"))?;
-    let handshake = async {
-        let tcp = TcpStream::connect((url.host.as_str(), url.port)).await?;
-        let peer = tcp.peer_addr()?;
-        if !url.is_https {
-            return Ok(format!("{base} is reached at {peer}, without TLS"));
-        }
-        let name = ServerName::try_from(url.host.clone())?;
-        tls.connect(name, tcp).await?;
-        Ok(format!(
-            "{base} is reached at {peer}, its certificate is trusted"
-        ))
-    };
-    tokio::time::timeout(limit, handshake)
-        .await
-        .map_err(|_| anyhow!("no answer within delivery.timeout"))?
 }

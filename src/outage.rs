@@ -1,0 +1,61 @@
+//! Which of Acquire's accounts are left alone now, and why: the worker writes it, operators read it.
+//!
+//! A probe that fails spends no attempt of its call, so its answer stands here alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::acquire::Answer;
+use crate::clock::Millis;
+
+/// Acquire takes no calls of an account: they wait and spend no attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outage {
+    /// Acquire's name of the account.
+    pub account: String,
+    /// RFC 3339, as all times here.
+    pub since: String,
+    /// Of the latest request, which may have been a probe.
+    pub fault: &'static str,
+    pub status: Option<u16>,
+    /// The beginning of its answer, or the network's error in words.
+    pub answer: String,
+    pub next_probe: String,
+}
+
+/// By account; those that are not here are served.
+#[derive(Debug, Default)]
+pub struct Outages(Mutex<BTreeMap<String, Outage>>);
+
+impl Outages {
+    /// The breaker of `account` is open after this answer, until `next_probe`.
+    pub fn lasts(&self, account: &str, answer: &Answer, now: Millis, next_probe: Millis) {
+        let mut outages = self.lock();
+        let begun = outages.get(account).map(|outage| outage.since.clone());
+        let outage = Outage {
+            account: account.to_owned(),
+            since: begun.unwrap_or_else(|| now.to_string()),
+            fault: answer.outcome.as_str(),
+            status: answer.status,
+            answer: answer.excerpt.clone(),
+            next_probe: next_probe.to_string(),
+        };
+        outages.insert(account.to_owned(), outage);
+    }
+
+    pub fn ends(&self, account: &str) {
+        self.lock().remove(account);
+    }
+
+    #[must_use]
+    pub fn of(&self, account: &str) -> Option<Outage> {
+        self.lock().get(account).cloned()
+    }
+
+    /// What is inside is whole whatever happened to whoever held it.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Outage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,434 @@
+//! Faults told apart: in the metrics, in `show` and in the log of a bridge that meets each.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use twilio_acquire_bridge::sink::{Faults, Reply};
+
+use crate::harness::{Bridge, sid};
+use crate::http::exchange;
+use crate::outage::until;
+use crate::serve::{Serve, command_to_serve, sink};
+
+const SAVED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"success\":true}";
+
+/// Where a call is sent, and what is told of it.
+struct Case {
+    base_url: String,
+    settings: Vec<(&'static str, String)>,
+    /// In `bridge_delivery_attempts_total`.
+    outcome: &'static str,
+    /// In `show`.
+    shown: &'static str,
+    /// In the log.
+    logged: &'static str,
+}
+
+impl Case {
+    fn new(base_url: String, outcome: &'static str, shown: &'static str) -> Self {
+        Self {
+            base_url,
+            settings: Vec::new(),
+            outcome,
+            shown,
+            logged: "",
+        }
+    }
+}
+
+#[test]
+fn each_fault_is_told_apart_in_metrics_show_and_log() {
+    let answering = |otherwise| {
+        sink(Faults {
+            otherwise,
+            ..Faults::default()
+        })
+    };
+    let busy = answering(Reply::Status(503));
+    let forbidden = answering(Reply::Status(403));
+    let refuses = answering(Reply::Invalid);
+    let denies = answering(Reply::SuccessFalse);
+    let html = answering(Reply::Html);
+    let resets = answering(Reply::Reset);
+    let well = answering(Reply::Saved);
+    let (silent, _listens) = silent();
+    let gone = gone();
+    let through = |addr: SocketAddr| vec![("BRIDGE__ACQUIRE__PROXY", format!("http://{addr}"))];
+    let locked = serves(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    });
+
+    let cases = [
+        // No name server is asked for a name that cannot be one.
+        Case::new(
+            format!("http://{}.example", "x".repeat(64)),
+            "dns",
+            "again (dns), no answer",
+        ),
+        Case::new(
+            format!("http://{gone}"),
+            "connect",
+            "again (connect), no answer",
+        ),
+        Case::new(
+            format!("https://{}", untrusted()),
+            "tls",
+            "again (tls), no answer",
+        ),
+        Case::new(
+            format!("http://{silent}"),
+            "time-out",
+            "again (time-out), no answer",
+        ),
+        Case::new(resets.base_url(), "reset", "again (reset), no answer"),
+        Case {
+            settings: through(gone),
+            ..Case::new(well.base_url(), "proxy", "again (proxy), no answer")
+        },
+        Case {
+            settings: through(locked),
+            logged: "look at acquire.proxy, its credentials",
+            ..Case::new(
+                well.base_url(),
+                "proxy-refused",
+                "again (proxy-refused), no answer",
+            )
+        },
+        Case::new(busy.base_url(), "busy", "again (busy), 503"),
+        Case::new(
+            forbidden.base_url(),
+            "configuration",
+            "again (configuration), 403",
+        ),
+        Case::new(
+            denies.base_url(),
+            "success-false",
+            "again (success-false), 200",
+        ),
+        Case::new(html.base_url(), "unreadable", "again (unreadable), 200"),
+        Case {
+            logged: "is parked",
+            ..Case::new(refuses.base_url(), "refused", "given-up, 400")
+        },
+    ];
+    for case in cases {
+        meets(case);
+    }
+    assert_eq!(well.count(), 0, "what goes by a proxy goes no other way");
+}
+
+/// One call of one bridge, which is told everywhere in the words of the case.
+fn meets(case: Case) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("bridge.db");
+    let mut command = command_to_serve(&database, &case.base_url);
+    command
+        .env("BRIDGE__DELIVERY__TIMEOUT", "400ms")
+        .env("BRIDGE__DELIVERY__SCHEDULE", "1h 1h")
+        .envs(case.settings);
+    let serve = Serve::by(command);
+    serve.takes(1);
+    let (outcome, attempts) = (case.outcome, attempts_counted(&serve));
+    let line =
+        format!("bridge_delivery_attempts_total{{account=\"acme\",outcome=\"{outcome}\"}} 1");
+    assert_eq!(attempts, [line]);
+
+    let shown = shown(&database, &sid(1));
+    assert!(shown.contains(case.shown), "{} in:\n{shown}", case.shown);
+
+    serve.signal("-TERM");
+    let (code, log) = serve.ends();
+    assert_eq!(code, Some(0), "{log}");
+    let faults: Vec<&str> = log.split("fault=\"").skip(1).collect();
+    let told: Vec<&str> = faults
+        .iter()
+        .filter_map(|text| text.split('"').next())
+        .collect();
+    // A refusal is told with the call that it parks.
+    let expected = if outcome == "refused" {
+        &[][..]
+    } else {
+        &[outcome]
+    };
+    assert_eq!(told, expected, "{log}");
+    assert!(log.contains(case.logged), "{} in:\n{log}", case.logged);
+}
+
+#[test]
+fn what_cannot_be_mapped_is_told_as_unmappable_and_reaches_nobody() {
+    let bridge = Bridge::start();
+    bridge.twilio.sends("unknown-status");
+    bridge.settles();
+    let counted =
+        bridge.metric("bridge_delivery_attempts_total{account=\"acme\",outcome=\"unmappable\"}");
+    assert_eq!(counted, Some(1.0));
+    assert_eq!(bridge.acquire.count(), 0);
+    let all = bridge.admin("GET", "/api/calls?state=parked", &[]).json();
+    let sid = all["calls"][0]["call_sid"]
+        .as_str()
+        .expect("one call")
+        .to_owned();
+    assert_eq!(bridge.call(&sid)["owed"][0]["what"], "unmappable");
+}
+
+#[test]
+fn a_year_of_retry_after_is_cut_to_the_configured_most() {
+    let bridge = Bridge::start();
+    bridge.acquire.answers([Reply::TooMany {
+        retry_after: "31536000".to_owned(),
+    }]);
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    bridge.waits(Duration::from_secs(3_590));
+    assert_eq!(bridge.acquire.count(), 1);
+    // A tenth may be added.
+    bridge.waits(Duration::from_secs(370));
+    assert_eq!(bridge.acquire.count(), 2);
+}
+
+#[test]
+fn the_story_of_a_call_says_that_acquire_is_away_and_when_it_is_probed() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "1")]);
+    let outage = || bridge.call(&sid(1))["outage"].clone();
+    bridge.acquire.behaves(Faults {
+        otherwise: Reply::Status(403),
+        ..Faults::default()
+    });
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    let first = outage();
+    assert_eq!(first["account"], "acme");
+    assert_eq!(
+        (&first["fault"], &first["status"]),
+        (&"configuration".into(), &403.into())
+    );
+    assert_eq!(first["since"], bridge.clock.now().to_string());
+
+    bridge.acquire.behaves(Faults {
+        otherwise: Reply::Status(503),
+        ..Faults::default()
+    });
+    bridge.clock.advance(Duration::from_secs(2));
+    until("a probe", || outage()["fault"] == "busy");
+    let probed = outage();
+    assert_eq!(
+        (&probed["fault"], &probed["status"]),
+        (&"busy".into(), &503.into())
+    );
+    assert_eq!(probed["since"], first["since"]);
+    let next = bridge.clock.now().plus(Duration::from_secs(2));
+    assert_eq!(probed["next_probe"], next.to_string());
+    let page = bridge.admin("GET", &format!("/calls/{}", sid(1)), &[]).body;
+    assert!(
+        page.contains("Acquire takes no calls of account acme"),
+        "{page}"
+    );
+
+    bridge.acquire.behaves(Faults::default());
+    bridge.clock.advance(Duration::from_secs(60));
+    until("it arrives", || bridge.state(&sid(1)) == "delivered");
+    assert!(outage().is_null(), "{}", outage());
+}
+
+#[test]
+fn twilio_is_answered_while_every_place_hangs_at_acquire() {
+    let (addr, listens) = silent();
+    let url = format!("http://{addr}");
+    let bridge = Bridge::with(&[
+        ("BRIDGE__ACQUIRE__BASE_URL", url.as_str()),
+        ("BRIDGE__DELIVERY__CONCURRENCY", "4"),
+        ("BRIDGE__DELIVERY__TIMEOUT", "2m"),
+        ("BRIDGE__DELIVERY__LEASE", "3m"),
+    ]);
+    for call in 1..=400 {
+        assert_eq!(bridge.twilio.ends(&sid(call), "completed").status, 204);
+        assert_eq!(bridge.admin("GET", "/readyz", &[]).status, 200);
+    }
+    // Acquire never answered one, and their time limit is far away: no accept waited for it.
+    assert_eq!(bridge.metric("bridge_calls{state=\"claimed\"}"), Some(4.0));
+    assert_eq!(
+        bridge.metric("bridge_calls{state=\"pending\"}"),
+        Some(396.0)
+    );
+    assert_eq!(
+        bridge.metric("bridge_delivery_duration_seconds_count"),
+        Some(0.0)
+    );
+    drop(listens);
+    until("those that hung are let go", || {
+        bridge.metric("bridge_calls{state=\"claimed\"}") == Some(0.0)
+    });
+}
+
+#[test]
+fn answers_without_end_cost_little_memory() {
+    for endless in [
+        "HTTP/1.1 102 Processing\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: ",
+    ] {
+        let (addr, sent) = floods(endless);
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("http://{addr}");
+        let mut command = command_to_serve(&folder.path().join("bridge.db"), &url);
+        command
+            .env("BRIDGE__DELIVERY__TIMEOUT", "2s")
+            .env("BRIDGE__DELIVERY__SCHEDULE", "1h");
+        let serve = Serve::by(command);
+        let before = most_memory(&serve);
+        for call in 1..=32 {
+            serve.takes(call);
+        }
+        let answered = || counter(&serve, "bridge_delivery_duration_seconds_count");
+        until("requests end", || answered() >= 5);
+        let grown = most_memory(&serve) - before;
+        let sent = sent.load(Ordering::Relaxed);
+        println!("{endless:?}: {sent} bytes sent, memory grew by {grown} KiB");
+        assert!(grown < 12 * 1024, "{endless:?}: {grown} KiB");
+        if endless.contains("102") {
+            assert!(sent > 32 * 1024 * 1024, "{sent}: it proves nothing");
+        }
+        serve.signal("-KILL");
+    }
+}
+
+/// The lines of one attempt, once it was made.
+fn attempts_counted(serve: &Serve) -> Vec<String> {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = metrics(serve);
+        let lines: Vec<String> = text
+            .lines()
+            .filter(|line| line.starts_with("bridge_delivery_attempts_total{"))
+            .map(ToOwned::to_owned)
+            .collect();
+        let rests = text.contains("bridge_calls{state=\"claimed\"} 0")
+            && text.contains("bridge_delivery_duration_seconds_count 1");
+        if rests {
+            return lines;
+        }
+        assert!(Instant::now() < patience, "nothing was tried:\n{text}");
+        std::thread::yield_now();
+    }
+}
+
+fn metrics(serve: &Serve) -> String {
+    exchange(serve.admin, "GET", "/metrics", &[], b"").body
+}
+
+fn counter(serve: &Serve, name: &str) -> u64 {
+    let text = metrics(serve);
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// The most that the process ever held, in KiB.
+fn most_memory(serve: &Serve) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serve.child.id()));
+    let status = status.expect("a running process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
+}
+
+fn shown(database: &std::path::Path, sid: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"))
+        .args(["show", sid])
+        .env_clear()
+        .env(
+            "BRIDGE__STORE__URL",
+            format!("sqlite:{}", database.display()),
+        )
+        .output()
+        .expect("it runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A place that takes connections and never reads from them, as long as it is kept.
+fn silent() -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    (listener.local_addr().expect("it is bound"), listener)
+}
+
+/// A place where nobody listens.
+fn gone() -> SocketAddr {
+    silent().0
+}
+
+/// Serves each connection on a thread of its own.
+fn serves(play: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let (addr, listener) = silent();
+    let play = Arc::new(play);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let play = Arc::clone(&play);
+            std::thread::spawn(move || play(stream));
+        }
+    });
+    addr
+}
+
+fn read_head(stream: &mut impl std::io::Read) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
+        head.push(byte[0]);
+    }
+}
+
+/// Acquire, with a certificate that nobody trusts.
+fn untrusted() -> SocketAddr {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("it is a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .expect("they belong together");
+    let config = Arc::new(config);
+    serves(move |stream| {
+        let Ok(tls) = ServerConnection::new(Arc::clone(&config)) else {
+            return;
+        };
+        let mut stream = StreamOwned::new(tls, stream);
+        read_head(&mut stream);
+        let _ = stream.write_all(SAVED.as_bytes());
+    })
+}
+
+/// Begins each answer so and sends on until the bridge has gone; counts the bytes.
+fn floods(beginning: &'static str) -> (SocketAddr, Arc<AtomicU64>) {
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    let more = match beginning {
+        interim if interim.contains("102") => interim.repeat(1_000),
+        chunked if chunked.contains("chunked") => {
+            format!("{:x}\r\n{}\r\n", 32_768, "x".repeat(32_768))
+        }
+        _ => "x".repeat(32_768),
+    };
+    let addr = serves(move |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(beginning.as_bytes());
+        while stream.write_all(more.as_bytes()).is_ok() {
+            count.fetch_add(more.len() as u64, Ordering::Relaxed);
+        }
+    });
+    (addr, sent)
+}
