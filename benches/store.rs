@@ -14,7 +14,9 @@ use actix_web::web::Bytes;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::sqlite::SqliteStore;
 use twilio_acquire_bridge::store::{NewCallback, Recorded, SignedRequest, Store, StoreError};
-use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid, CallStatus, Callback, Kind};
+use twilio_acquire_bridge::twilio::{
+    self, AccountSid, CallSid, CallStatus, Callback, Kind, Origin,
+};
 
 const ROWS: usize = 640_000;
 
@@ -66,6 +68,7 @@ fn callback(body: &Bytes) -> NewCallback {
             to: String::new(),
             direction: None,
             call_duration: None,
+            origin: Origin::Twilio,
             recording_sid: None,
             recording_url: None,
             recording_duration: None,

@@ -78,7 +78,7 @@ pub struct CallEnd {
 /// The body of call-in-queue, call-ringing and call-answered, which tell of a call before its end
 /// (developer.acquire.io, `telecommunication-outsider`, 273cf39). Fields that an endpoint does not
 /// name are left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEvent {
     #[serde(rename = "From")]
     pub from: String,

@@ -24,6 +24,19 @@ pub struct Attempt {
     pub excerpt: String,
 }
 
+impl Attempt {
+    /// Whether Acquire may have taken the request although it did not say so: it was sent, and no
+    /// answer came, or none that rules it out. 503 is Acquire's word for maintenance.
+    #[must_use]
+    pub fn may_have_been_taken(&self) -> bool {
+        match self.fault {
+            Some(Fault::TimeOut | Fault::Reset | Fault::SuccessFalse | Fault::Unreadable) => true,
+            Some(Fault::Busy) => !matches!(self.status, Some(408 | 425 | 429 | 503)),
+            Some(Fault::Dns | Fault::Connect | Fault::Tls | Fault::Configuration) | None => false,
+        }
+    }
+}
+
 /// What an attempt means for the request it made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -9,6 +9,7 @@ mod legs;
 mod life;
 mod people;
 mod recording;
+mod shape;
 
 use std::borrow::Cow;
 
@@ -81,6 +82,17 @@ impl Message {
             Self::Event(kind, _) => *kind,
             Self::CallEnd(_) => Kind::CallEnd,
             Self::CallEndAgain(_) => Kind::CallEndAgain,
+        }
+    }
+
+    /// A body that was sent as this kind.
+    fn from_json(kind: Kind, body: &str) -> serde_json::Result<Self> {
+        match kind {
+            Kind::CallEnd => serde_json::from_str(body).map(Self::CallEnd),
+            Kind::CallEndAgain => serde_json::from_str(body).map(Self::CallEndAgain),
+            Kind::CallInQueue | Kind::CallRinging | Kind::CallAnswered => {
+                serde_json::from_str(body).map(|event| Self::Event(kind, event))
+            }
         }
     }
 
@@ -239,7 +251,24 @@ fn line(
         Err(why) => line.push(why.clone()),
         Ok(ended) => line.extend(ended_call(reported, *ended, attempts, rules, now)),
     }
-    life::in_turn(line, attempts, now)
+    let line = life::in_turn(line, attempts, now).into_iter();
+    line.map(|owed| as_it_was_sent(owed, attempts)).collect()
+}
+
+/// What Acquire may have taken goes again as it was sent, so that what was told since contradicts
+/// nothing.
+fn as_it_was_sent(owed: Owed, attempts: &[Attempt]) -> Owed {
+    let Owed::Send(mut due) = owed else {
+        return owed;
+    };
+    let sent = made_for(attempts, &due.request)
+        .find(|attempt| attempt.may_have_been_taken())
+        .and_then(|attempt| Message::from_json(attempt.kind, &attempt.sent).ok());
+    if let Some(sent) = sent.filter(|sent| *sent != due.request.message) {
+        due.request.message = sent;
+        due.because = vec!["as it was sent before: Acquire may have taken that".into()];
+    }
+    Owed::Send(due)
 }
 
 /// The call-end, and what a recording makes of it that came after it was taken.

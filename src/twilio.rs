@@ -188,6 +188,7 @@ pub struct Status {
     pub direction: Option<Direction>,
     /// `CallDuration` as sent: whole seconds (`Duration`, which counts minutes, is not read).
     pub call_duration: Option<String>,
+    pub origin: Origin,
     /// The recording that the status callback itself names: only of calls created with
     /// `Record=true` or dialled with `record`.
     pub recording_sid: Option<RecordingSid>,
@@ -199,6 +200,17 @@ pub struct Status {
     pub timestamp: Option<Timestamp>,
     /// The `?email=` of the callback URL, which Twilio signed with the form.
     pub email: Option<String>,
+}
+
+/// Where a leg began, which decides whose word its fields are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The telephone network, SIP, the API or `<Dial>`: the fields are Twilio's.
+    Twilio,
+    /// A browser or an app with the Voice SDK: Twilio puts the parameters that it was called with,
+    /// of any name and value, among its own fields (Twilio docs, Voice SDK, `connect`). What Twilio
+    /// never says of such a leg is not its word: neither a parent nor a recording.
+    App,
 }
 
 /// A recording status callback (Twilio docs, Voice webhooks, "`RecordingStatusCallback`").

@@ -12,7 +12,7 @@ use twilio_acquire_bridge::plan::Rules;
 use twilio_acquire_bridge::replay::scenario::{Scenario, Step, as_expected, play};
 
 /// So many callbacks are tried in every order; of more, some orders.
-const EXHAUSTIVE: usize = 6;
+const EXHAUSTIVE: usize = 8;
 
 struct Case {
     name: String,

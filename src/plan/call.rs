@@ -3,7 +3,7 @@
 use super::Received;
 use super::end::ended_as;
 use crate::clock::Millis;
-use crate::twilio::{self, AccountSid, CallSid, RecordingSid, RecordingStatus, Status};
+use crate::twilio::{self, AccountSid, CallSid, Origin, RecordingSid, RecordingStatus, Status};
 
 /// What is known of one call.
 pub(super) struct Call<'a> {
@@ -48,6 +48,8 @@ pub(super) enum Stage<'a> {
     UnderWay,
     /// It told only what this version does not know.
     Unknown(&'a RecordingStatus),
+    /// The end of an app's own leg names it, which could name any recording of the account.
+    Unproven,
 }
 
 impl<'a> Call<'a> {
@@ -80,6 +82,17 @@ impl<'a> Call<'a> {
             .collect();
         children.sort_by_key(|leg| (leg.began(), leg.sid));
         children
+    }
+
+    /// The legs that have not ended, told of by themselves or named as a parent.
+    pub fn open_legs(&self) -> Vec<&'a CallSid> {
+        let told = self.legs.iter().filter(|leg| leg.ended.is_none());
+        let parents = self.legs.iter().filter_map(|leg| leg.parent);
+        let silent = parents.filter(|parent| self.leg(parent).is_none());
+        let mut open: Vec<&CallSid> = told.map(|leg| leg.sid).chain(silent).collect();
+        open.sort_unstable();
+        open.dedup();
+        open
     }
 
     pub fn leg(&self, sid: &CallSid) -> Option<&Leg<'a>> {
@@ -150,9 +163,10 @@ fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<
     let of_ends = legs.iter().filter_map(|leg| {
         let end = leg.end?;
         let stage = match (&end.recording_url, &end.recording_sid) {
+            (None, None) => return None,
+            _ if end.origin == Origin::App => Stage::Unproven,
             (Some(url), _) => Stage::Ready(url),
             (None, Some(_)) => Stage::UnderWay,
-            (None, None) => return None,
         };
         let first = statuses(callbacks)
             .filter(|(received, status)| received.callback.leg == *leg.sid && *status == end)
@@ -164,10 +178,12 @@ fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<
             account: &first.callback.account,
             stage,
             ready: stage.is_ready().then_some(first.at),
-            seconds: end.recording_duration,
+            seconds: end.recording_duration.filter(|_| stage != Stage::Unproven),
             started: None,
         })
     });
+    let (of_apps, of_ends): (Vec<_>, Vec<_>) =
+        of_ends.partition(|recording| recording.stage == Stage::Unproven);
     let mut own: Vec<Recording<'a>> = callbacks
         .iter()
         .filter_map(|received| match &received.callback.kind {
@@ -185,7 +201,7 @@ fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<
         .collect();
     own.sort_by_key(|told| told.leg);
     let mut known: Vec<Recording<'a>> = Vec::new();
-    for told in of_ends.chain(own) {
+    for told in of_ends.into_iter().chain(own).chain(of_apps) {
         let same = known
             .iter_mut()
             .find(|other| told.sid.is_some() && other.sid == told.sid);
@@ -240,6 +256,7 @@ impl<'a> Stage<'a> {
             Self::Nothing(status) => (1, status.as_str()),
             Self::UnderWay => (2, ""),
             Self::Unknown(status) => (3, status.as_str()),
+            Self::Unproven => (4, ""),
         }
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::call::{Call, Leg, Recording};
 use super::end::{ended_as, not_ended};
 use super::people::Email;
+use super::shape::{self, Shape, is_internal};
 use super::{Owed, Rules, Wait, recording};
 use crate::acquire::{self, Kind};
 use crate::attempt::Attempt;
 use crate::clock::Millis;
 use crate::directory::Directory;
-use crate::twilio::{Direction, Status};
+use crate::twilio::{CallSid, Status};
 
 /// The operator's choices about legs (`calls.report`, `calls.settle`, `calls.missed`, `calls.wait`).
 #[derive(Clone, Debug)]
@@ -90,7 +91,6 @@ pub(super) fn choose<'r, 'a>(
 
 fn each<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {
     let legs = call.legs.iter().map(|leg| Reported {
-        told: leg.told.clone(),
         recordings: recording::of_leg(leg, call, rules),
         expects_recording: recording::is_expected_of(leg, call, rules),
         ..Reported::plain(leg, leg.ended.ok_or_else(|| not_ended(leg)))
@@ -106,7 +106,7 @@ impl<'r, 'a> Reported<'r, 'a> {
             direction: None,
             status: None,
             email: None,
-            told: Vec::new(),
+            told: leg.told.clone(),
             recordings: Vec::new(),
             expects_recording: true,
         }
@@ -119,33 +119,28 @@ fn one<'r, 'a>(
     rules: &Rules,
     now: Millis,
 ) -> Choice<'r, 'a> {
+    let ended = decided(call, attempts, rules, now);
+    let shape = Shape::of(call);
     // What was begun as one leg goes on as that leg, whatever comes later.
     let begun = attempts.iter().find_map(|attempt| call.leg(&attempt.leg));
-    let ended = decided(call, attempts, rules, now);
-    if begun.is_none() && matches!(ended, Err(Owed::Nothing(_) | Owed::Unmappable(_))) {
-        let certain = shape(call).and_then(|shape| shape.leg(call, Only::Known));
-        if certain.is_none() {
-            return (Vec::new(), call.legs.iter().map(not_ended).collect());
-        }
-    }
-    let only = if ended.is_ok() {
-        Only::Ended
-    } else {
-        Only::Known
+    let leg = begun.or_else(|| match ended {
+        Ok(_) => shape::ended_leg(shape, call),
+        Err(_) => shape?.certain_leg(call),
+    });
+    let Some(leg) = leg else {
+        let undecided = match ended {
+            Err(undecided @ Owed::Undecided(_)) => vec![undecided],
+            _ => call.legs.iter().map(not_ended).collect(),
+        };
+        return (Vec::new(), undecided);
     };
-    let chosen = shape(call).and_then(|shape| Some((shape, shape.leg(call, only)?)));
-    let mut reported = match (begun, chosen) {
-        (Some(begun), Some((_, leg))) if begun.sid != leg.sid => alone(begun, ended),
-        (_, Some((shape, leg))) => shape.report(call, leg, ended, rules),
-        (Some(begun), None) => alone(begun, ended),
-        (None, None) => match pick(call, only, |_| true) {
-            Some(leg) => alone(leg, ended),
-            None => return (Vec::new(), ended.err().into_iter().collect()),
-        },
+    let mut reported = match shape.filter(|shape| shape.is_of(leg)) {
+        Some(shape) => report(shape, call, leg, ended, rules),
+        None => alone(leg, ended),
     };
     reported.recordings = call.recordings.iter().collect();
     reported.expects_recording = reported.status.is_none();
-    let sid = reported.leg.sid;
+    let sid = leg.sid;
     let others = call.legs.iter().filter(|leg| leg.sid != sid);
     let others = others
         .map(|leg| {
@@ -158,7 +153,8 @@ fn one<'r, 'a>(
     (vec![reported], others)
 }
 
-/// When the call's end counts from: all known legs have ended and settled, or were waited for.
+/// When the call's end counts from: all known legs have ended and settled, or were waited for. A leg
+/// that others name as their parent is known: by default it tells nothing before its end.
 fn decided(
     call: &Call<'_>,
     attempts: &[Attempt],
@@ -174,16 +170,12 @@ fn decided(
     if attempts.iter().any(|attempt| attempt.kind == Kind::CallEnd) {
         return Ok(last);
     }
-    let open: Vec<String> = call
-        .legs
-        .iter()
-        .filter(|leg| leg.ended.is_none())
-        .map(|leg| leg.sid.to_string())
-        .collect();
+    let open = call.open_legs();
     let (until, why) = if open.is_empty() {
         let why = "all known legs have ended; settles (calls.settle)";
         (last.plus(rules.legs.settle), why.to_owned())
     } else {
+        let open: Vec<&str> = open.into_iter().map(CallSid::as_str).collect();
         let why = format!("waits for the end of leg {} (calls.wait)", open.join(", "));
         (last.plus(rules.legs.wait), why)
     };
@@ -193,94 +185,35 @@ fn decided(
     Ok(last)
 }
 
-/// Which legs can be chosen.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Only {
-    Known,
-    Ended,
-}
-
-impl Only {
-    fn takes(self, leg: &Leg<'_>) -> bool {
-        self == Self::Known || leg.end.is_some()
-    }
-}
-
-/// What kind of human call the first leg began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    /// A telephone called in: the first leg is the call.
-    CalledIn,
-    /// An internal address called, or was called first, and a telephone was dialled for it: the
-    /// dialled leg is the call.
-    DialledOut,
-    /// An internal address called another: the dialled leg is the call, since it alone names both.
-    Internal,
-    /// The first leg is the call, as Twilio tells it.
-    Plain,
-}
-
-/// None while the first leg has told nothing.
-fn shape(call: &Call<'_>) -> Option<Shape> {
-    let first = call.root()?.latest()?;
-    let children = call.children();
-    let dials_a_telephone = children.iter().any(|child| !dials_internally(child));
-    let is_inbound = matches!(
-        first.direction,
-        Some(Direction::Inbound | Direction::TrunkingOriginating)
-    );
-    Some(match (is_inbound, children.is_empty()) {
-        (true, _) if !is_internal(&first.from) => Shape::CalledIn,
-        (true, false) if dials_a_telephone => Shape::DialledOut,
-        (true, false) => Shape::Internal,
-        (false, false) if is_internal(&first.to) && dials_a_telephone => Shape::DialledOut,
-        (_, true) | (false, false) => Shape::Plain,
-    })
-}
-
-impl Shape {
-    fn leg<'r, 'a>(self, call: &'r Call<'a>, only: Only) -> Option<&'r Leg<'a>> {
-        let root = call.root().filter(|root| only.takes(root));
-        match self {
-            Self::CalledIn | Self::Plain => root,
-            Self::DialledOut => pick(call, only, |child| !dials_internally(child)).or(root),
-            Self::Internal => pick(call, only, dials_internally).or(root),
-        }
-    }
-
-    fn report<'r, 'a>(
-        self,
-        call: &'r Call<'a>,
-        leg: &'r Leg<'a>,
-        ended: Result<Millis, Owed>,
-        rules: &Rules,
-    ) -> Reported<'r, 'a> {
-        let plain = Reported {
-            told: leg.told.clone(),
-            ..Reported::plain(leg, ended)
-        };
-        let directory = &rules.directory;
-        match self {
-            Self::CalledIn => Reported {
-                direction: Some((
-                    acquire::Direction::Incoming,
-                    "incoming: a telephone called in",
-                )),
-                status: missed(call, leg, rules.legs.missed),
-                email: first_answered(call).and_then(|child| of_callee(child, directory)),
-                told: told_to_people(call, leg),
-                ..plain
-            },
-            Self::DialledOut if leg.parent.is_some() => Reported {
-                direction: Some((
-                    acquire::Direction::Outgoing,
-                    "outgoing: an internal address dialled a telephone",
-                )),
-                email: of_caller(call, leg, directory),
-                ..plain
-            },
-            Self::DialledOut | Self::Internal | Self::Plain => plain,
-        }
+fn report<'r, 'a>(
+    shape: Shape,
+    call: &'r Call<'a>,
+    leg: &'r Leg<'a>,
+    ended: Result<Millis, Owed>,
+    rules: &Rules,
+) -> Reported<'r, 'a> {
+    let plain = Reported::plain(leg, ended);
+    let directory = &rules.directory;
+    match shape {
+        Shape::CalledIn => Reported {
+            direction: Some((
+                acquire::Direction::Incoming,
+                "incoming: a telephone called in",
+            )),
+            status: missed(call, leg, rules.legs.missed),
+            email: first_answered(call).and_then(|child| of_callee(child, directory)),
+            told: told_to_people(call, leg),
+            ..plain
+        },
+        Shape::DialledOut => Reported {
+            direction: Some((
+                acquire::Direction::Outgoing,
+                "outgoing: an internal address dialled a telephone",
+            )),
+            email: of_caller(call, leg, directory),
+            ..plain
+        },
+        Shape::Internal | Shape::Plain => plain,
     }
 }
 
@@ -297,18 +230,6 @@ fn alone<'r, 'a>(leg: &'r Leg<'a>, ended: Result<Millis, Owed>) -> Reported<'r, 
         )),
         ..Reported::plain(leg, ended)
     }
-}
-
-/// The first child that was answered, else the last one.
-fn pick<'r, 'a>(
-    call: &'r Call<'a>,
-    only: Only,
-    wanted: impl Fn(&Leg<'a>) -> bool,
-) -> Option<&'r Leg<'a>> {
-    let mut children = call.children();
-    children.retain(|child| only.takes(child) && wanted(child));
-    let answered = children.iter().find(|child| child.is_answered());
-    answered.or(children.last()).copied()
 }
 
 fn first_answered<'r, 'a>(call: &'r Call<'a>) -> Option<&'r Leg<'a>> {
@@ -368,15 +289,4 @@ fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<Em
         .or_else(|| root.email.clone())
         .or_else(|| directory.email_of(person))
         .map(|email| (email, Cow::Borrowed("e-mail of the person who called")))
-}
-
-fn dials_internally(leg: &Leg<'_>) -> bool {
-    leg.latest().is_some_and(|told| is_internal(&told.to))
-}
-
-/// A softphone or a SIP telephone, not a number of the telephone network.
-fn is_internal(address: &str) -> bool {
-    ["client:", "sip:", "sips:"]
-        .iter()
-        .any(|scheme| address.starts_with(scheme))
 }

@@ -88,7 +88,9 @@ pub(super) fn find<'a>(
     let is_expected = rules.expect == Expect::Always
         && reported.expects_recording
         && reported.leg.is_answered()
-        && candidates.is_empty();
+        && candidates
+            .iter()
+            .all(|recording| recording.stage == Stage::Unproven);
     let missing = match (under_way.is_empty(), is_expected) {
         (false, _) => Some(under_way.join(", ")),
         (true, true) => Some("a recording (recording.expect = \"always\")".to_owned()),
@@ -160,6 +162,10 @@ fn reason(
             Stage::Nothing(status) | Stage::Unknown(status) => {
                 Some(format!("{} is {status}", recording.name()))
             }
+            Stage::Unproven => Some(format!(
+                "{} is named by a softphone's own leg alone, which could name any",
+                recording.name()
+            )),
             Stage::Ready(_) | Stage::UnderWay => None,
         })
         .collect();

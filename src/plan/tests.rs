@@ -333,4 +333,5 @@ fn a_second_leg_that_ends_later_is_owed_too() {
 }
 
 mod order;
+mod sent;
 mod whole;

@@ -7,8 +7,8 @@ use percent_encoding::percent_decode;
 
 use super::signature::fields;
 use super::{
-    AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Recording, RecordingSid,
-    RecordingStatus, Status,
+    AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Origin, Recording,
+    RecordingSid, RecordingStatus, Status,
 };
 
 /// What a served path takes.
@@ -178,8 +178,12 @@ fn parse_status(fields: &Fields<'_>, email: Option<String>) -> Result<Callback, 
     let leg = sid(fields, "CallSid", CallSid::parse)?;
     let account = sid(fields, "AccountSid", AccountSid::parse)?;
     let status = fields.required("CallStatus").map(CallStatus::parse)?;
+    let direction = fields.single("Direction")?.map(Direction::parse);
+    let from = fields.single("From")?.unwrap_or_default().to_owned();
+    let origin = origin(fields, direction.as_ref(), &from);
     let parent = match fields.single("ParentCallSid")? {
         None | Some("") => None,
+        Some(_) if origin == Origin::App => None,
         Some(text) => {
             Some(CallSid::parse(text).map_err(|_| NotACallback::BadSid("ParentCallSid"))?)
         }
@@ -193,10 +197,11 @@ fn parse_status(fields: &Fields<'_>, email: Option<String>) -> Result<Callback, 
         parent,
         kind: Kind::Status(Status {
             status,
-            from: fields.single("From")?.unwrap_or_default().to_owned(),
+            from,
             to: fields.single("To")?.unwrap_or_default().to_owned(),
-            direction: fields.single("Direction")?.map(Direction::parse),
+            direction,
             call_duration: filled(fields, "CallDuration")?,
+            origin,
             recording_sid: fields
                 .single("RecordingSid")?
                 .and_then(|text| RecordingSid::parse(text).ok()),
@@ -209,6 +214,16 @@ fn parse_status(fields: &Fields<'_>, email: Option<String>) -> Result<Callback, 
             email,
         }),
     })
+}
+
+/// An app's own leg is inbound and from its `client:`; `ApplicationSid` tells of its TwiML App.
+fn origin(fields: &Fields<'_>, direction: Option<&Direction>, from: &str) -> Origin {
+    let is_of_app = from.starts_with("client:") || fields.has("ApplicationSid");
+    if is_of_app && direction == Some(&Direction::Inbound) {
+        Origin::App
+    } else {
+        Origin::Twilio
+    }
 }
 
 /// Fields by name, each at most once.

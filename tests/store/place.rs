@@ -10,7 +10,9 @@ use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
     Claimed, NewCallback, Order, Recorded, Rest, Settlement, SignedRequest, State, Store, Wanted,
 };
-use twilio_acquire_bridge::twilio::{AccountSid, CallSid, CallStatus, Callback, Kind, Status};
+use twilio_acquire_bridge::twilio::{
+    AccountSid, CallSid, CallStatus, Callback, Kind, Origin, Status,
+};
 
 pub const LEASE: Duration = Duration::from_secs(60);
 
@@ -71,6 +73,7 @@ pub fn of_account(number: u32, call: &CallSid, leg: &CallSid, status: &str) -> N
             to: String::new(),
             direction: None,
             call_duration: None,
+            origin: Origin::Twilio,
             recording_sid: None,
             recording_url: None,
             recording_duration: None,

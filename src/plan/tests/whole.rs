@@ -120,7 +120,9 @@ fn one_call_is_decided_when_its_legs_have_settled() {
 #[test]
 fn a_call_stays_the_leg_that_was_tried_first() {
     let child_alone = [child(&[])];
-    let first = sent(at(5_000, &child_alone, &one_call()));
+    let waited = Duration::from_secs(4 * 3600).as_millis();
+    let waited = i64::try_from(waited).expect("four hours");
+    let first = sent(at(waited, &child_alone, &one_call()));
     assert_eq!(first.call_id, CHILD);
     let known = received(&[child(&[]), callback(&[])]);
     for verdict in [Verdict::Accepted, Verdict::Again(Millis(1))] {

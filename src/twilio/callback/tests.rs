@@ -48,6 +48,26 @@ fn a_timestamp_is_read_with_an_unpadded_day_and_a_wrong_weekday() {
 }
 
 #[test]
+fn what_an_app_says_of_a_parent_is_not_believed() {
+    let parent = "&ParentCallSid=CA00000000000000000000000000000002";
+    for (form, origin) in [
+        (FORM.replace("%2B12025550123", "client%3Ajane"), Origin::App),
+        (format!("{FORM}&ApplicationSid=x"), Origin::App),
+        (FORM.to_owned(), Origin::Twilio),
+        (
+            FORM.replace("%2B12025550123", "client%3Ajane")
+                .replace("inbound", "outbound-dial"),
+            Origin::Twilio,
+        ),
+    ] {
+        assert_eq!(status(&form).origin, origin, "{form}");
+        let callback = read((form.clone() + parent).as_bytes(), "").expect("a status callback");
+        let is_believed = callback.parent.is_some();
+        assert_eq!(is_believed, origin == Origin::Twilio, "{form}");
+    }
+}
+
+#[test]
 fn a_child_leg_belongs_to_the_call_of_its_parent() {
     let form = format!("{FORM}&ParentCallSid=CA00000000000000000000000000000002");
     let callback = read(form.as_bytes(), "").expect("a status callback");

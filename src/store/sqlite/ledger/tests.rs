@@ -8,7 +8,7 @@ use crate::clock::Millis;
 use crate::store::sqlite::claims::SharedClaims;
 use crate::store::sqlite::open;
 use crate::store::{NewCallback, Recorded, Rest, Settlement, SignedRequest, StoreError, Wanted};
-use crate::twilio::{AccountSid, CallSid, CallStatus, Callback, Kind, Status};
+use crate::twilio::{AccountSid, CallSid, CallStatus, Callback, Kind, Origin, Status};
 
 fn callback(number: u32) -> NewCallback {
     let leg = CallSid::parse(&format!("CA{number:032}")).expect("32 digits");
@@ -22,6 +22,7 @@ fn callback(number: u32) -> NewCallback {
             to: String::new(),
             direction: None,
             call_duration: None,
+            origin: Origin::Twilio,
             recording_sid: None,
             recording_url: None,
             recording_duration: None,
