@@ -32,7 +32,15 @@ impl Attempt {
         match self.fault {
             Some(Fault::TimeOut | Fault::Reset | Fault::SuccessFalse | Fault::Unreadable) => true,
             Some(Fault::Busy) => !matches!(self.status, Some(408 | 425 | 429 | 503)),
-            Some(Fault::Dns | Fault::Connect | Fault::Tls | Fault::Configuration) | None => false,
+            Some(
+                Fault::Dns
+                | Fault::Connect
+                | Fault::Proxy
+                | Fault::ProxyRefused
+                | Fault::Tls
+                | Fault::Configuration,
+            )
+            | None => false,
         }
     }
 }
