@@ -1,20 +1,21 @@
 //! Removes calls whose retention is over, a little at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, error};
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::store::{Expiry, Store};
 
 /// Calls removed in one transaction: few enough that no accept waits noticeably.
-const BATCH: usize = 200;
+const BATCH: usize = 50;
 
-/// Between two batches while more is expired.
-const PAUSE: Duration = Duration::from_millis(200);
+/// While more is expired, a batch is followed by a pause of so many times what it took, so that the
+/// store is left to others for most of the time, however slow its disk.
+const PAUSE: u32 = 4;
 
 /// Between two looks when nothing was expired.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -27,7 +28,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     loop {
-        let now = clock.now();
+        let (begun, now) = (Instant::now(), clock.now());
         let expiry = Expiry {
             delivered_and_skipped: now.minus(config.store.retention),
             parked: now.minus(config.store.parked_retention),
@@ -37,9 +38,13 @@ pub async fn run(
             0
         });
         if purged > 0 {
-            info!(purged, "purged {purged} calls whose retention is over");
+            debug!(purged, "purged {purged} calls whose retention is over");
         }
-        let wait = if purged == BATCH { PAUSE } else { LOOK_AGAIN };
+        let wait = if purged == BATCH {
+            begun.elapsed() * PAUSE
+        } else {
+            LOOK_AGAIN
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             () = clock::pause(wait) => {}

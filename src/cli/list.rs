@@ -1,10 +1,11 @@
-//! `list`: the calls in the store, newest first.
+//! `list`: the calls in the store.
 
 use super::{ConfigArgs, Exit, Failure, say};
 use crate::store::{self, Filter, State};
 use crate::story::Line;
 
-/// List the calls in the store, newest first, whether a bridge runs or not.
+/// List the calls in the store, whether a bridge runs or not: the newest first, pending ones by when
+/// they are due.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   twilio-acquire-bridge list --state parked --limit 20")]

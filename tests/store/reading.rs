@@ -37,7 +37,7 @@ pub async fn a_list_is_newest_first_and_by_state(place: &Place) {
     settle(&*store, &claimed[0], Rest::Parked("refused".to_owned()), 11).await;
     assert_eq!(list(&*store, None, 3).await, [sid(4), sid(3), sid(2)]);
     let pending = list(&*store, Some(State::Pending), 9).await;
-    assert_eq!(pending, [sid(4), sid(3)]);
+    assert_eq!(pending, [sid(3), sid(4)], "soonest due first");
     assert_eq!(list(&*store, Some(State::Claimed), 9).await, [sid(2)]);
     assert_eq!(list(&*store, Some(State::Parked), 9).await, [sid(1)]);
     assert_eq!(list(&*store, Some(State::Delivered), 9).await, []);

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::sqlite::{OpenError, SqliteReader, SqliteStore};
-use twilio_acquire_bridge::store::{Filter, Recorded};
+use twilio_acquire_bridge::store::{Expiry, Filter, Recorded, Rest};
 use twilio_acquire_bridge::twilio::CallSid;
 
-use crate::place::{Database, Place, account, claim, claim_one, record, sid};
+use crate::place::{Database, Place, account, callback, claim, claim_one, record, settle, sid};
 
 pub const DATABASE: Database = Database {
     open: |path| Box::new(SqliteStore::open(path).expect("the file can be opened")),
@@ -132,6 +132,32 @@ async fn new_files_can_shrink_and_are_logged_ahead() {
     };
     assert_eq!(setting("auto_vacuum"), 2.into());
     assert_eq!(setting("journal_mode"), "wal".to_owned().into());
+}
+
+#[tokio::test]
+async fn a_purge_gives_the_space_of_the_file_back() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    for number in 0..300 {
+        let mut callback = callback(&sid(number), &sid(number), "completed");
+        callback.request.body = vec![b'x'; 3_000].into();
+        let recorded = store.record(callback, Millis(0)).await;
+        assert_eq!(recorded.expect("recorded"), Recorded::New);
+        let claimed = claim_one(&*store, 0).await;
+        settle(&*store, &claimed, Rest::Delivered, 1).await;
+    }
+    let pages = || {
+        let connection = Connection::open(place.path()).expect("opened");
+        let pages = connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0));
+        pages.expect("read")
+    };
+    let before = pages();
+    let expiry = Expiry {
+        delivered_and_skipped: Millis(2),
+        parked: Millis(2),
+    };
+    while store.purge(expiry, 50).await.expect("purged") > 0 {}
+    assert!(pages() * 5 < before, "{before} pages became {}", pages());
 }
 
 #[tokio::test]

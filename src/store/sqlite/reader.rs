@@ -65,8 +65,7 @@ impl SqliteReader {
         }))
     }
 
-    /// The newest calls first; those of one resting state by their last change, which is when
-    /// they came to rest.
+    /// See [`Filter`] for the order, which is that of an index.
     pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
         match filter.state {
             None => self.select(NEWEST, params![], filter),
@@ -75,7 +74,7 @@ impl SqliteReader {
                 // Claimed calls are pending in the database and left out here.
                 let claimed = self.claims.lock().len();
                 let most = i64::try_from(filter.limit.saturating_add(claimed)).unwrap_or(i64::MAX);
-                self.select(NEWEST_PENDING, params![most], filter)
+                self.select(SOONEST_DUE, params![most], filter)
             }
             Some(state) => self.select(LATEST_AT_REST, params![state.as_str()], filter),
         }
@@ -125,10 +124,8 @@ impl SqliteReader {
 const NEWEST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, attempts, \
     round, planned, reason FROM call ORDER BY id DESC";
 
-/// Sorts the index alone: reads a row only of those that are listed.
-const NEWEST_PENDING: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
-    attempts, round, planned, reason FROM call WHERE id IN (SELECT id FROM call INDEXED BY call_by_state \
-    WHERE state = 'pending' ORDER BY id DESC LIMIT ?1) ORDER BY id DESC";
+const SOONEST_DUE: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
+    attempts, round, planned, reason FROM call WHERE state = 'pending' ORDER BY at, id LIMIT ?1";
 
 const LATEST_AT_REST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
     attempts, round, planned, reason FROM call WHERE state = ?1 ORDER BY at DESC, id DESC";
