@@ -26,7 +26,7 @@ use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store, disk};
 use crate::tls::TlsError;
 use crate::worker::{Lanes, Pace, Worker};
-use crate::{directory_file, janitor, server};
+use crate::{audit, directory_file, janitor, server};
 
 /// Connections that may wait to be accepted: a burst of calls that end together.
 const BACKLOG: i32 = 1024;
@@ -107,6 +107,12 @@ impl App {
             let stop = stop_delivering.clone();
             tokio::spawn(directory_file::follow(file, rules_changed, stop));
         }
+        tokio::spawn(audit::run(
+            shared.config.store.clone(),
+            Arc::clone(&shared.metrics),
+            shared.clock.clone(),
+            stop_delivering.clone(),
+        ));
         let mut janitor = tokio::spawn(janitor::run(
             shared.config,
             shared.store,

@@ -88,6 +88,8 @@ pub struct Store {
     pub url: StoreUrl,
     pub retention: Duration,
     pub parked_retention: Duration,
+    /// Between two checks that count every row.
+    pub check_every: Duration,
 }
 
 /// `store.url`

@@ -9,6 +9,7 @@
 pub mod app;
 pub mod cli;
 
+pub mod audit;
 pub mod directory_file;
 pub mod janitor;
 pub mod server;

@@ -73,6 +73,8 @@ pub struct Metrics {
     late_recordings: Family<OfAccount, Counter>,
     sync: Gauge<f64, std::sync::atomic::AtomicU64>,
     breakers: Family<OfAccount, Gauge>,
+    conservation_faults: Gauge,
+    conservation_checked: Gauge<f64, std::sync::atomic::AtomicU64>,
     recordings: Family<Asked, Counter>,
     /// Told with the story of a call.
     pub outages: Outages,
@@ -105,6 +107,8 @@ impl Default for Metrics {
             late_recordings: Family::default(),
             sync: Gauge::default(),
             breakers: Family::default(),
+            conservation_faults: Gauge::default(),
+            conservation_checked: Gauge::default(),
             recordings: Family::default(),
             outages: Outages::default(),
         };
@@ -166,6 +170,17 @@ impl Metrics {
             "breaker_open",
             "1 while Acquire takes no calls of the account and is only probed",
             self.breakers.clone(),
+        );
+        registry.register(
+            "conservation_faults",
+            "Ways in which the store did not agree with itself when it was last counted again",
+            self.conservation_faults.clone(),
+        );
+        registry.register_with_unit(
+            "conservation_checked_timestamp",
+            "When the store was last counted again; 0 before the first time",
+            Unit::Seconds,
+            self.conservation_checked.clone(),
         );
         registry.register(
             "late_recordings",
@@ -246,6 +261,14 @@ impl Metrics {
         self.sync.set(sync.as_secs_f64());
     }
 
+    /// The store was counted again and told of so many faults.
+    pub fn conservation_checked(&self, faults: usize, now: Millis) {
+        let faults = i64::try_from(faults).unwrap_or(i64::MAX);
+        self.conservation_faults.set(faults);
+        let since_epoch = now.since(Millis(0));
+        self.conservation_checked.set(since_epoch.as_secs_f64());
+    }
+
     pub fn recording_asked(&self, account: &str, outcome: &'static str) {
         let labels = Asked {
             account: account.to_owned(),
@@ -302,6 +325,8 @@ mod tests {
             r#"bridge_late_recordings_total{account="acme"} 1"#,
             r#"bridge_breaker_open{account="acme"} 1"#,
             "bridge_sync_duration_seconds 0.0",
+            "bridge_conservation_faults 0",
+            "bridge_conservation_checked_timestamp_seconds 0.0",
             r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,
             r#"bridge_build_info{version=""#,
         ] {

@@ -273,8 +273,9 @@ pub struct StoredCall {
     pub attempts_before_requeue: usize,
 }
 
-/// Which calls to list: those first seen last come first; those of one resting state (delivered,
-/// skipped, parked) by when they came to rest, latest first.
+/// Which calls to list: those first seen last come first; pending ones by when they are due, soonest
+/// first; those of one resting state (delivered, skipped, parked) by when they came to rest, latest
+/// first.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter {
     pub state: Option<State>,

@@ -23,10 +23,11 @@ const LAYERS: &[(&[&str], &str)] = &[
     ),
     (&["story"], "tells of a call what all of them know"),
     (
-        &["metrics", "janitor", "directory_file"],
-        "count, tidy and watch beside those that run",
+        &["janitor", "audit", "directory_file"],
+        "tidy, count again and watch beside those that run",
     ),
     (&["outage"], "whom Acquire is left alone for, and why"),
+    (&["metrics"], "what is counted of all that"),
     (
         &["store", "acquire::client", "media"],
         "the doors: database, Acquire, and Twilio's recordings",

@@ -9,6 +9,8 @@ mod serve;
 
 #[path = "bridge/admin.rs"]
 mod admin;
+#[path = "bridge/audit.rs"]
+mod audit;
 #[path = "bridge/commands.rs"]
 mod commands;
 #[path = "bridge/delivery.rs"]

@@ -159,10 +159,12 @@ fn store(reader: &mut Reader) -> Option<Store> {
     let url = reader.text("store.url", store_url);
     let retention = reader.duration("store.retention", minutes(1)..=days(3650));
     let parked_retention = reader.duration("store.parked_retention", minutes(1)..=days(3650));
+    let check_every = reader.duration("store.check_every", minutes(1)..=days(30));
     Some(Store {
         url: url?,
         retention: retention?,
         parked_retention: parked_retention?,
+        check_every: check_every?,
     })
 }
 
