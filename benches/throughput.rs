@@ -15,6 +15,8 @@ mod load;
 mod servers;
 #[path = "throughput/sink.rs"]
 mod sink;
+#[path = "throughput/size.rs"]
+mod size;
 
 use std::time::Duration;
 
@@ -35,12 +37,13 @@ fn main() {
         .filter(|argument| argument != "--bench");
     let first = arguments.next();
     if let Some(mode) = first.as_deref().and_then(Mode::parse) {
-        servers::serve(
-            mode,
-            arguments.next().as_deref(),
-            arguments.next().as_deref(),
-        );
-        return;
+        return servers::serve(mode, arguments);
+    }
+    if first.as_deref() == Some("size") {
+        let calls = arguments
+            .next()
+            .map(|calls| calls.parse().expect("a number"));
+        return size::measure(calls.unwrap_or(1_000_000));
     }
     // A part of the name of one figure, to look at it alone.
     let is_wanted = |figure: &str| first.as_deref().is_none_or(|part| figure.contains(part));

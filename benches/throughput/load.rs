@@ -42,14 +42,18 @@ impl Requests {
         self
     }
 
+    /// Told apart from those of other processes.
+    pub fn body(&self, position: usize) -> String {
+        let body = &self.bodies[position % self.bodies.len()];
+        with_sid(body, std::process::id(), position)
+    }
+
     fn build(&self) -> Vec<Vec<u8>> {
         let key = Key::auth_token(TOKEN);
         let url = format!("{PUBLIC_URL}{PATH}");
-        // A run is told apart from the runs before by the time.
-        let run = std::process::id();
         (0..self.count)
             .map(|position| {
-                let body = with_sid(&self.bodies[position % self.bodies.len()], run, position);
+                let body = self.body(position);
                 let signature = sign(&key, &url, Body::Form(&fields(body.as_bytes())));
                 format!(
                     "POST {PATH} HTTP/1.1\r\nHost: bridge.example.com\r\n\

@@ -2,8 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Data};
 use actix_web::{App as Routes, HttpResponse, HttpServer};
@@ -20,6 +22,9 @@ use twilio_acquire_bridge::store;
 use twilio_acquire_bridge::telemetry;
 
 use super::load::{PUBLIC_URL, TOKEN};
+
+/// Nobody answers there.
+pub const AWAY: &str = "127.0.0.1:9";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -49,20 +54,34 @@ impl Mode {
 
 /// A server in a child process; killed when dropped.
 pub struct Server {
+    pub began: Instant,
+    pub ready: Duration,
     pub address: SocketAddr,
+    database: PathBuf,
     child: Child,
-    folder: tempfile::TempDir,
+    /// Removed with the server, if it was made for it.
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Server {
     pub fn start(mode: Mode, acquire: Option<SocketAddr>) -> Self {
         // In the build folder: a temporary file system would make every sync free.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let acquire = acquire.map_or_else(|| AWAY.to_owned(), |address| address.to_string());
+        let database = folder.path().join("bridge.db");
+        let mut server = Self::over(mode, &database, &acquire, "30d");
+        server.folder = Some(folder);
+        server
+    }
+
+    /// With a database that stands already or is made.
+    pub fn over(mode: Mode, database: &Path, acquire: &str, retention: &str) -> Self {
         let myself = std::env::current_exe().expect("this program");
+        let began = Instant::now();
         let mut child = Command::new(myself)
             .arg(mode.as_str())
-            .arg(folder.path().join("bridge.db"))
-            .args(acquire.map(|address| address.to_string()))
+            .arg(database)
+            .args([acquire, retention])
             .stdout(Stdio::piped())
             .spawn()
             .expect("a child process");
@@ -73,9 +92,12 @@ impl Server {
             .expect("a line that tells the address");
         let address = ready.trim().parse().expect("an address");
         Self {
+            began,
+            ready: began.elapsed(),
             address,
+            database: database.to_owned(),
             child,
-            folder,
+            folder: None,
         }
     }
 
@@ -100,8 +122,7 @@ impl Server {
 
     /// Counted from the rows.
     pub fn calls_seen(&self) -> i64 {
-        let path = self.folder.path().join("bridge.db");
-        let database = rusqlite::Connection::open(path).expect("the database");
+        let database = rusqlite::Connection::open(&self.database).expect("the database");
         database
             .query_row("SELECT count(*) FROM callback", [], |row| row.get(0))
             .expect("the callbacks are counted")
@@ -112,6 +133,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Not before the child is gone.
+        drop(self.folder.take());
     }
 }
 
@@ -130,11 +153,9 @@ pub fn cpu_seconds(process: &str) -> f64 {
 }
 
 /// The child: serves until it is killed.
-pub fn serve(mode: Mode, database: Option<&str>, acquire: Option<&str>) {
-    let config = configuration(
-        database.expect("a database"),
-        acquire.unwrap_or("127.0.0.1:9"),
-    );
+pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
+    let mut argument = || arguments.next().expect("database, Acquire and retention");
+    let config = configuration(&argument(), &argument(), &argument());
     telemetry::init(&config.log).expect("a log");
     actix_web::rt::System::new().block_on(async {
         if mode == Mode::Bridge {
@@ -180,15 +201,16 @@ fn tell(address: SocketAddr) {
     std::io::stdout().flush().expect("a pipe");
 }
 
-fn configuration(database: &str, acquire: &str) -> Config {
+fn configuration(database: &str, acquire: &str, retention: &str) -> Config {
     let environment = [
         ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
         ("ACQUIRE_ACCOUNT_ID", "acme".to_owned()),
         ("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL.to_owned()),
         ("BRIDGE__SERVER__LISTEN", "127.0.0.1:0".to_owned()),
         ("BRIDGE__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
-        ("BRIDGE__LOG__LEVEL", "warn".to_owned()),
+        ("BRIDGE__LOG__LEVEL", "error".to_owned()),
         ("BRIDGE__STORE__URL", format!("sqlite:{database}")),
+        ("BRIDGE__STORE__RETENTION", retention.to_owned()),
         ("BRIDGE__ACQUIRE__BASE_URL", format!("http://{acquire}")),
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value));
