@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::plan::Rules;
 use crate::server::console::Admin;
+use crate::server::doctor;
 use crate::server::intake::Intake;
 use crate::server::media::Playback;
 use crate::server::{admin_routes, public_routes};
@@ -180,12 +181,15 @@ fn serve_twilio(
 ) -> Result<Server, AppError> {
     let settings = &shared.config.server;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let (doctor, practice) = doctor::open(&shared.config, &shared.metrics, &shared.clock);
+    tokio::spawn(practice.run());
     let intake = Data::new(Intake::new(
         &shared.config,
         Arc::clone(&shared.store),
         Arc::clone(&shared.due),
         Arc::clone(&shared.metrics),
         shared.clock.clone(),
+        doctor,
     ));
     let playback = Playback::new(&shared.config, &shared.metrics, &shared.clock, stop)?;
     let server = HttpServer::new(move || {

@@ -1,6 +1,7 @@
 //! The routes of both listeners, on one screen.
 
 pub mod console;
+pub mod doctor;
 pub mod error;
 pub mod intake;
 pub mod media;

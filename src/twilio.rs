@@ -4,6 +4,7 @@
 //! [`crate::plan`].
 
 pub mod callback;
+pub mod diagnosis;
 mod public_url;
 mod settings;
 pub mod signature;

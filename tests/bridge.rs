@@ -25,6 +25,8 @@ mod outage;
 mod people;
 #[path = "bridge/process.rs"]
 mod process;
+#[path = "bridge/proxies.rs"]
+mod proxies;
 #[path = "bridge/recordings.rs"]
 mod recordings;
 #[path = "bridge/story.rs"]

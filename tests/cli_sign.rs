@@ -57,11 +57,9 @@ fn verify_says_valid_or_invalid_in_one_line() {
         " RSOYDt4T1cUTdK1PDd93/VVr8B8=",
         "RSOYDt4T1cUTdK1PDd93/VVr8B8=\n",
     ] {
-        assert_eq!(
-            judge(wrong),
-            (invalid.to_owned(), String::new(), 1),
-            "{wrong:?}"
-        );
+        let (out, err, code) = judge(wrong);
+        assert!(out.starts_with(invalid), "{wrong:?}: {out}");
+        assert_eq!((err.as_str(), code), ("", 1), "{wrong:?}");
     }
 }
 
@@ -230,4 +228,115 @@ fn the_help_is_a_short_manual_with_an_example() {
         );
         assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
     }
+}
+
+const TWILIO_URL: &str = "https://bridge.example.com/twilio/voice/status";
+
+#[test]
+fn a_failed_verify_names_the_cause_and_the_line_to_change() {
+    let (signature, ..) = told(
+        bridge(&[
+            "sign",
+            "--url",
+            TWILIO_URL,
+            "--body",
+            "-",
+            "--auth-token",
+            TOKEN,
+        ])
+        .write_stdin(FORM),
+    );
+    let judge = |url: &str, more: &[&str]| {
+        let args = [
+            "verify",
+            "--url",
+            url,
+            "--body",
+            "-",
+            "--auth-token",
+            TOKEN,
+            "--signature",
+        ];
+        let mut command = bridge(&args);
+        told(command.arg(signature.trim()).args(more).write_stdin(FORM))
+    };
+    let (out, err, code) = judge("http://bridge.example.com/twilio/voice/status", &[]);
+    assert_eq!((err.as_str(), code), ("", 1));
+    insta::assert_snapshot!(out, @r#"
+    invalid: no key given made this signature for this URL and body
+
+    cause   Twilio was told the URL with the other scheme, http or https. (scheme)
+    signed  https://bridge.example.com/twilio/voice/status
+    do      Set server.public_url = "https://bridge.example.com"
+    "#);
+    let (out, ..) = judge(
+        "http://10.0.0.7:8080/twilio/voice/status",
+        &["--header", "X-Forwarded-Host: bridge.example.com"],
+    );
+    insta::assert_snapshot!(out, @r#"
+    invalid: no key given made this signature for this URL and body
+
+    cause   Twilio was told the URL with another host. Twilio was told the URL with
+            the other scheme, http or https. (host)
+    signed  https://bridge.example.com/twilio/voice/status
+    do      Set server.public_url = "https://bridge.example.com"
+    "#);
+    let (out, ..) = judge(
+        "https://www.bridge.example.com/twilio/voice/status",
+        &["--json"],
+    );
+    insta::assert_snapshot!(out, @r#"{"valid":false,"why":"no key given made this signature for this URL and body","reasons":["host"],"cause":"Twilio was told the URL with another host.","signed_url":"https://bridge.example.com/twilio/voice/status","setting":"server.public_url = \"https://bridge.example.com\"","remedies":["Set server.public_url = \"https://bridge.example.com\""]}"#);
+    assert!(!out.contains(signature.trim()));
+}
+
+#[test]
+fn an_old_token_is_tried_and_verifies_nothing() {
+    let args = [
+        "verify",
+        "--url",
+        URL,
+        "--body",
+        "-",
+        "--signature",
+        SIGNATURE,
+    ];
+    let (out, _, code) = told(
+        bridge(&args)
+            .args(["--auth-token", "new", "--spare-token", TOKEN])
+            .write_stdin(FORM),
+    );
+    assert_eq!(code, 1);
+    assert!(
+        out.starts_with("invalid: ") && out.contains("(spare-token)"),
+        "{out}"
+    );
+    assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+}
+
+#[test]
+fn a_file_is_verified_with_the_headers_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("refused.http");
+    let path = file.to_str().expect("UTF-8");
+    let write = |url: &str, headers: &str| {
+        let body = FORM.replace('&', "\n&");
+        let text = format!(
+            "POST {url} HTTP/1.1\nContent-Type: application/x-www-form-urlencoded\n\
+             X-Twilio-Signature: {SIGNATURE}\n{headers}\n{body}\n"
+        );
+        std::fs::write(&file, text).expect("a file");
+    };
+    let verify = |more: &[&str]| told(bridge(&["verify", path, "--auth-token", TOKEN]).args(more));
+    write(URL, "");
+    assert_eq!(verify(&[]), ("valid\n".to_owned(), String::new(), 0));
+    // Another URL than the file's, and a signature beside the file, count before it.
+    assert_eq!(verify(&["--url", "https://other.example/"]).2, 1);
+    assert_eq!(verify(&["--signature", "x"]).2, 1);
+    write(
+        "https://inner.example/myapp.php?foo=1&bar=2",
+        "X-Forwarded-Host: mycompany.com\n",
+    );
+    let (out, _, code) = verify(&[]);
+    assert_eq!(code, 1);
+    assert!(out.contains("(host)") && out.contains(URL), "{out}");
 }

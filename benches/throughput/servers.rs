@@ -15,6 +15,7 @@ use twilio_acquire_bridge::app::App;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::config::{self, Config};
 use twilio_acquire_bridge::metrics::Metrics;
+use twilio_acquire_bridge::server::doctor;
 use twilio_acquire_bridge::server::intake::Intake;
 use twilio_acquire_bridge::server::signed::SignedForm;
 use twilio_acquire_bridge::server::{KEEP_ALIVE, public_routes};
@@ -169,12 +170,16 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         let max_connections = config.server.max_connections;
         let request_timeout = config.server.request_timeout;
         let store = store::open(&config.store.url).expect("a store");
+        let metrics = Arc::new(Metrics::default());
+        // Every signature holds here.
+        let (doctor, _) = doctor::open(&config, &metrics, &Clock::system());
         let intake = Data::new(Intake::new(
             &config,
             store,
             Arc::new(Notify::new()),
-            Arc::new(Metrics::default()),
+            metrics,
             Clock::system(),
+            doctor,
         ));
         let server = HttpServer::new(move || {
             let intake = intake.clone();

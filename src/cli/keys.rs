@@ -67,6 +67,21 @@ impl KeyArgs {
         }
     }
 
+    /// The tokens as they were given, for a diagnosis.
+    pub fn tokens(&self) -> Vec<SecretString> {
+        self.token_texts()
+            .into_iter()
+            .map(SecretString::from)
+            .collect()
+    }
+
+    /// The shared keys by their ids, for a diagnosis.
+    pub fn shared(&self) -> Vec<(String, SecretString)> {
+        let keys = self.shared_keys.iter();
+        keys.map(|key| (key.id.clone(), key.secret.clone()))
+            .collect()
+    }
+
     /// The settings header to send with what was signed.
     pub fn settings(&self) -> Option<&str> {
         self.settings.as_deref()
@@ -81,19 +96,24 @@ impl KeyArgs {
             .ok_or_else(|| NoKey::NotGiven(settings.key.to_owned()))
     }
 
-    fn auth_tokens(&self) -> Result<Vec<Key>, Failure> {
+    fn token_texts(&self) -> Vec<&str> {
         let given = self
             .auth_token
             .as_ref()
             .map_or("", |token| token.expose_secret());
         // One token alone is taken to the letter: white space in it is a mistake to be seen.
-        let tokens: Vec<&str> = match given.split_once(',') {
+        let mut tokens: Vec<&str> = match given.split_once(',') {
             None => vec![given],
             Some(_) => given.split(',').map(str::trim).collect(),
         };
-        let keys: Vec<Key> = tokens
+        tokens.retain(|token| !token.is_empty());
+        tokens
+    }
+
+    fn auth_tokens(&self) -> Result<Vec<Key>, Failure> {
+        let keys: Vec<Key> = self
+            .token_texts()
             .into_iter()
-            .filter(|token| !token.is_empty())
             .map(Key::auth_token)
             .collect();
         if keys.is_empty() {
@@ -106,7 +126,7 @@ impl KeyArgs {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "clap asks for a Result")]
-fn secret(text: &str) -> Result<SecretString, Infallible> {
+pub fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(SecretString::from(text))
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::keys::KeyArgs;
 use super::{Exit, Failure, say};
+use crate::twilio::diagnosis::Media;
 use crate::twilio::signature::{self, Body};
 
 const EXAMPLE: &str = "Example:
@@ -32,12 +33,15 @@ impl Sign {
     pub fn run(self) -> Result<Exit, Failure> {
         let keys = self.keys.choose()?;
         let keys = keys.map_err(|why| Failure::Usage(why.to_string()))?;
+        let no_url =
+            || Failure::Usage("pass --url, the whole URL as Twilio was told it".to_owned());
+        let url = self.request.url().ok_or_else(no_url)?;
         let body = self.request.read_body()?;
-        let signature = self
-            .request
-            .judge(&body, |url, body| signature::sign(&keys[0], url, body));
-        say(signature)?;
-        self.request.tell_what_twilio_leaves_out();
+        say(match self.request.media() {
+            Media::Json => signature::sign(&keys[0], url, Body::Json(&body)),
+            Media::Form => signature::sign(&keys[0], url, Body::Form(&signature::fields(&body))),
+        })?;
+        RequestArgs::tell_what_twilio_leaves_out(url);
         Ok(Exit::Done)
     }
 }
@@ -47,7 +51,7 @@ impl Sign {
 pub struct RequestArgs {
     /// The whole URL as Twilio was told it, with its query.
     #[arg(long, value_name = "URL", allow_hyphen_values = true)]
-    url: String,
+    url: Option<String>,
 
     /// The file that holds the raw body; `-` reads stdin. Without it the body is empty.
     #[arg(long, value_name = "FILE")]
@@ -80,22 +84,28 @@ impl RequestArgs {
         Ok(read.with_context(|| format!("failed to read {}", path.display()))?)
     }
 
-    /// Hands the URL and the body, read by its media type, to `judge`.
-    pub fn judge<T>(&self, body: &[u8], judge: impl FnOnce(&str, Body<'_>) -> T) -> T {
+    /// The URL, if one is given.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
+    /// What the body is by its media type.
+    pub fn media(&self) -> Media {
         let essence = self.content_type.split(';').next().unwrap_or_default();
         if essence.trim().eq_ignore_ascii_case("application/json") {
-            return judge(&self.url, Body::Json(body));
+            Media::Json
+        } else {
+            Media::Form
         }
-        judge(&self.url, Body::Form(&signature::fields(body)))
     }
 
     /// Says so on stderr if the URL has a part that Twilio never signs.
-    pub fn tell_what_twilio_leaves_out(&self) {
-        let sent = self.url.split('#').next().unwrap_or_default();
+    pub fn tell_what_twilio_leaves_out(url: &str) {
+        let sent = url.split('#').next().unwrap_or_default();
         let (scheme, rest) = sent.split_once("://").unwrap_or(("", sent));
         let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
         let user_info = rest[..authority_end].rfind('@');
-        let part = match (sent.len() < self.url.len(), user_info) {
+        let part = match (sent.len() < url.len(), user_info) {
             (false, None) => return,
             (true, None) => "a fragment",
             (false, Some(_)) => "user info",

@@ -27,6 +27,8 @@ pub enum Refusal {
     Unreadable,
     #[error("the AccountSid is missing or not one that this bridge serves")]
     UnknownAccount,
+    #[error("the form has no AccountSid, which Twilio always sends")]
+    NoAccountSid,
     #[error("the X-Twilio-Signature header is missing")]
     NoSignature,
     #[error("the X-Twilio-Signature header does not match")]
@@ -57,7 +59,7 @@ impl Refusal {
             Self::TooLarge => "too-large",
             Self::TooSlow => "too-slow",
             Self::Unreadable => "unreadable",
-            Self::UnknownAccount => "unknown-account",
+            Self::UnknownAccount | Self::NoAccountSid => "unknown-account",
             Self::NoSignature => "no-signature",
             Self::WrongSignature => "no-match",
             Self::Settings(SettingsError::UnknownAlgorithm(_)) => "unknown-algorithm",
@@ -78,6 +80,7 @@ impl ResponseError for Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownAccount
+            | Self::NoAccountSid
             | Self::NoSignature
             | Self::WrongSignature
             | Self::Settings(_)

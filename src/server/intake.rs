@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, ResponseError as _};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
+use super::doctor::Doctor;
 use super::error::Refusal;
 use super::signed::Verifier;
 use crate::clock::Clock;
@@ -26,6 +27,8 @@ pub struct Intake {
     pub due: Arc<Notify>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    /// Told of signatures that do not hold.
+    pub doctor: Doctor,
 }
 
 impl Intake {
@@ -36,6 +39,7 @@ impl Intake {
         due: Arc<Notify>,
         metrics: Arc<Metrics>,
         clock: Clock,
+        doctor: Doctor,
     ) -> Self {
         Self {
             verifier: Verifier::new(config),
@@ -44,6 +48,7 @@ impl Intake {
             due,
             metrics,
             clock,
+            doctor,
         }
     }
 
@@ -52,7 +57,8 @@ impl Intake {
         let account = form.map_or(metrics::UNKNOWN_ACCOUNT, |form| &form.account);
         let reason = refusal.reason();
         self.metrics.received(account, reason);
-        if refusal.status_code() == StatusCode::FORBIDDEN {
+        // The doctor counts those that it takes, once it knows more.
+        if refusal.status_code() == StatusCode::FORBIDDEN && !Doctor::takes(refusal) {
             self.metrics.signature_failed(reason);
         }
         // Neither body nor query: both hold personal data.

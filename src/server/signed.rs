@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpRequest, dev};
 use futures_util::Stream;
 use secrecy::ExposeSecret as _;
 
+use super::doctor::Doctor;
 use super::error::Refusal;
 use super::intake::Intake;
 use crate::config::{Account, Config};
@@ -145,7 +146,7 @@ impl Verifier {
     /// is looked at afterwards, as that of all fields.
     fn account(&self, fields: &[(String, String)]) -> Result<&AccountKeys, Refusal> {
         let sid = fields.iter().find(|(name, _)| name == "AccountSid");
-        let (_, sid) = sid.ok_or(Refusal::UnknownAccount)?;
+        let (_, sid) = sid.ok_or(Refusal::NoAccountSid)?;
         self.accounts
             .get(&Some(sid.clone()))
             .or_else(|| self.accounts.get(&None))
@@ -200,9 +201,14 @@ async fn read(
         .uri()
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    intake
+    let form = intake
         .verifier
-        .verify(target, request.headers(), body, began)
+        .verify(target, request.headers(), body.clone(), began);
+    form.inspect_err(|refusal| {
+        if Doctor::takes(refusal) {
+            intake.doctor.leave(request, &body, refusal);
+        }
+    })
 }
 
 /// Twilio sends the media type with and without parameters; only its essence counts.

@@ -22,7 +22,7 @@ pub enum PublicUrlError {
 }
 
 /// Where the bridge's own paths begin; what stands before it in a public URL is the prefix.
-const SERVED: &str = "/twilio/voice";
+pub(super) const SERVED: &str = "/twilio/voice";
 
 impl PublicUrl {
     pub fn parse(text: &str) -> Result<Self, PublicUrlError> {
@@ -60,6 +60,13 @@ impl PublicUrl {
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// What stands in a whole URL before the served path.
+    #[must_use]
+    pub fn before_served_path(url: &str) -> Option<&str> {
+        let sent = url.split(['?', '#']).next().unwrap_or(url);
+        sent.find(SERVED).map(|at| sent[..at].trim_end_matches('/'))
     }
 
     /// The URL that Twilio signed, from the raw request target as it arrived: with the prefix, or

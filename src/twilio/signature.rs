@@ -63,7 +63,8 @@ impl Key {
         Self::SharedKey(Box::new(mac.expect("HMAC takes a key of any length")))
     }
 
-    fn sign(&self, url: &[&str], fields: &str) -> String {
+    /// Over the parts of a URL and what [`canonical`] made of the body.
+    pub(in crate::twilio) fn sign(&self, url: &[&str], fields: &str) -> String {
         fn finish<M: Mac + Clone>(mac: &M, url: &[&str], fields: &str) -> String {
             let mut mac = mac.clone();
             for part in url {
@@ -117,7 +118,7 @@ pub fn verify(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> bool 
 }
 
 /// The fields as they are signed: names in byte order, distinct values in byte order, joined bare.
-fn canonical(body: Body<'_>) -> String {
+pub(in crate::twilio) fn canonical(body: Body<'_>) -> String {
     let Body::Form(fields) = body else {
         return String::new();
     };

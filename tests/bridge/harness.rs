@@ -159,6 +159,21 @@ impl Bridge {
         value.trim().parse().ok()
     }
 
+    /// Waits until a metric that is counted beside the answers has reached `value`.
+    pub fn counts(&self, line: &str, value: f64) {
+        let until = Instant::now() + PATIENCE;
+        while self.metric(line) < Some(value) {
+            let all = self.operator("GET", "/metrics").body;
+            let lines = all
+                .lines()
+                .filter(|line| line.contains("signature_failures_total{"));
+            let seen: Vec<&str> = lines.collect();
+            assert!(Instant::now() < until, "{line} is not {value}: {seen:?}");
+            std::thread::yield_now();
+        }
+        assert_eq!(self.metric(line), Some(value), "{line}");
+    }
+
     /// Waits until no call is due at the clock's time and none is claimed.
     pub fn settles(&self) {
         let until = Instant::now() + PATIENCE;

@@ -1,0 +1,222 @@
+//! Finds out why signatures do not hold, beside the answering of requests: a bounded queue, one
+//! thread at most, and a rest after each look. Nothing it finds changes an answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::web::Bytes;
+use secrecy::ExposeSecret as _;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::error::Refusal;
+use crate::clock::{self, Clock, Millis};
+use crate::config::{Account, Config};
+use crate::metrics::Metrics;
+use crate::twilio::diagnosis::{
+    Base, Evidence, Finding, Holder, Media, Role, diagnose, is_telling,
+};
+use crate::twilio::signature;
+
+/// Cases that may wait; each holds a body of at most 64 KiB.
+const MOST_WAITING: usize = 16;
+
+/// After each look: four in a second at most, so that a flood of forged requests cannot keep a
+/// core busy.
+const REST: Duration = Duration::from_millis(250);
+
+/// Between two log lines of one cause; all of them are counted.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Headers and e-mails beyond these are not looked at.
+const MOST_HEADERS: usize = 16;
+const MOST_HEADER_BYTES: usize = 1024;
+const MOST_EMAILS: usize = 64;
+
+/// Counts what could not be looked at.
+const UNDIAGNOSED: &str = "undiagnosed";
+
+/// A refused request as it arrived.
+struct Case {
+    target: String,
+    headers: Vec<(String, String)>,
+    signature: Option<String>,
+    body: Bytes,
+    reason: &'static str,
+}
+
+/// Where the handlers leave their cases.
+pub struct Doctor {
+    waiting: mpsc::Sender<Case>,
+    metrics: Arc<Metrics>,
+}
+
+/// What looks at them, to be run beside the handlers.
+pub struct Practice {
+    cases: mpsc::Receiver<Case>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    known: Arc<Known>,
+    told: HashMap<&'static str, Millis>,
+}
+
+/// What the configuration says.
+struct Known {
+    bases: Vec<Base>,
+    accounts: Vec<Account>,
+    account_sids: Vec<String>,
+    queries: Vec<String>,
+}
+
+#[must_use]
+pub fn open(config: &Config, metrics: &Arc<Metrics>, clock: &Clock) -> (Doctor, Practice) {
+    let (waiting, cases) = mpsc::channel(MOST_WAITING);
+    let doctor = Doctor {
+        waiting,
+        metrics: Arc::clone(metrics),
+    };
+    let practice = Practice {
+        cases,
+        metrics: Arc::clone(metrics),
+        clock: clock.clone(),
+        known: Arc::new(Known::of(config)),
+        told: HashMap::new(),
+    };
+    (doctor, practice)
+}
+
+impl Doctor {
+    /// Whether this is a refusal of which the cause may be found.
+    #[must_use]
+    pub fn takes(refusal: &Refusal) -> bool {
+        matches!(refusal, Refusal::WrongSignature | Refusal::NoAccountSid)
+    }
+
+    /// Leaves a case, or only counts it where too many wait.
+    pub fn leave(&self, request: &HttpRequest, body: &Bytes, refusal: &Refusal) {
+        let Ok(place) = self.waiting.try_reserve() else {
+            return self.metrics.signature_failed(UNDIAGNOSED);
+        };
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let text = |name| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let told = request
+            .headers()
+            .iter()
+            .filter(|(name, _)| is_telling(name.as_str()));
+        let headers = told
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+            .filter(|(_, value)| value.len() <= MOST_HEADER_BYTES)
+            .take(MOST_HEADERS);
+        place.send(Case {
+            target: target.to_owned(),
+            headers: headers.collect(),
+            signature: text("x-twilio-signature").map(str::to_owned),
+            body: body.clone(),
+            reason: refusal.reason(),
+        });
+    }
+}
+
+impl Practice {
+    /// Looks at one case after another until no handler is left.
+    pub async fn run(mut self) {
+        while let Some(case) = self.cases.recv().await {
+            let known = Arc::clone(&self.known);
+            let reason = case.reason;
+            let look = tokio::task::spawn_blocking(move || known.look_at(&case));
+            match look.await {
+                Ok(finding) => self.tell(&finding, reason),
+                Err(_) => self.metrics.signature_failed(UNDIAGNOSED),
+            }
+            clock::pause(REST).await;
+        }
+    }
+
+    fn tell(&mut self, finding: &Finding, refused_as: &'static str) {
+        let reason = match finding.reason() {
+            // What plain verification said is then all there is to say.
+            "no-match" => refused_as,
+            found => found,
+        };
+        self.metrics.signature_failed(reason);
+        let now = self.clock.now();
+        let lately = self
+            .told
+            .get(reason)
+            .is_some_and(|told| now.since(*told) < TOLD_AGAIN_AFTER);
+        if !lately {
+            self.told.insert(reason, now);
+            let (found, remedy) = (finding.sentences(), finding.remedies().join(" "));
+            warn!(reason, remedy, "a signature did not hold: {found} {remedy}");
+        }
+    }
+}
+
+impl Known {
+    fn of(config: &Config) -> Self {
+        let sids = config
+            .accounts
+            .iter()
+            .filter_map(|account| account.twilio_account_sid.as_ref());
+        let directory = &config.rules.directory;
+        let emails = directory.default.iter().chain(directory.entries.values());
+        let emails = emails.take(MOST_EMAILS);
+        Self {
+            bases: config.server.public_urls.iter().map(Base::of).collect(),
+            accounts: config.accounts.clone(),
+            account_sids: sids.map(ToString::to_string).collect(),
+            queries: emails
+                .map(|email| format!("email={}", email.replace('@', "%40")))
+                .collect(),
+        }
+    }
+
+    fn look_at(&self, case: &Case) -> Finding {
+        let fields = signature::fields(&case.body);
+        let claimed = fields.iter().find(|(name, _)| name == "AccountSid");
+        let claimed = claimed.map(|(_, sid)| sid.as_str());
+        let evidence = Evidence {
+            bases: &self.bases,
+            target: &case.target,
+            headers: &case.headers,
+            body: &case.body,
+            media: Media::Form,
+            queries: &self.queries,
+            account_sids: &self.account_sids,
+        };
+        diagnose(&evidence, &self.holders(claimed), case.signature.as_deref())
+    }
+
+    /// The keys of all accounts, seen from one that is claimed.
+    fn holders(&self, claimed: Option<&str>) -> Vec<Holder> {
+        let role = |account: &Account| match (&account.twilio_account_sid, claimed) {
+            (Some(sid), Some(claimed)) if sid.to_string() != claimed => Role::OtherAccount,
+            _ => Role::Judge,
+        };
+        let setting = |number: usize, account: &Account| match account.twilio_account_sid {
+            Some(_) => format!("accounts[{number}].twilio_auth_tokens"),
+            None => "TWILIO_AUTH_TOKEN".to_owned(),
+        };
+        let holders = (1..).zip(&self.accounts).map(|(number, account)| Holder {
+            setting: setting(number, account),
+            role: role(account),
+            auth_tokens: account.auth_tokens.clone(),
+            shared_keys: account
+                .shared_keys
+                .iter()
+                .map(|(id, secret)| (id.clone(), secret.expose_secret().into()))
+                .collect(),
+        });
+        holders.collect()
+    }
+}

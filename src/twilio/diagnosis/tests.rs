@@ -1,0 +1,148 @@
+//! Faults induced one by one: each is named, refused by plain verification, and tells no secret.
+
+mod induced;
+mod property;
+mod table;
+
+use super::*;
+use crate::twilio::signature::{Body, Key, fields, verify};
+use induced::{FORM, Induced, OTHER, SHARED, SPARE, TOKEN};
+use table::{at, table};
+
+#[test]
+fn each_induced_fault_is_named_and_refused() {
+    let table = table();
+    assert!(table.len() >= 60, "{}", table.len());
+    let mut wrong = Vec::new();
+    for (name, reason, induced) in &table {
+        assert!(!induced.is_valid(), "{name}: plain verification takes it");
+        let finding = induced.finding();
+        if finding.reason() != *reason {
+            wrong.push(format!("{name}: {reason}, not {finding:?}"));
+        }
+        let told = format!(
+            "{} {:?} {finding:?}",
+            finding.sentences(),
+            finding.remedies()
+        );
+        assert!(!told.contains(&induced.right_signature()), "{name}: {told}");
+        for secret in [TOKEN, OTHER, SPARE, SHARED] {
+            assert!(!told.contains(secret), "{name}: {told}");
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_line_to_change_is_the_url_that_was_signed() {
+    for (induced, line) in [
+        (
+            Induced::none().told(&at("http://bridge.example.com")),
+            "http://bridge.example.com",
+        ),
+        (
+            Induced::none().told(&at("https://bridge.example.com:8443")),
+            "https://bridge.example.com:8443",
+        ),
+        (
+            Induced::none().told(&at("https://bridge.example.com/api")),
+            "https://bridge.example.com/api",
+        ),
+        (
+            Induced::none().public("https://bridge.example.com/calls"),
+            "https://bridge.example.com",
+        ),
+        (
+            Induced::none()
+                .public("http://10.0.0.7:8080")
+                .header("host", "bridge.example.com"),
+            "https://bridge.example.com",
+        ),
+    ] {
+        let setting = induced.finding().setting();
+        assert_eq!(setting, Some(format!("server.public_url = \"{line}\"")));
+        // And it mends it.
+        let public_url = PublicUrl::parse(line)
+            .expect("a URL")
+            .signed_url(&induced.target);
+        let fields = fields(&induced.body);
+        assert!(verify(
+            &[Key::auth_token(TOKEN)],
+            &public_url,
+            Body::Form(&fields),
+            &induced.signature()
+        ));
+    }
+    assert_eq!(
+        Induced::none()
+            .target("/twilio/voice/status/")
+            .finding()
+            .setting(),
+        None
+    );
+}
+
+#[test]
+fn the_work_for_a_hopeless_case_is_bounded() {
+    let huge = format!("{FORM}&Padding={}", "x".repeat(60 * 1024));
+    for induced in [
+        Induced::none(),
+        Induced::none().body(huge).query("", "?f=1&e=2&d=3&c=4&b=5"),
+    ] {
+        let bases = [Base::split(&induced.told).0];
+        let evidence = Evidence {
+            bases: &bases,
+            target: &induced.target,
+            headers: &[],
+            body: &induced.body,
+            media: Media::Form,
+            queries: &[],
+            account_sids: &[],
+        };
+        let holders: Vec<Holder> = (0..8)
+            .map(|n| Holder {
+                setting: format!("accounts[{n}]"),
+                role: Role::OtherAccount,
+                auth_tokens: vec!["x".into()],
+                shared_keys: Vec::new(),
+            })
+            .collect();
+        let mut search = Search::of(&evidence, &holders, "c2lnbmF0dXJlc2lnbmF0dXJlc2k=");
+        let found = (0..=MOST_FAULTS).find_map(|cost| search.tries_that_cost(cost));
+        assert_eq!(found, None);
+        // One more is counted at each cost, and not made.
+        let over = usize::from(MOST_FAULTS) + 1;
+        assert!(search.tries <= MOST_TRIES + over, "{}", search.tries);
+        assert!(search.urls.len() < 20_000, "{}", search.urls.len());
+        assert!(
+            search.bytes <= MOST_BYTES + over * 64 * 1024,
+            "{}",
+            search.bytes
+        );
+    }
+}
+
+#[test]
+fn a_url_is_split_before_the_served_path() {
+    for (url, origin, prefix, target) in [
+        (
+            "https://h.example/a/twilio/voice/status?x=1",
+            "https://h.example",
+            "/a",
+            "/twilio/voice/status?x=1",
+        ),
+        (
+            "https://h.example:8443/other?x=/twilio/voice",
+            "https://h.example:8443",
+            "",
+            "/other?x=/twilio/voice",
+        ),
+        ("https://h.example", "https://h.example", "", ""),
+    ] {
+        let (base, rest) = Base::split(url);
+        assert_eq!(
+            (base.origin.as_str(), base.prefix.as_str(), rest),
+            (origin, prefix, target)
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! Whatever arrives: what the doctor finds changes no verdict and tells no signature.
+
+use proptest::prelude::*;
+
+use super::PublicUrl;
+use super::induced::{Induced, TOKEN};
+use crate::twilio::signature::{Body, Key, fields, sign, verify};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_finding_accepts_nothing_that_plain_verification_refuses(
+        told in r"https?://bridge\.example\.com(:8443)?(/api)?/twilio/voice/status/?(\?email=a%40b)?",
+        target in r"(/api)?/twilio/voice/status/?(\?(email=a%40b|email=a@b|x=1))?",
+        dropped in 0_usize..40,
+        host in prop::option::of("[a-z]{1,8}\\.example"),
+    ) {
+        let mut induced = Induced { told, target, ..Induced::none() };
+        let pairs: Vec<&str> = induced.signed_form.split('&').collect();
+        let kept = pairs.iter().enumerate().filter(|(at, _)| *at != dropped).map(|(_, pair)| *pair);
+        induced.body = kept.collect::<Vec<_>>().join("&").into();
+        induced.headers.extend(host.map(|host| ("x-forwarded-host", host)));
+
+        let before = induced.is_valid();
+        let finding = induced.finding();
+        prop_assert_eq!(induced.is_valid(), before);
+
+        // What was expected of this request is nowhere in what is told.
+        let url = PublicUrl::parse(induced.public_url).expect("a URL").signed_url(&induced.target);
+        let form = fields(&induced.body);
+        let key = Key::auth_token(TOKEN);
+        let expected = sign(&key, &url, Body::Form(&form));
+        let told = format!("{finding:?} {} {:?}", finding.sentences(), finding.remedies());
+        prop_assert!(!told.contains(&expected) && !told.contains(&induced.right_signature()));
+
+        // A found difference is one: the signature holds for the URL that is named, or for other
+        // fields, and never for the request as it came.
+        if !before {
+            prop_assert!(!finding.faults.is_empty());
+            prop_assert!(!verify(&[key], &url, Body::Form(&form), &induced.signature()));
+        }
+    }
+}

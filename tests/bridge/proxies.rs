@@ -1,0 +1,184 @@
+//! Real proxies with the rules that break signatures, before a real bridge: each cause is counted
+//! by its name, and nothing is taken.
+
+#[path = "proxies/rules.rs"]
+mod rules;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+
+use crate::harness::{Bridge, STATUS, TOKEN, sid, status_form};
+use crate::http::exchange;
+use rules::{Case, Kind, cases};
+
+/// One proxy before one bridge; ended when dropped.
+struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Proxy {
+    /// `None`, and a line on stderr, where the program is not installed.
+    fn start(kind: Kind, rules: &str, bridge: SocketAddr) -> Option<Self> {
+        let program = installed(kind.program())?;
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = free_address();
+        let file = folder.path().join("proxy.conf");
+        let text = kind.configuration(rules, address, bridge, folder.path());
+        std::fs::File::create(&file)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .expect("a file");
+        let mut command = Command::new(program);
+        match kind {
+            Kind::Nginx => command.arg("-p").arg(folder.path()).arg("-c").arg(&file),
+            Kind::Haproxy => command.arg("-db").arg("-f").arg(&file),
+        };
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn();
+        let mut proxy = Self {
+            child: child.expect("it starts"),
+            address,
+            _folder: folder,
+        };
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(address).is_err() {
+            let ended = proxy.child.try_wait().expect("a child");
+            assert!(
+                ended.is_none() && Instant::now() < until,
+                "no {kind:?}: {ended:?}\n{text}"
+            );
+            std::thread::yield_now();
+        }
+        Some(proxy)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn installed(program: &str) -> Option<PathBuf> {
+    let found = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
+        .iter()
+        .map(|folder| PathBuf::from(folder).join(program))
+        .find(|path| path.exists());
+    if found.is_none() {
+        // Past the capture of tests that pass: nobody shall think that these ran.
+        let told = format!("\nLEFT OUT: tests with {program}: apt-get install {program}");
+        writeln!(std::io::stderr(), "{told}").expect("standard error");
+    }
+    found
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
+fn form() -> String {
+    format!(
+        "{}&FromCity=&ToCity=S%C3%A3o%20Paulo",
+        status_form(&sid(1), "completed")
+    )
+}
+
+/// What the bridge answered to a callback that Twilio signed for `told`.
+fn passes(proxy: &Proxy, told: &str) -> u16 {
+    let form = form();
+    let signature = sign(
+        &Key::auth_token(TOKEN),
+        told,
+        Body::Form(&fields(form.as_bytes())),
+    );
+    let (_, rest) = told.split_once("://").expect("a URL");
+    let target = &rest[rest.find('/').expect("a path")..];
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("X-Twilio-Signature", signature.as_str()),
+    ];
+    exchange(proxy.address, "POST", target, &headers, form.as_bytes()).status
+}
+
+#[test]
+fn a_proxy_that_changes_nothing_breaks_nothing() {
+    for kind in [Kind::Nginx, Kind::Haproxy] {
+        let bridge = Bridge::start();
+        let Some(proxy) = Proxy::start(kind, kind.plain(), bridge.public()) else {
+            continue;
+        };
+        assert_eq!(
+            passes(&proxy, &format!("https://bridge.example.com{STATUS}")),
+            204,
+            "{kind:?}"
+        );
+        bridge.settles();
+    }
+}
+
+#[test]
+fn what_proxies_do_to_a_request_is_counted_by_its_cause() {
+    for Case {
+        kind,
+        rules,
+        public_url,
+        told,
+        reason,
+    } in cases()
+    {
+        let bridge = Bridge::with(&[
+            ("BRIDGE__SERVER__PUBLIC_URL", public_url),
+            ("BRIDGE__DIRECTORY__DEFAULT", "jane@example.com"),
+        ]);
+        let Some(proxy) = Proxy::start(kind, rules, bridge.public()) else {
+            continue;
+        };
+        let status = passes(&proxy, told);
+        assert_eq!(status, 403, "{kind:?} {rules}");
+        let line = format!("bridge_signature_failures_total{{reason=\"{reason}\"}}");
+        bridge.counts(&line, 1.0);
+        assert_eq!(
+            bridge
+                .admin("GET", &format!("/api/calls/{}", sid(1)), &[])
+                .status,
+            404
+        );
+    }
+}
+
+#[test]
+fn a_flood_of_wrong_signatures_is_counted_and_mostly_not_looked_at() {
+    let bridge = Bridge::start();
+    let form = form();
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("X-Twilio-Signature", "c2lnbmF0dXJlc2lnbmF0dXJlc2k="),
+    ];
+    for _ in 0..60 {
+        let answer = exchange(bridge.public(), "POST", STATUS, &headers, form.as_bytes());
+        assert_eq!(answer.status, 403);
+    }
+    let count = |reason: &str| {
+        let line = format!("bridge_signature_failures_total{{reason=\"{reason}\"}}");
+        bridge.metric(&line).unwrap_or_default()
+    };
+    let (told, missed) = (count("no-match"), count("undiagnosed"));
+    assert!(missed >= 30.0, "{told} {missed}");
+    assert!(
+        told + missed <= 60.0,
+        "each is counted once: {told} {missed}"
+    );
+    // A callback is taken meanwhile.
+    assert_eq!(bridge.twilio.ends(&sid(2), "completed").status, 204);
+    bridge.settles();
+}
