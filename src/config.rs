@@ -163,6 +163,8 @@ pub struct Playing {
     pub linker: Linker,
     /// Where Twilio's API is; does not end with `/`.
     pub api_url: String,
+    /// `twilio.ca_file`
+    pub ca_file: Option<PathBuf>,
     /// `twilio.proxy`
     pub proxy: Option<Proxy>,
     /// Put behind the path of a recording (`recording.format`).

@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::config::{ApiKey, Playing};
 use crate::outward::{self, Route, Target};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Private, TlsError};
 use crate::twilio::{AccountSid, RecordingSid};
 
 const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
@@ -45,7 +45,11 @@ const KEPT_HEADERS: [HeaderName; 5] = [
 /// TLS for `twilio.api_url`, to be shared by the doors of all threads; `None` in the clear.
 pub fn trust(playing: &Playing) -> Result<Option<Arc<ClientConfig>>, TlsError> {
     if playing.api_url.starts_with("https://") {
-        tls::trusting(None, None).map(Some)
+        let private = playing.ca_file.as_deref().map(|file| Private {
+            setting: "twilio.ca_file",
+            file,
+        });
+        tls::trusting(private, None).map(Some)
     } else {
         Ok(None)
     }

@@ -9,7 +9,6 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::ClientCertificate;
 
-const CA: &str = "acquire.ca_file";
 const CLIENT_CERT: &str = "acquire.client_cert_file";
 const CLIENT_KEY: &str = "acquire.client_key_file";
 
@@ -27,8 +26,9 @@ pub enum TlsError {
         setting: &'static str,
         file: PathBuf,
     },
-    #[error("acquire.ca_file {}: holds a certificate that cannot be used", .file.display())]
+    #[error("{setting} {}: holds a certificate that cannot be used", .file.display())]
     CaUnusable {
+        setting: &'static str,
         file: PathBuf,
         source: rustls::Error,
     },
@@ -39,26 +39,34 @@ pub enum TlsError {
     },
     #[error(
         "no certificate authority is known: install the system's (ca-certificates) or set \
-         acquire.ca_file"
+         acquire.ca_file or twilio.ca_file"
     )]
     NoAuthorities,
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
 }
 
-/// Verifies certificates against the system's authorities and those of `ca_file` (PEM), and shows
-/// `client` to a server that asks.
+/// Private authorities: a file of certificates (PEM) and the setting that names it.
+#[derive(Clone, Copy, Debug)]
+pub struct Private<'a> {
+    pub setting: &'static str,
+    pub file: &'a Path,
+}
+
+/// Verifies certificates against the system's authorities and `private` ones beside them, and shows `client` to a
+/// server that asks.
 ///
-/// One of the system's that cannot be used is left out; one of `ca_file` is an error.
+/// One of the system's that cannot be used is left out; one of `private` is an error.
 pub fn trusting(
-    ca_file: Option<&Path>,
+    private: Option<Private<'_>>,
     client: Option<&ClientCertificate>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(file) = ca_file {
-        for certificate in certificates(CA, file)? {
+    if let Some(Private { setting, file }) = private {
+        for certificate in certificates(setting, file)? {
             let unusable = |source| TlsError::CaUnusable {
+                setting,
                 file: file.to_owned(),
                 source,
             };
@@ -127,7 +135,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let file = folder.path().join("ca.pem");
         let told = || {
-            let error = certificates(CA, &file).expect_err("there is no certificate");
+            let error =
+                certificates("acquire.ca_file", &file).expect_err("there is no certificate");
             assert!(error.to_string().contains("ca.pem"), "{error}");
             error
         };

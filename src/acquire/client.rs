@@ -22,7 +22,7 @@ use super::{Answer, Fault, Kind, Outcome};
 use crate::clock::Clock;
 use crate::config::{self, Success};
 use crate::outward::{self, Route, Target};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Private, TlsError};
 
 /// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
 const MAX_BODY: usize = 64 * 1024;
@@ -71,7 +71,11 @@ impl Client {
         names: Resolver,
     ) -> Result<Self, ClientError> {
         let certificate = acquire.client_certificate.as_ref();
-        let trust = tls::trusting(acquire.ca_file.as_deref(), certificate)?;
+        let private = acquire.ca_file.as_deref().map(|file| Private {
+            setting: "acquire.ca_file",
+            file,
+        });
+        let trust = tls::trusting(private, certificate)?;
         let tls = match &acquire.base_url {
             url if url.starts_with("https://") => Some(trust),
             url if url.starts_with("http://") => None,

@@ -337,7 +337,7 @@ fn request_path(text: &str) -> Result<String, String> {
     }
 }
 
-fn readable_file(text: &str) -> Result<PathBuf, String> {
+pub(super) fn readable_file(text: &str) -> Result<PathBuf, String> {
     match std::fs::File::open(text) {
         Ok(_) => Ok(PathBuf::from(text)),
         Err(why) => Err(format!("cannot be read: {why}")),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::load::readable_file;
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{Account, Playing, proxy};
@@ -79,6 +80,7 @@ pub(super) fn with_secrets(
         HttpUrl::parse(text)?;
         Ok(text.trim_end_matches('/').to_owned())
     });
+    let ca_file = reader.text("twilio.ca_file", readable_file);
     let proxy = proxy::read(reader, "twilio.proxy");
     let timeout = reader.duration("recording.timeout", MILLISECOND * 100..=MINUTE * 5);
     let concurrency = reader.number("recording.concurrency", 1..=1_024);
@@ -111,6 +113,7 @@ pub(super) fn with_secrets(
     let playing = Playing {
         linker: linker.clone(),
         api_url: api_url?,
+        ca_file,
         proxy,
         format: recording.format,
         timeout: timeout?,

@@ -6,6 +6,8 @@ mod chromium;
 mod door;
 #[path = "recordings/playing.rs"]
 mod playing;
+#[path = "recordings/tls.rs"]
+mod tls;
 #[path = "recordings/twilio.rs"]
 mod twilio;
 
@@ -22,16 +24,20 @@ const KEY_SECRET: &str = "made-up-key-secret";
 /// A bridge whose links play what `gives` says.
 fn bridge(gives: Gives, settings: &[(&str, &str)]) -> (Bridge, Api) {
     let api = Api::start(gives);
-    let url = api.url();
+    (bridge_at(&api.url(), settings), api)
+}
+
+/// A bridge that fetches recordings at `url`.
+fn bridge_at(url: &str, settings: &[(&str, &str)]) -> Bridge {
     let mut all = vec![
         ("BRIDGE__RECORDING__LINK", "bridge"),
         ("BRIDGE__RECORDING__LINK_SECRET", SECRET),
-        ("BRIDGE__TWILIO__API_URL", &url),
+        ("BRIDGE__TWILIO__API_URL", url),
         ("BRIDGE__TWILIO__API_KEY_SID", KEY_SID),
         ("BRIDGE__TWILIO__API_KEY_SECRET", KEY_SECRET),
     ];
     all.extend(settings);
-    (Bridge::with(&all), api)
+    Bridge::with(&all)
 }
 
 /// The `RecordingUrl` that Acquire got for a call with a recording, whose callback names a host that

@@ -151,6 +151,10 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "acquire.ca_file = \"DIR/none\" cannot be read: No such file or directory (os error 2)",
     ),
     (
+        "twilio.ca_file = \"DIR/none\"",
+        "twilio.ca_file = \"DIR/none\" cannot be read: No such file or directory (os error 2)",
+    ),
+    (
         "acquire.success = \"any\"",
         "acquire.success = \"any\" must be \"body\" or \"any-2xx\"",
     ),
