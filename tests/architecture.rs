@@ -26,8 +26,8 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["janitor", "audit", "directory_file"],
         "tidy, count again and watch beside those that run",
     ),
-    (&["outage"], "whom Acquire is left alone for, and why"),
     (&["metrics"], "what is counted of all that"),
+    (&["outage"], "whom Acquire is left alone for, and why"),
     (
         &["store", "acquire::client", "media"],
         "the doors: database, Acquire, and Twilio's recordings",
