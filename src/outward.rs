@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use actix_service::{Service as _, fn_service};
 use actix_tls::connect::rustls_0_23::TlsConnector;
-use actix_tls::connect::tcp::TcpConnector;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Resolver};
 use awc::Connector;
 use awc::http::Uri;
@@ -25,7 +24,7 @@ use awc::http::uri::Authority;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::tunnel::NoTunnel;
 use self::wire::FinalAnswers;
@@ -148,9 +147,9 @@ impl Route {
             None => ConnectInfo::new(uri),
         };
         let named = timeout_at(deadline, self.names.service().call(to)).await;
-        let named = named.map_err(|_| ConnectError::Resolver(Box::new(NoAnswer)))??;
-        let connecting = TcpConnector::default().service().call(named);
-        timeout_at(deadline, connecting).await.map_err(|_| late())?
+        let mut named = named.map_err(|_| ConnectError::Resolver(Box::new(NoAnswer)))??;
+        let socket = first_open(named.take_addrs(), deadline).await?;
+        Ok(Connection::new(named.request().clone(), socket))
     }
 
     async fn tunnel(&self, proxy: &Proxy, uri: Uri, deadline: Instant) -> Result<Plain, NoTunnel> {
@@ -166,6 +165,26 @@ impl Route {
         let socket = tunnel::open(socket, proxy, target).await?;
         Ok(Connection::new(uri, socket))
     }
+}
+
+/// Tries one address after the other. Each has its share of the time that is left, so that one that
+/// never answers does not use up that of the others.
+async fn first_open(
+    addresses: impl ExactSizeIterator<Item = SocketAddr>,
+    deadline: Instant,
+) -> Result<TcpStream, ConnectError> {
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let mut last = ConnectError::NoRecords;
+    for address in addresses {
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        left -= 1;
+        last = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(why)) => ConnectError::Io(why),
+            Err(_) => late(),
+        };
+    }
+    Err(last)
 }
 
 type Plain = Connection<Uri, TcpStream>;

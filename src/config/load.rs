@@ -283,7 +283,9 @@ fn keep_keys_out_of_the_clear(reader: &mut Reader, acquire: &Acquire, accounts: 
     let has_key = accounts
         .iter()
         .any(|account| account.acquire_api_key.is_some());
-    let clear = HttpUrl::parse(&acquire.base_url).is_ok_and(|url| url.is_clear_beyond_loopback());
+    let proxy = acquire.proxy.as_ref();
+    let clear =
+        HttpUrl::parse(&acquire.base_url).is_ok_and(|url| url.is_clear_beyond_loopback(proxy));
     if has_key && clear {
         let name = reader.name("acquire.base_url");
         reader.mistake(format!(

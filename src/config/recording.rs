@@ -143,7 +143,9 @@ pub(super) fn judge(reader: &mut Reader, playing: &Playing, accounts: &[Account]
             ));
         }
     }
-    let clear = HttpUrl::parse(&playing.api_url).is_ok_and(|url| url.is_clear_beyond_loopback());
+    let proxy = playing.proxy.as_ref();
+    let clear =
+        HttpUrl::parse(&playing.api_url).is_ok_and(|url| url.is_clear_beyond_loopback(proxy));
     if clear {
         let name = reader.name("twilio.api_url");
         reader.mistake(format!(

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::ACCOUNT_ID;
+use super::{ACCOUNT_ID, Proxy};
 
 /// Scheme, host and port of a base URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,16 +58,17 @@ impl HttpUrl {
         })
     }
 
-    /// Whether what is sent there can be read on the way.
+    /// Whether what is sent there, by `proxy` where there is one, can be read on the way.
     #[must_use]
-    pub fn is_clear_beyond_loopback(&self) -> bool {
-        let loopback = self.host == "localhost"
-            || self
-                .host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback());
-        !self.is_https && !loopback
+    pub fn is_clear_beyond_loopback(&self, proxy: Option<&Proxy>) -> bool {
+        let stays = is_loopback(&self.host) && proxy.is_none_or(|proxy| is_loopback(&proxy.host));
+        !self.is_https && !stays
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -122,7 +123,7 @@ mod tests {
         let clear = |text| {
             HttpUrl::parse(text)
                 .expect("a URL")
-                .is_clear_beyond_loopback()
+                .is_clear_beyond_loopback(None)
         };
         assert!(clear("http://acquire.example.com"));
         assert!(!clear("https://acquire.example.com"));

@@ -2,20 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use actix_tls::connect::{Resolve, Resolver};
 use futures_util::future::{self, FutureExt as _, LocalBoxFuture};
 use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
 
 use crate::raw::{Raw, Step};
-use crate::{Bridge, IMPATIENT, SAVED, acquire, again, http};
+use crate::wire::full_backlog;
+use crate::{Bridge, IMPATIENT, PATIENT, SAVED, acquire, again, http};
 
 /// What becomes of each name that is asked for.
 pub enum Names {
     Unknown,
     WithoutAddress,
     NeverAnswered,
-    At(SocketAddr),
+    At(Vec<SocketAddr>),
 }
 
 impl Resolve for Names {
@@ -31,15 +33,15 @@ impl Resolve for Names {
             }
             Self::WithoutAddress => future::ready(Ok(Vec::new())).boxed_local(),
             Self::NeverAnswered => future::pending().boxed_local(),
-            Self::At(addr) => future::ready(Ok(vec![*addr])).boxed_local(),
+            Self::At(addresses) => future::ready(Ok(addresses.clone())).boxed_local(),
         }
     }
 }
 
-async fn sent_where(names: Names) -> Answer {
+async fn sent_where(names: Names, patience: Duration) -> Answer {
     let names = Resolver::custom(names);
     let acquire = acquire("http://{account_id}.example".to_owned());
-    let bridge = Bridge::build(IMPATIENT, names, &acquire).expect("the settings are right");
+    let bridge = Bridge::build(patience, names, &acquire).expect("the settings are right");
     bridge.sends().await
 }
 
@@ -50,7 +52,7 @@ async fn every_fault_of_a_name_is_one_of_dns() {
         (Names::WithoutAddress, "has no address"),
         (Names::NeverAnswered, "no name server answered in time"),
     ] {
-        let answer = sent_where(names).await;
+        let answer = sent_where(names, IMPATIENT).await;
         assert_eq!(answer.outcome, again(Fault::Dns), "{answer:?}");
         assert_eq!(answer.status, None);
         assert!(answer.excerpt.contains(words), "{answer:?}");
@@ -61,6 +63,14 @@ async fn every_fault_of_a_name_is_one_of_dns() {
 #[actix_web::test]
 async fn a_name_with_an_address_is_reached_there() {
     let raw = Raw::start([vec![Step::Request, Step::Send(http("200 OK", SAVED))]]);
-    let answer = sent_where(Names::At(raw.addr)).await;
+    let answer = sent_where(Names::At(vec![raw.addr]), PATIENT).await;
+    assert_eq!(answer.outcome, Outcome::Accepted, "{answer:?}");
+}
+
+#[actix_web::test]
+async fn an_address_that_never_answers_leaves_time_for_the_next() {
+    let raw = Raw::start([vec![Step::Request, Step::Send(http("200 OK", SAVED))]]);
+    let (full, _queue) = full_backlog();
+    let answer = sent_where(Names::At(vec![full, raw.addr]), 10 * IMPATIENT).await;
     assert_eq!(answer.outcome, Outcome::Accepted, "{answer:?}");
 }

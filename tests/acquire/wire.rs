@@ -161,7 +161,9 @@ async fn a_head_without_its_body_ends_with_the_time_limit() {
         ("503 Service Unavailable", Fault::Busy),
     ] {
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: 56\r\n\r\n");
-        let answer = played(vec![Step::Request, Step::Send(head), Step::Hold]).await;
+        let raw = Raw::start([vec![Step::Request, Step::Send(head), Step::Hold]]);
+        let bridge = Bridge::patient_for(5 * IMPATIENT, raw.base_url());
+        let answer = bridge.sends().await;
         assert_eq!(answer.outcome, again(fault), "{answer:?}");
         assert!(answer.status.is_some(), "{answer:?}");
     }
@@ -189,7 +191,7 @@ async fn a_server_that_never_shakes_hands_ends_with_the_time_limit() {
 }
 
 /// A listener whose queue is full: the kernel leaves who else comes without an answer.
-fn full_backlog() -> (SocketAddr, Vec<Socket>) {
+pub fn full_backlog() -> (SocketAddr, Vec<Socket>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     listener.bind(&any.into()).expect("a port is free");

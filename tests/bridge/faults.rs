@@ -95,7 +95,7 @@ fn each_fault_is_told_apart_in_metrics_show_and_log() {
         },
         Case {
             settings: through(locked),
-            logged: "look at acquire.proxy, its credentials",
+            logged: "takes no calls of account acme: proxy-refused (look at acquire.proxy",
             ..Case::new(
                 well.base_url(),
                 "proxy-refused",

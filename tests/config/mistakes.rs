@@ -135,6 +135,10 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "acquire.base_url = \"http://acquire.example.com\" must begin with https://, because an API key is set, which http:// would send in the clear",
     ),
     (
+        "acquire = { base_url = \"http://127.0.0.1:81\", api_key = \"planted-secret\", proxy = \"http://proxy.example.com:3128\" }",
+        "acquire.base_url = \"http://127.0.0.1:81\" must begin with https://, because an API key is set, which http:// would send in the clear",
+    ),
+    (
         "acquire.call_end_path = \"api\"",
         "acquire.call_end_path = \"api\" must be a path that begins with /, without spaces or #",
     ),

@@ -1,7 +1,8 @@
 //! What passes between the listener and Twilio, and what is said when it does not.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -32,6 +33,50 @@ fn listener(bridge: &Bridge, target: &str) -> TcpStream {
     let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("a connection");
     stream
+}
+
+/// A forward proxy for one connection; tells what it was asked for.
+fn proxy_for_one() -> (SocketAddr, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let serving = std::thread::spawn(move || {
+        let (mut near, _) = listener.accept().expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            near.read_exact(&mut byte).expect("a head");
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).expect("text");
+        let target = head.split(' ').nth(1).expect("a target");
+        let mut far = TcpStream::connect(target).expect("Twilio is there");
+        near.write_all(b"HTTP/1.1 200 OK\r\n\r\n")
+            .expect("it listens");
+        let mut from = near.try_clone().expect("a socket");
+        let mut to = far.try_clone().expect("a socket");
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        // Either side may leave first.
+        let _ = std::io::copy(&mut far, &mut near);
+        let _ = near.shutdown(std::net::Shutdown::Both);
+        head
+    });
+    (address, serving)
+}
+
+#[test]
+fn a_recording_is_fetched_through_the_proxy_of_twilio() {
+    let (proxy, served) = proxy_for_one();
+    let setting = format!("http://jane:made-up@{proxy}");
+    let bytes = digits(100_000);
+    let gives = Gives::Recording("audio/mpeg", bytes.clone());
+    let (bridge, api) = bridge(gives, &[("BRIDGE__TWILIO__PROXY", &setting)]);
+    let answer = get(&bridge, &target(&bridge), &[]);
+    assert_eq!((answer.status, answer.body.len()), (200, bytes.len()));
+    assert_eq!(api.asked().len(), 1);
+    drop((bridge, api));
+    let head = served.join().expect("it ended well");
+    let basic = "Proxy-Authorization: Basic amFuZTptYWRlLXVw\r\n";
+    assert!(head.contains(basic), "{head}");
 }
 
 #[test]
