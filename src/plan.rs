@@ -255,18 +255,26 @@ fn line(
     line.map(|owed| as_it_was_sent(owed, attempts)).collect()
 }
 
-/// What Acquire may have taken goes again as it was sent, so that what was told since contradicts
-/// nothing.
+/// What Acquire took stays as it was sent, and what it may have taken goes again so: what was told
+/// since contradicts nothing.
 fn as_it_was_sent(owed: Owed, attempts: &[Attempt]) -> Owed {
     let Owed::Send(mut due) = owed else {
         return owed;
     };
-    let sent = made_for(attempts, &due.request)
-        .find(|attempt| attempt.may_have_been_taken())
-        .and_then(|attempt| Message::from_json(attempt.kind, &attempt.sent).ok());
+    let made = || made_for(attempts, &due.request);
+    let taken = made().find(|attempt| attempt.verdict.is_accepted());
+    let (attempt, why) = match (taken, made().find(|attempt| attempt.may_have_been_taken())) {
+        (Some(taken), _) => (taken, "as Acquire took it; what was told since is kept"),
+        (None, Some(doubtful)) => (
+            doubtful,
+            "as it was sent before: Acquire may have taken that; what was told since is kept",
+        ),
+        (None, None) => return Owed::Send(due),
+    };
+    let sent = Message::from_json(attempt.kind, &attempt.sent).ok();
     if let Some(sent) = sent.filter(|sent| *sent != due.request.message) {
         due.request.message = sent;
-        due.because = vec!["as it was sent before: Acquire may have taken that".into()];
+        due.because = vec![why.into()];
     }
     Owed::Send(due)
 }

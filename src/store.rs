@@ -161,7 +161,7 @@ pub struct Claimed {
     pub ticket: Ticket,
     pub sid: CallSid,
     pub account: AccountSid,
-    /// In the order of arrival.
+    /// In the order of arrival; those of a call that was taken over come after those before.
     pub callbacks: Vec<StoredCallback>,
     /// How many of `callbacks`, from the first, the last settled claim had.
     pub planned: usize,

@@ -97,6 +97,24 @@ fn a_recording_that_came_between_two_tries_of_a_doubtful_end_is_late() {
 }
 
 #[test]
+fn what_was_taken_is_shown_as_it_was_sent() {
+    let first = [callback(&[("SequenceNumber", "3")])];
+    let failed_before = callback(&[("SequenceNumber", "2"), ("CallStatus", "failed")]);
+    let taken = Attempt {
+        verdict: Verdict::Accepted,
+        fault: None,
+        ..failed(settled(&first, &[]), Some(200), Fault::Busy)
+    };
+    let known = received(&[&first[..], &[failed_before]].concat());
+    let owed = owed(&known, std::slice::from_ref(&taken), &one_call(), NOW);
+    let [Owed::Send(due)] = &owed[..] else {
+        panic!("one end: {owed:?}");
+    };
+    assert_eq!(due.request.message.to_json(), taken.sent);
+    assert!(due.because.concat().contains("as Acquire took it"));
+}
+
+#[test]
 fn an_event_that_may_have_been_taken_goes_again_as_it_was_sent() {
     let mut rules = one_call();
     rules.events.ringing = Send::On;
