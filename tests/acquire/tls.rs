@@ -131,6 +131,33 @@ async fn a_server_that_asks_for_a_client_certificate_gets_it() {
 }
 
 #[actix_web::test]
+async fn a_look_at_the_way_hears_what_a_server_objects_to() {
+    let authority = Authority::new();
+    let (certificate, _files) = authority.client();
+    for (certificate, said) in [
+        (Some(certificate), Ok("its certificate is trusted")),
+        (None, Err("acquire.client_cert_file")),
+    ] {
+        let server = authority.server("localhost", Clients::CertifiedBy(&authority));
+        let mut raw = Raw::start_tls(server, [vec![Step::Request]]);
+        let trusted = authority.file();
+        let acquire = Acquire {
+            ca_file: Some(trusted.path().to_owned()),
+            client_certificate: certificate,
+            ..acquire(format!("https://localhost:{}", raw.addr.port()))
+        };
+        let bridge = Bridge::build(PATIENT, Resolver::default(), &acquire);
+        let bridge = bridge.expect("the files are right");
+        let reached = bridge.client.reach(&bridge.account).await;
+        assert_eq!(reached.is_ok(), said.is_ok(), "{reached:?}");
+        let (Ok(words) | Err(words)) = &reached;
+        let (Ok(expected) | Err(expected)) = said;
+        assert!(words.contains(expected), "{words}");
+        assert_eq!(raw.closed().await, 0, "nothing is posted");
+    }
+}
+
+#[actix_web::test]
 async fn a_certificate_and_a_key_that_do_not_go_together_make_no_client() {
     let authority = Authority::new();
     let (mut certificate, _files) = authority.client();
