@@ -152,6 +152,44 @@ fn a_late_recording_is_sent_once_more_where_that_is_asked_for() {
 }
 
 #[test]
+fn an_end_without_an_answer_goes_again_as_it_was_sent_across_restarts() {
+    for (reply, again) in [
+        (Reply::Reset, Value::Null),
+        (Reply::Status(500), Value::Null),
+        (Reply::Status(503), json!(URL)),
+    ] {
+        let mut bridge = Bridge::start();
+        bridge.acquire.answers([reply.clone()]);
+        bridge.twilio.ends(&sid(1), "completed");
+        bridge.settles();
+        bridge.restarts();
+        bridge.records(&sid(1), "completed");
+        bridge.waits(Duration::from_secs(60));
+        assert_eq!(bridge.urls(), [Value::Null, again], "{reply}");
+        assert_eq!(bridge.state(&sid(1)), "delivered");
+    }
+}
+
+#[test]
+fn a_call_whose_first_leg_tells_nothing_is_decided_after_the_wait() {
+    let mut bridge = Bridge::with(&[
+        ("BRIDGE__CALLS__REPORT", "call"),
+        ("BRIDGE__CALLS__WAIT", "10m"),
+    ]);
+    bridge.tells(&leg_form(&sid(2), &sid(1), "no-answer", "client:jane"));
+    bridge.waits(Duration::from_secs(599));
+    bridge.restarts();
+    assert_eq!(bridge.sent().len(), 0);
+    let waited_for = format!("waits for the end of leg {}", sid(1));
+    assert!(bridge.owed(&sid(2)).contains(&waited_for));
+    bridge.waits(Duration::from_secs(1));
+    let sent = bridge.sent();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0]["CallId"], sid(2).as_str());
+    assert_eq!(sent[0]["Direction"], "incoming");
+}
+
+#[test]
 fn an_absent_recording_ends_the_wait() {
     let bridge = Bridge::start();
     bridge.records(&sid(1), "in-progress");
