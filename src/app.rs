@@ -1,5 +1,7 @@
 //! The composition root: builds a bridge, runs it, stops it within a deadline.
 
+mod listen;
+
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -9,28 +11,28 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::web::Data;
 use actix_web::{App as Routes, HttpServer};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::listen::listen;
 use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::plan::Rules;
+use crate::server::connections::{Connections, Owner};
 use crate::server::console::Admin;
 use crate::server::doctor;
 use crate::server::intake::Intake;
 use crate::server::media::Playback;
 use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store, disk};
+use crate::systemd::watchdog::{self, Pulse};
+use crate::systemd::{self, Handed};
 use crate::tls::TlsError;
 use crate::worker::{Lanes, Pace, Worker};
 use crate::{audit, directory_file, janitor, server};
-
-/// Connections that may wait to be accepted: a burst of calls that end together.
-const BACKLOG: i32 = 1024;
 
 /// Why a bridge cannot be built, or did not run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -62,20 +64,34 @@ pub struct App {
     store: Arc<dyn Store>,
     public: TcpListener,
     admin: TcpListener,
+    owner: Owner,
 }
 
 impl App {
+    /// On sockets of its own, at `server.listen` and `admin.listen`.
     pub fn build(config: Config, clock: Clock) -> Result<Self, AppError> {
+        let listeners = Handed {
+            public: listen("server.listen", config.server.listen)?,
+            admin: listen("admin.listen", config.admin.listen)?,
+        };
+        Self::on(listeners, Owner::Bridge, config, clock)
+    }
+
+    /// On the sockets that systemd handed over, wherever they listen.
+    pub fn build_on(handed: Handed, config: Config, clock: Clock) -> Result<Self, AppError> {
+        Self::on(handed, Owner::Systemd, config, clock)
+    }
+
+    fn on(on: Handed, owner: Owner, config: Config, clock: Clock) -> Result<Self, AppError> {
         Client::new(&config.acquire, &config.delivery, clock.clone())?;
-        let public = listen("server.listen", config.server.listen)?;
-        let admin = listen("admin.listen", config.admin.listen)?;
         let store = store::open(&config.store.url)?;
         Ok(Self {
             config: Arc::new(config),
             clock,
             store,
-            public,
-            admin,
+            public: on.public,
+            admin: on.admin,
+            owner,
         })
     }
 
@@ -94,35 +110,46 @@ impl App {
         Arc::clone(&self.store)
     }
 
-    /// Runs until `stop`; then closes Twilio's side, finishes what is in flight, and ends.
+    /// Runs until `stop`; then lets the drain pass, ends the deliveries in flight, closes Twilio's
+    /// side, and last the operator's.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
-        let within = self.config.server.stop_timeout;
+        let (drain, within) = (self.config.server.drain, self.config.server.stop_timeout);
+        let (clock, owner) = (self.clock.clone(), self.owner);
         let (rules_changed, rules) = watch::channel(Arc::new(self.config.rules.clone()));
         let shared = Shared::of(&self, rules);
         tell_sync_cost(&self.config, &shared.metrics);
-        let public = serve_twilio(self.public, &shared, &stop)?;
-        let operators = serve_operators(self.admin, &shared, stop.clone())?;
-        let stop_delivering = CancellationToken::new();
-        let mut worker = spawn_worker(&shared, stop_delivering.clone());
+        // Cancelled once the drain has passed.
+        let drained = CancellationToken::new();
+        let twilio = Connections::new(stop.clone());
+        let people = Connections::new(stop.clone());
+        let public = serve_twilio(self.public, &twilio, &shared, &drained)?;
+        let operators = serve_operators(self.admin, &people, &shared, stop.clone())?;
+        let pulse = Pulse::default();
+        let mut worker = spawn_worker(&shared, pulse.clone(), drained.clone());
         if let Some(file) = shared.config.directory_file.clone() {
-            let stop = stop_delivering.clone();
+            let stop = drained.clone();
             tokio::spawn(directory_file::follow(file, rules_changed, stop));
         }
         tokio::spawn(audit::run(
             shared.config.store.clone(),
             Arc::clone(&shared.metrics),
             shared.clock.clone(),
-            stop_delivering.clone(),
+            drained.clone(),
         ));
+        let store = Arc::clone(&shared.store);
+        let watchdog = tokio::spawn(watchdog::keep(store, pulse, stop.clone()));
         let mut janitor = tokio::spawn(janitor::run(
             shared.config,
             shared.store,
             shared.clock,
-            stop_delivering.clone(),
+            drained.clone(),
         ));
         let (public_handle, operators_handle) = (public.handle(), operators.handle());
         let mut public = tokio::spawn(public);
         let mut operators = tokio::spawn(operators);
+        // Both begin with their first turn.
+        tokio::task::yield_now().await;
+        systemd::ready();
 
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -132,18 +159,27 @@ impl App {
             _ = &mut janitor => Err(AppError::Ended("the janitor")),
         };
         stop.cancel();
-        info!("stopping: taking in no more, finishing what is in flight");
+        systemd::stopping();
+        if ended.is_ok() && !drain.is_zero() {
+            info!("draining: not ready any more; stopping in {drain:?}");
+            clock.reach(clock.now().plus(drain)).await;
+        }
+        info!("stopping: finishing what is in flight");
         let stopping = async {
-            stop_delivering.cancel();
-            public_handle.stop(true).await;
-            if ended.is_ok() {
+            drained.cancel();
+            // Callbacks are still taken in while deliveries end, though not for all of the time.
+            let delivers =
+                ended.is_ok() && tokio::time::timeout(within / 2, &mut worker).await.is_err();
+            twilio.close(&public_handle, owner).await;
+            if delivers {
                 // The worker's end is awaited, whatever it ends with.
                 let _ = worker.await;
             }
             janitor.abort();
-            operators_handle.stop(true).await;
+            people.close(&operators_handle, owner).await;
         };
         let stopped = tokio::time::timeout(within, stopping).await;
+        watchdog.abort();
         ended?;
         stopped.map_err(|_| AppError::SlowStop(within))
     }
@@ -176,8 +212,9 @@ impl Shared {
 
 fn serve_twilio(
     listener: TcpListener,
+    connections: &Connections,
     shared: &Shared,
-    stop: &CancellationToken,
+    drained: &CancellationToken,
 ) -> Result<Server, AppError> {
     let settings = &shared.config.server;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -191,12 +228,16 @@ fn serve_twilio(
         shared.clock.clone(),
         doctor,
     ));
-    let playback = Playback::new(&shared.config, &shared.metrics, &shared.clock, stop)?;
+    let playback = Playback::new(&shared.config, &shared.metrics, &shared.clock, drained)?;
+    let (each, asked) = (connections.clone(), connections.clone());
     let server = HttpServer::new(move || {
-        let intake = intake.clone();
+        let (intake, asked) = (intake.clone(), asked.clone());
         let player = playback.as_ref().map(Playback::player);
-        Routes::new().configure(move |routes| public_routes(routes, intake, player))
+        Routes::new()
+            .configure(move |routes| public_routes(routes, intake, player))
+            .wrap_fn(move |request, inner| asked.serve(request, inner))
     })
+    .on_connect(move |_, data| each.begin(data))
     .disable_signals()
     .workers(threads)
     // Counted by each thread for itself.
@@ -217,6 +258,7 @@ fn serve_twilio(
 
 fn serve_operators(
     listener: TcpListener,
+    connections: &Connections,
     shared: &Shared,
     stop: CancellationToken,
 ) -> Result<Server, AppError> {
@@ -229,10 +271,14 @@ fn serve_operators(
         shared.rules.clone(),
         stop,
     ));
+    let (each, asked) = (connections.clone(), connections.clone());
     let server = HttpServer::new(move || {
-        let admin = admin.clone();
-        Routes::new().configure(move |routes| admin_routes(routes, admin))
+        let (admin, asked) = (admin.clone(), asked.clone());
+        Routes::new()
+            .configure(move |routes| admin_routes(routes, admin))
+            .wrap_fn(move |request, inner| asked.serve(request, inner))
     })
+    .on_connect(move |_, data| each.begin(data))
     .disable_signals()
     .workers(1)
     .shutdown_timeout(1)
@@ -246,7 +292,7 @@ fn serve_operators(
 }
 
 /// The worker has a thread of its own: its client cannot leave the thread it was made on.
-fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<()> {
+fn spawn_worker(shared: &Shared, pulse: Pulse, stop: CancellationToken) -> oneshot::Receiver<()> {
     let (alive, ended) = oneshot::channel();
     let config = Arc::clone(&shared.config);
     let store = Arc::clone(&shared.store);
@@ -268,6 +314,7 @@ fn spawn_worker(shared: &Shared, stop: CancellationToken) -> oneshot::Receiver<(
         let worker = Worker {
             lanes: Lanes::new(&config, Arc::clone(&metrics)),
             pace: Pace::new(config.delivery.max_rate),
+            pulse,
             config,
             store,
             client,
@@ -303,24 +350,4 @@ fn tell_sync_cost(config: &Config, metrics: &Metrics) {
     if let Some(doubt) = disk::doubt(sync) {
         warn!(sync_us, "a sync beside {url} takes {sync:.0?}: {doubt}");
     }
-}
-
-fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    let bind = || {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    bind().map_err(|source| AppError::Listen {
-        key,
-        address,
-        source,
-    })
 }

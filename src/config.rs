@@ -71,6 +71,8 @@ pub struct Server {
     pub max_connections: usize,
     /// How long a request may take to arrive, its body included.
     pub request_timeout: Duration,
+    /// How long all goes on, with `/readyz` red, between the order to stop and the stopping.
+    pub drain: Duration,
     /// How long what is in flight may take to finish when stopping.
     pub stop_timeout: Duration,
 }

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod directory_file;
 pub mod janitor;
 pub mod server;
+pub mod systemd;
 pub mod worker;
 
 pub mod fixture;

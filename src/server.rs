@@ -1,5 +1,6 @@
 //! The routes of both listeners, on one screen.
 
+pub mod connections;
 pub mod console;
 pub mod doctor;
 pub mod error;

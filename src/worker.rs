@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::plan::{self, Next, Received, Request, Rules, plan};
 use crate::retry::{self, Jitter};
 use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback, Whose};
+use crate::systemd::watchdog::Pulse;
 use crate::twilio::Kind;
 use crate::twilio::callback::{self, NotACallback};
 
@@ -58,6 +59,7 @@ pub struct Worker {
     pub due: Arc<Notify>,
     pub lanes: Lanes,
     pub pace: Pace,
+    pub pulse: Pulse,
     /// As they stand now: the directory may change.
     pub rules: watch::Receiver<Arc<Rules>>,
 }
@@ -97,6 +99,7 @@ impl Worker {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
+                    () = self.pulse.beat() => {}
                     Some(_) = in_flight.join_next() => {
                         while in_flight.try_join_next().is_some() {}
                         if look.is_more && !is_full {

@@ -23,8 +23,8 @@ const LAYERS: &[(&[&str], &str)] = &[
     ),
     (&["story"], "tells of a call what all of them know"),
     (
-        &["janitor", "audit", "directory_file"],
-        "tidy, count again and watch beside those that run",
+        &["janitor", "audit", "directory_file", "systemd"],
+        "tidy, count again, watch and report beside those that run",
     ),
     (&["metrics"], "what is counted of all that"),
     (&["outage"], "whom Acquire is left alone for, and why"),
@@ -99,6 +99,12 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
         &["telemetry"],
         "logs are set up in one place",
     ),
+    (
+        "listenfd::",
+        &["systemd"],
+        "the service manager has one door",
+    ),
+    ("sd_notify::", &["systemd"], "as listenfd"),
     ("toml::", &["config"], "settings are read in one place"),
     ("csv::", &["directory"], "the one table that people keep"),
 ];

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::{ConfigArgs, Exit, Failure};
 use crate::app::{self, App};
 use crate::clock::Clock;
-use crate::telemetry;
+use crate::{systemd, telemetry};
 
 /// Run the bridge.
 ///
@@ -19,7 +19,9 @@ use crate::telemetry;
   export BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com
   twilio-acquire-bridge serve
 
-SIGTERM or Ctrl-C stops taking in and finishes what is in flight; a second one ends at once.")]
+SIGTERM or Ctrl-C lets server.drain pass, finishes what is in flight and ends; a second one ends at
+once. Under systemd, listening sockets are taken over (LISTEN_FDS, named public and admin), readiness
+is told and the watchdog is served: see deploy/systemd.")]
 pub struct Serve {
     #[command(flatten)]
     config: ConfigArgs,
@@ -29,9 +31,14 @@ impl Serve {
     pub fn run(self) -> Result<Exit, Failure> {
         let config = self.config.load()?;
         telemetry::init(&config.log).map_err(anyhow::Error::from)?;
+        let handed =
+            systemd::handed(&config.admin).map_err(|why| Failure::Usage(why.to_string()))?;
         app::block_on(async {
             let stop = stop_on_signals()?;
-            let app = App::build(config, Clock::system())?;
+            let app = match handed {
+                Some(handed) => App::build_on(handed, config, Clock::system())?,
+                None => App::build(config, Clock::system())?,
+            };
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);
             info!(
                 version = env!("CARGO_PKG_VERSION"),

@@ -131,12 +131,14 @@ fn server(reader: &mut Reader) -> Option<Server> {
     }
     let max_connections = reader.number("server.max_connections", 1..=1_000_000);
     let request_timeout = reader.duration("server.request_timeout", millis(100)..=seconds(15));
+    let drain = reader.duration("server.drain", millis(0)..=minutes(10));
     let stop_timeout = reader.duration("server.stop_timeout", millis(100)..=minutes(10));
     Some(Server {
         listen: listen?,
         public_urls: public_urls?,
         max_connections: max_connections?,
         request_timeout: request_timeout?,
+        drain: drain?,
         stop_timeout: stop_timeout?,
     })
 }

@@ -107,6 +107,25 @@ impl Bridge {
         }
     }
 
+    /// Tells it to stop, as SIGTERM does, and does not wait.
+    pub fn is_told_to_stop(&self) {
+        self.running
+            .as_ref()
+            .expect("a running bridge")
+            .stop
+            .cancel();
+    }
+
+    /// Turns the clock on until the bridge has come to its end.
+    pub fn stops_after(&mut self, drain: Duration) {
+        let running = self.running.as_ref().expect("a running bridge");
+        while !running.thread.is_finished() {
+            self.clock.advance(drain);
+            std::thread::yield_now();
+        }
+        self.stops();
+    }
+
     pub fn public(&self) -> SocketAddr {
         self.running.as_ref().expect("a running bridge").public
     }

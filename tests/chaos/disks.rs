@@ -96,10 +96,10 @@ fn is_ready(bridge: Addresses) -> bool {
 }
 
 /// A small file system in memory; unmounted when dropped.
-struct Mount(PathBuf);
+pub struct Mount(pub PathBuf);
 
 impl Mount {
-    fn new(at: &Path) -> Option<Self> {
+    pub fn new(at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).expect("a folder");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
@@ -111,7 +111,7 @@ impl Mount {
     }
 
     /// Takes all the room there is.
-    fn fill(&self) -> PathBuf {
+    pub fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
         let mut filler = File::create(&path).expect("a file");
         for size in [64 * 1024, 4096, 1] {

@@ -14,9 +14,9 @@ use twilio_acquire_bridge::store::{Filter, SqliteReader, State};
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::book::{Balance, Book};
-use crate::pause;
 use crate::process::{self, Addresses, Serve};
 use crate::sender::{Call, ask, send};
+use crate::{number, pause};
 
 /// Callbacks offered per second, new calls only.
 const RATE: u64 = 250;
@@ -39,15 +39,7 @@ struct Plan {
 }
 
 impl Plan {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "settings of the test, not of the program"
-    )]
     fn from_environment() -> Self {
-        let number = |name, default| match std::env::var(name) {
-            Ok(text) => text.parse().expect("a number"),
-            Err(_) => default,
-        };
         Self {
             kills: number("CHAOS_KILLS", 25),
             seed: number("CHAOS_SEED", 1),

@@ -3,9 +3,12 @@
 mod book;
 mod disks;
 mod kills;
+mod manager;
 mod process;
 mod repair;
+mod restarts;
 mod sender;
+mod service;
 mod synced;
 mod trace;
 
@@ -19,6 +22,18 @@ use std::time::Duration;
 )]
 fn pause(wait: Duration) {
     std::thread::sleep(wait);
+}
+
+/// A setting of the test, from the environment that `tests/chaos/run` sets.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "settings of the test, not of the program"
+)]
+fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => default,
+    }
 }
 
 /// Says past the capture of the tests' output what was not tested.

@@ -71,10 +71,15 @@ impl Serve {
         let _ = self.child.wait();
     }
 
-    /// Stops as SIGTERM does, and waits for the end.
-    pub fn stop(&mut self) -> ExitStatus {
+    /// Tells it to stop, as systemd does.
+    pub fn terminate(&self) {
         let told = Command::new("kill").arg(self.id().to_string()).status();
         assert!(told.expect("kill runs").success());
+    }
+
+    /// Stops as SIGTERM does, and waits for the end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.terminate();
         self.child.wait().expect("an end")
     }
 

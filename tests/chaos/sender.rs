@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
+use crate::pause;
+
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const PUBLIC_URL: &str = "https://bridge.example.com";
 const STATUS: &str = "/twilio/voice/status";
@@ -72,6 +74,19 @@ pub fn send(bridge: SocketAddr, call: &Call) -> io::Result<u16> {
     Ok(status)
 }
 
+/// As [`send`], by a client that is slow: silent for `wait` once connected, and again in mid-body.
+pub fn send_slowly(bridge: SocketAddr, call: &Call, wait: Duration) -> io::Result<u16> {
+    let request = call.request("close");
+    let (first, rest) = request.split_at(request.len() - 20);
+    let mut stream = connect(bridge)?;
+    for part in [first, rest] {
+        pause(wait);
+        stream.write_all(part)?;
+    }
+    let (status, _) = answer(stream)?;
+    Ok(status)
+}
+
 /// Asks the operator's side.
 pub fn ask(admin: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -79,9 +94,18 @@ pub fn ask(admin: SocketAddr, path: &str) -> io::Result<(u16, String)> {
 }
 
 fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    let mut stream = connect(address)?;
     stream.write_all(request)?;
+    answer(stream)
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    Ok(stream)
+}
+
+fn answer(mut stream: TcpStream) -> io::Result<(u16, String)> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);

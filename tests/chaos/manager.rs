@@ -1,0 +1,101 @@
+//! Plays systemd: holds the listening sockets, hands them to each bridge it starts, and hears what
+//! that tells it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use socket2::{Domain, Socket, Type};
+
+use crate::process::{Addresses, PROGRAM, configure};
+
+/// Far longer than a bridge takes to tell anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Manager {
+    public: TcpListener,
+    admin: TcpListener,
+    told: UnixDatagram,
+    notify: PathBuf,
+}
+
+impl Manager {
+    /// Listens, before any bridge runs.
+    pub fn listens(folder: &Path) -> Self {
+        let notify = folder.join("notify");
+        let told = UnixDatagram::bind(&notify).expect("a socket");
+        told.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        Self {
+            public: listener([127, 0, 0, 1]),
+            admin: listener([127, 0, 0, 1]),
+            told,
+            notify,
+        }
+    }
+
+    /// As [`Manager::listens`], to operators everywhere.
+    pub fn listens_to_all(folder: &Path) -> Self {
+        Self {
+            admin: listener([0, 0, 0, 0]),
+            ..Self::listens(folder)
+        }
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        let address = |listener: &TcpListener| listener.local_addr().expect("an address");
+        Addresses {
+            public: address(&self.public),
+            admin: address(&self.admin),
+        }
+    }
+
+    /// A bridge as a service of `Type=notify`, with the sockets under these names.
+    pub fn command(&self, names: &str, database: &Path, acquire: &str) -> Command {
+        let mut command = Command::new("sh");
+        // The process that is to take the sockets is named by its id.
+        command.args(["-c", r#"LISTEN_PID=$$ exec "$0" serve"#, PROGRAM]);
+        configure(&mut command, database, acquire);
+        let mapping = |listener: &TcpListener, child_fd| FdMapping {
+            parent_fd: listener.try_clone().expect("a descriptor").into(),
+            child_fd,
+        };
+        command
+            .env("LISTEN_FDS", "2")
+            .env("LISTEN_FDNAMES", names)
+            .env("NOTIFY_SOCKET", &self.notify)
+            .fd_mappings(vec![mapping(&self.public, 3), mapping(&self.admin, 4)])
+            .expect("two numbers");
+        command
+    }
+
+    /// What is told next; `None` if nothing is for `patience`.
+    pub fn hears_within(&self, patience: Duration) -> Option<String> {
+        self.told.set_read_timeout(Some(patience)).expect("a limit");
+        let mut text = [0; 256];
+        let length = self.told.recv(&mut text).ok()?;
+        Some(String::from_utf8_lossy(&text[..length]).trim().to_owned())
+    }
+
+    /// Waits until just this is told; what the watchdog hears meanwhile does not count.
+    pub fn hears(&self, expected: &str) {
+        loop {
+            match self.hears_within(PATIENCE) {
+                Some(told) if told == expected => return,
+                Some(told) if told == "WATCHDOG=1" => {}
+                told => panic!("{told:?} was told, and not {expected}"),
+            }
+        }
+    }
+}
+
+/// With the backlog that systemd gives.
+fn listener(on: [u8; 4]) -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let address = SocketAddr::from((on, 0));
+    socket.bind(&address.into()).expect("a free port");
+    socket.listen(4096).expect("listens");
+    socket.into()
+}
