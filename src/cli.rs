@@ -1,8 +1,10 @@
 //! The commands. Data goes to stdout, everything else to stderr.
 
 mod backup;
+mod callback_url;
 mod check;
 mod demo;
+mod doctor;
 mod keys;
 mod list;
 mod replay;
@@ -79,7 +81,7 @@ impl From<ConfigError> for Failure {
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
-  1  failed, or (verify) invalid
+  1  failed, (verify) invalid, or (doctor, callback-url) with findings
   2  wrong usage or configuration
   3  some items did not succeed";
 
@@ -96,6 +98,8 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Check(check::Check),
+    Doctor(doctor::Doctor),
+    CallbackUrl(callback_url::CallbackUrl),
     Replay(replay::Replay),
     Sign(sign::Sign),
     Verify(verify::Verify),
@@ -176,6 +180,8 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Demo(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::CallbackUrl(command) => command.run(),
             Command::Replay(command) => command.run(),
             Command::Sign(command) => command.run(),
             Command::Verify(command) => command.run(),

@@ -38,6 +38,13 @@ pub fn sync_cost(url: &StoreUrl) -> std::io::Result<Duration> {
     disk::sync_cost(folder.parent().unwrap_or(&folder))
 }
 
+/// The bytes that are free where the store is kept.
+pub fn free_space(url: &StoreUrl) -> std::io::Result<u64> {
+    let StoreUrl::Sqlite(path) = url;
+    let folder = std::path::absolute(path)?;
+    disk::free_space(folder.parent().unwrap_or(&folder))
+}
+
 /// Where a call stands. The same words are in the database, metrics, console and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {

@@ -4,6 +4,7 @@
 //! [`crate::plan`].
 
 pub mod callback;
+pub mod callback_url;
 pub mod diagnosis;
 mod public_url;
 mod settings;

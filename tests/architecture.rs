@@ -74,10 +74,11 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "acquire::client",
-        &["app", "worker", "acquire", "cli::check"],
+        &["app", "worker", "acquire", "cli::check", "cli::doctor"],
         "Twilio's side waits for nothing that Acquire does",
     ),
     ("rusqlite::", &["store"], "SQL has one home"),
+    ("rustix::", &["store"], "the disk that the store is on"),
     (
         "clap::",
         &["main", "cli"],

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use self::network::Failure;
 use super::{Answer, Fault, Kind, Outcome};
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::config::{self, Success};
 use crate::outward::{self, Route, Target};
 use crate::tls::{self, Private, TlsError};
@@ -149,6 +149,25 @@ impl Client {
             format!(" through the proxy {}", proxy.authority())
         });
         Ok(format!("{} is reached{way}, {trust}", target.authority))
+    }
+
+    /// The `Date` of what answers for `account`, asked for with HEAD: nothing is posted, and no key
+    /// is sent.
+    pub async fn told_time(&self, account: &config::Account) -> Option<Millis> {
+        let base = self.url(account, Kind::CallEnd);
+        let target = Target::of(&base)?;
+        let root = target.uri.path();
+        let uri = target.uri.to_string();
+        let uri = format!("{}/", uri.strip_suffix(root)?);
+        let request = self
+            .http
+            .head(uri)
+            .insert_header((header::HOST, target.authority.as_str()));
+        let answer = timeout(self.timeout, request.send()).await.ok()?.ok()?;
+        let date = answer.headers().get(header::DATE)?.to_str().ok()?;
+        let date = httpdate::parse_http_date(date).ok()?;
+        let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(Millis(0).plus(since))
     }
 
     fn url(&self, account: &config::Account, kind: Kind) -> String {

@@ -1,6 +1,6 @@
 //! `check`: is the configuration right, what does it say, and how long is Acquire waited for?
 
-mod online;
+pub(super) mod online;
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ const REPAIR: &str =
 on what `sqlite3 FILE .recover` saves; what Acquire took since then is sent again.";
 
 /// What is wrong with the store, a sentence each.
-fn damages(url: &StoreUrl) -> Result<Vec<String>, Failure> {
+pub(super) fn damages(url: &StoreUrl) -> Result<Vec<String>, Failure> {
     let reader = store::open_to_read(url)?;
     let damages = reader.verify_integrity()?;
     if !damages.is_empty() {
@@ -123,7 +123,9 @@ fn tries(schedule: &[Duration]) -> Vec<Try> {
 
 fn settings_text(settings: &[Setting]) -> String {
     let line = |setting: &Setting| {
-        let Setting { key, value, origin } = setting;
+        let Setting {
+            key, value, origin, ..
+        } = setting;
         match value {
             Some(value) => format!("{key} = {value}  # {origin}\n"),
             None => format!("# {key} is not set\n"),
@@ -157,7 +159,9 @@ fn as_json(
     let settings: serde_json::Map<_, _> = settings
         .iter()
         .map(|setting| {
-            let Setting { key, value, origin } = setting;
+            let Setting {
+                key, value, origin, ..
+            } = setting;
             let shown = json!({ "value": value, "from": origin.to_string() });
             (key.clone(), shown)
         })

@@ -29,6 +29,8 @@ pub struct Setting {
     /// In TOML, or how many secrets or entries; `None` where it is not set.
     pub value: Option<String>,
     pub origin: Origin,
+    /// Where a secret was read from, if not from the layer itself.
+    pub file: Option<PathBuf>,
 }
 
 /// Reads the defaults, then `file`, then the environment, each over the one before.

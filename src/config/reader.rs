@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Value;
@@ -225,6 +226,7 @@ impl Reader {
             key: key.to_owned(),
             value,
             origin,
+            file: None,
         });
     }
 
@@ -260,7 +262,7 @@ impl Reader {
         let file_key = file_key(key);
         let plain = self.find(key);
         let in_file = self.find(&file_key);
-        let (name, value, origin) = match (plain, in_file) {
+        let (name, value, origin, path) = match (plain, in_file) {
             (None, None) => {
                 self.show(key, None, Origin::Default);
                 return None;
@@ -272,7 +274,7 @@ impl Reader {
                 ));
                 return Some(Vec::new());
             }
-            (Some(given), None) => (self.name(key), given.value, given.origin),
+            (Some(given), None) => (self.name(key), given.value, given.origin, None),
             (None, Some(file)) => {
                 let name = self.name(&file_key);
                 let Some(text) = self.contents(&name, &file.value) else {
@@ -282,6 +284,7 @@ impl Reader {
                     format!("what {name} names"),
                     Value::String(text),
                     file.origin,
+                    file.value.as_str().map(PathBuf::from),
                 )
             }
         };
@@ -292,6 +295,9 @@ impl Reader {
                     count => format!("({count} set)"),
                 };
                 self.show(key, Some(count), origin);
+                if let Some(shown) = self.settings.last_mut() {
+                    shown.file = path;
+                }
                 Some(secrets)
             }
             _ => {

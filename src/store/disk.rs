@@ -9,6 +9,9 @@ const BLOCK: [u8; 4096] = [0; 4096];
 
 const SYNCS: usize = 9;
 
+/// Some half a million calls, or what a migration may need beside the file.
+const LITTLE_SPACE: u64 = 1 << 30;
+
 /// A slow disk is measured no longer than this after its first sync, since a start waits for it.
 const LONG_ENOUGH: Duration = Duration::from_millis(250);
 
@@ -31,6 +34,21 @@ pub fn sync_cost(folder: &Path) -> io::Result<Duration> {
     }
     took.sort_unstable();
     Ok(took[took.len() / 2])
+}
+
+/// The bytes that a file in `folder` may still take.
+pub fn free_space(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// What an operator should know about a disk with so little space.
+#[must_use]
+pub fn want_of_space(free: u64) -> Option<&'static str> {
+    (free < LITTLE_SPACE).then_some(
+        "that is little: a full disk refuses every callback; make room, or shorten \
+         store.retention",
+    )
 }
 
 /// What an operator should know about a disk that syncs so fast or so slowly.
@@ -66,6 +84,14 @@ mod tests {
             assert_eq!(told.is_some(), word.is_some(), "{micros}");
             assert!(told.unwrap_or_default().contains(word.unwrap_or_default()));
         }
+    }
+
+    #[test]
+    fn less_than_a_gibibyte_is_little() {
+        assert!(want_of_space((1 << 30) - 1).is_some());
+        assert!(want_of_space(1 << 30).is_none());
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(free_space(folder.path()).expect("a file system") > 0);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn reach(
 }
 
 /// Makes no file: it would belong to whoever checks.
-fn open_store(url: &StoreUrl) -> anyhow::Result<String> {
+pub(in crate::cli) fn open_store(url: &StoreUrl) -> anyhow::Result<String> {
     let StoreUrl::Sqlite(path) = url;
     if !path.exists() {
         return Ok(format!("{url} is not there yet; serve will make it"));

@@ -1,0 +1,225 @@
+//! `doctor`: one look at everything that may keep calls from arriving.
+//!
+//! Nothing is posted: Acquire is asked for its certificate and its time, and for nothing else.
+
+mod files;
+mod network;
+
+use serde_json::json;
+
+use super::{ConfigArgs, Exit, Failure, check, environment, say, wrapped};
+use crate::clock::{Clock, Millis};
+use crate::config::{self, Config};
+use crate::store::{self, disk};
+use crate::twilio::callback::Form;
+use crate::twilio::callback_url::{judge, to_enter};
+
+const EXAMPLE: &str = "Example:
+  twilio-acquire-bridge doctor --config /etc/twilio-acquire-bridge/bridge.toml
+
+A bridge may run meanwhile. Nothing is posted to Acquire. Run it as the user of the bridge, or
+what it says of files is said of another. Exits with 0 if all is well, with 1 if there are
+findings.";
+
+/// Looks at configuration, store, disk, files, clock and network, and says what to do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Doctor {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Look at nothing beyond this machine.
+    #[arg(long)]
+    offline: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether something is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Well,
+    Finding,
+}
+
+/// What was seen of one thing, in a sentence, with what to do where that is needed.
+struct Note {
+    about: &'static str,
+    health: Health,
+    sentence: String,
+}
+
+impl Note {
+    fn well(about: &'static str, sentence: impl Into<String>) -> Self {
+        Self {
+            about,
+            health: Health::Well,
+            sentence: sentence.into(),
+        }
+    }
+
+    fn finding(about: &'static str, sentence: impl Into<String>) -> Self {
+        Self {
+            about,
+            health: Health::Finding,
+            sentence: sentence.into(),
+        }
+    }
+}
+
+impl Doctor {
+    pub fn run(self) -> Result<Exit, Failure> {
+        let notes = self.look();
+        if self.json {
+            say(as_json(&notes))?;
+        } else {
+            tell(&notes)?;
+        }
+        let found = notes.iter().any(|note| note.health == Health::Finding);
+        Ok(if found { Exit::Failed } else { Exit::Done })
+    }
+
+    fn look(&self) -> Vec<Note> {
+        let file = self.config.config.as_deref();
+        let (config, settings) = match config::explain(file, environment()) {
+            Ok(explained) => explained,
+            Err(why) => {
+                let mistake = |why: String| Note::finding("configuration", why);
+                return why.0.into_iter().map(mistake).collect();
+            }
+        };
+        let mut notes = vec![Note::well("configuration", "every setting is valid")];
+        notes.extend(of_public_urls(&config));
+        notes.extend(of_store(&config));
+        notes.extend(of_disk(&config));
+        notes.extend(files::look_at(&config, &settings, file));
+        let now = Clock::system().now();
+        notes.extend(of_clock(now));
+        if !self.offline {
+            notes.extend(network::look_at(&config));
+        }
+        notes
+    }
+}
+
+fn of_public_urls(config: &Config) -> Vec<Note> {
+    let urls = &config.server.public_urls;
+    let mut notes = Vec::new();
+    for url in urls {
+        let remarks = judge(&to_enter(url, Form::Status), urls);
+        if remarks.is_empty() {
+            notes.push(Note::well(
+                "public url",
+                format!("{url} is one that Twilio can call"),
+            ));
+        }
+        notes.extend(remarks.into_iter().map(|remark| {
+            Note::finding(
+                "public url",
+                format!("{url}: {} (server.public_url)", remark.sentence),
+            )
+        }));
+    }
+    notes
+}
+
+fn of_store(config: &Config) -> Vec<Note> {
+    let url = &config.store.url;
+    match check::online::open_store(url) {
+        Err(why) => return vec![Note::finding("store", format!("{why:#} (store.url)"))],
+        Ok(state) if state.contains("not there yet") => return vec![Note::well("store", state)],
+        Ok(_) => {}
+    }
+    match check::damages(url) {
+        Err(Failure::Failed(why)) => vec![Note::finding("store", format!("{why:#} (store.url)"))],
+        Err(Failure::Usage(why)) => vec![Note::finding("store", why)],
+        Ok(damages) if damages.is_empty() => {
+            vec![Note::well(
+                "store",
+                format!("{url} is intact and conserves its calls"),
+            )]
+        }
+        Ok(damages) => damages
+            .into_iter()
+            .map(|damage| Note::finding("store", format!("{damage}; see check --store")))
+            .collect(),
+    }
+}
+
+fn of_disk(config: &Config) -> Vec<Note> {
+    let url = &config.store.url;
+    let sync = match store::sync_cost(url) {
+        Err(why) => {
+            let sentence = format!(
+                "the folder of {url} cannot be written: {why}; make it, and give it to the user of \
+                 the bridge"
+            );
+            Note::finding("disk", sentence)
+        }
+        Ok(cost) => {
+            let told = format!("a sync beside {url} takes {cost:.0?}");
+            match disk::doubt(cost) {
+                Some(doubt) => Note::finding("disk", format!("{told}: {doubt}")),
+                None => Note::well("disk", told),
+            }
+        }
+    };
+    let space = store::free_space(url).map(|free| {
+        let told = format!("{} MiB are free beside {url}", free >> 20);
+        match disk::want_of_space(free) {
+            Some(want) => Note::finding("disk", format!("{told}: {want}")),
+            None => Note::well("disk", told),
+        }
+    });
+    std::iter::once(sync).chain(space.ok()).collect()
+}
+
+/// Before this program was written, and longer after than it will run.
+const PLAUSIBLE: std::ops::Range<Millis> = Millis(1_767_225_600_000)..Millis(4_102_444_800_000);
+
+fn of_clock(now: Millis) -> Option<Note> {
+    let sentence =
+        format!("it is {now} here, which cannot be; set the clock, and run a time service");
+    (!PLAUSIBLE.contains(&now)).then(|| Note::finding("clock", sentence))
+}
+
+fn tell(notes: &[Note]) -> std::io::Result<()> {
+    for note in notes {
+        let mark = match note.health {
+            Health::Well => "ok",
+            Health::Finding => "FIND",
+        };
+        let told = wrapped(&note.sentence, 20);
+        say(format_args!("{mark:<4}  {:<13} {told}", note.about))?;
+    }
+    let findings = notes
+        .iter()
+        .filter(|note| note.health == Health::Finding)
+        .count();
+    say(match findings {
+        0 => "\nall is well".to_owned(),
+        1 => "\n1 finding".to_owned(),
+        count => format!("\n{count} findings"),
+    })
+}
+
+fn as_json(notes: &[Note]) -> serde_json::Value {
+    let shown = |note: &Note| {
+        let ok = note.health == Health::Well;
+        json!({ "about": note.about, "ok": ok, "sentence": note.sentence })
+    };
+    let notes: Vec<_> = notes.iter().map(shown).collect();
+    json!({ "notes": notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_never_set_is_a_finding() {
+        assert!(of_clock(Millis(0)).is_some());
+        assert!(of_clock(Millis(1_790_000_000_000)).is_none());
+        assert!(of_clock(Millis(9_000_000_000_000)).is_some());
+    }
+}

@@ -1,0 +1,261 @@
+//! `doctor` and `callback-url` at the command line.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use assert_cmd::Command;
+use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+
+fn bridge(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("twilio-acquire-bridge").expect("the binary is built");
+    command.env_clear().args(args);
+    command
+}
+
+/// What the command printed, and its exit code.
+fn told(command: &mut Command) -> (String, String, i32) {
+    let output = command.output().expect("the command runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
+    let code = output.status.code().expect("it ends by itself");
+    (text(output.stdout), text(output.stderr), code)
+}
+
+fn acquire() -> Sink {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    Sink::start(listen, Faults::default(), Keep::All).expect("a free port")
+}
+
+fn doctor(folder: &Path, acquire: &str, args: &[&str]) -> Command {
+    let mut command = bridge(&["doctor"]);
+    let database = folder.join("bridge.db");
+    command
+        .args(args)
+        .env("TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef")
+        .env("ACQUIRE_ACCOUNT_ID", "acme")
+        .env("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com")
+        .env("BRIDGE__ACQUIRE__BASE_URL", acquire)
+        .env(
+            "BRIDGE__STORE__URL",
+            format!("sqlite:{}", database.display()),
+        );
+    command
+}
+
+/// The sentences of what is not as it should be. The disk of a test machine may be a slow one.
+fn findings(command: &mut Command) -> (Vec<String>, i32) {
+    let (out, err, code) = told(command.arg("--json"));
+    assert_eq!(err, "");
+    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let notes = told["notes"].as_array().expect("notes");
+    let bad = notes
+        .iter()
+        .filter(|note| note["ok"] == false && note["about"] != "disk");
+    let sentence =
+        |note: &serde_json::Value| note["sentence"].as_str().unwrap_or_default().to_owned();
+    (bad.map(sentence).collect(), code)
+}
+
+fn opened(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a file of ours");
+}
+
+#[test]
+fn the_doctor_finds_nothing_where_all_is_well_and_posts_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let acquire = acquire();
+    let (found, _) = findings(&mut doctor(folder.path(), &acquire.base_url(), &[]));
+    assert_eq!(found, [""; 0]);
+    let (out, _, _) = told(&mut doctor(folder.path(), &acquire.base_url(), &[]));
+    for about in [
+        "configuration",
+        "public url",
+        "store",
+        "disk",
+        "files",
+        "acquire",
+        "clock",
+        "dns",
+    ] {
+        assert!(
+            out.contains(&format!("  {about:<13} ")),
+            "{about} in:\n{out}"
+        );
+    }
+    assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+    // The sink keeps every POST.
+    assert_eq!(acquire.received().len(), 0, "nothing is posted");
+    assert!(out.contains("it agrees with that of"), "{out}");
+    assert!(
+        !folder.path().join("bridge.db").exists(),
+        "it makes no store"
+    );
+}
+
+#[test]
+fn the_doctor_tells_every_mistake_of_the_configuration() {
+    let (found, code) = findings(&mut bridge(&["doctor"]));
+    assert_eq!(code, 1);
+    for word in [
+        "TWILIO_AUTH_TOKEN",
+        "ACQUIRE_ACCOUNT_ID",
+        "server.public_url",
+    ] {
+        assert!(
+            found.iter().any(|sentence| sentence.contains(word)),
+            "{word}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn the_doctor_finds_what_keeps_calls_from_arriving() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let acquire = acquire();
+    let secret = folder.path().join("key");
+    std::fs::write(&secret, "made-up-secret\n").expect("a file");
+    opened(&secret, 0o644);
+    let name = |key: &'static str, value: String| {
+        let mut command = doctor(folder.path(), &acquire.base_url(), &[]);
+        command.env(key, value);
+        command
+    };
+    let cases = [
+        (
+            "BRIDGE__ACQUIRE__API_KEY_FILE",
+            secret.display().to_string(),
+            "chmod 600",
+        ),
+        (
+            "BRIDGE__SERVER__PUBLIC_URL",
+            "http://bridge.local".to_owned(),
+            "is not public",
+        ),
+        (
+            "BRIDGE__ACQUIRE__BASE_URL",
+            "http://127.0.0.1:9".to_owned(),
+            "cannot be reached",
+        ),
+        (
+            "BRIDGE__ACQUIRE__BASE_URL",
+            "https://acme.invalid".to_owned(),
+            "has no address",
+        ),
+    ];
+    for (key, value, words) in cases {
+        let (found, code) = findings(&mut name(key, value));
+        assert_eq!(code, 1, "{words}");
+        assert!(
+            found.iter().any(|sentence| sentence.contains(words)),
+            "{words}: {found:?}"
+        );
+        assert!(
+            found.iter().all(|sentence| !sentence.contains("made-up")),
+            "{found:?}"
+        );
+    }
+    opened(&secret, 0o600);
+    let closed = secret.display().to_string();
+    let (found, _) = findings(&mut name("BRIDGE__ACQUIRE__API_KEY_FILE", closed));
+    assert_eq!(found, [""; 0]);
+}
+
+#[test]
+fn the_doctor_finds_an_open_configuration_a_damaged_store_and_a_missing_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    opened(folder.path(), 0o755);
+    let config = folder.path().join("bridge.toml");
+    std::fs::write(&config, "[acquire]\napi_key = \"made-up-secret\"\n").expect("a file");
+    opened(&config, 0o644);
+    let path = config.to_str().expect("UTF-8");
+    let acquire = acquire();
+    let look = |folder: &Path, args: &[&str]| {
+        findings(&mut doctor(folder, &acquire.base_url(), args))
+            .0
+            .join("\n")
+    };
+    let found = look(folder.path(), &["--offline", "--config", path]);
+    assert!(
+        found.contains("bridge.toml holds a secret (acquire.api_key)"),
+        "{found}"
+    );
+
+    std::fs::write(folder.path().join("bridge.db"), "no database").expect("a file");
+    opened(&folder.path().join("bridge.db"), 0o644);
+    let found = look(folder.path(), &["--offline"]);
+    assert!(
+        found.contains("(store.url)") && found.contains("numbers and names"),
+        "{found}"
+    );
+
+    let absent = folder.path().join("absent");
+    let (out, _, code) = told(&mut doctor(&absent, &acquire.base_url(), &["--offline"]));
+    assert_eq!(code, 1);
+    let words = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("cannot be written"), "{out}");
+}
+
+#[test]
+fn callback_url_prints_what_to_enter_at_twilio() {
+    let (out, err, code) = told(bridge(&["callback-url"]).env(
+        "BRIDGE__SERVER__PUBLIC_URL",
+        "https://bridge.example.com/calls",
+    ));
+    assert_eq!((err.as_str(), code), ("", 0));
+    insta::assert_snapshot!(out, @r"
+    StatusCallback, method POST:
+      https://bridge.example.com/calls/twilio/voice/status#rc=5&rp=all
+
+    RecordingStatusCallback, method POST:
+      https://bridge.example.com/calls/twilio/voice/recording#rc=5&rp=all
+
+    Without #rc=5&rp=all Twilio repeats once, and only if it could not connect: a
+    5xx or a slow answer loses the call. With it a failing callback is sent up to
+    six times, all within 15 seconds; the bridge takes a repeat once. A try that
+    hangs uses the 15 seconds up: behind a slow network add &ct=2000&rt=5000, for
+    the connection and the answer. The fragment is neither sent nor signed, so it
+    does not belong into server.public_url.
+    ");
+    let (out, err, code) = told(&mut bridge(&["callback-url"]));
+    assert_eq!((out.as_str(), code), ("", 2));
+    assert!(err.contains("server.public_url is not set"), "{err}");
+}
+
+#[test]
+fn callback_url_checks_what_stands_at_twilio() {
+    let check = |args: &[&str]| {
+        told(
+            bridge(&["callback-url"])
+                .env("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com")
+                .args(args),
+        )
+    };
+    let good = "https://bridge.example.com/twilio/voice/status#rc=5&rp=all";
+    assert_eq!(
+        check(&[good]),
+        (format!("{good}\n  good\n"), String::new(), 0)
+    );
+    let (out, _, code) = check(&["http://bridge.example.com/twilio/voice/status?zone=1&email=a@b"]);
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(out, @r#"
+    http://bridge.example.com/twilio/voice/status?zone=1&email=a@b
+      wrong  server.public_url is "https://bridge.example.com", so that its
+             signature will not hold; enter another URL or set server.public_url =
+             "http://bridge.example.com"
+      wrong  its query has the key "zone"; the bridge takes email alone, and answers
+             400
+      wrong  its query keys are out of order: Twilio signs them as they stand there
+             and may send them sorted; put them into alphabetical order
+      wrong  its query has an @, which Twilio signs as it is and sends as %40; write
+             %40
+      risky  it is sent in the clear: calls and numbers can be read on the way, and
+             callbacks can be repeated by others; use https
+      risky  it does not ask Twilio to repeat after a 5xx or a slow answer, which
+             then loses the call; end it in #rc=5&rp=all
+    "#);
+    let (out, _, code) = check(&["--json", "https://bridge.example.com/other"]);
+    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(code, 1);
+    assert_eq!(told["judged"][0]["remarks"][0]["about"], "path");
+    assert_eq!(told["to_enter"][0]["url"], good);
+}
