@@ -21,7 +21,7 @@ use crate::{number, pause};
 const RATE: u64 = 200;
 
 /// Enough for all who wait while none accepts.
-const SENDERS: usize = 200;
+const SENDERS: usize = 500;
 
 /// The longest time from ready to the next stop.
 const LONGEST_LIFE: Duration = Duration::from_millis(400);
@@ -78,6 +78,7 @@ fn no_request_fails_through_restarts() {
         took.push(begun.elapsed());
     }
     crowd.stop.store(true, Ordering::Relaxed);
+    let lasted = crowd.begun.elapsed();
     for sender in senders {
         sender.join().expect("a sender ends");
     }
@@ -89,11 +90,12 @@ fn no_request_fails_through_restarts() {
     let balance = book.balance(&HashSet::new());
     let failed = crowd.failed.lock().expect("nobody panics with it");
     took.sort_unstable();
+    let sent = f64::from(u32::try_from(balance.sent).unwrap_or(u32::MAX));
     println!(
-        "restarts {restarts}, seed {seed}, {:.0?}: {} callbacks sent, {} answered 2xx, failed {}, \
+        "restarts {restarts}, seed {seed}, {lasted:.0?}: {} callbacks sent ({:.0}/s), {} answered 2xx, failed {}, \
          wrong {}, repeats {}, a restart took p50 {:.0?} and at most {:.0?}, the slowest answer {:.0?}",
-        crowd.begun.elapsed(),
         balance.sent,
+        sent / lasted.as_secs_f64(),
         balance.debts,
         failed.len(),
         balance.wrong.len(),
