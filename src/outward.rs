@@ -4,6 +4,7 @@
 //! awc is given plain streams only: TLS is made here, below it, so that `FinalAnswers` stands
 //! between the two.
 
+mod socket;
 mod tunnel;
 mod wire;
 
@@ -26,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::socket::Socket;
 pub use self::tunnel::NoTunnel;
 use self::wire::FinalAnswers;
 use crate::config::Proxy;
@@ -125,7 +127,7 @@ impl Route {
             }
         };
         // Requests are small and whole: waiting for more to send only delays them.
-        let socket = connection.io_ref();
+        let Socket(socket) = connection.io_ref();
         socket.set_nodelay(true).map_err(ConnectError::Io)?;
         let Some(tls) = self.tls.clone() else {
             return Ok(wrap(connection));
@@ -149,7 +151,7 @@ impl Route {
         let named = timeout_at(deadline, self.names.service().call(to)).await;
         let mut named = named.map_err(|_| ConnectError::Resolver(Box::new(NoAnswer)))??;
         let socket = first_open(named.take_addrs(), deadline).await?;
-        Ok(Connection::new(named.request().clone(), socket))
+        Ok(Connection::new(named.request().clone(), Socket(socket)))
     }
 
     async fn tunnel(&self, proxy: &Proxy, uri: Uri, deadline: Instant) -> Result<Plain, NoTunnel> {
@@ -187,7 +189,7 @@ async fn first_open(
     Err(last)
 }
 
-type Plain = Connection<Uri, TcpStream>;
+type Plain = Connection<Uri, Socket>;
 
 #[derive(Debug, thiserror::Error)]
 #[error("no name server answered in time")]
