@@ -341,8 +341,9 @@ pub fn block_on<F: Future>(work: F) -> F::Output {
 fn tell_sync_cost(config: &Config, metrics: &Metrics) {
     let url = &config.store.url;
     let sync = match store::sync_cost(url) {
-        Ok(sync) => sync,
-        Err(why) => return warn!("cannot measure what a sync costs beside {url}: {why}"),
+        None => return,
+        Some(Ok(sync)) => sync,
+        Some(Err(why)) => return warn!("cannot measure what a sync costs beside {url}: {why}"),
     };
     metrics.sync_costs(sync);
     let sync_us = sync.as_micros();

@@ -7,6 +7,7 @@ mod directory;
 pub mod duration;
 mod layers;
 mod load;
+pub mod postgres;
 mod proxy;
 mod reader;
 mod recording;
@@ -26,6 +27,8 @@ use crate::recording_link::Linker;
 use crate::retry::Policy;
 use crate::twilio::AccountSid;
 use crate::twilio::signature::PublicUrl;
+
+use self::postgres::PostgresUrl;
 
 pub use layers::Origin;
 pub use load::{Setting, explain, load, load_for_reading, load_for_rehearsal};
@@ -94,16 +97,19 @@ pub struct Store {
     pub check_every: Duration,
 }
 
-/// `store.url`
+/// `store.url`; shown without a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     Sqlite(PathBuf),
+    Postgres(Box<PostgresUrl>),
 }
 
 impl std::fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self::Sqlite(path) = self;
-        write!(f, "sqlite:{}", path.display())
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
+        }
     }
 }
 

@@ -4,8 +4,12 @@
 //! time comes in as an argument.
 
 pub mod disk;
+mod error;
+pub mod postgres;
+mod reader;
 pub mod sqlite;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,32 +21,44 @@ use crate::clock::Millis;
 use crate::config::StoreUrl;
 use crate::twilio::{AccountSid, CallSid, CallbackKey};
 
-pub use sqlite::{OpenError, SqliteReader};
+use self::postgres::{PostgresStore, Terms};
 
-/// Opens the store that a bridge owns, made or migrated as needed.
+pub use error::{OpenError, StoreError};
+pub use reader::Reader;
+pub use sqlite::SqliteReader;
+
+/// Opens the store of a bridge, made or migrated as needed: a file, which it then owns, or a
+/// database that it shares, which may be away at first.
 pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
-    let StoreUrl::Sqlite(path) = url;
-    Ok(Arc::new(sqlite::SqliteStore::open(path)?))
+    Ok(match url {
+        StoreUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(path)?),
+        StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(url, Terms::default())?),
+    })
 }
 
-/// Opens a store to look at, beside the bridge that owns it or without one.
-pub fn open_to_read(url: &StoreUrl) -> Result<SqliteReader, OpenError> {
-    let StoreUrl::Sqlite(path) = url;
-    SqliteReader::open_read_only(path)
+/// Opens a store to look at, beside the bridges that use it or without one.
+pub fn open_to_read(url: &StoreUrl) -> Result<Reader, OpenError> {
+    Reader::open(url)
 }
 
-/// What a sync costs where the store is kept; see [`disk`].
-pub fn sync_cost(url: &StoreUrl) -> std::io::Result<Duration> {
-    let StoreUrl::Sqlite(path) = url;
-    let folder = std::path::absolute(path)?;
-    disk::sync_cost(folder.parent().unwrap_or(&folder))
+/// What a sync costs where the store is kept, if that is here; see [`disk`].
+#[must_use]
+pub fn sync_cost(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
+    Some(folder(url)?.and_then(|folder| disk::sync_cost(&folder)))
 }
 
-/// The bytes that are free where the store is kept.
-pub fn free_space(url: &StoreUrl) -> std::io::Result<u64> {
-    let StoreUrl::Sqlite(path) = url;
-    let folder = std::path::absolute(path)?;
-    disk::free_space(folder.parent().unwrap_or(&folder))
+/// The bytes that are free where the store is kept, if that is here.
+#[must_use]
+pub fn free_space(url: &StoreUrl) -> Option<std::io::Result<u64>> {
+    Some(folder(url)?.and_then(|folder| disk::free_space(&folder)))
+}
+
+fn folder(url: &StoreUrl) -> Option<std::io::Result<PathBuf>> {
+    let StoreUrl::Sqlite(path) = url else {
+        return None;
+    };
+    let file = std::path::absolute(path);
+    Some(file.map(|file| file.parent().unwrap_or(&file).to_owned()))
 }
 
 /// Where a call stands. The same words are in the database, metrics, console and logs.
@@ -323,18 +339,6 @@ impl Counts {
 pub struct Expiry {
     pub delivered_and_skipped: Millis,
     pub parked: Millis,
-}
-
-/// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the store is closed")]
-    Closed,
-    /// The database refused; the text is for logs, never for Twilio.
-    #[error("{0}")]
-    Database(String),
-    #[error("the claim is no longer held: it was settled, or its lease ended and another claimed")]
-    StaleTicket,
 }
 
 /// Keeps callbacks, calls and attempts. Each verb is one durable transaction.

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use crate::config::ClientCertificate;
 
+const DATABASE_CA: &str = "sslrootcert of store.url";
 const CLIENT_CERT: &str = "acquire.client_cert_file";
 const CLIENT_KEY: &str = "acquire.client_key_file";
 
@@ -39,7 +41,7 @@ pub enum TlsError {
     },
     #[error(
         "no certificate authority is known: install the system's (ca-certificates) or set \
-         acquire.ca_file or twilio.ca_file"
+         acquire.ca_file or twilio.ca_file (for the database: sslrootcert in store.url)"
     )]
     NoAuthorities,
     #[error("TLS cannot be set up")]
@@ -61,26 +63,11 @@ pub fn trusting(
     private: Option<Private<'_>>,
     client: Option<&ClientCertificate>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(Private { setting, file }) = private {
-        for certificate in certificates(setting, file)? {
-            let unusable = |source| TlsError::CaUnusable {
-                setting,
-                file: file.to_owned(),
-                source,
-            };
-            roots.add(certificate).map_err(unusable)?;
-        }
+    let mut roots = system_roots();
+    if let Some(private) = private {
+        add(private, &mut roots)?;
     }
-    if roots.is_empty() {
-        return Err(TlsError::NoAuthorities);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Setup)?
-        .with_root_certificates(roots);
+    let builder = verifying(roots)?;
     let mut config = match client {
         None => builder.with_no_client_auth(),
         Some(ClientCertificate {
@@ -95,6 +82,52 @@ pub fn trusting(
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Verifies the database's certificate against the authorities of `file` (PEM) alone, else against
+/// the system's, as libpq does with `sslrootcert`.
+pub fn trusting_alone(file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let roots = match file {
+        None => system_roots(),
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            let setting = DATABASE_CA;
+            add(Private { setting, file }, &mut roots)?;
+            roots
+        }
+    };
+    Ok(verifying(roots)?.with_no_client_auth())
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn add(Private { setting, file }: Private<'_>, roots: &mut RootCertStore) -> Result<(), TlsError> {
+    for certificate in certificates(setting, file)? {
+        let unusable = |source| TlsError::CaUnusable {
+            setting,
+            file: file.to_owned(),
+            source,
+        };
+        roots.add(certificate).map_err(unusable)?;
+    }
+    Ok(())
+}
+
+fn verifying(
+    roots: RootCertStore,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+    if roots.is_empty() {
+        return Err(TlsError::NoAuthorities);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Setup)?;
+    Ok(builder.with_root_certificates(roots))
 }
 
 fn certificates(

@@ -23,7 +23,7 @@ use crate::config::{Account, Config};
 use crate::metrics::Metrics;
 use crate::plan::{self, Next, Received, Request, Rules, plan};
 use crate::retry::{self, Jitter};
-use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoreError, StoredCallback, Whose};
+use crate::store::{Claimed, Claims, Rest, Settlement, Store, StoredCallback, Whose};
 use crate::systemd::watchdog::Pulse;
 use crate::twilio::Kind;
 use crate::twilio::callback::{self, NotACallback};
@@ -348,7 +348,7 @@ impl Worker {
                 Ok(None) => return,
                 // Perhaps due already, by a callback that came meanwhile; at least a time to wait for.
                 Ok(Some(_)) => return self.due.notify_one(),
-                Err(why @ StoreError::Database(_)) if Instant::now() < until => {
+                Err(why) if why.may_pass() && Instant::now() < until => {
                     error!(call.sid = %call.sid, "failed to settle call {}: {why}", call.sid);
                     clock::pause(SETTLE_AGAIN).await;
                 }

@@ -80,6 +80,11 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ("rusqlite::", &["store"], "SQL has one home"),
     ("rustix::", &["store"], "the disk that the store is on"),
     (
+        "tokio_postgres::",
+        &["store", "config::postgres"],
+        "SQL has one home, and its URL is judged by whoever uses it",
+    ),
+    (
         "clap::",
         &["main", "cli"],
         "nothing inside knows the command line",

@@ -148,7 +148,11 @@ fn of_store(config: &Config) -> Vec<Note> {
 
 fn of_disk(config: &Config) -> Vec<Note> {
     let url = &config.store.url;
-    let sync = match store::sync_cost(url) {
+    // A server's disk is not seen from here.
+    let (Some(sync), Some(free)) = (store::sync_cost(url), store::free_space(url)) else {
+        return Vec::new();
+    };
+    let sync = match sync {
         Err(why) => {
             let sentence = format!(
                 "the folder of {url} cannot be written: {why}; make it, and give it to the user of \
@@ -164,7 +168,7 @@ fn of_disk(config: &Config) -> Vec<Note> {
             }
         }
     };
-    let space = store::free_space(url).map(|free| {
+    let space = free.map(|free| {
         let told = format!("{} MiB are free beside {url}", free >> 20);
         match disk::want_of_space(free) {
             Some(want) => Note::finding("disk", format!("{told}: {want}")),

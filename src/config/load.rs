@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::layers::{Layers, Origin};
+use super::postgres::PostgresUrl;
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
@@ -320,9 +321,14 @@ fn store_url(text: &str) -> Result<StoreUrl, String> {
     let path = match text.split_once(':') {
         Some(("sqlite", path)) => path,
         Some(("postgres" | "postgresql", _)) => {
-            return Err("is not yet supported by this version; it must be sqlite:PATH".to_owned());
+            let url = PostgresUrl::parse(text)?;
+            return Ok(StoreUrl::Postgres(Box::new(url)));
         }
-        _ => return Err("must be sqlite:PATH, such as sqlite:bridge.db".to_owned()),
+        _ => {
+            return Err("must be sqlite:PATH, such as sqlite:bridge.db, or \
+                        postgres://USER:PASSWORD@HOST/DATABASE"
+                .to_owned());
+        }
     };
     match path {
         "" => Err("must be sqlite:PATH, such as sqlite:bridge.db".to_owned()),

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::open::OpenError;
 pub use self::reader::SqliteReader;
 
 use self::claims::SharedClaims;
@@ -29,8 +28,8 @@ use self::ledger::Ledger;
 use self::reader::ReaderThread;
 use self::writer::Writer;
 use super::{
-    CallSummary, Claims, Counts, Expiry, Filter, NewCallback, Recorded, Settlement, Store,
-    StoreError, StoredCall, Ticket, Wanted, Whose,
+    CallSummary, Claims, Counts, Expiry, Filter, NewCallback, OpenError, Recorded, Settlement,
+    Store, StoreError, StoredCall, Ticket, Wanted, Whose,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;

@@ -95,12 +95,12 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "admin.token and admin.token_file are both set; leave one of them out",
     ),
     (
-        "store.url = \"postgres://user:planted-secret@db/bridge\"",
-        "store.url = \"postgres://***@db/bridge\" is not yet supported by this version; it must be sqlite:PATH",
+        "store.url = \"postgres://user:planted-secret@db\"",
+        "store.url = \"postgres://***@db\" must name a database: postgres://USER:PASSWORD@HOST/DATABASE",
     ),
     (
         "store.url = \"bridge.db\"",
-        "store.url = \"bridge.db\" must be sqlite:PATH, such as sqlite:bridge.db",
+        "store.url = \"bridge.db\" must be sqlite:PATH, such as sqlite:bridge.db, or postgres://USER:PASSWORD@HOST/DATABASE",
     ),
     (
         "store.url = \"sqlite:\"",

@@ -353,7 +353,7 @@ pub fn any_sequence_of_verbs_does_what_the_model_does(database: Database) {
         .build()
         .expect("a runtime");
     let config = ProptestConfig {
-        cases: 96,
+        cases: database.sequences,
         failure_persistence: None,
         ..ProptestConfig::default()
     };

@@ -19,6 +19,11 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// A way to open stores of one kind.
 #[derive(Clone, Copy)]
 pub struct Database {
+    /// How many sequences of verbs are tried on it.
+    pub sequences: u32,
+    /// Makes room at a new path, and clears it away.
+    pub make: fn(&Path),
+    pub remove: fn(&Path),
     pub open: fn(&Path) -> Box<dyn Store>,
     /// Says in words what is not conserved.
     pub disagreements: fn(&Path) -> Vec<String>,
@@ -33,7 +38,9 @@ pub struct Place {
 impl Place {
     pub fn new(database: Database) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { database, folder }
+        let place = Self { database, folder };
+        (database.make)(&place.path());
+        place
     }
 
     pub fn open(&self) -> Box<dyn Store> {
@@ -46,6 +53,12 @@ impl Place {
 
     pub fn disagreements(&self) -> Vec<String> {
         (self.database.disagreements)(&self.path())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        (self.database.remove)(&self.path());
     }
 }
 

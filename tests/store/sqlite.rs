@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::sqlite::{OpenError, SqliteReader, SqliteStore};
-use twilio_acquire_bridge::store::{Expiry, Filter, Recorded, Rest};
+use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore};
+use twilio_acquire_bridge::store::{Expiry, Filter, OpenError, Recorded, Rest};
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::place::{Database, Place, account, callback, claim, claim_one, record, settle, sid};
 
 pub const DATABASE: Database = Database {
+    sequences: 96,
+    make: |_| {},
+    remove: |_| {},
     open: |path| Box::new(SqliteStore::open(path).expect("the file can be opened")),
     disagreements: |path| {
         let reader = SqliteReader::open_read_only(path).expect("the file can be read");

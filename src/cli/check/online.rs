@@ -39,9 +39,15 @@ pub(super) fn reach(
 
 /// Makes no file: it would belong to whoever checks.
 pub(in crate::cli) fn open_store(url: &StoreUrl) -> anyhow::Result<String> {
-    let StoreUrl::Sqlite(path) = url;
-    if !path.exists() {
-        return Ok(format!("{url} is not there yet; serve will make it"));
+    match url {
+        StoreUrl::Postgres(_) => {
+            store::open_to_read(url)?;
+            return Ok(format!("{url} is reached"));
+        }
+        StoreUrl::Sqlite(path) if !path.exists() => {
+            return Ok(format!("{url} is not there yet; serve will make it"));
+        }
+        StoreUrl::Sqlite(_) => {}
     }
     match store::open(url) {
         Ok(_) => Ok(format!("{url} can be written")),

@@ -24,8 +24,9 @@ pub(super) fn look_at(config: &Config, settings: &[Setting], file: Option<&Path>
     if let (Some(file), Some(setting)) = (file, settings.iter().find(is_secret)) {
         notes.extend(of_secret(file, &setting.key));
     }
-    let StoreUrl::Sqlite(database) = &config.store.url;
-    notes.extend(of_database(database));
+    if let StoreUrl::Sqlite(database) = &config.store.url {
+        notes.extend(of_database(database));
+    }
     if notes.is_empty() {
         notes.push(Note::well(
             "files",

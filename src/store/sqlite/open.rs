@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::store::OpenError;
+
 /// Each brings the database from the version of its index to the next one, and says so in
 /// `user_version`.
 const MIGRATIONS: [&str; 2] = [
@@ -24,29 +26,6 @@ const READER_CACHE_KIB: i64 = 4 * 1024;
 /// Pages in the write-ahead log before they are copied into the database: 16 MiB. Longer means
 /// fewer copies of a page that changes often, and a longer pause for the copying.
 const CHECKPOINT_PAGES: i64 = 4_000;
-
-/// Why a database file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("{} is in use by another bridge: one `serve` owns the file", .path.display())]
-    InUse { path: PathBuf },
-    #[error(
-        "{} was written by a newer version of this program: it has version {found}, this program \
-         knows up to {known}", .path.display()
-    )]
-    Newer {
-        path: PathBuf,
-        found: usize,
-        known: usize,
-    },
-    #[error(
-        "{} is damaged: {why}. No row was changed. `check --store` tells more; keep a copy, then \
-         start on the latest `backup` or on what `sqlite3 FILE .recover` saves", .path.display()
-    )]
-    Damaged { path: PathBuf, why: String },
-    #[error("{} cannot be used as a database: {why}", .path.display())]
-    Unusable { path: PathBuf, why: String },
-}
 
 /// The right to write a database file, held by the kernel for this process until it is dropped.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use super::claims::SharedClaims;
 use super::names;
-use super::open::{self, OpenError};
+use super::open;
 use super::rows::{self, CallRow};
-use crate::store::{CallSummary, Filter, State, StoreError, StoredCall};
+use crate::store::{CallSummary, Filter, OpenError, State, StoreError, StoredCall};
 use crate::twilio::CallSid;
 
 /// A read-only connection of its own; works whether a bridge runs or not.

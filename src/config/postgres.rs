@@ -1,0 +1,132 @@
+//! `store.url = "postgres://..."`: where the database is, as whom, and how its server is trusted.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+
+/// How long a connection may take to be made: callbacks wait no longer before they are kept
+/// elsewhere.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// After so long without a sign of life a connection is given up, also between two verbs.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A database of `PostgreSQL`, or of a server that speaks its protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresUrl {
+    pub config: Config,
+    pub trust: ServerTrust,
+    /// Without the password.
+    shown: String,
+}
+
+/// Whom to take for the server (`sslmode`, `sslrootcert`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerTrust {
+    /// Whoever answers; whether TLS is used is the configuration's `ssl_mode`.
+    Anyone,
+    /// A server whose certificate names it and is signed by one of the system's authorities
+    /// (`None`) or of this file's.
+    Verified(Option<PathBuf>),
+}
+
+impl PostgresUrl {
+    /// Reads the URL in the words of libpq, of which `verify-ca`, client certificates and files of
+    /// settings are left out.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (base, query) = text.split_once('?').unwrap_or((text, ""));
+        let (mut kept, mut mode, mut root) = (Vec::new(), None, None);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = || {
+                let decoded = percent_encoding::percent_decode_str(value).decode_utf8();
+                decoded.map(std::borrow::Cow::into_owned)
+            };
+            match key {
+                "sslmode" => mode = value().ok(),
+                "sslrootcert" => root = value().ok().map(PathBuf::from),
+                "password" => {
+                    return Err(
+                        "must have its password before the host (or not at all, if the \
+                                server asks for none), not in its query"
+                            .to_owned(),
+                    );
+                }
+                _ => kept.push(pair),
+            }
+        }
+        let (ssl_mode, trust) = trust(mode.as_deref(), root)?;
+        let mut config: Config = format!("{base}?{}", kept.join("&"))
+            .parse()
+            .map_err(|why| format!("cannot be read: {}", told(&why)))?;
+        if config.get_hosts().is_empty() {
+            return Err("must name a host: postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
+        }
+        if config.get_dbname().is_none() {
+            return Err("must name a database: postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
+        }
+        if config.get_application_name().is_none() {
+            config.application_name(env!("CARGO_PKG_NAME"));
+        }
+        config
+            .ssl_mode(ssl_mode)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(TCP_USER_TIMEOUT)
+            // After a failover the server that was the first may still answer, and keep nothing.
+            .target_session_attrs(TargetSessionAttrs::ReadWrite);
+        Ok(Self {
+            config,
+            trust,
+            shown: without_password(base),
+        })
+    }
+}
+
+fn trust(mode: Option<&str>, root: Option<PathBuf>) -> Result<(SslMode, ServerTrust), String> {
+    if let Some(file) = &root
+        && let Err(why) = std::fs::File::open(file)
+    {
+        return Err(format!(
+            "has a sslrootcert, {}, that cannot be read: {why}",
+            file.display()
+        ));
+    }
+    match mode {
+        Some("verify-full") => Ok((SslMode::Require, ServerTrust::Verified(root))),
+        _ if root.is_some() => Err("has a sslrootcert, which needs sslmode=verify-full".to_owned()),
+        Some("disable") => Ok((SslMode::Disable, ServerTrust::Anyone)),
+        None | Some("prefer") => Ok((SslMode::Prefer, ServerTrust::Anyone)),
+        Some("require") => Ok((SslMode::Require, ServerTrust::Anyone)),
+        Some(_) => Err("must have as sslmode disable, prefer, require or verify-full".to_owned()),
+    }
+}
+
+/// The whole sentence: the library's own ends before the cause.
+fn told(error: &tokio_postgres::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    }
+}
+
+fn without_password(base: &str) -> String {
+    let Some((scheme, rest)) = base.split_once("://") else {
+        return base.to_owned();
+    };
+    match rest.rsplit_once('@') {
+        Some((user, place)) => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}@{place}")
+        }
+        None => base.to_owned(),
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}

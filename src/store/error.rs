@@ -1,0 +1,57 @@
+//! Why a store cannot be opened, or could not do what it was asked, whichever it is.
+
+use std::path::PathBuf;
+
+use crate::tls::TlsError;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{} is in use by another bridge: one `serve` owns the file", .path.display())]
+    InUse { path: PathBuf },
+    #[error(
+        "{} was written by a newer version of this program: it has version {found}, this program \
+         knows up to {known}", .path.display()
+    )]
+    Newer {
+        path: PathBuf,
+        found: usize,
+        known: usize,
+    },
+    #[error(
+        "{} is damaged: {why}. No row was changed. `check --store` tells more; keep a copy, then \
+         start on the latest `backup` or on what `sqlite3 FILE .recover` saves", .path.display()
+    )]
+    Damaged { path: PathBuf, why: String },
+    #[error("{} cannot be used as a database: {why}", .path.display())]
+    Unusable { path: PathBuf, why: String },
+    #[error("TLS to {url} cannot be set up")]
+    Tls { url: String, source: Box<TlsError> },
+    /// It refused, or the command that asks cannot wait until it is back.
+    #[error("{url} cannot be used: {why}")]
+    Database { url: String, why: String },
+}
+
+/// Why the store could not do it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store is closed")]
+    Closed,
+    /// The database cannot be reached, or hangs; whether it did what it was asked may not be known,
+    /// and it can be asked again.
+    #[error("the database is away: {0}")]
+    Away(String),
+    /// The database refused; the text is for logs, never for Twilio.
+    #[error("{0}")]
+    Database(String),
+    #[error("the claim is no longer held: it was settled, or its lease ended and another claimed")]
+    StaleTicket,
+}
+
+impl StoreError {
+    /// Whether the same may be done later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Away(_) | Self::Database(_))
+    }
+}

@@ -1,0 +1,331 @@
+//! For many nodes: `PostgreSQL`, or a server that speaks its protocol and offers SKIP LOCKED.
+//!
+//! One thread speaks to the database, over four connections, so that pages keep nobody waiting:
+//! callbacks and settlements of all who wait share a transaction (`lane`), claims and questions are
+//! done one by one (`line`). The database may be away, at the start too: verbs then fail within
+//! [`Terms::limit`], and connections are made anew until it is back.
+
+mod claim;
+mod desk;
+mod join;
+mod lane;
+mod line;
+mod migrate;
+mod reader;
+mod record;
+mod rows;
+mod session;
+mod settle;
+mod tally;
+mod tls;
+mod verify;
+
+use std::rc::Rc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tracing::{error, warn};
+
+pub use self::claim::LeaseTime;
+pub use self::migrate::Migrated;
+pub use self::reader::PostgresReader;
+
+use self::claim::Claimant;
+use self::lane::{Lane, Waiting};
+use self::line::{Line, Purpose, Server};
+use self::record::Recording;
+use self::session::{Session, Trouble};
+use self::settle::Settling;
+use super::{
+    CallSummary, Claims, Counts, Expiry, Filter, NewCallback, OpenError, Recorded, Settlement,
+    Store, StoreError, StoredCall, Ticket, Wanted, Whose,
+};
+use crate::clock::{self, Millis};
+use crate::config::postgres::PostgresUrl;
+use crate::twilio::CallSid;
+
+/// On what terms a store works.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub leases: LeaseTime,
+    /// How long a verb may take: a database that hangs is told from one that works so soon, and
+    /// callbacks are kept elsewhere.
+    pub limit: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            leases: LeaseTime::Database,
+            limit: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Between two foldings of the tally: few enough rows gather that counting them takes no time.
+const FOLD_AGAIN: Duration = Duration::from_secs(2);
+
+/// Questions that may wait at once.
+const QUESTIONS: usize = 1024;
+
+/// A store in a database that other nodes share. Dropped, it finishes what it was given and frees
+/// the calls that it had claimed.
+pub struct PostgresStore {
+    recordings: Option<Lane<Recording>>,
+    settlings: Option<Lane<Settling>>,
+    questions: Option<mpsc::Sender<Question>>,
+    claimant: Claimant,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A verb that is done by itself, on the store's own thread.
+type Question = Box<dyn FnOnce(Rc<Lines>) -> LocalBoxFuture<'static, ()> + Send>;
+
+/// The connections of verbs that are done one by one.
+struct Lines {
+    claims: Line,
+    questions: Line,
+}
+
+impl PostgresStore {
+    /// Begins to connect, and returns at once: the database may be away.
+    pub fn open(url: &PostgresUrl, terms: Terms) -> Result<Self, OpenError> {
+        let server = server(url, terms.limit)?;
+        let (recordings, to_record) = Lane::new();
+        let (settlings, to_settle) = Lane::new();
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let node = fastrand::i64(..);
+        let runtime = runtime().map_err(|error| no_thread(url, &error))?;
+        let thread = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || {
+                let work = serve(server, node, to_record, to_settle, asked);
+                LocalSet::new().block_on(&runtime, work);
+            })
+            .map_err(|error| no_thread(url, &error))?;
+        Ok(Self {
+            recordings: Some(recordings),
+            settlings: Some(settlings),
+            questions: Some(questions),
+            claimant: Claimant {
+                node,
+                leases: terms.leases,
+            },
+            thread: Some(thread),
+        })
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        line: fn(&Lines) -> &Line,
+        verb: impl AsyncFn(&Session) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let question: Question = Box::new(move |lines| {
+            Box::pin(async move {
+                // Nobody waits any more if this fails.
+                let _ = answer.send(line(&lines).run(verb).await);
+            })
+        });
+        let questions = self.questions.as_ref().ok_or(StoreError::Closed)?;
+        questions.try_send(question).map_err(|error| match error {
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+            mpsc::error::TrySendError::Full(_) => {
+                StoreError::Away(format!("{QUESTIONS} questions are waiting"))
+            }
+        })?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.recordings = None;
+        self.settlings = None;
+        self.questions = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the store's thread has panicked");
+        }
+    }
+}
+
+fn server(url: &PostgresUrl, limit: Duration) -> Result<Server, OpenError> {
+    let tls = tls::connector(&url.trust).map_err(|source| OpenError::Tls {
+        url: url.to_string(),
+        source: Box::new(source),
+    })?;
+    Ok(Server {
+        url: url.clone(),
+        tls,
+        limit,
+    })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn no_thread(url: &PostgresUrl, error: &std::io::Error) -> OpenError {
+    OpenError::Database {
+        url: url.to_string(),
+        why: format!("no thread for it: {error}"),
+    }
+}
+
+/// Works until nobody can ask any more, then frees what is still claimed.
+async fn serve(
+    server: Server,
+    node: i64,
+    to_record: mpsc::Receiver<Waiting<Recording>>,
+    to_settle: mpsc::Receiver<Waiting<Settling>>,
+    mut asked: mpsc::Receiver<Question>,
+) {
+    let line = |purpose| Line::start(server.clone(), purpose);
+    let callbacks = Rc::new(line(Purpose::Callbacks));
+    let settlements = Rc::new(line(Purpose::Settlements));
+    let lines = Rc::new(Lines {
+        claims: line(Purpose::Claims),
+        questions: line(Purpose::Questions),
+    });
+    let folding = tokio::task::spawn_local(fold(Rc::clone(&lines)));
+    let answering = async {
+        let mut open = tokio::task::JoinSet::new();
+        while let Some(question) = asked.recv().await {
+            open.spawn_local(question(Rc::clone(&lines)));
+            while open.try_join_next().is_some() {}
+        }
+        open.join_all().await;
+    };
+    tokio::join!(
+        lane::serve(callbacks, to_record),
+        lane::serve(settlements, to_settle),
+        answering
+    );
+    folding.abort();
+    let release = async |session: &Session| claim::release(session, node).await;
+    if let Err(why) = lines.claims.run(release).await {
+        warn!("what was claimed stays so until its leases end: {why}");
+    }
+}
+
+async fn fold(lines: Rc<Lines>) {
+    loop {
+        clock::pause(FOLD_AGAIN).await;
+        // Told where it keeps somebody from something; folding can wait.
+        let _ = lines.questions.run(tally::fold).await;
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
+        let lane = self.recordings.as_ref().ok_or(StoreError::Closed)?;
+        lane.done(Recording { callback, now }).await
+    }
+
+    async fn claim(
+        &self,
+        now: Millis,
+        lease: Duration,
+        wanted: Wanted,
+    ) -> Result<Claims, StoreError> {
+        let claimant = self.claimant;
+        self.ask(
+            |lines| &lines.claims,
+            async move |session: &Session| {
+                claim::claim(session, claimant, now, lease, &wanted).await
+            },
+        )
+        .await
+    }
+
+    async fn hasten(&self, whose: Whose, now: Millis, limit: usize) -> Result<usize, StoreError> {
+        self.ask(
+            |lines| &lines.claims,
+            async move |session: &Session| claim::hasten(session, &whose, now, limit).await,
+        )
+        .await
+    }
+
+    async fn settle(
+        &self,
+        ticket: Ticket,
+        settlement: Settlement,
+        now: Millis,
+    ) -> Result<Option<Millis>, StoreError> {
+        let lane = self.settlings.as_ref().ok_or(StoreError::Closed)?;
+        lane.done(Settling {
+            ticket,
+            settlement,
+            now,
+        })
+        .await?
+    }
+
+    async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+        let sid = sid.clone();
+        self.ask(
+            |lines| &lines.questions,
+            async move |session: &Session| desk::get(session, &sid).await,
+        )
+        .await
+    }
+
+    async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+        self.ask(
+            |lines| &lines.questions,
+            async move |session: &Session| desk::list(session, filter).await,
+        )
+        .await
+    }
+
+    async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
+        let sid = sid.clone();
+        self.ask(
+            |lines| &lines.questions,
+            async move |session: &Session| {
+                session
+                    .transaction(async |session, tally| {
+                        desk::requeue(session, tally, &sid, now).await
+                    })
+                    .await
+            },
+        )
+        .await
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        self.ask(|lines| &lines.questions, tally::counts).await
+    }
+
+    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
+        self.ask(
+            |lines| &lines.questions,
+            async move |session: &Session| {
+                session
+                    .transaction(async |session, tally| {
+                        desk::purge(session, tally, expiry, limit).await
+                    })
+                    .await
+            },
+        )
+        .await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        // Reaches the disk, since it changes something.
+        self.ask(
+            |lines| &lines.questions,
+            async move |session: &Session| tally::add(session, &tally::Tally::default()).await,
+        )
+        .await
+    }
+}

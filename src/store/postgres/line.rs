@@ -1,0 +1,165 @@
+//! One connection to the database: made when it can be, and made anew when it was lost.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::{info, warn};
+
+use super::migrate;
+use super::session::{Session, Trouble};
+use crate::clock;
+use crate::config::postgres::PostgresUrl;
+use crate::store::StoreError;
+
+/// For a connection to be made and set up, over all hosts of the URL.
+pub(super) const CONNECTING: Duration = Duration::from_secs(3);
+
+/// Between two tries to connect.
+const CONNECT_AGAIN: Duration = Duration::from_millis(200);
+
+/// How often a verb is tried whose transaction met another's.
+const TRIES: usize = 5;
+
+/// What a connection is for, as logs name it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Callbacks,
+    Settlements,
+    Claims,
+    Questions,
+}
+
+/// Where connections lead.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub url: PostgresUrl,
+    pub tls: MakeRustlsConnect,
+    /// For a verb, its wait for a turn included.
+    pub limit: Duration,
+}
+
+/// A connection and the turns on it: one verb at a time has it.
+pub(super) struct Line {
+    link: watch::Receiver<Link>,
+    turn: Mutex<()>,
+    limit: Duration,
+}
+
+#[derive(Clone)]
+enum Link {
+    /// For the first time.
+    Connecting,
+    Up(Rc<Session>),
+    /// Why it is not there.
+    Away(String),
+}
+
+impl Line {
+    /// Keeps a connection as long as the local set runs that this is called in.
+    pub fn start(server: Server, purpose: Purpose) -> Self {
+        let (told, link) = watch::channel(Link::Connecting);
+        let limit = server.limit;
+        tokio::task::spawn_local(keep(server, purpose, told));
+        Self {
+            link,
+            turn: Mutex::new(()),
+            limit,
+        }
+    }
+
+    /// Does `work` on the connection, again if it met another's transaction; fails within the server's limit.
+    pub async fn run<T>(
+        &self,
+        work: impl AsyncFn(&Session) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        let limit = self.limit;
+        let end = Instant::now() + limit;
+        let late = || StoreError::Away(format!("the database did not answer within {limit:?}"));
+        let turn = timeout_at(end, self.turn.lock()).await;
+        let _turn = turn.map_err(|_| late())?;
+        let session = timeout_at(end, self.session()).await;
+        let session = session.map_err(|_| late())??;
+        let Ok(done) = timeout_at(end, persist(&session, work)).await else {
+            // Its answer may still come: it must not be taken for another's.
+            session.give_up();
+            return Err(late());
+        };
+        done.map_err(|trouble| match trouble {
+            Trouble::Away(why) => {
+                session.give_up();
+                StoreError::Away(why)
+            }
+            Trouble::Refused(why) => StoreError::Database(why),
+            Trouble::Raced => {
+                StoreError::Database("others kept changing the same calls".to_owned())
+            }
+        })
+    }
+
+    async fn session(&self) -> Result<Rc<Session>, StoreError> {
+        let mut link = self.link.clone();
+        let known = link.wait_for(|link| !matches!(link, Link::Connecting));
+        match known.await.map_err(|_| StoreError::Closed)?.clone() {
+            Link::Up(session) if !session.is_lost() => Ok(session),
+            Link::Away(why) => Err(StoreError::Away(why)),
+            Link::Up(_) | Link::Connecting => {
+                Err(StoreError::Away("the connection was lost".to_owned()))
+            }
+        }
+    }
+}
+
+async fn persist<T>(
+    session: &Session,
+    work: impl AsyncFn(&Session) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    for _ in 1..TRIES {
+        match work(session).await {
+            Err(Trouble::Raced) => {}
+            done => return done,
+        }
+    }
+    work(session).await
+}
+
+async fn keep(server: Server, purpose: Purpose, link: watch::Sender<Link>) {
+    let mut is_away = false;
+    loop {
+        match connect(&server).await {
+            Ok(session) => {
+                if is_away {
+                    info!("the database is back ({purpose:?})");
+                }
+                is_away = false;
+                let session = Rc::new(session);
+                link.send_replace(Link::Up(Rc::clone(&session)));
+                session.lost().await;
+                link.send_replace(Link::Away("the connection was lost".to_owned()));
+            }
+            Err(trouble) => {
+                if !is_away {
+                    warn!("{} is away ({purpose:?}): {trouble}", server.url);
+                }
+                is_away = true;
+                link.send_replace(Link::Away(trouble.to_string()));
+                clock::pause(CONNECT_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// A connection to a database of this version, migrated if need be, for which it may take its time.
+async fn connect(server: &Server) -> Result<Session, Trouble> {
+    let limit = CONNECTING.max(server.limit);
+    let late = |_| Trouble::Away(format!("no connection within {limit:?}"));
+    let mut session = timeout(limit, Session::connect(server))
+        .await
+        .map_err(late)??;
+    migrate::bring_up(session.client()).await?;
+    let set_up = timeout(limit, session.set_up(server.limit));
+    set_up.await.map_err(late)??;
+    Ok(session)
+}

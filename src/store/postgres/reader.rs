@@ -1,0 +1,73 @@
+//! Looks into the database for commands, which wait for the answer.
+
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use super::session::{Session, Trouble};
+use super::{desk, line, migrate, runtime, server, verify};
+use crate::config::postgres::PostgresUrl;
+use crate::store::{CallSummary, Filter, OpenError, StoreError, StoredCall};
+use crate::twilio::CallSid;
+
+/// A connection of its own, on which nothing is changed.
+pub struct PostgresReader {
+    session: Session,
+    // Dropped after what lives in them.
+    tasks: LocalSet,
+    runtime: Runtime,
+}
+
+impl PostgresReader {
+    pub fn open(url: &PostgresUrl) -> Result<Self, OpenError> {
+        let unusable = |why: String| OpenError::Database {
+            url: url.to_string(),
+            why,
+        };
+        let server = server(url, line::CONNECTING)?;
+        let runtime = runtime().map_err(|error| unusable(error.to_string()))?;
+        let tasks = LocalSet::new();
+        let connecting = async {
+            let late = |_| Trouble::Away(format!("no connection within {:?}", line::CONNECTING));
+            let connected = timeout(line::CONNECTING, Session::connect(&server));
+            let mut session = connected.await.map_err(late)??;
+            if migrate::version(session.client()).await? < migrate::known() {
+                let why = "`serve` or `migrate` has not yet brought it to this version";
+                return Err(Trouble::Refused(why.to_owned()));
+            }
+            Ok(session)
+        };
+        let session = tasks
+            .block_on(&runtime, connecting)
+            .map_err(|trouble| unusable(trouble.to_string()))?;
+        Ok(Self {
+            session,
+            tasks,
+            runtime,
+        })
+    }
+
+    /// The call that `sid` names, or of which it names a leg.
+    pub fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+        self.wait_for(
+            self.session
+                .snapshot(async |session| desk::get(session, sid).await),
+        )
+    }
+
+    pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+        self.wait_for(desk::list(&self.session, filter))
+    }
+
+    /// As [`crate::store::Reader::verify_conservation`].
+    pub fn verify_conservation(&self) -> Result<Vec<String>, StoreError> {
+        self.wait_for(self.session.snapshot(verify::conservation))
+    }
+
+    fn wait_for<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, StoreError> {
+        Ok(self.tasks.block_on(&self.runtime, answer)?)
+    }
+}

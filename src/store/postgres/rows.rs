@@ -1,0 +1,124 @@
+//! Rows of the database to the words of the store.
+
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+use super::session::{Session, Trouble};
+use crate::acquire::{Fault, Kind};
+use crate::attempt::{Attempt, Verdict};
+use crate::clock::Millis;
+use crate::store::{CallSummary, SignedRequest, State, StoredCallback};
+use crate::twilio::{AccountSid, CallSid};
+
+const CALLBACKS: &str = "SELECT call, received, url, headers, body FROM callback \
+    WHERE call = ANY ($1) ORDER BY call, number";
+
+const ATTEMPTS: &str = "SELECT call, round, leg, kind, at, took_us, sent, status, verdict, \
+    again_at, reason, fault, excerpt FROM attempt WHERE call = ANY ($1) ORDER BY call, number";
+
+/// The columns that [`summary`] reads.
+macro_rules! summary {
+    () => {
+        "call.sid, call.account, CASE WHEN claim IS NULL THEN state ELSE 'claimed' END, at, \
+         reason, received, changed"
+    };
+}
+pub(super) use summary;
+
+pub(super) fn read_summary(row: &Row) -> Result<CallSummary, Trouble> {
+    let state = word(row, 2, State::parse)?;
+    let at = Millis(row.try_get(3)?);
+    Ok(CallSummary {
+        sid: word(row, 0, |text| CallSid::parse(text).ok())?,
+        account: word(row, 1, |text| AccountSid::parse(text).ok())?,
+        state,
+        due: matches!(state, State::Pending | State::Claimed).then_some(at),
+        reason: row.try_get(4)?,
+        first_received: Millis(row.try_get(5)?),
+        changed: Millis(row.try_get(6)?),
+    })
+}
+
+/// The callbacks of these calls with their calls, each call's in the order of arrival.
+pub(super) async fn callbacks_of(
+    session: &Session,
+    calls: &[i64],
+) -> Result<Vec<(i64, StoredCallback)>, Trouble> {
+    let rows = session.query(CALLBACKS, &[&calls]).await?;
+    rows.iter()
+        .map(|row| {
+            let callback = StoredCallback {
+                received: Millis(row.try_get(1)?),
+                request: SignedRequest {
+                    url: row.try_get(2)?,
+                    headers: row.try_get(3)?,
+                    body: row.try_get::<_, Vec<u8>>(4)?.into(),
+                },
+            };
+            Ok((row.try_get(0)?, callback))
+        })
+        .collect()
+}
+
+/// The attempts of these calls with their calls and the rounds they were made in, each call's
+/// oldest first.
+pub(super) async fn attempts_of(
+    session: &Session,
+    calls: &[i64],
+) -> Result<Vec<(i64, i64, Attempt)>, Trouble> {
+    let rows = session.query(ATTEMPTS, &[&calls]).await?;
+    rows.iter()
+        .map(|row| {
+            let attempt = Attempt {
+                leg: word(row, 2, |text| CallSid::parse(text).ok())?,
+                kind: word(row, 3, Kind::parse)?,
+                at: Millis(row.try_get(4)?),
+                took: Duration::from_micros(row.try_get::<_, i64>(5)?.unsigned_abs()),
+                sent: row.try_get(6)?,
+                status: row.try_get::<_, Option<i32>>(7)?.map(status).transpose()?,
+                verdict: verdict(row)?,
+                fault: match row.try_get::<_, Option<&str>>(11)? {
+                    Some(_) => Some(word(row, 11, Fault::parse)?),
+                    None => None,
+                },
+                excerpt: row.try_get(12)?,
+            };
+            Ok((row.try_get(0)?, row.try_get(1)?, attempt))
+        })
+        .collect()
+}
+
+fn status(number: i32) -> Result<u16, Trouble> {
+    u16::try_from(number).map_err(|_| Trouble::Refused(format!("{number} is no HTTP status")))
+}
+
+fn verdict(row: &Row) -> Result<Verdict, Trouble> {
+    let again_at = row.try_get::<_, Option<i64>>(9)?.map(Millis);
+    let reason: Option<String> = row.try_get(10)?;
+    word(row, 8, |text| match text {
+        "accepted" => Some(Verdict::Accepted),
+        "accepted-as-repeat" => Some(Verdict::AcceptedAsRepeat),
+        "again" => again_at.map(Verdict::Again),
+        "given-up" => reason.map(Verdict::GivenUp),
+        _ => None,
+    })
+}
+
+/// Reads a text column whose words this version must know.
+pub(super) fn word<T>(
+    row: &Row,
+    column: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Trouble> {
+    let text: &str = row.try_get(column)?;
+    parse(text).ok_or_else(|| {
+        let name = row
+            .columns()
+            .get(column)
+            .map_or("?", |column| column.name());
+        Trouble::Refused(format!(
+            "column {name} has \"{text}\", which is no word for it"
+        ))
+    })
+}

@@ -1,0 +1,247 @@
+//! What concerns the database that nodes share alone.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use twilio_acquire_bridge::clock::{self, Millis};
+use twilio_acquire_bridge::config::postgres::PostgresUrl;
+use twilio_acquire_bridge::store::postgres::{LeaseTime, PostgresReader, PostgresStore, Terms};
+use twilio_acquire_bridge::store::{Recorded, Store, StoreError, Wanted};
+
+use crate::place::{Database, LEASE, Place, callback, record, sid, sids};
+use crate::server::Server;
+
+/// Time is turned by hand, and a busy machine has time enough.
+const BY_HAND: Terms = Terms {
+    leases: LeaseTime::Caller,
+    limit: Duration::from_secs(60),
+};
+
+pub const DATABASE: Database = Database {
+    sequences: 24,
+    make: |path| {
+        let name = name(path);
+        Server::shared().sql(&format!("CREATE DATABASE {name}"));
+    },
+    remove: |path| {
+        let name = name(path);
+        Server::shared().sql(&format!("DROP DATABASE {name} WITH (FORCE)"));
+    },
+    open: |path| {
+        let url = parsed(&Server::shared().url(&name(path)));
+        Box::new(PostgresStore::open(&url, BY_HAND).expect("a thread"))
+    },
+    disagreements: |path| disagreements(&Server::shared().url(&name(path))),
+};
+
+/// The database that stands for a file there.
+fn name(path: &Path) -> String {
+    let folder = path.parent().expect("a folder").as_os_str();
+    folder
+        .as_encoded_bytes()
+        .iter()
+        .fold("bridge".to_owned(), |name, byte| {
+            format!("{name}{byte:02x}")
+        })
+}
+
+fn parsed(url: &str) -> PostgresUrl {
+    PostgresUrl::parse(url).expect("a URL")
+}
+
+fn disagreements(url: &str) -> Vec<String> {
+    let url = parsed(url);
+    // A reader waits for its answers, which no runtime of a test would allow.
+    let reading = std::thread::spawn(move || {
+        let reader = PostgresReader::open(&url).expect("the database can be read");
+        reader.verify_conservation().expect("every row can be read")
+    });
+    reading.join().expect("no panic")
+}
+
+fn open(server: &Server, terms: Terms) -> PostgresStore {
+    PostgresStore::open(&parsed(&server.url("postgres")), terms).expect("a thread")
+}
+
+/// As in production, but for a busy machine.
+const PATIENT: Terms = Terms {
+    leases: LeaseTime::Database,
+    limit: Duration::from_secs(60),
+};
+
+#[tokio::test]
+async fn leases_are_in_the_time_of_the_database() {
+    let place = Place::new(DATABASE);
+    let url = parsed(&Server::shared().url(&name(&place.path())));
+    let [dead, alive] = [(); 2].map(|()| PostgresStore::open(&url, PATIENT).expect("a thread"));
+    record(&dead, &sid(1), 0).await;
+    // The clocks of both nodes are off, in both ways.
+    let lease = Duration::from_millis(700);
+    let claimed = dead.claim(Millis(9), lease, Wanted::any(9)).await;
+    assert_eq!(claimed.expect("claimed").calls.len(), 1);
+    let began = Instant::now();
+    let future = Millis(4_000_000_000_000);
+    loop {
+        let rescued = alive.claim(future, LEASE, Wanted::any(9)).await;
+        if rescued.expect("claimed").calls.len() == 1 {
+            break;
+        }
+        clock::pause(Duration::from_millis(20)).await;
+    }
+    assert!(
+        began.elapsed() + Duration::from_millis(100) > lease,
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn nodes_that_claim_at_once_share_the_calls_and_none_twice() {
+    let place = Place::new(DATABASE);
+    let nodes: [Arc<dyn Store>; 3] = std::array::from_fn(|_| place.open().into());
+    for number in 0..300 {
+        record(&*nodes[0], &sid(number), 0).await;
+    }
+    let taking = nodes.iter().map(|node| {
+        let node = Arc::clone(node);
+        tokio::spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let claims = node
+                    .claim(Millis(1), LEASE, Wanted::any(7))
+                    .await
+                    .expect("claimed");
+                if claims.calls.is_empty() && claims.next_due.is_none() {
+                    return mine;
+                }
+                mine.extend(sids(&claims.calls));
+            }
+        })
+    });
+    let mut taken = Vec::new();
+    for mine in futures_util::future::join_all(taking).await {
+        taken.extend(mine.expect("no panic"));
+    }
+    assert_eq!(taken.len(), 300);
+    taken.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    taken.dedup();
+    assert_eq!(taken.len(), 300);
+}
+
+#[tokio::test]
+async fn nodes_that_record_one_call_at_once_keep_each_callback_once() {
+    let place = Place::new(DATABASE);
+    let nodes: [Arc<dyn Store>; 3] = std::array::from_fn(|_| place.open().into());
+    let mut new = 0;
+    for call in (0..40).map(|call| 10 * call) {
+        // A chain of parents, all links at once, each on two nodes: 0 <- 1 <- 2.
+        let links = [(0, 0), (0, 1), (1, 2)];
+        let recording = (0..6).map(|turn| {
+            let (parent, leg) = links[turn % 3];
+            let ended = callback(&sid(call + parent), &sid(call + leg), "completed");
+            let node = Arc::clone(&nodes[(turn + turn / 3) % 3]);
+            tokio::spawn(async move { node.record(ended, Millis(1)).await.expect("recorded") })
+        });
+        for recorded in futures_util::future::join_all(recording).await {
+            new += usize::from(recorded.expect("no panic") == Recorded::New);
+        }
+        let found = nodes[0]
+            .get(&sid(call + 2))
+            .await
+            .expect("read")
+            .expect("known");
+        assert_eq!(found.summary.sid, sid(call));
+        assert_eq!(found.callbacks.len(), 3);
+    }
+    assert_eq!(new, 120);
+    assert_eq!(place.disagreements(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn many_that_open_an_empty_database_at_once_migrate_it_once() {
+    let place = Place::new(DATABASE);
+    let nodes: [Box<dyn Store>; 8] = std::array::from_fn(|_| place.open());
+    let pings = futures_util::future::join_all(nodes.iter().map(|node| node.ping())).await;
+    assert!(pings.iter().all(Result::is_ok), "{pings:?}");
+    let applied = Server::shared().sql_in(&name(&place.path()), "SELECT count(*) FROM migration");
+    assert_eq!(applied, "1");
+}
+
+#[tokio::test]
+async fn a_newer_database_is_worked_with_as_long_as_it_allows() {
+    let place = Place::new(DATABASE);
+    place.open().ping().await.expect("migrated");
+    let server = Server::shared();
+    let newer = |works_with| {
+        let note = format!(
+            "INSERT INTO migration VALUES ({}, {works_with})",
+            70 + works_with
+        );
+        server.sql_in(&name(&place.path()), &note);
+    };
+    newer(1);
+    place
+        .open()
+        .ping()
+        .await
+        .expect("an expanded database is worked with");
+    newer(2);
+    let refused = place
+        .open()
+        .ping()
+        .await
+        .expect_err("a contracted one is not");
+    assert!(refused.to_string().contains("newer version"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_or_hangs_fails_each_verb_in_time_and_is_used_again() {
+    let server = Server::start(&[]);
+    server.stop();
+    let limit = Duration::from_millis(500);
+    let store = open(
+        &server,
+        Terms {
+            limit,
+            ..Terms::default()
+        },
+    );
+    let fails_in_time = async |within: Duration| {
+        let began = Instant::now();
+        let refused = store
+            .record(callback(&sid(1), &sid(1), "busy"), Millis(1))
+            .await;
+        assert!(matches!(refused, Err(StoreError::Away(_))), "{refused:?}");
+        let took = began.elapsed();
+        assert!(took < within + Duration::from_millis(500), "{took:?}");
+    };
+    let works_again = async || {
+        let late = Instant::now() + Duration::from_secs(30);
+        while let Err(why) = store
+            .record(callback(&sid(1), &sid(1), "busy"), Millis(1))
+            .await
+        {
+            assert!(
+                matches!(why, StoreError::Away(_)) && Instant::now() < late,
+                "{why}"
+            );
+            clock::pause(Duration::from_millis(20)).await;
+        }
+    };
+    fails_in_time(limit).await;
+    server.start_again();
+    works_again().await;
+    server.freeze();
+    fails_in_time(limit).await;
+    fails_in_time(Duration::ZERO).await;
+    server.thaw();
+    works_again().await;
+    server.stop();
+    fails_in_time(limit).await;
+    server.start_again();
+    works_again().await;
+    drop(store);
+    let kept = server.sql("SELECT count(*) FROM callback");
+    assert_eq!(kept, "1", "what was tried again was recognised");
+}
