@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod keys;
 mod list;
+mod migrate;
 mod replay;
 mod requeue;
 mod serve;
@@ -108,6 +109,7 @@ enum Command {
     Show(show::Show),
     Requeue(requeue::Requeue),
     Backup(backup::Backup),
+    Migrate(migrate::Migrate),
 }
 
 /// Where the configuration is read from.
@@ -190,6 +192,7 @@ impl Cli {
             Command::Show(command) => command.run(),
             Command::Requeue(command) => command.run(),
             Command::Backup(command) => command.run(),
+            Command::Migrate(command) => command.run(),
         };
         let exit = match end {
             Ok(exit) => exit,

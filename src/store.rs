@@ -8,6 +8,7 @@ mod error;
 pub mod postgres;
 mod reader;
 pub mod sqlite;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use self::postgres::{PostgresStore, Terms};
 pub use error::{OpenError, StoreError};
 pub use reader::Reader;
 pub use sqlite::SqliteReader;
+pub use upgrade::{Migrated, migrate};
 
 /// Opens the store of a bridge, made or migrated as needed: a file, which it then owns, or a
 /// database that it shares, which may be away at first.

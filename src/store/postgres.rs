@@ -31,8 +31,8 @@ use tokio::task::LocalSet;
 use tracing::{error, warn};
 
 pub use self::claim::LeaseTime;
-pub use self::migrate::Migrated;
 pub use self::reader::PostgresReader;
+pub(super) use self::reader::bring_up as migrate;
 
 use self::claim::Claimant;
 use self::lane::{Lane, Waiting};

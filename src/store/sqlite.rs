@@ -28,8 +28,8 @@ use self::ledger::Ledger;
 use self::reader::ReaderThread;
 use self::writer::Writer;
 use super::{
-    CallSummary, Claims, Counts, Expiry, Filter, NewCallback, OpenError, Recorded, Settlement,
-    Store, StoreError, StoredCall, Ticket, Wanted, Whose,
+    CallSummary, Claims, Counts, Expiry, Filter, Migrated, NewCallback, OpenError, Recorded,
+    Settlement, Store, StoreError, StoredCall, Ticket, Wanted, Whose,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;
@@ -63,6 +63,13 @@ impl SqliteStore {
             writer: Writer::start(ledger, lock).map_err(no_thread)?,
         })
     }
+}
+
+/// Brings a file that nobody owns to this version.
+pub(super) fn migrate(path: &Path) -> Result<Migrated, OpenError> {
+    let path = &open::plain(path)?;
+    let _lock = open::lock(path)?;
+    open::migrated(path)
 }
 
 #[async_trait]

@@ -245,3 +245,35 @@ async fn a_database_that_is_away_or_hangs_fails_each_verb_in_time_and_is_used_ag
     let kept = server.sql("SELECT count(*) FROM callback");
     assert_eq!(kept, "1", "what was tried again was recognised");
 }
+
+#[tokio::test]
+async fn the_server_is_trusted_as_the_url_says() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let root = file("root.pem", made.cert.pem());
+    let server = Server::with_tls(&made.cert.pem(), &made.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("another");
+    let other = file("other.pem", other.cert.pem());
+    let by_name = server.url("postgres").replace("127.0.0.1", "localhost");
+    for (url, is_trusted) in [
+        (format!("{by_name}?sslmode=require"), true),
+        (
+            format!("{by_name}?sslmode=verify-full&sslrootcert={root}"),
+            true,
+        ),
+        (
+            format!("{by_name}?sslmode=verify-full&sslrootcert={other}"),
+            false,
+        ),
+        (format!("{by_name}?sslmode=verify-full"), false),
+    ] {
+        let store = PostgresStore::open(&parsed(&url), PATIENT).expect("a thread");
+        let answer = store.ping().await;
+        assert_eq!(answer.is_ok(), is_trusted, "{url}: {answer:?}");
+    }
+}

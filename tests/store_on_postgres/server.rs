@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -44,6 +45,29 @@ impl Server {
             settings: settings.map(|setting| format!("-c{setting}")).collect(),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
+        server.start_again();
+        server
+    }
+
+    /// Starts a server that takes TLS connections alone.
+    pub fn with_tls(certificate: &str, key: &str) -> Self {
+        let server = Self::start(&[]);
+        server.stop();
+        let data = server.folder().join("data");
+        let owner = std::fs::metadata(&data).expect("its data");
+        for (name, text) in [
+            ("server.crt", certificate),
+            ("server.key", key),
+            ("pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n"),
+        ] {
+            let path = data.join(name);
+            std::fs::write(&path, text).expect("written");
+            let private = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, private).expect("made private");
+            std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).expect("given");
+        }
+        let settings = data.join("postgresql.auto.conf");
+        std::fs::write(settings, "ssl = on\n").expect("written");
         server.start_again();
         server
     }

@@ -25,22 +25,13 @@ const PATIENCE: &str = "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_ti
 const NOTES: &str = "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, \
     works_with integer NOT NULL, applied timestamptz NOT NULL DEFAULT now())";
 
-/// What there was to do: the versions before and after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Migrated {
-    pub from: i32,
-    pub to: i32,
-}
-
-/// Applies what is missing; nodes that start at once wait for the first of them.
-pub(super) async fn bring_up(client: &mut Client) -> Result<Migrated, Trouble> {
+/// Applies what is missing; nodes that start at once wait for the first of them. Returns the
+/// versions before and after.
+pub(super) async fn bring_up(client: &mut Client) -> Result<(i32, i32), Trouble> {
     let known = known();
     let found = version(client).await?;
     if found >= known {
-        return Ok(Migrated {
-            from: found,
-            to: found,
-        });
+        return Ok((found, found));
     }
     let transaction = client.transaction().await?;
     transaction.batch_execute(PATIENCE).await?;
@@ -66,10 +57,7 @@ pub(super) async fn bring_up(client: &mut Client) -> Result<Migrated, Trouble> {
         }
     }
     transaction.commit().await?;
-    Ok(Migrated {
-        from,
-        to: from.max(known),
-    })
+    Ok((from, from.max(known)))
 }
 
 pub(super) fn known() -> i32 {

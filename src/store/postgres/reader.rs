@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::session::{Session, Trouble};
 use super::{desk, line, migrate, runtime, server, verify};
 use crate::config::postgres::PostgresUrl;
-use crate::store::{CallSummary, Filter, OpenError, StoreError, StoredCall};
+use crate::store::{CallSummary, Filter, Migrated, OpenError, StoreError, StoredCall};
 use crate::twilio::CallSid;
 
 /// A connection of its own, on which nothing is changed.
@@ -16,6 +16,28 @@ pub struct PostgresReader {
     // Dropped after what lives in them.
     tasks: LocalSet,
     runtime: Runtime,
+}
+
+/// Brings a database to this version, which other nodes may use meanwhile.
+pub(in crate::store) fn bring_up(url: &PostgresUrl) -> Result<Migrated, OpenError> {
+    let unusable = |why: String| OpenError::Database {
+        url: url.to_string(),
+        why,
+    };
+    let server = server(url, line::CONNECTING)?;
+    let runtime = runtime().map_err(|error| unusable(error.to_string()))?;
+    let migrating = async {
+        let mut session = Session::connect(&server).await?;
+        migrate::bring_up(session.client()).await
+    };
+    let (from, to) = LocalSet::new()
+        .block_on(&runtime, migrating)
+        .map_err(|trouble| unusable(trouble.to_string()))?;
+    let version = |number: i32| usize::try_from(number).unwrap_or_default();
+    Ok(Migrated {
+        from: version(from),
+        to: version(to),
+    })
 }
 
 impl PostgresReader {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::store::OpenError;
+use crate::store::{Migrated, OpenError};
 
 /// Each brings the database from the version of its index to the next one, and says so in
 /// `user_version`.
@@ -60,6 +60,16 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
 
 /// Opens the file for its one writer, made or migrated as needed.
 pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
+    brought_up(path).map(|(connection, _)| connection)
+}
+
+/// Migrates the file as needed and tells from which version.
+pub(super) fn migrated(path: &Path) -> Result<Migrated, OpenError> {
+    let to = MIGRATIONS.len();
+    brought_up(path).map(|(_, from)| Migrated { from, to })
+}
+
+fn brought_up(path: &Path) -> Result<(Connection, usize), OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -75,7 +85,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         return Err(unusable(path, "its file system allows no write-ahead log"));
     }
     migrate(&mut connection, version).map_err(failed)?;
-    Ok(connection)
+    Ok((connection, version))
 }
 
 /// Opens the file for reading beside the writer, if there is one.
