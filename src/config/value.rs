@@ -55,6 +55,10 @@ pub(super) fn shown(value: &Value) -> String {
         }
         _ => text,
     };
+    let text = match text.find("password=") {
+        Some(at) => format!("{}password=***\"", &text[..at]),
+        None => text,
+    };
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
@@ -85,6 +89,10 @@ mod tests {
         assert_eq!(
             shown(&Value::from("postgres://user:secret@host/db")),
             "\"postgres://***@host/db\""
+        );
+        assert_eq!(
+            shown(&Value::from("postgres://host/db?password=secret")),
+            "\"postgres://host/db?password=***\""
         );
         assert_eq!(shown(&Value::from("x".repeat(500))).len(), 123);
     }
