@@ -30,6 +30,7 @@ pub mod breaker;
 pub mod directory;
 pub mod plan;
 pub mod recording_link;
+pub mod redact;
 pub mod retry;
 
 pub mod acquire;

@@ -36,7 +36,10 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["tls"], "whom they trust"),
     (&["telemetry"], "how all of them log"),
     (&["config"], "settings, in the words of the rules below"),
-    (&["fixture"], "requests as text files"),
+    (
+        &["fixture", "redact"],
+        "requests as text files, and without the people in them",
+    ),
     (
         &["plan", "retry", "breaker"],
         "pure rules; `plan` alone knows both Twilio and Acquire",
