@@ -5,6 +5,7 @@ mod callback_url;
 mod check;
 mod demo;
 mod doctor;
+mod export;
 mod keys;
 mod list;
 mod migrate;
@@ -15,6 +16,7 @@ mod show;
 mod sign;
 mod sink;
 mod verify;
+mod which;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -107,6 +109,7 @@ enum Command {
     Sink(sink::Sink),
     List(list::List),
     Show(show::Show),
+    Export(export::Export),
     Requeue(requeue::Requeue),
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
@@ -190,6 +193,7 @@ impl Cli {
             Command::Sink(command) => command.run(),
             Command::List(command) => command.run(),
             Command::Show(command) => command.run(),
+            Command::Export(command) => command.run(),
             Command::Requeue(command) => command.run(),
             Command::Backup(command) => command.run(),
             Command::Migrate(command) => command.run(),

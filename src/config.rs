@@ -14,6 +14,7 @@ mod recording;
 mod rules;
 pub mod url;
 mod value;
+mod written;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use self::postgres::PostgresUrl;
 pub use layers::Origin;
 pub use load::{Setting, explain, load, load_for_reading, load_for_rehearsal};
 pub use proxy::Proxy;
+pub use written::written;
 
 /// All mistakes of a configuration, one sentence each.
 #[derive(Debug, thiserror::Error)]

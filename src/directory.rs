@@ -31,6 +31,30 @@ impl Directory {
             .or_else(|| listed(user.as_deref()?))
             .or_else(|| address::own_email(user.as_deref()?))
     }
+
+    /// The part that can have a say about these addresses.
+    #[must_use]
+    pub fn about<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut entries = HashMap::new();
+        for address in addresses {
+            let Address { whole, user } = Address::parse(address);
+            for key in [Some(whole), user].into_iter().flatten() {
+                if let Some(email) = self.entries.get(&key) {
+                    entries.insert(key, email.clone());
+                }
+            }
+        }
+        let default = self.default.clone();
+        Self { entries, default }
+    }
+}
+
+/// Whether an address of Twilio is, or has as its user, the one that a person typed in full.
+#[must_use]
+pub fn is_address(address: &str, typed: &str) -> bool {
+    let Address { whole, user } = Address::parse(address);
+    let typed = Address::parse(typed).whole;
+    whole == typed || user.is_some_and(|user| user == typed)
 }
 
 #[cfg(test)]

@@ -16,8 +16,10 @@ pub mod server;
 pub mod systemd;
 pub mod worker;
 
+pub mod evidence;
 pub mod fixture;
 pub mod replay;
+pub mod search;
 pub mod sink;
 pub mod story;
 

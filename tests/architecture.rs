@@ -21,7 +21,10 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["replay"],
         "plays Twilio, for commands and the demonstration",
     ),
-    (&["story"], "tells of a call what all of them know"),
+    (
+        &["story", "evidence", "search"],
+        "find a call, tell what all of them know of it, and write it down",
+    ),
     (
         &["janitor", "audit", "directory_file", "systemd"],
         "tidy, count again, watch and report beside those that run",

@@ -15,6 +15,8 @@ mod audit;
 mod commands;
 #[path = "bridge/delivery.rs"]
 mod delivery;
+#[path = "bridge/desk.rs"]
+mod desk;
 #[path = "bridge/draining.rs"]
 mod draining;
 #[path = "bridge/faults.rs"]

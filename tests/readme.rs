@@ -14,6 +14,7 @@ fn each_promise_names_a_test_that_stands() {
         .expect("their end");
     let mut tests = String::new();
     gather(&root.join("tests"), &mut tests);
+    gather(&root.join("src/redact"), &mut tests);
     let rows: Vec<&str> = promises
         .lines()
         .filter(|line| line.starts_with("| "))

@@ -1,7 +1,8 @@
 //! `list`: the calls in the store.
 
+use super::which::Which;
 use super::{ConfigArgs, Exit, Failure, say};
-use crate::store::{self, Filter, State};
+use crate::store;
 use crate::story::Line;
 
 /// List the calls in the store, whether a bridge runs or not: the newest first, pending ones by when
@@ -12,26 +13,22 @@ use crate::story::Line;
 pub struct List {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Only calls in this state: pending, delivered, skipped or parked.
-    #[arg(long, value_name = "STATE", value_parser = state)]
-    state: Option<State>,
     /// At most this many.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl List {
     pub fn run(self) -> Result<Exit, Failure> {
         let (url, _) = self.config.load_for_reading()?;
         let reader = store::open_to_read(&url)?;
-        let filter = Filter {
-            state: self.state,
-            limit: self.limit,
-        };
-        let calls = reader.list(filter)?;
+        let search = self.which.search();
+        let calls = search.run(&reader, self.limit)?;
         for line in calls.iter().map(Line::of) {
             if self.json {
                 say(serde_json::to_string(&line)?)?;
@@ -41,8 +38,12 @@ impl List {
         }
         if calls.is_empty() && !self.json {
             eprintln!(
-                "no calls{}",
-                self.state.map(|s| format!(" are {s}")).unwrap_or_default()
+                "{}",
+                if search.is_empty() {
+                    "no calls"
+                } else {
+                    "no such calls"
+                }
             );
         }
         Ok(Exit::Done)
@@ -60,16 +61,4 @@ fn as_text(line: &Line) -> String {
         line.first_received, line.call_sid, line.state
     );
     text.trim_end().to_owned()
-}
-
-/// A claim lives in the memory of the bridge; beside it a claimed call is seen as pending.
-fn state(text: &str) -> Result<State, String> {
-    let listed = State::ALL
-        .into_iter()
-        .filter(|state| *state != State::Claimed);
-    let words: Vec<&str> = listed.clone().map(State::as_str).collect();
-    let mut listed = listed.filter(|state| state.as_str() == text);
-    listed
-        .next()
-        .ok_or_else(|| format!("the states are {}", words.join(", ")))
 }

@@ -43,6 +43,19 @@ pub fn show(duration: Duration) -> String {
     text
 }
 
+/// In the longest unit that holds it exactly, as [`parse`] reads it: `90s`.
+#[must_use]
+pub fn write(duration: Duration) -> String {
+    let all = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let exact = UNITS
+        .iter()
+        .find(|(_, millis)| all >= *millis && all % millis == 0);
+    exact.map_or_else(
+        || "0s".to_owned(),
+        |(name, millis)| format!("{}{name}", all / millis),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,13 +63,11 @@ impl Spelled {
             match how {
                 How::Plain => text.push(*byte),
                 How::Plus => text.push(b'+'),
-                How::Upper => {
-                    text.extend_from_slice(&[self.escape, digit(byte >> 4), digit(byte & 15)])
+                How::Upper | How::Lower => {
+                    let digits = [self.escape, digit(byte >> 4), digit(byte & 15)];
+                    let lower = digits.map(|byte| byte.to_ascii_lowercase());
+                    text.extend(if *how == How::Lower { lower } else { digits });
                 }
-                How::Lower => text.extend_from_slice(
-                    &[self.escape, digit(byte >> 4), digit(byte & 15)]
-                        .map(|b| b.to_ascii_lowercase()),
-                ),
             }
         }
         text

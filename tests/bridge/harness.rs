@@ -39,6 +39,14 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
+/// How a command ended.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
 impl Bridge {
     pub fn start() -> Self {
         Self::with(&[])
@@ -220,6 +228,26 @@ impl Bridge {
     pub fn waits(&self, by: Duration) {
         self.clock.advance(by);
         self.settles();
+    }
+
+    /// Runs a command beside the bridge, with its settings.
+    pub fn runs(&self, arguments: &[&str]) -> Run {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
+        command.args(arguments).env_clear();
+        command.envs(self.settings.iter().map(|(key, value)| (key, value)));
+        if let Some(running) = &self.running {
+            command.env("BRIDGE__ADMIN__LISTEN", running.admin.to_string());
+        }
+        if let Some(file) = &self.file {
+            command.env("BRIDGE_CONFIG", file);
+        }
+        let output = command.output().expect("the program runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Run {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     /// The bodies that Acquire got, in order.
