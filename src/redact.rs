@@ -1,7 +1,7 @@
 //! Takes people out of requests: numbers, SIDs, names and e-mails become made-up ones of the same
 //! form and length, the same one always the same, wherever and however it is written.
 //!
-//! Pure, and the same at every run. Only the protocol's own words stay ([`vocabulary`]); what is not
+//! Pure, and the same at every run. Only the protocol's own words stay (`vocabulary`); what is not
 //! known to tell of nobody is replaced. Everything is to be learned before anything is replaced, so
 //! that nothing made up is by chance the original of something else.
 
