@@ -7,6 +7,7 @@ pub mod disk;
 mod error;
 pub mod postgres;
 mod reader;
+mod refused;
 pub mod sqlite;
 mod upgrade;
 
@@ -26,6 +27,7 @@ use self::postgres::{PostgresStore, Terms};
 
 pub use error::{OpenError, StoreError};
 pub use reader::Reader;
+pub use refused::{Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoredRefused};
 pub use sqlite::SqliteReader;
 pub use upgrade::{Migrated, migrate};
 
@@ -345,7 +347,7 @@ pub struct Expiry {
 
 /// Keeps callbacks, calls and attempts. Each verb is one durable transaction.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Refusals + Send + Sync {
     /// Keeps a callback and makes its call due at `now`; returns after the commit. The call is that
     /// of which its parent is a leg, if one is known. A call that was begun by a leg whose parent was
     /// not yet known becomes a part of the parent's call, and is then skipped; while it is claimed, that

@@ -13,6 +13,7 @@ mod line;
 mod migrate;
 mod reader;
 mod record;
+mod refused;
 mod rows;
 mod session;
 mod settle;

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::postgres::PostgresReader;
-use super::{CallSummary, Filter, OpenError, SqliteReader, StoreError, StoredCall};
+use super::{
+    CallSummary, Filter, OpenError, RefusedCause, RefusedFilter, SqliteReader, StoreError,
+    StoredCall, StoredRefused,
+};
 use crate::config::StoreUrl;
 use crate::twilio::CallSid;
 
@@ -33,6 +36,21 @@ impl Reader {
         match self {
             Self::Sqlite(reader) => reader.list(filter),
             Self::Postgres(reader) => reader.list(filter),
+        }
+    }
+
+    /// Refused requests by cause, the latest cause first.
+    pub fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
+        match self {
+            Self::Sqlite(reader) => reader.refused_by_cause(),
+            Self::Postgres(reader) => reader.refused_by_cause(),
+        }
+    }
+
+    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+        match self {
+            Self::Sqlite(reader) => reader.refused(filter),
+            Self::Postgres(reader) => reader.refused(filter),
         }
     }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod names;
 mod open;
 mod reader;
+mod refused;
 mod rows;
 mod tally;
 mod verify;

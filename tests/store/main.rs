@@ -6,6 +6,7 @@ mod model;
 mod place;
 mod reading;
 mod recording;
+mod refusing;
 mod requeuing;
 mod sqlite;
 #[macro_use]

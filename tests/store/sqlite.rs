@@ -61,7 +61,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     newer.expect("updated");
     drop(connection);
     let refused = refusal(&place.path());
-    let (found, known) = (7, 2);
+    let (found, known) = (7, 3);
     assert!(
         matches!(refused, OpenError::Newer { found: f, known: k, .. } if (f, k) == (found, known)),
         "{refused}"

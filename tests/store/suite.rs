@@ -60,6 +60,12 @@ macro_rules! on {
                 a_requeue_while_claimed_makes_the_call_due_at_once
                 a_call_is_requeued_by_a_child_leg_too
                 an_unknown_call_is_not_requeued;
+            refusing:
+                a_refused_request_is_read_back_as_it_was
+                refused_requests_are_told_by_cause
+                a_flood_of_one_cause_pushes_out_no_other
+                refused_requests_go_when_their_time_is_over
+                the_number_of_a_refused_request_is_not_used_again;
             reading:
                 a_call_is_found_by_any_of_its_legs
                 a_list_is_newest_first_and_by_state

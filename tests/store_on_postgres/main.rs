@@ -16,6 +16,8 @@ mod postgres;
 mod reading;
 #[path = "../store/recording.rs"]
 mod recording;
+#[path = "../store/refusing.rs"]
+mod refusing;
 #[path = "../store/requeuing.rs"]
 mod requeuing;
 mod server;

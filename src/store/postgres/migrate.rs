@@ -11,10 +11,16 @@ struct Migration {
     works_with: i32,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    sql: include_str!("../migrations/postgres/0001_calls.sql"),
-    works_with: 1,
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        sql: include_str!("../migrations/postgres/0001_calls.sql"),
+        works_with: 1,
+    },
+    Migration {
+        sql: include_str!("../migrations/postgres/0002_refused.sql"),
+        works_with: 1,
+    },
+];
 
 /// "TwAB": the advisory lock under which databases are migrated.
 const LOCK: i64 = 0x5477_4142;

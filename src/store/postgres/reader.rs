@@ -5,9 +5,12 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::session::{Session, Trouble};
-use super::{desk, line, migrate, runtime, server, verify};
+use super::{desk, line, migrate, refused, runtime, server, verify};
 use crate::config::postgres::PostgresUrl;
-use crate::store::{CallSummary, Filter, Migrated, OpenError, StoreError, StoredCall};
+use crate::store::{
+    CallSummary, Filter, Migrated, OpenError, RefusedCause, RefusedFilter, StoreError, StoredCall,
+    StoredRefused,
+};
 use crate::twilio::CallSid;
 
 /// A connection of its own, on which nothing is changed.
@@ -79,6 +82,14 @@ impl PostgresReader {
 
     pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
         self.wait_for(desk::list(&self.session, filter))
+    }
+
+    pub fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
+        self.wait_for(refused::by_cause(&self.session))
+    }
+
+    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+        self.wait_for(refused::latest(&self.session, filter))
     }
 
     /// As [`crate::store::Reader::verify_conservation`].

@@ -122,3 +122,8 @@ pub(super) fn word<T>(
         ))
     })
 }
+
+/// The one character that no text of this database can have.
+pub(super) fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}

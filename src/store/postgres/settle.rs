@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::join;
 use super::lane::Job;
-use super::rows::word;
+use super::rows::{without_nul, word};
 use super::session::{Session, Trouble};
 use super::tally::Tally;
 use crate::acquire::Fault;
@@ -217,9 +217,4 @@ impl<'a> Tried<'a> {
             excerpt: without_nul(&attempt.excerpt),
         }
     }
-}
-
-/// The one character that no text of this database can have.
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }

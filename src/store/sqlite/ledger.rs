@@ -6,6 +6,7 @@
 mod adopt;
 mod claim;
 mod purge;
+mod refuse;
 #[cfg(test)]
 mod tests;
 

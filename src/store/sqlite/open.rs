@@ -10,9 +10,10 @@ use crate::store::{Migrated, OpenError};
 
 /// Each brings the database from the version of its index to the next one, and says so in
 /// `user_version`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/sqlite/0001_calls.sql"),
     include_str!("../migrations/sqlite/0002_planned.sql"),
+    include_str!("../migrations/sqlite/0003_refused.sql"),
 ];
 
 /// "TwAB": tells our databases from others (`PRAGMA application_id`).

@@ -1,0 +1,140 @@
+//! Refused requests: the verbs, and what is read of them.
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::rows::without_nul;
+use super::session::{Session, Trouble, Values};
+use crate::clock::Millis;
+use crate::store::{
+    Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoreError, StoredRefused,
+};
+
+const INSERT: &str = "INSERT INTO refused (at, cause, told, status, peer, method, target, url, \
+    headers, body, body_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+/// Of what is about to be removed by another node nothing is waited for.
+const TOO_OLD: &str = "DELETE FROM refused WHERE id IN \
+    (SELECT id FROM refused WHERE at < $1 ORDER BY id FOR UPDATE SKIP LOCKED)";
+
+/// Counted from the latest of each cause, the last are those of which there are most.
+const TOO_MANY: &str = "DELETE FROM refused WHERE id IN ( \
+    SELECT id FROM refused WHERE id IN ( \
+        SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY cause ORDER BY id DESC) AS rank \
+            FROM refused) AS ranked \
+        ORDER BY rank DESC, id LIMIT greatest(0, (SELECT count(*) FROM refused) - $1)) \
+    ORDER BY id FOR UPDATE SKIP LOCKED)";
+
+const BY_CAUSE: &str = "SELECT cause, count(*), min(at), max(at), max(id) FROM refused \
+    GROUP BY cause ORDER BY max(at) DESC, cause";
+
+const LATEST: &str = "SELECT id, at, cause, told, status, peer, method, target, url, headers, \
+    body, body_bytes FROM refused \
+    WHERE ($1::bigint IS NULL OR id = $1) AND ($2::text IS NULL OR cause = $2) \
+    ORDER BY id DESC LIMIT $3";
+
+#[async_trait]
+impl Refusals for PostgresStore {
+    async fn refuse(
+        &self,
+        requests: Vec<Refused>,
+        keep: Keep,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.ask(
+            |lines| &lines.questions,
+            async move |session: &Session| {
+                session
+                    .transaction(async |session, _| refuse(session, &requests, keep, now).await)
+                    .await
+            },
+        )
+        .await
+    }
+
+    async fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
+        self.ask(|lines| &lines.questions, by_cause).await
+    }
+
+    async fn refused(&self, filter: RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+        self.ask(
+            |lines| &lines.questions,
+            async move |session: &Session| latest(session, &filter).await,
+        )
+        .await
+    }
+}
+
+async fn refuse(
+    session: &Session,
+    requests: &[Refused],
+    keep: Keep,
+    now: Millis,
+) -> Result<(), Trouble> {
+    for request in requests {
+        let body_bytes = i64::try_from(request.body_bytes).unwrap_or(i64::MAX);
+        let values: Values<'_> = &[
+            &request.at.0,
+            &request.cause,
+            &without_nul(&request.told),
+            &i32::from(request.status),
+            &request.peer,
+            &without_nul(&request.method),
+            &without_nul(&request.target),
+            &without_nul(&request.url),
+            &without_nul(&request.headers),
+            &&request.body[..],
+            &body_bytes,
+        ];
+        session.execute(INSERT, values).await?;
+    }
+    let most = i64::try_from(keep.most).unwrap_or(i64::MAX);
+    let oldest = now.minus(keep.retention);
+    session.execute(TOO_OLD, &[&oldest.0]).await?;
+    session.execute(TOO_MANY, &[&most]).await?;
+    Ok(())
+}
+
+pub(super) async fn by_cause(session: &Session) -> Result<Vec<RefusedCause>, Trouble> {
+    let rows = session.query(BY_CAUSE, &[]).await?;
+    let causes = rows.iter().map(|row| {
+        Ok(RefusedCause {
+            cause: row.try_get(0)?,
+            count: row.try_get::<_, i64>(1)?.unsigned_abs(),
+            first: Millis(row.try_get(2)?),
+            last: Millis(row.try_get(3)?),
+            example: row.try_get(4)?,
+        })
+    });
+    causes.collect()
+}
+
+pub(super) async fn latest(
+    session: &Session,
+    filter: &RefusedFilter,
+) -> Result<Vec<StoredRefused>, Trouble> {
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let values: Values<'_> = &[&filter.id, &filter.cause, &limit];
+    let rows = session.query(LATEST, values).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<StoredRefused, Trouble> {
+    Ok(StoredRefused {
+        id: row.try_get(0)?,
+        request: Refused {
+            at: Millis(row.try_get(1)?),
+            cause: row.try_get(2)?,
+            told: row.try_get(3)?,
+            status: u16::try_from(row.try_get::<_, i32>(4)?).unwrap_or_default(),
+            peer: row.try_get(5)?,
+            method: row.try_get(6)?,
+            target: row.try_get(7)?,
+            url: row.try_get(8)?,
+            headers: row.try_get(9)?,
+            body: row.try_get::<_, Vec<u8>>(10)?.into(),
+            body_bytes: row.try_get::<_, i64>(11)?.unsigned_abs(),
+        },
+    })
+}

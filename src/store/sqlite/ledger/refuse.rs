@@ -1,0 +1,52 @@
+//! Keeps refused requests within their bounds.
+
+use rusqlite::params;
+
+use super::Ledger;
+use crate::clock::Millis;
+use crate::store::{Keep, Refused, StoreError};
+
+const INSERT: &str = "INSERT INTO refused (at, cause, told, status, peer, method, target, url, \
+    headers, body, body_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+const TOO_OLD: &str = "DELETE FROM refused WHERE id IN \
+    (SELECT id FROM refused INDEXED BY refused_by_cause WHERE at < ?1)";
+
+/// Counted from the latest of each cause, the last are those of which there are most.
+const TOO_MANY: &str = "DELETE FROM refused WHERE id IN ( \
+    SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY cause ORDER BY id DESC) AS rank \
+        FROM refused) \
+    ORDER BY rank DESC, id LIMIT max(0, (SELECT count(*) FROM refused) - ?1))";
+
+impl Ledger {
+    pub fn refuse(
+        &mut self,
+        requests: &[Refused],
+        keep: Keep,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let mut insert = self.connection.prepare_cached(INSERT)?;
+        for request in requests {
+            insert.execute(params![
+                request.at.0,
+                request.cause,
+                request.told,
+                request.status,
+                request.peer,
+                request.method,
+                request.target,
+                request.url,
+                request.headers,
+                &request.body[..],
+                i64::try_from(request.body_bytes).unwrap_or(i64::MAX),
+            ])?;
+        }
+        let most = i64::try_from(keep.most).unwrap_or(i64::MAX);
+        let oldest = now.minus(keep.retention);
+        self.connection
+            .prepare_cached(TOO_OLD)?
+            .execute([oldest.0])?;
+        self.connection.prepare_cached(TOO_MANY)?.execute([most])?;
+        Ok(())
+    }
+}
