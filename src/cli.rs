@@ -11,6 +11,7 @@ mod list;
 mod migrate;
 mod replay;
 mod requeue;
+mod running;
 mod serve;
 mod show;
 mod sign;

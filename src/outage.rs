@@ -5,20 +5,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::acquire::Answer;
 use crate::clock::Millis;
 
 /// Acquire takes no calls of an account: they wait and spend no attempts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// Acquire's name of the account.
     pub account: String,
     /// RFC 3339, as all times here.
     pub since: String,
     /// Of the latest request, which may have been a probe.
-    pub fault: &'static str,
+    pub fault: String,
     pub status: Option<u16>,
     /// The beginning of its answer, or the network's error in words.
     pub answer: String,
@@ -37,7 +37,7 @@ impl Outages {
         let outage = Outage {
             account: account.to_owned(),
             since: begun.unwrap_or_else(|| now.to_string()),
-            fault: answer.outcome.as_str(),
+            fault: answer.outcome.as_str().to_owned(),
             status: answer.status,
             answer: answer.excerpt.clone(),
             next_probe: next_probe.to_string(),

@@ -21,7 +21,7 @@ use crate::acquire::{CallEnd, CallEvent, Kind};
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
 use crate::directory::Directory;
-use crate::twilio::{CallSid, Callback};
+use crate::twilio::{CallSid, Callback, Status};
 
 pub use legs::{Legs, Missed, Report};
 pub use life::{Events, Send};
@@ -203,6 +203,23 @@ pub fn plan(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Mi
 #[must_use]
 pub fn owed(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Millis) -> Vec<Owed> {
     lines(callbacks, attempts, rules, now).concat()
+}
+
+/// The status by which each leg that has ended ended.
+#[must_use]
+pub fn ends(callbacks: &[Received]) -> Vec<(CallSid, Status)> {
+    let call = Call::of(callbacks);
+    let ends = call.legs.iter().filter_map(|leg| {
+        let end = leg.end?;
+        Some((leg.sid.clone(), end.clone()))
+    });
+    ends.collect()
+}
+
+/// Whether a status ends its leg.
+#[must_use]
+pub fn is_end(status: &Status) -> bool {
+    end::ended_as(status).is_some()
 }
 
 /// Whether something cannot be sent, whatever Acquire does.

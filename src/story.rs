@@ -1,13 +1,20 @@
 //! What became of one call, told for people and programs: `show`, the API and the call's page.
 
+mod fields;
+mod legs;
+mod next;
+
 use serde::Serialize;
 
-use crate::attempt::Verdict;
+use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
 use crate::outage::Outage;
-use crate::plan::{Owed, Received, Rules, owed};
+use crate::plan::{self, Owed, Received, Rules, owed};
 use crate::store::{CallSummary, StoredCall, StoredCallback};
-use crate::twilio::{Callback, Kind, callback};
+use crate::twilio::{CallSid, Callback, Kind, Status, callback};
+
+pub use fields::Field;
+pub use legs::Leg;
 
 /// One line about a call.
 #[derive(Debug, Serialize)]
@@ -28,6 +35,9 @@ pub struct Line {
 pub struct Story {
     #[serde(flatten)]
     pub line: Line,
+    /// What happens next and when, in words.
+    pub next: String,
+    pub legs: Vec<Leg>,
     pub callbacks: Vec<Told>,
     pub attempts: Vec<Made>,
     pub owed: Vec<Due>,
@@ -46,6 +56,8 @@ pub struct Told {
     pub kind: &'static str,
     /// Of the leg, or of the recording.
     pub call_status: String,
+    /// What it means for its leg.
+    pub verdict: &'static str,
     pub recording: Option<String>,
     pub from: String,
     pub to: String,
@@ -83,6 +95,9 @@ pub enum Due {
         request: serde_json::Value,
         /// Why this direction, status, e-mail and recording.
         because: Vec<String>,
+        fields: Vec<Field>,
+        /// Where it stands after the attempts that count.
+        stands: String,
         waits: Option<String>,
     },
     Undecided {
@@ -113,7 +128,7 @@ impl Line {
 
 impl Story {
     #[must_use]
-    pub fn of(call: &StoredCall, rules: &Rules, now: Millis) -> Self {
+    pub fn of(call: &StoredCall, rules: &Rules, outage: Option<Outage>, now: Millis) -> Self {
         let read: Vec<Received> = call
             .callbacks
             .iter()
@@ -123,15 +138,17 @@ impl Story {
             })
             .collect();
         let counting = &call.attempts[call.attempts_before_requeue.min(call.attempts.len())..];
+        let owed = owed(&read, counting, rules, now);
+        let ends = plan::ends(&read);
+        let callbacks: Vec<Told> = call.callbacks.iter().map(|one| told(one, &ends)).collect();
         Self {
             line: Line::of(&call.summary),
-            callbacks: call.callbacks.iter().map(told).collect(),
+            next: next::next(&call.summary, &owed, counting, outage.as_ref(), now),
+            legs: legs::legs(&callbacks),
+            callbacks,
             attempts: made(call),
-            owed: owed(&read, counting, rules, now)
-                .into_iter()
-                .map(due)
-                .collect(),
-            outage: None,
+            owed: owed.into_iter().map(|owed| due(owed, counting)).collect(),
+            outage,
         }
     }
 }
@@ -140,7 +157,19 @@ fn read(stored: &StoredCallback) -> Result<Callback, callback::NotACallback> {
     callback::read(&stored.request.body, &stored.request.url)
 }
 
-fn told(stored: &StoredCallback) -> Told {
+/// Of several ends of a leg the first counts; what is no end may still tell how far the call was.
+fn verdict(leg: &CallSid, status: &Status, ends: &[(CallSid, Status)]) -> &'static str {
+    let end = ends.iter().find(|(other, _)| other == leg);
+    let is_end = plan::is_end(status);
+    match end {
+        Some((_, end)) if end == status => "ends the leg",
+        Some(_) if is_end => "kept: the leg had ended",
+        _ if is_end => "kept: an unknown status",
+        _ => "before the end",
+    }
+}
+
+fn told(stored: &StoredCallback, ends: &[(CallSid, Status)]) -> Told {
     let form = String::from_utf8_lossy(&stored.request.body).into_owned();
     let received = stored.received.to_string();
     let url = stored.request.url.clone();
@@ -152,6 +181,7 @@ fn told(stored: &StoredCallback) -> Told {
             ..
         }) => Told {
             received,
+            verdict: verdict(&leg, &status, ends),
             leg: leg.to_string(),
             parent: parent.map(|parent| parent.to_string()),
             kind: "status",
@@ -172,6 +202,7 @@ fn told(stored: &StoredCallback) -> Told {
             leg: leg.to_string(),
             parent: None,
             kind: "recording",
+            verdict: "of the leg",
             call_status: recording.status.to_string(),
             recording: Some(match recording.url {
                 Some(url) => format!("{} {url}", recording.sid),
@@ -188,6 +219,7 @@ fn told(stored: &StoredCallback) -> Told {
             leg: String::new(),
             parent: None,
             kind: "unreadable",
+            verdict: "kept: cannot be read",
             recording: None,
             call_status: format!("unreadable: {why}"),
             from: String::new(),
@@ -229,17 +261,39 @@ fn as_json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-fn due(owed: Owed) -> Due {
+/// Where a request stands after `attempts`.
+fn stands(due: &plan::Due, attempts: &[Attempt]) -> String {
+    let made: Vec<&Attempt> = plan::made_for(attempts, &due.request).collect();
+    if let Some(taken) = made.iter().find(|attempt| attempt.verdict.is_accepted()) {
+        return format!("Acquire took it at {}", taken.at);
+    }
+    match made.last().map(|last| &last.verdict) {
+        Some(Verdict::GivenUp(why)) => format!("given up: {why}"),
+        Some(Verdict::Again(at)) => format!("tried {} times, again at {at}", made.len()),
+        _ if due.wait.is_some() => "waits".to_owned(),
+        _ => "due".to_owned(),
+    }
+}
+
+fn due(owed: Owed, attempts: &[Attempt]) -> Due {
     match owed {
-        Owed::Send(due) => Due::Send {
-            leg: due.request.leg.to_string(),
-            kind: due.request.message.kind().as_str(),
-            request: as_json(&due.request.message.to_json()),
-            because: due.because.into_iter().map(Into::into).collect(),
-            waits: due
-                .wait
-                .map(|wait| format!("{}, until {}", wait.why, wait.until)),
-        },
+        Owed::Send(due) => {
+            let stands = stands(&due, attempts);
+            let request = as_json(&due.request.message.to_json());
+            let because: Vec<String> = due.because.into_iter().map(Into::into).collect();
+            let leg = due.request.leg.to_string();
+            Due::Send {
+                kind: due.request.message.kind().as_str(),
+                fields: fields::fields(&request, &leg, &because),
+                leg,
+                request,
+                because,
+                stands,
+                waits: due
+                    .wait
+                    .map(|wait| format!("{}, until {}", wait.why, wait.until)),
+            }
+        }
         Owed::Undecided(wait) => Due::Undecided {
             why: format!("{}, until {}", wait.why, wait.until),
         },

@@ -74,7 +74,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
             "media",
             "outward",
             "replay",
-            "cli::requeue",
+            "cli::running",
         ],
         "the outward doors, the one that plays Twilio, and the one that asks a running bridge",
     ),

@@ -1,7 +1,6 @@
 //! `requeue`: makes all requests of a call owed again.
 
-use secrecy::{ExposeSecret as _, SecretString};
-
+use super::running::Running;
 use super::{ConfigArgs, Exit, Failure, say};
 use crate::app;
 use crate::clock::Clock;
@@ -69,24 +68,12 @@ async fn ask_the_bridge(config: &Config, sids: &[CallSid]) -> anyhow::Result<Vec
 }
 
 async fn ask(config: &Config, sid: &CallSid) -> anyhow::Result<bool> {
-    let mut address = config.admin.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let url = format!("http://{address}/api/calls/{sid}/requeue");
-    let mut request = awc::Client::default().post(&url);
-    if let Some(token) = config.admin.token.as_ref().map(SecretString::expose_secret) {
-        request = request.bearer_auth(token);
-    }
-    let answer = request.send().await.map_err(|why| {
-        anyhow::anyhow!(
-            "a bridge owns the store but does not answer on admin.listen ({address}): {why}"
-        )
-    })?;
-    match answer.status().as_u16() {
+    let running = Running::of(config);
+    let answer = running.post(&format!("/api/calls/{sid}/requeue")).await?;
+    match answer {
         202 => Ok(true),
         404 => Ok(false),
-        401 => anyhow::bail!("the bridge on {address} asks for another admin.token"),
-        status => anyhow::bail!("the bridge on {address} answered {status}"),
+        401 => anyhow::bail!("the bridge on {running} asks for another admin.token"),
+        status => anyhow::bail!("the bridge on {running} answered {status}"),
     }
 }

@@ -194,11 +194,9 @@ async fn story(admin: &Admin, sid: &str) -> Result<Story, NoAnswer> {
     let call = admin.store.get(&sid).await?;
     let call = call.ok_or(NoAnswer::UnknownCall(sid))?;
     let rules = Arc::clone(&admin.rules.borrow());
-    let mut story = Story::of(&call, &rules, admin.clock.now());
     let account = admin.config.account(&call.summary.account);
-    story.outage =
-        account.and_then(|account| admin.metrics.outages.of(&account.acquire_account_id));
-    Ok(story)
+    let outage = account.and_then(|account| admin.metrics.outages.of(&account.acquire_account_id));
+    Ok(Story::of(&call, &rules, outage, admin.clock.now()))
 }
 
 impl ListQuery {

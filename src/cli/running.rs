@@ -1,0 +1,67 @@
+//! Asks the bridge that owns the store, on its operator's side.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use awc::ClientRequest;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+use crate::config::Config;
+
+/// A look must not wait for a bridge that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a bridge with this configuration can be asked.
+pub struct Running<'a> {
+    address: SocketAddr,
+    token: Option<&'a SecretString>,
+}
+
+impl fmt::Display for Running<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+impl<'a> Running<'a> {
+    pub fn of(config: &'a Config) -> Self {
+        let mut address = config.admin.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let token = config.admin.token.as_ref();
+        Self { address, token }
+    }
+
+    /// The status of the answer.
+    pub async fn post(&self, path: &str) -> anyhow::Result<u16> {
+        let request = awc::Client::default().post(self.url(path));
+        let answer = self.with_token(request).send().await.map_err(|why| {
+            anyhow::anyhow!(
+                "a bridge owns the store but does not answer on admin.listen ({self}): {why}"
+            )
+        })?;
+        Ok(answer.status().as_u16())
+    }
+
+    /// The JSON of a 200; nothing where no bridge answers.
+    pub async fn look(&self, path: &str) -> Option<Value> {
+        let request = awc::Client::default().get(self.url(path)).timeout(PATIENCE);
+        let mut answer = self.with_token(request).send().await.ok()?;
+        let is_found = answer.status().as_u16() == 200;
+        answer.json().await.ok().filter(|_| is_found)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{self}{path}")
+    }
+
+    fn with_token(&self, request: ClientRequest) -> ClientRequest {
+        match self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        }
+    }
+}
