@@ -1,24 +1,27 @@
 //! The composition root: builds a bridge, runs it, stops it within a deadline.
 
+mod deliveries;
+mod https;
 mod listen;
+mod reload;
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::web::Data;
 use actix_web::{App as Routes, HttpServer};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::listen::listen;
+pub use self::reload::Reload;
 use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::plan::Rules;
 use crate::server::connections::{Connections, Owner};
@@ -26,12 +29,13 @@ use crate::server::console::Admin;
 use crate::server::doctor;
 use crate::server::intake::Intake;
 use crate::server::media::Playback;
+use crate::server::signed::Verifier;
 use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store, disk};
 use crate::systemd::watchdog::{self, Pulse};
 use crate::systemd::{self, Handed};
 use crate::tls::TlsError;
-use crate::worker::{Lanes, Pace, Worker};
+use crate::tls::served::{self, Served};
 use crate::{audit, directory_file, janitor, server};
 
 /// Why a bridge cannot be built, or did not run to its end.
@@ -65,6 +69,8 @@ pub struct App {
     public: TcpListener,
     admin: TcpListener,
     owner: Owner,
+    served: Option<Served>,
+    reload: Option<Reload>,
 }
 
 impl App {
@@ -83,7 +89,8 @@ impl App {
     }
 
     fn on(on: Handed, owner: Owner, config: Config, clock: Clock) -> Result<Self, AppError> {
-        Client::new(&config.acquire, &config.delivery, clock.clone())?;
+        prove(&config, &clock)?;
+        let served = config.server.tls.as_ref().map(Served::new).transpose()?;
         let store = store::open(&config.store.url)?;
         Ok(Self {
             config: Arc::new(config),
@@ -92,7 +99,16 @@ impl App {
             public: on.public,
             admin: on.admin,
             owner,
+            served,
+            reload: None,
         })
+    }
+
+    /// Reads its configuration again while it runs.
+    #[must_use]
+    pub fn reloading(mut self, reload: Reload) -> Self {
+        self.reload = Some(reload);
+        self
     }
 
     /// Where Twilio's side listens.
@@ -115,23 +131,29 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let (drain, within) = (self.config.server.drain, self.config.server.stop_timeout);
         let (clock, owner) = (self.clock.clone(), self.owner);
+        let (config_changed, config) = watch::channel(Arc::clone(&self.config));
         let (rules_changed, rules) = watch::channel(Arc::new(self.config.rules.clone()));
-        let shared = Shared::of(&self, rules);
+        let shared = Shared::of(&self, config, rules);
         tell_sync_cost(&self.config, &shared.metrics);
         // Cancelled once the drain has passed.
         let drained = CancellationToken::new();
         let twilio = Connections::new(stop.clone());
         let people = Connections::new(stop.clone());
-        let public = serve_twilio(self.public, &twilio, &shared, &drained)?;
+        let public = serve_twilio(self.public, self.served, &twilio, &shared, &drained)?;
         let operators = serve_operators(self.admin, &people, &shared, stop.clone())?;
         let pulse = Pulse::default();
-        let mut worker = spawn_worker(&shared, pulse.clone(), drained.clone());
-        if let Some(file) = shared.config.directory_file.clone() {
-            let stop = drained.clone();
-            tokio::spawn(directory_file::follow(file, rules_changed, stop));
+        let mut worker = deliveries::spawn(&shared, pulse.clone(), drained.clone());
+        tokio::spawn(directory_file::follow(
+            shared.config.clone(),
+            rules_changed,
+            drained.clone(),
+        ));
+        if let Some(reload) = self.reload {
+            let clock = shared.clock.clone();
+            tokio::spawn(reload.follow(config_changed, clock, drained.clone()));
         }
         tokio::spawn(audit::run(
-            shared.config.store.clone(),
+            self.config.store.clone(),
             Arc::clone(&shared.metrics),
             shared.clock.clone(),
             drained.clone(),
@@ -139,7 +161,7 @@ impl App {
         let store = Arc::clone(&shared.store);
         let watchdog = tokio::spawn(watchdog::keep(store, pulse, stop.clone()));
         let mut janitor = tokio::spawn(janitor::run(
-            shared.config,
+            self.config,
             shared.store,
             shared.clock,
             drained.clone(),
@@ -185,9 +207,20 @@ impl App {
     }
 }
 
+/// Whether what the configuration names can be used.
+fn prove(config: &Config, clock: &Clock) -> Result<(), AppError> {
+    Client::new(&config.acquire, &config.delivery, clock.clone())?;
+    if let Some(pair) = &config.server.tls {
+        served::read(pair)?;
+    }
+    Ok(())
+}
+
 /// What the parts of a running bridge have in common.
+#[derive(Clone)]
 struct Shared {
-    config: Arc<Config>,
+    /// As it stands now: it may be read again.
+    config: watch::Receiver<Arc<Config>>,
     store: Arc<dyn Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -198,9 +231,13 @@ struct Shared {
 }
 
 impl Shared {
-    fn of(app: &App, rules: watch::Receiver<Arc<Rules>>) -> Self {
+    fn of(
+        app: &App,
+        config: watch::Receiver<Arc<Config>>,
+        rules: watch::Receiver<Arc<Rules>>,
+    ) -> Self {
         Self {
-            config: Arc::clone(&app.config),
+            config,
             store: Arc::clone(&app.store),
             clock: app.clock.clone(),
             metrics: Arc::default(),
@@ -210,18 +247,46 @@ impl Shared {
     }
 }
 
+/// What one server may use.
+#[derive(Clone, Copy)]
+struct Limits {
+    workers: usize,
+    /// For each worker.
+    connections: usize,
+    request_timeout: Duration,
+    /// In seconds.
+    shutdown_timeout: u64,
+}
+
+impl Limits {
+    fn of(settings: &config::Server) -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            workers,
+            // Counted by each thread for itself.
+            connections: settings.max_connections.div_ceil(workers),
+            request_timeout: settings.request_timeout,
+            // A client that never finishes its request, or a listener who takes nothing, must not use
+            // up the time of all others.
+            shutdown_timeout: (settings.stop_timeout / 2).as_secs().max(1),
+        }
+    }
+}
+
 fn serve_twilio(
     listener: TcpListener,
+    certificate: Option<Served>,
     connections: &Connections,
     shared: &Shared,
     drained: &CancellationToken,
 ) -> Result<Server, AppError> {
-    let settings = &shared.config.server;
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let (doctor, practice) = doctor::open(&shared.config, &shared.metrics, &shared.clock);
+    let config = Arc::clone(&shared.config.borrow());
+    let limits = Limits::of(&config.server);
+    let (doctor, practice) = doctor::open(shared.config.clone(), &shared.metrics, &shared.clock);
     tokio::spawn(practice.run());
     let intake = Data::new(Intake::new(
-        &shared.config,
+        shared.config.clone(),
+        verifier(shared),
         Arc::clone(&shared.store),
         Arc::clone(&shared.due),
         Arc::clone(&shared.metrics),
@@ -230,30 +295,49 @@ fn serve_twilio(
     ));
     let playback = Playback::new(&shared.config, &shared.metrics, &shared.clock, drained)?;
     let (each, asked) = (connections.clone(), connections.clone());
-    let server = HttpServer::new(move || {
+    let routes = move || {
         let (intake, asked) = (intake.clone(), asked.clone());
         let player = playback.as_ref().map(Playback::player);
         Routes::new()
             .configure(move |routes| public_routes(routes, intake, player))
             .wrap_fn(move |request, inner| asked.serve(request, inner))
-    })
-    .on_connect(move |_, data| each.begin(data))
-    .disable_signals()
-    .workers(threads)
-    // Counted by each thread for itself.
-    .max_connections(settings.max_connections.div_ceil(threads))
-    .keep_alive(server::KEEP_ALIVE)
-    .client_request_timeout(settings.request_timeout)
-    // A client that never finishes its request, or a listener who takes nothing, must not use up
-    // the time of all others.
-    .shutdown_timeout((settings.stop_timeout / 2).as_secs().max(1))
-    .listen(listener)
-    .map_err(|source| AppError::Listen {
+    };
+    let server = match certificate {
+        Some(certificate) => {
+            let tls = certificate.server_config()?;
+            tokio::spawn(certificate.follow(shared.config.clone(), drained.clone()));
+            https::serve(listener, &tls, connections, limits, routes)
+        }
+        None => HttpServer::new(routes)
+            .on_connect(move |_, data| each.begin(data))
+            .disable_signals()
+            .workers(limits.workers)
+            .max_connections(limits.connections)
+            .keep_alive(server::KEEP_ALIVE)
+            .client_request_timeout(limits.request_timeout)
+            .shutdown_timeout(limits.shutdown_timeout)
+            .listen(listener)
+            .map(HttpServer::run),
+    };
+    server.map_err(|source| AppError::Listen {
         key: "server.listen",
-        address: settings.listen,
+        address: config.server.listen,
         source,
-    })?;
-    Ok(server.run())
+    })
+}
+
+/// Made anew whenever the configuration changes.
+fn verifier(shared: &Shared) -> watch::Receiver<Arc<Verifier>> {
+    let (mut config, metrics) = (shared.config.clone(), Arc::clone(&shared.metrics));
+    let first = Verifier::new(&config.borrow_and_update(), &metrics);
+    let (changed, verifier) = watch::channel(Arc::new(first));
+    tokio::spawn(async move {
+        while config.changed().await.is_ok() {
+            let next = Verifier::new(&config.borrow_and_update(), &metrics);
+            changed.send_replace(Arc::new(next));
+        }
+    });
+    verifier
 }
 
 fn serve_operators(
@@ -263,7 +347,7 @@ fn serve_operators(
     stop: CancellationToken,
 ) -> Result<Server, AppError> {
     let admin = Data::new(Admin::new(
-        Arc::clone(&shared.config),
+        shared.config.clone(),
         Arc::clone(&shared.store),
         Arc::clone(&shared.due),
         Arc::clone(&shared.metrics),
@@ -285,51 +369,10 @@ fn serve_operators(
     .listen(listener)
     .map_err(|source| AppError::Listen {
         key: "admin.listen",
-        address: shared.config.admin.listen,
+        address: shared.config.borrow().admin.listen,
         source,
     })?;
     Ok(server.run())
-}
-
-/// The worker has a thread of its own: its client cannot leave the thread it was made on.
-fn spawn_worker(shared: &Shared, pulse: Pulse, stop: CancellationToken) -> oneshot::Receiver<()> {
-    let (alive, ended) = oneshot::channel();
-    let config = Arc::clone(&shared.config);
-    let store = Arc::clone(&shared.store);
-    let clock = shared.clock.clone();
-    let metrics = Arc::clone(&shared.metrics);
-    let due = Arc::clone(&shared.due);
-    let rules = shared.rules.clone();
-    let work = move || {
-        // Dropped when the thread ends, however it ends, which tells the receiver.
-        let _alive: oneshot::Sender<()> = alive;
-        let runtime = match actix_web::rt::Runtime::new() {
-            Ok(runtime) => runtime,
-            Err(why) => return error!("failed to start the delivery worker: {why}"),
-        };
-        let client = match Client::new(&config.acquire, &config.delivery, clock.clone()) {
-            Ok(client) => client,
-            Err(why) => return error!("failed to start the delivery worker: {why}"),
-        };
-        let worker = Worker {
-            lanes: Lanes::new(&config, Arc::clone(&metrics)),
-            pace: Pace::new(config.delivery.max_rate),
-            pulse,
-            config,
-            store,
-            client,
-            clock,
-            metrics,
-            due,
-            rules,
-        };
-        runtime.block_on(Rc::new(worker).run(stop));
-    };
-    let named = std::thread::Builder::new().name("worker".to_owned());
-    if let Err(why) = named.spawn(work) {
-        error!("failed to start the delivery worker: {why}");
-    }
-    ended
 }
 
 /// Runs to its end what needs the runtime of HTTP servers and clients.

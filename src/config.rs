@@ -5,12 +5,14 @@
 mod accounts;
 mod directory;
 pub mod duration;
+mod files;
 mod layers;
 mod load;
 pub mod postgres;
 mod proxy;
 mod reader;
 mod recording;
+mod renewal;
 mod rules;
 pub mod url;
 mod value;
@@ -20,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::directory::Listing;
@@ -34,6 +37,7 @@ use self::postgres::PostgresUrl;
 pub use layers::Origin;
 pub use load::{Setting, explain, load, load_for_reading, load_for_rehearsal};
 pub use proxy::Proxy;
+pub use renewal::Renewal;
 pub use written::written;
 
 /// All mistakes of a configuration, one sentence each.
@@ -64,6 +68,8 @@ pub struct Config {
     pub rules: Rules,
     pub directory_file: Option<DirectoryFile>,
     pub log: Log,
+    /// As they were given, to tell what changed.
+    pub settings: Vec<Setting>,
 }
 
 /// Twilio's side.
@@ -80,6 +86,10 @@ pub struct Server {
     pub drain: Duration,
     /// How long what is in flight may take to finish when stopping.
     pub stop_timeout: Duration,
+    /// Served with HTTPS, where there is one.
+    pub tls: Option<CertificatePair>,
+    /// Whose word on who the client is goes into the log.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The operator's side.
@@ -124,14 +134,14 @@ pub struct Acquire {
     /// Trusted beside the system's roots (PEM).
     pub ca_file: Option<PathBuf>,
     /// Shown to Acquire's side, if it asks for one.
-    pub client_certificate: Option<ClientCertificate>,
+    pub client_certificate: Option<CertificatePair>,
     pub proxy: Option<Proxy>,
     pub success: Success,
 }
 
 /// A certificate, with those between it and its authority, and its key (PEM).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
+pub struct CertificatePair {
     pub cert_file: PathBuf,
     pub key_file: PathBuf,
 }

@@ -44,3 +44,4 @@ pub mod metrics;
 pub mod outage;
 pub mod telemetry;
 pub mod tls;
+pub mod watched;

@@ -58,6 +58,22 @@ struct Asked {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Signing {
+    account: String,
+    key: String,
+}
+
+/// How often one signing key was used.
+#[derive(Clone, Debug)]
+pub struct Uses(Counter);
+
+impl Uses {
+    pub fn one_more(&self) {
+        self.0.inc();
+    }
+}
+
 /// All metrics of one bridge.
 #[derive(Debug)]
 pub struct Metrics {
@@ -65,6 +81,7 @@ pub struct Metrics {
     received: Family<Received, Counter>,
     ack: Histogram,
     signature_failures: Family<Reason, Counter>,
+    signing_keys: Family<Signing, Counter>,
     calls: Family<InState, Gauge>,
     oldest_pending_age: Gauge<f64, std::sync::atomic::AtomicU64>,
     attempts: Family<Attempted, Counter>,
@@ -99,6 +116,7 @@ impl Default for Metrics {
             received: Family::default(),
             ack: seconds(),
             signature_failures: Family::default(),
+            signing_keys: Family::default(),
             calls: Family::default(),
             oldest_pending_age: Gauge::default(),
             attempts: Family::default(),
@@ -135,6 +153,11 @@ impl Metrics {
             "signature_failures",
             "Requests refused because their signature did not hold",
             self.signature_failures.clone(),
+        );
+        registry.register(
+            "signing_key_used",
+            "Requests by the position of the key that signed them, since the configuration was read",
+            self.signing_keys.clone(),
         );
         registry.register("calls", "Calls in each state", self.calls.clone());
         registry.register_with_unit(
@@ -216,6 +239,21 @@ impl Metrics {
         self.signature_failures
             .get_or_create(&Reason { reason })
             .inc();
+    }
+
+    /// Forgets all signing keys: after a change another may stand in the place of one.
+    pub fn forget_signing_keys(&self) {
+        self.signing_keys.clear();
+    }
+
+    /// The key at a position among those of an account, not yet used.
+    #[must_use]
+    pub fn signing_key(&self, account: &str, position: String) -> Uses {
+        let labels = Signing {
+            account: account.to_owned(),
+            key: position,
+        };
+        Uses(self.signing_keys.get_or_create(&labels).clone())
     }
 
     pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {
@@ -308,6 +346,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.received("acme", "new");
         metrics.signature_failed("no-match");
+        metrics.signing_key("acme", "2".to_owned()).one_more();
         metrics.recording_asked("acme", "played");
         metrics.attempted("acme", "accepted", Duration::from_millis(3));
         assert_eq!(metrics.recordings_were_late("acme", 1), 0);
@@ -317,6 +356,7 @@ mod tests {
             r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
             "bridge_ack_duration_seconds_count 0",
             r#"bridge_signature_failures_total{reason="no-match"} 1"#,
+            r#"bridge_signing_key_used_total{account="acme",key="2"} 1"#,
             r#"bridge_calls{state="pending"} 0"#,
             "bridge_oldest_pending_age_seconds 0.0",
             r#"bridge_delivery_attempts_total{account="acme",outcome="accepted"} 1"#,

@@ -1,5 +1,6 @@
 //! The routes of both listeners, on one screen.
 
+pub mod client;
 pub mod connections;
 pub mod console;
 pub mod doctor;
@@ -10,6 +11,7 @@ pub mod probes;
 pub mod receive;
 pub mod signed;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
@@ -31,7 +33,8 @@ pub fn public_routes(
     intake: Data<Intake>,
     player: Option<Data<Player>>,
 ) {
-    for prefix in intake.verifier.prefixes() {
+    let verifier = Arc::clone(&intake.verifier.borrow());
+    for prefix in verifier.prefixes() {
         for form in Form::ALL {
             routes.service(callback(&format!("{prefix}{}", form.path())));
         }

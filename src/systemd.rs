@@ -79,17 +79,25 @@ fn places(names: &[String]) -> Result<(usize, usize), HandedError> {
 
 /// The store is open and both listeners accept.
 pub fn ready() {
-    tell(&NotifyState::Ready);
+    tell(&[NotifyState::Ready]);
+}
+
+/// The configuration is being read again; [`ready`] tells the end of that.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(why) => warn!("cannot tell systemd that the configuration is read again: {why}"),
+    }
 }
 
 /// The bridge was told to stop, and does.
 pub fn stopping() {
-    tell(&NotifyState::Stopping);
+    tell(&[NotifyState::Stopping]);
 }
 
-fn tell(state: &NotifyState) {
-    if let Err(why) = sd_notify::notify(std::slice::from_ref(state)) {
-        warn!("cannot tell systemd {state}: {why}");
+fn tell(states: &[NotifyState]) {
+    if let Err(why) = sd_notify::notify(states) {
+        warn!("cannot tell systemd {}: {why}", states[0]);
     }
 }
 

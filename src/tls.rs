@@ -1,4 +1,7 @@
-//! Whom outgoing TLS connections trust: the system's authorities, and a private one beside them.
+//! Whom outgoing TLS connections trust: the system's authorities, and a private one beside them; and
+//! what Twilio is shown where the bridge itself speaks TLS.
+
+pub mod served;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +11,7 @@ use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
-use crate::config::ClientCertificate;
+use crate::config::CertificatePair;
 
 const DATABASE_CA: &str = "sslrootcert of store.url";
 const CLIENT_CERT: &str = "acquire.client_cert_file";
@@ -34,8 +37,10 @@ pub enum TlsError {
         file: PathBuf,
         source: rustls::Error,
     },
-    #[error("{CLIENT_CERT} {}: its certificate and the key of {CLIENT_KEY} do not go together", .file.display())]
-    ClientUnusable {
+    #[error("{cert_setting} {}: its certificate and the key of {key_setting} do not go together", .file.display())]
+    Mismatch {
+        cert_setting: &'static str,
+        key_setting: &'static str,
         file: PathBuf,
         source: rustls::Error,
     },
@@ -61,7 +66,7 @@ pub struct Private<'a> {
 /// One of the system's that cannot be used is left out; one of `private` is an error.
 pub fn trusting(
     private: Option<Private<'_>>,
-    client: Option<&ClientCertificate>,
+    client: Option<&CertificatePair>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = system_roots();
     if let Some(private) = private {
@@ -70,12 +75,17 @@ pub fn trusting(
     let builder = verifying(roots)?;
     let mut config = match client {
         None => builder.with_no_client_auth(),
-        Some(ClientCertificate {
+        Some(CertificatePair {
             cert_file,
             key_file,
         }) => builder
-            .with_client_auth_cert(certificates(CLIENT_CERT, cert_file)?, key(key_file)?)
-            .map_err(|source| TlsError::ClientUnusable {
+            .with_client_auth_cert(
+                certificates(CLIENT_CERT, cert_file)?,
+                key(CLIENT_KEY, key_file)?,
+            )
+            .map_err(|source| TlsError::Mismatch {
+                cert_setting: CLIENT_CERT,
+                key_setting: CLIENT_KEY,
                 file: cert_file.clone(),
                 source,
             })?,
@@ -146,8 +156,8 @@ fn certificates(
     Ok(certificates)
 }
 
-fn key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(file).map_err(unreadable(CLIENT_KEY, file))
+fn key(setting: &'static str, file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(file).map_err(unreadable(setting, file))
 }
 
 fn unreadable(setting: &'static str, file: &Path) -> impl Fn(PemError) -> TlsError {

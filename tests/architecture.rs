@@ -57,6 +57,7 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["twilio", "acquire"],
         "the words of each side, which know nothing of the other",
     ),
+    (&["watched"], "whether a file has changed"),
     (&["clock"], "time, known to all"),
 ];
 
@@ -83,6 +84,12 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
         &["app", "worker", "acquire", "cli::check", "cli::doctor"],
         "Twilio's side waits for nothing that Acquire does",
     ),
+    (
+        "actix_http::",
+        &["app"],
+        "HTTP below actix-web, for TLS of our own",
+    ),
+    ("actix_server::", &["app"], "as actix_http"),
     ("rusqlite::", &["store"], "SQL has one home"),
     ("rustix::", &["store"], "the disk that the store is on"),
     (

@@ -21,6 +21,8 @@ mod desk;
 mod draining;
 #[path = "bridge/faults.rs"]
 mod faults;
+#[path = "bridge/https.rs"]
+mod https;
 #[path = "bridge/intake.rs"]
 mod intake;
 #[path = "bridge/outage.rs"]
@@ -33,5 +35,7 @@ mod process;
 mod proxies;
 #[path = "bridge/recordings.rs"]
 mod recordings;
+#[path = "bridge/reload.rs"]
+mod reload;
 #[path = "bridge/story.rs"]
 mod story;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Data};
 use actix_web::{App as Routes, HttpResponse, HttpServer};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use twilio_acquire_bridge::app::App;
 use twilio_acquire_bridge::clock::Clock;
@@ -17,7 +17,7 @@ use twilio_acquire_bridge::config::{self, Config};
 use twilio_acquire_bridge::metrics::Metrics;
 use twilio_acquire_bridge::server::doctor;
 use twilio_acquire_bridge::server::intake::Intake;
-use twilio_acquire_bridge::server::signed::SignedForm;
+use twilio_acquire_bridge::server::signed::{SignedForm, Verifier};
 use twilio_acquire_bridge::server::{KEEP_ALIVE, public_routes};
 use twilio_acquire_bridge::store;
 use twilio_acquire_bridge::telemetry;
@@ -171,10 +171,14 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         let request_timeout = config.server.request_timeout;
         let store = store::open(&config.store.url).expect("a store");
         let metrics = Arc::new(Metrics::default());
+        let verifier = Arc::new(Verifier::new(&config, &metrics));
+        let (_, verifier) = watch::channel(verifier);
+        let (_, config) = watch::channel(Arc::new(config));
         // Every signature holds here.
-        let (doctor, _) = doctor::open(&config, &metrics, &Clock::system());
+        let (doctor, _) = doctor::open(config.clone(), &metrics, &Clock::system());
         let intake = Data::new(Intake::new(
-            &config,
+            config,
+            verifier,
             store,
             Arc::new(Notify::new()),
             metrics,

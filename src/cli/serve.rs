@@ -1,11 +1,14 @@
 //! `serve`: runs the bridge until it is told to stop.
 
+use std::sync::Arc;
+
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{ConfigArgs, Exit, Failure};
-use crate::app::{self, App};
+use crate::app::{self, App, Reload};
 use crate::clock::Clock;
 use crate::{systemd, telemetry};
 
@@ -18,6 +21,8 @@ use crate::{systemd, telemetry};
   export TWILIO_AUTH_TOKEN=...  ACQUIRE_ACCOUNT_ID=acme
   export BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com
   twilio-acquire-bridge serve
+
+SIGHUP reads the configuration again.
 
 SIGTERM or Ctrl-C lets server.drain pass, finishes what is in flight and ends; a second one ends at
 once. Under systemd, listening sockets are taken over (LISTEN_FDS, named public and admin), readiness
@@ -35,10 +40,15 @@ impl Serve {
             systemd::handed(&config.admin).map_err(|why| Failure::Usage(why.to_string()))?;
         app::block_on(async {
             let stop = stop_on_signals()?;
+            let orders = order_on_hangup()?;
             let app = match handed {
                 Some(handed) => App::build_on(handed, config, Clock::system())?,
                 None => App::build(config, Clock::system())?,
             };
+            let app = app.reloading(Reload {
+                orders,
+                read: Box::new(move || self.config.load()),
+            });
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);
             info!(
                 version = env!("CARGO_PKG_VERSION"),
@@ -49,6 +59,19 @@ impl Serve {
             Ok(Exit::Done)
         })
     }
+}
+
+/// Each SIGHUP orders the configuration to be read again.
+fn order_on_hangup() -> std::io::Result<Arc<Notify>> {
+    let orders = Arc::new(Notify::new());
+    let order = Arc::clone(&orders);
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            order.notify_one();
+        }
+    });
+    Ok(orders)
 }
 
 /// The first SIGTERM or Ctrl-C cancels; the second ends the process.

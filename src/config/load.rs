@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::files::{pair, readable_file};
 use super::layers::{Layers, Origin};
 use super::postgres::PostgresUrl;
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
-    Acquire, Admin, ClientCertificate, Config, ConfigError, Delivery, Log, LogFormat, Paths,
-    Server, Store, StoreUrl, Success, accounts, proxy, recording, rules,
+    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Server, Store, StoreUrl,
+    Success, accounts, proxy, recording, rules,
 };
 use crate::plan::{Rules, Send};
 use crate::retry::Policy;
@@ -32,6 +34,8 @@ pub struct Setting {
     pub origin: Origin,
     /// Where a secret was read from, if not from the layer itself.
     pub file: Option<PathBuf>,
+    /// Tells one value from another, secrets included, within this process; 0 where it is not set.
+    pub(super) trace: u64,
 }
 
 /// Reads the defaults, then `file`, then the environment, each over the one before.
@@ -39,7 +43,10 @@ pub fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
-    explain(file, environment).map(|(config, _)| config)
+    explain(file, environment).map(|(mut config, settings)| {
+        config.settings = settings;
+        config
+    })
 }
 
 /// As [`load`], with every setting as it counts and where it came from.
@@ -86,6 +93,7 @@ pub fn explain(
             rules,
             directory_file,
             log: log?,
+            settings: Vec::new(),
         })
     };
     reader.finish(config())
@@ -136,6 +144,12 @@ fn server(reader: &mut Reader) -> Option<Server> {
     let request_timeout = reader.duration("server.request_timeout", millis(100)..=seconds(15));
     let drain = reader.duration("server.drain", millis(0)..=minutes(10));
     let stop_timeout = reader.duration("server.stop_timeout", millis(100)..=minutes(10));
+    let tls = pair(
+        reader,
+        ["server.tls_cert_file", "server.tls_key_file"],
+        "TLS",
+    );
+    let trusted_proxies = reader.list("server.trusted_proxies", network);
     Some(Server {
         listen: listen?,
         public_urls: public_urls?,
@@ -143,6 +157,8 @@ fn server(reader: &mut Reader) -> Option<Server> {
         request_timeout: request_timeout?,
         drain: drain?,
         stop_timeout: stop_timeout?,
+        tls,
+        trusted_proxies: trusted_proxies.unwrap_or_default(),
     })
 }
 
@@ -182,7 +198,8 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
     let call_answered = reader.text("acquire.call_answered_path", request_path);
     let call_end = reader.text("acquire.call_end_path", request_path);
     let ca_file = reader.text("acquire.ca_file", readable_file);
-    let client_certificate = client_certificate(reader);
+    let keys = ["acquire.client_cert_file", "acquire.client_key_file"];
+    let client_certificate = pair(reader, keys, "a client certificate");
     let proxy = proxy::read(reader, "acquire.proxy");
     let success = reader.choice(
         "acquire.success",
@@ -200,24 +217,6 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
         client_certificate,
         proxy,
         success: success?,
-    })
-}
-
-fn client_certificate(reader: &mut Reader) -> Option<ClientCertificate> {
-    let keys = ["acquire.client_cert_file", "acquire.client_key_file"];
-    let files = keys.map(|key| reader.text(key, readable_file));
-    for (key, other) in [(keys[0], keys[1]), (keys[1], keys[0])] {
-        if reader.is_set(key) && !reader.is_set(other) {
-            let name = reader.name(key);
-            reader.mistake(format!(
-                "{name} is set without {other}: a client certificate needs both"
-            ));
-        }
-    }
-    let [cert_file, key_file] = files;
-    Some(ClientCertificate {
-        cert_file: cert_file?,
-        key_file: key_file?,
     })
 }
 
@@ -317,6 +316,13 @@ fn address(text: &str) -> Result<std::net::SocketAddr, String> {
         .map_err(|_| "must be IP:PORT, such as 127.0.0.1:9090 or [::1]:9090".to_owned())
 }
 
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = |_| text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse().or_else(address).map_err(|_| {
+        "must be an IP address or a network, such as 10.0.0.7 or 10.0.0.0/24".to_owned()
+    })
+}
+
 fn store_url(text: &str) -> Result<StoreUrl, String> {
     let path = match text.split_once(':') {
         Some(("sqlite", path)) => path,
@@ -346,13 +352,6 @@ fn request_path(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("must be a path that begins with /, without spaces or #".to_owned())
-    }
-}
-
-pub(super) fn readable_file(text: &str) -> Result<PathBuf, String> {
-    match std::fs::File::open(text) {
-        Ok(_) => Ok(PathBuf::from(text)),
-        Err(why) => Err(format!("cannot be read: {why}")),
     }
 }
 

@@ -4,8 +4,10 @@
 //! `None` where a key is not set or where a mistake was noted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use toml::Value;
@@ -13,6 +15,9 @@ use toml::Value;
 use super::layers::{Given, Layers, Origin, variable_of};
 use super::value::{is_secret, pairs, quoted, shown, words};
 use super::{ConfigError, Setting, duration};
+
+/// Keyed anew in each process, so that a trace tells nothing of a secret.
+static TRACES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 pub(super) struct Reader {
     given: BTreeMap<String, Given>,
@@ -137,13 +142,13 @@ impl Reader {
     /// Names with texts: a table, or one text of `NAME=TEXT` pairs.
     pub fn table(&mut self, key: &str) -> Option<Vec<(String, String)>> {
         let Some(given) = self.find(key) else {
-            self.show(key, None, Origin::Default);
+            self.show(key, None, Origin::Default, 0);
             return None;
         };
         let table = pairs(&given.value, |pair| pair.rsplit_once('='));
         if let Some(table) = &table {
             let count = format!("({} set)", table.len());
-            self.show(key, Some(count), given.origin);
+            self.show(key, Some(count), given.origin, trace(&given.value));
         } else {
             let name = self.name(key);
             self.mistake(format!("{name} must be a table of texts, NAME = \"TEXT\""));
@@ -221,24 +226,25 @@ impl Reader {
         self.given.get(key).cloned()
     }
 
-    fn show(&mut self, key: &str, value: Option<String>, origin: Origin) {
+    fn show(&mut self, key: &str, value: Option<String>, origin: Origin, trace: u64) {
         self.settings.push(Setting {
             key: key.to_owned(),
             value,
             origin,
             file: None,
+            trace,
         });
     }
 
     fn read<T>(&mut self, key: &str, parse: impl FnOnce(&Given) -> Result<T, String>) -> Option<T> {
         let Some(given) = self.find(key) else {
-            self.show(key, None, Origin::Default);
+            self.show(key, None, Origin::Default, 0);
             return None;
         };
         let value = shown(&given.value);
         match parse(&given) {
             Ok(parsed) => {
-                self.show(key, Some(value), given.origin);
+                self.show(key, Some(value), given.origin, trace(&given.value));
                 Some(parsed)
             }
             Err(why) => {
@@ -264,7 +270,7 @@ impl Reader {
         let in_file = self.find(&file_key);
         let (name, value, origin, path) = match (plain, in_file) {
             (None, None) => {
-                self.show(key, None, Origin::Default);
+                self.show(key, None, Origin::Default, 0);
                 return None;
             }
             (Some(_), Some(_)) => {
@@ -294,7 +300,7 @@ impl Reader {
                     1 => "(set)".to_owned(),
                     count => format!("({count} set)"),
                 };
-                self.show(key, Some(count), origin);
+                self.show(key, Some(count), origin, trace(&value));
                 if let Some(shown) = self.settings.last_mut() {
                     shown.file = path;
                 }
@@ -322,6 +328,10 @@ impl Reader {
             }
         }
     }
+}
+
+fn trace(value: &Value) -> u64 {
+    TRACES.hash_one(value.to_string())
 }
 
 fn file_key(key: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::load::readable_file;
+use super::files::readable_file;
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{Account, Playing, proxy};

@@ -39,6 +39,8 @@ pub enum Owner {
 pub struct Connections {
     /// Cancelled when the bridge is stopping: from then on each answer is its connection's last.
     stop: CancellationToken,
+    /// Cancelled once all are answered.
+    closing: CancellationToken,
     /// Open, and neither idle between two requests nor closed.
     owed: Arc<AtomicUsize>,
 }
@@ -48,6 +50,7 @@ impl Connections {
     pub fn new(stop: CancellationToken) -> Self {
         Self {
             stop,
+            closing: CancellationToken::new(),
             owed: Arc::default(),
         }
     }
@@ -55,6 +58,11 @@ impl Connections {
     /// To be called for each connection that was accepted, with its data.
     pub fn begin(&self, data: &mut Extensions) {
         data.insert(Rc::new(Visit::begin(&self.owed)));
+    }
+
+    /// Returns when connections that rest are to be closed.
+    pub fn closing(&self) -> impl Future<Output = ()> + use<> {
+        self.closing.clone().cancelled_owned()
     }
 
     /// Answers a request by `inner`.
@@ -95,6 +103,7 @@ impl Connections {
             clock::pause(REST).await;
         }
         let _ = tokio::time::timeout(PATIENCE, self.all_are_answered()).await;
+        self.closing.cancel();
         server.stop(true).await;
     }
 

@@ -33,7 +33,7 @@ const MOST: usize = 1000;
 
 /// What the handlers of the operator's side share.
 pub struct Admin {
-    pub config: Arc<Config>,
+    pub config: watch::Receiver<Arc<Config>>,
     pub store: Arc<dyn Store>,
     /// Told when a call has become due.
     pub due: Arc<Notify>,
@@ -48,7 +48,7 @@ pub struct Admin {
 impl Admin {
     #[must_use]
     pub fn new(
-        config: Arc<Config>,
+        config: watch::Receiver<Arc<Config>>,
         store: Arc<dyn Store>,
         due: Arc<Notify>,
         metrics: Arc<Metrics>,
@@ -75,7 +75,7 @@ pub async fn authorized(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
     let token = request
         .app_data::<Data<Admin>>()
-        .and_then(|admin| admin.config.admin.token.clone());
+        .and_then(|admin| admin.config.borrow().admin.token.clone());
     match token {
         Some(token) if !shows(request.headers(), &token) => {
             let answer = NoAnswer::NoToken.error_response();
@@ -194,7 +194,8 @@ async fn story(admin: &Admin, sid: &str) -> Result<Story, NoAnswer> {
     let call = admin.store.get(&sid).await?;
     let call = call.ok_or(NoAnswer::UnknownCall(sid))?;
     let rules = Arc::clone(&admin.rules.borrow());
-    let account = admin.config.account(&call.summary.account);
+    let config = Arc::clone(&admin.config.borrow());
+    let account = config.account(&call.summary.account);
     let outage = account.and_then(|account| admin.metrics.outages.of(&account.acquire_account_id));
     Ok(Story::of(&call, &rules, outage, admin.clock.now()))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::web::Bytes;
 use secrecy::ExposeSecret as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::error::Refusal;
@@ -58,6 +58,7 @@ pub struct Practice {
     cases: mpsc::Receiver<Case>,
     metrics: Arc<Metrics>,
     clock: Clock,
+    config: watch::Receiver<Arc<Config>>,
     known: Arc<Known>,
     told: HashMap<&'static str, Millis>,
 }
@@ -71,7 +72,12 @@ struct Known {
 }
 
 #[must_use]
-pub fn open(config: &Config, metrics: &Arc<Metrics>, clock: &Clock) -> (Doctor, Practice) {
+pub fn open(
+    mut config: watch::Receiver<Arc<Config>>,
+    metrics: &Arc<Metrics>,
+    clock: &Clock,
+) -> (Doctor, Practice) {
+    let known = Arc::new(Known::of(&config.borrow_and_update()));
     let (waiting, cases) = mpsc::channel(MOST_WAITING);
     let doctor = Doctor {
         waiting,
@@ -81,7 +87,8 @@ pub fn open(config: &Config, metrics: &Arc<Metrics>, clock: &Clock) -> (Doctor, 
         cases,
         metrics: Arc::clone(metrics),
         clock: clock.clone(),
-        known: Arc::new(Known::of(config)),
+        config,
+        known,
         told: HashMap::new(),
     };
     (doctor, practice)
@@ -131,6 +138,9 @@ impl Practice {
     /// Looks at one case after another until no handler is left.
     pub async fn run(mut self) {
         while let Some(case) = self.cases.recv().await {
+            if self.config.has_changed().unwrap_or(false) {
+                self.known = Arc::new(Known::of(&self.config.borrow_and_update()));
+            }
             let known = Arc::clone(&self.known);
             let reason = case.reason;
             let look = tokio::task::spawn_blocking(move || known.look_at(&case));

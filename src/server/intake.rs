@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, ResponseError as _};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
+use super::client;
 use super::doctor::Doctor;
 use super::error::Refusal;
 use super::signed::Verifier;
@@ -19,7 +20,9 @@ use crate::telemetry::masked;
 
 /// Verifies, keeps, counts; one for all HTTP workers.
 pub struct Intake {
-    pub verifier: Verifier,
+    /// As the configuration is now.
+    pub verifier: watch::Receiver<Arc<Verifier>>,
+    pub config: watch::Receiver<Arc<Config>>,
     /// How long a body may take to arrive.
     pub request_timeout: Duration,
     pub store: Arc<dyn Store>,
@@ -34,16 +37,19 @@ pub struct Intake {
 impl Intake {
     #[must_use]
     pub fn new(
-        config: &Config,
+        config: watch::Receiver<Arc<Config>>,
+        verifier: watch::Receiver<Arc<Verifier>>,
         store: Arc<dyn Store>,
         due: Arc<Notify>,
         metrics: Arc<Metrics>,
         clock: Clock,
         doctor: Doctor,
     ) -> Self {
+        let request_timeout = config.borrow().server.request_timeout;
         Self {
-            verifier: Verifier::new(config),
-            request_timeout: config.server.request_timeout,
+            verifier,
+            config,
+            request_timeout,
             store,
             due,
             metrics,
@@ -63,7 +69,7 @@ impl Intake {
         }
         // Neither body nor query: both hold personal data.
         let (path, from) = (request.path(), form.map(|form| masked(&form.from)));
-        let client = request.peer_addr().map(|address| address.ip().to_string());
+        let client = client::address(request, &self.config.borrow().server.trusted_proxies);
         if let Refusal::Unavailable(why) = refusal {
             error!(
                 reason,

@@ -10,10 +10,11 @@ use actix_web::web::{self, Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Resource, ResponseError};
 use futures_util::stream;
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::client;
 use super::error::problem;
 use crate::clock::Clock;
 use crate::config::{Account, Config, Playing};
@@ -29,7 +30,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 /// What the players of all threads share; there only with `recording.link = "bridge"`.
 #[derive(Clone)]
 pub struct Playback {
-    config: Arc<Config>,
+    config: watch::Receiver<Arc<Config>>,
     playing: Playing,
     tls: Option<Arc<ClientConfig>>,
     listeners: Arc<Semaphore>,
@@ -40,16 +41,16 @@ pub struct Playback {
 
 impl Playback {
     pub fn new(
-        config: &Arc<Config>,
+        config: &watch::Receiver<Arc<Config>>,
         metrics: &Arc<Metrics>,
         clock: &Clock,
         stop: &CancellationToken,
     ) -> Result<Option<Self>, TlsError> {
-        let Some(playing) = config.playing.clone() else {
+        let Some(playing) = config.borrow().playing.clone() else {
             return Ok(None);
         };
         Ok(Some(Self {
-            config: Arc::clone(config),
+            config: config.clone(),
             tls: media::trust(&playing)?,
             listeners: Arc::new(Semaphore::new(playing.concurrency)),
             playing,
@@ -109,7 +110,8 @@ async fn recording(
     sid: Path<String>,
     player: Data<Player>,
 ) -> Result<HttpResponse, NotPlayed> {
-    let (account, outcome) = player.play(&request, &sid).await;
+    let config = Arc::clone(&player.shared.config.borrow());
+    let (account, outcome) = player.play(&config, &request, &sid).await;
     player.told(&request, account, &outcome);
     outcome.map(answer)
 }
@@ -125,16 +127,17 @@ async fn wrong_method(
 
 impl Player {
     /// The recording, with the account whose it is once the link held.
-    async fn play(
+    async fn play<'a>(
         &self,
+        config: &'a Config,
         request: &HttpRequest,
         sid: &str,
-    ) -> (Option<&Account>, Result<Found, NotPlayed>) {
+    ) -> (Option<&'a Account>, Result<Found, NotPlayed>) {
         let (sid, account_sid) = match self.followed(request, sid) {
             Ok(followed) => followed,
             Err(why) => return (None, Err(why)),
         };
-        let Some(account) = self.shared.config.account(&account_sid) else {
+        let Some(account) = config.account(&account_sid) else {
             return (None, Err(NotPlayed::UnknownAccount));
         };
         let wanted = Wanted {
@@ -174,7 +177,8 @@ impl Player {
     ) {
         let account = account.map_or(UNKNOWN_ACCOUNT, |account| &account.acquire_account_id);
         let path = request.path();
-        let client = request.peer_addr().map(|address| address.ip().to_string());
+        let trusted = &self.shared.config.borrow().server.trusted_proxies;
+        let client = client::address(request, trusted);
         match played {
             Ok(_) => {
                 self.shared.metrics.recording_asked(account, "played");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
@@ -15,6 +16,7 @@ use super::doctor::Doctor;
 use super::error::Refusal;
 use super::intake::Intake;
 use crate::config::{Account, Config};
+use crate::metrics::{Metrics, Uses};
 use crate::store::SignedRequest;
 use crate::twilio::signature::{self, Body, Key, PublicUrl, Settings};
 
@@ -63,8 +65,15 @@ pub struct Verifier {
 
 struct AccountKeys {
     acquire_account_id: String,
-    auth_tokens: Vec<Key>,
-    shared_keys: HashMap<String, Vec<Key>>,
+    auth_tokens: Keys,
+    shared_keys: HashMap<String, Keys>,
+}
+
+/// Keys that may have signed a request, and how often each has.
+#[derive(Default)]
+struct Keys {
+    keys: Vec<Key>,
+    uses: Vec<Uses>,
 }
 
 impl std::fmt::Debug for AccountKeys {
@@ -75,20 +84,9 @@ impl std::fmt::Debug for AccountKeys {
 
 impl Verifier {
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let keys = |account: &Account| AccountKeys {
-            acquire_account_id: account.acquire_account_id.clone(),
-            auth_tokens: account
-                .auth_tokens
-                .iter()
-                .map(|token| Key::auth_token(token.expose_secret()))
-                .collect(),
-            shared_keys: account
-                .shared_keys
-                .iter()
-                .map(|(id, secret)| (id.clone(), vec![Key::shared_key(secret.expose_secret())]))
-                .collect(),
-        };
+    pub fn new(config: &Config, metrics: &Metrics) -> Self {
+        metrics.forget_signing_keys();
+        let keys = |account: &Account| AccountKeys::of(account, metrics);
         Self {
             public_urls: config.server.public_urls.clone(),
             accounts: config
@@ -123,12 +121,16 @@ impl Verifier {
         let account = self.account(&fields)?;
         let keys = account.keys(headers)?;
         let signature = text(headers, "x-twilio-signature").ok_or(Refusal::NoSignature)?;
-        let url = self
+        let (url, signer) = self
             .public_urls
             .iter()
             .map(|public_url| public_url.signed_url(target))
-            .find(|url| signature::verify(keys, url, Body::Form(&fields), signature))
+            .find_map(|url| {
+                let signer = signature::signer(&keys.keys, &url, Body::Form(&fields), signature);
+                signer.map(|signer| (url, signer))
+            })
             .ok_or(Refusal::WrongSignature)?;
+        keys.uses[signer].one_more();
         Ok(SignedForm {
             account: account.acquire_account_id.clone(),
             fields,
@@ -155,16 +157,43 @@ impl Verifier {
 }
 
 impl AccountKeys {
+    /// Tokens are counted by their position in the list, shared keys by theirs among those.
+    fn of(account: &Account, metrics: &Metrics) -> Self {
+        let name = &account.acquire_account_id;
+        let mut auth_tokens = Keys::default();
+        for (position, token) in (1..).zip(&account.auth_tokens) {
+            let uses = metrics.signing_key(name, format!("{position}"));
+            auth_tokens.add(Key::auth_token(token.expose_secret()), uses);
+        }
+        let mut shared_keys: HashMap<String, Keys> = HashMap::new();
+        for (position, (id, secret)) in (1..).zip(&account.shared_keys) {
+            let uses = metrics.signing_key(name, format!("shared-{position}"));
+            let keys = shared_keys.entry(id.clone()).or_default();
+            keys.add(Key::shared_key(secret.expose_secret()), uses);
+        }
+        Self {
+            acquire_account_id: name.clone(),
+            auth_tokens,
+            shared_keys,
+        }
+    }
+
     /// The keys that may have signed: a `SharedKey` if the settings header names one, else tokens.
-    fn keys(&self, headers: &HeaderMap) -> Result<&[Key], Refusal> {
+    fn keys(&self, headers: &HeaderMap) -> Result<&Keys, Refusal> {
         let Some(settings) = headers.get("x-twilio-webhooks-signature-settings") else {
             return Ok(&self.auth_tokens);
         };
         let settings = Settings::parse(settings.to_str().unwrap_or_default())?;
         self.shared_keys
             .get(settings.key)
-            .map(Vec::as_slice)
             .ok_or(Refusal::UnknownSharedKey)
+    }
+}
+
+impl Keys {
+    fn add(&mut self, key: Key, uses: Uses) {
+        self.keys.push(key);
+        self.uses.push(uses);
     }
 }
 
@@ -201,9 +230,8 @@ async fn read(
         .uri()
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    let form = intake
-        .verifier
-        .verify(target, request.headers(), body.clone(), began);
+    let verifier = Arc::clone(&intake.verifier.borrow());
+    let form = verifier.verify(target, request.headers(), body.clone(), began);
     form.inspect_err(|refusal| {
         if Doctor::takes(refusal) {
             intake.doctor.leave(request, &body, refusal);

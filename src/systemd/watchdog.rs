@@ -62,7 +62,7 @@ pub async fn keep(store: Arc<dyn Store>, pulse: Pulse, stop: CancellationToken) 
         let answer = tokio::time::timeout(limit / 4, store.ping()).await;
         match judge(limit, pulse.age(), answer.as_ref().ok()) {
             Err(why) if !stop.is_cancelled() => error!("stuck: {why}"),
-            _ => super::tell(&NotifyState::Watchdog),
+            _ => super::tell(&[NotifyState::Watchdog]),
         }
         clock::pause((limit / 2).saturating_sub(begun.elapsed())).await;
     }

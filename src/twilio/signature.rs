@@ -102,14 +102,20 @@ pub fn sign(key: &Key, url: &str, body: Body<'_>) -> String {
 /// elsewhere, and its libraries accept each.
 #[must_use]
 pub fn verify(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> bool {
+    signer(keys, url, body, signature).is_some()
+}
+
+/// As [`verify`], with the index of the key that made it.
+#[must_use]
+pub fn signer(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> Option<usize> {
     if let Body::Json(bytes) = body
         && !hash_matches(url, bytes)
     {
-        return false;
+        return None;
     }
     let fields = canonical(body);
     let spellings = Spellings::of(url, body, &fields);
-    keys.iter().any(|key| {
+    keys.iter().position(|key| {
         spellings.each().any(|spelling| {
             let expected = key.sign(&spelling, &fields);
             bool::from(expected.as_bytes().ct_eq(signature.as_bytes()))

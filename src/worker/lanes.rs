@@ -49,6 +49,7 @@ impl Lanes {
         for account in &config.accounts {
             let name = &account.acquire_account_id;
             metrics.breaker(name, Switch::Closed);
+            metrics.outages.ends(name);
             match lanes.iter_mut().find(|lane| lane.name == *name) {
                 Some(lane) => lane.sids.extend(account.twilio_account_sid.clone()),
                 None => lanes.push(Lane {

@@ -8,7 +8,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::NamedTempFile;
-use twilio_acquire_bridge::config::ClientCertificate;
+use twilio_acquire_bridge::config::CertificatePair;
 
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -62,11 +62,11 @@ impl Authority {
     }
 
     /// A client certificate as the settings name it; the files live as long as what is beside it.
-    pub fn client(&self) -> (ClientCertificate, [NamedTempFile; 2]) {
+    pub fn client(&self) -> (CertificatePair, [NamedTempFile; 2]) {
         let (certificate, key) = self.issues("bridge");
         let files = [file(&certificate.pem()), file(&key.serialize_pem())];
         let [cert_file, key_file] = files.each_ref().map(|file| file.path().to_owned());
-        let settings = ClientCertificate {
+        let settings = CertificatePair {
             cert_file,
             key_file,
         };

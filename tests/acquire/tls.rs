@@ -12,7 +12,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
 use twilio_acquire_bridge::acquire::client::ClientError;
 use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
-use twilio_acquire_bridge::config::{Acquire, ClientCertificate};
+use twilio_acquire_bridge::config::{Acquire, CertificatePair};
 use twilio_acquire_bridge::tls::TlsError;
 
 use crate::certificates::{Authority, Clients, file};
@@ -47,7 +47,7 @@ fn server_with(cert: &Certificate, key: &KeyPair) -> (Raw, NamedTempFile) {
 async fn sent_with(
     authority: &Authority,
     server: Arc<ServerConfig>,
-    certificate: Option<ClientCertificate>,
+    certificate: Option<CertificatePair>,
 ) -> Answer {
     let saved = || Step::Send(http("200 OK", SAVED));
     let raw = Raw::start_tls(server, [vec![Step::Request, saved()]]);

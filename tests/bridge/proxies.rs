@@ -2,7 +2,7 @@
 //! by its name, and nothing is taken.
 
 #[path = "proxies/rules.rs"]
-mod rules;
+pub mod rules;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,20 +17,29 @@ use crate::http::exchange;
 use rules::{Case, Kind, cases};
 
 /// One proxy before one bridge; ended when dropped.
-struct Proxy {
+pub struct Proxy {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
 impl Proxy {
-    /// `None`, and a line on stderr, where the program is not installed.
     fn start(kind: Kind, rules: &str, bridge: SocketAddr) -> Option<Self> {
-        let program = installed(kind.program())?;
         let folder = tempfile::tempdir().expect("a folder");
         let address = free_address();
-        let file = folder.path().join("proxy.conf");
         let text = kind.configuration(rules, address, bridge, folder.path());
+        Self::run(kind, &text, address, folder)
+    }
+
+    /// `None`, and a line on stderr, where the program is not installed.
+    pub fn run(
+        kind: Kind,
+        text: &str,
+        address: SocketAddr,
+        folder: tempfile::TempDir,
+    ) -> Option<Self> {
+        let program = installed(kind.program())?;
+        let file = folder.path().join("proxy.conf");
         std::fs::File::create(&file)
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .expect("a file");
@@ -81,7 +90,7 @@ fn installed(program: &str) -> Option<PathBuf> {
     found
 }
 
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address")
 }

@@ -68,6 +68,16 @@ impl Serve {
         assert_eq!(answer.status, 204);
     }
 
+    /// The log up to the line that says `told`.
+    pub fn logs(&mut self, told: &str) -> String {
+        let mut seen = String::new();
+        while !seen.contains(told) {
+            let read = self.log.read_line(&mut seen).expect("text");
+            assert!(read > 0, "it ended without {told}: {seen}");
+        }
+        seen
+    }
+
     pub fn signal(&self, name: &str) {
         let killed = Command::new("kill")
             .args([name, &self.child.id().to_string()])

@@ -19,6 +19,14 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "delivery.timeout = \"10m\" must be a duration from 100ms to 5m, such as 200ms, 10s, 5m, 2h or 30d",
     ),
     (
+        "server.tls_cert_file = \"DIR/one\"",
+        "server.tls_cert_file is set without server.tls_key_file: TLS needs both",
+    ),
+    (
+        "server.trusted_proxies = [\"10.0.0.1\", \"10.0.0.0/33\"]",
+        "server.trusted_proxies = \"10.0.0.0/33\" must be an IP address or a network, such as 10.0.0.7 or 10.0.0.0/24",
+    ),
+    (
         "delivery.lease = \"10s\"",
         "delivery.lease = \"10s\" must be longer than delivery.timeout = \"10s\", or a call that is still being sent could be sent twice",
     ),

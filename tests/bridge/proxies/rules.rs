@@ -25,6 +25,21 @@ impl Kind {
         }
     }
 
+    /// What every nginx of the tests begins with.
+    pub fn nginx_in_front(folder: &Path) -> String {
+        let folder = folder.display();
+        format!("daemon off; master_process off; pid {folder}/pid; error_log stderr warn;\n")
+    }
+
+    /// What it writes to, in its `http`.
+    pub fn nginx_folders(folder: &Path) -> String {
+        let folder = folder.display();
+        format!(
+            "client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n\
+             fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n"
+        )
+    }
+
     pub fn configuration(
         self,
         rules: &str,
@@ -32,14 +47,13 @@ impl Kind {
         bridge: SocketAddr,
         folder: &Path,
     ) -> String {
-        let folder = folder.display();
+        let (in_front, folders) = (Self::nginx_in_front(folder), Self::nginx_folders(folder));
         match self {
             Self::Nginx => format!(
-                "daemon off; master_process off; pid {folder}/pid; error_log stderr warn;\n\
+                "{in_front}\
                  events {{ worker_connections 64; }}\n\
                  http {{ access_log off;\n\
-                 client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n\
-                 fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
+                 {folders}\
                  upstream bridge {{ server {bridge}; }}\n\
                  server {{ listen {listen};\n{rules}\n}} }}\n"
             ),

@@ -1,0 +1,199 @@
+//! Who asks: the address for the log, behind load balancers too. Nothing else depends on it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{FORWARDED, HeaderMap, X_FORWARDED_FOR};
+use ipnet::IpNet;
+
+/// The address that a request came from, as far as `trusted` proxies vouch for it.
+#[must_use]
+pub fn address(request: &HttpRequest, trusted: &[IpNet]) -> Option<String> {
+    let peer = request.peer_addr()?.ip();
+    Some(behind(peer, request.headers(), trusted).to_string())
+}
+
+/// The last address on the way here that is no trusted proxy's. What a client wrote itself stands
+/// before what the first proxy noted of it, and so is never reached. Where both headers are there, a
+/// proxy may have passed one of them on as the client wrote it: then both must say the same.
+fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let peer = peer.to_canonical();
+    let told = [X_FORWARDED_FOR, FORWARDED].map(|name| {
+        let is_forwarded = name == FORWARDED;
+        let values: Vec<&str> = headers
+            .get_all(name)
+            .map(|value| value.to_str().unwrap_or_default())
+            .flat_map(|value| value.split(','))
+            .collect();
+        let node = |text| {
+            if is_forwarded {
+                named(text)
+            } else {
+                node(text)
+            }
+        };
+        (!values.is_empty()).then(|| last_untrusted(peer, values.into_iter().map(node), trusted))
+    });
+    match told {
+        [Some(one), Some(other)] if one != other => peer,
+        [Some(told), _] | [None, Some(told)] => told,
+        [None, None] => peer,
+    }
+}
+
+/// Goes back from the peer for as long as each is trusted; what is no address ends the way.
+fn last_untrusted(
+    peer: IpAddr,
+    way: impl DoubleEndedIterator<Item = Option<IpAddr>>,
+    trusted: &[IpNet],
+) -> IpAddr {
+    let mut client = peer;
+    for before in way.rev() {
+        let is_trusted = trusted.iter().any(|network| network.contains(&client));
+        match before {
+            Some(before) if is_trusted => client = before,
+            _ => break,
+        }
+    }
+    client
+}
+
+/// The `for` of an element of `Forwarded` (RFC 7239, section 4).
+fn named(element: &str) -> Option<IpAddr> {
+    element.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let is_for = name.trim().eq_ignore_ascii_case("for");
+        is_for.then(|| node(value.trim().trim_matches('"')))?
+    })
+}
+
+/// An address with or without port, an IPv6 one with or without brackets.
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse().ok();
+    let with_port = || text.parse().ok().map(|socket: SocketAddr| socket.ip());
+    address
+        .or_else(with_port)
+        .map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn seen(peer: &str, headers: &[(&str, &str)]) -> String {
+        let trusted = ["10.0.0.0/24", "fd00::7/128"].map(|text| text.parse().expect("a network"));
+        let mut request = TestRequest::default();
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        let peer = peer.parse().expect("an address");
+        behind(peer, request.to_http_request().headers(), &trusted).to_string()
+    }
+
+    #[test]
+    fn the_last_address_that_no_trusted_proxy_has_is_the_client() {
+        for (peer, headers, client) in [
+            ("10.0.0.1", &[][..], "10.0.0.1"),
+            ("10.0.0.1", &[("X-Forwarded-For", "192.0.2.1")], "192.0.2.1"),
+            (
+                "::ffff:10.0.0.1",
+                &[("X-Forwarded-For", "192.0.2.1")],
+                "192.0.2.1",
+            ),
+            (
+                "fd00::7",
+                &[("X-Forwarded-For", "2001:db8::1")],
+                "2001:db8::1",
+            ),
+            (
+                "10.0.0.1",
+                &[("X-Forwarded-For", "192.0.2.1, 10.0.0.2")],
+                "192.0.2.1",
+            ),
+            (
+                "10.0.0.1",
+                &[("X-Forwarded-For", "192.0.2.1:4711")],
+                "192.0.2.1",
+            ),
+            (
+                "10.0.0.1",
+                &[("Forwarded", "for=192.0.2.1;proto=https")],
+                "192.0.2.1",
+            ),
+            (
+                "10.0.0.1",
+                &[("Forwarded", "proto=https; For=\"[2001:db8::1]:47\"")],
+                "2001:db8::1",
+            ),
+            (
+                "10.0.0.1",
+                &[
+                    ("X-Forwarded-For", "192.0.2.1"),
+                    ("X-Forwarded-For", "10.0.0.9"),
+                ],
+                "192.0.2.1",
+            ),
+        ] {
+            assert_eq!(seen(peer, headers), client, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_writes_itself_changes_nothing() {
+        let forged = "203.0.113.9";
+        for (peer, headers, client) in [
+            // No trusted proxy came between.
+            ("192.0.2.1", &[("X-Forwarded-For", forged)][..], "192.0.2.1"),
+            (
+                "192.0.2.1",
+                &[("Forwarded", "for=203.0.113.9")],
+                "192.0.2.1",
+            ),
+            // The proxy appended what it saw.
+            (
+                "10.0.0.1",
+                &[("X-Forwarded-For", "203.0.113.9, 192.0.2.1")],
+                "192.0.2.1",
+            ),
+            (
+                "10.0.0.1",
+                &[
+                    ("X-Forwarded-For", forged),
+                    ("X-Forwarded-For", "192.0.2.1"),
+                ],
+                "192.0.2.1",
+            ),
+            (
+                "10.0.0.1",
+                &[("Forwarded", "for=203.0.113.9, for=192.0.2.1")],
+                "192.0.2.1",
+            ),
+            // Only one of both is the proxy's.
+            (
+                "10.0.0.1",
+                &[
+                    ("X-Forwarded-For", "192.0.2.1"),
+                    ("Forwarded", "for=203.0.113.9"),
+                ],
+                "10.0.0.1",
+            ),
+            // The proxy saw nothing that can be said.
+            (
+                "10.0.0.1",
+                &[("Forwarded", "for=203.0.113.9, for=unknown")],
+                "10.0.0.1",
+            ),
+            (
+                "10.0.0.1",
+                &[("X-Forwarded-For", "203.0.113.9, , ")],
+                "10.0.0.1",
+            ),
+        ] {
+            assert_eq!(seen(peer, headers), client, "{peer} {headers:?}");
+        }
+    }
+}

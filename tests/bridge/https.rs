@@ -1,0 +1,300 @@
+//! Twilio's side over TLS, by the bridge itself.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_util::sync::CancellationToken;
+use twilio_acquire_bridge::app::App;
+use twilio_acquire_bridge::clock::Clock;
+use twilio_acquire_bridge::config;
+use twilio_acquire_bridge::sink::Faults;
+use twilio_acquire_bridge::systemd::Handed;
+use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+
+use crate::harness::{PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::serve::{Serve, command_to_serve, sink};
+
+/// A certificate for the bridge, and its key.
+pub struct Pair {
+    pub cert: String,
+    pub key: String,
+    der: CertificateDer<'static>,
+}
+
+impl Pair {
+    pub fn new() -> Self {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["bridge.example.com".to_owned()]).expect("a certificate");
+        Self {
+            cert: cert.pem(),
+            key: signing_key.serialize_pem(),
+            der: cert.der().clone(),
+        }
+    }
+
+    pub fn write(&self, folder: &Path) {
+        std::fs::write(folder.join("cert.pem"), &self.cert).expect("a file");
+        std::fs::write(folder.join("key.pem"), &self.key).expect("a file");
+    }
+}
+
+fn files(folder: &Path) -> [(&'static str, PathBuf); 2] {
+    [
+        ("BRIDGE__SERVER__TLS_CERT_FILE", folder.join("cert.pem")),
+        ("BRIDGE__SERVER__TLS_KEY_FILE", folder.join("key.pem")),
+    ]
+}
+
+fn serve(folder: &Path) -> Serve {
+    let acquire = sink(Faults::default());
+    let mut command = command_to_serve(&folder.join("bridge.db"), &acquire.base_url());
+    Serve::by({
+        command.envs(files(folder));
+        command
+    })
+}
+
+/// A connection of a client that trusts some certificates and no other.
+pub struct Client(BufReader<StreamOwned<ClientConnection, TcpStream>>);
+
+impl Client {
+    fn connects(address: SocketAddr, trusted: &[&Pair], alpn: &[&str]) -> std::io::Result<Self> {
+        Self::over(TcpStream::connect(address)?, trusted, alpn)
+    }
+
+    pub fn over(mut tcp: TcpStream, trusted: &[&Pair], alpn: &[&str]) -> std::io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for pair in trusted {
+            roots.add(pair.der.clone()).expect("a certificate");
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let name = ServerName::try_from("bridge.example.com").expect("a name");
+        let mut tls = ClientConnection::new(Arc::new(config), name).expect("a client");
+        tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp)?;
+        }
+        Ok(Self(BufReader::new(StreamOwned::new(tls, tcp))))
+    }
+
+    fn shown(&self) -> CertificateDer<'static> {
+        let shown = self.0.get_ref().conn.peer_certificates();
+        shown.expect("a certificate")[0].clone().into_owned()
+    }
+
+    /// Sends a callback and keeps the connection.
+    fn ends(&mut self, call: usize) -> u16 {
+        let form = status_form(&sid(call), "completed");
+        let url = format!("{PUBLIC_URL}{STATUS}");
+        let key = Key::auth_token(TOKEN);
+        let signature = sign(&key, &url, Body::Form(&fields(form.as_bytes())));
+        self.posts(STATUS, &[("X-Twilio-Signature", &signature)], &form)
+    }
+
+    pub fn posts(&mut self, target: &str, headers: &[(&str, &str)], form: &str) -> u16 {
+        let mut request = format!(
+            "POST {target} HTTP/1.1\r\nHost: bridge.example.com\r\nContent-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n",
+            form.len()
+        );
+        for (name, value) in headers {
+            request.extend([name, ": ", value, "\r\n"]);
+        }
+        request.extend(["\r\n", form]);
+        let stream = self.0.get_mut();
+        stream.write_all(request.as_bytes()).expect("a connection");
+        stream.flush().expect("a connection");
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(
+                self.0.read_line(&mut head).expect("text") > 0,
+                "closed after {head:?}"
+            );
+        }
+        let status = head.split(' ').nth(1).expect("a status");
+        status.parse().expect("a number")
+    }
+}
+
+fn connects(serve: &Serve, trusted: &[&Pair]) -> Client {
+    Client::connects(serve.public, trusted, &["http/1.1"]).expect("a connection")
+}
+
+fn comes_to_show(serve: &Serve, pair: &Pair, all: &[&Pair]) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while connects(serve, all).shown() != pair.der {
+        assert!(Instant::now() < until, "another certificate is shown");
+    }
+}
+
+#[test]
+fn a_changed_certificate_counts_without_a_restart_and_a_wrong_pair_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, second, third) = (Pair::new(), Pair::new(), Pair::new());
+    let all = [&first, &second, &third];
+    first.write(folder.path());
+    let mut serve = serve(folder.path());
+    let mut kept = connects(&serve, &[&first]);
+    assert_eq!(kept.ends(1), 204);
+
+    second.write(folder.path());
+    comes_to_show(&serve, &second, &all);
+    assert_eq!(connects(&serve, &[&second]).ends(2), 204);
+    assert_eq!(kept.ends(3), 204, "a connection goes on through the change");
+
+    std::fs::write(folder.path().join("cert.pem"), &third.cert).expect("a file");
+    serve.logs("server.tls_key_file do not go together");
+    assert_eq!(connects(&serve, &[&second]).ends(4), 204);
+    std::fs::remove_file(folder.path().join("key.pem")).expect("a file");
+    serve.logs("server.tls_key_file");
+    assert_eq!(connects(&serve, &[&second]).ends(5), 204);
+    // Once the key is there as well, both count.
+    third.write(folder.path());
+    comes_to_show(&serve, &third, &all);
+}
+
+#[test]
+fn a_hangup_reads_the_certificate_from_where_the_file_now_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, second) = (Pair::new(), Pair::new());
+    first.write(folder.path());
+    let next = folder.path().join("next");
+    std::fs::create_dir(&next).expect("a folder");
+    second.write(&next);
+    let file = folder.path().join("bridge.toml");
+    let write = |folder: &Path| {
+        let text = format!(
+            "[server]\ntls_cert_file = \"{0}/cert.pem\"\ntls_key_file = \"{0}/key.pem\"\n",
+            folder.display()
+        );
+        std::fs::write(&file, text).expect("a file");
+    };
+    write(folder.path());
+    let acquire = sink(Faults::default());
+    let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
+    let mut serve = Serve::by({
+        command.env("BRIDGE_CONFIG", &file);
+        command
+    });
+    comes_to_show(&serve, &first, &[&first, &second]);
+    write(&next);
+    serve.signal("-HUP");
+    comes_to_show(&serve, &second, &[&first, &second]);
+
+    // A pair that does not go together is a mistake like any other.
+    std::fs::write(next.join("key.pem"), &first.key).expect("a file");
+    serve.signal("-HUP");
+    serve.logs("the configuration stays as it was: server.tls_cert_file");
+    assert_eq!(connects(&serve, &[&second]).ends(1), 204);
+}
+
+#[test]
+fn a_pair_that_does_not_go_together_is_named_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Pair::new().write(folder.path());
+    std::fs::write(folder.path().join("key.pem"), Pair::new().key).expect("a file");
+    let mut command = command_to_serve(&folder.path().join("bridge.db"), "http://127.0.0.1:9");
+    let output = command
+        .envs(files(folder.path()))
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("server.tls_cert_file") && told.contains("server.tls_key_file"),
+        "{told}"
+    );
+}
+
+#[test]
+fn only_http_1_1_is_spoken_over_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    pair.write(folder.path());
+    let serve = serve(folder.path());
+    let both = Client::connects(serve.public, &[&pair], &["h2", "http/1.1"]).expect("a connection");
+    assert_eq!(
+        both.0.get_ref().conn.alpn_protocol(),
+        Some(&b"http/1.1"[..])
+    );
+    assert!(Client::connects(serve.public, &[&pair], &["h2"]).is_err());
+    // Nor is HTTP without TLS.
+    let mut plain = TcpStream::connect(serve.public).expect("a connection");
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+}
+
+#[test]
+fn connections_that_rest_do_not_delay_a_stop_over_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    pair.write(folder.path());
+    let serve = serve(folder.path());
+    let mut resting = connects(&serve, &[&pair]);
+    assert_eq!(resting.ends(1), 204);
+    let began = Instant::now();
+    serve.signal("-TERM");
+    let (code, log) = serve.ends();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn sockets_from_systemd_speak_tls_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    pair.write(folder.path());
+    let listener = || {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a socket");
+        listener
+    };
+    let handed = Handed {
+        public: listener(),
+        admin: listener(),
+    };
+    let address = handed.public.local_addr().expect("an address");
+    let database = format!("sqlite:{}", folder.path().join("bridge.db").display());
+    let files =
+        files(folder.path()).map(|(key, path)| (key.to_owned(), path.display().to_string()));
+    let settings = [
+        ("TWILIO_AUTH_TOKEN", TOKEN),
+        ("ACQUIRE_ACCOUNT_ID", "acme"),
+        ("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL),
+        ("BRIDGE__STORE__URL", database.as_str()),
+        ("BRIDGE__ACQUIRE__BASE_URL", "http://127.0.0.1:9"),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let config = config::load(None, settings.into_iter().chain(files)).expect("a configuration");
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let bridge = std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async {
+            let app = App::build_on(handed, config, Clock::system()).expect("a bridge");
+            app.run(stopped).await.expect("it ends well");
+        });
+    });
+    let mut client = Client::connects(address, &[&pair], &[]).expect("a connection");
+    assert_eq!(client.ends(1), 204);
+    drop(client);
+    stop.cancel();
+    bridge.join().expect("no panic");
+}
