@@ -11,6 +11,8 @@ mod serve;
 mod admin;
 #[path = "bridge/audit.rs"]
 mod audit;
+#[path = "bridge/balancers.rs"]
+mod balancers;
 #[path = "bridge/commands.rs"]
 mod commands;
 #[path = "bridge/delivery.rs"]
