@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod doctor;
 mod export;
+mod health;
 mod keys;
 mod list;
 mod migrate;
@@ -103,6 +104,7 @@ enum Command {
     Demo(demo::Demo),
     Check(check::Check),
     Doctor(doctor::Doctor),
+    Health(health::Health),
     CallbackUrl(callback_url::CallbackUrl),
     Replay(replay::Replay),
     Sign(sign::Sign),
@@ -187,6 +189,7 @@ impl Cli {
             Command::Demo(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Doctor(command) => command.run(),
+            Command::Health(command) => command.run(),
             Command::CallbackUrl(command) => command.run(),
             Command::Replay(command) => command.run(),
             Command::Sign(command) => command.run(),

@@ -8,6 +8,7 @@ pub mod duration;
 mod files;
 mod layers;
 mod load;
+mod parts;
 pub mod postgres;
 mod proxy;
 mod reader;
@@ -35,7 +36,8 @@ use crate::twilio::signature::PublicUrl;
 use self::postgres::PostgresUrl;
 
 pub use layers::Origin;
-pub use load::{Setting, explain, load, load_for_reading, load_for_rehearsal};
+pub use load::{Setting, explain, load};
+pub use parts::{load_admin_listen, load_for_reading, load_for_rehearsal};
 pub use proxy::Proxy;
 pub use renewal::Renewal;
 pub use written::written;

@@ -1,4 +1,4 @@
-//! Asks the bridge that owns the store, on its operator's side.
+//! Asks a bridge that runs with the same configuration, on its operator's side.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,6 +12,9 @@ use crate::config::Config;
 
 /// A look must not wait for a bridge that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `/readyz` itself gives the store two seconds.
+const LONGER_THAN_READYZ: Duration = Duration::from_secs(4);
 
 /// Where a bridge with this configuration can be asked.
 pub struct Running<'a> {
@@ -27,12 +30,33 @@ impl fmt::Display for Running<'_> {
 
 impl<'a> Running<'a> {
     pub fn of(config: &'a Config) -> Self {
-        let mut address = config.admin.listen;
+        Self {
+            token: config.admin.token.as_ref(),
+            ..Self::on(config.admin.listen)
+        }
+    }
+
+    /// Without a token, which the probes do not ask for.
+    pub fn on(listen: SocketAddr) -> Self {
+        let mut address = listen;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
-        let token = config.admin.token.as_ref();
+        let token = None;
         Self { address, token }
+    }
+
+    /// What `/readyz` says; an error where it is red or nobody answers.
+    pub async fn is_ready(&self) -> anyhow::Result<String> {
+        let request = awc::Client::default().get(self.url("/readyz"));
+        let answer = request.timeout(LONGER_THAN_READYZ).send().await;
+        let mut answer = answer
+            .map_err(|why| anyhow::anyhow!("no bridge answers on admin.listen ({self}): {why}"))?;
+        let body = answer.body().await.unwrap_or_default();
+        let told = String::from_utf8_lossy(&body).trim_end().to_owned();
+        let is_ready = answer.status().is_success();
+        anyhow::ensure!(is_ready, "the bridge on {self} is not ready: {told}");
+        Ok(told)
     }
 
     /// The status of the answer.

@@ -1,5 +1,6 @@
 //! From defaults, file and environment to a checked [`Config`], section by section.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,34 +100,7 @@ pub fn explain(
     reader.finish(config())
 }
 
-/// What a look into the store needs. Other settings are not judged, so that an operator who may
-/// not read the secrets can look.
-pub fn load_for_reading(
-    file: Option<&Path>,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<(StoreUrl, Rules), ConfigError> {
-    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
-    let mut reader = Reader::new(layers);
-    let url = reader.text("store.url", store_url);
-    let public_urls = public_urls(&mut reader).unwrap_or_default();
-    let rules = rules::to_show(&mut reader, &public_urls);
-    reader.finish_part(url.zip(rules))
-}
-
-/// What signing and planning need, for commands that take in and deliver nothing: no account has to
-/// be set up for them. The public URLs may be none.
-pub fn load_for_rehearsal(
-    file: Option<&Path>,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Vec<PublicUrl>, Rules), ConfigError> {
-    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
-    let mut reader = Reader::new(layers);
-    let public_urls = public_urls(&mut reader).unwrap_or_default();
-    let rules = rules::to_show(&mut reader, &public_urls);
-    reader.finish_part(rules.map(|rules| (public_urls, rules)))
-}
-
-fn public_urls(reader: &mut Reader) -> Option<Vec<PublicUrl>> {
+pub(super) fn public_urls(reader: &mut Reader) -> Option<Vec<PublicUrl>> {
     reader.list("server.public_url", |text| {
         PublicUrl::parse(text).map_err(|why| why.to_string())
     })
@@ -311,7 +285,7 @@ fn keep_answered_and_ended_apart(reader: &mut Reader, acquire: &Acquire, rules: 
     }
 }
 
-fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "must be IP:PORT, such as 127.0.0.1:9090 or [::1]:9090".to_owned())
 }
@@ -323,7 +297,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     })
 }
 
-fn store_url(text: &str) -> Result<StoreUrl, String> {
+pub(super) fn store_url(text: &str) -> Result<StoreUrl, String> {
     let path = match text.split_once(':') {
         Some(("sqlite", path)) => path,
         Some(("postgres" | "postgresql", _)) => {

@@ -187,3 +187,45 @@ fn a_store_that_is_not_there_is_not_made_by_looking() {
         assert_eq!(left, 0, "{arguments:?}");
     }
 }
+
+#[test]
+fn health_says_whether_the_bridge_of_this_machine_takes_callbacks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let acquire = sink(Faults::default());
+    let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
+    command.env("BRIDGE__SERVER__DRAIN", "10m");
+    let serve = Serve::by(command);
+    let health = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"))
+            .arg("health")
+            .env_clear()
+            // As in a container, which listens on all addresses; the token is not needed.
+            .env(
+                "BRIDGE__ADMIN__LISTEN",
+                format!("0.0.0.0:{}", serve.admin.port()),
+            )
+            .output()
+            .expect("the program runs");
+        let told = [&output.stdout[..], &output.stderr[..]].concat();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        (output.status.code(), told)
+    };
+    assert_eq!(health(), (Some(0), "ready\n".to_owned()));
+    serve.signal("-TERM");
+    let (code, told) = loop {
+        let (code, told) = health();
+        if code != Some(0) {
+            break (code, told);
+        }
+    };
+    assert_eq!(code, Some(1));
+    assert!(
+        told.contains("is not ready: ") && told.contains("stopping"),
+        "{told}"
+    );
+    serve.signal("-KILL");
+    while health().1.contains("is not ready") {}
+    let (code, told) = health();
+    assert_eq!(code, Some(1));
+    assert!(told.contains("no bridge answers on admin.listen"), "{told}");
+}

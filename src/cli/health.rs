@@ -1,0 +1,25 @@
+//! `health`: whether the bridge on this machine takes callbacks, for those who can run a program but
+//! ask no URL, such as a container's health check.
+
+use super::running::Running;
+use super::{ConfigArgs, Exit, Failure, environment, say};
+use crate::{app, config};
+
+/// Ask the bridge on this machine whether it takes callbacks.
+///
+/// Asks /readyz on admin.listen. No other setting is read, and no secret.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exits with 0 if it does, with 1 if it does not or does not answer.")]
+pub struct Health {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Health {
+    pub fn run(self) -> Result<Exit, Failure> {
+        let listen = config::load_admin_listen(self.config.config.as_deref(), environment())?;
+        let told = app::block_on(async { Running::on(listen).is_ready().await })?;
+        say(told)?;
+        Ok(Exit::Done)
+    }
+}

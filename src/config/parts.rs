@@ -1,0 +1,49 @@
+//! Parts of the configuration, for commands that need no more of it; the rest is not judged.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::layers::Layers;
+use super::load::{address, public_urls, store_url};
+use super::reader::Reader;
+use super::{ConfigError, StoreUrl, rules};
+use crate::plan::Rules;
+use crate::twilio::signature::PublicUrl;
+
+/// What a look into the store needs. Other settings are not judged, so that an operator who may
+/// not read the secrets can look.
+pub fn load_for_reading(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(StoreUrl, Rules), ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let mut reader = Reader::new(layers);
+    let url = reader.text("store.url", store_url);
+    let public_urls = public_urls(&mut reader).unwrap_or_default();
+    let rules = rules::to_show(&mut reader, &public_urls);
+    reader.finish_part(url.zip(rules))
+}
+
+/// What signing and planning need, for commands that take in and deliver nothing: no account has to
+/// be set up for them. The public URLs may be none.
+pub fn load_for_rehearsal(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Vec<PublicUrl>, Rules), ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let mut reader = Reader::new(layers);
+    let public_urls = public_urls(&mut reader).unwrap_or_default();
+    let rules = rules::to_show(&mut reader, &public_urls);
+    reader.finish_part(rules.map(|rules| (public_urls, rules)))
+}
+
+/// Where a bridge that runs with these settings is asked how it does; no other setting is judged.
+pub fn load_admin_listen(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<SocketAddr, ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let mut reader = Reader::new(layers);
+    let listen = reader.text("admin.listen", address);
+    reader.finish_part(listen)
+}
