@@ -1,8 +1,8 @@
 //! The units of `deploy/systemd`, judged by systemd's own tools.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use crate::{deploy, left_out, text};
 
 const SERVICE: &str = "twilio-acquire-bridge.service";
 const UNITS: [&str; 3] = [
@@ -10,14 +10,6 @@ const UNITS: [&str; 3] = [
     "twilio-acquire-bridge.socket",
     "twilio-acquire-bridge-admin.socket",
 ];
-
-fn deploy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
-}
-
-fn text(name: &str) -> String {
-    std::fs::read_to_string(deploy().join(name)).expect("a file of deploy/")
-}
 
 /// The units in a folder, with the program of this build as what they start.
 fn units() -> tempfile::TempDir {
@@ -35,12 +27,8 @@ fn units() -> tempfile::TempDir {
 fn runs(command: &mut Command) -> Option<Output> {
     let output = command.output();
     if output.is_err() {
-        let name = command.get_program();
-        let _ = writeln!(
-            std::io::stderr(),
-            "LEFT OUT: {} is not installed",
-            name.display()
-        );
+        let name = command.get_program().display();
+        left_out(&format!("{name} is not installed"));
     }
     output.ok()
 }

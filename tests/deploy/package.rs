@@ -1,0 +1,271 @@
+//! The Debian package on this machine: installed, started, upgraded, removed, and nothing left of it.
+//!
+//! Where systemd is not running, its part is played here: the service's own command line, as its own
+//! user, in its own folder, with its own environment and credentials.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use crate::process::{PROGRAM, Serve};
+use crate::{deploy, left_out, root};
+
+const NAME: &str = "twilio-acquire-bridge";
+const ETC: &str = "/etc/twilio-acquire-bridge";
+const CONFIG: &str = "/etc/twilio-acquire-bridge/bridge.toml";
+const TOKEN: &str = "/etc/twilio-acquire-bridge/twilio-auth-token";
+const STORE: &str = "/var/lib/twilio-acquire-bridge";
+const UNIT: &str = "/lib/systemd/system/twilio-acquire-bridge.service";
+const MADE_UP_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn the_package_is_installed_started_upgraded_and_removed() {
+    let Some(machine) = Machine::free() else {
+        return;
+    };
+    let told = dpkg(&["--install", &machine.package("1.0.0")]);
+    assert!(told.contains("is installed, not started"), "{told}");
+    assert_eq!(said("getent", &["passwd", NAME]).status.code(), Some(0));
+    let store = fs::metadata(STORE).expect("the folder is made");
+    assert_eq!(store.permissions().mode() & 0o777, 0o700);
+    assert_eq!(store.uid(), user());
+    let enabled =
+        Path::new("/etc/systemd/system/sockets.target.wants").join("twilio-acquire-bridge.socket");
+    assert!(
+        fs::symlink_metadata(enabled).is_err(),
+        "nothing starts without a token"
+    );
+
+    set_up();
+    let bridge = machine.starts();
+    assert_eq!(bridge.asked("/readyz"), 200);
+    takes_a_call(&bridge);
+    let before = calls();
+    assert_eq!(
+        before.lines().filter(|line| line.contains("CA")).count(),
+        1,
+        "{before}"
+    );
+
+    let own = fs::read_to_string(CONFIG).expect("the configuration");
+    dpkg(&["--install", &machine.package("1.0.1")]);
+    let version = said("dpkg-query", &["--show", "--showformat=${Version}", NAME]);
+    assert_eq!(String::from_utf8_lossy(&version.stdout), "1.0.1");
+    assert_eq!(fs::read_to_string(CONFIG).expect("the configuration"), own);
+    assert_eq!(
+        bridge.asked("/readyz"),
+        200,
+        "an upgrade stops nothing by itself"
+    );
+    bridge.stops();
+    let bridge = machine.starts();
+    assert_eq!(bridge.asked("/readyz"), 200);
+    bridge.stops();
+    assert_eq!(calls().lines().count(), before.lines().count());
+
+    dpkg(&["--remove", NAME]);
+    assert!(!Path::new("/usr/bin").join(NAME).exists());
+    assert!(Path::new(CONFIG).exists() && Path::new(STORE).join("bridge.db").exists());
+    let told = dpkg(&["--purge", NAME]);
+    assert!(!Path::new(ETC).exists(), "the secrets are gone");
+    assert!(
+        Path::new(STORE).join("bridge.db").exists(),
+        "the calls are not"
+    );
+    assert!(
+        told.contains("the calls in /var/lib/twilio-acquire-bridge are left"),
+        "{told}"
+    );
+}
+
+/// This machine, while the package is tried on it; afterwards as it was.
+struct Machine {
+    folder: tempfile::TempDir,
+    /// One such test at a time.
+    _lock: File,
+}
+
+impl Machine {
+    /// `None`, told aloud, where the package cannot be tried or something of it is there already.
+    fn free() -> Option<Self> {
+        if !said("id", &["--user"]).stdout.starts_with(b"0\n") {
+            left_out("the Debian package, which only root can install");
+            return None;
+        }
+        for tool in [
+            "dpkg-deb",
+            "setpriv",
+            "deb-systemd-helper",
+            "systemd-sysusers",
+        ] {
+            if Command::new(tool).arg("--version").output().is_err() {
+                left_out(&format!("the Debian package (it needs {tool})"));
+                return None;
+            }
+        }
+        let lock = File::create(std::env::temp_dir().join("twilio-acquire-bridge-package.lock"));
+        let lock = lock.expect("a file");
+        lock.lock().expect("a lock");
+        let taken = [ETC, STORE, UNIT]
+            .map(Path::new)
+            .iter()
+            .any(|path| path.exists());
+        if taken || said("getent", &["passwd", NAME]).status.success() {
+            left_out("the Debian package: this machine has a bridge already");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let open_to_all = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open_to_all).expect("a folder of root's");
+        Some(Self {
+            folder,
+            _lock: lock,
+        })
+    }
+
+    /// The package of this build's program, as if it were of `version`.
+    fn package(&self, version: &str) -> String {
+        let output = Command::new(deploy().join("deb/build"))
+            .args([PROGRAM, version])
+            .arg(self.folder.path())
+            // Packing a debug build takes longer than all the rest.
+            .env("DPKG_DEB_COMPRESSOR_TYPE", "none")
+            .output()
+            .expect("the script runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The service, as its unit says.
+    fn starts(&self) -> Serve {
+        let unit = fs::read_to_string(UNIT).expect("the unit");
+        let values = |key: &str| -> Vec<String> {
+            let lines = unit.lines().filter_map(|line| line.strip_prefix(key));
+            lines.map(str::to_owned).collect()
+        };
+        let credentials = self.credentials(&values("LoadCredential="));
+        let resolved = |value: &str| {
+            let value = value.replace("%d", &credentials.display().to_string());
+            value.replace("%S", "/var/lib")
+        };
+        let [start] = &values("ExecStart=")[..] else {
+            panic!("one command line in: {unit}");
+        };
+        let mut command = as_its_user();
+        command.args(start.split(' '));
+        command.current_dir(resolved(&values("WorkingDirectory=")[0]));
+        for assignment in values("Environment=") {
+            let (name, value) = assignment.split_once('=').expect("NAME=VALUE");
+            command.env(name, resolved(value));
+        }
+        Serve::by(&mut command)
+    }
+
+    /// A folder with what systemd would hand over, which only the service's user may read.
+    fn credentials(&self, asked: &[String]) -> PathBuf {
+        let folder = self.folder.path().join("credentials");
+        fs::create_dir_all(&folder).expect("a folder");
+        for credential in asked {
+            let (name, path) = credential.split_once(':').expect("NAME:PATH");
+            let file = folder.join(name);
+            fs::copy(path, &file).expect("the credential is there");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).expect("root's file");
+            std::os::unix::fs::chown(&file, Some(user()), None).expect("root may");
+        }
+        folder
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        dpkg(&["--purge", NAME]);
+        let _ = fs::remove_dir_all(STORE);
+        for remove in ["userdel", "groupdel"] {
+            let _ = Command::new(remove).arg(NAME).output();
+        }
+    }
+}
+
+/// As the package asks after its installation; on free ports, and with nobody for Acquire.
+fn set_up() {
+    let sample = fs::read_to_string(CONFIG).expect("the configuration");
+    let own = sample
+        .replace("0.0.0.0:8080", "127.0.0.1:0")
+        .replace("127.0.0.1:9090", "127.0.0.1:0")
+        .replace("[acquire]", "[acquire]\nbase_url = \"http://127.0.0.1:9\"");
+    assert_ne!(own, sample);
+    fs::write(CONFIG, own).expect("root writes it");
+    fs::write(TOKEN, MADE_UP_TOKEN).expect("root writes it");
+    fs::set_permissions(TOKEN, fs::Permissions::from_mode(0o600)).expect("root owns it");
+}
+
+fn user() -> u32 {
+    let output = said("id", &["--user", NAME]);
+    let id = String::from_utf8_lossy(&output.stdout);
+    id.trim().parse().expect("a number")
+}
+
+fn as_its_user() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([
+        &format!("--reuid={NAME}"),
+        &format!("--regid={NAME}"),
+        "--clear-groups",
+        "--no-new-privs",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+    ]);
+    command.env_clear();
+    command
+}
+
+/// Played by the installed program itself.
+fn takes_a_call(bridge: &Serve) {
+    let output = Command::new("/usr/bin/twilio-acquire-bridge")
+        .arg("replay")
+        .arg(root().join("fixtures/twilio/inbound-completed.http"))
+        .args(["--to", &format!("http://{}", bridge.public)])
+        .args(["--public-url", "https://bridge.example.com"])
+        .env_clear()
+        .env("TWILIO_AUTH_TOKEN", MADE_UP_TOKEN)
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn calls() -> String {
+    let output = as_its_user()
+        .args(["/usr/bin/twilio-acquire-bridge", "list", "--config", CONFIG])
+        .current_dir(STORE)
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What dpkg says; waits for others that install something.
+fn dpkg(arguments: &[&str]) -> String {
+    for _ in 0..120 {
+        let output = Command::new("dpkg")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("dpkg runs");
+        let told = [&output.stdout[..], &output.stderr[..]].concat();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        if output.status.success() {
+            return told;
+        }
+        assert!(told.contains("lock"), "{told}");
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+    panic!("another dpkg is at work for two minutes");
+}
+
+fn said(program: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).args(arguments).output();
+    output.expect("a tool of every Debian")
+}
