@@ -10,6 +10,7 @@ mod health;
 mod keys;
 mod list;
 mod migrate;
+mod progress;
 mod replay;
 mod requeue;
 mod running;

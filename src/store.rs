@@ -3,6 +3,7 @@
 //! A store knows how to keep and to hand out. What a call needs is decided in [`crate::plan`], and
 //! time comes in as an argument.
 
+mod backlog;
 pub mod disk;
 mod error;
 pub mod postgres;
@@ -25,6 +26,7 @@ use crate::twilio::{AccountSid, CallSid, CallbackKey};
 
 use self::postgres::{PostgresStore, Terms};
 
+pub use backlog::BACKLOG;
 pub use error::{OpenError, StoreError};
 pub use reader::Reader;
 pub use refused::{Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoredRefused};
@@ -245,9 +247,6 @@ pub enum Order {
     LongestDueFirst,
 }
 
-/// Calls that have been due so long are a backlog, which fills what fresh calls leave free.
-pub const BACKLOG: Duration = Duration::from_secs(120);
-
 /// What a claim brought.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
@@ -380,8 +379,8 @@ pub trait Store: Refusals + Send + Sync {
 
     async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError>;
 
-    /// Makes all requests of a call owed again, due at `now`; false if there is no such call. `sid`
-    /// as for `get`.
+    /// Makes all requests of a call owed again, at once and behind fresh calls, as if it had been due
+    /// for [`BACKLOG`]; false if there is no such call. `sid` as for `get`.
     async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError>;
 
     async fn counts(&self) -> Result<Counts, StoreError>;

@@ -39,5 +39,7 @@ mod proxies;
 mod recordings;
 #[path = "bridge/reload.rs"]
 mod reload;
+#[path = "bridge/requeue.rs"]
+mod requeue;
 #[path = "bridge/story.rs"]
 mod story;

@@ -2,17 +2,15 @@
 
 mod files;
 
-use std::io::{IsTerminal as _, stderr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use self::files::{groups, read};
 use super::keys::KeyArgs;
-use super::{ConfigArgs, Exit, Failure, say};
+use super::{ConfigArgs, Exit, Failure, progress, say};
 use crate::plan::Rules;
 use crate::replay::forecast::Forecast;
 use crate::replay::scenario::Scenario;
@@ -186,7 +184,7 @@ impl Replay {
         } else {
             Sids::Recorded
         };
-        let bar = progress_bar(items.len() as u64 * u64::from(self.repeat.get()));
+        let bar = progress::bar(items.len() as u64 * u64::from(self.repeat.get()));
         let ticking = bar.clone();
         let sent = app::block_on(replay::send(
             items,
@@ -215,15 +213,6 @@ impl Replay {
         }
         Ok(())
     }
-}
-
-/// On a terminal only, so that logs hold no bars.
-fn progress_bar(length: u64) -> ProgressBar {
-    if !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta}");
-    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn base_url(text: &str) -> Result<String, String> {

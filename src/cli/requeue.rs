@@ -1,79 +1,172 @@
-//! `requeue`: makes all requests of a call owed again.
+//! `requeue`: makes all requests of calls owed again.
 
-use super::running::Running;
-use super::{ConfigArgs, Exit, Failure, say};
+mod door;
+mod governed;
+
+use std::io::{IsTerminal as _, stderr, stdin};
+use std::num::NonZeroU32;
+
+use self::door::Door;
+use self::governed::Done;
+use super::which::{Which, time};
+use super::{ConfigArgs, Exit, Failure, say, serve};
 use crate::app;
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::config::Config;
-use crate::store::{self, OpenError};
+use crate::store::{self, CallSummary, State};
 use crate::twilio::CallSid;
+
+const EXAMPLE: &str = "Examples:
+  twilio-acquire-bridge requeue CA00000000000000000000000000000001
+  twilio-acquire-bridge requeue --state parked --reason 401 --rate 20/s
+
+With filters it says how many calls they are and asks. Calls that are pending
+are owed anyway and left alone, unless --state pending asks for them. New calls
+are sent before requeued ones. Ctrl-C stops it, and what is done stays done; the
+same command goes on, with --rested-before where it is to leave out what was
+delivered, skipped or parked again meanwhile. Exits with 3 if some of the calls
+are not in the store, or it was stopped.";
 
 /// Make all requests of calls owed again, also those that Acquire took, on a fresh schedule.
 ///
 /// Asks the bridge that owns the store to do it; where none runs, the store itself is written.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  twilio-acquire-bridge requeue CA00000000000000000000000000000001
-
-Exits with 3 if some of the calls are not in the store.")]
+#[command(after_help = EXAMPLE)]
 pub struct Requeue {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The SIDs of the calls, or of legs of them.
-    #[arg(value_name = "CALLSID", required = true, value_parser = super::show::sid)]
+    /// The SIDs of calls, or of legs of them; without any, all calls that the filters admit.
+    #[arg(value_name = "CALLSID", value_parser = super::show::sid)]
     sids: Vec<CallSid>,
+    /// Calls requeued per second while a bridge may send them.
+    #[arg(long, value_name = "N/s", default_value = "50/s", value_parser = rate)]
+    rate: NonZeroU32,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Only calls that came to rest before this time; without it, before the command began.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    rested_before: Option<Millis>,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Requeue {
     pub fn run(self) -> Result<Exit, Failure> {
+        let is_filter = !self.which.search().is_empty() || self.rested_before.is_some();
+        if self.sids.is_empty() != is_filter {
+            return Err(Failure::Usage(
+                "say which calls: either their CALLSIDs, or a filter such as --state parked"
+                    .to_owned(),
+            ));
+        }
         let config = self.config.load()?;
+        if is_filter {
+            self.requeue_many(&config)
+        } else {
+            self.requeue_these(&config)
+        }
+    }
+
+    fn requeue_these(&self, config: &Config) -> Result<Exit, Failure> {
         // A store that is not there must not be made: the answer would be wrong, and so its owner.
         store::open_to_read(&config.store.url)?;
-        let requeued = app::block_on(async {
-            match store::open(&config.store.url) {
-                Ok(store) => {
-                    let now = Clock::system().now();
-                    let mut requeued = Vec::new();
-                    for sid in &self.sids {
-                        let known = store.requeue(sid, now).await?;
-                        requeued.push(known);
-                    }
-                    Ok(requeued)
+        let mut exit = Exit::Done;
+        app::block_on(async {
+            let door = Door::open(config)?;
+            for sid in &self.sids {
+                if door.requeue(sid).await? {
+                    say(format_args!("{sid}  requeued"))?;
+                } else {
+                    eprintln!("{sid}  not in the store");
+                    exit = Exit::Partial;
                 }
-                Err(OpenError::InUse { .. }) => ask_the_bridge(&config, &self.sids).await,
-                Err(why) => Err(anyhow::Error::from(why)),
             }
+            Ok::<_, Failure>(())
         })?;
-        for (sid, requeued) in self.sids.iter().zip(&requeued) {
-            if *requeued {
-                say(format_args!("{sid}  requeued"))?;
-            } else {
-                eprintln!("{sid}  not in the store");
-            }
+        Ok(exit)
+    }
+
+    fn requeue_many(&self, config: &Config) -> Result<Exit, Failure> {
+        let before = self.rested_before.unwrap_or(Clock::system().now());
+        let calls = self.find(config, before)?;
+        if calls.is_empty() {
+            eprintln!("no such calls");
+            return Ok(Exit::Done);
         }
-        Ok(if requeued.contains(&false) {
-            Exit::Partial
-        } else {
-            Exit::Done
-        })
+        eprintln!("{}", told(&calls));
+        if !self.yes && !agreed(calls.len())? {
+            eprintln!("nothing is requeued");
+            return Ok(Exit::Done);
+        }
+        eprintln!("to go on if this is cut short: the same with --rested-before {before}");
+        let sids: Vec<CallSid> = calls.into_iter().map(|call| call.sid).collect();
+        let done = app::block_on(async {
+            let door = Door::open(config)?;
+            let stop = serve::stop_on_signals()?;
+            let done = governed::requeue(&door, &sids, self.rate, &stop).await?;
+            Ok::<_, Failure>(done)
+        })?;
+        report(done, sids.len())
+    }
+
+    fn find(&self, config: &Config, before: Millis) -> Result<Vec<CallSummary>, Failure> {
+        let search = self.which.search();
+        let found = search.run(&store::open_to_read(&config.store.url)?, usize::MAX)?;
+        let admitted = found.into_iter().filter(|call| {
+            let is_at_rest = !matches!(call.state, State::Pending | State::Claimed);
+            call.changed < before && (is_at_rest || search.state == Some(call.state))
+        });
+        Ok(admitted.collect())
     }
 }
 
-async fn ask_the_bridge(config: &Config, sids: &[CallSid]) -> anyhow::Result<Vec<bool>> {
-    let mut requeued = Vec::new();
-    for sid in sids {
-        requeued.push(ask(config, sid).await?);
+fn report(done: Done, all: usize) -> Result<Exit, Failure> {
+    say(format_args!("{} of {all} calls requeued", done.requeued))?;
+    if done.missing > 0 {
+        eprintln!("{} were purged meanwhile", done.missing);
     }
-    Ok(requeued)
+    if done.is_stopped {
+        eprintln!("stopped; the others are as they were");
+    }
+    Ok(if done.requeued == all {
+        Exit::Done
+    } else {
+        Exit::Partial
+    })
 }
 
-async fn ask(config: &Config, sid: &CallSid) -> anyhow::Result<bool> {
-    let running = Running::of(config);
-    let answer = running.post(&format!("/api/calls/{sid}/requeue")).await?;
-    match answer {
-        202 => Ok(true),
-        404 => Ok(false),
-        401 => anyhow::bail!("the bridge on {running} asks for another admin.token"),
-        status => anyhow::bail!("the bridge on {running} answered {status}"),
+/// How many there are, and in which states.
+fn told(calls: &[CallSummary]) -> String {
+    let of = |state| calls.iter().filter(|call| call.state == state).count();
+    let states = State::ALL.into_iter().map(|state| (of(state), state));
+    let states: Vec<String> = states
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{count} {state}"))
+        .collect();
+    let mut told = format!("{} calls: {}", calls.len(), states.join(", "));
+    if of(State::Delivered) > 0 {
+        told.push_str("; Acquire gets again what it took");
     }
+    told
+}
+
+fn agreed(count: usize) -> Result<bool, Failure> {
+    if !stdin().is_terminal() || !stderr().is_terminal() {
+        return Err(Failure::Usage(
+            "nobody is there to be asked; say --yes to requeue them".to_owned(),
+        ));
+    }
+    eprint!("requeue all {count}? [y/N] ");
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// `20` or `20/s`.
+fn rate(text: &str) -> Result<NonZeroU32, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    number
+        .parse()
+        .map_err(|_| "must be a number of calls per second, such as 20/s".to_owned())
 }

@@ -79,7 +79,7 @@ fn status(text: &str) -> Result<CallStatus, String> {
 }
 
 /// A moment, a day, or how long ago.
-fn time(text: &str) -> Result<Millis, String> {
+pub fn time(text: &str) -> Result<Millis, String> {
     if let Some(ago) = duration::parse(text) {
         return Ok(Clock::system().now().minus(ago));
     }

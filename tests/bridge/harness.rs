@@ -232,6 +232,17 @@ impl Bridge {
 
     /// Runs a command beside the bridge, with its settings.
     pub fn runs(&self, arguments: &[&str]) -> Run {
+        let output = self.command(arguments).output().expect("the program runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Run {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
+    /// A command beside the bridge, with its settings.
+    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
         command.args(arguments).env_clear();
         command.envs(self.settings.iter().map(|(key, value)| (key, value)));
@@ -241,13 +252,7 @@ impl Bridge {
         if let Some(file) = &self.file {
             command.env("BRIDGE_CONFIG", file);
         }
-        let output = command.output().expect("the program runs");
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Run {
-            code: output.status.code(),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        command
     }
 
     /// The bodies that Acquire got, in order.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
-    Claimed, Counts, Expiry, Recorded, Rest, State, Store, StoreError,
+    BACKLOG, Claimed, Counts, Expiry, Recorded, Rest, State, Store, StoreError,
 };
 
 use crate::place::{
@@ -285,7 +285,7 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 let requeued = store.requeue(&sid(call), now).await.expect("requeued");
                 let known = model.find(call).map(|call| {
                     call.round += 1;
-                    call.make_due(now.0);
+                    call.make_due(now.minus(BACKLOG).0 - 1);
                 });
                 assert_eq!(requeued, known.is_some());
             }

@@ -1,9 +1,9 @@
 //! A person makes all requests of a call owed again.
 
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::{Rest, State, Store};
+use twilio_acquire_bridge::store::{Rest, State, Store, Wanted};
 
-use crate::place::{Place, callback, claim, claim_one, record, settle, sid, state};
+use crate::place::{LEASE, Place, callback, claim, claim_one, record, settle, sid, state};
 
 async fn requeue(store: &dyn Store, number: u32, now: i64) -> bool {
     let requeued = store.requeue(&sid(number), Millis(now)).await;
@@ -74,4 +74,24 @@ pub async fn an_unknown_call_is_not_requeued(place: &Place) {
     let store = place.open();
     record(&*store, &sid(1), 0).await;
     assert!(!requeue(&*store, 2, 1).await);
+}
+
+pub async fn requeued_calls_stand_behind_fresh_ones(place: &Place) {
+    let store = place.open();
+    for number in 1..=40 {
+        record(&*store, &sid(number), 0).await;
+        let claimed = claim_one(&*store, 0).await;
+        settle(&*store, &claimed, Rest::Delivered, 0).await;
+    }
+    let now = 1_000_000;
+    for number in 1..=40 {
+        assert!(requeue(&*store, number, now).await);
+    }
+    record(&*store, &sid(99), now + 1).await;
+    let next = async || {
+        let claims = store.claim(Millis(now + 1), LEASE, Wanted::any(1)).await;
+        claims.expect("claimed").calls[0].sid.clone()
+    };
+    assert_eq!(next().await, sid(99), "the fresh call first");
+    assert_ne!(next().await, sid(99), "then the others, at once");
 }

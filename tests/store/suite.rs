@@ -59,7 +59,8 @@ macro_rules! on {
                 a_requeued_call_is_handed_out_without_its_earlier_attempts
                 a_requeue_while_claimed_makes_the_call_due_at_once
                 a_call_is_requeued_by_a_child_leg_too
-                an_unknown_call_is_not_requeued;
+                an_unknown_call_is_not_requeued
+                requeued_calls_stand_behind_fresh_ones;
             refusing:
                 a_refused_request_is_read_back_as_it_was
                 refused_requests_are_told_by_cause

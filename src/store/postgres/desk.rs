@@ -5,6 +5,7 @@ use super::rows::{self, read_summary, word};
 use super::session::{Session, Trouble, Values};
 use super::tally::Tally;
 use crate::clock::Millis;
+use crate::store::backlog::due_of_requeued;
 use crate::store::{CallSummary, Expiry, Filter, State, StoredCall};
 use crate::twilio::CallSid;
 
@@ -49,7 +50,8 @@ const REQUEUE: &str = "WITH found AS MATERIALIZED ( \
         WHERE name.sid = $1 ORDER BY call.sid <> $1, call.id LIMIT 1 FOR UPDATE OF call) \
     UPDATE call SET round = round + 1, state = 'pending', reason = NULL, \
         changed = CASE WHEN claim IS NULL THEN $2 ELSE changed END, \
-        at = CASE call.state WHEN 'pending' THEN least(at, $2) ELSE $2 END \
+        at = CASE WHEN claim IS NOT NULL THEN at \
+            WHEN call.state = 'pending' THEN least(at, $3) ELSE $3 END \
     FROM found WHERE call.id = found.id RETURNING found.state";
 
 const EXPIRED: &str = "SELECT id, state FROM call WHERE id IN ( \
@@ -121,7 +123,8 @@ pub(super) async fn requeue(
     sid: &CallSid,
     now: Millis,
 ) -> Result<bool, Trouble> {
-    let rows = session.query(REQUEUE, &[&sid.as_str(), &now.0]).await?;
+    let values: Values<'_> = &[&sid.as_str(), &now.0, &due_of_requeued(now).0];
+    let rows = session.query(REQUEUE, values).await?;
     for row in &rows {
         tally.moves(word(row, 0, State::parse)?, State::Pending);
     }

@@ -17,6 +17,7 @@ use super::names::{self, Name, Names};
 use super::rows::{self, CallRow};
 use super::tally::Tally;
 use crate::clock::Millis;
+use crate::store::backlog::due_of_requeued;
 use crate::store::{Counts, NewCallback, Recorded, Rest, State, StoreError};
 use crate::twilio::CallSid;
 
@@ -155,7 +156,7 @@ impl Ledger {
             .execute([call.id])?;
         // While the call is claimed, `settle` sees that there is a newer callback.
         if !self.claims.lock().holds(call.id) {
-            self.make_due(call, now)?;
+            self.make_due(call, now, now)?;
         }
         if is_child {
             self.adopt_begun_by(callback, call.id, now)?;
@@ -202,11 +203,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes an unclaimed call pending, due at `now` unless it has been due before.
-    fn make_due(&mut self, call: &CallRow, now: Millis) -> Result<(), StoreError> {
+    /// Makes an unclaimed call pending, due at `due` unless it has been due before.
+    fn make_due(&mut self, call: &CallRow, due: Millis, now: Millis) -> Result<(), StoreError> {
         let due = match call.state {
-            State::Pending => call.at.min(now),
-            _ => now,
+            State::Pending => call.at.min(due),
+            _ => due,
         };
         self.rest(call, &Rest::PendingAt(due), now)
     }
@@ -250,7 +251,7 @@ impl Ledger {
             .prepare_cached("UPDATE call SET round = round + 1 WHERE id = ?1")?
             .execute([call.id])?;
         if !self.claims.lock().holds(call.id) {
-            self.make_due(&call, now)?;
+            self.make_due(&call, due_of_requeued(now), now)?;
         }
         Ok(true)
     }

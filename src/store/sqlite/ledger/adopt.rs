@@ -120,7 +120,7 @@ impl Ledger {
         let why = format!("it is a part of call {}, which has its callbacks", call.sid);
         self.rest(&begun, &Rest::Skipped(why), now)?;
         if !self.claims.lock().holds(call.id) {
-            self.make_due(&call, now)?;
+            self.make_due(&call, now, now)?;
         }
         Ok(())
     }

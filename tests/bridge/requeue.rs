@@ -1,0 +1,199 @@
+//! Many calls are requeued at once, and nobody else is kept waiting.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use twilio_acquire_bridge::config::StoreUrl;
+use twilio_acquire_bridge::sink::{Faults, Reply};
+use twilio_acquire_bridge::store::{self, NewCallback, Rest, Settlement, SignedRequest, Wanted};
+use twilio_acquire_bridge::twilio::callback;
+
+use crate::harness::{Bridge, PUBLIC_URL, STATUS, sid, status_form};
+
+const MANY: usize = 10_000;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Calls 1 to `count`, all of which Acquire has refused.
+fn with_parked(count: usize) -> Bridge {
+    let bridge = Bridge::start();
+    bridge.acquire.answers(vec![Reply::Invalid; count]);
+    for number in 1..=count {
+        bridge.twilio.ends(&sid(number), "completed");
+    }
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), count);
+    bridge
+}
+
+#[test]
+fn nothing_is_requeued_before_somebody_agreed() {
+    let bridge = with_parked(3);
+    let run = bridge.runs(&["requeue", "--state", "parked"]);
+    assert_eq!(run.code, Some(2), "{}", run.err);
+    assert!(run.err.contains("3 calls: 3 parked"), "{}", run.err);
+    assert!(run.err.contains("--yes"), "{}", run.err);
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 3);
+}
+
+#[test]
+fn calls_are_requeued_by_filter() {
+    let bridge = with_parked(3);
+    bridge.twilio.ends(&sid(4), "completed");
+    bridge.settles();
+    let run = bridge.runs(&["requeue", "--reason", "refused it with 400", "--yes"]);
+    assert_eq!(
+        (run.code, run.out.as_str()),
+        (Some(0), "3 of 3 calls requeued\n")
+    );
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 7, "the delivered one was left alone");
+    let run = bridge.runs(&["requeue", "--state", "parked", "--yes"]);
+    assert_eq!((run.code, run.err.as_str()), (Some(0), "no such calls\n"));
+}
+
+#[test]
+fn a_requeue_that_was_cut_short_goes_on_where_it_ended() {
+    let bridge = with_parked(0);
+    for number in 1..=3 {
+        bridge.twilio.ends(&sid(number), "completed");
+    }
+    bridge.settles();
+    let before = bridge.clock.now().plus(Duration::from_secs(1)).to_string();
+    bridge.clock.advance(MINUTE);
+    // As if it had been cut short after the first.
+    bridge.runs(&["requeue", &sid(1)]);
+    bridge.settles();
+    let go_on = [
+        "requeue",
+        "--state",
+        "delivered",
+        "--rested-before",
+        &before,
+        "--yes",
+    ];
+    let run = bridge.runs(&go_on);
+    assert_eq!(run.out, "2 of 2 calls requeued\n", "{}", run.err);
+    assert!(
+        run.err.contains("Acquire gets again what it took"),
+        "{}",
+        run.err
+    );
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 6, "each of them twice");
+    assert_eq!(bridge.runs(&go_on).err, "no such calls\n");
+}
+
+#[test]
+fn a_requeue_can_be_stopped_and_what_is_done_stays_done() {
+    let bridge = with_parked(4);
+    let mut command = bridge.command(&["requeue", "--state", "parked", "--yes", "--rate", "1/s"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().expect("the program starts");
+    reaches(&bridge, 5);
+    let id = child.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &id]).status();
+    assert!(killed.expect("kill runs").success());
+    let ended = child.wait_with_output().expect("an end");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{told}");
+    assert!(
+        told.ends_with("stopped; the others are as they were\n"),
+        "{told}"
+    );
+    bridge.settles();
+    let run = bridge.runs(&["requeue", "--state", "parked", "--yes"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 8, "each of them twice");
+}
+
+#[test]
+fn a_live_call_does_not_wait_for_ten_thousand_requeued_ones() {
+    let mut bridge = Bridge::start();
+    bridge.stops();
+    requeued(&bridge, MANY);
+    bridge.acquire.behaves(Faults {
+        delay: Duration::from_millis(40),
+        ..Faults::default()
+    });
+    bridge.starts();
+    reaches(&bridge, 100);
+    bridge.twilio.ends(&sid(MANY + 1), "completed");
+    let had = bridge.acquire.call_ids().len();
+    let place = || {
+        let sent = bridge.acquire.call_ids();
+        sent.iter().position(|sent| *sent == sid(MANY + 1))
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    let place = loop {
+        if let Some(place) = place() {
+            break place;
+        }
+        assert!(Instant::now() < until, "the live call is not sent");
+    };
+    // As many requests as run at once may have been under way, and as many claimed behind them.
+    assert!(
+        place < had + 2 * 32,
+        "sent as number {place}, {had} before it"
+    );
+    assert!(place < MANY / 2);
+    bridge.stops();
+}
+
+fn reaches(bridge: &Bridge, count: u64) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while bridge.acquire.count() < count {
+        assert!(
+            Instant::now() < until,
+            "Acquire got {}",
+            bridge.acquire.count()
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// Fills the store of a bridge that is stopped with calls that were delivered and requeued.
+fn requeued(bridge: &Bridge, count: usize) {
+    let now = bridge.clock.now();
+    let url = StoreUrl::Sqlite(bridge.folder.path().join("bridge.db"));
+    let store = store::open(&url).expect("the store is free");
+    let new = |number| {
+        let (url, body) = (
+            format!("{PUBLIC_URL}{STATUS}"),
+            status_form(&sid(number), "completed"),
+        );
+        let read = callback::read(body.as_bytes(), &url).expect("a callback");
+        NewCallback {
+            account: read.account.clone(),
+            call: read.call().clone(),
+            leg: read.leg.clone(),
+            key: read.key(),
+            request: SignedRequest {
+                url,
+                headers: String::new(),
+                body: body.into(),
+            },
+        }
+    };
+    let fill = async {
+        join_all((1..=count).map(|number| store.record(new(number), now))).await;
+        let lease = Duration::from_secs(60);
+        let claims = store.claim(now, lease, Wanted::any(count)).await;
+        let calls = claims.expect("claimed").calls;
+        assert_eq!(calls.len(), count);
+        let delivered = || Settlement {
+            attempt: None,
+            rest: Rest::Delivered,
+        };
+        let settled = calls
+            .iter()
+            .map(|call| store.settle(call.ticket.clone(), delivered(), now));
+        join_all(settled).await;
+        let requeued = calls.iter().map(|call| store.requeue(&call.sid, now));
+        let requeued = join_all(requeued).await;
+        assert!(requeued.into_iter().all(|known| known.expect("written")));
+    };
+    actix_web::rt::System::new().block_on(fill);
+}
