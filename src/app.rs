@@ -1,5 +1,6 @@
 //! The composition root: builds a bridge, runs it, stops it within a deadline.
 
+mod close;
 mod deliveries;
 mod https;
 mod listen;
@@ -202,6 +203,7 @@ impl App {
         };
         let stopped = tokio::time::timeout(within, stopping).await;
         watchdog.abort();
+        close::close(self.store).await;
         ended?;
         stopped.map_err(|_| AppError::SlowStop(within))
     }

@@ -12,7 +12,7 @@ use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::systemd::watchdog::Pulse;
-use crate::worker::{Lanes, Pace, Worker};
+use crate::worker::{Lanes, Pace, Unkept, Worker};
 
 /// Delivers until `stop`; what is returned tells when that has ended, however it ended.
 pub(super) fn spawn(
@@ -54,6 +54,7 @@ async fn deliver(
         let worker = Worker {
             lanes: Lanes::new(&config, Arc::clone(&shared.metrics)),
             pace: Pace::new(config.delivery.max_rate),
+            unkept: Unkept::default(),
             pulse: pulse.clone(),
             config,
             store: Arc::clone(&shared.store),

@@ -1,11 +1,8 @@
 //! Bad disks: full, read-only, broken, stalling. No wrong 204, nothing lost, back by itself.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
@@ -16,6 +13,7 @@ use twilio_acquire_bridge::store::SqliteReader;
 
 use crate::book::Book;
 use crate::kills::comes_to_rest;
+use crate::mount::{Mount, repair};
 use crate::process::{self, Addresses, Serve};
 use crate::sender::{Call, ask, send};
 use crate::synced::{has_strace, strace};
@@ -73,7 +71,7 @@ fn rings(
     book: &Arc<Book>,
     bridge: Addresses,
     seed: u64,
-    enough: impl Fn(u16) -> bool,
+    mut enough: impl FnMut(u16) -> bool,
 ) -> Vec<(u16, Instant)> {
     let mut answers = Vec::new();
     for number in 0.. {
@@ -95,43 +93,10 @@ fn is_ready(bridge: Addresses) -> bool {
     status == 200
 }
 
-/// A small file system in memory; unmounted when dropped.
-pub struct Mount(pub PathBuf);
-
-impl Mount {
-    pub fn new(at: &Path) -> Option<Self> {
-        std::fs::create_dir_all(at).expect("a folder");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-            .arg(at)
-            .output();
-        mounted
-            .is_ok_and(|mounted| mounted.status.success())
-            .then(|| Self(at.to_owned()))
-    }
-
-    /// Takes all the room there is.
-    pub fn fill(&self) -> PathBuf {
-        let path = self.0.join("filler");
-        let mut filler = File::create(&path).expect("a file");
-        for size in [64 * 1024, 4096, 1] {
-            let block = vec![1; size];
-            while filler.write_all(&block).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_told_and_forgotten_once_there_is_room() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(mount) = Mount::new(&folder.path().join("disk")) else {
+    let Some(mount) = Mount::tmpfs(&folder.path().join("disk")) else {
         return left_out("a full disk: mounting a tmpfs needs root");
     };
     let database = mount.0.join("bridge.db");
@@ -156,6 +121,92 @@ fn a_full_disk_is_told_and_forgotten_once_there_is_room() {
     assert!(back - repaired < BACK_WITHIN, "{:?}", back - repaired);
     assert!(is_ready(bridge));
 
+    comes_to_rest(&database);
+    assert!(serve.stop().success());
+    acquire.settles(&database);
+}
+
+#[test]
+fn a_file_system_that_turns_read_only_is_told_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (image, at) = (folder.path().join("image"), folder.path().join("disk"));
+    let Some(mount) = Mount::ext4(&image, &at) else {
+        return left_out("a file system that turns read-only: a loop mount of ext4 needs root");
+    };
+    let database = at.join("bridge.db");
+    let acquire = Acquire::start();
+    let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
+    let bridge = serve.addresses();
+    let book = &acquire.book;
+    let mut taken = 0;
+    rings(book, bridge, 1, |status| {
+        taken += 1;
+        assert_eq!(status, 204);
+        taken == 50
+    });
+
+    mount.breaks();
+    rings(book, bridge, 2, |status| status == 503);
+    let mut refused = 0;
+    rings(book, bridge, 3, |status| {
+        refused += 1;
+        assert_eq!(status, 503, "nothing can be kept");
+        refused == 50
+    });
+    assert!(!is_ready(bridge), "/readyz is red");
+    serve.stop();
+
+    // Linux mounts it for writing again only once nobody has it.
+    drop(mount);
+    repair(&image);
+    let _mount = Mount::ext4(&image, &at).expect("it is whole again");
+    let repaired = Instant::now();
+    let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
+    let bridge = serve.addresses();
+    rings(book, bridge, 4, |status| status == 204);
+    assert!(repaired.elapsed() < BACK_WITHIN, "{:?}", repaired.elapsed());
+    println!(
+        "read-only: back {:.0?} after the repair",
+        repaired.elapsed()
+    );
+    comes_to_rest(&database);
+    assert!(serve.stop().success());
+    acquire.settles(&database);
+}
+
+#[test]
+fn what_cannot_be_settled_is_not_sent_again_and_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(mount) = Mount::tmpfs(&folder.path().join("disk")) else {
+        return left_out("settling on a full disk: mounting a tmpfs needs root");
+    };
+    let database = mount.0.join("bridge.db");
+    let acquire = Acquire::start();
+    acquire.sink.behaves(Faults {
+        delay: Duration::from_millis(200),
+        ..Faults::default()
+    });
+    let mut command = process::serve(&database, &acquire.sink.base_url());
+    command
+        .env("BRIDGE__DELIVERY__CONCURRENCY", "2")
+        .env("BRIDGE__DELIVERY__TIMEOUT", "1s")
+        .env("BRIDGE__DELIVERY__LEASE", "2s");
+    let mut serve = Serve::spawn(command);
+    let bridge = serve.addresses();
+    let book = &acquire.book;
+    let mut waiting = 0;
+    rings(book, bridge, 1, |status| {
+        waiting += u32::from(status == 204);
+        waiting == 40
+    });
+    let filler = mount.fill();
+    rings(book, bridge, 2, |status| status == 503);
+    let before = acquire.sink.count();
+    pause(Duration::from_secs(9));
+    let sent = acquire.sink.count() - before;
+    std::fs::remove_file(filler).expect("removed");
+    println!("{sent} requests while nothing could be settled");
+    assert!(sent < 10, "{sent} requests for what cannot be settled");
     comes_to_rest(&database);
     assert!(serve.stop().success());
     acquire.settles(&database);

@@ -4,6 +4,7 @@ mod book;
 mod disks;
 mod kills;
 mod manager;
+mod mount;
 mod process;
 mod repair;
 mod restarts;

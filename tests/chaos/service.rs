@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
 
-use crate::disks::Mount;
 use crate::left_out;
 use crate::manager::Manager;
+use crate::mount::Mount;
 use crate::process::Serve;
 use crate::sender::{Call, ask, send};
 use crate::synced::has_strace;
@@ -88,7 +88,7 @@ fn a_handed_socket_opens_the_console_to_others_only_with_a_token() {
 #[test]
 fn the_watchdog_is_fed_while_acquire_hangs_and_the_disk_is_full() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(mount) = Mount::new(&folder.path().join("disk")) else {
+    let Some(mount) = Mount::tmpfs(&folder.path().join("disk")) else {
         return left_out("the watchdog on a full disk: mounting a tmpfs needs root");
     };
     let manager = Manager::listens(folder.path());
