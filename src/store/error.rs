@@ -1,6 +1,6 @@
 //! Why a store cannot be opened, or could not do what it was asked, whichever it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::tls::TlsError;
 
@@ -23,6 +23,11 @@ pub enum OpenError {
          start on the latest `backup` or on what `sqlite3 FILE .recover` saves", .path.display()
     )]
     Damaged { path: PathBuf, why: String },
+    #[error(
+        "{} is gone or empty, though {} says that calls were kept there. Nothing was begun anew: put          the file or the latest `backup` in its place, or remove what remains to begin without them",
+        .path.display(), .remains.display()
+    )]
+    Gone { path: PathBuf, remains: PathBuf },
     #[error("{} cannot be used as a database: {why}", .path.display())]
     Unusable { path: PathBuf, why: String },
     #[error("TLS to {url} cannot be set up")]
@@ -30,6 +35,20 @@ pub enum OpenError {
     /// It refused, or the command that asks cannot wait until it is back.
     #[error("{url} cannot be used: {why}")]
     Database { url: String, why: String },
+}
+
+impl OpenError {
+    /// The database file at `path` was found, and then this.
+    pub(super) fn of(path: &Path, error: StoreError) -> Self {
+        let path = path.to_owned();
+        match error {
+            StoreError::Damaged(why) => Self::Damaged { path, why },
+            error => Self::Unusable {
+                path,
+                why: error.to_string(),
+            },
+        }
+    }
 }
 
 /// Why the store could not do it.
@@ -44,6 +63,8 @@ pub enum StoreError {
     /// The database refused; the text is for logs, never for Twilio.
     #[error("{0}")]
     Database(String),
+    #[error("the database file is damaged: {0} (`check --store` tells more)")]
+    Damaged(String),
     #[error("the claim is no longer held: it was settled, or its lease ended and another claimed")]
     StaleTicket,
 }

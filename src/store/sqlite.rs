@@ -8,6 +8,7 @@
 mod backup;
 mod claims;
 mod ledger;
+mod lock;
 mod names;
 mod open;
 mod reader;
@@ -26,6 +27,7 @@ pub use self::reader::SqliteReader;
 
 use self::claims::SharedClaims;
 use self::ledger::Ledger;
+use self::lock::Lock;
 use self::reader::ReaderThread;
 use self::writer::Writer;
 use super::{
@@ -38,8 +40,10 @@ use crate::twilio::CallSid;
 /// A store in one `SQLite` file. Dropped, it finishes what it was given, closes the file and frees
 /// it for the next owner.
 pub struct SqliteStore {
-    writer: Writer,
+    /// Dropped before the writer: only who may write can fold the log into the file, and only the
+    /// last to close it does.
     reader: ReaderThread,
+    writer: Writer,
 }
 
 impl SqliteStore {
@@ -50,14 +54,12 @@ impl SqliteStore {
             path: path.to_owned(),
             why,
         };
-        let lock = open::lock(path)?;
+        let mut lock = Lock::take(path)?;
         let connection = open::writer(path)?;
         let claims = SharedClaims::new();
         let reader = SqliteReader::open_beside(path, claims.clone())?;
-        let ledger = Ledger::new(connection, claims).map_err(|error| OpenError::Damaged {
-            path: path.to_owned(),
-            why: error.to_string(),
-        })?;
+        let ledger = Ledger::new(connection, claims).map_err(|why| OpenError::of(path, why))?;
+        lock.opened();
         let no_thread = |error: std::io::Error| unusable(format!("no thread for it: {error}"));
         Ok(Self {
             reader: ReaderThread::start(reader).map_err(no_thread)?,
@@ -69,7 +71,7 @@ impl SqliteStore {
 /// Brings a file that nobody owns to this version.
 pub(super) fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     let path = &open::plain(path)?;
-    let _lock = open::lock(path)?;
+    let _lock = Lock::take(path)?;
     open::migrated(path)
 }
 

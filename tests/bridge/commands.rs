@@ -41,7 +41,7 @@ fn a_file_that_is_no_database_is_told_and_left_alone() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(std::fs::read(&file).expect("a file"), before);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("cannot be used as a database"), "{told}");
+    assert!(told.contains("file is not a database"), "{told}");
 }
 
 #[test]

@@ -325,14 +325,14 @@ fn a_lease_that_ends_soon_after_the_time_limit_repeats_nothing() {
     ]);
     // The bridge's clock is turned while requests are open, as time passes.
     bridge.acquire.behaves(Faults {
-        delay: Duration::from_millis(100),
+        delay: Duration::from_millis(200),
         ..Faults::default()
     });
     for call in 1..=12 {
         bridge.twilio.ends(&sid(call), "completed");
     }
     while bridge.acquire.count() < 12 {
-        bridge.clock.advance(Duration::from_millis(20));
+        bridge.clock.advance(Duration::from_millis(10));
         std::thread::park_timeout(Duration::from_millis(5));
     }
     bridge.settles();

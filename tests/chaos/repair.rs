@@ -132,6 +132,102 @@ fn damaged_pages_are_told_and_nobody_starts_on_them() {
     assert!(before[100..] == after[100..], "it is left as it was");
 }
 
+/// One way in which a disk or a person may spoil a store.
+enum Damage {
+    Overwrite(u64),
+    Cut(u64),
+    Remove,
+    RemoveLog,
+}
+
+impl Damage {
+    fn befalls(&self, database: &Path) {
+        let open = || {
+            let file = std::fs::OpenOptions::new().write(true).open(database);
+            file.expect("a file")
+        };
+        match self {
+            Self::Overwrite(at) => open().write_all_at(&[0x5a; 512], *at).expect("damaged"),
+            Self::Cut(length) => open().set_len(*length).expect("damaged"),
+            Self::Remove => std::fs::remove_file(database).expect("removed"),
+            Self::RemoveLog => std::fs::remove_file(beside(database, "-wal")).expect("removed"),
+        }
+    }
+}
+
+fn beside(database: &Path, end: &str) -> std::path::PathBuf {
+    format!("{}{end}", database.display()).into()
+}
+
+/// Copies all that belongs to a store, and returns where the copy is.
+fn copied(database: &Path, to: &Path) -> std::path::PathBuf {
+    let copy = to.join("copy.db");
+    for end in ["", "-wal", "-shm", ".lock"] {
+        let _ = std::fs::remove_file(beside(&copy, end));
+        // Not all of them are there after each kind of end.
+        let _ = std::fs::copy(beside(database, end), beside(&copy, end));
+    }
+    copy
+}
+
+#[test]
+fn a_spoilt_store_is_never_begun_anew_in_silence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stopped = stored(folder.path(), 3);
+    assert!(
+        !beside(&stopped, "-wal").exists(),
+        "a bridge that has stopped leaves one file"
+    );
+    let (damaged, gone) = ("is damaged: ", "is gone or empty");
+    for (damage, told) in [
+        (Damage::Overwrite(0), damaged),
+        (Damage::Cut(5 * 4096), damaged),
+        (Damage::Cut(100), damaged),
+        (Damage::Cut(0), gone),
+        (Damage::Remove, gone),
+    ] {
+        is_refused(&copied(&stopped, folder.path()), &damage, told);
+    }
+
+    let killed = stopped;
+    let mut serve = Serve::spawn(process::serve(&killed, "http://127.0.0.1:9"));
+    takes(serve.addresses(), &Book::default(), 200..210);
+    serve.kill();
+    for damage in [Damage::Cut(0), Damage::Remove] {
+        let copy = copied(&killed, folder.path());
+        let log = std::fs::read(beside(&copy, "-wal")).expect("a log");
+        is_refused(&copy, &damage, gone);
+        assert!(log == std::fs::read(beside(&copy, "-wal")).expect("a log"));
+        std::fs::remove_file(beside(&copy, ".lock")).expect("removed");
+        is_refused(
+            &copy,
+            &Damage::Cut(0),
+            "-wal says that calls were kept there",
+        );
+    }
+
+    let copy = copied(&killed, folder.path());
+    Damage::RemoveLog.befalls(&copy);
+    let mut command = process::serve(&copy, "http://127.0.0.1:9");
+    command.env("BRIDGE__LOG__LEVEL", "info");
+    let mut serve = Serve::spawn(command);
+    serve.addresses();
+    assert!(serve.stop().success());
+    let log = serve.log().join("\n");
+    assert!(log.contains("-wal is gone though the last bridge"), "{log}");
+}
+
+fn is_refused(database: &Path, damage: &Damage, told: &str) {
+    if database.exists() {
+        damage.befalls(database);
+    }
+    let output = run(database, &["serve"]);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains(told), "{told}: {words}");
+    assert!(words.contains("latest `backup`"), "{words}");
+}
+
 #[test]
 fn a_backup_of_a_running_bridge_is_restored_and_pays_every_debt_until_then() {
     let folder = tempfile::tempdir().expect("a folder");

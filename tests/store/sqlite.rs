@@ -103,7 +103,7 @@ async fn what_is_no_database_of_ours_is_refused_and_left_as_it_was() {
         .repeat(9);
     fs::write(place.path(), &text).expect("written");
     let refused = refusal(&place.path());
-    assert!(matches!(refused, OpenError::Unusable { .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
     assert_eq!(fs::read(place.path()).expect("read"), text);
 
     let other = place.path().with_extension("other");

@@ -1,6 +1,5 @@
-//! Opens a database file: the lock, the checks, the settings, the migrations.
+//! Opens a database file: the checks, the settings, the migrations.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -28,35 +27,12 @@ const READER_CACHE_KIB: i64 = 4 * 1024;
 /// fewer copies of a page that changes often, and a longer pause for the copying.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
-/// The right to write a database file, held by the kernel for this process until it is dropped.
-#[derive(Debug)]
-pub(super) struct Lock {
-    _file: File,
-}
-
 /// The file's one path, whatever links lead to it: two paths would be two locks, and `SQLite` would
 /// read a URI or `:memory:` as something else than a file.
 pub(super) fn plain(path: &Path) -> Result<PathBuf, OpenError> {
     std::fs::canonicalize(path)
         .or_else(|_| std::path::absolute(path))
         .map_err(|error| unusable(path, &error.to_string()))
-}
-
-/// Takes the lock `<file>.lock`. The file stays behind and means nothing by itself.
-pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(|error| unusable(path, &format!("cannot make its lock file: {error}")))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
-        Err(TryLockError::Error(error)) => Err(unusable(path, &format!("cannot lock it: {error}"))),
-    }
 }
 
 /// Opens the file for its one writer, made or migrated as needed.
@@ -74,7 +50,7 @@ fn brought_up(path: &Path) -> Result<(Connection, usize), OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |error: rusqlite::Error| unusable(path, &error.to_string());
+    let failed = |error: rusqlite::Error| failed(path, error);
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     // SQLite opens what it may not write as read-only and says nothing.
     if connection.is_readonly("main").map_err(failed)? {
@@ -92,7 +68,7 @@ fn brought_up(path: &Path) -> Result<(Connection, usize), OpenError> {
 /// Opens the file for reading beside the writer, if there is one.
 pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |error: rusqlite::Error| unusable(path, &error.to_string());
+    let failed = |error: rusqlite::Error| failed(path, error);
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     if version(&connection, path)? < MIGRATIONS.len() {
         return Err(unusable(
@@ -112,7 +88,7 @@ fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let number = |sql: &str| {
         connection
             .query_row(sql, [], |row| row.get::<_, i64>(0))
-            .map_err(|error| unusable(path, &error.to_string()))
+            .map_err(|error| failed(path, error))
     };
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     if tables > 0 && number("PRAGMA application_id")? != i64::from(APPLICATION_ID) {
@@ -155,6 +131,10 @@ fn migrate(connection: &mut Connection, version: usize) -> rusqlite::Result<()> 
         transaction.commit()?;
     }
     Ok(())
+}
+
+fn failed(path: &Path, error: rusqlite::Error) -> OpenError {
+    OpenError::of(path, error.into())
 }
 
 fn unusable(path: &Path, why: &str) -> OpenError {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, ToSql, params};
 use tokio::sync::oneshot;
@@ -132,22 +132,27 @@ const LATEST_AT_REST: &str = "SELECT id, sid, account, state, at, changed, recei
 
 type Question = Box<dyn FnOnce(&SqliteReader) + Send>;
 
-/// The way to the thread that reads for the running store; the thread ends when this is dropped.
+/// The way to the thread that reads for the running store. Dropped, it waits for the thread, which
+/// has then closed its connection.
 pub(super) struct ReaderThread {
-    questions: Sender<Question>,
+    questions: Option<Sender<Question>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl ReaderThread {
     pub fn start(reader: SqliteReader) -> std::io::Result<Self> {
         let (questions, asked) = channel::<Question>();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("store-reader".to_owned())
             .spawn(move || {
                 for question in asked {
                     question(&reader);
                 }
             })?;
-        Ok(Self { questions })
+        Ok(Self {
+            questions: Some(questions),
+            thread: Some(thread),
+        })
     }
 
     pub async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
@@ -160,9 +165,19 @@ impl ReaderThread {
             // Nobody waits any more if this fails.
             let _ = answer.send(question(reader));
         });
-        self.questions
-            .send(question)
-            .map_err(|_| StoreError::Closed)?;
+        let questions = self.questions.as_ref().ok_or(StoreError::Closed)?;
+        questions.send(question).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for ReaderThread {
+    fn drop(&mut self) {
+        self.questions = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's reader has panicked");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, ErrorCode, Row, params};
 
 use crate::acquire::{Fault, Kind};
 use crate::attempt::{Attempt, Verdict};
@@ -15,7 +15,13 @@ const NUMBER_BITS: u32 = 20;
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.to_string())
+        let why = error.to_string();
+        match (&error, error.sqlite_error_code()) {
+            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            // A row that every database of ours has.
+            | (rusqlite::Error::QueryReturnedNoRows, _) => Self::Damaged(why),
+            _ => Self::Database(why),
+        }
     }
 }
 

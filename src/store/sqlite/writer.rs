@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
-use super::open::Lock;
+use super::lock::Lock;
 use crate::store::StoreError;
 
 /// The most that one transaction takes, so that nobody waits long behind a burst.
@@ -139,7 +139,7 @@ trait Write: Send {
     fn apply(&mut self, ledger: &mut Ledger) -> Result<(), StoreError>;
 
     /// Tells who waits what the verb led to, or why it was not committed.
-    fn answer(self: Box<Self>, failed: Option<String>);
+    fn answer(self: Box<Self>, failed: Option<StoreError>);
 }
 
 impl<T, F> Write for Work<T, F>
@@ -149,7 +149,7 @@ where
 {
     fn apply(&mut self, ledger: &mut Ledger) -> Result<(), StoreError> {
         match (self.verb)(ledger) {
-            Err(StoreError::Database(why)) => Err(StoreError::Database(why)),
+            Err(why @ (StoreError::Database(_) | StoreError::Damaged(_))) => Err(why),
             done => {
                 self.done = Some(done);
                 Ok(())
@@ -157,9 +157,9 @@ where
         }
     }
 
-    fn answer(self: Box<Self>, failed: Option<String>) {
+    fn answer(self: Box<Self>, failed: Option<StoreError>) {
         let answer = match failed {
-            Some(why) => Err(StoreError::Database(why)),
+            Some(why) => Err(why),
             None => self.done.unwrap_or(Err(StoreError::Closed)),
         };
         // Nobody waits any more if this fails.
@@ -216,7 +216,7 @@ fn commit_together(ledger: &mut Ledger, mut writes: Vec<Box<dyn Write>>) {
         Err(_) => {
             for mut write in writes {
                 let committed = transaction(ledger, std::slice::from_mut(&mut write));
-                write.answer(committed.err().map(|error| error.to_string()));
+                write.answer(committed.err());
             }
         }
     }
@@ -246,7 +246,7 @@ mod tests {
     use crate::store::sqlite::open;
 
     fn writer(path: &Path) -> Writer {
-        let lock = open::lock(path).expect("nobody has it");
+        let lock = Lock::take(path).expect("nobody has it");
         let connection = open::writer(path).expect("a new file");
         let ledger = Ledger::new(connection, SharedClaims::new()).expect("an empty ledger");
         Writer::start(ledger, lock).expect("a thread")

@@ -1,0 +1,121 @@
+//! The right to write a database file, and the memory that there was one.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use crate::store::OpenError;
+
+/// What the lock file says while a bridge has the database open, and after one closed it.
+const OPEN: &str = "open\n";
+const CLOSED: &str = "closed\n";
+
+/// The right to write a database file, held by the kernel for this process until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    /// Whether this process is the one that has the database open.
+    is_open: bool,
+}
+
+impl Lock {
+    /// Takes the lock `<path>.lock`, which stays behind, and refuses to begin anew where calls were
+    /// kept before: a file that is gone or empty would be a new one to `SQLite`, which would even
+    /// remove a log that belongs to the old one.
+    pub fn take(path: &Path) -> Result<Self, OpenError> {
+        let unusable = |what: &str, error: &io::Error| OpenError::Unusable {
+            path: path.into(),
+            why: format!("cannot {what}: {error}"),
+        };
+        let name = beside(path, ".lock");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&name)
+            .map_err(|error| unusable("make its lock file", &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.into() }),
+            Err(TryLockError::Error(error)) => return Err(unusable("lock it", &error)),
+        }
+        let mut left = String::new();
+        file.read_to_string(&mut left)
+            .map_err(|error| unusable("read its lock file", &error))?;
+        look_around(path, &left)?;
+        Ok(Self {
+            file,
+            is_open: false,
+        })
+    }
+
+    /// Remembers that the database is there and in use.
+    pub fn opened(&mut self) {
+        self.is_open = true;
+        self.say(OPEN);
+    }
+
+    fn say(&mut self, word: &str) {
+        let said = self
+            .file
+            .rewind()
+            .and_then(|()| self.file.write_all(word.as_bytes()))
+            .and_then(|()| self.file.set_len(word.len() as u64));
+        if let Err(why) = said {
+            // Less is noticed at the next start; nothing else depends on it.
+            warn!("failed to write the lock file of the store: {why}");
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.say(CLOSED);
+        }
+    }
+}
+
+/// Compares what is there with what the last owner `left` in the lock file.
+fn look_around(path: &Path, left: &str) -> Result<(), OpenError> {
+    let (log, lock) = (beside(path, "-wal"), beside(path, ".lock"));
+    let remains = match (size(&log), left) {
+        (1.., _) => Some(&log),
+        (0, OPEN | CLOSED) => Some(&lock),
+        _ => None,
+    };
+    match (size(path), remains) {
+        (0, Some(remains)) => Err(OpenError::Gone {
+            path: path.into(),
+            remains: remains.clone(),
+        }),
+        (0, None) => {
+            info!("making a new, empty store: {}", path.display());
+            Ok(())
+        }
+        _ if left == OPEN && !log.exists() => {
+            warn!(
+                "{} is gone though the last bridge was not stopped: the calls that it took last are \
+                 lost unless SQLite has moved them into {} since; Twilio's call log has them",
+                log.display(),
+                path.display()
+            );
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// In bytes; none where there is no file.
+fn size(path: &Path) -> u64 {
+    path.metadata().map_or(0, |file| file.len())
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
