@@ -204,24 +204,26 @@ impl Bridge {
     /// Waits until no call is due at the clock's time and none is claimed.
     pub fn settles(&self) {
         let until = Instant::now() + PATIENCE;
-        while self.is_busy() {
+        while let Some(busy) = self.busy() {
             assert!(
                 Instant::now() < until,
-                "calls are still due or claimed after {PATIENCE:?}"
+                "still due or claimed after {PATIENCE:?}: {:#}",
+                self.call(busy["call_sid"].as_str().expect("a SID"))
             );
             std::thread::yield_now();
         }
     }
 
-    /// One look at all calls, so that none can change from due to claimed between two.
-    fn is_busy(&self) -> bool {
+    /// A call that is due or claimed: one look at all, so that none can change between two.
+    fn busy(&self) -> Option<serde_json::Value> {
         let now = self.clock.now().to_string();
         let all = self.operator("GET", "/api/calls?limit=1000").json();
-        let calls = all["calls"].as_array().expect("a list");
-        calls.iter().any(|call| {
+        let mut calls = all["calls"].as_array().expect("a list").iter();
+        let busy = calls.find(|call| {
             let due = call["due"].as_str().unwrap_or_default();
             call["state"] == "claimed" || (call["state"] == "pending" && due <= now.as_str())
-        })
+        });
+        busy.cloned()
     }
 
     /// Turns the clock on and lets what fell due be done.
