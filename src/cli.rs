@@ -11,6 +11,7 @@ mod keys;
 mod list;
 mod migrate;
 mod progress;
+mod replan;
 mod replay;
 mod requeue;
 mod running;
@@ -115,6 +116,7 @@ enum Command {
     Show(show::Show),
     Export(export::Export),
     Requeue(requeue::Requeue),
+    Replan(replan::Replan),
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
 }
@@ -200,6 +202,7 @@ impl Cli {
             Command::Show(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Requeue(command) => command.run(),
+            Command::Replan(command) => command.run(),
             Command::Backup(command) => command.run(),
             Command::Migrate(command) => command.run(),
         };

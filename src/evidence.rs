@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::attempt::Attempt;
 use crate::clock::Millis;
 use crate::config::{duration, written};
 use crate::fixture::Fixture;
@@ -106,6 +107,25 @@ impl Evidence {
         }
     }
 
+    /// The callbacks with the names of their files.
+    #[must_use]
+    pub fn fixtures(&self) -> &[(String, Fixture)] {
+        &self.fixtures
+    }
+
+    /// What Acquire took, if that is all that it is to get.
+    #[must_use]
+    pub fn expected(&self) -> Option<&[Value]> {
+        self.expected.as_deref()
+    }
+
+    /// An attempt's request as `expected.json` writes it.
+    #[must_use]
+    pub fn request(attempt: &Attempt) -> Value {
+        let body = serde_json::from_str(&attempt.sent);
+        json!({ attempt.kind.as_str(): body.unwrap_or_else(|_| Value::from(attempt.sent.clone())) })
+    }
+
     #[must_use]
     pub fn files(&self) -> Vec<File> {
         let mut files: Vec<File> = self
@@ -166,16 +186,9 @@ fn taken(call: &StoredCall) -> Option<Vec<Value>> {
     let taken = counting
         .iter()
         .filter(|attempt| attempt.verdict.is_accepted());
-    let mut all = Vec::new();
-    for attempt in taken {
-        let body: Value = serde_json::from_str(&attempt.sent).ok()?;
-        let url = body["RecordingUrl"].as_str().unwrap_or_default();
-        if url.contains("&signature=") {
-            return None;
-        }
-        all.push(json!({ attempt.kind.as_str(): body }));
-    }
-    Some(all)
+    let all: Vec<Value> = taken.map(Evidence::request).collect();
+    let is_link = |request: &Value| request.to_string().contains("&signature=");
+    (!all.iter().any(is_link)).then_some(all)
 }
 
 fn redact(fixture: &Fixture, redactor: &mut Redactor) -> Fixture {

@@ -18,6 +18,7 @@ pub mod worker;
 
 pub mod evidence;
 pub mod fixture;
+pub mod replan;
 pub mod replay;
 pub mod search;
 pub mod sink;

@@ -4,6 +4,7 @@ mod request;
 mod summary;
 
 pub mod forecast;
+pub mod records;
 pub mod scenario;
 
 use std::cell::Cell;

@@ -17,6 +17,7 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["server", "worker", "sink"],
         "the three that run; none knows another",
     ),
+    (&["replan"], "what was sent beside what would be sent today"),
     (
         &["replay"],
         "plays Twilio, for commands and the demonstration",

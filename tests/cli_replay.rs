@@ -296,5 +296,126 @@ fn a_scenario_is_played_as_a_whole_and_compared() {
     std::fs::write(folder.path().join("expected.json"), "[]").expect("written");
     let (out, _, code) = replay(&["--dry-run", path]);
     assert_eq!(code, 3, "{out}");
-    assert!(out.contains("differs from expected.json"), "{out}");
+    assert!(out.contains("differs from what is expected"), "{out}");
+}
+
+/// Runs `replay --offline` on a copy of scenarios as if on another machine.
+fn offline_elsewhere(
+    folder: &std::path::Path,
+    variables: &[(&str, &str)],
+) -> (String, String, Option<i32>) {
+    let place = folder.join("incident");
+    for scenario in ["transfer", "recording-never-comes", "child-never-ends"] {
+        let from = std::path::Path::new("fixtures/scenarios").join(scenario);
+        let to = place.join(scenario);
+        std::fs::create_dir_all(&to).expect("a folder");
+        for entry in std::fs::read_dir(from).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            std::fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("a copy");
+        }
+    }
+    // A host name of its own where the kernel lets us have one, as it does in the image of CI.
+    let program = env!("CARGO_BIN_EXE_twilio-acquire-bridge");
+    let script = "hostname \"$HOSTNAME\" 2>/dev/null; exec \"$0\" \"$@\"";
+    let has_unshare = std::process::Command::new("unshare")
+        .args(["--uts", "true"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    let mut command = std::process::Command::new(if has_unshare { "unshare" } else { program });
+    if has_unshare {
+        command.args(["--uts", "sh", "-c", script, program]);
+    }
+    command
+        .args(["replay", "--offline"])
+        .arg(&place)
+        .current_dir(folder)
+        .env_clear();
+    if let Some(path) = option_env!("PATH") {
+        command.env("PATH", path);
+    }
+    let output = command
+        .envs(variables.iter().copied())
+        .output()
+        .expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (
+        text(output.stdout),
+        text(output.stderr),
+        output.status.code(),
+    )
+}
+
+#[test]
+fn an_offline_replay_is_the_same_byte_for_byte_on_another_machine() {
+    let (here, there) = (
+        tempfile::tempdir().expect("one"),
+        tempfile::tempdir().expect("other"),
+    );
+    let one = offline_elsewhere(
+        here.path(),
+        &[
+            ("TZ", "UTC"),
+            ("LC_ALL", "C"),
+            ("HOSTNAME", "one"),
+            ("HOME", "/"),
+        ],
+    );
+    let other = offline_elsewhere(
+        there.path(),
+        &[
+            ("TZ", "Pacific/Chatham"),
+            ("LC_ALL", "tr_TR.UTF-8"),
+            ("LANG", "tr_TR.UTF-8"),
+            ("HOSTNAME", "other"),
+            ("TMPDIR", "/var/tmp"),
+        ],
+    );
+    assert_eq!(one, other);
+    assert_eq!(one.2, Some(0), "{one:?}");
+    assert!(
+        one.0.contains("incident/transfer: {\"call-end\""),
+        "{one:?}"
+    );
+}
+
+#[test]
+fn what_twilio_kept_of_a_failed_webhook_is_replayed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("alert.json");
+    let form = "CallSid=CA00000000000000000000000000000001&AccountSid=AC00000000000000000000000000000001\
+        &CallStatus=busy&From=%2B12025550123&To=%2B12025550199&Direction=inbound";
+    let alert = json!({
+        "error_code": "11200", "request_method": "POST", "request_variables": form,
+        "request_url": "https://bridge.example.com/acme/twilio/voice/status",
+    });
+    std::fs::write(&file, alert.to_string()).expect("written");
+    let path = file.to_str().expect("a name");
+    for how in ["--dry-run", "--offline"] {
+        let (out, err, code) = replay(&[how, path]);
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(out.contains("\"CallStatus\":\"busy\""), "{out}{err}");
+    }
+    std::fs::write(&file, "{}").expect("written");
+    let (_, err, code) = replay(&["--dry-run", path]);
+    assert!(
+        code == 1 && err.contains("neither a Monitor Alert"),
+        "{err}"
+    );
+}
+
+#[test]
+fn what_must_come_of_one_fixture_may_stand_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixture = folder.path().join("case.http");
+    std::fs::copy(INBOUND, &fixture).expect("a copy");
+    let beside = folder.path().join("case.json");
+    std::fs::copy("fixtures/acquire/inbound-completed.json", &beside).expect("a copy");
+    let path = fixture.to_str().expect("a name");
+    let (out, err, code) = replay(&["--dry-run", path]);
+    assert_eq!(code, 0, "{out}{err}");
+    let expected = std::fs::read_to_string(&beside).expect("text");
+    std::fs::write(&beside, expected.replace("completed", "busy")).expect("written");
+    let (out, _, code) = replay(&["--dry-run", path]);
+    assert_eq!(code, 3, "{out}");
+    assert!(out.contains("-  \"CallStatus\": \"busy\",\n"), "{out}");
 }

@@ -1,22 +1,27 @@
 //! `replay`: signs fixtures and sends them as Twilio would.
 
+pub(super) mod compare;
 mod files;
+mod offline;
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 
-use self::files::{groups, read};
+use self::compare::{Form, Outcome};
+use self::files::{Group, Told, expected_beside, groups};
 use super::keys::KeyArgs;
+use super::which::Which;
 use super::{ConfigArgs, Exit, Failure, progress, say};
+use crate::evidence::Evidence;
 use crate::plan::Rules;
 use crate::replay::forecast::Forecast;
-use crate::replay::scenario::Scenario;
+use crate::replay::scenario::{self, Step};
 use crate::replay::{self, Item, Pace, Sids, Signer, Summary, Target};
 use crate::twilio::signature::PublicUrl;
-use crate::{app, config};
+use crate::{app, config, store};
 
 const EXAMPLE: &str = "Examples:
   export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
@@ -24,22 +29,37 @@ const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge replay fixtures/twilio/inbound-completed.http --dry-run
   twilio-acquire-bridge replay fixtures/scenarios/transfer --dry-run
 
-A folder stands for its *.http files, or for the folders in it. One with an expected.json tells of
-one call: --dry-run plays it as a whole, with the bridge.toml beside it for settings, and exits
-with 3 if the requests are not those of expected.json. Path and query come from each fixture. The URL that is
-signed has the base of --public-url, else of the configuration's server.public_url, else the
-fixture's own. Exits with 3 if some requests were not answered 2xx.";
+A folder stands for its *.http files, or for the folders in it. One with an
+expected.json tells of one call and is played as a whole, with the bridge.toml
+beside it for settings; x.json beside x.http is what must come of that one. A
+.json file is Twilio's own record: a Monitor Alert or the Call Events of a call.
+--from-store takes the calls that the filters admit.
+
+--dry-run plans; --offline takes all through a whole bridge with a throw-away
+store and a clock of its own, one callback after another, also those that
+--dry-run takes as of one moment, and prints the same on every machine. Differences from what is expected are shown, and it exits
+with 3. With --to path and query come from each fixture. The URL that is signed
+has the base of --public-url, else of the configuration's server.public_url,
+else the fixture's own. Exits with 3 if some were not answered 2xx.";
 
 /// Signs fixtures and sends them to a bridge, as Twilio would.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct Replay {
-    /// Fixtures (.http), or folders of them.
-    #[arg(required = true, value_name = "PATH")]
+    /// Fixtures (.http), folders of them, or records of Twilio (.json).
+    #[arg(required_unless_present = "from_store", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
+    /// Calls of the store: all, or those that the filters admit.
+    #[arg(long, conflicts_with = "paths")]
+    from_store: bool,
+
     /// The base to connect to, such as `http://127.0.0.1:8080`.
-    #[arg(long, value_name = "URL", required_unless_present = "dry_run", value_parser = base_url)]
+    #[arg(long, value_name = "URL", required_unless_present_any = ["dry_run", "offline"], value_parser = base_url)]
     to: Option<String>,
 
     /// Signs for this base, as Twilio was told it.
@@ -66,6 +86,10 @@ pub struct Replay {
     #[arg(long)]
     dry_run: bool,
 
+    /// Sends to a bridge and a stand-in for Acquire that run inside this command.
+    #[arg(long, conflicts_with_all = ["dry_run", "to"])]
+    offline: bool,
+
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -75,15 +99,30 @@ pub struct Replay {
 
     #[command(flatten)]
     config: ConfigArgs,
+
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Replay {
     pub fn run(self) -> Result<Exit, Failure> {
         let (of_config, rules) = self.config.load_for_rehearsal()?;
-        let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
-            return self.foretell(&rules);
+        if !self.from_store && !self.which.search().is_empty() {
+            let why = "filters choose calls of the store: add --from-store";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        let groups = if self.from_store {
+            self.stored()?
+        } else {
+            groups(&self.paths)?
         };
-        let items = read(&self.paths)?;
+        if self.offline {
+            return self.play(&groups, &rules);
+        }
+        let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
+            return self.foretell(&groups, &rules);
+        };
+        let items = groups.into_iter().flat_map(|group| group.items).collect();
         let keys = self.keys.choose()?;
         let keys = keys.map_err(|why| Failure::Usage(why.to_string()))?;
         let signer = Signer {
@@ -103,74 +142,91 @@ impl Replay {
         })
     }
 
-    fn foretell(&self, rules: &Rules) -> Result<Exit, Failure> {
+    /// The calls that the filters admit, each as a group, with what Acquire took of it.
+    fn stored(&self) -> Result<Vec<Group>, Failure> {
+        let (url, rules) = self.config.load_for_reading()?;
+        let reader = store::open_to_read(&url)?;
+        let mut groups = Vec::new();
+        for summary in self.which.search().run(&reader, usize::MAX)? {
+            let Some(call) = reader.get(&summary.sid)? else {
+                continue;
+            };
+            let evidence = Evidence::of(&call, &rules);
+            let items = evidence.fixtures().iter().map(|(name, fixture)| Item {
+                name: format!("{}/{name}", evidence.name),
+                fixture: fixture.clone(),
+            });
+            groups.push(Group {
+                items: items.collect(),
+                told: Told::Together {
+                    expected: evidence.expected().map(<[_]>::to_vec),
+                    settings: None,
+                },
+                label: evidence.name.clone(),
+                name: evidence.name,
+            });
+        }
+        if groups.is_empty() {
+            eprintln!("no such calls");
+        }
+        Ok(groups)
+    }
+
+    fn foretell(&self, groups: &[Group], rules: &Rules) -> Result<Exit, Failure> {
         let mut exit = Exit::Done;
-        for group in groups(&self.paths)? {
-            if let Some(folder) = group
-                .folder
-                .as_deref()
-                .filter(|path| Scenario::is_one(path))
-            {
-                if self.foretell_scenario(folder, &group.files, rules)? == Exit::Partial {
-                    exit = Exit::Partial;
+        for group in groups {
+            let Told::Together { expected, .. } = &group.told else {
+                for item in &group.items {
+                    exit = worse(exit, self.foretell_one(item, rules)?);
                 }
                 continue;
-            }
-            for item in group.items()? {
-                let forecast = Forecast::of(&item.fixture, rules);
-                if self.json {
-                    let file = serde_json::Value::from(item.name.as_str());
-                    say(format_args!(
-                        r#"{{"file":{file},"acquire":{}}}"#,
-                        forecast.to_json()
-                    ))?;
-                } else {
-                    say(format_args!("{}: {forecast}", item.name))?;
-                }
-            }
+            };
+            let steps = group
+                .items
+                .iter()
+                .map(|item| Step::of(&item.name, &item.fixture));
+            let steps: Vec<Step> = steps
+                .collect::<Result<_, _>>()
+                .map_err(anyhow::Error::from)?;
+            let requests = scenario::play(&steps, &settings(group, rules)?);
+            let got = requests.iter().map(scenario::as_expected).collect();
+            let outcome = Outcome::of_requests(&group.name, got, expected.clone());
+            exit = worse(exit, outcome.tell(self.form())?);
         }
         Ok(exit)
     }
 
-    /// The folder as one call, with its own settings, compared with what it says must come of it.
-    fn foretell_scenario(
-        &self,
-        folder: &Path,
-        files: &[PathBuf],
-        rules: &Rules,
-    ) -> Result<Exit, Failure> {
-        let scenario = Scenario::read(folder, files).map_err(anyhow::Error::from)?;
-        let got = match &scenario.settings {
-            Some(file) => scenario.play(&config::load_for_rehearsal(Some(file), [])?.1),
-            None => scenario.play(rules),
+    fn foretell_one(&self, item: &Item, rules: &Rules) -> Result<Exit, Failure> {
+        let forecast = Forecast::of(&item.fixture, rules);
+        let got = forecast.to_json();
+        let outcome = Outcome {
+            name: &item.name,
+            lines: vec![forecast.to_string()],
+            got: serde_json::from_str(&got)?,
+            expected: expected_beside(item)?,
         };
-        let name = folder.display().to_string();
-        let is_expected = got == scenario.expected;
-        if self.json {
-            let file = serde_json::Value::from(name);
-            let got = serde_json::Value::from(got);
-            say(format_args!(
-                r#"{{"file":{file},"acquire":{got},"expected":{is_expected}}}"#
-            ))?;
-        } else {
-            for request in &got {
-                say(format_args!("{name}: {request}"))?;
-            }
-            if got.is_empty() {
-                say(format_args!("{name}: nothing is sent"))?;
-            }
-            if !is_expected {
-                say(format_args!("{name}: differs from expected.json:"))?;
-                for request in &scenario.expected {
-                    say(format_args!("{name}: expected {request}"))?;
-                }
-            }
+        outcome.tell(self.form())
+    }
+
+    /// Each group through a bridge of its own.
+    fn play(&self, groups: &[Group], rules: &Rules) -> Result<Exit, Failure> {
+        let mut exit = Exit::Done;
+        for group in groups {
+            let rules = settings(group, rules)?;
+            let played = app::block_on(offline::play(group, &rules))?;
+            let expected = match &group.told {
+                Told::Together { expected, .. } => expected.clone(),
+                Told::Apart => None,
+            };
+            let mut outcome = Outcome::of_requests(&group.label, played.requests, expected);
+            outcome.lines.extend(played.refused);
+            exit = worse(exit, outcome.tell(self.form())?);
         }
-        Ok(if is_expected {
-            Exit::Done
-        } else {
-            Exit::Partial
-        })
+        Ok(exit)
+    }
+
+    fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
     }
 
     fn send(&self, items: Vec<Item>, target: Target, signer: Signer) -> Result<Summary, Failure> {
@@ -213,6 +269,21 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// Those of the group, where it has some.
+fn settings(group: &Group, rules: &Rules) -> Result<Rules, Failure> {
+    Ok(match &group.told {
+        Told::Together {
+            settings: Some(file),
+            ..
+        } => config::load_for_rehearsal(Some(file), [])?.1,
+        _ => rules.clone(),
+    })
+}
+
+fn worse(one: Exit, other: Exit) -> Exit {
+    if one == Exit::Done { other } else { one }
 }
 
 fn base_url(text: &str) -> Result<String, String> {

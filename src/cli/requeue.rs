@@ -101,13 +101,7 @@ impl Requeue {
         }
         eprintln!("to go on if this is cut short: the same with --rested-before {before}");
         let sids: Vec<CallSid> = calls.into_iter().map(|call| call.sid).collect();
-        let done = app::block_on(async {
-            let door = Door::open(config)?;
-            let stop = serve::stop_on_signals()?;
-            let done = governed::requeue(&door, &sids, self.rate, &stop).await?;
-            Ok::<_, Failure>(done)
-        })?;
-        report(done, sids.len())
+        requeue(config, &sids, self.rate)
     }
 
     fn find(&self, config: &Config, before: Millis) -> Result<Vec<CallSummary>, Failure> {
@@ -119,6 +113,17 @@ impl Requeue {
         });
         Ok(admitted.collect())
     }
+}
+
+/// At a rate per second, until all are done or it is stopped.
+pub fn requeue(config: &Config, sids: &[CallSid], rate: NonZeroU32) -> Result<Exit, Failure> {
+    let done = app::block_on(async {
+        let door = Door::open(config)?;
+        let stop = serve::stop_on_signals()?;
+        let done = governed::requeue(&door, sids, rate, &stop).await?;
+        Ok::<_, Failure>(done)
+    })?;
+    report(done, sids.len())
 }
 
 fn report(done: Done, all: usize) -> Result<Exit, Failure> {
@@ -151,7 +156,8 @@ fn told(calls: &[CallSummary]) -> String {
     told
 }
 
-fn agreed(count: usize) -> Result<bool, Failure> {
+/// Whether somebody at the terminal wants it.
+pub fn agreed(count: usize) -> Result<bool, Failure> {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return Err(Failure::Usage(
             "nobody is there to be asked; say --yes to requeue them".to_owned(),
@@ -164,7 +170,7 @@ fn agreed(count: usize) -> Result<bool, Failure> {
 }
 
 /// `20` or `20/s`.
-fn rate(text: &str) -> Result<NonZeroU32, String> {
+pub fn rate(text: &str) -> Result<NonZeroU32, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
     number
         .parse()

@@ -59,13 +59,10 @@ impl Scenario {
     /// Reads `files` as the callbacks of a folder.
     pub fn read(folder: &Path, files: &[PathBuf]) -> Result<Self, ScenarioError> {
         let steps = files.iter().map(|file| step(file));
-        let path = folder.join("expected.json");
-        let fail = |why: String| ScenarioError::Expected(path.display().to_string(), why);
-        let text = std::fs::read_to_string(&path).map_err(|why| fail(why.to_string()))?;
         let settings = folder.join("bridge.toml");
         Ok(Self {
             steps: steps.collect::<Result<_, _>>()?,
-            expected: serde_json::from_str(&text).map_err(|why| fail(why.to_string()))?,
+            expected: expected(&folder.join("expected.json"))?,
             settings: settings.is_file().then_some(settings),
         })
     }
@@ -79,15 +76,34 @@ impl Scenario {
 }
 
 fn step(file: &Path) -> Result<Step, ScenarioError> {
-    let fixture = Fixture::read(file)?;
+    Step::of(&file.display().to_string(), &Fixture::read(file)?)
+}
+
+impl Step {
+    /// `name` is for errors only.
+    pub fn of(name: &str, fixture: &Fixture) -> Result<Self, ScenarioError> {
+        let callback = callback::read(&fixture.body, &fixture.url)
+            .map_err(|why| ScenarioError::Refused(name.to_owned(), why))?;
+        Ok(Self {
+            after: wait(fixture),
+            callback,
+        })
+    }
+}
+
+/// How long after the one before it a fixture arrives.
+#[must_use]
+pub fn wait(fixture: &Fixture) -> Duration {
     let wait = fixture.description.strip_prefix("after ");
     let wait = wait.and_then(|text| duration::parse(text.split(':').next()?));
-    let callback = callback::read(&fixture.body, &fixture.url)
-        .map_err(|why| ScenarioError::Refused(file.display().to_string(), why))?;
-    Ok(Step {
-        after: wait.unwrap_or_default(),
-        callback,
-    })
+    wait.unwrap_or_default()
+}
+
+/// The requests of an `expected.json`.
+pub fn expected(path: &Path) -> Result<Vec<Value>, ScenarioError> {
+    let fail = |why: String| ScenarioError::Expected(path.display().to_string(), why);
+    let text = std::fs::read_to_string(path).map_err(|why| fail(why.to_string()))?;
+    serde_json::from_str(&text).map_err(|why| fail(why.to_string()))
 }
 
 /// The requests that these callbacks lead to, those of each call together.

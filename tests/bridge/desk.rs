@@ -374,3 +374,73 @@ fn what_happens_next_is_told_in_words_beside_a_running_bridge() {
         run.out
     );
 }
+
+#[test]
+fn a_change_of_the_configuration_is_seen_before_it_counts_and_sent_on_request() {
+    let bridge = Bridge::start();
+    bridge.tells_of(1, "completed");
+    bridge.tells_of(2, "busy");
+    let run = bridge.runs(&["replan"]);
+    assert_eq!((run.code, run.out.as_str()), (Some(0), ""), "{run:?}");
+    assert_eq!(run.err, "0 of 2 calls differ\n");
+
+    let file = bridge.folder.path().join("new.toml");
+    fs::write(&file, "[directory]\ndefault = \"calls@example.com\"\n").expect("a file");
+    let new = file.display().to_string();
+    let run = bridge.runs(&["replan", "--config", &new, "--status", "busy"]);
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(
+        run.out.contains("+      \"email\": \"calls@example.com\""),
+        "{run:?}"
+    );
+    assert!(
+        run.out.starts_with(&sid(2)) && !run.out.contains(&sid(1)),
+        "{run:?}"
+    );
+    fits(&run.out);
+    let run = bridge.runs(&["replan", "--config", &new, "--status", "busy", "--send"]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.err.contains("--yes"), "{run:?}");
+    assert_eq!(bridge.sent().len(), 2);
+
+    let arguments = [
+        "replan", "--config", &new, "--status", "busy", "--send", "--yes", "--json",
+    ];
+    let run = bridge.runs(&arguments);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.out.ends_with("1 of 1 calls requeued\n"), "{run:?}");
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 3);
+}
+
+#[test]
+fn calls_of_the_store_are_replayed_and_a_difference_is_shown() {
+    let bridge = Bridge::start();
+    bridge.tells_of(1, "completed");
+    bridge.tells_of(2, "busy");
+    for how in ["--dry-run", "--offline"] {
+        let run = bridge.runs(&["replay", "--from-store", "--status", "busy", how]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert!(
+            run.out.starts_with(&sid(2)) && run.out.lines().count() == 1,
+            "{run:?}"
+        );
+    }
+    let file = bridge.folder.path().join("new.toml");
+    fs::write(
+        &file,
+        "[calls]\nclient = \"outgoing\"\n[directory]\ndefault = \"a@b\"\n",
+    )
+    .expect("a file");
+    let new = file.display().to_string();
+    for how in ["--dry-run", "--offline"] {
+        let run = bridge.runs(&["replay", "--from-store", "--config", &new, how]);
+        assert_eq!(run.code, Some(3), "{run:?}");
+        assert!(run.out.contains("  +      \"email\": \"a@b\""), "{run:?}");
+    }
+    let run = bridge.runs(&["replay", "--dry-run", "x.http", "--status", "busy"]);
+    assert!(
+        run.code == Some(2) && run.err.contains("--from-store"),
+        "{run:?}"
+    );
+}

@@ -3,52 +3,47 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde_json::Value;
 
 use super::Failure;
 use crate::fixture::Fixture;
-use crate::replay::Item;
+use crate::replay::scenario::{self, Scenario};
+use crate::replay::{Item, records};
 
-/// A folder's fixtures, or one fixture by itself.
+/// A folder's fixtures, those of a record of Twilio or of a call of the store, or one by itself.
 pub(super) struct Group {
-    /// None for a fixture by itself.
-    pub folder: Option<PathBuf>,
-    /// By name.
-    pub files: Vec<PathBuf>,
+    /// As the command line names it.
+    pub name: String,
+    /// The same wherever the files stand.
+    pub label: String,
+    /// By name, or in the order of their arrival.
+    pub items: Vec<Item>,
+    pub told: Told,
 }
 
-impl Group {
-    pub fn items(&self) -> Result<Vec<Item>, Failure> {
-        let items = self.files.iter().map(|file| {
-            Ok(Item {
-                name: file.display().to_string(),
-                fixture: Fixture::read(file).map_err(anyhow::Error::from)?,
-            })
-        });
-        items.collect()
-    }
+/// What the fixtures of a group tell.
+pub(super) enum Told {
+    /// Each by itself, with what must come of it where a file beside it says so.
+    Apart,
+    /// One call.
+    Together {
+        /// The requests that must come of it, if that is known.
+        expected: Option<Vec<Value>>,
+        /// The settings that are not the defaults, if there are some.
+        settings: Option<PathBuf>,
+    },
 }
 
 /// The fixtures of all files and folders, those of a folder by name.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Item>, Failure> {
-    let mut items = Vec::new();
-    for group in groups(paths)? {
-        items.extend(group.items()?);
-    }
-    Ok(items)
-}
-
 pub(super) fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Failure> {
     let mut groups = Vec::new();
     for path in paths {
         if !path.is_dir() {
-            groups.push(Group {
-                folder: None,
-                files: vec![path.clone()],
-            });
+            groups.push(file(path)?);
             continue;
         }
         let before = groups.len();
-        walk(path, &mut groups)?;
+        walk(path, &label(path), &mut groups)?;
         if groups.len() == before {
             return Err(Failure::Usage(format!(
                 "the folder {} holds no .http file",
@@ -59,8 +54,56 @@ pub(super) fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Failure> {
     Ok(groups)
 }
 
+/// The last part of a path.
+fn label(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+fn file(path: &Path) -> Result<Group, Failure> {
+    let name = path.display().to_string();
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        return record(path, name);
+    }
+    Ok(Group {
+        label: label(path),
+        items: vec![item(path)?],
+        name,
+        told: Told::Apart,
+    })
+}
+
+/// Records of Twilio, named by their place in the file.
+fn record(path: &Path, name: String) -> Result<Group, Failure> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let read = records::read(&text).with_context(|| name.clone())?;
+    let items = read.into_iter().map(|(number, fixture)| Item {
+        name: format!("{name}[{number}]"),
+        fixture,
+    });
+    Ok(Group {
+        label: label(path),
+        items: items.collect(),
+        name,
+        told: Told::Together {
+            expected: None,
+            settings: None,
+        },
+    })
+}
+
+fn item(path: &Path) -> Result<Item, Failure> {
+    Ok(Item {
+        name: path.display().to_string(),
+        fixture: Fixture::read(path).map_err(anyhow::Error::from)?,
+    })
+}
+
 /// The folder's own fixtures, then those of the folders in it.
-fn walk(folder: &Path, groups: &mut Vec<Group>) -> Result<(), Failure> {
+fn walk(folder: &Path, label: &str, groups: &mut Vec<Group>) -> Result<(), Failure> {
     let unreadable = || format!("failed to read the folder {}", folder.display());
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(folder).with_context(unreadable)? {
@@ -77,10 +120,39 @@ fn walk(folder: &Path, groups: &mut Vec<Group>) -> Result<(), Failure> {
     files.sort();
     folders.sort();
     if !files.is_empty() {
+        let items: Result<Vec<Item>, Failure> = files.iter().map(|file| item(file)).collect();
         groups.push(Group {
-            folder: Some(folder.to_owned()),
-            files,
+            name: folder.display().to_string(),
+            label: label.to_owned(),
+            items: items?,
+            told: told(folder)?,
         });
     }
-    folders.iter().try_for_each(|folder| walk(folder, groups))
+    folders
+        .iter()
+        .try_for_each(|inner| walk(inner, &format!("{label}/{}", self::label(inner)), groups))
+}
+
+fn told(folder: &Path) -> Result<Told, Failure> {
+    if !Scenario::is_one(folder) {
+        return Ok(Told::Apart);
+    }
+    let expected = scenario::expected(&folder.join("expected.json"));
+    let settings = folder.join("bridge.toml");
+    Ok(Told::Together {
+        expected: Some(expected.map_err(anyhow::Error::from)?),
+        settings: settings.is_file().then_some(settings),
+    })
+}
+
+/// What `x.json` beside `x.http` says must come of it.
+pub(super) fn expected_beside(item: &Item) -> Result<Option<Value>, Failure> {
+    let path = Path::new(&item.name).with_extension("json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let shown = || path.display().to_string();
+    let text = std::fs::read_to_string(&path).with_context(shown)?;
+    let value = serde_json::from_str(&text).with_context(shown)?;
+    Ok(Some(value))
 }

@@ -1,0 +1,82 @@
+//! What came of fixtures beside what must come of them.
+
+use serde_json::Value;
+use similar::TextDiff;
+
+use super::super::{Exit, Failure, say};
+
+/// What came of a group or of one fixture.
+pub(super) struct Outcome<'a> {
+    pub name: &'a str,
+    /// Requests, or one line of what became of it.
+    pub lines: Vec<String>,
+    pub got: Value,
+    pub expected: Option<Value>,
+}
+
+impl Outcome<'_> {
+    pub fn of_requests(name: &str, got: Vec<Value>, expected: Option<Vec<Value>>) -> Outcome<'_> {
+        let mut lines: Vec<String> = got.iter().map(ToString::to_string).collect();
+        if lines.is_empty() {
+            lines.push("nothing is sent".to_owned());
+        }
+        Outcome {
+            name,
+            lines,
+            got: got.into(),
+            expected: expected.map(Value::from),
+        }
+    }
+
+    /// Prints it, with a difference where there is one; then it is not what was expected.
+    pub fn tell(&self, json: Form) -> Result<Exit, Failure> {
+        let is_expected = self.expected.as_ref().map(|expected| *expected == self.got);
+        match json {
+            Form::Json => {
+                let file = Value::from(self.name);
+                let got = &self.got;
+                let told = is_expected
+                    .map(|is_expected| format!(r#","expected":{is_expected}"#))
+                    .unwrap_or_default();
+                say(format_args!(r#"{{"file":{file},"acquire":{got}{told}}}"#))?;
+            }
+            Form::Text => {
+                for line in &self.lines {
+                    say(format_args!("{}: {line}", self.name))?;
+                }
+                if let Some(expected) = self
+                    .expected
+                    .as_ref()
+                    .filter(|_| is_expected == Some(false))
+                {
+                    say(format_args!(
+                        "{}: differs from what is expected:",
+                        self.name
+                    ))?;
+                    say(difference(expected, &self.got))?;
+                }
+            }
+        }
+        Ok(match is_expected {
+            Some(false) => Exit::Partial,
+            Some(true) | None => Exit::Done,
+        })
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Text,
+    Json,
+}
+
+/// A unified diff, `-` what was `before`.
+pub fn difference(before: &Value, after: &Value) -> String {
+    let (before, after) = (format!("{before:#}\n"), format!("{after:#}\n"));
+    let diff = TextDiff::from_lines(&before, &after);
+    let mut unified = diff.unified_diff();
+    let text = unified.context_radius(3).to_string();
+    let lines: Vec<String> = text.lines().map(|line| format!("  {line}")).collect();
+    lines.join("\n")
+}

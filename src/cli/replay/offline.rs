@@ -1,0 +1,206 @@
+//! Fixtures through a whole bridge that nobody else sees: a throw-away store, a clock that is turned,
+//! and a stand-in for Acquire in the same process.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::super::Failure;
+use super::files::Group;
+use crate::app::App;
+use crate::clock::{Clock, Millis, pause};
+use crate::config::{self, Config};
+use crate::plan::Rules;
+use crate::replay::scenario::wait;
+use crate::replay::{self, Item, Pace, Sids, Signer, Target};
+use crate::sink::{Faults, Keep, Sink};
+use crate::store::{CallSummary, Filter, State, Store};
+use crate::twilio::CallSid;
+use crate::twilio::callback::Form;
+use crate::twilio::signature::Key;
+
+/// Signs what only the bridge beside it reads.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// When each replay begins: 2026-01-01T00:00:00Z, whatever the time is.
+const BEGINNING: Millis = Millis(1_767_225_600_000);
+
+/// More turns of the clock than a schedule of waits can have.
+const MOST_TURNS: usize = 1_000;
+
+/// What Acquire gets of a group, in order, and what was refused.
+pub(super) struct Played {
+    pub requests: Vec<Value>,
+    pub refused: Vec<String>,
+}
+
+/// Runs on an actix runtime.
+pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure> {
+    let folder = tempfile::tempdir()?;
+    let sink = Sink::start(any_port(), Faults::default(), Keep::Nothing)?;
+    let clock = Clock::manual(BEGINNING);
+    let mut refused = Vec::new();
+    let bases: Vec<String> = group.items.iter().map(base).collect();
+    let config = configuration(folder.path(), &sink, &bases, rules)?;
+    let app = App::build(config, clock.clone())?;
+    let to = format!("http://{}", app.public_addr()?);
+    let store = app.store();
+    let stop = CancellationToken::new();
+    let running = tokio::task::spawn_local(app.run(stop.clone()));
+    for item in &group.items {
+        turn(
+            &clock,
+            store.as_ref(),
+            clock.now().plus(wait(&item.fixture)),
+        )
+        .await?;
+        if let Some(why) = send(item, &to).await? {
+            refused.push(why);
+        }
+    }
+    turn(&clock, store.as_ref(), Millis(i64::MAX)).await?;
+    let requests = taken(store.as_ref()).await?;
+    stop.cancel();
+    drop(store);
+    running.await.context("the bridge ended")??;
+    Ok(Played { requests, refused })
+}
+
+/// The public URL that a fixture was sent to, with its prefix.
+fn base(item: &Item) -> String {
+    let fixture = &item.fixture;
+    let target = fixture.target();
+    let path = Form::at(&target).path();
+    let prefix = target.split_once(path).map_or("", |(prefix, _)| prefix);
+    format!("{}{prefix}", fixture.base())
+}
+
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// One account, with the rules and nothing else of the operator's settings; one delivery at a time,
+/// so that their order tells something.
+fn configuration(
+    folder: &std::path::Path,
+    sink: &Sink,
+    bases: &[String],
+    rules: &Rules,
+) -> Result<Config, Failure> {
+    let file = folder.join("bridge.toml");
+    std::fs::write(&file, config::written(rules))?;
+    let mut bases = bases.to_vec();
+    bases.sort();
+    bases.dedup();
+    let settings = [
+        ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
+        ("ACQUIRE_ACCOUNT_ID", "replay".to_owned()),
+        ("BRIDGE__SERVER__PUBLIC_URL", bases.join(",")),
+        ("BRIDGE__SERVER__LISTEN", any_port().to_string()),
+        ("BRIDGE__ADMIN__LISTEN", any_port().to_string()),
+        (
+            "BRIDGE__STORE__URL",
+            format!("sqlite:{}", folder.join("replay.db").display()),
+        ),
+        ("BRIDGE__ACQUIRE__BASE_URL", sink.base_url()),
+        // Apart from the path of call-answered, which may be sent too.
+        (
+            "BRIDGE__ACQUIRE__CALL_END_PATH",
+            "/api/v1/voip/call-end".to_owned(),
+        ),
+        ("BRIDGE__DELIVERY__CONCURRENCY", "1".to_owned()),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value));
+    Ok(config::load(Some(&file), settings)?)
+}
+
+async fn send(item: &Item, to: &str) -> Result<Option<String>, Failure> {
+    let target = Target {
+        to: to.to_owned(),
+        public: None,
+    };
+    let signer = Signer {
+        key: Key::auth_token(TOKEN),
+        settings: None,
+    };
+    let pace = Pace {
+        concurrency: NonZeroUsize::MIN,
+        rate: None,
+        repeat: NonZeroU32::MIN,
+    };
+    let items = vec![item.clone()];
+    let sent = replay::send(items, target, signer, pace, Sids::Recorded, |_, _| ()).await;
+    let summary = sent.context("failed to replay")?;
+    let refused = summary.not_taken.first().map(|refused| {
+        let status = refused
+            .status
+            .map_or_else(|| "no answer".to_owned(), |s| s.to_string());
+        let reason = refused.reason.as_deref().unwrap_or("without a reason");
+        format!("refused with {status}: {reason}")
+    });
+    Ok(refused)
+}
+
+/// Lets all be done that falls due until `end`, one due time after another.
+async fn turn(clock: &Clock, store: &dyn Store, end: Millis) -> Result<(), Failure> {
+    for _ in 0..MOST_TURNS {
+        let next = settled(clock, store).await?;
+        match next.filter(|due| *due <= end) {
+            Some(due) => clock.advance(due.since(clock.now())),
+            None if end == Millis(i64::MAX) => return Ok(()),
+            None => {
+                clock.advance(end.since(clock.now()));
+                return Ok(());
+            }
+        }
+    }
+    Err(Failure::Failed(anyhow::anyhow!(
+        "the replay does not come to an end"
+    )))
+}
+
+/// When the next call is due, once none is due or claimed.
+async fn settled(clock: &Clock, store: &dyn Store) -> Result<Option<Millis>, Failure> {
+    loop {
+        let all = all(store).await?;
+        let now = clock.now();
+        let due: Vec<Millis> = all.iter().filter_map(|call| call.due).collect();
+        let is_busy = all.iter().any(|call| call.state == State::Claimed)
+            || due.iter().any(|due| *due <= now);
+        if !is_busy {
+            return Ok(due.into_iter().min());
+        }
+        pause(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+/// What Acquire took of all calls, those of each call together, as `expected.json` writes it.
+async fn taken(store: &dyn Store) -> Result<Vec<Value>, Failure> {
+    let mut sids: Vec<CallSid> = all(store).await?.into_iter().map(|call| call.sid).collect();
+    sids.sort();
+    let mut requests = Vec::new();
+    for sid in sids {
+        // One that became a part of another call is told there.
+        let call = store
+            .get(&sid)
+            .await?
+            .filter(|call| call.summary.sid == sid);
+        let attempts = call.map(|call| call.attempts);
+        for attempt in attempts.into_iter().flatten() {
+            let body: Value = serde_json::from_str(&attempt.sent)?;
+            requests.push(json!({ attempt.kind.as_str(): body }));
+        }
+    }
+    Ok(requests)
+}
+
+async fn all(store: &dyn Store) -> Result<Vec<CallSummary>, Failure> {
+    let filter = Filter {
+        state: None,
+        limit: usize::MAX,
+    };
+    Ok(store.list(filter).await?)
+}
