@@ -284,7 +284,8 @@ fn serve_twilio(
 ) -> Result<Server, AppError> {
     let config = Arc::clone(&shared.config.borrow());
     let limits = Limits::of(&config.server);
-    let (doctor, practice) = doctor::open(shared.config.clone(), &shared.metrics, &shared.clock);
+    let (clock, metrics) = (&shared.clock, &shared.metrics);
+    let (doctor, practice) = doctor::open(shared.config.clone(), &shared.store, metrics, clock);
     tokio::spawn(practice.run());
     let intake = Data::new(Intake::new(
         shared.config.clone(),

@@ -11,6 +11,7 @@ mod keys;
 mod list;
 mod migrate;
 mod progress;
+mod refused;
 mod replan;
 mod replay;
 mod requeue;

@@ -60,6 +60,7 @@ pub struct Config {
     pub server: Server,
     pub admin: Admin,
     pub store: Store,
+    pub refused: Refused,
     pub acquire: Acquire,
     pub delivery: Delivery,
     /// Where recordings are played, if links of the bridge are sent.
@@ -109,6 +110,14 @@ pub struct Store {
     pub parked_retention: Duration,
     /// Between two checks that count every row.
     pub check_every: Duration,
+}
+
+/// Requests that were refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// The most that are kept.
+    pub keep: usize,
+    pub retention: Duration,
 }
 
 /// `store.url`; shown without a password.

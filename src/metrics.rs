@@ -90,6 +90,7 @@ pub struct Metrics {
     late_recordings: Family<OfAccount, Counter>,
     sync: Gauge<f64, std::sync::atomic::AtomicU64>,
     breakers: Family<OfAccount, Gauge>,
+    refused_not_kept: Counter,
     conservation_faults: Gauge,
     conservation_checked: Gauge<f64, std::sync::atomic::AtomicU64>,
     recordings: Family<Asked, Counter>,
@@ -125,6 +126,7 @@ impl Default for Metrics {
             late_recordings: Family::default(),
             sync: Gauge::default(),
             breakers: Family::default(),
+            refused_not_kept: Counter::default(),
             conservation_faults: Gauge::default(),
             conservation_checked: Gauge::default(),
             recordings: Family::default(),
@@ -195,6 +197,11 @@ impl Metrics {
             self.breakers.clone(),
         );
         registry.register(
+            "refused_not_kept",
+            "Refused requests of which no evidence is kept, since there were too many",
+            self.refused_not_kept.clone(),
+        );
+        registry.register(
             "conservation_faults",
             "Ways in which the store did not agree with itself when it was last counted again",
             self.conservation_faults.clone(),
@@ -254,6 +261,10 @@ impl Metrics {
             key: position,
         };
         Uses(self.signing_keys.get_or_create(&labels).clone())
+    }
+
+    pub fn refused_not_kept(&self, count: usize) {
+        self.refused_not_kept.inc_by(count as u64);
     }
 
     pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {

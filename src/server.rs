@@ -9,6 +9,7 @@ pub mod intake;
 pub mod media;
 pub mod probes;
 pub mod receive;
+pub mod refused;
 pub mod signed;
 
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<console::Admin>) {
                 .route("/metrics", web::get().to(probes::metrics))
                 .route("/", web::get().to(console::overview))
                 .route("/calls/{sid}", web::get().to(console::call_page))
+                .route("/refused", web::get().to(console::refused::overview))
+                .route("/api/refused", web::get().to(console::refused::list))
                 .route("/api/calls", web::get().to(console::list))
                 .route("/api/calls/{sid}", web::get().to(console::show))
                 .route("/api/calls/{sid}/requeue", web::post().to(console::requeue)),

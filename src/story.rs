@@ -3,6 +3,7 @@
 mod fields;
 mod legs;
 mod next;
+pub mod refused;
 
 use serde::Serialize;
 

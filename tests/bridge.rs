@@ -37,6 +37,8 @@ mod process;
 mod proxies;
 #[path = "bridge/recordings.rs"]
 mod recordings;
+#[path = "bridge/refused.rs"]
+mod refused;
 #[path = "bridge/reload.rs"]
 mod reload;
 #[path = "bridge/requeue.rs"]

@@ -175,7 +175,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         let (_, verifier) = watch::channel(verifier);
         let (_, config) = watch::channel(Arc::new(config));
         // Every signature holds here.
-        let (doctor, _) = doctor::open(config.clone(), &metrics, &Clock::system());
+        let (doctor, _) = doctor::open(config.clone(), &store, &metrics, &Clock::system());
         let intake = Data::new(Intake::new(
             config,
             verifier,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::which::Which;
-use super::{ConfigArgs, Exit, Failure, say};
+use super::{ConfigArgs, Exit, Failure, refused, say};
 use crate::evidence::Evidence;
 use crate::redact::Redactor;
 use crate::store::{self, Reader};
@@ -32,6 +32,9 @@ pub struct Export {
     /// The SIDs of calls, or of legs of them; without any, all calls that the filters admit.
     #[arg(value_name = "CALLSID", value_parser = super::show::sid)]
     sids: Vec<CallSid>,
+    /// A request that was refused, by its number in `list --refused`, for `verify`. Not verified.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["Which", "sids", "redact"])]
+    refused: Option<i64>,
     /// The folder to write to; made where there is none.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -47,6 +50,9 @@ pub struct Export {
 
 impl Export {
     pub fn run(self) -> Result<Exit, Failure> {
+        if let Some(id) = self.refused {
+            return self.export_refused(id);
+        }
         let search = self.which.search();
         if self.sids.is_empty() == search.is_empty() {
             return Err(Failure::Usage(
@@ -89,6 +95,18 @@ impl Export {
             eprintln!("no calls to export");
         }
         Ok(exit)
+    }
+}
+
+impl Export {
+    fn export_refused(&self, id: i64) -> Result<Exit, Failure> {
+        let (url, _) = self.config.load_for_reading()?;
+        let Some(path) = refused::export(&store::open_to_read(&url)?, id, &self.out)? else {
+            eprintln!("{id}  not in the store");
+            return Ok(Exit::Partial);
+        };
+        say(path)?;
+        Ok(Exit::Done)
     }
 }
 

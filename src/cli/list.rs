@@ -1,7 +1,7 @@
 //! `list`: the calls in the store.
 
 use super::which::Which;
-use super::{ConfigArgs, Exit, Failure, say};
+use super::{ConfigArgs, Exit, Failure, refused, say};
 use crate::store;
 use crate::story::Line;
 
@@ -16,6 +16,12 @@ pub struct List {
     /// At most this many.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
+    /// The requests that were refused, by cause; nothing of them is verified.
+    #[arg(long, conflicts_with = "Which")]
+    refused: bool,
+    /// With --refused: the latest requests of this cause.
+    #[arg(long, value_name = "CAUSE", requires = "refused")]
+    cause: Option<String>,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -27,6 +33,13 @@ impl List {
     pub fn run(self) -> Result<Exit, Failure> {
         let (url, _) = self.config.load_for_reading()?;
         let reader = store::open_to_read(&url)?;
+        if self.refused {
+            match &self.cause {
+                Some(cause) => refused::list_cause(&reader, cause, self.limit, self.json)?,
+                None => refused::list_causes(&reader, self.json)?,
+            }
+            return Ok(Exit::Done);
+        }
         let search = self.which.search();
         let calls = search.run(&reader, self.limit)?;
         for line in calls.iter().map(Line::of) {

@@ -13,8 +13,8 @@ use super::postgres::PostgresUrl;
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
-    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Server, Store, StoreUrl,
-    Success, accounts, proxy, recording, rules,
+    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Refused, Server, Store,
+    StoreUrl, Success, accounts, proxy, recording, rules,
 };
 use crate::plan::{Rules, Send};
 use crate::retry::Policy;
@@ -62,6 +62,7 @@ pub fn explain(
     let server = server(&mut reader);
     let admin = admin(&mut reader);
     let store = store(&mut reader);
+    let refused = refused(&mut reader);
     let acquire = acquire(&mut reader);
     let delivery = delivery(&mut reader);
     let accounts = accounts::read(&mut reader, entries);
@@ -87,6 +88,7 @@ pub fn explain(
             server: server?,
             admin: admin?,
             store: store?,
+            refused: refused?,
             acquire: acquire?,
             delivery: delivery?,
             playing: playing?,
@@ -160,6 +162,15 @@ fn store(reader: &mut Reader) -> Option<Store> {
         retention: retention?,
         parked_retention: parked_retention?,
         check_every: check_every?,
+    })
+}
+
+fn refused(reader: &mut Reader) -> Option<Refused> {
+    let keep = reader.number("refused.keep", 0..=10_000);
+    let retention = reader.duration("refused.retention", minutes(1)..=days(365));
+    Some(Refused {
+        keep: keep?,
+        retention: retention?,
     })
 }
 

@@ -75,6 +75,7 @@ impl Config {
                 ..new.rules
             },
             directory_file: new.directory_file,
+            refused: new.refused,
             store: self.store.clone(),
             playing: self.playing.clone(),
             log: self.log.clone(),

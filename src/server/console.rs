@@ -1,5 +1,7 @@
 //! The operator's pages and API.
 
+pub mod refused;
+
 use std::sync::Arc;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};

@@ -12,9 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::error::Refusal;
+use super::refused::{self, Tray};
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::metrics::Metrics;
+use crate::store::{Refused, Store};
 use crate::twilio::diagnosis::{
     Base, Evidence, Finding, Holder, Media, Role, diagnose, is_telling,
 };
@@ -38,8 +40,9 @@ const MOST_EMAILS: usize = 64;
 /// Counts what could not be looked at.
 const UNDIAGNOSED: &str = "undiagnosed";
 
-/// A refused request as it arrived.
+/// A refused request as it arrived, and what is made of it once its cause is known.
 struct Case {
+    refused: Refused,
     target: String,
     headers: Vec<(String, String)>,
     signature: Option<String>,
@@ -50,12 +53,15 @@ struct Case {
 /// Where the handlers leave their cases.
 pub struct Doctor {
     waiting: mpsc::Sender<Case>,
+    tray: Arc<Tray>,
     metrics: Arc<Metrics>,
 }
 
 /// What looks at them, to be run beside the handlers.
 pub struct Practice {
     cases: mpsc::Receiver<Case>,
+    tray: Arc<Tray>,
+    store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     clock: Clock,
     config: watch::Receiver<Arc<Config>>,
@@ -74,17 +80,22 @@ struct Known {
 #[must_use]
 pub fn open(
     mut config: watch::Receiver<Arc<Config>>,
+    store: &Arc<dyn Store>,
     metrics: &Arc<Metrics>,
     clock: &Clock,
 ) -> (Doctor, Practice) {
     let known = Arc::new(Known::of(&config.borrow_and_update()));
     let (waiting, cases) = mpsc::channel(MOST_WAITING);
+    let tray = Arc::new(Tray::new(metrics));
     let doctor = Doctor {
         waiting,
+        tray: Arc::clone(&tray),
         metrics: Arc::clone(metrics),
     };
     let practice = Practice {
         cases,
+        tray,
+        store: Arc::clone(store),
         metrics: Arc::clone(metrics),
         clock: clock.clone(),
         config,
@@ -101,10 +112,23 @@ impl Doctor {
         matches!(refusal, Refusal::WrongSignature | Refusal::NoAccountSid)
     }
 
-    /// Leaves a case, or only counts it where too many wait.
-    pub fn leave(&self, request: &HttpRequest, body: &Bytes, refusal: &Refusal) {
+    /// Leaves a refusal to be kept, and a case to be looked at before, where not too many wait.
+    pub fn leave(
+        &self,
+        request: &HttpRequest,
+        body: &Bytes,
+        refusal: &Refusal,
+        refused: impl FnOnce() -> Refused,
+    ) {
+        if !Self::takes(refusal) {
+            return self.tray.lay(refusal.reason(), refused);
+        }
         let Ok(place) = self.waiting.try_reserve() else {
-            return self.metrics.signature_failed(UNDIAGNOSED);
+            self.metrics.signature_failed(UNDIAGNOSED);
+            return self.tray.lay(UNDIAGNOSED, || Refused {
+                cause: UNDIAGNOSED.to_owned(),
+                ..refused()
+            });
         };
         let target = request
             .uri()
@@ -125,6 +149,7 @@ impl Doctor {
             .filter(|(_, value)| value.len() <= MOST_HEADER_BYTES)
             .take(MOST_HEADERS);
         place.send(Case {
+            refused: refused(),
             target: target.to_owned(),
             headers: headers.collect(),
             signature: text("x-twilio-signature").map(str::to_owned),
@@ -137,28 +162,37 @@ impl Doctor {
 impl Practice {
     /// Looks at one case after another until no handler is left.
     pub async fn run(mut self) {
+        let (store, config) = (Arc::clone(&self.store), self.config.clone());
+        let keeping = refused::keep(Arc::clone(&self.tray), store, config, self.clock.clone());
+        tokio::spawn(keeping);
         while let Some(case) = self.cases.recv().await {
             if self.config.has_changed().unwrap_or(false) {
                 self.known = Arc::new(Known::of(&self.config.borrow_and_update()));
             }
             let known = Arc::clone(&self.known);
             let reason = case.reason;
-            let look = tokio::task::spawn_blocking(move || known.look_at(&case));
+            let look = tokio::task::spawn_blocking(move || (known.look_at(&case), case.refused));
             match look.await {
-                Ok(finding) => self.tell(&finding, reason),
+                Ok((finding, refused)) => self.tell(&finding, reason, refused),
                 Err(_) => self.metrics.signature_failed(UNDIAGNOSED),
             }
             clock::pause(REST).await;
         }
     }
 
-    fn tell(&mut self, finding: &Finding, refused_as: &'static str) {
+    fn tell(&mut self, finding: &Finding, refused_as: &'static str, refused: Refused) {
         let reason = match finding.reason() {
             // What plain verification said is then all there is to say.
             "no-match" => refused_as,
             found => found,
         };
         self.metrics.signature_failed(reason);
+        let (found, remedy) = (finding.sentences(), finding.remedies().join(" "));
+        self.tray.lay(reason, || Refused {
+            cause: reason.to_owned(),
+            told: format!("{found} {remedy}").trim_end().to_owned(),
+            ..refused
+        });
         let now = self.clock.now();
         let lately = self
             .told
@@ -166,7 +200,6 @@ impl Practice {
             .is_some_and(|told| now.since(*told) < TOLD_AGAIN_AFTER);
         if !lately {
             self.told.insert(reason, now);
-            let (found, remedy) = (finding.sentences(), finding.remedies().join(" "));
             warn!(reason, remedy, "a signature did not hold: {found} {remedy}");
         }
     }

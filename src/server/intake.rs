@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, ResponseError as _};
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
@@ -11,6 +12,7 @@ use tracing::{error, warn};
 use super::client;
 use super::doctor::Doctor;
 use super::error::Refusal;
+use super::refused;
 use super::signed::Verifier;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -60,6 +62,18 @@ impl Intake {
 
     /// Counts and logs a refusal, once. `form` is there once the signature held.
     pub fn refused(&self, request: &HttpRequest, form: Option<&Verified>, refusal: &Refusal) {
+        let body = form.map(|form| form.body.clone()).unwrap_or_default();
+        self.refused_with(request, form, &body, refusal);
+    }
+
+    /// As [`Intake::refused`], with what was read of the body.
+    pub fn refused_with(
+        &self,
+        request: &HttpRequest,
+        form: Option<&Verified>,
+        body: &Bytes,
+        refusal: &Refusal,
+    ) {
         let account = form.map_or(metrics::UNKNOWN_ACCOUNT, |form| &form.account);
         let reason = refusal.reason();
         self.metrics.received(account, reason);
@@ -70,6 +84,11 @@ impl Intake {
         // Neither body nor query: both hold personal data.
         let (path, from) = (request.path(), form.map(|form| masked(&form.from)));
         let client = client::address(request, &self.config.borrow().server.trusted_proxies);
+        self.doctor.leave(request, body, refusal, || {
+            let config = Arc::clone(&self.config.borrow());
+            let seen = (&*config, self.clock.now());
+            refused::as_it_arrived(request, body, client.clone(), refusal, seen)
+        });
         if let Refusal::Unavailable(why) = refusal {
             error!(
                 reason,
@@ -89,4 +108,5 @@ pub struct Verified {
     /// The `acquire_account_id`.
     pub account: String,
     pub from: String,
+    pub body: Bytes,
 }

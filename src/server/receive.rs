@@ -26,6 +26,7 @@ pub async fn callback(
     let verified = Verified {
         account: form.account.clone(),
         from: form.field("From").unwrap_or_default().to_owned(),
+        body: form.request.body.clone(),
     };
     let refused = |refusal: &Refusal| intake.refused(&request, Some(&verified), refusal);
     let callback = read(form).inspect_err(refused)?;

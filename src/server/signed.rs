@@ -12,7 +12,6 @@ use actix_web::{FromRequest, HttpRequest, dev};
 use futures_util::Stream;
 use secrecy::ExposeSecret as _;
 
-use super::doctor::Doctor;
 use super::error::Refusal;
 use super::intake::Intake;
 use crate::config::{Account, Config};
@@ -210,8 +209,9 @@ impl FromRequest for SignedForm {
                     "the routes lack their intake".to_owned(),
                 ));
             };
-            let form = read(&request, payload, intake).await;
-            form.inspect_err(|refusal| intake.refused(&request, None, refusal))
+            let mut body = Bytes::new();
+            let form = read(&request, payload, intake, &mut body).await;
+            form.inspect_err(|refusal| intake.refused_with(&request, None, &body, refusal))
         })
     }
 }
@@ -220,10 +220,11 @@ async fn read(
     request: &HttpRequest,
     payload: dev::Payload,
     intake: &Intake,
+    body: &mut Bytes,
 ) -> Result<SignedForm, Refusal> {
     let began = Instant::now();
     expect_form(request.headers())?;
-    let body = tokio::time::timeout(intake.request_timeout, whole_body(payload))
+    *body = tokio::time::timeout(intake.request_timeout, whole_body(payload))
         .await
         .map_err(|_| Refusal::TooSlow)??;
     let target = request
@@ -231,12 +232,7 @@ async fn read(
         .path_and_query()
         .map_or("/", |target| target.as_str());
     let verifier = Arc::clone(&intake.verifier.borrow());
-    let form = verifier.verify(target, request.headers(), body.clone(), began);
-    form.inspect_err(|refusal| {
-        if Doctor::takes(refusal) {
-            intake.doctor.leave(request, &body, refusal);
-        }
-    })
+    verifier.verify(target, request.headers(), body.clone(), began)
 }
 
 /// Twilio sends the media type with and without parameters; only its essence counts.

@@ -64,7 +64,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "delivery.retention = \"10d\"",
-        "delivery.retention is not known; the nearest known key is store.retention",
+        "delivery.retention is not known; the nearest known key is refused.retention",
     ),
     (
         "server = 5",

@@ -1,0 +1,145 @@
+//! Keeps what was refused as evidence, behind the answers: a bounded tray, emptied into the store
+//! once in a second. What does not fit is counted and dropped.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, ResponseError as _};
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::error::Refusal;
+use crate::clock::{self, Clock, Millis};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::store::{Keep, Refused, Store};
+use crate::twilio::diagnosis::is_telling;
+
+/// The most of one cause that wait: each has its own places, whatever floods the others.
+const MOST_OF_A_CAUSE: usize = 4;
+
+/// Between two writes.
+const REST: Duration = Duration::from_secs(1);
+
+/// So often what is past its time is removed though nothing new was refused, in [`REST`]s.
+const TIDY_EVERY: u32 = 60;
+
+/// More than these of a request is cut off; what Twilio sends is below 2 KiB.
+const MOST_BODY: usize = 16 * 1024;
+const MOST_TARGET: usize = 4 * 1024;
+const MOST_HEADERS: usize = 16;
+const MOST_HEADER_BYTES: usize = 1024;
+
+/// Kept beside what tells of proxies.
+const KEPT_HEADERS: [&str; 5] = [
+    "content-type",
+    "x-twilio-signature",
+    "i-twilio-idempotency-token",
+    "user-agent",
+    "x-forwarded-for",
+];
+
+/// Where refused requests wait to be kept.
+pub struct Tray {
+    waiting: Mutex<Vec<Refused>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Tray {
+    pub fn new(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// Takes a request, or counts that it did not. It is made only where there is a place for it.
+    pub fn lay(&self, cause: &str, request: impl FnOnce() -> Refused) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let alike = waiting.iter().filter(|other| other.cause == cause).count();
+        if alike < MOST_OF_A_CAUSE {
+            waiting.push(request());
+        } else {
+            self.metrics.refused_not_kept(1);
+        }
+    }
+
+    fn take(&self) -> Vec<Refused> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut waiting)
+    }
+}
+
+/// A refused request as it arrived, from whom.
+pub fn as_it_arrived(
+    request: &HttpRequest,
+    body: &Bytes,
+    peer: Option<String>,
+    refusal: &Refusal,
+    (config, now): (&Config, Millis),
+) -> Refused {
+    let target = request.uri().path_and_query();
+    let target = target.map_or("/", |target| target.as_str());
+    let target = target.chars().take(MOST_TARGET);
+    // Shown on terminals, which some of them would command.
+    let target: String = target
+        .map(|char| if char.is_control() { '?' } else { char })
+        .collect();
+    let kept = &body[..body.len().min(MOST_BODY)];
+    Refused {
+        at: now,
+        cause: refusal.reason().to_owned(),
+        told: refusal.to_string(),
+        status: refusal.status_code().as_u16(),
+        peer: peer.unwrap_or_default(),
+        method: request.method().to_string(),
+        url: config.server.public_urls[0].signed_url(&target),
+        target,
+        headers: headers(request.headers()),
+        // A part of a large body would keep all of it.
+        body: Bytes::copy_from_slice(kept),
+        body_bytes: body.len() as u64,
+    }
+}
+
+fn headers(headers: &HeaderMap) -> String {
+    let matter = |name: &str| is_telling(name) || KEPT_HEADERS.contains(&name);
+    let kept = headers
+        .iter()
+        .filter(|(name, _)| matter(name.as_str()))
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .filter(|(_, value)| value.len() <= MOST_HEADER_BYTES)
+        .take(MOST_HEADERS);
+    kept.flat_map(|(name, value)| [name, ": ", value, "\n"])
+        .collect()
+}
+
+/// Empties the tray until nobody can lay anything into it any more.
+pub async fn keep(
+    tray: Arc<Tray>,
+    store: Arc<dyn Store>,
+    config: watch::Receiver<Arc<Config>>,
+    clock: Clock,
+) {
+    for turn in 0_u32.. {
+        let requests = tray.take();
+        let count = requests.len();
+        if count > 0 || turn % TIDY_EVERY == 0 {
+            let settings = config.borrow().refused;
+            let keep = Keep {
+                most: settings.keep,
+                retention: settings.retention,
+            };
+            if let Err(why) = store.refuse(requests, keep, clock.now()).await {
+                tray.metrics.refused_not_kept(count);
+                warn!("failed to keep {count} refused requests: {why}");
+            }
+        }
+        if Arc::strong_count(&tray) == 1 && count == 0 {
+            return;
+        }
+        clock::pause(REST).await;
+    }
+}

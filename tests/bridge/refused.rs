@@ -1,0 +1,112 @@
+//! What was refused is kept, and tells why.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+
+use crate::harness::{Bridge, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::http::exchange;
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+impl Bridge {
+    /// Sends what Twilio signed for another URL.
+    fn gets_signed_for(&self, url: &str) {
+        let form = status_form(&sid(1), "completed");
+        let body = form.as_bytes();
+        let signature = sign(&Key::auth_token(TOKEN), url, Body::Form(&fields(body)));
+        let headers = [FORM, ("X-Twilio-Signature", signature.as_str())];
+        let answer = exchange(self.public(), "POST", STATUS, &headers, body);
+        assert_eq!(answer.status, 403);
+    }
+
+    /// Waits until something is kept of a cause.
+    fn keeps(&self, cause: &str) -> Value {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let told = self.admin("GET", "/api/refused", &[]).json();
+            let causes = told["causes"].as_array().expect("causes");
+            if let Some(kept) = causes.iter().find(|kept| kept["cause"] == cause) {
+                return kept.clone();
+            }
+            assert!(Instant::now() < until, "{cause} is not kept: {told}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_refused_callback_is_kept_and_verify_tells_its_cause_again() {
+    let bridge = Bridge::start();
+    bridge.gets_signed_for(&format!("http://bridge.example.com{STATUS}"));
+    let kept = bridge.keeps("scheme");
+    assert_eq!(kept["count"], 1);
+    let listed = bridge.runs(&["list", "--refused"]);
+    assert!(listed.out.contains("     1  scheme"), "{}", listed.out);
+    let latest = bridge.runs(&["list", "--refused", "--cause", "scheme"]);
+    assert!(
+        latest.out.contains("127.0.0.1, not verified"),
+        "{}",
+        latest.out
+    );
+    assert!(
+        latest.out.contains(&format!("POST {PUBLIC_URL}{STATUS}")),
+        "{}",
+        latest.out
+    );
+
+    let folder = bridge.folder.path().join("incident");
+    let (id, out) = (kept["example"].to_string(), folder.display().to_string());
+    let run = bridge.runs(&["export", "--refused", &id, "--out", &out]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let verified = bridge.runs(&["verify", run.out.trim()]);
+    assert_eq!(verified.code, Some(1));
+    assert!(
+        verified.err.contains("(scheme)") || verified.out.contains("(scheme)"),
+        "{verified:?}"
+    );
+}
+
+#[test]
+fn what_is_malformed_is_kept_with_its_body_and_never_runs_as_a_page() {
+    let bridge = Bridge::start();
+    let form = "AccountSid=AC00000000000000000000000000000001&x=<script>alert(1)</script>";
+    assert_eq!(bridge.twilio.sends_form(STATUS, form).status, 400);
+    let told = bridge.admin("GET", "/api/calls", &[]).json();
+    assert_eq!(told["calls"].as_array().map(Vec::len), Some(0));
+    let until = Instant::now() + Duration::from_secs(20);
+    let cause = loop {
+        let told = bridge.admin("GET", "/api/refused", &[]).json();
+        if let Some(cause) = told["causes"][0]["cause"].as_str() {
+            break cause.to_owned();
+        }
+        assert!(Instant::now() < until, "nothing is kept");
+        std::thread::yield_now();
+    };
+    let target = format!("/api/refused?cause={cause}");
+    let kept = bridge.admin("GET", &target, &[]).json();
+    assert_eq!(kept["refused"][0]["body"], form);
+    let page = bridge
+        .admin("GET", &format!("/refused?cause={cause}"), &[])
+        .body;
+    assert!(page.contains("Nothing here is verified"), "{page}");
+    assert!(
+        page.contains("alert(1)") && !page.contains("<script>"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_flood_is_counted_and_good_callbacks_are_taken_as_before() {
+    let bridge = Bridge::start();
+    for _ in 0..50 {
+        let answer = exchange(bridge.public(), "POST", STATUS, &[FORM], b"AccountSid=x");
+        assert_eq!(answer.status, 403);
+    }
+    assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);
+    bridge.keeps("no-signature");
+    let dropped = bridge.metric("bridge_refused_not_kept_total");
+    assert!(dropped >= Some(30.0), "{dropped:?}");
+    bridge.settles();
+}
