@@ -92,7 +92,7 @@ impl App {
     fn on(on: Handed, owner: Owner, config: Config, clock: Clock) -> Result<Self, AppError> {
         prove(&config, &clock)?;
         let served = config.server.tls.as_ref().map(Served::new).transpose()?;
-        let store = store::open(&config.store.url)?;
+        let store = store::open_to_serve(&config.store)?;
         Ok(Self {
             config: Arc::new(config),
             clock,

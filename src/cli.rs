@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::config::{self, Config, ConfigError, StoreUrl};
+use crate::config::{self, Config, ConfigError, Spool, StoreUrl};
 use crate::plan::Rules;
 use crate::store::{OpenError, StoreError};
 use crate::twilio::signature::PublicUrl;
@@ -144,6 +144,10 @@ impl ConfigArgs {
     /// What `list` and `show` need: no secret is read.
     fn load_for_reading(&self) -> Result<(StoreUrl, Rules), ConfigError> {
         config::load_for_reading(self.config.as_deref(), environment())
+    }
+
+    fn load_spool(&self) -> Result<Spool, ConfigError> {
+        config::load_spool(self.config.as_deref(), environment())
     }
 }
 

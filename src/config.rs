@@ -15,6 +15,7 @@ mod reader;
 mod recording;
 mod renewal;
 mod rules;
+mod store;
 pub mod url;
 mod value;
 mod written;
@@ -37,7 +38,7 @@ use self::postgres::PostgresUrl;
 
 pub use layers::Origin;
 pub use load::{Setting, explain, load};
-pub use parts::{load_admin_listen, load_for_reading, load_for_rehearsal};
+pub use parts::{load_admin_listen, load_for_reading, load_for_rehearsal, load_spool};
 pub use proxy::Proxy;
 pub use renewal::Renewal;
 pub use written::written;
@@ -106,6 +107,7 @@ pub struct Admin {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub url: StoreUrl,
+    pub spool: Spool,
     pub retention: Duration,
     pub parked_retention: Duration,
     /// Between two checks that count every row.
@@ -118,6 +120,13 @@ pub struct Refused {
     /// The most that are kept.
     pub keep: usize,
     pub retention: Duration,
+}
+
+/// Where callbacks are kept while a shared database is away (`store.spool`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spool {
+    Off,
+    At(PathBuf),
 }
 
 /// `store.url`; shown without a password.

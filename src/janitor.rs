@@ -34,7 +34,10 @@ pub async fn run(
             parked: now.minus(config.store.parked_retention),
         };
         let purged = store.purge(expiry, BATCH).await.unwrap_or_else(|why| {
-            error!("failed to purge expired calls: {why}");
+            // The store itself tells that it is away, once.
+            if !why.is_away() {
+                error!("failed to purge expired calls: {why}");
+            }
             0
         });
         if purged > 0 {

@@ -6,14 +6,14 @@
 mod backlog;
 pub mod disk;
 mod error;
+mod open;
 pub mod postgres;
 mod reader;
 mod refused;
+pub mod spooled;
 pub mod sqlite;
 mod upgrade;
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,51 +21,15 @@ use bytes::Bytes;
 
 use crate::attempt::Attempt;
 use crate::clock::Millis;
-use crate::config::StoreUrl;
 use crate::twilio::{AccountSid, CallSid, CallbackKey};
-
-use self::postgres::{PostgresStore, Terms};
 
 pub use backlog::BACKLOG;
 pub use error::{OpenError, StoreError};
+pub use open::{free_space, open, open_to_read, open_to_serve, sync_cost};
 pub use reader::Reader;
 pub use refused::{Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoredRefused};
 pub use sqlite::SqliteReader;
 pub use upgrade::{Migrated, migrate};
-
-/// Opens the store of a bridge, made or migrated as needed: a file, which it then owns, or a
-/// database that it shares, which may be away at first.
-pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(match url {
-        StoreUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(path)?),
-        StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(url, Terms::default())?),
-    })
-}
-
-/// Opens a store to look at, beside the bridges that use it or without one.
-pub fn open_to_read(url: &StoreUrl) -> Result<Reader, OpenError> {
-    Reader::open(url)
-}
-
-/// What a sync costs where the store is kept, if that is here; see [`disk`].
-#[must_use]
-pub fn sync_cost(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
-    Some(folder(url)?.and_then(|folder| disk::sync_cost(&folder)))
-}
-
-/// The bytes that are free where the store is kept, if that is here.
-#[must_use]
-pub fn free_space(url: &StoreUrl) -> Option<std::io::Result<u64>> {
-    Some(folder(url)?.and_then(|folder| disk::free_space(&folder)))
-}
-
-fn folder(url: &StoreUrl) -> Option<std::io::Result<PathBuf>> {
-    let StoreUrl::Sqlite(path) = url else {
-        return None;
-    };
-    let file = std::path::absolute(path);
-    Some(file.map(|file| file.parent().unwrap_or(&file).to_owned()))
-}
 
 /// Where a call stands. The same words are in the database, metrics, console and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -280,7 +244,7 @@ pub struct CallSummary {
     pub state: State,
     /// When something is due, while pending.
     pub due: Option<Millis>,
-    /// Why the call is skipped or parked.
+    /// Why the call is skipped or parked, or why it is pending without a time.
     pub reason: Option<String>,
     pub first_received: Millis,
     /// When the state was last written.
@@ -390,4 +354,9 @@ pub trait Store: Refusals + Send + Sync {
 
     /// Whether a callback could be kept now: a write reaches the disk.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// How many callbacks wait in a spool until the database is back; `None` without a spool.
+    fn spooled(&self) -> Option<u64> {
+        None
+    }
 }

@@ -278,6 +278,11 @@ impl fmt::Display for RecordingStatus {
 pub struct CallbackKey(Box<str>);
 
 impl CallbackKey {
+    /// A key that was kept.
+    pub(crate) fn stored(text: String) -> Self {
+        Self(text.into())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -16,7 +16,6 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
 use crate::acquire::client::Client;
 use crate::clock::{self, Clock, Millis};
@@ -147,7 +146,7 @@ impl Worker {
             let lease = self.config.delivery.lease;
             let claims = self.store.claim(now, lease, wanted).await;
             let claims = claims.unwrap_or_else(|why| {
-                error!("failed to claim calls: {why}");
+                log::not_done(&why, format_args!("failed to claim calls"));
                 Claims::default()
             });
             look.is_more |= claims.calls.len() == limit;

@@ -6,9 +6,9 @@ use super::running::Running;
 use super::{ConfigArgs, Exit, Failure, say};
 use crate::app;
 use crate::clock::Clock;
+use crate::config::{Spool, StoreUrl};
 use crate::outage::Outage;
-use crate::store;
-use crate::store::State;
+use crate::store::{self, SqliteReader, State, StoredCall, spooled};
 use crate::story::Story;
 use crate::twilio::CallSid;
 
@@ -33,12 +33,16 @@ pub struct Show {
 impl Show {
     pub fn run(self) -> Result<Exit, Failure> {
         let (url, rules) = self.config.load_for_reading()?;
-        let reader = store::open_to_read(&url)?;
-        let Some(call) = reader.get(&self.sid)? else {
-            return Err(Failure::Failed(anyhow::anyhow!(
-                "no callback of {} was recorded in {url}",
-                self.sid
-            )));
+        let spool = self.config.load_spool()?;
+        let call = match (known(&url, &self.sid), in_spool(&url, &spool, &self.sid)) {
+            (Ok(Some(call)), _) | (_, Some(call)) => call,
+            (Err(why), None) => return Err(why),
+            (Ok(None), None) => {
+                return Err(Failure::Failed(anyhow::anyhow!(
+                    "no callback of {} was recorded in {url}",
+                    self.sid
+                )));
+            }
         };
         let outage = match call.summary.state {
             State::Pending => self.outage(call.summary.sid.as_str()),
@@ -60,6 +64,20 @@ impl Show {
         let told = app::block_on(async { Running::of(&config).look(&path).await })?;
         serde_json::from_value(told.get("outage")?.clone()).ok()
     }
+}
+
+fn known(url: &StoreUrl, sid: &CallSid) -> Result<Option<StoredCall>, Failure> {
+    Ok(store::open_to_read(url)?.get(sid)?)
+}
+
+/// The call as it waits on this machine for the database.
+fn in_spool(url: &StoreUrl, spool: &Spool, sid: &CallSid) -> Option<StoredCall> {
+    let (StoreUrl::Postgres(_), Spool::At(path)) = (url, spool) else {
+        return None;
+    };
+    // A spool that is not there, or may not be read, has nothing to show.
+    let reader = SqliteReader::open_read_only(path).ok()?;
+    reader.get(sid).ok()?.map(spooled::in_spool)
 }
 
 pub fn sid(text: &str) -> Result<CallSid, String> {

@@ -9,12 +9,11 @@ use secrecy::SecretString;
 
 use super::files::{pair, readable_file};
 use super::layers::{Layers, Origin};
-use super::postgres::PostgresUrl;
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
-    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Refused, Server, Store,
-    StoreUrl, Success, accounts, proxy, recording, rules,
+    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Refused, Server, Success,
+    accounts, proxy, recording, rules, store,
 };
 use crate::plan::{Rules, Send};
 use crate::retry::Policy;
@@ -61,7 +60,7 @@ pub fn explain(
 
     let server = server(&mut reader);
     let admin = admin(&mut reader);
-    let store = store(&mut reader);
+    let store = store::read(&mut reader);
     let refused = refused(&mut reader);
     let acquire = acquire(&mut reader);
     let delivery = delivery(&mut reader);
@@ -150,19 +149,6 @@ fn admin(reader: &mut Reader) -> Option<Admin> {
         ));
     }
     Some(Admin { listen, token })
-}
-
-fn store(reader: &mut Reader) -> Option<Store> {
-    let url = reader.text("store.url", store_url);
-    let retention = reader.duration("store.retention", minutes(1)..=days(3650));
-    let parked_retention = reader.duration("store.parked_retention", minutes(1)..=days(3650));
-    let check_every = reader.duration("store.check_every", minutes(1)..=days(30));
-    Some(Store {
-        url: url?,
-        retention: retention?,
-        parked_retention: parked_retention?,
-        check_every: check_every?,
-    })
 }
 
 fn refused(reader: &mut Reader) -> Option<Refused> {
@@ -306,30 +292,6 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse().or_else(address).map_err(|_| {
         "must be an IP address or a network, such as 10.0.0.7 or 10.0.0.0/24".to_owned()
     })
-}
-
-pub(super) fn store_url(text: &str) -> Result<StoreUrl, String> {
-    let path = match text.split_once(':') {
-        Some(("sqlite", path)) => path,
-        Some(("postgres" | "postgresql", _)) => {
-            let url = PostgresUrl::parse(text)?;
-            return Ok(StoreUrl::Postgres(Box::new(url)));
-        }
-        _ => {
-            return Err("must be sqlite:PATH, such as sqlite:bridge.db, or \
-                        postgres://USER:PASSWORD@HOST/DATABASE"
-                .to_owned());
-        }
-    };
-    match path {
-        "" => Err("must be sqlite:PATH, such as sqlite:bridge.db".to_owned()),
-        ":memory:" => Err("must name a file, since memory would lose calls".to_owned()),
-        _ if path.starts_with("//") => Err(format!(
-            "must have its path directly behind sqlite:; write \"sqlite:{}\"",
-            path.trim_start_matches("//")
-        )),
-        _ => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
-    }
 }
 
 fn request_path(text: &str) -> Result<String, String> {

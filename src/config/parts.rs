@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::layers::Layers;
-use super::load::{address, public_urls, store_url};
+use super::load::{address, public_urls};
 use super::reader::Reader;
-use super::{ConfigError, StoreUrl, rules};
+use super::{ConfigError, Spool, StoreUrl, rules, store};
 use crate::plan::Rules;
 use crate::twilio::signature::PublicUrl;
 
@@ -18,7 +18,7 @@ pub fn load_for_reading(
 ) -> Result<(StoreUrl, Rules), ConfigError> {
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let mut reader = Reader::new(layers);
-    let url = reader.text("store.url", store_url);
+    let url = store::url(&mut reader);
     let public_urls = public_urls(&mut reader).unwrap_or_default();
     let rules = rules::to_show(&mut reader, &public_urls);
     reader.finish_part(url.zip(rules))
@@ -46,4 +46,15 @@ pub fn load_admin_listen(
     let mut reader = Reader::new(layers);
     let listen = reader.text("admin.listen", address);
     reader.finish_part(listen)
+}
+
+/// Where callbacks are kept while a shared database is away; no other setting is judged.
+pub fn load_spool(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Spool, ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let mut reader = Reader::new(layers);
+    let spool = store::spool(&mut reader);
+    reader.finish_part(spool)
 }

@@ -36,8 +36,13 @@ pub async fn readyz(admin: Data<Admin>) -> HttpResponse {
 
 /// The text that Prometheus scrapes.
 pub async fn metrics(admin: Data<Admin>) -> Result<HttpResponse, NoAnswer> {
-    let counts = admin.store.counts().await?;
+    let counts = match admin.store.counts().await {
+        Ok(counts) => Some(counts),
+        Err(why) if why.is_away() => None,
+        Err(why) => return Err(why.into()),
+    };
+    admin.metrics.spooled(admin.store.spooled().unwrap_or(0));
     Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(admin.metrics.exposition(&counts, admin.clock.now())))
+        .body(admin.metrics.exposition(counts.as_ref(), admin.clock.now())))
 }

@@ -30,6 +30,11 @@ pub enum OpenError {
     Gone { path: PathBuf, remains: PathBuf },
     #[error("{} cannot be used as a database: {why}", .path.display())]
     Unusable { path: PathBuf, why: String },
+    #[error(
+        "the spool (store.spool) cannot be used: {0}. Each bridge needs a file of its own that it may \
+         write; store.spool = \"off\" does without"
+    )]
+    Spool(#[source] Box<OpenError>),
     #[error("TLS to {url} cannot be set up")]
     Tls { url: String, source: Box<TlsError> },
     /// It refused, or the command that asks cannot wait until it is back.
@@ -70,6 +75,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database is away, which the store itself tells once.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Away(_))
+    }
+
     /// Whether the same may be done later.
     #[must_use]
     pub fn may_pass(&self) -> bool {

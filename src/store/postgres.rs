@@ -22,6 +22,7 @@ mod tls;
 mod verify;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -165,6 +166,7 @@ fn server(url: &PostgresUrl, limit: Duration) -> Result<Server, OpenError> {
         url: url.clone(),
         tls,
         limit,
+        away: Arc::default(),
     })
 }
 

@@ -14,6 +14,7 @@ mod open;
 mod reader;
 mod refused;
 mod rows;
+pub(super) mod spool;
 mod tally;
 mod verify;
 mod writer;

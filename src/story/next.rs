@@ -19,6 +19,7 @@ pub(super) fn next(
 ) -> String {
     let reason = call.reason.as_deref().unwrap_or("without a reason");
     match call.state {
+        State::Pending if call.due.is_none() => format!("waits: it is {reason}"),
         State::Pending => pending(call.due.unwrap_or(now), owed, attempts, outage, now),
         State::Claimed => "it is being sent now".to_owned(),
         State::Delivered => {

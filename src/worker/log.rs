@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::acquire::Answer;
 use crate::plan::Request;
-use crate::store::{Claimed, Rest};
+use crate::store::{Claimed, Rest, StoreError};
 
 /// The attempt of this number did not succeed, though trying again may help. What the network said
 /// is told; what Acquire said is in the store, since it may name people.
@@ -35,5 +35,14 @@ pub fn rests(call: &Claimed, rest: &Rest) {
         Rest::Delivered => info!(call.sid = %sid, "call {sid} is delivered"),
         Rest::Skipped(why) => info!(call.sid = %sid, "call {sid} is skipped: {why}"),
         Rest::Parked(why) => warn!(call.sid = %sid, "call {sid} is parked: {why}"),
+    }
+}
+
+/// A verb that is tried again. While the database is away, the store tells so, once.
+pub(super) fn not_done(why: &StoreError, what: std::fmt::Arguments<'_>) {
+    if why.is_away() {
+        debug!("{what}: {why}");
+    } else {
+        error!("{what}: {why}");
     }
 }

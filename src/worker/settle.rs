@@ -35,7 +35,7 @@ impl Worker {
         let Unkept(unkept) = &self.unkept;
         unkept.update(|count| count + 1);
         while self.may_be_kept_later(&why, lease_ends).await {
-            error!(call.sid = %call.sid, "failed to settle call {}: {why}", call.sid);
+            log::not_done(&why, format_args!("failed to settle call {}", call.sid));
             clock::pause(SETTLE_AGAIN).await;
             match self.try_to_settle(&call, &settlement).await {
                 Ok(()) => return unkept.update(|count| count - 1),
@@ -60,8 +60,10 @@ impl Worker {
         Ok(())
     }
 
-    /// After the lease only where the store keeps nothing else either.
+    /// After the lease only where the store keeps nothing else either; one that is away may be the
+    /// database alone, before which a spool keeps callbacks.
     async fn may_be_kept_later(&self, why: &StoreError, lease_ends: Instant) -> bool {
-        why.may_pass() && (Instant::now() < lease_ends || self.store.ping().await.is_err())
+        let is_in_time = Instant::now() < lease_ends;
+        why.may_pass() && (is_in_time || why.is_away() || self.store.ping().await.is_err())
     }
 }

@@ -350,6 +350,7 @@ async fn stories(model: &Model, store: &dyn Store) -> Vec<String> {
 
 pub fn any_sequence_of_verbs_does_what_the_model_does(database: Database) {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .expect("a runtime");
     let config = ProptestConfig {

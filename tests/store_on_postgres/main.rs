@@ -21,10 +21,15 @@ mod refusing;
 #[path = "../store/requeuing.rs"]
 mod requeuing;
 mod server;
+mod spooled;
 #[macro_use]
 #[path = "../store/suite.rs"]
 mod suite;
 
 mod on_postgres {
     on!(crate::postgres::DATABASE);
+}
+
+mod on_postgres_with_a_spool {
+    on!(crate::spooled::DATABASE);
 }

@@ -158,6 +158,13 @@ impl Server {
         }
     }
 
+    /// Ends it as a crash does: it recovers when it is started again.
+    pub fn crash(&self) {
+        let postmaster = self.postmaster();
+        signal("-QUIT", &[postmaster]);
+        self.stop();
+    }
+
     /// Lets all its processes stand still: connections stay open, and nothing answers.
     pub fn freeze(&self) {
         signal("-STOP", &self.processes());
@@ -167,9 +174,13 @@ impl Server {
         signal("-CONT", &self.processes());
     }
 
-    fn processes(&self) -> Vec<u32> {
+    fn postmaster(&self) -> u32 {
         let running = self.running.lock().expect("whole");
-        let postmaster = running.as_ref().expect("it runs").postmaster;
+        running.as_ref().expect("it runs").postmaster
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let postmaster = self.postmaster();
         let told = Command::new("ps")
             .args(["-o", "pid=", "--ppid", &postmaster.to_string()])
             .output()

@@ -1,6 +1,8 @@
 //! One connection to the database: made when it can be, and made anew when it was lost.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
@@ -39,6 +41,9 @@ pub(super) struct Server {
     pub tls: MakeRustlsConnect,
     /// For a verb, its wait for a turn included.
     pub limit: Duration,
+    /// Connections that are away, so that one line tells when the first goes, and one when the last
+    /// is back.
+    pub away: Arc<AtomicUsize>,
 }
 
 /// A connection and the turns on it: one verb at a time has it.
@@ -130,8 +135,8 @@ async fn keep(server: Server, purpose: Purpose, link: watch::Sender<Link>) {
     loop {
         match connect(&server).await {
             Ok(session) => {
-                if is_away {
-                    info!("the database is back ({purpose:?})");
+                if is_away && server.away.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    info!("{} is back", server.url);
                 }
                 is_away = false;
                 let session = Rc::new(session);
@@ -140,7 +145,7 @@ async fn keep(server: Server, purpose: Purpose, link: watch::Sender<Link>) {
                 link.send_replace(Link::Away("the connection was lost".to_owned()));
             }
             Err(trouble) => {
-                if !is_away {
+                if !is_away && server.away.fetch_add(1, Ordering::Relaxed) == 0 {
                     warn!("{} is away ({purpose:?}): {trouble}", server.url);
                 }
                 is_away = true;

@@ -7,6 +7,7 @@ mod adopt;
 mod claim;
 mod purge;
 mod refuse;
+pub(super) mod spool;
 #[cfg(test)]
 mod tests;
 

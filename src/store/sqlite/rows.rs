@@ -265,7 +265,7 @@ fn word<T>(
     parse(text).ok_or_else(|| unknown_word(row, column, text))
 }
 
-fn optional_word<T>(
+pub(super) fn optional_word<T>(
     row: &Row<'_>,
     column: usize,
     parse: impl FnOnce(&str) -> Option<T>,

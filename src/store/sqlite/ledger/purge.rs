@@ -35,7 +35,7 @@ impl Ledger {
         Ok(expired.len())
     }
 
-    fn remove(&mut self, call: &CallRow) -> Result<(), StoreError> {
+    pub(super) fn remove(&mut self, call: &CallRow) -> Result<(), StoreError> {
         let mut legs = rows::child_legs_of(&self.connection, call.id)?;
         legs.push(call.sid.clone());
         for leg in legs {

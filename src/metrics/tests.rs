@@ -1,0 +1,36 @@
+use super::*;
+
+#[test]
+fn the_promised_names_are_exposed() {
+    let metrics = Metrics::default();
+    metrics.received("acme", "new");
+    metrics.signature_failed("no-match");
+    metrics.signing_key("acme", "2".to_owned()).one_more();
+    metrics.recording_asked("acme", "played");
+    metrics.attempted("acme", "accepted", Duration::from_millis(3));
+    assert_eq!(metrics.recordings_were_late("acme", 1), 0);
+    metrics.breaker("acme", Switch::Open);
+    let text = metrics.exposition(Some(&Counts::default()), Millis(0));
+    for line in [
+        r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
+        "bridge_ack_duration_seconds_count 0",
+        r#"bridge_signature_failures_total{reason="no-match"} 1"#,
+        r#"bridge_signing_key_used_total{account="acme",key="2"} 1"#,
+        r#"bridge_calls{state="pending"} 0"#,
+        "bridge_oldest_pending_age_seconds 0.0",
+        r#"bridge_delivery_attempts_total{account="acme",outcome="accepted"} 1"#,
+        "bridge_delivery_duration_seconds_count 1",
+        "bridge_delivery_lag_seconds_count 0",
+        r#"bridge_late_recordings_total{account="acme"} 1"#,
+        r#"bridge_breaker_open{account="acme"} 1"#,
+        "bridge_sync_duration_seconds 0.0",
+        "bridge_store_up 1",
+        "bridge_spooled_callbacks 0",
+        "bridge_conservation_faults 0",
+        "bridge_conservation_checked_timestamp_seconds 0.0",
+        r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,
+        r#"bridge_build_info{version=""#,
+    ] {
+        assert!(text.contains(line), "{line} in:\n{text}");
+    }
+}

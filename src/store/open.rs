@@ -1,0 +1,55 @@
+//! Chooses the store that the configuration names, and knows where its disk is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::postgres::{PostgresStore, Terms};
+use super::spooled::{self, Spooled};
+use super::{OpenError, Reader, Store, disk, sqlite};
+use crate::config::{self, Spool, StoreUrl};
+
+/// Opens the store of a bridge that serves: as [`open`] does, and with a spool if there is to be one.
+pub fn open_to_serve(settings: &config::Store) -> Result<Arc<dyn Store>, OpenError> {
+    let database = open(&settings.url)?;
+    Ok(match (&settings.url, &settings.spool) {
+        (StoreUrl::Postgres(_), Spool::At(path)) => {
+            Arc::new(Spooled::open(database, path, spooled::PATIENCE)?)
+        }
+        _ => database,
+    })
+}
+
+/// Opens a store to write, made or migrated as needed: a file, which is then owned, or a database
+/// that is shared, which may be away at first.
+pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
+    Ok(match url {
+        StoreUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(path)?),
+        StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(url, Terms::default())?),
+    })
+}
+
+/// Opens a store to look at, beside the bridges that use it or without one.
+pub fn open_to_read(url: &StoreUrl) -> Result<Reader, OpenError> {
+    Reader::open(url)
+}
+
+/// What a sync costs where the store is kept, if that is here; see [`disk`].
+#[must_use]
+pub fn sync_cost(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
+    Some(folder(url)?.and_then(|folder| disk::sync_cost(&folder)))
+}
+
+/// The bytes that are free where the store is kept, if that is here.
+#[must_use]
+pub fn free_space(url: &StoreUrl) -> Option<std::io::Result<u64>> {
+    Some(folder(url)?.and_then(|folder| disk::free_space(&folder)))
+}
+
+fn folder(url: &StoreUrl) -> Option<std::io::Result<PathBuf>> {
+    let StoreUrl::Sqlite(path) = url else {
+        return None;
+    };
+    let file = std::path::absolute(path);
+    Some(file.map(|file| file.parent().unwrap_or(&file).to_owned()))
+}

@@ -1,0 +1,85 @@
+//! A file as a spool: its callbacks are handed over to another store, and removed once that has them.
+
+use rusqlite::params;
+
+use super::Ledger;
+use crate::clock::Millis;
+use crate::store::sqlite::rows::{self, CallRow};
+use crate::store::{NewCallback, SignedRequest, StoreError};
+use crate::twilio::{CallSid, CallbackKey};
+
+/// A call with its callbacks and when each was received, in the order of arrival.
+pub(in crate::store) struct Waiting {
+    pub row: i64,
+    pub sid: CallSid,
+    pub callbacks: Vec<(NewCallback, Millis)>,
+}
+
+/// A call of which another store has so many callbacks.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct HandedOver {
+    pub row: i64,
+    pub callbacks: usize,
+}
+
+impl Ledger {
+    /// Up to `limit` calls that were begun after the one in that row, in the order of their rows.
+    pub fn waiting(&self, after: i64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<i64> = self
+            .connection
+            .prepare_cached("SELECT id FROM call WHERE id > ?1 ORDER BY id LIMIT ?2")?
+            .query_and_then([after, limit], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let calls = rows.into_iter().filter_map(|id| {
+            let call = CallRow::load(&self.connection, id).transpose()?;
+            Some(call.and_then(|call| self.waiting_of(call)))
+        });
+        calls.collect()
+    }
+
+    fn waiting_of(&self, call: CallRow) -> Result<Waiting, StoreError> {
+        let [first, last] = rows::rows_of(call.id);
+        // Those that waited for a database that hung are kept a little after later ones.
+        let mut statement = self.connection.prepare_cached(
+            "SELECT leg, key, received, url, headers, body FROM callback \
+             WHERE id BETWEEN ?1 AND ?2 ORDER BY received, id",
+        )?;
+        let callbacks = statement.query_and_then(params![first, last], |row| {
+            let callback = NewCallback {
+                account: call.account.clone(),
+                call: call.sid.clone(),
+                leg: rows::optional_word(row, 0, |text| CallSid::parse(text).ok())?
+                    .unwrap_or_else(|| call.sid.clone()),
+                key: CallbackKey::stored(row.get(1)?),
+                request: SignedRequest {
+                    url: row.get(3)?,
+                    headers: row.get(4)?,
+                    body: row.get::<_, Vec<u8>>(5)?.into(),
+                },
+            };
+            Ok((callback, Millis(row.get(2)?)))
+        });
+        Ok(Waiting {
+            row: call.id,
+            callbacks: callbacks?.collect::<Result<_, StoreError>>()?,
+            sid: call.sid,
+        })
+    }
+
+    /// Removes these calls, but for those that have got more callbacks since; returns how many
+    /// callbacks were removed.
+    pub fn hand_over(&mut self, calls: &[HandedOver]) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for handed in calls {
+            let Some(call) = CallRow::load(&self.connection, handed.row)? else {
+                continue;
+            };
+            if usize::try_from(call.callbacks) == Ok(handed.callbacks) {
+                self.remove(&call)?;
+                removed += call.callbacks.unsigned_abs();
+            }
+        }
+        Ok(removed)
+    }
+}

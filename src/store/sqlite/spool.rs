@@ -1,0 +1,60 @@
+//! What a store does besides while it is a spool.
+
+use std::path::Path;
+
+use super::SqliteStore;
+use super::reader::SqliteReader;
+use crate::store::{OpenError, StoreError};
+
+pub(in crate::store) use super::ledger::spool::{HandedOver, Waiting};
+
+impl SqliteStore {
+    /// Opens the file as a spool, and tells how many callbacks wait in it.
+    pub(in crate::store) fn open_spool(path: &Path) -> Result<(Self, u64), OpenError> {
+        let spool = Self::open(path)?;
+        let reader = SqliteReader::open_read_only(path)?;
+        let waiting = reader.callbacks().map_err(|error| OpenError::Damaged {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
+        Ok((spool, waiting))
+    }
+
+    /// Up to `limit` calls that were begun after the one in that row, with their callbacks.
+    pub(in crate::store) async fn waiting(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        self.writer
+            .ask(move |ledger| ledger.waiting(after, limit))
+            .await
+    }
+
+    /// Removes what another store has; returns how many callbacks that were.
+    pub(in crate::store) async fn hand_over(
+        &self,
+        calls: Vec<HandedOver>,
+    ) -> Result<u64, StoreError> {
+        if calls.is_empty() {
+            return Ok(0);
+        }
+        let removed = self
+            .writer
+            .write(move |ledger| ledger.hand_over(&calls))
+            .await?;
+        self.writer.ask(|ledger| ledger.shrink()).await?;
+        Ok(removed)
+    }
+}
+
+impl SqliteReader {
+    fn callbacks(&self) -> Result<u64, StoreError> {
+        let callbacks: i64 = self.connection().query_row(
+            "SELECT coalesce(sum(callbacks), 0) FROM call",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(callbacks.unsigned_abs())
+    }
+}

@@ -1,0 +1,334 @@
+//! A bridge whose PostgreSQL server stops, hangs or cannot be reached: it goes on taking in, and
+//! brings all to the database once that is back.
+//!
+//! A process of its own, since it starts others: one that is just being started holds for a moment
+//! what SQLite has locked.
+
+#[path = "../chaos/book.rs"]
+#[expect(dead_code, reason = "what kills count is not asked for here")]
+mod book;
+#[path = "../bridge/harness.rs"]
+#[expect(dead_code, reason = "a part of the harness suffices")]
+mod harness;
+#[path = "../bridge/http.rs"]
+#[expect(dead_code, reason = "a part of the harness suffices")]
+mod http;
+mod proxy;
+mod restarts;
+#[path = "../chaos/sender.rs"]
+#[expect(dead_code, reason = "all clients are quick here")]
+mod sender;
+#[path = "../bridge/serve.rs"]
+#[expect(dead_code, reason = "a part of the harness suffices")]
+mod serve;
+#[path = "../store_on_postgres/server.rs"]
+#[expect(dead_code, reason = "each test stops a server of its own")]
+mod server;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use twilio_acquire_bridge::sink::Faults;
+
+use crate::harness::{Bridge, sid};
+use crate::http::exchange;
+use crate::proxy::{Proxy, Way};
+use crate::serve::{Serve, command_to_serve, sink};
+use crate::server::Server;
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// On a machine that is busy with other tests: what needs no database is quick, and the rest takes no
+/// longer than a second.
+const AT_ONCE: Duration = Duration::from_millis(600);
+const A_SECOND: Duration = Duration::from_millis(1_500);
+
+/// What happens to a server.
+type Fault = fn(&Server);
+
+/// Real time, since a server has no other.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server keeps the system's time"
+)]
+fn pause(wait: Duration) {
+    std::thread::sleep(wait);
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let late = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < late, "not after {PATIENCE:?}: {what}");
+        pause(Duration::from_millis(20));
+    }
+}
+
+fn bridge(url: &str, spool: &Path) -> Bridge {
+    let spool = spool.display().to_string();
+    Bridge::with(&[
+        ("BRIDGE__STORE__URL", url),
+        ("BRIDGE__STORE__SPOOL", &spool),
+    ])
+}
+
+fn takes(bridge: &Bridge, call: usize, status: &str, within: Duration) {
+    let begun = Instant::now();
+    assert_eq!(bridge.twilio.ends(&sid(call), status).status, 204);
+    let took = begun.elapsed();
+    assert!(took < within, "call {call} was answered after {took:?}");
+}
+
+fn spooled(bridge: &Bridge) -> Option<f64> {
+    bridge.metric("bridge_spooled_callbacks")
+}
+
+fn empties_its_spool(bridge: &Bridge) {
+    until("the spool is empty", || spooled(bridge) == Some(0.0));
+    bridge.settles();
+}
+
+fn is_ready(bridge: &Bridge) -> bool {
+    bridge.admin("GET", "/readyz", &[]).status == 200
+}
+
+/// How often Acquire got the end of a call.
+fn times_sent(bridge: &Bridge, call: usize) -> usize {
+    let ids = bridge.acquire.call_ids();
+    ids.iter().filter(|id| **id == sid(call)).count()
+}
+
+#[test]
+fn callbacks_are_kept_within_a_second_whichever_way_the_database_goes() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
+    let ways: [(&str, Fault, Fault); 3] = [
+        ("stops", Server::stop, Server::start_again),
+        ("crashes", Server::crash, Server::start_again),
+        ("hangs", Server::freeze, Server::thaw),
+    ];
+    for (number, (way, goes, returns)) in (0..).step_by(10).zip(ways) {
+        let [before, first, second, after] = [1, 2, 3, 4].map(|call| number + call);
+        takes(&bridge, before, "completed", A_SECOND);
+        bridge.settles();
+        goes(&server);
+        takes(&bridge, first, "completed", A_SECOND);
+        takes(&bridge, second, "completed", AT_ONCE);
+        takes(&bridge, first, "completed", AT_ONCE);
+        assert_eq!(
+            spooled(&bridge),
+            Some(2.0),
+            "it {way}: a repeat is recognised"
+        );
+        takes(&bridge, before, "completed", AT_ONCE);
+        assert!(is_ready(&bridge), "it {way}");
+        assert_eq!(bridge.metric("bridge_store_up"), Some(0.0), "it {way}");
+        let waiting = bridge.call(&sid(first));
+        assert_eq!(waiting["state"], "pending");
+        let reason = waiting["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("spool"), "it {way}: {waiting}");
+        assert_eq!(
+            times_sent(&bridge, first),
+            0,
+            "nothing is sent from the spool"
+        );
+
+        returns(&server);
+        empties_its_spool(&bridge);
+        assert_eq!(bridge.metric("bridge_store_up"), Some(1.0));
+        takes(&bridge, after, "completed", A_SECOND);
+        bridge.settles();
+        for call in [before, first, second, after] {
+            assert_eq!(times_sent(&bridge, call), 1, "it {way}: call {call}");
+        }
+    }
+}
+
+#[test]
+fn a_call_keeps_its_order_and_its_times_through_the_spool() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
+    let statuses = ["queued", "initiated", "ringing", "in-progress", "completed"];
+    let mut received = Vec::new();
+    for (number, status) in (0..).zip(statuses) {
+        match number {
+            1 => {
+                // A claim whose answer is lost is free only when its lease ends.
+                bridge.settles();
+                server.stop();
+            }
+            4 => {
+                server.start_again();
+                until("the spool is empty", || spooled(&bridge) == Some(0.0));
+            }
+            _ => {}
+        }
+        bridge.clock.advance(Duration::from_secs(7));
+        received.push(bridge.clock.now().to_string());
+        takes(&bridge, 1, status, A_SECOND);
+    }
+    bridge.settles();
+    let call = bridge.call(&sid(1));
+    let callbacks = call["callbacks"].as_array().expect("a list");
+    let told = |key: &str| -> Vec<&str> {
+        callbacks
+            .iter()
+            .filter_map(|callback| callback[key].as_str())
+            .collect()
+    };
+    assert_eq!(told("call_status"), statuses);
+    assert_eq!(told("received"), received);
+}
+
+#[test]
+fn a_node_starts_without_its_database_and_migrates_it_later() {
+    let server = Server::start(&[]);
+    server.stop();
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
+    assert!(is_ready(&bridge));
+    takes(&bridge, 1, "completed", A_SECOND);
+    server.start_again();
+    empties_its_spool(&bridge);
+    assert_eq!(times_sent(&bridge, 1), 1);
+    assert_eq!(server.sql("SELECT count(*) > 0 FROM migration"), "t");
+}
+
+#[test]
+fn a_callback_that_was_committed_before_the_connection_broke_is_moved_as_a_repeat() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge(&proxy.url(), &folder.path().join("spool.db"));
+    takes(&bridge, 1, "completed", A_SECOND);
+    bridge.settles();
+    proxy.turns(Way::MuteFromCommit);
+    takes(&bridge, 2, "completed", A_SECOND);
+    let in_database = || server.sql("SELECT count(*) FROM callback");
+    until("it was committed", || in_database() == "2");
+    assert_eq!(spooled(&bridge), Some(1.0), "and is in the spool as well");
+    proxy.turns(Way::Through);
+    empties_its_spool(&bridge);
+    assert_eq!(in_database(), "2");
+    assert_eq!(times_sent(&bridge, 2), 1);
+}
+
+#[test]
+fn a_network_that_swallows_all_costs_no_callback() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge(&proxy.url(), &folder.path().join("spool.db"));
+    takes(&bridge, 1, "completed", A_SECOND);
+    bridge.settles();
+    proxy.turns(Way::Nowhere);
+    takes(&bridge, 2, "completed", A_SECOND);
+    takes(&bridge, 3, "completed", AT_ONCE);
+    assert!(is_ready(&bridge));
+    proxy.turns(Way::Through);
+    empties_its_spool(&bridge);
+    assert_eq!([1, 2, 3].map(|call| times_sent(&bridge, call)), [1, 1, 1]);
+}
+
+fn serve(server: &Server, spool: &Path, acquire: &str) -> Command {
+    let mut command = command_to_serve(spool, acquire);
+    command
+        .env("BRIDGE__STORE__URL", server.url("postgres"))
+        // Nobody reads the log while it runs, and a full pipe stops whoever writes.
+        .env(
+            "BRIDGE__LOG__LEVEL",
+            "error,twilio_acquire_bridge::cli=info,twilio_acquire_bridge::store=info",
+        )
+        // What a killed bridge had claimed is free again after so long.
+        .env("BRIDGE__DELIVERY__TIMEOUT", "1s")
+        .env("BRIDGE__DELIVERY__LEASE", "2s")
+        .env("BRIDGE__STORE__SPOOL", spool);
+    command
+}
+
+#[test]
+fn the_spool_outlives_kills_also_while_it_is_emptied() {
+    const CALLS: usize = 300;
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let spool = folder.path().join("spool.db");
+    let acquire = sink(Faults::default());
+    let start = || Serve::by(serve(&server, &spool, &acquire.base_url()));
+    server.stop();
+    let first = start();
+    for call in 0..CALLS {
+        first.takes(call);
+    }
+    first.signal("-KILL");
+    first.ends();
+    server.start_again();
+    for kill in 0..6 {
+        let next = start();
+        pause(Duration::from_millis(15 * kill));
+        next.signal("-KILL");
+        next.ends();
+    }
+    let last = start();
+    let spooled = || exchange(last.admin, "GET", "/metrics", &[], b"").body;
+    until("the spool is empty", || {
+        spooled().contains("bridge_spooled_callbacks 0\n")
+    });
+    assert_eq!(
+        server.sql("SELECT count(*), count(DISTINCT key) FROM callback"),
+        format!("{CALLS}|{CALLS}")
+    );
+    let mut expected: Vec<String> = (0..CALLS).map(sid).collect();
+    expected.sort();
+    until("all calls arrived", || {
+        let mut arrived = acquire.call_ids();
+        arrived.sort();
+        arrived.dedup();
+        arrived == expected
+    });
+}
+
+#[test]
+fn a_spool_whose_disk_is_full_answers_503_and_is_not_ready() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(folder.path())
+        .output();
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        println!("LEFT OUT: a full disk (it needs the right to mount)");
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
+    takes(&bridge, 1, "completed", A_SECOND);
+    let filler = folder.path().join("filler");
+    let mut size = 2 << 20;
+    while std::fs::write(&filler, vec![1; size]).is_err() {
+        size -= 4096;
+    }
+    takes(&bridge, 2, "completed", A_SECOND);
+    assert!(is_ready(&bridge), "the database takes them");
+    bridge.settles();
+    server.stop();
+    until("the spool is full", || {
+        let form = format!(
+            "{}&Filler={}",
+            harness::status_form(&sid(3), "busy"),
+            "x".repeat(60_000)
+        );
+        bridge.twilio.sends_form(harness::STATUS, &form).status == 503
+    });
+    assert!(!is_ready(&bridge));
+    std::fs::remove_file(&filler).expect("removed");
+    takes(&bridge, 4, "completed", A_SECOND);
+    assert!(is_ready(&bridge));
+    server.start_again();
+    empties_its_spool(&bridge);
+    assert_eq!(times_sent(&bridge, 4), 1);
+    bridge.stops();
+    let unmounted = Command::new("umount").arg(folder.path()).status();
+    assert!(unmounted.expect("umount runs").success());
+}
