@@ -20,7 +20,7 @@ pub const PUBLIC_URL: &str = "https://bridge.example.com";
 pub const STATUS: &str = "/twilio/voice/status";
 
 /// Far longer than anything here takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Bridge {
     pub twilio: Twilio,
