@@ -3,14 +3,16 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use crate::book::Book;
 use crate::disks::Acquire;
 use crate::kills::comes_to_rest;
+use crate::pause;
 use crate::process::{self, Addresses, PROGRAM, Serve};
-use crate::sender::{Call, send};
+use crate::sender::{Call, ask, send};
 
 fn run(database: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
@@ -130,6 +132,49 @@ fn damaged_pages_are_told_and_nobody_starts_on_them() {
     let after = std::fs::read(&database).expect("a file");
     // The header's first 100 bytes tell how the file is opened.
     assert!(before[100..] == after[100..], "it is left as it was");
+}
+
+#[test]
+fn a_page_that_is_found_damaged_while_running_holds_no_other_call_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = stored(folder.path(), 300);
+    let damaged = Call::new(3, 250);
+    let page = page_with(&database, &format!("CallSid={}", damaged.sid));
+    Damage::Overwrite(page).befalls(&database);
+
+    let acquire = Acquire::start();
+    let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
+    let bridge = serve.addresses();
+    takes(bridge, &acquire.book, 900..950);
+    // All but those that share the page.
+    let until = Instant::now() + Duration::from_secs(20);
+    while acquire.sink.count() < 350 - SHARE_A_PAGE {
+        assert!(Instant::now() < until, "the others wait behind it");
+        pause(Duration::from_millis(20));
+    }
+    let story = ask(bridge.admin, &format!("/api/calls/{}", damaged.sid));
+    assert_eq!(story.expect("an answer").0, 503);
+    let kept = send(bridge.public, &damaged).expect("an answer");
+    assert_eq!(kept, 503, "it cannot be kept with its call");
+    takes(bridge, &acquire.book, 950..960);
+    serve.stop();
+    let log = serve.log().join("\n");
+    let passed_over = log.matches("is passed over").count() as u64;
+    assert!((1..=SHARE_A_PAGE).contains(&passed_over), "{log}");
+    let (code, words) = check(&database);
+    assert!(code == Some(1) && words.contains("damaged"), "{words}");
+}
+
+/// More than do: a page has 4 KiB, and a callback more than 256 bytes.
+const SHARE_A_PAGE: u64 = 16;
+
+/// Where the page begins that has this text.
+fn page_with(database: &Path, text: &str) -> u64 {
+    let bytes = std::fs::read(database).expect("a file");
+    let at = bytes
+        .windows(text.len())
+        .position(|window| window == text.as_bytes());
+    at.expect("it is kept there") as u64 / 4096 * 4096
 }
 
 /// One way in which a disk or a person may spoil a store.

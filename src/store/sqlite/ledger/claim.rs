@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::params;
+use tracing::error;
 
 use super::{Ledger, Undo};
 use crate::clock::Millis;
@@ -66,12 +67,25 @@ impl Ledger {
             }
         }
         let mut calls = Vec::with_capacity(chosen.len());
+        let mut unreadable = Vec::new();
         for id in chosen {
-            if let Some(call) = CallRow::load(&self.connection, id)? {
-                calls.push(self.gather(call)?);
+            match self.read(id) {
+                Ok(call) => calls.extend(call),
+                Err(StoreError::Damaged(why)) => {
+                    error!(
+                        "call row {id} is passed over for {lease:?}: the database file is \
+                         damaged: {why} (`check --store` tells more)"
+                    );
+                    unreadable.push(id);
+                }
+                Err(why) => return Err(why),
             }
         }
         // Nothing is claimed before everything was read.
+        for id in unreadable {
+            // By nobody, so that no other waits behind it.
+            claims.claim(id, now.plus(lease));
+        }
         for call in &mut calls {
             call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
         }
@@ -162,8 +176,12 @@ impl Ledger {
         if *whose == Whose::All {
             return Ok(true);
         }
-        let call = CallRow::load(&self.connection, call)?;
-        Ok(call.is_some_and(|call| whose.has(&call.account)))
+        match CallRow::load(&self.connection, call) {
+            Ok(call) => Ok(call.is_some_and(|call| whose.has(&call.account))),
+            // Told by whoever claims it.
+            Err(StoreError::Damaged(_)) => Ok(true),
+            Err(why) => Err(why),
+        }
     }
 
     pub fn hasten(
@@ -192,6 +210,11 @@ impl Ledger {
             }
         }
         Ok(later.len())
+    }
+
+    fn read(&self, call: i64) -> Result<Option<Claimed>, StoreError> {
+        let call = CallRow::load(&self.connection, call)?;
+        call.map(|call| self.gather(call)).transpose()
     }
 
     fn gather(&self, call: CallRow) -> Result<Claimed, StoreError> {
