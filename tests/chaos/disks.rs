@@ -225,10 +225,13 @@ fn a_disk_that_fails_loses_nothing_and_is_forgotten() {
         };
         let refused = answers.iter().filter(|(status, _)| *status == 503);
         let (_, last) = refused.max_by_key(|(_, at)| *at).expect("some are refused");
-        let mut after = answers
+        let after = answers
             .iter()
             .filter(|(status, at)| *status == 204 && at > last);
-        assert!(after.next().is_some(), "{call} {fault}: it is back");
+        let (_, first) = after.min_by_key(|(_, at)| *at).expect("it is back");
+        let back = *first - *last;
+        println!("{call} {fault}: back {back:.0?} after the last fault");
+        assert!(back < BACK_WITHIN, "{call} {fault}: {back:?}");
     }
 }
 
