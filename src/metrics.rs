@@ -293,13 +293,17 @@ impl Metrics {
         self.delivery.observe(took.as_secs_f64());
     }
 
-    /// Counts a call that is left parked because of a leg for which no request can be made.
-    pub fn unmappable(&self, account: &str) {
+    /// Counts what a call was parked for because no request can be made of it.
+    pub fn unmappable(&self, account: &str, more: usize) {
+        if more == 0 {
+            return;
+        }
         let labels = Attempted {
             account: account.to_owned(),
             outcome: "unmappable",
         };
-        self.attempts.get_or_create(&labels).inc();
+        let attempts = self.attempts.get_or_create(&labels);
+        attempts.inc_by(u64::try_from(more).unwrap_or(u64::MAX));
     }
 
     pub fn delivered_after(&self, lag: Duration) {

@@ -222,16 +222,20 @@ pub fn is_end(status: &Status) -> bool {
     end::ended_as(status).is_some()
 }
 
-/// Whether something cannot be sent, whatever Acquire does.
+/// For how much that cannot be sent, whatever Acquire does, the call is parked.
 #[must_use]
-pub fn is_unmappable(
+pub fn parked_unmappable(
     callbacks: &[Received],
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> bool {
-    let all = owed(callbacks, attempts, rules, now);
-    all.iter().any(|owed| matches!(owed, Owed::Unmappable(_)))
+) -> usize {
+    if !matches!(plan(callbacks, attempts, rules, now), Next::Parked(_)) {
+        return 0;
+    }
+    let all = owed(callbacks, attempts, rules, now).into_iter();
+    all.filter(|owed| matches!(owed, Owed::Unmappable(_)))
+        .count()
 }
 
 /// What is owed in the order in which it is sent, a line for each reported call; what is not

@@ -33,7 +33,7 @@ impl Worker {
         let request = match plan(&callbacks, &attempts, &rules, self.clock.now()) {
             Next::Send(request) => request,
             next => {
-                self.count_unmappable(&next, account, &callbacks, &attempts, &rules);
+                self.count_unmappable(call, account, &callbacks, &attempts, &rules);
                 return at_rest(rest(next, self.clock.now()));
             }
         };
@@ -54,7 +54,7 @@ impl Worker {
         attempts.push(attempt.clone());
         self.hasten(&mut attempts, account);
         let next = plan(&callbacks, &attempts, &rules, self.clock.now());
-        self.count_unmappable(&next, account, &callbacks, &attempts, &rules);
+        self.count_unmappable(call, account, &callbacks, &attempts, &rules);
         Settlement {
             attempt: Some(attempt),
             rest: rest(next, self.clock.now()),
@@ -86,18 +86,26 @@ impl Worker {
         }
     }
 
+    /// Counts what cannot be mapped once the call is parked for it, and not again with what is told
+    /// of the parked call later.
     fn count_unmappable(
         &self,
-        next: &Next,
+        call: &Claimed,
         account: &Account,
         callbacks: &[Received],
         attempts: &[Attempt],
         rules: &Rules,
     ) {
-        let is_parked = matches!(next, Next::Parked(_));
-        if is_parked && plan::is_unmappable(callbacks, attempts, rules, self.clock.now()) {
-            self.metrics.unmappable(&account.acquire_account_id);
-        }
+        let now = self.clock.now();
+        let (known, news) = callbacks.split_at(call.planned.min(callbacks.len()));
+        let counted = if news.is_empty() {
+            0
+        } else {
+            plan::parked_unmappable(known, &call.attempts, rules, now)
+        };
+        let parked = plan::parked_unmappable(callbacks, attempts, rules, now);
+        self.metrics
+            .unmappable(&account.acquire_account_id, parked.saturating_sub(counted));
     }
 
     /// What was put off while Acquire was away is due since it is back.

@@ -19,6 +19,8 @@ use crate::serve::{Serve, command_to_serve, sink};
 
 const SAVED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"success\":true}";
 
+const UNMAPPABLE: &str = "bridge_delivery_attempts_total{account=\"acme\",outcome=\"unmappable\"}";
+
 /// Where a call is sent, and what is told of it.
 struct Case {
     base_url: String,
@@ -167,9 +169,7 @@ fn what_cannot_be_mapped_is_told_as_unmappable_and_reaches_nobody() {
     let bridge = Bridge::start();
     bridge.twilio.sends("unknown-status");
     bridge.settles();
-    let counted =
-        bridge.metric("bridge_delivery_attempts_total{account=\"acme\",outcome=\"unmappable\"}");
-    assert_eq!(counted, Some(1.0));
+    assert_eq!(bridge.metric(UNMAPPABLE), Some(1.0));
     assert_eq!(bridge.acquire.count(), 0);
     let all = bridge.admin("GET", "/api/calls?state=parked", &[]).json();
     let sid = all["calls"][0]["call_sid"]
@@ -177,6 +177,25 @@ fn what_cannot_be_mapped_is_told_as_unmappable_and_reaches_nobody() {
         .expect("one call")
         .to_owned();
     assert_eq!(bridge.call(&sid)["owed"][0]["what"], "unmappable");
+}
+
+#[test]
+fn what_cannot_be_mapped_is_counted_once_whatever_is_told_of_it_later() {
+    let bridge = Bridge::start();
+    bridge.twilio.ends(&sid(1), "transferred");
+    bridge.settles();
+    for status in ["ringing", "in-progress", "sideways"] {
+        bridge.twilio.ends(&sid(1), status);
+        bridge.settles();
+        assert_eq!(bridge.state(&sid(1)), "parked", "{status}");
+        assert_eq!(bridge.metric(UNMAPPABLE), Some(1.0), "{status}");
+    }
+    bridge.twilio.ends(&sid(2), "transferred");
+    bridge.settles();
+    assert_eq!(bridge.metric(UNMAPPABLE), Some(2.0));
+    assert_eq!(bridge.runs(&["requeue", &sid(1)]).code, Some(0));
+    bridge.settles();
+    assert_eq!(bridge.metric(UNMAPPABLE), Some(3.0), "it was tried again");
 }
 
 #[test]
