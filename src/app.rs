@@ -5,39 +5,31 @@ mod deliveries;
 mod https;
 mod listen;
 mod reload;
+mod serve;
 
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
-use actix_web::web::Data;
-use actix_web::{App as Routes, HttpServer};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::listen::listen;
 pub use self::reload::Reload;
+use self::serve::{serve_operators, serve_twilio};
 use crate::acquire::client::{Client, ClientError};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::plan::Rules;
 use crate::server::connections::{Connections, Owner};
-use crate::server::console::Admin;
-use crate::server::doctor;
-use crate::server::intake::Intake;
-use crate::server::media::Playback;
-use crate::server::signed::Verifier;
-use crate::server::{admin_routes, public_routes};
 use crate::store::{self, OpenError, Store, disk};
 use crate::systemd::watchdog::{self, Pulse};
 use crate::systemd::{self, Handed};
 use crate::tls::TlsError;
 use crate::tls::served::{self, Served};
-use crate::{audit, directory_file, janitor, server};
+use crate::{audit, directory_file, janitor};
 
 /// Why a bridge cannot be built, or did not run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -247,135 +239,6 @@ impl Shared {
             rules,
         }
     }
-}
-
-/// What one server may use.
-#[derive(Clone, Copy)]
-struct Limits {
-    workers: usize,
-    /// For each worker.
-    connections: usize,
-    request_timeout: Duration,
-    /// In seconds.
-    shutdown_timeout: u64,
-}
-
-impl Limits {
-    fn of(settings: &config::Server) -> Self {
-        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self {
-            workers,
-            // Counted by each thread for itself.
-            connections: settings.max_connections.div_ceil(workers),
-            request_timeout: settings.request_timeout,
-            // A client that never finishes its request, or a listener who takes nothing, must not use
-            // up the time of all others.
-            shutdown_timeout: (settings.stop_timeout / 2).as_secs().max(1),
-        }
-    }
-}
-
-fn serve_twilio(
-    listener: TcpListener,
-    certificate: Option<Served>,
-    connections: &Connections,
-    shared: &Shared,
-    drained: &CancellationToken,
-) -> Result<Server, AppError> {
-    let config = Arc::clone(&shared.config.borrow());
-    let limits = Limits::of(&config.server);
-    let (clock, metrics) = (&shared.clock, &shared.metrics);
-    let (doctor, practice) = doctor::open(shared.config.clone(), &shared.store, metrics, clock);
-    tokio::spawn(practice.run());
-    let intake = Data::new(Intake::new(
-        shared.config.clone(),
-        verifier(shared),
-        Arc::clone(&shared.store),
-        Arc::clone(&shared.due),
-        Arc::clone(&shared.metrics),
-        shared.clock.clone(),
-        doctor,
-    ));
-    let playback = Playback::new(&shared.config, &shared.metrics, &shared.clock, drained)?;
-    let (each, asked) = (connections.clone(), connections.clone());
-    let routes = move || {
-        let (intake, asked) = (intake.clone(), asked.clone());
-        let player = playback.as_ref().map(Playback::player);
-        Routes::new()
-            .configure(move |routes| public_routes(routes, intake, player))
-            .wrap_fn(move |request, inner| asked.serve(request, inner))
-    };
-    let server = match certificate {
-        Some(certificate) => {
-            let tls = certificate.server_config()?;
-            tokio::spawn(certificate.follow(shared.config.clone(), drained.clone()));
-            https::serve(listener, &tls, connections, limits, routes)
-        }
-        None => HttpServer::new(routes)
-            .on_connect(move |_, data| each.begin(data))
-            .disable_signals()
-            .workers(limits.workers)
-            .max_connections(limits.connections)
-            .keep_alive(server::KEEP_ALIVE)
-            .client_request_timeout(limits.request_timeout)
-            .shutdown_timeout(limits.shutdown_timeout)
-            .listen(listener)
-            .map(HttpServer::run),
-    };
-    server.map_err(|source| AppError::Listen {
-        key: "server.listen",
-        address: config.server.listen,
-        source,
-    })
-}
-
-/// Made anew whenever the configuration changes.
-fn verifier(shared: &Shared) -> watch::Receiver<Arc<Verifier>> {
-    let (mut config, metrics) = (shared.config.clone(), Arc::clone(&shared.metrics));
-    let first = Verifier::new(&config.borrow_and_update(), &metrics);
-    let (changed, verifier) = watch::channel(Arc::new(first));
-    tokio::spawn(async move {
-        while config.changed().await.is_ok() {
-            let next = Verifier::new(&config.borrow_and_update(), &metrics);
-            changed.send_replace(Arc::new(next));
-        }
-    });
-    verifier
-}
-
-fn serve_operators(
-    listener: TcpListener,
-    connections: &Connections,
-    shared: &Shared,
-    stop: CancellationToken,
-) -> Result<Server, AppError> {
-    let admin = Data::new(Admin::new(
-        shared.config.clone(),
-        Arc::clone(&shared.store),
-        Arc::clone(&shared.due),
-        Arc::clone(&shared.metrics),
-        shared.clock.clone(),
-        shared.rules.clone(),
-        stop,
-    ));
-    let (each, asked) = (connections.clone(), connections.clone());
-    let server = HttpServer::new(move || {
-        let (admin, asked) = (admin.clone(), asked.clone());
-        Routes::new()
-            .configure(move |routes| admin_routes(routes, admin))
-            .wrap_fn(move |request, inner| asked.serve(request, inner))
-    })
-    .on_connect(move |_, data| each.begin(data))
-    .disable_signals()
-    .workers(1)
-    .shutdown_timeout(1)
-    .listen(listener)
-    .map_err(|source| AppError::Listen {
-        key: "admin.listen",
-        address: shared.config.borrow().admin.listen,
-        source,
-    })?;
-    Ok(server.run())
 }
 
 /// Runs to its end what needs the runtime of HTTP servers and clients.

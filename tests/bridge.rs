@@ -31,6 +31,8 @@ mod intake;
 mod outage;
 #[path = "bridge/people.rs"]
 mod people;
+#[path = "bridge/places.rs"]
+mod places;
 #[path = "bridge/process.rs"]
 mod process;
 #[path = "bridge/proxies.rs"]

@@ -14,7 +14,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
 use rustls::ServerConfig;
 
-use super::Limits;
+use super::serve::Limits;
 use crate::server::KEEP_ALIVE;
 use crate::server::connections::Connections;
 

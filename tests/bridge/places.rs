@@ -1,0 +1,88 @@
+//! Places below HTTP that are called Acquire and do not behave as it does.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+const SAVED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"success\":true}";
+
+/// A place that takes connections and never reads from them, as long as it is kept.
+pub fn silent() -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    (listener.local_addr().expect("it is bound"), listener)
+}
+
+/// A place where nobody listens.
+pub fn gone() -> SocketAddr {
+    silent().0
+}
+
+/// Serves each connection on a thread of its own.
+pub fn serves(play: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let (addr, listener) = silent();
+    let play = Arc::new(play);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let play = Arc::clone(&play);
+            std::thread::spawn(move || play(stream));
+        }
+    });
+    addr
+}
+
+pub fn read_head(stream: &mut impl std::io::Read) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
+        head.push(byte[0]);
+    }
+}
+
+/// Acquire, with a certificate that nobody trusts.
+pub fn untrusted() -> SocketAddr {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("it is a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .expect("they belong together");
+    let config = Arc::new(config);
+    serves(move |stream| {
+        let Ok(tls) = ServerConnection::new(Arc::clone(&config)) else {
+            return;
+        };
+        let mut stream = StreamOwned::new(tls, stream);
+        read_head(&mut stream);
+        let _ = stream.write_all(SAVED.as_bytes());
+    })
+}
+
+/// Begins each answer so and sends on until the bridge has gone; counts the bytes.
+pub fn floods(beginning: &'static str) -> (SocketAddr, Arc<AtomicU64>) {
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    let more = match beginning {
+        interim if interim.contains("102") => interim.repeat(1_000),
+        chunked if chunked.contains("chunked") => {
+            format!("{:x}\r\n{}\r\n", 32_768, "x".repeat(32_768))
+        }
+        _ => "x".repeat(32_768),
+    };
+    let addr = serves(move |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(beginning.as_bytes());
+        while stream.write_all(more.as_bytes()).is_ok() {
+            count.fetch_add(more.len() as u64, Ordering::Relaxed);
+        }
+    });
+    (addr, sent)
+}
