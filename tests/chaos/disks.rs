@@ -105,7 +105,12 @@ fn a_full_disk_is_told_and_forgotten_once_there_is_room() {
     let bridge = serve.addresses();
     let book = &acquire.book;
     assert!(is_ready(bridge));
-    assert_eq!(rings(book, bridge, 1, |_| true)[0].0, 204);
+    let mut taken = 0;
+    rings(book, bridge, 1, |status| {
+        taken += 1;
+        assert_eq!(status, 204);
+        taken == 40
+    });
 
     let filler = mount.fill();
     rings(book, bridge, 2, |status| status == 503);
@@ -120,6 +125,12 @@ fn a_full_disk_is_told_and_forgotten_once_there_is_room() {
     println!("full disk: back {:.0?} after the repair", back - repaired);
     assert!(back - repaired < BACK_WITHIN, "{:?}", back - repaired);
     assert!(is_ready(bridge));
+    taken = 0;
+    rings(book, bridge, 4, |status| {
+        taken += 1;
+        assert_eq!(status, 204, "it stays so");
+        taken == 40
+    });
 
     comes_to_rest(&database);
     assert!(serve.stop().success());

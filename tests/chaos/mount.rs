@@ -11,7 +11,7 @@ pub struct Mount(pub PathBuf);
 impl Mount {
     /// In memory.
     pub fn tmpfs(at: &Path) -> Option<Self> {
-        Self::of(&["-t", "tmpfs", "-o", "size=2m", "tmpfs"], at)
+        Self::of(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"], at)
     }
 
     /// ext4 in the file `image`, made where there is none; it turns read-only once it finds an error.
