@@ -11,6 +11,9 @@
 
 #[path = "throughput/load.rs"]
 mod load;
+#[path = "../tests/store_on_postgres/server.rs"]
+#[expect(dead_code, reason = "tests do more with it")]
+mod postgres;
 #[path = "throughput/servers.rs"]
 mod servers;
 #[path = "throughput/sink.rs"]
@@ -18,6 +21,7 @@ mod sink;
 #[path = "throughput/size.rs"]
 mod size;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use load::{Load, Requests};
@@ -69,28 +73,40 @@ fn main() {
     }
     println!();
     if is_wanted("fixed rate") {
-        fixed_rate();
+        fixed_rate("SQLite", Server::start);
+        fixed_rate("PostgreSQL, its server's CPU included", Server::on_postgres);
     }
 }
 
 type Figure = (&'static str, &'static str, fn(usize) -> f64);
 
-const FIGURES: [Figure; 3] = [
-    ("ceiling", "-", |round| closed_loop(round, Mode::Ceiling)),
-    ("durable accepts", "0.5", |round| {
-        closed_loop(round, Mode::Accept)
+const FIGURES: [Figure; 5] = [
+    ("ceiling", "-", |round| {
+        closed_loop(round, "ceiling", &Server::start(Mode::Ceiling, None))
     }),
-    ("accept, plan, send, settle", "0.2", whole_way),
+    ("durable accepts", "0.5", |round| {
+        closed_loop(round, "durable accepts", &Server::start(Mode::Accept, None))
+    }),
+    ("durable accepts on PostgreSQL", "0.25", |round| {
+        let server = Server::on_postgres(Mode::Accept, None);
+        closed_loop(round, "durable accepts on PostgreSQL", &server)
+    }),
+    ("accept, plan, send, settle", "0.2", |round| {
+        whole_way(round, "accept, plan, send, settle", Server::start)
+    }),
+    ("accept, plan, send, settle on PostgreSQL", "-", |round| {
+        let name = "accept, plan, send, settle on PostgreSQL";
+        whole_way(round, name, Server::on_postgres)
+    }),
 ];
 
 /// As many as 64 connections get answered; each server starts with an empty store.
-fn closed_loop(round: usize, mode: Mode) -> f64 {
+fn closed_loop(round: usize, name: &str, server: &Server) -> f64 {
     let requests = Requests::signed(CALLS);
-    let server = Server::start(mode, None);
     let load = Load::closed_loop(server.address, &requests, CONNECTIONS);
     let cpu = server.cpu_seconds();
-    report(round, mode.as_str(), &load, cpu);
-    if mode == Mode::Accept {
+    report(round, name, &load, cpu);
+    if server.mode == Mode::Accept {
         assert_eq!(
             Ok(server.calls_seen()),
             i64::try_from(CALLS),
@@ -101,29 +117,29 @@ fn closed_loop(round: usize, mode: Mode) -> f64 {
 }
 
 /// The clock runs from the first request until the last call has arrived at the sink.
-fn whole_way(round: usize) -> f64 {
+fn whole_way(round: usize, name: &str, start: fn(Mode, Option<SocketAddr>) -> Server) -> f64 {
     let requests = Requests::signed(CALLS).terminal_only();
     let sink = ArrivalSink::start(CALLS);
-    let server = Server::start(Mode::Bridge, Some(sink.address));
+    let server = start(Mode::Bridge, Some(sink.address));
     let mut load = Load::closed_loop(server.address, &requests, CONNECTIONS);
     let last = sink.wait_for(CALLS, Duration::from_secs(120));
     load.took = last.duration_since(load.began);
     let cpu = server.cpu_seconds();
-    report(round, "accept, plan, send, settle", &load, cpu);
+    report(round, name, &load, cpu);
     load.per_second()
 }
 
 /// Latency, lag and CPU at a rate that is offered whatever the answers do.
-fn fixed_rate() {
+fn fixed_rate(store: &str, start: fn(Mode, Option<SocketAddr>) -> Server) {
     let calls = FIXED_RATE * FIXED_SECONDS;
     let requests = Requests::signed(calls).terminal_only();
     let sink = ArrivalSink::start(calls);
-    let server = Server::start(Mode::Bridge, Some(sink.address));
+    let server = start(Mode::Bridge, Some(sink.address));
     let load = Load::fixed_rate(server.address, &requests, CONNECTIONS, FIXED_RATE);
     sink.wait_for(calls, Duration::from_secs(60));
     let cpu = server.cpu_seconds();
     let mut lags = sink.lags(&load.answered);
-    println!("| at {FIXED_RATE}/s offered for {FIXED_SECONDS} s | measured | goal |");
+    println!("| {store}: at {FIXED_RATE}/s offered for {FIXED_SECONDS} s | measured | goal |");
     println!("| --- | --- | --- |");
     println!(
         "| answer p50 / p99 | {:.2} / {:.2} ms | - |",

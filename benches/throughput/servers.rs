@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use twilio_acquire_bridge::store;
 use twilio_acquire_bridge::telemetry;
 
 use super::load::{PUBLIC_URL, TOKEN};
+use super::postgres::Server as Postgres;
 
 /// Nobody answers there.
 pub const AWAY: &str = "127.0.0.1:9";
@@ -55,34 +56,45 @@ impl Mode {
 
 /// A server in a child process; killed when dropped.
 pub struct Server {
+    pub mode: Mode,
     pub began: Instant,
     pub ready: Duration,
     pub address: SocketAddr,
-    database: PathBuf,
     child: Child,
     /// Removed with the server, if it was made for it.
-    folder: Option<tempfile::TempDir>,
+    own: Option<Own>,
+}
+
+/// A store that was made for one server.
+enum Own {
+    File(tempfile::TempDir),
+    Postgres(Postgres),
 }
 
 impl Server {
     pub fn start(mode: Mode, acquire: Option<SocketAddr>) -> Self {
-        // In the build folder: a temporary file system would make every sync free.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let acquire = acquire.map_or_else(|| AWAY.to_owned(), |address| address.to_string());
-        let database = folder.path().join("bridge.db");
-        let mut server = Self::over(mode, &database, &acquire, "30d");
-        server.folder = Some(folder);
+        let folder = folder();
+        let database = file(&folder.path().join("bridge.db"));
+        let mut server = Self::over(mode, &database, &to(acquire), "30d");
+        server.own = Some(Own::File(folder));
+        server
+    }
+
+    /// With a database server of its own, which syncs.
+    pub fn on_postgres(mode: Mode, acquire: Option<SocketAddr>) -> Self {
+        let postgres = Postgres::start(&["fsync=on", "shared_buffers=256MB", "max_wal_size=4GB"]);
+        let mut server = Self::over(mode, &postgres.url("postgres"), &to(acquire), "30d");
+        server.own = Some(Own::Postgres(postgres));
         server
     }
 
     /// With a database that stands already or is made.
-    pub fn over(mode: Mode, database: &Path, acquire: &str, retention: &str) -> Self {
+    pub fn over(mode: Mode, database: &str, acquire: &str, retention: &str) -> Self {
         let myself = std::env::current_exe().expect("this program");
         let began = Instant::now();
         let mut child = Command::new(myself)
             .arg(mode.as_str())
-            .arg(database)
-            .args([acquire, retention])
+            .args([database, acquire, retention])
             .stdout(Stdio::piped())
             .spawn()
             .expect("a child process");
@@ -93,17 +105,23 @@ impl Server {
             .expect("a line that tells the address");
         let address = ready.trim().parse().expect("an address");
         Self {
+            mode,
             began,
             ready: began.elapsed(),
             address,
-            database: database.to_owned(),
             child,
-            folder: None,
+            own: None,
         }
     }
 
+    /// With the database server's, where it has one.
     pub fn cpu_seconds(&self) -> f64 {
-        cpu_seconds(&self.child.id().to_string())
+        let mut processes = vec![self.child.id()];
+        if let Some(Own::Postgres(postgres)) = &self.own {
+            processes.extend(postgres.processes());
+        }
+        let processes = processes.iter().map(u32::to_string);
+        processes.map(|process| cpu_seconds(&process)).sum()
     }
 
     pub fn peak_mebibytes(&self) -> f64 {
@@ -123,11 +141,30 @@ impl Server {
 
     /// Counted from the rows.
     pub fn calls_seen(&self) -> i64 {
-        let database = rusqlite::Connection::open(&self.database).expect("the database");
-        database
-            .query_row("SELECT count(*) FROM callback", [], |row| row.get(0))
-            .expect("the callbacks are counted")
+        const COUNT: &str = "SELECT count(*) FROM callback";
+        match self.own.as_ref().expect("a store of its own") {
+            Own::File(folder) => {
+                let path = folder.path().join("bridge.db");
+                let database = rusqlite::Connection::open(path).expect("the database");
+                let counted = database.query_row(COUNT, [], |row| row.get(0));
+                counted.expect("the callbacks are counted")
+            }
+            Own::Postgres(postgres) => postgres.sql(COUNT).parse().expect("a number"),
+        }
     }
+}
+
+/// In the build folder: a temporary file system would make every sync free.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
+}
+
+pub fn file(database: &Path) -> String {
+    format!("sqlite:{}", database.display())
+}
+
+fn to(acquire: Option<SocketAddr>) -> String {
+    acquire.map_or_else(|| AWAY.to_owned(), |address| address.to_string())
 }
 
 impl Drop for Server {
@@ -135,7 +172,7 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         // Not before the child is gone.
-        drop(self.folder.take());
+        drop(self.own.take());
     }
 }
 
@@ -169,7 +206,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         }
         let max_connections = config.server.max_connections;
         let request_timeout = config.server.request_timeout;
-        let store = store::open(&config.store.url).expect("a store");
+        let store = store::open_to_serve(&config.store).expect("a store");
         let metrics = Arc::new(Metrics::default());
         let verifier = Arc::new(Verifier::new(&config, &metrics));
         let (_, verifier) = watch::channel(verifier);
@@ -211,6 +248,7 @@ fn tell(address: SocketAddr) {
 }
 
 fn configuration(database: &str, acquire: &str, retention: &str) -> Config {
+    let spool = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-spool.db");
     let environment = [
         ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
         ("ACQUIRE_ACCOUNT_ID", "acme".to_owned()),
@@ -218,7 +256,8 @@ fn configuration(database: &str, acquire: &str, retention: &str) -> Config {
         ("BRIDGE__SERVER__LISTEN", "127.0.0.1:0".to_owned()),
         ("BRIDGE__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
         ("BRIDGE__LOG__LEVEL", "error".to_owned()),
-        ("BRIDGE__STORE__URL", format!("sqlite:{database}")),
+        ("BRIDGE__STORE__URL", database.to_owned()),
+        ("BRIDGE__STORE__SPOOL", spool.display().to_string()),
         ("BRIDGE__STORE__RETENTION", retention.to_owned()),
         ("BRIDGE__ACQUIRE__BASE_URL", format!("http://{acquire}")),
     ];

@@ -15,7 +15,7 @@ use twilio_acquire_bridge::store::{
 use twilio_acquire_bridge::twilio::{CallSid, callback};
 
 use super::load::{Load, PUBLIC_URL, Requests};
-use super::servers::{AWAY, Mode, Server};
+use super::servers::{AWAY, Mode, Server, file};
 
 /// Records and settlements that wait together.
 const GROUP: usize = 256;
@@ -49,7 +49,7 @@ fn pending(calls: usize, database: &Path) {
         claims(calls, &store).await;
         reads(calls, "pending", &store).await;
     });
-    let server = Server::over(Mode::Bridge, database, AWAY, "30d");
+    let server = Server::over(Mode::Bridge, &file(database), AWAY, "30d");
     report(
         calls,
         "start to ready, pending",
@@ -104,10 +104,10 @@ fn at_rest(calls: usize, database: &Path) {
     });
     let what = format!("file before / after {few} calls were purged");
     report(calls, &what, &format!("{before} / {} MiB", size(database)));
-    let server = Server::over(Mode::Accept, database, AWAY, "30d");
+    let server = Server::over(Mode::Accept, &file(database), AWAY, "30d");
     accept(calls, "delivered, nothing purged", &server);
     drop(server);
-    let server = Server::over(Mode::Bridge, database, AWAY, "1m");
+    let server = Server::over(Mode::Bridge, &file(database), AWAY, "1m");
     accept(calls, "delivered, while purging", &server);
 }
 

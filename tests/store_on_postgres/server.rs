@@ -179,7 +179,8 @@ impl Server {
         running.as_ref().expect("it runs").postmaster
     }
 
-    fn processes(&self) -> Vec<u32> {
+    /// The postmaster first.
+    pub fn processes(&self) -> Vec<u32> {
         let postmaster = self.postmaster();
         let told = Command::new("ps")
             .args(["-o", "pid=", "--ppid", &postmaster.to_string()])
