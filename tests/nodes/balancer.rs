@@ -1,0 +1,128 @@
+//! HAProxy as `deploy/haproxy.cfg` has it, before three nodes, and with more frequent checks.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::process::Addresses;
+use crate::{left_out, until};
+
+/// The names of the nodes in its configuration.
+pub const NAMES: [&str; 3] = ["one", "two", "three"];
+
+/// What the balancer does where a node does not take a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Refused {
+    /// As in the sample: another node is asked. Nothing was sent, so nothing can be taken twice.
+    IsTriedElsewhere,
+    /// So that a node which closes before the balancer has left it fails requests.
+    Fails,
+}
+
+pub struct Balancer {
+    child: Child,
+    pub address: SocketAddr,
+    socket: PathBuf,
+    _folder: TempDir,
+}
+
+impl Balancer {
+    /// `None`, told aloud, where there is no HAProxy.
+    pub fn start(address: SocketAddr, nodes: [Addresses; 3], refused: Refused) -> Option<Self> {
+        let Some(program) = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"]
+            .into_iter()
+            .find(|program| Path::new(program).exists())
+        else {
+            left_out("three nodes behind HAProxy: apt-get install haproxy");
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("haproxy.sock");
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, configuration(address, nodes, refused, &socket)).expect("written");
+        let child = Command::new(program)
+            .arg("-db")
+            .arg("-f")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let balancer = Self {
+            child,
+            address,
+            socket,
+            _folder: folder,
+        };
+        until("HAProxy listens", || TcpStream::connect(address).is_ok());
+        Some(balancer)
+    }
+
+    /// Waits until it sends requests to this node.
+    pub fn trusts(&self, node: usize) {
+        let name = NAMES[node];
+        until("HAProxy finds a node ready", || self.status(name) == "UP");
+    }
+
+    fn status(&self, name: &str) -> String {
+        let mut socket = UnixStream::connect(&self.socket).expect("its socket");
+        socket.write_all(b"show stat\n").expect("asked");
+        let mut told = String::new();
+        socket.read_to_string(&mut told).expect("told");
+        let mut rows = told.lines().map(|row| row.split(',').collect::<Vec<_>>());
+        let head = rows.next().expect("names of columns");
+        let column = head.iter().position(|name| *name == "status");
+        let row = rows.find(|row| row.starts_with(&["bridges", name]));
+        row.expect("the node")[column.expect("a column")].to_owned()
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Without TLS, which the tests of the sample itself have.
+fn configuration(
+    address: SocketAddr,
+    nodes: [Addresses; 3],
+    refused: Refused,
+    socket: &Path,
+) -> String {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/haproxy.cfg");
+    let mut text = std::fs::read_to_string(sample).expect("the sample");
+    let mut place = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from} stands in the sample");
+        text = text.replace(from, to);
+    };
+    let [one, two, three] = nodes.map(|node| format!("{} port {}", node.public, node.admin.port()));
+    place(
+        "global\n",
+        &format!("global\n    stats socket {}\n", socket.display()),
+    );
+    place(
+        "bind :443 ssl crt /etc/haproxy/bridge.pem",
+        &format!("bind {address}"),
+    );
+    // An answer may be late on a busy machine, and the node is no less ready.
+    place(
+        "timeout connect 2s",
+        "timeout connect 2s\n    timeout check 2s",
+    );
+    place("inter 1s fall 2 rise 2", "inter 200ms fall 2 rise 2");
+    place("10.0.0.11:8080 port 9090", &one);
+    place(
+        "10.0.0.12:8080 port 9090",
+        &format!("{two}\n    server three {three}"),
+    );
+    if let Refused::Fails = refused {
+        place("retries 2", "retries 0");
+    }
+    text
+}

@@ -1,0 +1,205 @@
+//! The nodes with what they share: the database, the balancer, and Acquire.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use twilio_acquire_bridge::sink::Share;
+
+use crate::acquire::Acquire;
+use crate::balancer::{Balancer, NAMES, Refused};
+use crate::book::{Balance, Book};
+use crate::process::{self, Addresses, Serve};
+use crate::sender::{Call, ask, send};
+use crate::server::Server;
+use crate::until;
+
+/// Above the interval of the balancer's checks times its falls.
+const DRAIN: &str = "1s";
+
+/// What a killed node had claimed is free again after so long.
+const LEASE: &str = "4s";
+
+/// Calls that end a run are counted from here, so that no sender has the same.
+const LAST_CALLS: u64 = 1 << 40;
+
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    pub balancer: Balancer,
+    pub database: Server,
+    pub book: Arc<Book>,
+    acquire: Acquire,
+    seed: u64,
+    _folder: TempDir,
+}
+
+/// A bridge that is started again and again, with its addresses and its spool.
+pub struct Node {
+    addresses: Addresses,
+    store: String,
+    spool: PathBuf,
+    acquire: String,
+    serve: Serve,
+}
+
+impl Cluster {
+    /// `None` where there is no HAProxy.
+    pub fn start(refused: Refused, faults: Vec<Share>, seed: u64) -> Option<Self> {
+        let addresses = NAMES.map(|_| Addresses {
+            public: free_address(),
+            admin: free_address(),
+        });
+        let balancer = Balancer::start(free_address(), addresses, refused)?;
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Server::start(&[]);
+        let book = Arc::new(Book::default());
+        let acquire = Acquire::start(faults, seed, &book);
+        let start = |(addresses, name)| {
+            let spool = folder.path().join(format!("{name}.db"));
+            let store = database.url("postgres");
+            Node::start(addresses, store, spool, acquire.sink.base_url())
+        };
+        let nodes: Vec<Node> = addresses.into_iter().zip(NAMES).map(start).collect();
+        for node in 0..nodes.len() {
+            balancer.trusts(node);
+        }
+        Some(Self {
+            nodes,
+            balancer,
+            database,
+            book,
+            acquire,
+            seed,
+            _folder: folder,
+        })
+    }
+
+    /// Stops a node as an operator does, starts it again, and waits for the balancer.
+    pub fn rolls(&mut self, node: usize) {
+        self.nodes[node].stops();
+        self.nodes[node].starts();
+        self.balancer.trusts(node);
+    }
+
+    /// Waits until all that is owed is paid or parked, sends a fresh call to each node, and closes the
+    /// book; with what was sent twice at once.
+    pub fn closes(mut self) -> (Balance, Vec<String>) {
+        self.comes_to_rest();
+        for (node, number) in self.nodes.iter().zip(LAST_CALLS..) {
+            let call = Call::new(self.seed, number);
+            self.book.sends(&call);
+            let status = send(node.addresses.public, &call).expect("an answer");
+            assert_eq!(status, 204);
+            self.book.answered(&call, status);
+        }
+        self.comes_to_rest();
+        for node in &mut self.nodes {
+            node.stops();
+        }
+        let checked = self.nodes[0].command("check").arg("--store").output();
+        let checked = checked.expect("it runs");
+        assert!(checked.status.success(), "{checked:?}");
+        let parked = "SELECT sid FROM call WHERE state = 'parked'";
+        let parked = self.database.sql(parked);
+        let parked = parked.lines().map(str::to_owned).collect();
+        let overlaps = self.acquire.ends();
+        (self.book.balance(&parked), overlaps)
+    }
+
+    fn comes_to_rest(&self) {
+        for node in &self.nodes {
+            until("a spool is empty", || {
+                node.says("bridge_spooled_callbacks 0")
+            });
+        }
+        let pending = "SELECT count(*) FROM call WHERE state = 'pending'";
+        until("nothing is pending", || self.database.sql(pending) == "0");
+    }
+}
+
+impl Node {
+    fn start(addresses: Addresses, store: String, spool: PathBuf, acquire: String) -> Self {
+        let command = command("serve", addresses, &store, &spool, &acquire);
+        let mut serve = Serve::spawn(command);
+        serve.addresses();
+        Self {
+            addresses,
+            store,
+            spool,
+            acquire,
+            serve,
+        }
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        command(
+            verb,
+            self.addresses,
+            &self.store,
+            &self.spool,
+            &self.acquire,
+        )
+    }
+
+    /// Starts it again, and waits until it serves.
+    pub fn starts(&mut self) {
+        self.begins();
+        self.serve.addresses();
+    }
+
+    pub fn begins(&mut self) {
+        self.serve = Serve::spawn(self.command("serve"));
+    }
+
+    pub fn is_killed(&mut self) {
+        self.serve.kill();
+    }
+
+    fn stops(&mut self) {
+        assert!(self.serve.stop().success(), "{:?}", self.serve.log());
+    }
+
+    fn says(&self, metric: &str) -> bool {
+        let (_, metrics) = ask(self.addresses.admin, "/metrics").expect("an answer");
+        metrics.lines().any(|line| line == metric)
+    }
+}
+
+fn command(
+    verb: &str,
+    addresses: Addresses,
+    store: &str,
+    spool: &std::path::Path,
+    acquire: &str,
+) -> Command {
+    let mut command = Command::new(process::PROGRAM);
+    command.arg(verb);
+    process::configure(&mut command, spool, acquire);
+    command
+        .env("BRIDGE__SERVER__LISTEN", addresses.public.to_string())
+        .env("BRIDGE__ADMIN__LISTEN", addresses.admin.to_string())
+        .env("BRIDGE__SERVER__DRAIN", DRAIN)
+        .env("BRIDGE__STORE__URL", store)
+        .env("BRIDGE__STORE__SPOOL", spool)
+        .env("BRIDGE__DELIVERY__TIMEOUT", "2s")
+        .env("BRIDGE__DELIVERY__LEASE", LEASE)
+        .env(
+            "BRIDGE__DELIVERY__SCHEDULE",
+            format!("20ms 50ms 100ms{}", " 300ms".repeat(90)),
+        )
+        .env("BRIDGE__ACQUIRE__UNCLEAR_TRIES", "90");
+    command
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
+/// A part of `most`.
+pub fn some(most: Duration, chance: &mut fastrand::Rng) -> Duration {
+    most.mul_f64(chance.f64())
+}
