@@ -38,7 +38,7 @@ use self::postgres::PostgresUrl;
 
 pub use layers::Origin;
 pub use load::{Setting, explain, load};
-pub use parts::{load_admin_listen, load_for_reading, load_for_rehearsal, load_spool};
+pub use parts::{load_admin, load_admin_listen, load_for_reading, load_for_rehearsal, load_spool};
 pub use proxy::Proxy;
 pub use renewal::Renewal;
 pub use written::written;

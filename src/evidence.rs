@@ -85,7 +85,7 @@ impl Evidence {
         let fixtures = self
             .fixtures
             .iter()
-            .map(|(name, fixture)| (name.clone(), redact(fixture, redactor)));
+            .map(|(name, fixture)| (name.clone(), redacted(fixture, redactor)));
         let fixtures = fixtures.collect();
         let mut rules = self.rules.clone();
         let mut entries: Vec<_> = self.rules.directory.entries.iter().collect();
@@ -191,7 +191,8 @@ fn taken(call: &StoredCall) -> Option<Vec<Value>> {
     (!all.iter().any(is_link)).then_some(all)
 }
 
-fn redact(fixture: &Fixture, redactor: &mut Redactor) -> Fixture {
+/// A fixture without the people in it, and without what only a signature needs.
+pub fn redacted(fixture: &Fixture, redactor: &mut Redactor) -> Fixture {
     let headers = fixture.headers.iter().filter_map(|(name, value)| {
         let name = name.to_ascii_lowercase();
         match name.as_str() {

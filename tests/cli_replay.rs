@@ -299,6 +299,28 @@ fn a_scenario_is_played_as_a_whole_and_compared() {
     assert!(out.contains("differs from what is expected"), "{out}");
 }
 
+#[test]
+fn every_scenario_comes_out_as_expected_through_a_whole_bridge() {
+    let folders = std::fs::read_dir("fixtures/scenarios").expect("a folder");
+    let folders: Vec<String> = folders
+        .map(|entry| entry.expect("an entry").path().display().to_string())
+        .collect();
+    assert!(folders.len() >= 40, "{folders:?}");
+    // Each waits for its bridge to end rather than works.
+    std::thread::scope(|scope| {
+        for some in folders.chunks(6) {
+            scope.spawn(move || {
+                let mut arguments = vec!["--offline", "--json"];
+                arguments.extend(some.iter().map(String::as_str));
+                let (out, err, code) = replay(&arguments);
+                assert_eq!((code, err.as_str()), (0, ""), "{out}");
+                let as_expected = out.matches(r#""expected":true"#).count();
+                assert_eq!(as_expected, some.len(), "{out}");
+            });
+        }
+    });
+}
+
 /// Runs `replay --offline` on a copy of scenarios as if on another machine.
 fn offline_elsewhere(
     folder: &std::path::Path,

@@ -17,11 +17,15 @@ use crate::worker::{Lanes, Pace, Unkept, Worker};
 /// Delivers until `stop`; what is returned tells when that has ended, however it ended.
 pub(super) fn spawn(
     shared: &Shared,
+    clock: Clock,
     pulse: Pulse,
     stop: CancellationToken,
 ) -> oneshot::Receiver<()> {
     let (alive, ended) = oneshot::channel();
-    let shared = shared.clone();
+    let shared = Shared {
+        clock,
+        ..shared.clone()
+    };
     let work = move || {
         // Dropped when the thread ends, however it ends, which tells the receiver.
         let _alive: oneshot::Sender<()> = alive;

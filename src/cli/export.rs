@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::refused::People;
 use super::which::Which;
 use super::{ConfigArgs, Exit, Failure, refused, say};
 use crate::evidence::Evidence;
@@ -33,7 +34,7 @@ pub struct Export {
     #[arg(value_name = "CALLSID", value_parser = super::show::sid)]
     sids: Vec<CallSid>,
     /// A request that was refused, by its number in `list --refused`, for `verify`. Not verified.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["Which", "sids", "redact"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["Which", "sids"])]
     refused: Option<i64>,
     /// The folder to write to; made where there is none.
     #[arg(long, value_name = "FOLDER")]
@@ -101,7 +102,13 @@ impl Export {
 impl Export {
     fn export_refused(&self, id: i64) -> Result<Exit, Failure> {
         let (url, _) = self.config.load_for_reading()?;
-        let Some(path) = refused::export(&store::open_to_read(&url)?, id, &self.out)? else {
+        let people = if self.redact {
+            People::Redacted
+        } else {
+            People::Kept
+        };
+        let path = refused::export(&store::open_to_read(&url)?, id, &self.out, people)?;
+        let Some(path) = path else {
             eprintln!("{id}  not in the store");
             return Ok(Exit::Partial);
         };

@@ -4,10 +4,17 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{Failure, say};
+use super::{Failure, say, wrapped};
+use crate::evidence;
 use crate::fixture::Fixture;
+use crate::redact::Redactor;
 use crate::store::{Reader, RefusedFilter, StoredRefused};
 use crate::story::refused::{CauseLine, RefusedLine};
+use crate::twilio::CallSid;
+use crate::twilio::signature::fields;
+
+/// More than are kept unless `refused.keep` was raised.
+const LOOKED_THROUGH: usize = 1_000;
 
 /// How many of which cause.
 pub fn list_causes(reader: &Reader, json: bool) -> Result<(), Failure> {
@@ -50,7 +57,7 @@ pub fn list_cause(reader: &Reader, cause: &str, limit: usize, json: bool) -> Res
 }
 
 fn as_text(line: &RefusedLine) -> String {
-    let told = super::wrapped(&line.told, 2);
+    let told = wrapped(&line.told, 2);
     format!(
         "{}  {}  {} {}, from {}, not verified\n  {told}\n  {} {}\n  {} bytes of body\n",
         line.id,
@@ -64,21 +71,110 @@ fn as_text(line: &RefusedLine) -> String {
     )
 }
 
-/// Writes one as `refused-ID.http`, which `verify` takes; returns where, or nothing if there is none.
-pub fn export(reader: &Reader, id: i64, folder: &Path) -> Result<Option<String>, Failure> {
-    let found = reader.refused(&RefusedFilter {
+fn find(reader: &Reader, id: i64) -> Result<Option<StoredRefused>, Failure> {
+    let mut found = reader.refused(&RefusedFilter {
         id: Some(id),
         cause: None,
         limit: 1,
     })?;
-    let Some(stored) = found.first() else {
+    Ok(found.pop())
+}
+
+/// One with its headers and fields.
+pub fn show(reader: &Reader, id: i64, json: bool) -> Result<(), Failure> {
+    let Some(stored) = find(reader, id)? else {
+        return Err(Failure::Failed(anyhow::anyhow!(
+            "no refused request {id} is kept; list --refused has those that are"
+        )));
+    };
+    let line = RefusedLine::of(&stored);
+    if json {
+        say(serde_json::to_string_pretty(&line)?)?;
+        return Ok(());
+    }
+    say(as_text(&line))?;
+    say("headers")?;
+    for header in &line.headers {
+        say(format_args!("  {}", wrapped(&plain(header), 4)))?;
+    }
+    say("\nfields")?;
+    for (name, value) in fields(&stored.request.body) {
+        say(format_args!("  {:<16}  {}", plain(&name), plain(&value)))?;
+    }
+    Ok(())
+}
+
+/// Whoever reaches the listener writes it, and a terminal obeys some characters.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// Where to look for a call that is not in the store.
+pub fn naming(reader: &Reader, sid: &CallSid) -> Result<String, Failure> {
+    let all = reader.refused(&RefusedFilter {
+        id: None,
+        cause: None,
+        limit: LOOKED_THROUGH,
+    })?;
+    let names = |stored: &&StoredRefused| {
+        let told = fields(&stored.request.body);
+        let mut sids = told.iter().filter(|(name, _)| name.ends_with("CallSid"));
+        sids.any(|(_, value)| value == sid.as_str())
+    };
+    let Some(latest) = all.iter().find(names) else {
+        return Ok(
+            "list --refused has what was refused, and Twilio's console the errors 11200 to 11220"
+                .to_owned(),
+        );
+    };
+    let (count, id) = (all.iter().filter(names).count(), latest.id);
+    let cause = &latest.request.cause;
+    Ok(format!(
+        "{count} refused requests name it, the latest as {cause}: show {id}"
+    ))
+}
+
+/// Whether what tells of people is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum People {
+    Kept,
+    Redacted,
+}
+
+/// Writes one as `refused-ID.http`, which `verify` takes; returns where, or nothing if there is none.
+pub fn export(
+    reader: &Reader,
+    id: i64,
+    folder: &Path,
+    people: People,
+) -> Result<Option<String>, Failure> {
+    let Some(stored) = find(reader, id)? else {
         return Ok(None);
+    };
+    let fixture = match people {
+        People::Kept => fixture(&stored),
+        People::Redacted => redacted(&stored),
     };
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let path = folder.join(format!("refused-{id}.http"));
-    std::fs::write(&path, fixture(stored).to_string())
+    std::fs::write(&path, fixture.to_string())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Some(path.display().to_string()))
+}
+
+/// Learned as a whole before it is written. The peer is left out, and no signature holds any more.
+fn redacted(stored: &StoredRefused) -> Fixture {
+    let mut redactor = Redactor::default();
+    let known = fixture(stored);
+    let _ = evidence::redacted(&known, &mut redactor);
+    let request = &stored.request;
+    Fixture {
+        description: format!(
+            "refused at {} as {} ({}); redacted, so no signature holds for it",
+            request.at, request.cause, request.status
+        ),
+        ..evidence::redacted(&known, &mut redactor.replacing())
+    }
 }
 
 fn fixture(stored: &StoredRefused) -> Fixture {

@@ -36,11 +36,13 @@ beside it for settings; x.json beside x.http is what must come of that one. A
 --from-store takes the calls that the filters admit.
 
 --dry-run plans; --offline takes all through a whole bridge with a throw-away
-store and a clock of its own, one callback after another, also those that
---dry-run takes as of one moment, and prints the same on every machine. Differences from what is expected are shown, and it exits
-with 3. With --to path and query come from each fixture. The URL that is signed
-has the base of --public-url, else of the configuration's server.public_url,
-else the fixture's own. Exits with 3 if some were not answered 2xx.";
+store and a clock of its own, and prints the same on every machine. A fixture
+whose description begins with \"after 30s:\" comes that long after the one before
+it; all others come at one moment and are planned together. Differences from
+what is expected are shown, and it exits with 3. With --to path and query come
+from each fixture. The URL that is signed has the base of --public-url, else of
+the configuration's server.public_url, else the fixture's own. Exits with 3 if
+some were not answered 2xx.";
 
 /// Signs fixtures and sends them to a bridge, as Twilio would.
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use awc::ClientRequest;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::Admin;
 
 /// A look must not wait for a bridge that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,10 +29,10 @@ impl fmt::Display for Running<'_> {
 }
 
 impl<'a> Running<'a> {
-    pub fn of(config: &'a Config) -> Self {
+    pub fn of(admin: &'a Admin) -> Self {
         Self {
-            token: config.admin.token.as_ref(),
-            ..Self::on(config.admin.listen)
+            token: admin.token.as_ref(),
+            ..Self::on(admin.listen)
         }
     }
 

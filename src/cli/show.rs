@@ -3,44 +3,65 @@
 mod text;
 
 use super::running::Running;
-use super::{ConfigArgs, Exit, Failure, say};
+use super::{ConfigArgs, Exit, Failure, environment, refused, say};
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{Spool, StoreUrl};
+use crate::config::{self, Spool, StoreUrl};
 use crate::outage::Outage;
 use crate::store::{self, SqliteReader, State, StoredCall, spooled};
 use crate::story::Story;
 use crate::twilio::CallSid;
 
 /// Show what became of one call: its callbacks, the attempts at Acquire, and what the plan makes
-/// of it.
+/// of it; or a request that was refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   twilio-acquire-bridge show CA00000000000000000000000000000001
+  twilio-acquire-bridge show 7
 
-Exits with 1 if the store has no callback of that CallSid.")]
+Exits with 1 if the store has no callback of that CallSid; if requests that
+name it were refused, it says which.")]
 pub struct Show {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The SID of the call or of one of its legs.
-    #[arg(value_name = "CALLSID", value_parser = sid)]
-    sid: CallSid,
+    /// The SID of the call or of one of its legs; or the number of a refused request, as
+    /// `list --refused` tells it.
+    #[arg(value_name = "CALLSID", value_parser = asked)]
+    asked: Asked,
     /// As JSON, with the raw forms.
     #[arg(long)]
     json: bool,
 }
 
+/// What is to be shown.
+#[derive(Clone, Debug)]
+enum Asked {
+    Call(CallSid),
+    Refused(i64),
+}
+
 impl Show {
     pub fn run(self) -> Result<Exit, Failure> {
+        match &self.asked {
+            Asked::Call(sid) => self.show_call(sid),
+            Asked::Refused(id) => {
+                let (url, _) = self.config.load_for_reading()?;
+                refused::show(&store::open_to_read(&url)?, *id, self.json)?;
+                Ok(Exit::Done)
+            }
+        }
+    }
+
+    fn show_call(&self, sid: &CallSid) -> Result<Exit, Failure> {
         let (url, rules) = self.config.load_for_reading()?;
         let spool = self.config.load_spool()?;
-        let call = match (known(&url, &self.sid), in_spool(&url, &spool, &self.sid)) {
+        let call = match (known(&url, sid), in_spool(&url, &spool, sid)) {
             (Ok(Some(call)), _) | (_, Some(call)) => call,
             (Err(why), None) => return Err(why),
             (Ok(None), None) => {
+                let refused = refused::naming(&store::open_to_read(&url)?, sid)?;
                 return Err(Failure::Failed(anyhow::anyhow!(
-                    "no callback of {} was recorded in {url}",
-                    self.sid
+                    "no callback of {sid} was recorded in {url}; {refused}"
                 )));
             }
         };
@@ -59,9 +80,9 @@ impl Show {
 
     /// What a running bridge alone knows; a look needs neither it nor its secrets.
     fn outage(&self, sid: &str) -> Option<Outage> {
-        let config = self.config.load().ok()?;
+        let admin = config::load_admin(self.config.config.as_deref(), environment()).ok()?;
         let path = format!("/api/calls/{sid}");
-        let told = app::block_on(async { Running::of(&config).look(&path).await })?;
+        let told = app::block_on(async { Running::of(&admin).look(&path).await })?;
         serde_json::from_value(told.get("outage")?.clone()).ok()
     }
 }
@@ -78,6 +99,13 @@ fn in_spool(url: &StoreUrl, spool: &Spool, sid: &CallSid) -> Option<StoredCall> 
     // A spool that is not there, or may not be read, has nothing to show.
     let reader = SqliteReader::open_read_only(path).ok()?;
     reader.get(sid).ok()?.map(spooled::in_spool)
+}
+
+fn asked(text: &str) -> Result<Asked, String> {
+    match text.parse() {
+        Ok(id) => Ok(Asked::Refused(id)),
+        Err(_) => sid(text).map(Asked::Call),
+    }
 }
 
 pub fn sid(text: &str) -> Result<CallSid, String> {

@@ -137,7 +137,7 @@ fn server(reader: &mut Reader) -> Option<Server> {
     })
 }
 
-fn admin(reader: &mut Reader) -> Option<Admin> {
+pub(super) fn admin(reader: &mut Reader) -> Option<Admin> {
     let listen = reader.text("admin.listen", address);
     let token_is_set = reader.is_set("admin.token") || reader.is_set("admin.token_file");
     let token = reader.secret("admin.token").map(SecretString::from);

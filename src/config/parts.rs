@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::layers::Layers;
-use super::load::{address, public_urls};
+use super::load::{address, admin, public_urls};
 use super::reader::Reader;
-use super::{ConfigError, Spool, StoreUrl, rules, store};
+use super::{Admin, ConfigError, Spool, StoreUrl, rules, store};
 use crate::plan::Rules;
 use crate::twilio::signature::PublicUrl;
 
@@ -46,6 +46,17 @@ pub fn load_admin_listen(
     let mut reader = Reader::new(layers);
     let listen = reader.text("admin.listen", address);
     reader.finish_part(listen)
+}
+
+/// As [`load_admin_listen`], with the token that the operator's side asks for.
+pub fn load_admin(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Admin, ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let mut reader = Reader::new(layers);
+    let admin = admin(&mut reader);
+    reader.finish_part(admin)
 }
 
 /// Where callbacks are kept while a shared database is away; no other setting is judged.

@@ -134,6 +134,17 @@ fn words(plant: &str) -> Vec<String> {
         .collect()
 }
 
+/// What base64 makes of a text wherever it stands: its bytes may begin at three places of a group.
+fn encoded(plant: &str) -> Vec<String> {
+    let at = |before: usize| {
+        let bytes = [&vec![0; before][..], plant.as_bytes()].concat();
+        let encoded = STANDARD_NO_PAD.encode(&bytes);
+        let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+        encoded[first..end].to_owned()
+    };
+    (0..3).map(at).collect()
+}
+
 /// All ways in which something could be hidden in an output.
 fn layers(output: &[u8]) -> Vec<String> {
     let lower = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_lowercase();
@@ -156,6 +167,10 @@ proptest! {
             .zip(plants.iter().cycle())
             .map(|(name, (plant, style))| format!("{name}={}", escaped(plant, *style)))
             .chain(plants.iter().map(|(plant, _)| format!("nested={}", escaped(&escaped(plant, 2), 0))))
+            .chain(plants.iter().map(|(plant, style)| {
+                let hidden = format!("{}{plant}!", ["", "x", "xy"][usize::from(style % 3)]);
+                format!("token={}", STANDARD.encode(hidden).replace('+', "%2B"))
+            }))
             .collect();
         let form = form.join("&");
         let url = format!("https://h.example/twilio/voice/status?email={}", escaped(&plants[0].0, 0));
@@ -178,8 +193,10 @@ proptest! {
                     prop_assert!(!layer.contains(&word), "{} of {} is in {}", word, plant, layer);
                 }
             }
-            let encoded = STANDARD_NO_PAD.encode(plant);
-            prop_assert!(!String::from_utf8_lossy(&all).contains(&encoded), "{}", encoded);
+            let text = String::from_utf8_lossy(&all);
+            for encoded in encoded(plant) {
+                prop_assert!(!text.contains(&encoded), "{} of {}", encoded, plant);
+            }
         }
 
         // What was the same is the same, what differed differs.

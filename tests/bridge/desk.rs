@@ -373,6 +373,11 @@ fn what_happens_next_is_told_in_words_beside_a_running_bridge() {
         "{}",
         run.out
     );
+    let mut without_secrets = bridge.command(&["show", &sid(1)]);
+    without_secrets.env_remove("TWILIO_AUTH_TOKEN");
+    let output = without_secrets.output().expect("the program runs");
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(out.contains(told), "{out}");
 }
 
 #[test]

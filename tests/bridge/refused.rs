@@ -69,6 +69,59 @@ fn a_refused_callback_is_kept_and_verify_tells_its_cause_again() {
 }
 
 #[test]
+fn a_call_that_was_refused_is_found_by_its_sid_and_shown() {
+    let bridge = Bridge::start();
+    let run = bridge.runs(&["show", &sid(1)]);
+    assert!(run.err.contains("list --refused"), "{run:?}");
+    bridge.gets_signed_for(&format!("http://bridge.example.com{STATUS}"));
+    bridge.keeps("scheme");
+    let run = bridge.runs(&["show", &sid(1)]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let told = "1 refused requests name it, the latest as scheme: show ";
+    let (_, id) = run.err.trim_end().split_once(told).expect("where to look");
+
+    let run = bridge.runs(&["show", id]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.out.starts_with(&format!("{id}  ")), "{run:?}");
+    for words in [
+        " 403 scheme, from 127.0.0.1",
+        "x-twilio-signature: ",
+        "+12025550123",
+    ] {
+        assert!(run.out.contains(words), "{words}: {}", run.out);
+    }
+    let json = bridge.runs(&["show", id, "--json"]).out;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["cause"], "scheme");
+    assert_eq!(bridge.runs(&["show", "999"]).code, Some(1));
+}
+
+#[test]
+fn a_redacted_export_of_a_refused_request_names_nobody() {
+    let bridge = Bridge::start();
+    bridge.gets_signed_for(&format!("http://bridge.example.com{STATUS}"));
+    let id = bridge.keeps("scheme")["example"].to_string();
+    let folder = bridge.folder.path().join("incident");
+    let out = folder.display().to_string();
+    let run = bridge.runs(&["export", "--refused", &id, "--redact", "--out", &out]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let text = std::fs::read_to_string(run.out.trim()).expect("a file");
+    for plant in [
+        "2025550123",
+        "2025550199",
+        "127.0.0.1",
+        "x-twilio-signature",
+        &sid(1),
+    ] {
+        assert!(
+            !text.to_lowercase().contains(&plant.to_lowercase()),
+            "{plant}: {text}"
+        );
+    }
+    assert!(text.contains("CallStatus=completed"), "{text}");
+}
+
+#[test]
 fn what_is_malformed_is_kept_with_its_body_and_never_runs_as_a_page() {
     let bridge = Bridge::start();
     let form = "AccountSid=AC00000000000000000000000000000001&x=<script>alert(1)</script>";

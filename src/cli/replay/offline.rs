@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -41,27 +42,25 @@ pub(super) struct Played {
 pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure> {
     let folder = tempfile::tempdir()?;
     let sink = Sink::start(any_port(), Faults::default(), Keep::Nothing)?;
-    let clock = Clock::manual(BEGINNING);
+    let clocks = Clocks::new();
     let mut refused = Vec::new();
     let bases: Vec<String> = group.items.iter().map(base).collect();
     let config = configuration(folder.path(), &sink, &bases, rules)?;
-    let app = App::build(config, clock.clone())?;
+    let app = App::build(config, clocks.bridge.clone())?.delivering_by(clocks.worker.clone());
     let to = format!("http://{}", app.public_addr()?);
     let store = app.store();
     let stop = CancellationToken::new();
     let running = tokio::task::spawn_local(app.run(stop.clone()));
     for item in &group.items {
-        turn(
-            &clock,
-            store.as_ref(),
-            clock.now().plus(wait(&item.fixture)),
-        )
-        .await?;
+        let wait = wait(&item.fixture);
+        if !wait.is_zero() {
+            clocks.turn(store.as_ref(), clocks.now().plus(wait)).await?;
+        }
         if let Some(why) = send(item, &to).await? {
             refused.push(why);
         }
     }
-    turn(&clock, store.as_ref(), Millis(i64::MAX)).await?;
+    clocks.turn(store.as_ref(), Millis(i64::MAX)).await?;
     let requests = taken(store.as_ref()).await?;
     stop.cancel();
     drop(store);
@@ -144,36 +143,57 @@ async fn send(item: &Item, to: &str) -> Result<Option<String>, Failure> {
     Ok(refused)
 }
 
-/// Lets all be done that falls due until `end`, one due time after another.
-async fn turn(clock: &Clock, store: &dyn Store, end: Millis) -> Result<(), Failure> {
-    for _ in 0..MOST_TURNS {
-        let next = settled(clock, store).await?;
-        match next.filter(|due| *due <= end) {
-            Some(due) => clock.advance(due.since(clock.now())),
-            None if end == Millis(i64::MAX) => return Ok(()),
-            None => {
-                clock.advance(end.since(clock.now()));
-                return Ok(());
-            }
-        }
-    }
-    Err(Failure::Failed(anyhow::anyhow!(
-        "the replay does not come to an end"
-    )))
+/// The worker's stands behind the bridge's while the callbacks of one moment are recorded: all of
+/// them are known before the first is planned, in whatever order the threads turn.
+struct Clocks {
+    bridge: Clock,
+    worker: Clock,
 }
 
-/// When the next call is due, once none is due or claimed.
-async fn settled(clock: &Clock, store: &dyn Store) -> Result<Option<Millis>, Failure> {
-    loop {
-        let all = all(store).await?;
-        let now = clock.now();
-        let due: Vec<Millis> = all.iter().filter_map(|call| call.due).collect();
-        let is_busy = all.iter().any(|call| call.state == State::Claimed)
-            || due.iter().any(|due| *due <= now);
-        if !is_busy {
-            return Ok(due.into_iter().min());
+impl Clocks {
+    fn new() -> Self {
+        Self {
+            bridge: Clock::manual(BEGINNING),
+            worker: Clock::manual(BEGINNING.minus(Duration::from_millis(1))),
         }
-        pause(std::time::Duration::from_millis(1)).await;
+    }
+
+    fn now(&self) -> Millis {
+        self.bridge.now()
+    }
+
+    /// Lets all be done that is due now and falls due before `end`, one due time after another.
+    async fn turn(&self, store: &dyn Store, end: Millis) -> Result<(), Failure> {
+        for _ in 0..MOST_TURNS {
+            let next = self.settled(store).await?;
+            match next.filter(|due| *due < end) {
+                Some(due) => self.bridge.advance(due.since(self.now())),
+                None if end == Millis(i64::MAX) => return Ok(()),
+                None => {
+                    self.bridge.advance(end.since(self.now()));
+                    return Ok(());
+                }
+            }
+        }
+        Err(Failure::Failed(anyhow::anyhow!(
+            "the replay does not come to an end"
+        )))
+    }
+
+    /// When the next call is due, once none is due or claimed.
+    async fn settled(&self, store: &dyn Store) -> Result<Option<Millis>, Failure> {
+        let now = self.now();
+        self.worker.advance(now.since(self.worker.now()));
+        loop {
+            let all = all(store).await?;
+            let due: Vec<Millis> = all.iter().filter_map(|call| call.due).collect();
+            let is_busy = all.iter().any(|call| call.state == State::Claimed)
+                || due.iter().any(|due| *due <= now);
+            if !is_busy {
+                return Ok(due.into_iter().min());
+            }
+            pause(Duration::from_millis(1)).await;
+        }
     }
 }
 

@@ -21,7 +21,7 @@ impl<'a> Door<'a> {
         match (store::open(&config.store.url), &config.store.url) {
             (Ok(store), StoreUrl::Sqlite(_)) => Ok(Self::File(store)),
             (Ok(store), StoreUrl::Postgres(_)) => Ok(Self::Shared(store)),
-            (Err(OpenError::InUse { .. }), _) => Ok(Self::Bridge(Running::of(config))),
+            (Err(OpenError::InUse { .. }), _) => Ok(Self::Bridge(Running::of(&config.admin))),
             (Err(why), _) => Err(why),
         }
     }
