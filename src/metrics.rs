@@ -171,7 +171,7 @@ impl Metrics {
         registry.register("calls", "Calls in each state", self.calls.clone());
         registry.register_with_unit(
             "oldest_pending_age",
-            "How long the oldest due call has been due",
+            "How long the oldest due call has been due; a requeued one counts as due for two minutes",
             Unit::Seconds,
             self.oldest_pending_age.clone(),
         );

@@ -15,6 +15,8 @@ mod audit;
 mod balancers;
 #[path = "bridge/commands.rs"]
 mod commands;
+#[path = "bridge/debugging.rs"]
+mod debugging;
 #[path = "bridge/delivery.rs"]
 mod delivery;
 #[path = "bridge/desk.rs"]

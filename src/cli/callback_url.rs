@@ -12,8 +12,8 @@ const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge callback-url --config /etc/twilio-acquire-bridge/bridge.toml
   twilio-acquire-bridge callback-url 'https://bridge.example.com/twilio/voice/status'
 
-Only server.public_url is read. Nothing is looked up or connected to. Exits with 0 if all is
-well, with 1 if something is said of a URL.";
+Only server.public_url is read. Nothing is looked up or connected to. Exits with
+0 if all is well, with 1 if something is said of a URL.";
 
 /// Prints the callback URLs to enter at Twilio, or checks one that stands there.
 #[derive(Debug, clap::Args)]

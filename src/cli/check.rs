@@ -15,8 +15,8 @@ const EXAMPLE: &str = "Example:
   TWILIO_AUTH_TOKEN=... ACQUIRE_ACCOUNT_ID=example \\
   BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com twilio-acquire-bridge check
 
-Exits with 0 if all is well, 1 if --online failed or --store found damage, 2 with every mistake of
-the configuration on stderr.";
+Exits with 0 if all is well, 1 if --online failed or --store found damage, 2
+with every mistake of the configuration on stderr.";
 
 /// Validates the configuration and shows it without secrets, with the retry schedule.
 #[derive(Debug, clap::Args)]

@@ -17,9 +17,9 @@ use crate::twilio::callback_url::{judge, to_enter};
 const EXAMPLE: &str = "Example:
   twilio-acquire-bridge doctor --config /etc/twilio-acquire-bridge/bridge.toml
 
-A bridge may run meanwhile. Nothing is posted to Acquire. Run it as the user of the bridge, or
-what it says of files is said of another. Exits with 0 if all is well, with 1 if there are
-findings.";
+A bridge may run meanwhile. Nothing is posted to Acquire. Run it as the user of
+the bridge, or what it says of files is said of another. Exits with 0 if all is
+well, with 1 if there are findings.";
 
 /// Looks at configuration, store, disk, files, clock and network, and says what to do.
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,7 @@
 //! `list`: the calls in the store.
 
 use super::which::Which;
-use super::{ConfigArgs, Exit, Failure, refused, say};
+use super::{ConfigArgs, Exit, Failure, refused, say, wrapped};
 use crate::store;
 use crate::story::Line;
 
@@ -64,14 +64,11 @@ impl List {
 }
 
 fn as_text(line: &Line) -> String {
+    let head = format!("{}  {}  {}", line.first_received, line.call_sid, line.state);
     let about = match (&line.due, &line.reason) {
         (Some(due), _) => format!("due {due}"),
         (None, Some(reason)) => reason.clone(),
-        (None, None) => String::new(),
+        (None, None) => return head,
     };
-    let text = format!(
-        "{}  {}  {:<9}  {about}",
-        line.first_received, line.call_sid, line.state
-    );
-    text.trim_end().to_owned()
+    format!("{head}\n    {}", wrapped(&about, 4))
 }

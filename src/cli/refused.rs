@@ -130,7 +130,7 @@ pub fn naming(reader: &Reader, sid: &CallSid) -> Result<String, Failure> {
     let (count, id) = (all.iter().filter(names).count(), latest.id);
     let cause = &latest.request.cause;
     Ok(format!(
-        "{count} refused requests name it, the latest as {cause}: show {id}"
+        "{count} of the refused requests name it, the latest as {cause}: show {id}"
     ))
 }
 

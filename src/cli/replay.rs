@@ -14,7 +14,7 @@ use self::compare::{Form, Outcome};
 use self::files::{Group, Told, expected_beside, groups};
 use super::keys::KeyArgs;
 use super::which::Which;
-use super::{ConfigArgs, Exit, Failure, progress, say};
+use super::{ConfigArgs, Exit, Failure, progress, say, wrapped};
 use crate::evidence::Evidence;
 use crate::plan::Rules;
 use crate::replay::forecast::Forecast;
@@ -264,10 +264,9 @@ impl Replay {
             say(summary)?;
         }
         if !self.fresh_sids {
-            eprintln!(
-                "note: a bridge forwards a call once; send with --fresh-sids to make new calls, \
-                 or use requeue to have the same ones sent again"
-            );
+            let note = "note: a bridge forwards a call once; send with --fresh-sids to make new \
+                        calls, or use requeue to have the same ones sent again";
+            eprintln!("{}", wrapped(note, 0));
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ impl Requeue {
             eprintln!("nothing is requeued");
             return Ok(Exit::Done);
         }
-        eprintln!("to go on if this is cut short: the same with --rested-before {before}");
+        eprintln!("to go on if cut short: the same with --rested-before {before}");
         let sids: Vec<CallSid> = calls.into_iter().map(|call| call.sid).collect();
         requeue(config, &sids, self.rate)
     }

@@ -24,9 +24,10 @@ use crate::{systemd, telemetry};
 
 SIGHUP reads the configuration again.
 
-SIGTERM or Ctrl-C lets server.drain pass, finishes what is in flight and ends; a second one ends at
-once. Under systemd, listening sockets are taken over (LISTEN_FDS, named public and admin), readiness
-is told and the watchdog is served: see deploy/systemd.")]
+SIGTERM or Ctrl-C lets server.drain pass, finishes what is in flight and ends; a
+second one ends at once. Under systemd, listening sockets are taken over
+(LISTEN_FDS, named public and admin), readiness is told and the watchdog is
+served: see deploy/systemd.")]
 pub struct Serve {
     #[command(flatten)]
     config: ConfigArgs,

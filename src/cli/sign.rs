@@ -16,8 +16,8 @@ const EXAMPLE: &str = "Example:
   printf 'CallSid=CA00000000000000000000000000000001&CallStatus=completed' |
     twilio-acquire-bridge sign --url https://bridge.example.com/twilio/voice/status --body -
 
-The URL is signed byte for byte as given. Twilio signs the URL that it was told, without
-user info and fragment, and for voice over HTTPS without a port.";
+The URL is signed byte for byte as given. Twilio signs the URL that it was told,
+without user info and fragment, and for voice over HTTPS without a port.";
 
 /// Prints the X-Twilio-Signature of a request.
 #[derive(Debug, Args)]

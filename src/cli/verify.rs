@@ -18,14 +18,15 @@ const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge verify --url https://bridge.example.com/twilio/voice/status \\
     --body body.txt --signature 'RSOYDt4T1cUTdK1PDd93/VVr8B8='
 
-The URL is judged as given and, as Twilio's libraries do, also without its port, or with
-the default port if it has none. Several tokens are each tried. Only the signature is
-judged, not what the fields say. Exits with 0 if it is valid, with 1 if not.
+The URL is judged as given and, as Twilio's libraries do, also without its port,
+or with the default port if it has none. Several tokens are each tried. Only the
+signature is judged, not what the fields say. Exits with 0 if it is valid, with
+1 if not.
 
-If it is not, the ways in which it usually goes wrong are tried: another scheme, host,
-port, prefix, slash, query or token, and fields that were changed on the way. What is
-found is told with the line to change; the more headers of the request are given, the
-more is found. Nothing is taken for valid by that.";
+If it is not, the ways in which it usually goes wrong are tried: another scheme,
+host, port, prefix, slash, query or token, and fields that were changed on the
+way. What is found is told with the line to change; the more headers of the
+request are given, the more is found. Nothing is taken for valid by that.";
 
 /// Tells whether an X-Twilio-Signature fits a request, and if not, why.
 #[derive(Debug, Args)]

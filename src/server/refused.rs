@@ -106,13 +106,18 @@ pub fn as_it_arrived(
 
 fn headers(headers: &HeaderMap) -> String {
     let matter = |name: &str| is_telling(name) || KEPT_HEADERS.contains(&name);
-    let kept = headers
+    let mut kept: Vec<(&str, &str)> = headers
         .iter()
         .filter(|(name, _)| matter(name.as_str()))
         .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
         .filter(|(_, value)| value.len() <= MOST_HEADER_BYTES)
-        .take(MOST_HEADERS);
-    kept.flat_map(|(name, value)| [name, ": ", value, "\n"])
+        .collect();
+    // They come in the order of a hash; those of one name keep theirs.
+    kept.sort_by_key(|(name, _)| *name);
+    kept.truncate(MOST_HEADERS);
+    let lines = kept.into_iter();
+    lines
+        .flat_map(|(name, value)| [name, ": ", value, "\n"])
         .collect()
 }
 

@@ -35,8 +35,7 @@ fn reason(name: &str, because: &[String]) -> Option<String> {
         "RecordingUrl" => why.contains("recording"),
         _ => false,
     };
-    let as_sent = because.iter().find(|why| why.starts_with("as "));
-    as_sent.or_else(|| because.iter().find(is_about)).cloned()
+    because.iter().find(is_about).cloned()
 }
 
 fn usual(name: &str, leg: &str) -> String {

@@ -151,6 +151,23 @@ impl Bridge {
         self.starts();
     }
 
+    /// Starts anew with these lines more in its configuration file.
+    pub fn restarts_with(&mut self, lines: &str) {
+        self.stops();
+        let changed: toml::Table = lines.parse().expect("TOML");
+        for (section, keys) in &changed {
+            for key in keys.as_table().expect("a section").keys() {
+                let variable = format!("BRIDGE__{section}__{key}").to_uppercase();
+                self.settings.retain(|(key, _)| *key != variable);
+            }
+        }
+        let file = self.folder.path().join("bridge.toml");
+        let before = std::fs::read_to_string(&file).unwrap_or_default();
+        std::fs::write(&file, before + lines).expect("a file");
+        self.file = Some(file);
+        self.starts();
+    }
+
     /// Asks the operator's side, with the token where there is one.
     fn operator(&self, method: &str, target: &str) -> Answer {
         let token = self

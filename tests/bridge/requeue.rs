@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::sink::{Faults, Reply};
-use twilio_acquire_bridge::store::{self, NewCallback, Rest, Settlement, SignedRequest, Wanted};
+use twilio_acquire_bridge::store::{
+    self, NewCallback, Rest, Settlement, SignedRequest, Store, Wanted,
+};
+use twilio_acquire_bridge::twilio::CallSid;
 use twilio_acquire_bridge::twilio::callback;
 
 use crate::harness::{Bridge, PUBLIC_URL, STATUS, sid, status_form};
@@ -154,11 +157,25 @@ fn reaches(bridge: &Bridge, count: u64) {
     }
 }
 
+fn store_of(bridge: &Bridge) -> impl std::ops::Deref<Target = dyn Store> {
+    let url = StoreUrl::Sqlite(bridge.folder.path().join("bridge.db"));
+    store::open(&url).expect("the store is free")
+}
+
 /// Fills the store of a bridge that is stopped with calls that were delivered and requeued.
 fn requeued(bridge: &Bridge, count: usize) {
-    let now = bridge.clock.now();
-    let url = StoreUrl::Sqlite(bridge.folder.path().join("bridge.db"));
-    let store = store::open(&url).expect("the store is free");
+    rested(bridge, count, &Rest::Delivered);
+    let (store, now) = (store_of(bridge), bridge.clock.now());
+    let sids = (1..=count).map(|number| CallSid::parse(&sid(number)).expect("a SID"));
+    let sids: Vec<CallSid> = sids.collect();
+    let requeued = join_all(sids.iter().map(|sid| store.requeue(sid, now)));
+    let requeued = actix_web::rt::System::new().block_on(requeued);
+    assert!(requeued.into_iter().all(|known| known.expect("written")));
+}
+
+/// Fills the store of a bridge that is stopped with calls that came to rest.
+pub fn rested(bridge: &Bridge, count: usize, rest: &Rest) {
+    let (store, now) = (store_of(bridge), bridge.clock.now());
     let new = |number| {
         let (url, body) = (
             format!("{PUBLIC_URL}{STATUS}"),
@@ -183,17 +200,14 @@ fn requeued(bridge: &Bridge, count: usize) {
         let claims = store.claim(now, lease, Wanted::any(count)).await;
         let calls = claims.expect("claimed").calls;
         assert_eq!(calls.len(), count);
-        let delivered = || Settlement {
+        let settlement = || Settlement {
             attempt: None,
-            rest: Rest::Delivered,
+            rest: rest.clone(),
         };
         let settled = calls
             .iter()
-            .map(|call| store.settle(call.ticket.clone(), delivered(), now));
+            .map(|call| store.settle(call.ticket.clone(), settlement(), now));
         join_all(settled).await;
-        let requeued = calls.iter().map(|call| store.requeue(&call.sid, now));
-        let requeued = join_all(requeued).await;
-        assert!(requeued.into_iter().all(|known| known.expect("written")));
     };
     actix_web::rt::System::new().block_on(fill);
 }

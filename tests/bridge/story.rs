@@ -28,7 +28,7 @@ fn leg_form(leg: &str, parent: &str, status: &str, to: &str) -> String {
 }
 
 impl Bridge {
-    fn records(&self, call: &str, status: &str) {
+    pub fn records(&self, call: &str, status: &str) {
         let answer = self
             .twilio
             .sends_form(RECORDING, &recording_form(call, status));
