@@ -36,29 +36,20 @@ pub struct Search {
 impl Search {
     /// In the order of [`Filter`], at most `limit`.
     pub fn run(&self, reader: &Reader, limit: usize) -> Result<Vec<CallSummary>, StoreError> {
-        let limit_of_list = if self.asks_for_state_alone() {
-            limit
-        } else {
-            usize::MAX
-        };
-        let calls = reader.list(Filter {
+        let filter = Filter {
             state: self.state,
-            limit: limit_of_list,
-        })?;
-        let mut found = Vec::new();
-        for summary in calls.into_iter().filter(|call| self.admits(call)) {
-            if found.len() == limit {
-                break;
-            }
-            if self.asks_for_callbacks() {
-                let call = reader.get(&summary.sid)?;
-                if !call.is_some_and(|call| self.admits_whole(&call)) {
-                    continue;
-                }
-            }
-            found.push(summary);
+            limit,
+        };
+        if self.asks_for_state_alone() {
+            return reader.list(filter);
         }
-        Ok(found)
+        reader.find(filter, |summary| {
+            if !self.admits(summary) || !self.asks_for_callbacks() {
+                return Ok(self.admits(summary));
+            }
+            let call = reader.get(&summary.sid)?;
+            Ok(call.is_some_and(|call| self.admits_whole(&call)))
+        })
     }
 
     /// Whether nothing is asked for.

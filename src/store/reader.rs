@@ -39,6 +39,33 @@ impl Reader {
         }
     }
 
+    /// Those of a list that are `wanted`. SQLite keeps no others in memory meanwhile.
+    pub fn find(
+        &self,
+        filter: Filter,
+        mut wanted: impl FnMut(&CallSummary) -> Result<bool, StoreError>,
+    ) -> Result<Vec<CallSummary>, StoreError> {
+        match self {
+            Self::Sqlite(reader) => reader.find(filter, &mut wanted),
+            Self::Postgres(reader) => {
+                let all = reader.list(Filter {
+                    limit: usize::MAX,
+                    ..filter
+                })?;
+                let mut found = Vec::new();
+                for call in all {
+                    if found.len() == filter.limit {
+                        break;
+                    }
+                    if wanted(&call)? {
+                        found.push(call);
+                    }
+                }
+                Ok(found)
+            }
+        }
+    }
+
     /// Refused requests by cause, the latest cause first.
     pub fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
         match self {

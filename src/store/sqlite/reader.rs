@@ -14,6 +14,9 @@ use super::rows::{self, CallRow};
 use crate::store::{CallSummary, Filter, OpenError, State, StoreError, StoredCall};
 use crate::twilio::CallSid;
 
+/// Whether a call is looked for; may ask the same reader for more of it.
+type Wanted<'a> = dyn FnMut(&CallSummary) -> Result<bool, StoreError> + 'a;
+
 /// A read-only connection of its own; works whether a bridge runs or not.
 ///
 /// Claims live in the memory of the bridge: from outside it a claimed call is seen as pending.
@@ -67,16 +70,21 @@ impl SqliteReader {
 
     /// See [`Filter`] for the order, which is that of an index.
     pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+        self.find(filter, &mut |_| Ok(true))
+    }
+
+    /// Those of a list that are `wanted`; the others are forgotten at once, however many they are.
+    pub fn find(
+        &self,
+        filter: Filter,
+        wanted: &mut Wanted<'_>,
+    ) -> Result<Vec<CallSummary>, StoreError> {
         match filter.state {
-            None => self.select(NEWEST, params![], filter),
+            None => self.select(NEWEST, params![], filter, wanted),
             Some(State::Claimed) => self.claimed(filter.limit),
-            Some(State::Pending) => {
-                // Claimed calls are pending in the database and left out here.
-                let claimed = self.claims.lock().len();
-                let most = i64::try_from(filter.limit.saturating_add(claimed)).unwrap_or(i64::MAX);
-                self.select(SOONEST_DUE, params![most], filter)
-            }
-            Some(state) => self.select(LATEST_AT_REST, params![state.as_str()], filter),
+            // Claimed calls are pending in the database and left out here.
+            Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
+            Some(state) => self.select(LATEST_AT_REST, params![state.as_str()], filter, wanted),
         }
     }
 
@@ -85,6 +93,7 @@ impl SqliteReader {
         sql: &str,
         params: &[&dyn ToSql],
         filter: Filter,
+        wanted: &mut Wanted<'_>,
     ) -> Result<Vec<CallSummary>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params)?;
@@ -93,7 +102,8 @@ impl SqliteReader {
             && let Some(row) = rows.next()?
         {
             let summary = self.summary(CallRow::read(row)?);
-            if filter.state.is_none_or(|state| state == summary.state) {
+            let is_listed = filter.state.is_none_or(|state| state == summary.state);
+            if is_listed && wanted(&summary)? {
                 calls.push(summary);
             }
         }
@@ -125,7 +135,7 @@ const NEWEST: &str = "SELECT id, sid, account, state, at, changed, received, cal
     round, planned, reason FROM call ORDER BY id DESC";
 
 const SOONEST_DUE: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
-    attempts, round, planned, reason FROM call WHERE state = 'pending' ORDER BY at, id LIMIT ?1";
+    attempts, round, planned, reason FROM call WHERE state = 'pending' ORDER BY at, id";
 
 const LATEST_AT_REST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
     attempts, round, planned, reason FROM call WHERE state = ?1 ORDER BY at DESC, id DESC";
