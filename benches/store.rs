@@ -14,9 +14,7 @@ use actix_web::web::Bytes;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::sqlite::SqliteStore;
 use twilio_acquire_bridge::store::{NewCallback, Recorded, SignedRequest, Store, StoreError};
-use twilio_acquire_bridge::twilio::{
-    self, AccountSid, CallSid, CallStatus, Callback, Kind, Origin,
-};
+use twilio_acquire_bridge::twilio::callback;
 
 const ROWS: usize = 640_000;
 
@@ -56,38 +54,19 @@ fn main() {
 
 /// A callback of a new call.
 fn callback(body: &Bytes) -> NewCallback {
-    let sid = |prefix: &str| format!("{prefix}{:032x}", fastrand::u128(..));
-    let leg = CallSid::parse(&sid("CA")).expect("32 digits");
-    let callback = Callback {
-        account: AccountSid::parse("AC00000000000000000000000000000001").expect("32 digits"),
-        leg: leg.clone(),
-        parent: None,
-        kind: Kind::Status(twilio::Status {
-            status: CallStatus::Completed,
-            from: String::new(),
-            to: String::new(),
-            direction: None,
-            call_duration: None,
-            origin: Origin::Twilio,
-            recording_sid: None,
-            recording_url: None,
-            recording_duration: None,
-            sequence_number: None,
-            timestamp: None,
-            email: None,
-        }),
+    let form = format!(
+        "CallSid=CA{:032x}&AccountSid=AC{:032}&CallStatus=completed&From=&To=",
+        fastrand::u128(..),
+        1
+    );
+    let url = "https://bridge.example.com/twilio/voice/status".to_owned();
+    let callback = callback::read(form.as_bytes(), &url).expect("a callback");
+    let request = SignedRequest {
+        url,
+        headers: "x-twilio-signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
+        body: body.clone(),
     };
-    NewCallback {
-        key: callback.key(),
-        account: callback.account,
-        call: leg.clone(),
-        request: SignedRequest {
-            url: "https://bridge.example.com/twilio/voice/status".to_owned(),
-            headers: "x-twilio-signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
-            body: body.clone(),
-        },
-        leg,
-    }
+    NewCallback::of(callback, request)
 }
 
 type Recording<'a> = Pin<Box<dyn Future<Output = Result<Recorded, StoreError>> + Send + 'a>>;

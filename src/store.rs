@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use crate::attempt::Attempt;
 use crate::clock::Millis;
-use crate::twilio::{AccountSid, CallSid, CallbackKey};
+use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use backlog::BACKLOG;
 pub use error::{OpenError, StoreError};
@@ -107,6 +107,20 @@ pub struct NewCallback {
     pub leg: CallSid,
     pub key: CallbackKey,
     pub request: SignedRequest,
+}
+
+impl NewCallback {
+    /// What `callback` says of itself, with the request that brought it.
+    #[must_use]
+    pub fn of(callback: Callback, request: SignedRequest) -> Self {
+        Self {
+            call: callback.call().clone(),
+            key: callback.key(),
+            account: callback.account,
+            leg: callback.leg,
+            request,
+        }
+    }
 }
 
 /// Whether a callback was seen before.

@@ -140,17 +140,12 @@ async fn fill(store: &SqliteStore, calls: usize) {
 fn callback(body: &str) -> NewCallback {
     let url = format!("{PUBLIC_URL}/twilio/voice/status");
     let callback = callback::read(body.as_bytes(), &url).expect("a callback");
-    NewCallback {
-        call: callback.call().clone(),
-        key: callback.key(),
-        account: callback.account,
-        leg: callback.leg,
-        request: SignedRequest {
-            url,
-            headers: "x-twilio-signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
-            body: body.to_owned().into(),
-        },
-    }
+    let request = SignedRequest {
+        url,
+        headers: "x-twilio-signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
+        body: body.to_owned().into(),
+    };
+    NewCallback::of(callback, request)
 }
 
 async fn claims(calls: usize, store: &SqliteStore) {

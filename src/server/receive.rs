@@ -42,13 +42,7 @@ fn read(form: SignedForm) -> Result<NewCallback, Refusal> {
     callback::expect_utf8(&form.request.body)?;
     let email = callback::email(form.request.query())?;
     let callback = callback::parse(Form::at(&form.request.url), &form.fields, email)?;
-    Ok(NewCallback {
-        call: callback.call().clone(),
-        key: callback.key(),
-        account: callback.account,
-        leg: callback.leg,
-        request: form.request,
-    })
+    Ok(NewCallback::of(callback, form.request))
 }
 
 async fn record(callback: NewCallback, intake: &Intake) -> Result<Recorded, Refusal> {

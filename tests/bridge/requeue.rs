@@ -182,17 +182,12 @@ pub fn rested(bridge: &Bridge, count: usize, rest: &Rest) {
             status_form(&sid(number), "completed"),
         );
         let read = callback::read(body.as_bytes(), &url).expect("a callback");
-        NewCallback {
-            account: read.account.clone(),
-            call: read.call().clone(),
-            leg: read.leg.clone(),
-            key: read.key(),
-            request: SignedRequest {
-                url,
-                headers: String::new(),
-                body: body.into(),
-            },
-        }
+        let request = SignedRequest {
+            url,
+            headers: String::new(),
+            body: body.into(),
+        };
+        NewCallback::of(read, request)
     };
     let fill = async {
         join_all((1..=count).map(|number| store.record(new(number), now))).await;

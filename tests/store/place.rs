@@ -10,9 +10,7 @@ use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
     Claimed, NewCallback, Order, Recorded, Rest, Settlement, SignedRequest, State, Store, Wanted,
 };
-use twilio_acquire_bridge::twilio::{
-    AccountSid, CallSid, CallStatus, Callback, Kind, Origin, Status,
-};
+use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid};
 
 pub const LEASE: Duration = Duration::from_secs(60);
 
@@ -76,36 +74,24 @@ pub fn callback(call: &CallSid, leg: &CallSid, status: &str) -> NewCallback {
 }
 
 pub fn of_account(number: u32, call: &CallSid, leg: &CallSid, status: &str) -> NewCallback {
-    let callback = Callback {
-        account: account(number),
-        leg: leg.clone(),
-        parent: (leg != call).then(|| call.clone()),
-        kind: Kind::Status(Status {
-            status: CallStatus::parse(status),
-            from: String::new(),
-            to: String::new(),
-            direction: None,
-            call_duration: None,
-            origin: Origin::Twilio,
-            recording_sid: None,
-            recording_url: None,
-            recording_duration: None,
-            sequence_number: None,
-            timestamp: None,
-            email: None,
-        }),
+    let parent = if leg == call {
+        String::new()
+    } else {
+        format!("&ParentCallSid={call}")
     };
-    NewCallback {
-        key: callback.key(),
-        account: callback.account,
-        call: call.clone(),
-        leg: leg.clone(),
-        request: SignedRequest {
-            url: "https://bridge.example.com/twilio/voice/status".to_owned(),
-            headers: "i-twilio-idempotency-token: 1".to_owned(),
-            body: format!("CallSid={leg}&CallStatus={status}").into(),
-        },
-    }
+    let form = format!(
+        "CallSid={leg}&AccountSid={}&From=&To=&CallbackSource=call-progress-events{parent}\
+         &CallStatus={status}",
+        account(number)
+    );
+    let url = "https://bridge.example.com/twilio/voice/status".to_owned();
+    let callback = twilio::callback::read(form.as_bytes(), &url).expect("a callback");
+    let request = SignedRequest {
+        url,
+        headers: "i-twilio-idempotency-token: 1".to_owned(),
+        body: form.into(),
+    };
+    NewCallback::of(callback, request)
 }
 
 /// Records the end of a call's first leg.

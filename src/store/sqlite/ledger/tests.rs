@@ -8,40 +8,21 @@ use crate::clock::Millis;
 use crate::store::sqlite::claims::SharedClaims;
 use crate::store::sqlite::open;
 use crate::store::{NewCallback, Recorded, Rest, Settlement, SignedRequest, StoreError, Wanted};
-use crate::twilio::{AccountSid, CallSid, CallStatus, Callback, Kind, Origin, Status};
+use crate::twilio::callback;
 
 fn callback(number: u32) -> NewCallback {
-    let leg = CallSid::parse(&format!("CA{number:032}")).expect("32 digits");
-    let callback = Callback {
-        account: AccountSid::parse(&format!("AC{:032}", 1)).expect("32 digits"),
-        leg: leg.clone(),
-        parent: None,
-        kind: Kind::Status(Status {
-            status: CallStatus::Completed,
-            from: String::new(),
-            to: String::new(),
-            direction: None,
-            call_duration: None,
-            origin: Origin::Twilio,
-            recording_sid: None,
-            recording_url: None,
-            recording_duration: None,
-            sequence_number: None,
-            timestamp: None,
-            email: None,
-        }),
+    let form = format!(
+        "CallSid=CA{number:032}&AccountSid=AC{:032}&CallStatus=completed&From=&To=",
+        1
+    );
+    let url = "https://bridge.example.com/twilio/voice/status".to_owned();
+    let callback = callback::read(form.as_bytes(), &url).expect("a callback");
+    let request = SignedRequest {
+        url,
+        headers: String::new(),
+        body: vec![b'x'; 60_000].into(),
     };
-    NewCallback {
-        key: callback.key(),
-        account: callback.account,
-        call: leg.clone(),
-        leg,
-        request: SignedRequest {
-            url: String::new(),
-            headers: String::new(),
-            body: vec![b'x'; 60_000].into(),
-        },
-    }
+    NewCallback::of(callback, request)
 }
 
 fn ledger(path: &Path) -> Ledger {
