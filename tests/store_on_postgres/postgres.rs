@@ -159,6 +159,19 @@ async fn nodes_that_record_one_call_at_once_keep_each_callback_once() {
 }
 
 #[tokio::test]
+async fn a_call_and_its_count_are_one_transaction_also_the_first_of_a_connection() {
+    let place = Place::new(DATABASE);
+    let apart = "SELECT count(*) FROM call WHERE xmin NOT IN (SELECT xmin FROM tally)";
+    for number in 0..3 {
+        // With connections of its own.
+        let store = place.open();
+        record(&*store, &sid(number), 0).await;
+        let apart = Server::shared().sql_in(&name(&place.path()), apart);
+        assert_eq!(apart, "0", "of {} calls", number + 1);
+    }
+}
+
+#[tokio::test]
 async fn many_that_open_an_empty_database_at_once_migrate_it_once() {
     let place = Place::new(DATABASE);
     let nodes: [Box<dyn Store>; 8] = std::array::from_fn(|_| place.open());

@@ -178,7 +178,13 @@ impl Session {
     ) -> Result<T, Trouble> {
         let mut tally = Tally::default();
         let begin = async { Ok(self.client.batch_execute("BEGIN").await?) };
-        let done = match try_join(begin, work(self, &mut tally)).await {
+        let work = async {
+            let done = work(self, &mut tally).await?;
+            // What is prepared only when the commit leaves would be done behind it.
+            self.prepared(tally::ADD).await?;
+            Ok(done)
+        };
+        let done = match try_join(begin, work).await {
             Ok(((), done)) => done,
             Err(trouble) => {
                 if !matches!(trouble, Trouble::Away(_)) {

@@ -50,7 +50,7 @@ pub(super) const SUM: &str = "SELECT coalesce(sum(seen), 0)::bigint, \
     coalesce(sum(delivered), 0)::bigint, coalesce(sum(skipped), 0)::bigint, \
     coalesce(sum(parked), 0)::bigint FROM tally";
 
-const ADD: &str = "INSERT INTO tally (seen, purged, pending, delivered, skipped, parked) \
+pub(super) const ADD: &str = "INSERT INTO tally (seen, purged, pending, delivered, skipped, parked) \
     VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// Folds up to so many rows into one. Those that another node folds meanwhile are left to it.
