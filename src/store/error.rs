@@ -24,7 +24,8 @@ pub enum OpenError {
     )]
     Damaged { path: PathBuf, why: String },
     #[error(
-        "{} is gone or empty, though {} says that calls were kept there. Nothing was begun anew: put          the file or the latest `backup` in its place, or remove what remains to begin without them",
+        "{} is gone or empty, though {} says that calls were kept there. Nothing was begun anew: put the \
+         file or the latest `backup` in its place, or remove what remains to begin without them",
         .path.display(), .remains.display()
     )]
     Gone { path: PathBuf, remains: PathBuf },
