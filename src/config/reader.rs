@@ -65,6 +65,44 @@ impl Reader {
         })
     }
 
+    /// As [`Reader::text`], or the text in the file that `KEY_file` names, which goes before the
+    /// default and is not quoted: it may be another secret's.
+    pub fn text_or_file<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let file_key = file_key(key);
+        let Some(file) = self.find(&file_key) else {
+            return self.text(key, parse);
+        };
+        let name = self.name(&file_key);
+        if self
+            .find(key)
+            .is_some_and(|given| given.origin != Origin::Default)
+        {
+            let plain = self.name(key);
+            self.mistake(format!(
+                "{plain} and {name} are both set; leave one of them out"
+            ));
+            return None;
+        }
+        let value = Value::String(self.contents(&name, &file.value)?);
+        match parse(value.as_str().unwrap_or_default()) {
+            Ok(parsed) => {
+                self.show(key, Some(shown(&value)), file.origin, trace(&value));
+                if let Some(shown) = self.settings.last_mut() {
+                    shown.file = file.value.as_str().map(PathBuf::from);
+                }
+                Some(parsed)
+            }
+            Err(why) => {
+                self.mistake(format!("what {name} names (a secret, not shown) {why}"));
+                None
+            }
+        }
+    }
+
     pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         self.read(key, |given| {
             let chosen = |(name, _): &&(&str, T)| given.value.as_str() == Some(name);

@@ -23,9 +23,9 @@ pub(super) fn read(reader: &mut Reader) -> Option<Store> {
     })
 }
 
-/// Where the store is.
+/// Where the store is; a database's URL may hold a password, so it may stand in a file.
 pub(super) fn url(reader: &mut Reader) -> Option<StoreUrl> {
-    reader.text("store.url", store_url)
+    reader.text_or_file("store.url", store_url)
 }
 
 /// Where callbacks are kept while the database is away, or that they are not.

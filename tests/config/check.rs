@@ -200,3 +200,22 @@ fn a_client_certificate_without_its_key_is_a_mistake() {
         assert!(told.contains(&sentence), "{told}");
     }
 }
+
+#[test]
+fn the_store_is_read_from_a_file_and_its_password_never_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("store-url");
+    std::fs::write(&file, "postgres://bridge:planted@db.example.com/bridge\n").expect("a file");
+    let output = check()
+        .envs(ENOUGH)
+        .env("BRIDGE__STORE__URL_FILE", &file)
+        .assert()
+        .code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    let line = "store.url = \"postgres://***@db.example.com/bridge\"  # environment";
+    assert!(
+        shown.lines().any(|shown| shown.starts_with(line)),
+        "{shown}"
+    );
+    assert!(!shown.contains("planted"), "{shown}");
+}

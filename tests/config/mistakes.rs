@@ -127,6 +127,46 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "store.url = \"sqlite:///var/bridge.db\" must have its path directly behind sqlite:; write \"sqlite:/var/bridge.db\"",
     ),
     (
+        "store = { url = \"sqlite:a.db\", url_file = \"DIR/one\" }",
+        "store.url and store.url_file are both set; leave one of them out",
+    ),
+    (
+        "store.url_file = \"DIR/none\"",
+        "store.url_file = \"DIR/none\" cannot be read: No such file or directory (os error 2)",
+    ),
+    (
+        "store.url_file = \"DIR/one\"",
+        "what store.url_file names (a secret, not shown) must be sqlite:PATH, such as sqlite:bridge.db, or postgres://USER:PASSWORD@HOST/DATABASE",
+    ),
+    (
+        "store.url = \"postgres:///bridge\"",
+        "store.url = \"postgres:///bridge\" must name a host: postgres://USER:PASSWORD@HOST/DATABASE",
+    ),
+    (
+        "store.url = \"postgres://user@db/bridge?password=planted-secret\"",
+        "store.url = \"postgres://***@db/bridge?password=***\" must have its password before the host (or not at all, if the server asks for none), not in its query",
+    ),
+    (
+        "store.url = \"postgres://user@db/bridge?sslmode=verify-ca\"",
+        "store.url = \"postgres://***@db/bridge?sslmode=verify-ca\" must have as sslmode disable, prefer, require or verify-full",
+    ),
+    (
+        "store.url = \"postgres://user@db/bridge?sslmode=require&sslrootcert=DIR/one\"",
+        "store.url = \"postgres://***@db/bridge?sslmode=require&sslrootcert=DIR/one\" has a sslrootcert, which needs sslmode=verify-full",
+    ),
+    (
+        "store.spool = \"\"",
+        "store.spool = \"\" must name a file, such as spool.db, or be \"off\"",
+    ),
+    (
+        "store.spool = \":memory:\"",
+        "store.spool = \":memory:\" must name a file, since memory would lose callbacks",
+    ),
+    (
+        "store.spool = \"sqlite:spool.db\"",
+        "store.spool = \"sqlite:spool.db\" must be a path alone; write \"spool.db\"",
+    ),
+    (
         "acquire.base_url = \"acquire.io\"",
         "acquire.base_url = \"acquire.io\" must be https://HOST or http://HOST, with an optional port and path",
     ),

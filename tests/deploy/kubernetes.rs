@@ -43,13 +43,7 @@ impl Manifests {
         let secrets = &self.one("Secret")["stringData"];
         for variable in self.bridge()["env"].as_array().expect("variables") {
             let name = variable["name"].as_str().expect("a name");
-            if let Some(value) = variable["value"].as_str() {
-                container.sets(name, value);
-            } else {
-                let key = &variable["valueFrom"]["secretKeyRef"]["key"];
-                assert!(secrets[key.as_str().expect("a key")].is_string());
-                container.sets(name, store);
-            }
+            container.sets(name, variable["value"].as_str().expect("a value"));
         }
         for mount in self.bridge()["volumeMounts"].as_array().expect("mounts") {
             let place = mount["mountPath"].as_str().expect("a place");
@@ -63,6 +57,7 @@ impl Manifests {
             }
         }
         container.mounts("/run/secrets/bridge/twilio-auth-token", TOKEN);
+        container.mounts("/run/secrets/bridge/store-url", store);
         container
     }
 

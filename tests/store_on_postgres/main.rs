@@ -5,6 +5,7 @@
 
 #[path = "../store/claiming.rs"]
 mod claiming;
+mod commands;
 #[path = "../store/joining.rs"]
 mod joining;
 #[path = "../store/model.rs"]

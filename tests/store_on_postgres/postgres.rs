@@ -46,6 +46,10 @@ fn name(path: &Path) -> String {
         })
 }
 
+pub fn url_of(place: &Place) -> String {
+    Server::shared().url(&name(&place.path()))
+}
+
 fn parsed(url: &str) -> PostgresUrl {
     PostgresUrl::parse(url).expect("a URL")
 }
@@ -169,6 +173,37 @@ async fn a_call_and_its_count_are_one_transaction_also_the_first_of_a_connection
         let apart = Server::shared().sql_in(&name(&place.path()), apart);
         assert_eq!(apart, "0", "of {} calls", number + 1);
     }
+}
+
+#[tokio::test]
+async fn two_that_wait_for_each_other_part_before_the_server_looks_for_it() {
+    let server = Arc::new(Server::start(&["deadlock_timeout=1min"]));
+    let limit = Duration::from_secs(8);
+    let terms = Terms {
+        limit,
+        ..Terms::default()
+    };
+    let store = open(&server, terms);
+    // A leg that began a call of its own, and its parent's call.
+    record(&store, &sid(2), 0).await;
+    record(&store, &sid(1), 0).await;
+    // Another holds the leg's, and then asks for the parent's, which joining holds first.
+    let hold = |call| {
+        format!(
+            "SELECT 1 FROM call WHERE sid = '{}' FOR UPDATE; ",
+            sid(call)
+        )
+    };
+    let other = format!("BEGIN; {}SELECT pg_sleep(1); {}COMMIT", hold(2), hold(1));
+    let psql = Arc::clone(&server);
+    let other = tokio::task::spawn_blocking(move || psql.sql(&other));
+    let asleep = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    while server.sql(asleep) != "t" {
+        tokio::task::yield_now().await;
+    }
+    let joining = store.record(callback(&sid(1), &sid(2), "completed"), Millis(1));
+    assert_eq!(joining.await.expect("joined"), Recorded::New);
+    other.await.expect("the other ends as well");
 }
 
 #[tokio::test]
