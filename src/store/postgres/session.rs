@@ -17,6 +17,11 @@ use crate::store::StoreError;
 /// A transaction that a node left open is ended after so long: it may hold calls of others.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 
+/// In the limit of a verb, a wait for another's lock is given up so often and all begun anew: calls that
+/// are joined are locked out of their order, so two nodes may wait for each other, and the server
+/// itself looks for that only after a second (`deadlock_timeout`, a superuser's), which is too late.
+const LOCK_TRIES: u32 = 4;
+
 /// Values of a statement.
 pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -57,7 +62,9 @@ impl From<tokio_postgres::Error> for Trouble {
             };
         };
         match code {
-            &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED => Self::Raced,
+            &SqlState::T_R_SERIALIZATION_FAILURE
+            | &SqlState::T_R_DEADLOCK_DETECTED
+            | &SqlState::LOCK_NOT_AVAILABLE => Self::Raced,
             // A time limit of ours, a stop, a standby, or too many connections.
             &SqlState::QUERY_CANCELED
             | &SqlState::ADMIN_SHUTDOWN
@@ -122,11 +129,13 @@ impl Session {
     /// and plans fit a queue, whose statistics are of another hour.
     pub async fn set_up(&mut self, limit: Duration) -> Result<(), Trouble> {
         let settings = format!(
-            "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+            "SET statement_timeout = {}; SET lock_timeout = {}; \
+             SET idle_in_transaction_session_timeout = {}; \
              SET jit = off; SET enable_seqscan = off; SET enable_mergejoin = off; \
              SELECT set_config('synchronous_commit', 'on', false) \
              WHERE current_setting('synchronous_commit') = 'off'",
             limit.as_millis(),
+            (limit / LOCK_TRIES).as_millis().max(1),
             IDLE_IN_TRANSACTION.as_millis()
         );
         Ok(self.client.batch_execute(&settings).await?)
