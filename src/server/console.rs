@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::plan::Rules;
-use crate::store::{Filter, State, Store};
+use crate::store::{Filter, State, Store, StoreError};
 use crate::story::{Line, Story};
 use crate::twilio::CallSid;
 
@@ -155,22 +155,32 @@ fn is_from_another_site(request: &HttpRequest) -> bool {
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
-    states: [(&'static str, u64); 5],
+    /// Not known while the database is away.
+    states: [(&'static str, Option<u64>); 5],
+    /// Callbacks in the spool, while the database is away.
+    spooled: Option<u64>,
     selected: Option<&'static str>,
     calls: Vec<Line>,
     now: String,
 }
 
-/// `GET /`: states and the latest calls.
+/// `GET /`: states and the latest calls; while the database is away, those in the spool.
 pub async fn overview(
     admin: Data<Admin>,
     query: Query<ListQuery>,
 ) -> Result<HttpResponse, NoAnswer> {
     let filter = query.filter()?;
-    let counts = admin.store.counts().await?;
+    let (counts, spooled) = match (admin.store.counts().await, admin.store.spooled()) {
+        (Err(StoreError::Away(_)), Some(spooled)) => (None, Some(spooled)),
+        (counts, _) => (Some(counts?), None),
+    };
     let calls = admin.store.list(filter).await?;
     page(&OverviewPage {
-        states: State::ALL.map(|state| (state.as_str(), counts.in_state(state))),
+        states: State::ALL.map(|state| {
+            let calls = counts.as_ref().map(|counts| counts.in_state(state));
+            (state.as_str(), calls)
+        }),
+        spooled,
         selected: filter.state.map(State::as_str),
         calls: calls.iter().map(Line::of).collect(),
         now: admin.clock.now().to_string(),

@@ -332,3 +332,23 @@ fn a_spool_whose_disk_is_full_answers_503_and_is_not_ready() {
     let unmounted = Command::new("umount").arg(folder.path()).status();
     assert!(unmounted.expect("umount runs").success());
 }
+
+#[test]
+fn the_console_shows_the_spool_while_the_database_is_away() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
+    takes(&bridge, 1, "completed", A_SECOND);
+    bridge.settles();
+    server.stop();
+    takes(&bridge, 2, "completed", A_SECOND);
+    let page = bridge.admin("GET", "/", &[]);
+    assert_eq!(page.status, 200, "{}", page.body);
+    for part in ["The database is away", "1 now", sid(2).as_str()] {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
+    server.start_again();
+    empties_its_spool(&bridge);
+    let page = bridge.admin("GET", "/", &[]);
+    assert!(!page.body.contains("away"), "{}", page.body);
+}
