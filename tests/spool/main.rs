@@ -352,3 +352,30 @@ fn the_console_shows_the_spool_while_the_database_is_away() {
     let page = bridge.admin("GET", "/", &[]);
     assert!(!page.body.contains("away"), "{}", page.body);
 }
+
+#[test]
+fn what_a_killed_node_was_sending_another_sends_once_the_lease_ends() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let start =
+        |spool: &str, acquire: &str| Serve::by(serve(&server, &folder.path().join(spool), acquire));
+    // Takes connections, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nowhere = format!("http://{}", silent.local_addr().expect("an address"));
+    let mut dies = start("dies.db", &nowhere);
+    until("its tables are there", || {
+        server.sql("SELECT to_regclass('call') IS NOT NULL") == "t"
+    });
+    dies.takes(1);
+    until("the call is claimed", || {
+        server.sql("SELECT count(*) FROM call WHERE claim IS NOT NULL") == "1"
+    });
+    dies.child.kill().expect("killed");
+    let acquire = sink(Faults::default());
+    // Nobody wakes it: it finds by polling what it did not take in.
+    let _lives = start("lives.db", &acquire.base_url());
+    until("the call is sent", || acquire.received().len() == 1);
+    until("the call is settled", || {
+        server.sql("SELECT state FROM call") == "delivered"
+    });
+}
