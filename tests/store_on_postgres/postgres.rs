@@ -207,6 +207,26 @@ async fn two_that_wait_for_each_other_part_before_the_server_looks_for_it() {
 }
 
 #[tokio::test]
+async fn one_counts_the_store_after_the_other() {
+    let place = Place::new(DATABASE);
+    place.open().ping().await.expect("migrated");
+    let name = name(&place.path());
+    let held = name.clone();
+    // As another does that counts.
+    let counts = "SELECT pg_advisory_lock(x'54774143'::int), pg_sleep(2)";
+    let other = tokio::task::spawn_blocking(move || Server::shared().sql_in(&held, counts));
+    let asleep = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' \
+        AND datname = current_database()";
+    while Server::shared().sql_in(&name, asleep) != "t" {
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    assert_eq!(place.disagreements(), Vec::<String>::new());
+    assert!(began.elapsed() > Duration::from_millis(500));
+    other.await.expect("it counted");
+}
+
+#[tokio::test]
 async fn many_that_open_an_empty_database_at_once_migrate_it_once() {
     let place = Place::new(DATABASE);
     let nodes: [Box<dyn Store>; 8] = std::array::from_fn(|_| place.open());

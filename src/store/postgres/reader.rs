@@ -94,7 +94,10 @@ impl PostgresReader {
 
     /// As [`crate::store::Reader::verify_conservation`].
     pub fn verify_conservation(&self) -> Result<Vec<String>, StoreError> {
-        self.wait_for(self.session.snapshot(verify::conservation))
+        self.wait_for(async {
+            verify::take_turn(&self.session).await?;
+            self.session.snapshot(verify::conservation).await
+        })
     }
 
     fn wait_for<T>(

@@ -46,6 +46,20 @@ const RULES: [(&str, &str); 6] = [
     ),
 ];
 
+/// "TwAC": the advisory lock under which all is counted.
+const LOCK: i64 = 0x5477_4143;
+
+/// Waits until no other counts: it reads every row, and nodes would all do so at once. The connection
+/// keeps the turn until it ends, and no longer than so for each of its questions.
+pub(super) async fn take_turn(session: &Session) -> Result<(), Trouble> {
+    let limit = "SELECT set_config('statement_timeout', '10min', false)";
+    session.query(limit, &[]).await?;
+    session
+        .query("SELECT pg_advisory_lock($1)", &[&LOCK])
+        .await?;
+    Ok(())
+}
+
 /// A sentence for each disagreement. Reads every row.
 pub(super) async fn conservation(session: &Session) -> Result<Vec<String>, Trouble> {
     let tally = match session.query(SUM, &[]).await?.first() {
