@@ -38,9 +38,13 @@ const FIXED_SECONDS: usize = 20;
 fn main() {
     let mut arguments = std::env::args()
         .skip(1)
-        .filter(|argument| argument != "--bench");
+        .filter(|argument| argument != "--bench")
+        .peekable();
     let first = arguments.next();
-    if let Some(mode) = first.as_deref().and_then(Mode::parse) {
+    // A mode alone is a figure's name.
+    if let Some(mode) = first.as_deref().and_then(Mode::parse)
+        && arguments.peek().is_some()
+    {
         return servers::serve(mode, arguments);
     }
     if first.as_deref() == Some("size") {
