@@ -12,7 +12,7 @@ use crate::clock::Millis;
 use crate::outage::Outage;
 use crate::plan::{self, Owed, Received, Rules, owed};
 use crate::store::{CallSummary, StoredCall, StoredCallback};
-use crate::twilio::{CallSid, Callback, Kind, Status, callback};
+use crate::twilio::{CallSid, CallStatus, Callback, Kind, Status, callback};
 
 pub use fields::Field;
 pub use legs::Leg;
@@ -161,11 +161,10 @@ fn read(stored: &StoredCallback) -> Result<Callback, callback::NotACallback> {
 /// Of several ends of a leg the first counts; what is no end may still tell how far the call was.
 fn verdict(leg: &CallSid, status: &Status, ends: &[(CallSid, Status)]) -> &'static str {
     let end = ends.iter().find(|(other, _)| other == leg);
-    let is_end = plan::is_end(status);
-    match end {
-        Some((_, end)) if end == status => "ends the leg",
-        Some(_) if is_end => "kept: the leg had ended",
-        _ if is_end => "kept: an unknown status",
+    match (end, &status.status) {
+        (Some((_, end)), _) if end == status => "ends the leg",
+        (_, CallStatus::Unknown(_)) => "kept: an unknown status",
+        _ if plan::is_end(status) => "kept: the leg had ended",
         _ => "before the end",
     }
 }

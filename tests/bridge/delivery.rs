@@ -256,14 +256,25 @@ fn a_callback_recorded_while_its_call_is_claimed_is_delivered() {
 #[test]
 fn what_cannot_be_sent_is_kept_with_the_reason() {
     let bridge = Bridge::start();
-    for (case, state, reason) in [
+    for (case, means, state, reason) in [
         (
             "not-ended-ringing",
+            "before the end",
             "skipped",
             "has not ended (CallStatus ringing)",
         ),
-        ("softphone-parent", "skipped", "has an empty To"),
-        ("unknown-status", "parked", "which Acquire has no word for"),
+        (
+            "softphone-parent",
+            "ends the leg",
+            "skipped",
+            "has an empty To",
+        ),
+        (
+            "unknown-status",
+            "kept: an unknown status",
+            "parked",
+            "which Acquire has no word for",
+        ),
     ] {
         assert_eq!(bridge.twilio.sends(case).status, 204);
         bridge.settles();
@@ -273,6 +284,7 @@ fn what_cannot_be_sent_is_kept_with_the_reason() {
         assert_eq!(call["state"], state, "{case}");
         let told = call["reason"].as_str().expect("a reason");
         assert!(told.contains(reason), "{told}");
+        assert_eq!(call["callbacks"][0]["verdict"], means, "{case}");
     }
     assert!(bridge.sent().is_empty());
 }
