@@ -8,10 +8,9 @@ mod end;
 mod legs;
 mod life;
 mod people;
+mod reason;
 mod recording;
 mod shape;
-
-use std::borrow::Cow;
 
 use call::Call;
 use legs::Reported;
@@ -25,6 +24,7 @@ use crate::twilio::{CallSid, Callback, Status};
 
 pub use legs::{Legs, Missed, Report};
 pub use life::{Events, Send};
+pub use reason::{About, Reason};
 pub use recording::{Expect, Late, Recordings};
 
 /// The operator's choices that decide what a call becomes.
@@ -138,8 +138,7 @@ pub struct Due {
     pub request: Request,
     /// What it waits for before it is sent.
     pub wait: Option<Wait>,
-    /// Why this direction, status, e-mail and recording.
-    pub because: Vec<Cow<'static, str>>,
+    pub because: Vec<Reason>,
 }
 
 /// What is waited for, and how long.
@@ -295,7 +294,7 @@ fn as_it_was_sent(owed: Owed, attempts: &[Attempt]) -> Owed {
     let sent = Message::from_json(attempt.kind, &attempt.sent).ok();
     if let Some(sent) = sent.filter(|sent| *sent != due.request.message) {
         due.request.message = sent;
-        due.because = vec![why.into()];
+        due.because = vec![About::All.because(why)];
     }
     Owed::Send(due)
 }
@@ -321,7 +320,9 @@ fn ended_call(
                 message: Message::CallEndAgain(*end),
             },
             wait: None,
-            because: vec!["its recording came after the end (recording.late)".into()],
+            because: vec![
+                About::RecordingUrl.because("its recording came after the end (recording.late)"),
+            ],
         }))),
     }
     owed

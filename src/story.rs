@@ -280,14 +280,17 @@ fn due(owed: Owed, attempts: &[Attempt]) -> Due {
         Owed::Send(due) => {
             let stands = stands(&due, attempts);
             let request = as_json(&due.request.message.to_json());
-            let because: Vec<String> = due.because.into_iter().map(Into::into).collect();
             let leg = due.request.leg.to_string();
             Due::Send {
                 kind: due.request.message.kind().as_str(),
-                fields: fields::fields(&request, &leg, &because),
+                fields: fields::fields(&request, &leg, &due.because),
                 leg,
                 request,
-                because,
+                because: due
+                    .because
+                    .into_iter()
+                    .map(|reason| reason.why.into())
+                    .collect(),
                 stands,
                 waits: due
                     .wait

@@ -1,12 +1,10 @@
 //! The call-end of a reported leg, or why there is none.
 
-use std::borrow::Cow;
-
 use super::call::Leg;
 use super::legs::Reported;
 use super::people::call_email;
 use super::recording::Found;
-use super::{ClientParents, Due, Message, Owed, Request, Rules};
+use super::{About, ClientParents, Due, Message, Owed, Reason, Request, Rules};
 use crate::acquire::{self, CallEnd};
 use crate::twilio::{self, CallSid, Direction, Status};
 
@@ -60,15 +58,16 @@ pub(super) fn call_end(reported: &Reported<'_, '_>, found: Found<'_>, rules: &Ru
         Ok(to) => to,
         Err(why) => return Owed::Nothing(why),
     };
-    let mut because = vec![Cow::Borrowed(why)];
+    let mut because = vec![About::Direction.because(why)];
     let (call_status, why) = match &reported.status {
         Some((call_status, why)) => (*call_status, Some(why.clone())),
         None => (own, None),
     };
-    because.extend(why);
+    because.extend(why.map(|why| About::CallStatus.because(why)));
     let (email, why) = call_email(reported, status, direction, rules).unzip();
-    because.extend(why);
-    because.extend(found.because);
+    because.extend(why.map(|why| About::Email.because(why)));
+    because.extend(stand_in_for_to(status));
+    because.extend(found.because.map(|why| About::RecordingUrl.because(why)));
     Owed::Send(Box::new(Due {
         request: Request {
             leg: leg.sid.clone(),
@@ -108,6 +107,12 @@ pub(super) fn to(leg: &CallSid, status: &Status, rules: &Rules) -> Result<String
         ("", Some(text)) => Ok(text.clone()),
         (to, _) => Ok(to.to_owned()),
     }
+}
+
+/// Told where [`to`] gave another text than Twilio's.
+pub(super) fn stand_in_for_to(status: &Status) -> Option<Reason> {
+    let why = "calls.empty_to, since the leg has none";
+    status.to.is_empty().then(|| About::To.because(why))
 }
 
 pub(super) fn call_direction(

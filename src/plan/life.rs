@@ -1,9 +1,9 @@
 //! What Acquire hears of a call before its end (`acquire.events`), and in which order.
 
-use super::end::{call_direction, to};
+use super::end::{call_direction, stand_in_for_to, to};
 use super::legs::Reported;
 use super::people::call_email;
-use super::{Due, Message, Owed, Request, Rules, last_verdict, reached};
+use super::{About, Due, Message, Owed, Request, Rules, last_verdict, reached};
 use crate::acquire::{CallEvent, Direction, Kind};
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
@@ -73,12 +73,12 @@ fn event(reported: &Reported<'_, '_>, kind: Kind, rules: &Rules) -> Owed {
         email: None,
         direction: None,
     };
-    let mut because = Vec::new();
+    let mut because = Vec::from_iter(stand_in_for_to(status));
     if kind != Kind::CallInQueue {
         let Ok((direction, why)) = call_direction(reported, status, rules) else {
             return skipped("requires Direction, which is unknown");
         };
-        because.push(why.into());
+        because.push(About::Direction.because(why));
         body.direction = Some(direction);
         let email = call_email(reported, status, direction, rules);
         let is_required = kind == Kind::CallAnswered || direction == Direction::Outgoing;
@@ -87,7 +87,7 @@ fn event(reported: &Reported<'_, '_>, kind: Kind, rules: &Rules) -> Owed {
         }
         if let Some((email, why)) = email {
             body.email = Some(email);
-            because.push(why);
+            because.push(About::Email.because(why));
         }
     }
     Owed::Send(Box::new(Due {

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::plan::Reason;
+
 /// One field of what Acquire gets.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Field {
@@ -12,32 +14,22 @@ pub struct Field {
 }
 
 /// Of `request` for the leg that `leg` names; `because` are the plan's reasons.
-pub(super) fn fields(request: &Value, leg: &str, because: &[String]) -> Vec<Field> {
+pub(super) fn fields(request: &Value, leg: &str, because: &[Reason]) -> Vec<Field> {
     let members = request.as_object().into_iter().flatten();
     let fields = members.map(|(name, value)| Field {
         name: name.clone(),
         value: value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned),
-        from: reason(name, because).unwrap_or_else(|| usual(name, leg)),
+        from: because
+            .iter()
+            .find(|reason| reason.about.field() == Some(name.as_str()))
+            .map_or_else(|| usual(name, leg), |reason| reason.why.to_string()),
     });
     fields.collect()
 }
 
-/// The plan's own reason for a field, where it has one.
-fn reason(name: &str, because: &[String]) -> Option<String> {
-    let is_about = |why: &&String| match name {
-        "Direction" => why.starts_with("incoming: ") || why.starts_with("outgoing: "),
-        "email" => why.starts_with("e-mail "),
-        "CallStatus" => ["busy", "no-answer", "canceled", "failed", "completed"]
-            .iter()
-            .any(|status| why.starts_with(&format!("{status}: "))),
-        "RecordingUrl" => why.contains("recording"),
-        _ => false,
-    };
-    because.iter().find(is_about).cloned()
-}
-
+/// Where a field is from that the plan has no reason for.
 fn usual(name: &str, leg: &str) -> String {
     match name {
         "CallId" => format!("CallSid of leg {leg}"),

@@ -300,6 +300,18 @@ fn one_screen_tells_a_call_from_its_legs_to_where_each_field_came_from() {
 }
 
 #[test]
+fn a_missed_calls_status_is_shown_as_that_of_the_leg_it_is_from() {
+    let folder = Path::new("fixtures/scenarios/inbound-missed");
+    let mut bridge = Bridge::start();
+    bridge.restarts_with_file(&folder.join("bridge.toml"));
+    bridge.plays(folder);
+    let run = bridge.runs(&["show", "CA00000000000000000000000000005007"]);
+    let (_, after) = run.out.split_once("CallStatus    no-answer").expect("it");
+    let from = after.trim_start();
+    assert!(from.starts_with("status of leg C, the last"), "{}", run.out);
+}
+
+#[test]
 fn what_did_not_come_is_shown_where_it_should_have_been() {
     let bridge = Bridge::start();
     for (status, number) in [("initiated", 0), ("in-progress", 2), ("completed", 3)] {

@@ -111,7 +111,10 @@ fn what_was_taken_is_shown_as_it_was_sent() {
         panic!("one end: {owed:?}");
     };
     assert_eq!(due.request.message.to_json(), taken.sent);
-    assert!(due.because.concat().contains("as Acquire took it"));
+    let [because] = &due.because[..] else {
+        panic!("one reason: {:?}", due.because);
+    };
+    assert!(because.why.contains("as Acquire took it"));
 }
 
 #[test]
