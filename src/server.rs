@@ -15,6 +15,7 @@ pub mod signed;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::uri::PathAndQuery;
 use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
@@ -76,6 +77,12 @@ pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<console::Admin>) {
                 .route("/api/calls/{sid}", web::get().to(console::show))
                 .route("/api/calls/{sid}/requeue", web::post().to(console::requeue)),
         );
+}
+
+/// Path and query as they arrived.
+fn target(request: &HttpRequest) -> &str {
+    let target = request.uri().path_and_query();
+    target.map_or("/", PathAndQuery::as_str)
 }
 
 async fn not_found(request: HttpRequest, intake: Data<Intake>) -> Result<&'static str, Refusal> {

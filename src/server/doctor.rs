@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::error::Refusal;
 use super::refused::{self, Tray};
+use super::target;
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::metrics::Metrics;
@@ -32,9 +33,7 @@ const REST: Duration = Duration::from_millis(250);
 /// Between two log lines of one cause; all of them are counted.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Headers and e-mails beyond these are not looked at.
-const MOST_HEADERS: usize = 16;
-const MOST_HEADER_BYTES: usize = 1024;
+/// E-mails beyond these are not tried.
 const MOST_EMAILS: usize = 64;
 
 /// Counts what could not be looked at.
@@ -130,29 +129,15 @@ impl Doctor {
                 ..refused()
             });
         };
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |target| target.as_str());
-        let text = |name| {
-            request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
-        let told = request
-            .headers()
-            .iter()
-            .filter(|(name, _)| is_telling(name.as_str()));
-        let headers = told
-            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
-            .filter(|(_, value)| value.len() <= MOST_HEADER_BYTES)
-            .take(MOST_HEADERS);
+        let headers = refused::some_of(request.headers(), is_telling).into_iter();
+        let signature = request.headers().get("x-twilio-signature");
         place.send(Case {
             refused: refused(),
-            target: target.to_owned(),
-            headers: headers.collect(),
-            signature: text("x-twilio-signature").map(str::to_owned),
+            target: target(request).to_owned(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            signature: signature.and_then(|value| Some(value.to_str().ok()?.to_owned())),
             body: body.clone(),
             reason: refusal.reason(),
         });

@@ -86,8 +86,8 @@ impl Intake {
         let client = client::address(request, &self.config.borrow().server.trusted_proxies);
         self.doctor.leave(request, body, refusal, || {
             let config = Arc::clone(&self.config.borrow());
-            let seen = (&*config, self.clock.now());
-            refused::as_it_arrived(request, body, client.clone(), refusal, seen)
+            let (client, now) = (client.clone(), self.clock.now());
+            refused::as_it_arrived(request, body, client, refusal, &config, now)
         });
         if let Refusal::Unavailable(why) = refusal {
             error!(

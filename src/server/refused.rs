@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::error::Refusal;
+use super::target;
 use crate::clock::{self, Clock, Millis};
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -78,11 +79,10 @@ pub fn as_it_arrived(
     body: &Bytes,
     peer: Option<String>,
     refusal: &Refusal,
-    (config, now): (&Config, Millis),
+    config: &Config,
+    now: Millis,
 ) -> Refused {
-    let target = request.uri().path_and_query();
-    let target = target.map_or("/", |target| target.as_str());
-    let target = target.chars().take(MOST_TARGET);
+    let target = target(request).chars().take(MOST_TARGET);
     // Shown on terminals, which some of them would command.
     let target: String = target
         .map(|char| if char.is_control() { '?' } else { char })
@@ -105,20 +105,27 @@ pub fn as_it_arrived(
 }
 
 fn headers(headers: &HeaderMap) -> String {
-    let matter = |name: &str| is_telling(name) || KEPT_HEADERS.contains(&name);
-    let mut kept: Vec<(&str, &str)> = headers
-        .iter()
-        .filter(|(name, _)| matter(name.as_str()))
-        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-        .filter(|(_, value)| value.len() <= MOST_HEADER_BYTES)
-        .collect();
-    // They come in the order of a hash; those of one name keep theirs.
-    kept.sort_by_key(|(name, _)| *name);
-    kept.truncate(MOST_HEADERS);
+    let kept = some_of(headers, |name| {
+        is_telling(name) || KEPT_HEADERS.contains(&name)
+    });
     let lines = kept.into_iter();
     lines
         .flat_map(|(name, value)| [name, ": ", value, "\n"])
         .collect()
+}
+
+/// Those that matter, no more and no larger ones than are worth a look.
+pub fn some_of(headers: &HeaderMap, matters: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
+    let mut some: Vec<(&str, &str)> = headers
+        .iter()
+        .filter(|(name, _)| matters(name.as_str()))
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .filter(|(_, value)| value.len() <= MOST_HEADER_BYTES)
+        .collect();
+    // They come in the order of a hash; those of one name keep theirs.
+    some.sort_by_key(|(name, _)| *name);
+    some.truncate(MOST_HEADERS);
+    some
 }
 
 /// Empties the tray until nobody can lay anything into it any more.

@@ -14,6 +14,7 @@ use secrecy::ExposeSecret as _;
 
 use super::error::Refusal;
 use super::intake::Intake;
+use super::target;
 use crate::config::{Account, Config};
 use crate::metrics::{Metrics, Uses};
 use crate::store::SignedRequest;
@@ -227,12 +228,8 @@ async fn read(
     *body = tokio::time::timeout(intake.request_timeout, whole_body(payload))
         .await
         .map_err(|_| Refusal::TooSlow)??;
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
     let verifier = Arc::clone(&intake.verifier.borrow());
-    verifier.verify(target, request.headers(), body.clone(), began)
+    verifier.verify(target(request), request.headers(), body.clone(), began)
 }
 
 /// Twilio sends the media type with and without parameters; only its essence counts.
