@@ -9,6 +9,7 @@ use actix_web::HttpRequest;
 use actix_web::web::Bytes;
 use secrecy::ExposeSecret as _;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::error::Refusal;
@@ -145,11 +146,19 @@ impl Doctor {
 }
 
 impl Practice {
-    /// Looks at one case after another until no handler is left.
+    /// Looks at one case after another, and keeps what was refused, until no handler is left.
     pub async fn run(mut self) {
         let (store, config) = (Arc::clone(&self.store), self.config.clone());
-        let keeping = refused::keep(Arc::clone(&self.tray), store, config, self.clock.clone());
-        tokio::spawn(keeping);
+        let (tray, clock) = (Arc::clone(&self.tray), self.clock.clone());
+        let ended = CancellationToken::new();
+        let looking = async {
+            self.look_at_cases().await;
+            ended.cancel();
+        };
+        tokio::join!(looking, refused::keep(&tray, store, config, clock, &ended));
+    }
+
+    async fn look_at_cases(&mut self) {
         while let Some(case) = self.cases.recv().await {
             if self.config.has_changed().unwrap_or(false) {
                 self.known = Arc::new(Known::of(&self.config.borrow_and_update()));

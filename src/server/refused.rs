@@ -8,6 +8,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, ResponseError as _};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::error::Refusal;
@@ -128,14 +129,16 @@ pub fn some_of(headers: &HeaderMap, matters: impl Fn(&str) -> bool) -> Vec<(&str
     some
 }
 
-/// Empties the tray until nobody can lay anything into it any more.
+/// Empties the tray, for the last time once nobody lays anything into it any more.
 pub async fn keep(
-    tray: Arc<Tray>,
+    tray: &Tray,
     store: Arc<dyn Store>,
     config: watch::Receiver<Arc<Config>>,
     clock: Clock,
+    ended: &CancellationToken,
 ) {
     for turn in 0_u32.. {
+        let is_last = ended.is_cancelled();
         let requests = tray.take();
         let count = requests.len();
         if count > 0 || turn % TIDY_EVERY == 0 {
@@ -149,9 +152,12 @@ pub async fn keep(
                 warn!("failed to keep {count} refused requests: {why}");
             }
         }
-        if Arc::strong_count(&tray) == 1 && count == 0 {
+        if is_last {
             return;
         }
-        clock::pause(REST).await;
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = clock::pause(REST) => {}
+        }
     }
 }
