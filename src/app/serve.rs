@@ -121,15 +121,15 @@ pub(super) fn serve_operators(
     shared: &Shared,
     stop: CancellationToken,
 ) -> Result<Server, AppError> {
-    let admin = Data::new(Admin::new(
-        shared.config.clone(),
-        Arc::clone(&shared.store),
-        Arc::clone(&shared.due),
-        Arc::clone(&shared.metrics),
-        shared.clock.clone(),
-        shared.rules.clone(),
+    let admin = Data::new(Admin {
+        config: shared.config.clone(),
+        store: Arc::clone(&shared.store),
+        due: Arc::clone(&shared.due),
+        metrics: Arc::clone(&shared.metrics),
+        clock: shared.clock.clone(),
+        rules: shared.rules.clone(),
         stop,
-    ));
+    });
     let (each, asked) = (connections.clone(), connections.clone());
     let server = HttpServer::new(move || {
         let (admin, asked) = (admin.clone(), asked.clone());

@@ -47,29 +47,6 @@ pub struct Admin {
     pub stop: CancellationToken,
 }
 
-impl Admin {
-    #[must_use]
-    pub fn new(
-        config: watch::Receiver<Arc<Config>>,
-        store: Arc<dyn Store>,
-        due: Arc<Notify>,
-        metrics: Arc<Metrics>,
-        clock: Clock,
-        rules: watch::Receiver<Arc<Rules>>,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
-            config,
-            store,
-            due,
-            metrics,
-            clock,
-            rules,
-            stop,
-        }
-    }
-}
-
 /// Asks for `admin.token` where there is one: as `Bearer`, or as the password of `Basic`.
 pub async fn authorized(
     request: ServiceRequest,
