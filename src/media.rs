@@ -21,11 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::{ApiKey, Playing};
-use crate::outward::{self, Route, Target};
+use crate::outward::{self, Route, Target, USER_AGENT};
 use crate::tls::{self, Private, TlsError};
 use crate::twilio::{AccountSid, RecordingSid};
-
-const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
 
 /// Pieces that wait for the listener; each is at most what one read of a socket gives.
 const PIECES_AHEAD: usize = 1;

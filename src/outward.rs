@@ -32,6 +32,9 @@ pub use self::tunnel::NoTunnel;
 use self::wire::FinalAnswers;
 use crate::config::Proxy;
 
+/// How the bridge names itself to those it asks.
+pub const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
+
 const HTTP: &str = "http://";
 
 /// Where one request goes, in the form that awc wants for a plain stream.

@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::network::Failure;
 use super::{Answer, Fault, Kind, Outcome};
 use crate::clock::{Clock, Millis};
-use crate::config::{self, Success};
-use crate::outward::{self, Route, Target};
+use crate::config;
+use crate::outward::{self, Route, Target, USER_AGENT};
 use crate::tls::{self, Private, TlsError};
 
 /// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
@@ -30,15 +30,11 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long `reach` waits for what a server says after the handshake.
 const OBJECTION: Duration = Duration::from_millis(500);
 
-const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
-
 /// Posts messages to Acquire over kept connections, each attempt within one time limit.
 pub struct Client {
     http: awc::Client,
     route: Rc<Route>,
-    base_url: String,
-    paths: config::Paths,
-    success: Success,
+    settings: config::Acquire,
     timeout: Duration,
     clock: Clock,
 }
@@ -90,9 +86,7 @@ impl Client {
         Ok(Self {
             http: outward::http_client(Rc::clone(&route)),
             route,
-            base_url: acquire.base_url.trim_end_matches('/').to_owned(),
-            paths: acquire.paths.clone(),
-            success: acquire.success,
+            settings: acquire.clone(),
             timeout: delivery.timeout,
             clock,
         })
@@ -171,15 +165,14 @@ impl Client {
     }
 
     fn url(&self, account: &config::Account, kind: Kind) -> String {
-        let base = self
-            .base_url
-            .replace("{account_id}", &account.acquire_account_id);
-        base + match kind {
-            Kind::CallInQueue => &self.paths.call_in_queue,
-            Kind::CallRinging => &self.paths.call_ringing,
-            Kind::CallAnswered => &self.paths.call_answered,
-            Kind::CallEnd | Kind::CallEndAgain => &self.paths.call_end,
-        }
+        let paths = &self.settings.paths;
+        self.settings.base_url_of(account)
+            + match kind {
+                Kind::CallInQueue => &paths.call_in_queue,
+                Kind::CallRinging => &paths.call_ringing,
+                Kind::CallAnswered => &paths.call_answered,
+                Kind::CallEnd | Kind::CallEndAgain => &paths.call_end,
+            }
     }
 
     fn request(&self, target: &Target, account: &config::Account) -> awc::ClientRequest {
@@ -211,7 +204,13 @@ impl Client {
             .headers()
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok());
-        let outcome = judge::judge(self.success, status, retry_after, body, self.clock.now());
+        let outcome = judge::judge(
+            self.settings.success,
+            status,
+            retry_after,
+            body,
+            self.clock.now(),
+        );
         let excerpt = judge::excerpt(body);
         match broken {
             // Acquire may have taken it although it did not say so to the end.

@@ -29,7 +29,7 @@ fn busy_for(seconds: u64) -> Outcome {
 #[actix_web::test]
 async fn a_call_end_arrives_as_acquire_documents_it() {
     let sink = sink();
-    let mut bridge = Bridge::to(format!("{}/{{account_id}}/", sink.base_url()));
+    let mut bridge = Bridge::to(format!("{}/{{account_id}}", sink.base_url()));
     bridge.account.acquire_api_key = Some(SecretString::from("made-up-key"));
 
     let answer = bridge.sends().await;

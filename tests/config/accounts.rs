@@ -24,7 +24,11 @@ const URL: (&str, &str) = ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example
 
 #[test]
 fn each_account_has_its_own_secrets_and_destination() {
-    let config = load_alone(&format!("{ONE}{TWO}"), &[URL]).expect("a configuration");
+    let with_slash = (
+        "BRIDGE__ACQUIRE__BASE_URL",
+        "https://{account_id}.acquire.io/",
+    );
+    let config = load_alone(&format!("{ONE}{TWO}"), &[URL, with_slash]).expect("a configuration");
     let sid = |text: &str| AccountSid::parse(text).expect("a SID");
 
     let first = config
