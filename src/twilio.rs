@@ -227,8 +227,6 @@ pub struct Recording {
     /// Whole seconds.
     pub duration: Option<u32>,
     pub started: Option<Timestamp>,
-    /// `DialVerb`, `RecordVerb`, `OutboundAPI` and so on, as sent.
-    pub source: Option<String>,
 }
 
 /// Where a recording is in its life; unknown values are kept as they were sent.

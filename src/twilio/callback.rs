@@ -169,7 +169,6 @@ fn parse_recording(fields: &Fields<'_>) -> Result<Callback, NotACallback> {
             url: filled(fields, "RecordingUrl")?,
             duration: lenient_seconds(fields, "RecordingDuration")?,
             started: fields.single("RecordingStartTime")?.and_then(timestamp),
-            source: filled(fields, "RecordingSource")?,
         }),
     })
 }
