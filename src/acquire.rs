@@ -149,7 +149,8 @@ impl Outcome {
 }
 
 /// Why a request did not succeed though trying again may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Fault {
     Dns,
     Connect,
@@ -279,6 +280,7 @@ mod tests {
     fn every_fault_is_read_back_from_its_word() {
         for fault in Fault::ALL {
             assert_eq!(Fault::parse(fault.as_str()), Some(fault));
+            assert_eq!(serde_json::json!(fault), fault.as_str());
         }
     }
 }

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Milliseconds since the Unix epoch, UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(into = "String", try_from = "String")]
 pub struct Millis(pub i64);
 
 impl Millis {
@@ -36,6 +40,21 @@ impl std::fmt::Display for Millis {
             Ok(time) => write!(f, "{time:.3}"),
             Err(_) => write!(f, "{} ms", self.0),
         }
+    }
+}
+
+impl From<Millis> for String {
+    fn from(time: Millis) -> Self {
+        time.to_string()
+    }
+}
+
+impl TryFrom<String> for Millis {
+    type Error = jiff::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let time: jiff::Timestamp = text.parse()?;
+        Ok(Self(time.as_millisecond()))
     }
 }
 
@@ -118,6 +137,14 @@ mod tests {
             Millis(1_500).plus(Duration::from_secs(1)).to_string(),
             "1970-01-01T00:00:02.500Z"
         );
+    }
+
+    #[test]
+    fn a_time_is_read_back_from_json() {
+        let json = serde_json::json!(Millis(1_500));
+        assert_eq!(json, "1970-01-01T00:00:01.500Z");
+        let read: Millis = serde_json::from_value(json).expect("a time");
+        assert_eq!(read, Millis(1_500));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::acquire::Answer;
+use crate::acquire::{Answer, Fault};
 use crate::clock::Millis;
 
 /// Acquire takes no calls of an account: they wait and spend no attempts.
@@ -15,14 +15,13 @@ use crate::clock::Millis;
 pub struct Outage {
     /// Acquire's name of the account.
     pub account: String,
-    /// RFC 3339, as all times here.
-    pub since: String,
+    pub since: Millis,
     /// Of the latest request, which may have been a probe.
-    pub fault: String,
+    pub fault: Fault,
     pub status: Option<u16>,
     /// The beginning of its answer, or the network's error in words.
     pub answer: String,
-    pub next_probe: String,
+    pub next_probe: Millis,
 }
 
 /// By account; those that are not here are served.
@@ -30,17 +29,20 @@ pub struct Outage {
 pub struct Outages(Mutex<BTreeMap<String, Outage>>);
 
 impl Outages {
-    /// The breaker of `account` is open after this answer, until `next_probe`.
+    /// The breaker of `account` is open by this answer's fault, until `next_probe`.
     pub fn lasts(&self, account: &str, answer: &Answer, now: Millis, next_probe: Millis) {
+        let Some(fault) = answer.outcome.fault() else {
+            return;
+        };
         let mut outages = self.lock();
-        let begun = outages.get(account).map(|outage| outage.since.clone());
+        let begun = outages.get(account).map(|outage| outage.since);
         let outage = Outage {
             account: account.to_owned(),
-            since: begun.unwrap_or_else(|| now.to_string()),
-            fault: answer.outcome.as_str().to_owned(),
+            since: begun.unwrap_or(now),
+            fault,
             status: answer.status,
             answer: answer.excerpt.clone(),
-            next_probe: next_probe.to_string(),
+            next_probe,
         };
         outages.insert(account.to_owned(), outage);
     }

@@ -54,7 +54,7 @@ fn pending(
             "waits for the breaker of account {}, {}; {}",
             outage.account,
             probe(outage, now),
-            advice(Fault::parse(&outage.fault), outage.status)
+            advice(Some(outage.fault), outage.status)
         );
     }
     let last = attempts.last();
@@ -91,10 +91,10 @@ fn waited_for(owed: &[Owed], now: Millis) -> Option<&Wait> {
 }
 
 fn probe(outage: &Outage, now: Millis) -> String {
-    let at: Option<jiff::Timestamp> = outage.next_probe.parse().ok();
-    match at.map(|at| Millis(at.as_millisecond())) {
-        Some(at) if at > now => format!("next probe in {}", left(at, now)),
-        _ => "the next probe is due".to_owned(),
+    if outage.next_probe > now {
+        format!("next probe in {}", left(outage.next_probe, now))
+    } else {
+        "the next probe is due".to_owned()
     }
 }
 
