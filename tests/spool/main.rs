@@ -14,6 +14,7 @@ mod harness;
 #[expect(dead_code, reason = "a part of the harness suffices")]
 mod http;
 mod proxy;
+mod refusals;
 mod restarts;
 #[path = "../chaos/sender.rs"]
 #[expect(dead_code, reason = "all clients are quick here")]

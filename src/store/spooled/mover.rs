@@ -25,6 +25,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Between two tries with what a database that works refuses.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 
+/// The longest between two tries with a database that refuses all there is: it may be full, or all
+/// that came since may be refused for its own sake, and the next to come is good.
+const REFUSES_ALL_AGAIN: Duration = Duration::from_secs(10);
+
 /// What one pass over the spool led to, in callbacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Pass {
@@ -44,6 +48,7 @@ enum Halt {
 pub(super) async fn run(shared: &Shared) {
     let mut way = shared.way.subscribe();
     let mut refused = 0;
+    let mut look_again = LOOK_AGAIN;
     loop {
         let spooling = way.wait_for(|way| *way == Way::ToSpool);
         // The sender lives in `shared`, so waiting cannot end in an error.
@@ -53,15 +58,21 @@ pub(super) async fn run(shared: &Shared) {
             let _ = timeout(REFUSED_AGAIN, spooling).await;
         }
         match shared.empty(refused).await {
-            Ok(left) => refused = left,
-            Err(halt) => {
-                match halt {
-                    Halt::Away(why) => debug!("the database is still away: {why}"),
-                    Halt::RefusesAll(why) => {
-                        error!("the database takes nothing of the spool: {why}");
-                    }
-                    Halt::Spool(why) => error!("failed to empty the spool: {why}"),
-                }
+            Ok(left) => {
+                refused = left;
+                look_again = LOOK_AGAIN;
+            }
+            Err(Halt::RefusesAll(why)) => {
+                error!("the database takes nothing of the spool: {why}");
+                clock::pause(look_again).await;
+                look_again = REFUSES_ALL_AGAIN.min(look_again * 2);
+            }
+            Err(Halt::Away(why)) => {
+                debug!("the database is still away: {why}");
+                clock::pause(LOOK_AGAIN).await;
+            }
+            Err(Halt::Spool(why)) => {
+                error!("failed to empty the spool: {why}");
                 clock::pause(LOOK_AGAIN).await;
             }
         }

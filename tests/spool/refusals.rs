@@ -1,0 +1,69 @@
+//! A database that works and refuses: some calls for their own sake, or all.
+
+use std::path::Path;
+
+use crate::harness::Bridge;
+use crate::server::Server;
+use crate::{A_SECOND, bridge, empties_its_spool, is_ready, spooled, takes, times_sent, until};
+
+/// From now on the database refuses callbacks of which this is true.
+fn refuses(server: &Server, which: &str) {
+    server.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql \
+         AS $$ BEGIN RAISE EXCEPTION 'not taken'; END $$",
+    );
+    server.sql(&format!(
+        "CREATE TRIGGER refuse BEFORE INSERT ON callback FOR EACH ROW WHEN ({which}) \
+         EXECUTE FUNCTION refuse()"
+    ));
+}
+
+fn takes_all_again(server: &Server) {
+    server.sql("DROP TRIGGER refuse ON callback");
+}
+
+fn bridge_on(server: &Server, folder: &Path) -> Bridge {
+    let bridge = bridge(&server.url("postgres"), &folder.join("spool.db"));
+    takes(&bridge, 1, "completed", A_SECOND);
+    bridge.settles();
+    bridge
+}
+
+#[test]
+fn a_call_that_the_database_refuses_stays_in_the_spool_and_keeps_no_other_waiting() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge_on(&server, folder.path());
+    refuses(&server, &format!("NEW.leg = '{}'", crate::sid(2)));
+    for call in [2, 3, 4] {
+        takes(&bridge, call, "completed", A_SECOND);
+    }
+    until("the others are sent", || {
+        [3, 4].map(|call| times_sent(&bridge, call)) == [1, 1]
+    });
+    until("it alone is left", || spooled(&bridge) == Some(1.0));
+    assert_eq!(times_sent(&bridge, 2), 0);
+    assert!(is_ready(&bridge));
+    takes_all_again(&server);
+    server.stop();
+    takes(&bridge, 5, "completed", A_SECOND);
+    server.start_again();
+    empties_its_spool(&bridge);
+    assert_eq!([2, 5].map(|call| times_sent(&bridge, call)), [1, 1]);
+}
+
+#[test]
+fn a_database_that_refuses_all_costs_no_callback() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge_on(&server, folder.path());
+    refuses(&server, "true");
+    for call in [2, 3] {
+        takes(&bridge, call, "completed", A_SECOND);
+    }
+    assert_eq!(spooled(&bridge), Some(2.0));
+    assert!(is_ready(&bridge));
+    takes_all_again(&server);
+    empties_its_spool(&bridge);
+    assert_eq!([2, 3].map(|call| times_sent(&bridge, call)), [1, 1]);
+}
