@@ -15,13 +15,10 @@ use crate::book::{Balance, Book};
 use crate::process::{self, Addresses, Serve};
 use crate::sender::{Call, ask, send};
 use crate::server::Server;
-use crate::until;
+use crate::{number, until};
 
 /// Above the interval of the balancer's checks times its falls.
 const DRAIN: &str = "1s";
-
-/// What a killed node had claimed is free again after so long.
-const LEASE: &str = "4s";
 
 /// Calls that end a run are counted from here, so that no sender has the same.
 const LAST_CALLS: u64 = 1 << 40;
@@ -189,7 +186,11 @@ fn command(
         .env("BRIDGE__STORE__URL", store)
         .env("BRIDGE__STORE__SPOOL", spool)
         .env("BRIDGE__DELIVERY__TIMEOUT", "2s")
-        .env("BRIDGE__DELIVERY__LEASE", LEASE)
+        // What a killed node had claimed is free again after so long.
+        .env(
+            "BRIDGE__DELIVERY__LEASE",
+            format!("{}s", number("NODES_LEASE", 4)),
+        )
         .env(
             "BRIDGE__DELIVERY__SCHEDULE",
             format!("20ms 50ms 100ms{}", " 300ms".repeat(90)),

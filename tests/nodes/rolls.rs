@@ -36,8 +36,8 @@ fn no_request_fails_while_nodes_restart_one_by_one() {
         balance.wrong.len(),
         balance.repeats,
         overlaps.len(),
-        took[took.len() / 2],
-        took[took.len() - 1],
+        took.get(took.len() / 2).copied().unwrap_or_default(),
+        took.last().copied().unwrap_or_default(),
         noted.slowest,
     );
     assert_eq!(noted.failed, Vec::<String>::new(), "seed {seed}");
