@@ -12,7 +12,7 @@ use crate::clock::Millis;
 use crate::outage::Outage;
 use crate::plan::{self, Owed, Received, Rules, owed};
 use crate::store::{CallSummary, StoredCall, StoredCallback};
-use crate::twilio::{CallSid, CallStatus, Callback, Kind, Status, callback};
+use crate::twilio::{CallSid, CallStatus, Callback, Kind, RecordingStatus, Status, callback};
 
 pub use fields::Field;
 pub use legs::Leg;
@@ -53,7 +53,7 @@ pub struct Told {
     pub received: String,
     pub leg: String,
     pub parent: Option<String>,
-    /// `recording` where the callback tells of one, else `status`.
+    /// `status`, `recording` or, if a later version cannot read it, `unreadable`.
     pub kind: &'static str,
     /// Of the leg, or of the recording.
     pub call_status: String,
@@ -170,63 +170,55 @@ fn verdict(leg: &CallSid, status: &Status, ends: &[(CallSid, Status)]) -> &'stat
 }
 
 fn told(stored: &StoredCallback, ends: &[(CallSid, Status)]) -> Told {
-    let form = String::from_utf8_lossy(&stored.request.body).into_owned();
-    let received = stored.received.to_string();
-    let url = stored.request.url.clone();
-    match read(stored) {
-        Ok(Callback {
-            leg,
-            parent,
-            kind: Kind::Status(status),
-            ..
-        }) => Told {
-            received,
-            verdict: verdict(&leg, &status, ends),
-            leg: leg.to_string(),
-            parent: parent.map(|parent| parent.to_string()),
+    let as_it_came = Told {
+        received: stored.received.to_string(),
+        leg: String::new(),
+        parent: None,
+        kind: "unreadable",
+        call_status: String::new(),
+        verdict: "kept: cannot be read",
+        recording: None,
+        from: String::new(),
+        to: String::new(),
+        sequence_number: None,
+        url: stored.request.url.clone(),
+        form: String::from_utf8_lossy(&stored.request.body).into_owned(),
+    };
+    let callback = match read(stored) {
+        Ok(callback) => callback,
+        Err(why) => {
+            return Told {
+                call_status: format!("unreadable: {why}"),
+                ..as_it_came
+            };
+        }
+    };
+    match callback.kind {
+        Kind::Status(status) => Told {
+            verdict: verdict(&callback.leg, &status, ends),
+            leg: callback.leg.to_string(),
+            parent: callback.parent.map(|parent| parent.to_string()),
             kind: "status",
             call_status: status.status.to_string(),
             recording: status.recording_url,
             from: status.from,
             to: status.to,
             sequence_number: status.sequence_number,
-            url,
-            form,
+            ..as_it_came
         },
-        Ok(Callback {
-            leg,
-            kind: Kind::Recording(recording),
-            ..
-        }) => Told {
-            received,
-            leg: leg.to_string(),
-            parent: None,
+        Kind::Recording(recording) => Told {
+            leg: callback.leg.to_string(),
             kind: "recording",
-            verdict: "of the leg",
+            verdict: match recording.status {
+                RecordingStatus::Unknown(_) => "kept: an unknown status",
+                _ => "of the leg",
+            },
             call_status: recording.status.to_string(),
             recording: Some(match recording.url {
                 Some(url) => format!("{} {url}", recording.sid),
                 None => recording.sid.to_string(),
             }),
-            from: String::new(),
-            to: String::new(),
-            sequence_number: None,
-            url,
-            form,
-        },
-        Err(why) => Told {
-            received,
-            leg: String::new(),
-            parent: None,
-            kind: "unreadable",
-            verdict: "kept: cannot be read",
-            recording: None,
-            call_status: format!("unreadable: {why}"),
-            from: String::new(),
-            to: String::new(),
-            sequence_number: None,
-            url,
-            form,
+            ..as_it_came
         },
     }
 }
