@@ -20,22 +20,22 @@ const CLIENT_KEY: &str = "acquire.client_key_file";
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("{setting} {}: cannot be read as PEM", .file.display())]
+    #[error("{setting} {}: cannot be read as PEM: {why}", .file.display())]
     Unreadable {
         setting: &'static str,
         file: PathBuf,
-        source: PemError,
+        why: PemError,
     },
     #[error("{setting} {}: holds no certificate", .file.display())]
     Empty {
         setting: &'static str,
         file: PathBuf,
     },
-    #[error("{setting} {}: holds a certificate that cannot be used", .file.display())]
+    #[error("{setting} {}: holds a certificate that cannot be used: {why}", .file.display())]
     CaUnusable {
         setting: &'static str,
         file: PathBuf,
-        source: rustls::Error,
+        why: rustls::Error,
     },
     #[error("{cert_setting} {}: its certificate and the key of {key_setting} do not go together", .file.display())]
     Mismatch {
@@ -60,8 +60,8 @@ pub struct Private<'a> {
     pub file: &'a Path,
 }
 
-/// Verifies certificates against the system's authorities and `private` ones beside them, and shows `client` to a
-/// server that asks.
+/// Verifies certificates against the system's authorities and `private` ones beside them, and shows
+/// `client` to a server that asks.
 ///
 /// One of the system's that cannot be used is left out; one of `private` is an error.
 pub fn trusting(
@@ -117,10 +117,10 @@ fn system_roots() -> RootCertStore {
 
 fn add(Private { setting, file }: Private<'_>, roots: &mut RootCertStore) -> Result<(), TlsError> {
     for certificate in certificates(setting, file)? {
-        let unusable = |source| TlsError::CaUnusable {
+        let unusable = |why| TlsError::CaUnusable {
             setting,
             file: file.to_owned(),
-            source,
+            why,
         };
         roots.add(certificate).map_err(unusable)?;
     }
@@ -162,10 +162,10 @@ fn key(setting: &'static str, file: &Path) -> Result<PrivateKeyDer<'static>, Tls
 
 fn unreadable(setting: &'static str, file: &Path) -> impl Fn(PemError) -> TlsError {
     let file = file.to_owned();
-    move |source| TlsError::Unreadable {
+    move |why| TlsError::Unreadable {
         setting,
         file: file.clone(),
-        source,
+        why,
     }
 }
 
