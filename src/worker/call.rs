@@ -33,7 +33,7 @@ impl Worker {
         let request = match plan(&callbacks, &attempts, &rules, self.clock.now()) {
             Next::Send(request) => request,
             next => {
-                self.count_unmappable(call, account, &callbacks, &attempts, &rules);
+                self.count_unmappable(call, account, &next, &callbacks, &attempts, &rules);
                 return at_rest(rest(next, self.clock.now()));
             }
         };
@@ -54,7 +54,7 @@ impl Worker {
         attempts.push(attempt.clone());
         self.hasten(&mut attempts, account);
         let next = plan(&callbacks, &attempts, &rules, self.clock.now());
-        self.count_unmappable(call, account, &callbacks, &attempts, &rules);
+        self.count_unmappable(call, account, &next, &callbacks, &attempts, &rules);
         Settlement {
             attempt: Some(attempt),
             rest: rest(next, self.clock.now()),
@@ -92,10 +92,14 @@ impl Worker {
         &self,
         call: &Claimed,
         account: &Account,
+        next: &Next,
         callbacks: &[Received],
         attempts: &[Attempt],
         rules: &Rules,
     ) {
+        if !matches!(next, Next::Parked(_)) {
+            return;
+        }
         let now = self.clock.now();
         let (known, news) = callbacks.split_at(call.planned.min(callbacks.len()));
         let counted = if news.is_empty() {
