@@ -68,7 +68,7 @@ pub fn decide(
     }
     let Some(wait) = policy.schedule.get(before.len()) else {
         return Verdict::GivenUp(format!(
-            "the schedule is used up after {} attempts, the last one failed by {fault}",
+            "delivery.schedule is used up after {} attempts, the last one failed by {fault}",
             before.len() + 1
         ));
     };

@@ -190,7 +190,7 @@ impl Worker {
     fn account(&self, call: &Claimed) -> Result<&Account, String> {
         self.config.account(&call.account).ok_or_else(|| {
             format!(
-                "account {} is no longer configured; add it and requeue",
+                "account {} is no longer configured: add it to [[accounts]], and requeue the call",
                 call.account
             )
         })
