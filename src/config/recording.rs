@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::files::readable_file;
+use super::load::{days, millis, minutes};
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{Account, Playing, proxy};
@@ -11,10 +12,6 @@ use crate::twilio::signature::PublicUrl;
 
 /// As long as the output of the hash that it keys (RFC 2104, section 3).
 const SHORTEST_SECRET: usize = 32;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
 
 #[derive(Clone, Copy)]
 enum Link {
@@ -35,7 +32,7 @@ fn read(reader: &mut Reader) -> Option<Recording> {
         "recording.link",
         &[("twilio", Link::Twilio), ("bridge", Link::Bridge)],
     );
-    let ttl = reader.duration("recording.link_ttl", MINUTE..=DAY * 3_650);
+    let ttl = reader.duration("recording.link_ttl", minutes(1)..=days(3_650));
     // An empty text counts as unset.
     let format = if reader.is_set("recording.format") {
         let formats = [("", ""), (".mp3", ".mp3"), (".wav", ".wav")];
@@ -82,7 +79,7 @@ pub(super) fn with_secrets(
     });
     let ca_file = reader.text("twilio.ca_file", readable_file);
     let proxy = proxy::read(reader, "twilio.proxy");
-    let timeout = reader.duration("recording.timeout", MILLISECOND * 100..=MINUTE * 5);
+    let timeout = reader.duration("recording.timeout", millis(100)..=minutes(5));
     let concurrency = reader.number("recording.concurrency", 1..=1_024);
     let recording = recording?;
     if matches!(recording.link, Link::Twilio) {
