@@ -189,9 +189,9 @@ impl App {
             info!("draining: not ready any more; stopping in {drain:?}");
             clock.reach(clock.now().plus(drain)).await;
         }
+        drained.cancel();
         info!("stopping: finishing what is in flight");
         let stopping = async {
-            drained.cancel();
             // Callbacks are still taken in while deliveries end, though not for all of the time.
             let delivers =
                 ended.is_ok() && tokio::time::timeout(within / 2, &mut worker).await.is_err();

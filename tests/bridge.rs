@@ -4,6 +4,8 @@
 mod harness;
 #[path = "bridge/http.rs"]
 mod http;
+#[path = "net/port.rs"]
+mod port;
 #[path = "bridge/serve.rs"]
 mod serve;
 

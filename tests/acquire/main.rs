@@ -3,6 +3,8 @@
 mod answers;
 mod certificates;
 mod names;
+#[path = "../net/port.rs"]
+mod port;
 mod proxy;
 mod raw;
 mod tls;
@@ -21,8 +23,11 @@ use twilio_acquire_bridge::retry::Policy;
 /// What the client's clock says: 2023-11-14T22:13:20Z.
 const NOW: Millis = Millis(1_700_000_000_000);
 
-const PATIENT: Duration = Duration::from_secs(10);
+const PATIENT: Duration = Duration::from_secs(60);
 const IMPATIENT: Duration = Duration::from_millis(200);
+
+/// Where something must pass before the time is up, also on a busy machine.
+const LESS_IMPATIENT: Duration = Duration::from_secs(4);
 
 const CALL_END: &str = r#"{"CallId":"CA00000000000000000000000000000001","CallStatus":"busy"}"#;
 const SAVED: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"#;

@@ -10,7 +10,7 @@ use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
 
 use crate::raw::{Raw, Step};
 use crate::wire::full_backlog;
-use crate::{Bridge, IMPATIENT, PATIENT, SAVED, acquire, again, http};
+use crate::{Bridge, IMPATIENT, LESS_IMPATIENT, PATIENT, SAVED, acquire, again, http};
 
 /// What becomes of each name that is asked for.
 pub enum Names {
@@ -71,6 +71,6 @@ async fn a_name_with_an_address_is_reached_there() {
 async fn an_address_that_never_answers_leaves_time_for_the_next() {
     let raw = Raw::start([vec![Step::Request, Step::Send(http("200 OK", SAVED))]]);
     let (full, _queue) = full_backlog();
-    let answer = sent_where(Names::At(vec![full, raw.addr]), 10 * IMPATIENT).await;
+    let answer = sent_where(Names::At(vec![full, raw.addr]), 2 * LESS_IMPATIENT).await;
     assert_eq!(answer.outcome, Outcome::Accepted, "{answer:?}");
 }

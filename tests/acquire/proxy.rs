@@ -1,6 +1,6 @@
 //! Through a forward proxy: a real one, and others that do as they please.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
 
 use crate::certificates::{Authority, Clients};
 use crate::names::Names;
+use crate::port::Port;
 use crate::raw::{Raw, Step};
 use crate::{Bridge, IMPATIENT, PATIENT, SAVED, acquire, again, http};
 
@@ -150,9 +151,8 @@ async fn the_faults_of_a_proxy_are_its_own() {
 
 #[actix_web::test]
 async fn a_proxy_that_cannot_be_reached_is_named() {
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let addr = closed.local_addr().expect("it is bound");
-    drop(closed);
+    let closed = Port::reserve();
+    let addr = closed.address;
     let nameless = Proxy {
         host: "proxy.example".to_owned(),
         ..proxy(addr, None)
@@ -173,6 +173,7 @@ async fn a_proxy_that_cannot_be_reached_is_named() {
 struct Tinyproxy {
     child: Child,
     addr: SocketAddr,
+    _port: Port,
     _folder: TempDir,
 }
 
@@ -182,9 +183,8 @@ impl Tinyproxy {
     /// `None` where it is not installed, which is said.
     fn start(ports: &[u16]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let addr = port.local_addr().expect("it is bound");
-        drop(port);
+        let port = Port::reserve();
+        let addr = port.address;
         let allowed = ports.iter().map(|port| format!("ConnectPort {port}"));
         let allowed = allowed.collect::<Vec<_>>().join("\n");
         let config = format!(
@@ -209,6 +209,7 @@ impl Tinyproxy {
         let started = Self {
             child,
             addr,
+            _port: port,
             _folder: folder,
         };
         let patience = Instant::now() + PATIENT;
@@ -232,9 +233,8 @@ async fn a_real_proxy_lets_calls_through_with_credentials_only() {
     let listen = ([127, 0, 0, 1], 0).into();
     let sink = Sink::start(listen, Faults::default(), Keep::All).expect("a port is free");
     let elsewhere = Sink::start(listen, Faults::default(), Keep::All).expect("a port is free");
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let nobody = closed.local_addr().expect("it is bound");
-    drop(closed);
+    let closed = Port::reserve();
+    let nobody = closed.address;
     let authority = Authority::new();
     let saved = || vec![Step::Request, Step::Send(http("200 OK", SAVED))];
     let server = authority.server("localhost", Clients::All);

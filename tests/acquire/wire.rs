@@ -7,8 +7,9 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
 
+use crate::port::Port;
 use crate::raw::{Raw, Step};
-use crate::{Bridge, IMPATIENT, SAVED, again, http};
+use crate::{Bridge, IMPATIENT, LESS_IMPATIENT, SAVED, again, http};
 
 /// What becomes of one call that is answered with these bytes, after which the server closes.
 async fn answered_with(bytes: &str) -> Answer {
@@ -110,7 +111,8 @@ async fn what_breaks_off_is_sent_again() {
         assert_eq!(answer.outcome, again(fault), "{bytes:?} {answer:?}");
         assert_eq!(answer.status, status, "{bytes:?}");
     }
-    let answer = played(vec![Step::Reset]).await;
+    let raw = Raw::start([vec![Step::Reset]]);
+    let answer = Bridge::to(raw.base_url()).sends().await;
     assert_eq!(answer.outcome, again(Fault::Reset));
     assert!(
         answer.excerpt.starts_with("connection reset by 127.0.0.1:"),
@@ -162,7 +164,7 @@ async fn a_head_without_its_body_ends_with_the_time_limit() {
     ] {
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: 56\r\n\r\n");
         let raw = Raw::start([vec![Step::Request, Step::Send(head), Step::Hold]]);
-        let bridge = Bridge::patient_for(5 * IMPATIENT, raw.base_url());
+        let bridge = Bridge::patient_for(LESS_IMPATIENT, raw.base_url());
         let answer = bridge.sends().await;
         assert_eq!(answer.outcome, again(fault), "{answer:?}");
         assert!(answer.status.is_some(), "{answer:?}");
@@ -241,8 +243,8 @@ async fn an_endless_body_is_left_and_its_connection_not_used_again() {
 
 #[actix_web::test]
 async fn a_slow_drip_ends_with_the_time_limit() {
-    let second = Duration::from_secs(1);
-    let in_head = vec![Step::Request, Step::Drip("HTTP/1.1 200 OK\r\n\r\n", second)];
+    let pause = Duration::from_secs(2);
+    let in_head = vec![Step::Request, Step::Drip("HTTP/1.1 200 OK\r\n\r\n", pause)];
     let answer = played(in_head).await;
     assert_eq!(answer.outcome, again(Fault::TimeOut));
     assert_eq!(answer.status, None);
@@ -251,9 +253,11 @@ async fn a_slow_drip_ends_with_the_time_limit() {
     let in_body = vec![
         Step::Request,
         Step::Send(head.to_owned()),
-        Step::Drip(SAVED, second),
+        Step::Drip(SAVED, pause),
     ];
-    let answer = played(in_body).await;
+    let raw = Raw::start([in_body]);
+    let bridge = Bridge::patient_for(LESS_IMPATIENT, raw.base_url());
+    let answer = bridge.sends().await;
     assert_eq!(answer.outcome, again(Fault::Unreadable));
     assert_eq!(answer.status, Some(200));
 }
@@ -289,9 +293,8 @@ async fn bytes_that_nobody_asked_for_reach_no_answer() {
 
 #[actix_web::test]
 async fn nobody_at_the_address_is_said_in_plain_words() {
-    let raw = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let addr = raw.local_addr().expect("it is bound");
-    drop(raw);
+    let nobody = Port::reserve();
+    let addr = nobody.address;
     let answer = Bridge::to(format!("http://{addr}")).sends().await;
     assert_eq!(answer.outcome, again(Fault::Connect));
     assert_eq!(answer.status, None);

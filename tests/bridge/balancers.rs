@@ -8,11 +8,12 @@ use socket2::{Domain, Socket, Type};
 use twilio_acquire_bridge::sink::Faults;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{STATUS, TOKEN, sid, status_form};
+use crate::harness::{PATIENCE, STATUS, TOKEN, sid, status_form};
 use crate::http::exchange;
 use crate::https::{Client, Pair};
+use crate::port::Port;
+use crate::proxies::Proxy;
 use crate::proxies::rules::Kind;
-use crate::proxies::{Proxy, free_address};
 use crate::serve::{Serve, command_to_serve, sink};
 
 /// Where the client is, so that it is not where the balancer is.
@@ -29,6 +30,7 @@ struct Balanced {
     proxy: Proxy,
     bridge: Serve,
     pair: Pair,
+    _down: Port,
     _folder: tempfile::TempDir,
 }
 
@@ -43,16 +45,17 @@ impl Balanced {
                 "https://bridge.example.com/telephony",
             )
             .env("BRIDGE__SERVER__TRUSTED_PROXIES", "127.0.0.1")
-            .env("BRIDGE__SERVER__DRAIN", "8s");
+            .env("BRIDGE__SERVER__DRAIN", "10m");
         let bridge = Serve::by(command);
         let pair = Pair::new();
-        let address = free_address();
-        let text = sample(kind, proxies.path(), &pair, address, &bridge);
-        let proxy = Proxy::run(kind, &text, address, proxies)?;
+        let (port, down) = (Port::reserve(), Port::reserve());
+        let text = sample(kind, proxies.path(), &pair, &port, &bridge, &down);
+        let proxy = Proxy::run(kind, &text, port, proxies)?;
         Some(Self {
             proxy,
             bridge,
             pair,
+            _down: down,
             _folder: folder,
         })
     }
@@ -84,7 +87,14 @@ fn signed(url: &str, form: &str) -> String {
 }
 
 /// The sample with the addresses and files of this test; each is to be found there.
-fn sample(kind: Kind, folder: &Path, pair: &Pair, listen: SocketAddr, bridge: &Serve) -> String {
+fn sample(
+    kind: Kind,
+    folder: &Path,
+    pair: &Pair,
+    listen: &Port,
+    bridge: &Serve,
+    down: &Port,
+) -> String {
     let name = match kind {
         Kind::Haproxy => "haproxy.cfg",
         Kind::Nginx => "nginx.conf",
@@ -97,7 +107,7 @@ fn sample(kind: Kind, folder: &Path, pair: &Pair, listen: SocketAddr, bridge: &S
     let both = format!("{}{}", pair.cert, pair.key);
     std::fs::write(folder.join("both.pem"), both).expect("a file");
     let file = |name: &str| folder.join(name).display().to_string();
-    let (public, down) = (bridge.public, free_address());
+    let (listen, public, down) = (listen.address, bridge.public, down.address);
     let changes = match kind {
         Kind::Haproxy => vec![
             ("bind :443", format!("bind {listen}")),
@@ -109,6 +119,11 @@ fn sample(kind: Kind, folder: &Path, pair: &Pair, listen: SocketAddr, bridge: &S
             (
                 "10.0.0.12:8080 port 9090",
                 format!("{down} port {}", down.port()),
+            ),
+            // An answer may be late on a busy machine, and the bridge is no less ready.
+            (
+                "timeout connect 2s",
+                "timeout connect 20s\n    timeout check 20s".to_owned(),
             ),
         ],
         Kind::Nginx => vec![
@@ -176,7 +191,7 @@ fn haproxy_leaves_a_bridge_that_drains_before_it_closes() {
     let told = "bridge.example.com";
     assert_eq!(balanced.answers(1, told, &[]), 204);
     balanced.bridge.signal("-TERM");
-    let until = Instant::now() + Duration::from_secs(6);
+    let until = Instant::now() + PATIENCE;
     let mut call = 1;
     // 503 is HAProxy's own: there is no other bridge here.
     loop {

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use twilio_acquire_bridge::sink::Faults;
 
-use crate::harness::sid;
+use crate::harness::{sid, until};
 use crate::serve::{Serve, command_to_serve, reached, sink};
 
 #[test]
@@ -81,31 +81,21 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
     let acquire = sink(Faults::default());
-    let admin = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        free.local_addr().expect("an address").to_string()
-    };
-    let with_admin = |mut command: Command, arguments: &[&str]| {
-        command.env("BRIDGE__ADMIN__LISTEN", &admin);
-        let mut other = Command::new(command.get_program());
-        other.args(arguments).env_clear();
-        other.envs(
-            command
-                .get_envs()
-                .filter_map(|(key, value)| Some((key, value?))),
-        );
-        other
-    };
-    let serve = {
-        let mut command = with_admin(command_to_serve(&database, &acquire.base_url()), &["serve"]);
-        command.stderr(Stdio::piped());
-        Serve::by(command)
-    };
+    let serve = Serve::start(&database, &acquire);
+    let admin = serve.admin.to_string();
     serve.takes(1);
     reached(&acquire, 1);
     let run = |arguments: &[&str]| {
-        let command = command_to_serve(&database, &acquire.base_url());
-        let output = with_admin(command, arguments)
+        let as_served = command_to_serve(&database, &acquire.base_url());
+        let output = Command::new(as_served.get_program())
+            .args(arguments)
+            .env_clear()
+            .envs(
+                as_served
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .env("BRIDGE__ADMIN__LISTEN", &admin)
             .output()
             .expect("the program runs");
         let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -210,19 +200,17 @@ fn health_says_whether_the_bridge_of_this_machine_takes_callbacks() {
         let told = String::from_utf8_lossy(&told).into_owned();
         (output.status.code(), told)
     };
-    assert_eq!(health(), (Some(0), "ready\n".to_owned()));
+    until("it is ready", || {
+        health() == (Some(0), "ready\n".to_owned())
+    });
     serve.signal("-TERM");
-    let (code, told) = loop {
-        let (code, told) = health();
-        if code != Some(0) {
-            break (code, told);
-        }
-    };
+    let (mut code, mut told) = health();
+    until("it is stopping", || {
+        (code, told) = health();
+        told.contains("stopping")
+    });
     assert_eq!(code, Some(1));
-    assert!(
-        told.contains("is not ready: ") && told.contains("stopping"),
-        "{told}"
-    );
+    assert!(told.contains("is not ready: "), "{told}");
     serve.signal("-KILL");
     while health().1.contains("is not ready") {}
     let (code, told) = health();

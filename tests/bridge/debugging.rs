@@ -9,7 +9,7 @@ use twilio_acquire_bridge::sink::{Faults, Reply};
 use twilio_acquire_bridge::store::Rest;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{Bridge, STATUS, TOKEN, sid, status_form};
+use crate::harness::{Bridge, STATUS, TOKEN, sid, status_form, until};
 use crate::http::exchange;
 use crate::requeue::rested;
 
@@ -166,7 +166,7 @@ fn a_call_is_missing_since_the_key_is_wrong() {
         ..Faults::default()
     });
     assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);
-    crate::outage::until("the breaker opens", || {
+    until("the breaker opens", || {
         bridge.metric("bridge_breaker_open{account=\"acme\"} ") == Some(1.0)
     });
     bridge.settles();
@@ -210,7 +210,7 @@ fn ten_thousand_calls_are_parked() {
     rested(&bridge, 10_000, &Rest::Parked(reason.to_owned()));
     bridge.starts();
     bridge.walks_through(5, |_| ());
-    crate::outage::until("all are delivered", || {
+    until("all are delivered", || {
         bridge.metric("bridge_calls{state=\"delivered\"} ") == Some(10_000.0)
     });
 }

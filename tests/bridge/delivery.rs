@@ -1,12 +1,14 @@
 //! Acquire's side: what arrives there, when, and what each answer leads to.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::sink::{Faults, Reply};
 
-use crate::harness::{Bridge, STATUS, fixture, sid, status_form};
+use crate::harness::{Bridge, STATUS, fixture, sid, status_form, until};
+use crate::places::Held;
 
 /// Longer than the longest wait of the default schedule with its jitter.
 const LONG: Duration = Duration::from_secs(14 * 3600);
@@ -184,19 +186,23 @@ fn an_answer_that_stays_unclear_is_parked_as_perhaps_taken() {
 
 #[test]
 fn a_slow_answer_is_a_time_out_and_tried_again() {
-    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__TIMEOUT", "200ms")]);
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__TIMEOUT", "500ms")]);
     let slow = Faults {
-        delay: Duration::from_secs(5),
+        delay: Duration::from_secs(60),
         ..Faults::default()
     };
     bridge.acquire.behaves(slow);
     bridge.twilio.ends(&sid(1), "completed");
     bridge.settles();
-    bridge.acquire.behaves(Faults::default());
-    bridge.waits(Duration::from_secs(2));
     let call = bridge.call(&sid(1));
     assert_eq!(call["attempts"][0]["fault"], "time-out");
-    assert_eq!(call["state"], "delivered");
+    assert_eq!(call["state"], "pending");
+    bridge.acquire.behaves(Faults::default());
+    // On a busy machine a healthy answer may be late as well.
+    until("it is tried again", || {
+        bridge.waits(Duration::from_secs(60));
+        bridge.state(&sid(1)) == "delivered"
+    });
 }
 
 #[test]
@@ -227,16 +233,13 @@ fn a_second_leg_is_delivered_after_the_first_was_delivered_or_parked() {
 
 #[test]
 fn a_callback_recorded_while_its_call_is_claimed_is_delivered() {
-    let bridge = Bridge::start();
-    bridge.acquire.behaves(Faults {
-        delay: Duration::from_millis(300),
-        ..Faults::default()
-    });
+    let acquire = Held::start();
+    let bridge = Bridge::with(&[
+        ("BRIDGE__ACQUIRE__BASE_URL", &acquire.url()),
+        ("BRIDGE__DELIVERY__TIMEOUT", "50s"),
+    ]);
     bridge.twilio.ends(&sid(1), "completed");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(bridge.acquire.reached(1));
+    until("it is sent", || acquire.taken().len() == 1);
     assert_eq!(bridge.state(&sid(1)), "claimed");
     let child = format!(
         "{}&ParentCallSid={}",
@@ -244,9 +247,10 @@ fn a_callback_recorded_while_its_call_is_claimed_is_delivered() {
         sid(1)
     );
     assert_eq!(bridge.twilio.sends_form(STATUS, &child).status, 204);
+    acquire.answers(2);
     bridge.settles();
-    let ids: Vec<_> = bridge
-        .sent()
+    let ids: Vec<_> = acquire
+        .taken()
         .iter()
         .map(|body| body["CallId"].clone())
         .collect();
@@ -331,28 +335,29 @@ fn no_more_requests_are_open_than_delivery_concurrency() {
 
 #[test]
 fn a_lease_that_ends_soon_after_the_time_limit_repeats_nothing() {
+    let acquire = Held::start();
     let bridge = Bridge::with(&[
+        ("BRIDGE__ACQUIRE__BASE_URL", &acquire.url()),
         ("BRIDGE__DELIVERY__CONCURRENCY", "2"),
-        ("BRIDGE__DELIVERY__TIMEOUT", "1s"),
-        ("BRIDGE__DELIVERY__LEASE", "1001ms"),
+        ("BRIDGE__DELIVERY__TIMEOUT", "50s"),
+        ("BRIDGE__DELIVERY__LEASE", "50001ms"),
     ]);
-    // The bridge's clock is turned while requests are open, as time passes.
-    bridge.acquire.behaves(Faults {
-        delay: Duration::from_millis(200),
-        ..Faults::default()
-    });
     for call in 1..=12 {
         bridge.twilio.ends(&sid(call), "completed");
     }
-    while bridge.acquire.count() < 12 {
-        bridge.clock.advance(Duration::from_millis(10));
-        std::thread::park_timeout(Duration::from_millis(5));
+    // Each two take less than the lease, and all together more.
+    for sent in (2..=12).step_by(2) {
+        until("two are sent", || acquire.taken().len() == sent);
+        bridge.clock.advance(Duration::from_secs(20));
+        acquire.answers(sent);
     }
     bridge.settles();
-    let mut ids = bridge.acquire.call_ids();
-    ids.sort();
-    ids.dedup();
-    assert_eq!((ids.len(), bridge.sent().len()), (12, 12));
+    let ids: BTreeSet<String> = acquire
+        .taken()
+        .iter()
+        .map(|body| body["CallId"].to_string())
+        .collect();
+    assert_eq!((ids.len(), acquire.taken().len()), (12, 12));
 }
 
 #[test]
@@ -362,27 +367,24 @@ fn a_leg_that_ends_while_the_other_is_sent_does_not_wait_for_the_next_poll() {
         delay: Duration::from_millis(60),
         ..Faults::default()
     });
-    let began = Instant::now();
-    for call in 100..120 {
-        bridge.twilio.ends(&sid(call), "completed");
-        bridge.settles();
-    }
-    let one_by_one = began.elapsed();
-    let began = Instant::now();
-    for round in 0..10 {
-        let (parent, child) = (sid(2 * round + 1), sid(2 * round + 2));
+    let mut pairs = 0;
+    let mut a_pair_takes = || {
+        let (parent, child) = (sid(2 * pairs + 1), sid(2 * pairs + 2));
+        pairs += 1;
+        let began = Instant::now();
         bridge.twilio.ends(&parent, "completed");
         let form = status_form(&child, "completed");
         bridge
             .twilio
             .sends_form(STATUS, &format!("{form}&ParentCallSid={parent}"));
         bridge.settles();
-    }
-    let in_pairs = began.elapsed();
-    assert_eq!(bridge.sent().len(), 40);
-    // As many requests one behind the other; ten polls would take ten seconds more.
-    let most = one_by_one * 2 + Duration::from_secs(3);
-    assert!(in_pairs < most, "{in_pairs:?} against {one_by_one:?}");
+        assert_eq!(bridge.sent().len(), 2 * pairs);
+        began.elapsed()
+    };
+    // A busy machine may take its time; a poll, which comes after a second, would delay each pair.
+    until("a pair is sent in less", || {
+        a_pair_takes() < Duration::from_millis(900)
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use twilio_acquire_bridge::fixture::Fixture;
 
-use crate::harness::{Bridge, sid, status_form};
+use crate::harness::{Bridge, sid, status_form, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -367,7 +367,7 @@ fn what_happens_next_is_told_in_words_beside_a_running_bridge() {
         ..Default::default()
     });
     assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);
-    crate::outage::until("the breaker opens", || {
+    until("the breaker opens", || {
         bridge.metric("bridge_breaker_open{account=\"acme\"} ") == Some(1.0)
     });
     // The breaker opens before what it saw is settled.

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::harness::{Bridge, sid};
+use crate::harness::{Bridge, PATIENCE, sid};
 use crate::http::send;
 
 const ASK: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: bridge.example.com\r\n\r\n";
@@ -58,6 +58,9 @@ fn a_client_that_has_connected_is_answered_by_a_bridge_that_stops() {
         hung_up.is_err(),
         "nothing came, not even an end: {hung_up:?}"
     );
+    silent
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
     silent.write_all(ASK).expect("it is open");
     let mut told = String::new();
     silent.read_to_string(&mut told).expect("an answer");

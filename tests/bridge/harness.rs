@@ -6,11 +6,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use twilio_acquire_bridge::app::App;
+use twilio_acquire_bridge::app::{App, AppError};
 use twilio_acquire_bridge::clock::{Clock, Millis};
-use twilio_acquire_bridge::config;
+use twilio_acquire_bridge::config::{self, Config};
 use twilio_acquire_bridge::fixture::Fixture;
 use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::store::OpenError;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::http::{Answer, exchange};
@@ -20,7 +21,7 @@ pub const PUBLIC_URL: &str = "https://bridge.example.com";
 pub const STATUS: &str = "/twilio/voice/status";
 
 /// Far longer than anything here takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Bridge {
     pub twilio: Twilio,
@@ -86,7 +87,7 @@ impl Bridge {
             let stop = stop.clone();
             move || {
                 actix_web::rt::System::new().block_on(async {
-                    let app = App::build(config, clock).expect("the bridge is built");
+                    let app = built(&config, &clock);
                     let addresses = (app.public_addr(), app.admin_addr());
                     tell.send(addresses).expect("the test waits");
                     app.run(stop).await.expect("the bridge ends well");
@@ -290,10 +291,38 @@ impl Drop for Bridge {
             return;
         }
         if self.running.is_some() {
-            let claimed = self.metric("bridge_calls{state=\"claimed\"}");
-            assert_eq!(claimed, Some(0.0), "nothing is left claimed");
+            until("nothing is left claimed", || {
+                self.metric("bridge_calls{state=\"claimed\"}") == Some(0.0)
+            });
         }
         self.stops();
+    }
+}
+
+/// A process that another test begins holds what was locked until it has begun, and a thread of a
+/// bridge that has stopped may let go late.
+fn built(config: &Config, clock: &Clock) -> App {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match App::build(config.clone(), clock.clone()) {
+            Err(AppError::Store(OpenError::InUse { .. })) if Instant::now() < until => {
+                std::thread::yield_now();
+            }
+            app => return app.expect("the bridge is built"),
+        }
+    }
+}
+
+/// Waits for what others do in their own time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "asking without a pause would keep them from their work"
+)]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let patience = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < patience, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

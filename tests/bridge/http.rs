@@ -2,7 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+
+use crate::harness::PATIENCE;
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub fn exchange(
 pub fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the bridge listens");
     stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(PATIENCE))
         .expect("a TCP socket");
     // A refusal may come, and the connection be closed, before all is sent.
     let _ = stream.write_all(bytes);

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Bridge, sid, status_form};
+use crate::harness::{Bridge, PATIENCE, sid, status_form};
 
 const STATUS: &str = crate::harness::STATUS;
 
 /// The e-mail that each call gets is asked for until it is `expected`; a change may take seconds.
 fn becomes(bridge: &Bridge, calls: &mut usize, expected: &str) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     loop {
         *calls += 1;
         let form = status_form(&sid(*calls), "completed");

@@ -1,9 +1,9 @@
 //! Places below HTTP that are called Acquire and do not behave as it does.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
@@ -15,11 +15,6 @@ const SAVED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"success\":t
 pub fn silent() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     (listener.local_addr().expect("it is bound"), listener)
-}
-
-/// A place where nobody listens.
-pub fn gone() -> SocketAddr {
-    silent().0
 }
 
 /// Serves each connection on a thread of its own.
@@ -35,11 +30,72 @@ pub fn serves(play: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     addr
 }
 
-pub fn read_head(stream: &mut impl std::io::Read) {
+/// What came of a head: all of it, or as much as came before the end.
+pub fn read_head(stream: &mut impl std::io::Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
         head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).to_lowercase()
+}
+
+/// Acquire, which answers each request when it is told to, and not sooner.
+pub struct Held {
+    address: SocketAddr,
+    desk: Arc<Desk>,
+}
+
+#[derive(Default)]
+struct Desk {
+    /// The bodies of all requests, in order.
+    taken: Mutex<Vec<serde_json::Value>>,
+    /// How many of them may be answered.
+    answered: Mutex<usize>,
+    told: Condvar,
+}
+
+impl Held {
+    pub fn start() -> Self {
+        let desk = Arc::new(Desk::default());
+        let serving = Arc::clone(&desk);
+        let address = serves(move |mut stream| while serving.serves_one(&mut stream).is_some() {});
+        Self { address, desk }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn taken(&self) -> Vec<serde_json::Value> {
+        self.desk.taken.lock().expect("no panic").clone()
+    }
+
+    /// Answers the first `count` requests, those that are still to come among them.
+    pub fn answers(&self, count: usize) {
+        *self.desk.answered.lock().expect("no panic") = count;
+        self.desk.told.notify_all();
+    }
+}
+
+impl Desk {
+    /// `None` once the other side has gone.
+    fn serves_one(&self, stream: &mut TcpStream) -> Option<()> {
+        let head = read_head(stream);
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))?;
+        let mut body = vec![0; length.parse().ok()?];
+        stream.read_exact(&mut body).ok()?;
+        let number = {
+            let mut taken = self.taken.lock().expect("no panic");
+            taken.push(serde_json::from_slice(&body).expect("a JSON body"));
+            taken.len()
+        };
+        let answered = self.answered.lock().expect("no panic");
+        let waited = self.told.wait_while(answered, |most| *most < number);
+        drop(waited.expect("no panic"));
+        stream.write_all(SAVED.as_bytes()).ok()
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::sink::{Faults, Reply};
 
-use crate::harness::sid;
+use crate::harness::{sid, until};
+use crate::places::Held;
 use crate::serve::{Serve, command_to_serve, reached, sink};
 
 #[test]
@@ -78,27 +79,28 @@ fn a_stop_finishes_what_is_in_flight_and_exits_with_0() {
 fn a_stop_begins_no_new_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
-    let acquire = sink(Faults {
-        delay: Duration::from_secs(2),
-        ..Faults::default()
-    });
-    let serve = Serve::start(&database, &acquire);
+    let acquire = Held::start();
+    let mut command = command_to_serve(&database, &acquire.url());
+    command.env("BRIDGE__DELIVERY__TIMEOUT", "50s");
+    let mut serve = Serve::by(command);
     for call in 0..100 {
         serve.takes(call);
     }
-    reached(&acquire, 32);
+    // The default of delivery.concurrency, and none of those that wait.
+    until("every place is taken", || acquire.taken().len() == 32);
     serve.signal("-TERM");
+    serve.logs("stopping: ");
+    acquire.answers(100);
     let (code, log) = serve.ends();
     assert_eq!(code, Some(0), "{log}");
-    // The default of delivery.concurrency, and none of those that waited.
-    assert_eq!(acquire.count(), 32);
+    assert_eq!(acquire.taken().len(), 32);
 }
 
 #[test]
 fn a_second_signal_ends_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let acquire = sink(Faults {
-        delay: Duration::from_secs(8),
+        delay: Duration::from_secs(60),
         ..Faults::default()
     });
     let serve = Serve::start(&folder.path().join("bridge.db"), &acquire);

@@ -5,39 +5,36 @@
 pub mod rules;
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{Bridge, STATUS, TOKEN, sid, status_form};
+use crate::harness::{Bridge, PATIENCE, STATUS, TOKEN, sid, status_form};
 use crate::http::exchange;
+use crate::port::Port;
 use rules::{Case, Kind, cases};
 
 /// One proxy before one bridge; ended when dropped.
 pub struct Proxy {
     child: Child,
     pub address: SocketAddr,
+    _port: Port,
     _folder: tempfile::TempDir,
 }
 
 impl Proxy {
     fn start(kind: Kind, rules: &str, bridge: SocketAddr) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        let address = free_address();
-        let text = kind.configuration(rules, address, bridge, folder.path());
-        Self::run(kind, &text, address, folder)
+        let port = Port::reserve();
+        let text = kind.configuration(rules, port.address, bridge, folder.path());
+        Self::run(kind, &text, port, folder)
     }
 
     /// `None`, and a line on stderr, where the program is not installed.
-    pub fn run(
-        kind: Kind,
-        text: &str,
-        address: SocketAddr,
-        folder: tempfile::TempDir,
-    ) -> Option<Self> {
+    pub fn run(kind: Kind, text: &str, port: Port, folder: tempfile::TempDir) -> Option<Self> {
         let program = installed(kind.program())?;
         let file = folder.path().join("proxy.conf");
         std::fs::File::create(&file)
@@ -54,11 +51,12 @@ impl Proxy {
             .spawn();
         let mut proxy = Self {
             child: child.expect("it starts"),
-            address,
+            address: port.address,
+            _port: port,
             _folder: folder,
         };
-        let until = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(address).is_err() {
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(proxy.address).is_err() {
             let ended = proxy.child.try_wait().expect("a child");
             assert!(
                 ended.is_none() && Instant::now() < until,
@@ -88,11 +86,6 @@ fn installed(program: &str) -> Option<PathBuf> {
         writeln!(std::io::stderr(), "{told}").expect("standard error");
     }
     found
-}
-
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
 }
 
 fn form() -> String {

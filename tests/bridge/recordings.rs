@@ -11,7 +11,7 @@ mod tls;
 #[path = "recordings/twilio.rs"]
 mod twilio;
 
-use crate::harness::{Bridge, PUBLIC_URL, STATUS, sid, status_form};
+use crate::harness::{Bridge, PATIENCE, PUBLIC_URL, STATUS, sid, status_form, until};
 use crate::http::{Answer, exchange};
 use twilio::{Api, Gives};
 

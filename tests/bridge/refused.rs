@@ -1,11 +1,11 @@
 //! What was refused is kept, and tells why.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{Bridge, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::harness::{Bridge, PATIENCE, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
 use crate::http::exchange;
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -23,7 +23,7 @@ impl Bridge {
 
     /// Waits until something is kept of a cause.
     pub fn keeps(&self, cause: &str) -> Value {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         loop {
             let told = self.admin("GET", "/api/refused", &[]).json();
             let causes = told["causes"].as_array().expect("causes");
@@ -128,7 +128,7 @@ fn what_is_malformed_is_kept_with_its_body_and_never_runs_as_a_page() {
     assert_eq!(bridge.twilio.sends_form(STATUS, form).status, 400);
     let told = bridge.admin("GET", "/api/calls", &[]).json();
     assert_eq!(told["calls"].as_array().map(Vec::len), Some(0));
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     let cause = loop {
         let told = bridge.admin("GET", "/api/refused", &[]).json();
         if let Some(cause) = told["causes"][0]["cause"].as_str() {

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use twilio_acquire_bridge::sink::{Faults, Sink};
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{PUBLIC_URL, STATUS, sid, status_form};
+use crate::harness::{PUBLIC_URL, STATUS, sid, status_form, until};
 use crate::http::exchange;
 use crate::serve::{Serve, command_to_serve, reached, sink};
 
@@ -75,7 +75,9 @@ impl Reloading {
 
     /// Asks until the answer is `status`: what was read counts within moments.
     fn comes_to_answer(&self, token: &str, call: usize, status: u16) {
-        until(|| self.answers(token, call) == status);
+        until("the answer is another", || {
+            self.answers(token, call) == status
+        });
     }
 
     fn metrics(&self) -> String {
@@ -95,14 +97,6 @@ fn write(folder: &tempfile::TempDir, acquire: &Sink, file: &str) {
         .replace("DIR", &folder.path().display().to_string())
         .replace("SINK", &acquire.base_url());
     std::fs::write(folder.path().join("bridge.toml"), text).expect("a file");
-}
-
-fn until(mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < until, "it did not come to that");
-        std::thread::yield_now();
-    }
 }
 
 const FILE: &str = "[server]
@@ -186,7 +180,7 @@ fn deliveries_and_rules_follow_and_what_needs_a_restart_is_named() {
     assert!(log.contains(live), "{log}");
 
     let mut call = 1;
-    until(|| {
+    until("a call goes the new way", || {
         let taken = other.received();
         let is_new = taken.iter().any(|sent| {
             let key = sent.header("authorization");
@@ -199,7 +193,9 @@ fn deliveries_and_rules_follow_and_what_needs_a_restart_is_named() {
             false
         }
     });
-    until(|| bridge.acquire.count() + other.count() == call as u64);
+    until("all arrive", || {
+        bridge.acquire.count() + other.count() == call as u64
+    });
 
     // Unchanged since, it still waits for the restart; taken back, it does not.
     let log = bridge.reads(&changed, "was read again");
@@ -235,7 +231,7 @@ fn a_directory_file_that_is_newly_named_is_followed() {
     let mut call = 0;
     for email in ["first@example.com", "second@example.com"] {
         write_to(&bridge.file("people.csv"), &people(email));
-        until(|| {
+        until(email, || {
             bridge
                 .acquire
                 .received()

@@ -1,7 +1,7 @@
 //! Many calls are requeued at once, and nobody else is kept waiting.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use twilio_acquire_bridge::config::StoreUrl;
@@ -12,7 +12,7 @@ use twilio_acquire_bridge::store::{
 use twilio_acquire_bridge::twilio::CallSid;
 use twilio_acquire_bridge::twilio::callback;
 
-use crate::harness::{Bridge, PUBLIC_URL, STATUS, sid, status_form};
+use crate::harness::{Bridge, PUBLIC_URL, STATUS, sid, status_form, until};
 
 const MANY: usize = 10_000;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -125,17 +125,13 @@ fn a_live_call_does_not_wait_for_ten_thousand_requeued_ones() {
     reaches(&bridge, 100);
     bridge.twilio.ends(&sid(MANY + 1), "completed");
     let had = bridge.acquire.call_ids().len();
-    let place = || {
+    let mut place = None;
+    until("the live call is sent", || {
         let sent = bridge.acquire.call_ids();
-        sent.iter().position(|sent| *sent == sid(MANY + 1))
-    };
-    let until = Instant::now() + Duration::from_secs(20);
-    let place = loop {
-        if let Some(place) = place() {
-            break place;
-        }
-        assert!(Instant::now() < until, "the live call is not sent");
-    };
+        place = sent.iter().position(|sent| *sent == sid(MANY + 1));
+        place.is_some()
+    });
+    let place = place.expect("it is sent");
     // As many requests as run at once may have been under way, and as many claimed behind them.
     assert!(
         place < had + 2 * 32,
@@ -146,20 +142,17 @@ fn a_live_call_does_not_wait_for_ten_thousand_requeued_ones() {
 }
 
 fn reaches(bridge: &Bridge, count: u64) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while bridge.acquire.count() < count {
-        assert!(
-            Instant::now() < until,
-            "Acquire got {}",
-            bridge.acquire.count()
-        );
-        std::thread::yield_now();
-    }
+    until("Acquire got them", || bridge.acquire.count() >= count);
 }
 
 fn store_of(bridge: &Bridge) -> impl std::ops::Deref<Target = dyn Store> {
     let url = StoreUrl::Sqlite(bridge.folder.path().join("bridge.db"));
-    store::open(&url).expect("the store is free")
+    let mut store = None;
+    until("the store is free", || {
+        store = store::open(&url).ok();
+        store.is_some()
+    });
+    store.expect("it is open")
 }
 
 /// Fills the store of a bridge that is stopped with calls that were delivered and requeued.

@@ -4,12 +4,11 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::harness::{PATIENCE, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
 use crate::http::exchange;
 
 /// `serve` as a process of its own; killed when dropped.
@@ -134,7 +133,6 @@ pub fn reached(sink: &Sink, count: u64) {
         .enable_time()
         .build()
         .expect("a runtime");
-    let reached =
-        async { tokio::time::timeout(Duration::from_secs(20), sink.reached(count)).await };
+    let reached = async { tokio::time::timeout(PATIENCE, sink.reached(count)).await };
     runtime.block_on(reached).expect("the requests arrive");
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,9 @@ use crate::{left_out, pause};
 
 /// From the repair to the first 204.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Far longer than any fault lasts.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const SENDERS: u64 = 4;
 
@@ -231,7 +234,17 @@ fn a_disk_that_fails_loses_nothing_and_is_forgotten() {
         ("pwrite64", "error=EIO:when=400..460"),
         ("fsync", "error=EIO:when=60..90"),
     ] {
-        let Some(answers) = under(call, fault) else {
+        // Until some were refused, and taken again since.
+        let turns = Mutex::new((0, 0));
+        let is_over = move |status| {
+            let (refused, taken) = &mut *turns.lock().expect("nobody panics with it");
+            match status {
+                503 => (*refused, *taken) = (*refused + 1, 0),
+                _ => *taken += 1,
+            }
+            *refused > 0 && *taken > 200
+        };
+        let Some(answers) = under(call, fault, is_over) else {
             return;
         };
         let refused = answers.iter().filter(|(status, _)| *status == 503);
@@ -248,17 +261,30 @@ fn a_disk_that_fails_loses_nothing_and_is_forgotten() {
 
 #[test]
 fn a_sync_that_stalls_delays_answers_and_loses_nothing() {
-    let begun = Instant::now();
-    let Some(answers) = under("fsync", "delay_enter=2000000:when=60..61") else {
+    const STALL: Duration = Duration::from_secs(1);
+    let latest = Mutex::new((Instant::now(), false));
+    // All wait for a sync that stalls: nobody is answered meanwhile.
+    let is_over = move |_| {
+        let (last, has_stalled) = &mut *latest.lock().expect("nobody panics with it");
+        *has_stalled |= last.elapsed() > STALL.mul_f64(0.9);
+        *last = Instant::now();
+        *has_stalled
+    };
+    let fault = format!("delay_enter={}:when=60..61", STALL.as_micros());
+    let Some(answers) = under("fsync", &fault, is_over) else {
         return;
     };
-    assert!(begun.elapsed() > Duration::from_secs(4), "it did stall");
     let refused = answers.iter().filter(|(status, _)| *status != 204).count();
     assert_eq!(refused, 0, "who waits is answered in the end");
 }
 
-/// A run whose writes to the log fail in one way for a while; `None` without `strace`.
-fn under(call: &str, fault: &str) -> Option<Vec<(u16, Instant)>> {
+/// A run whose writes to the log fail in one way for a while, and what is answered until that is over;
+/// `None` without `strace`.
+fn under(
+    call: &str,
+    fault: &str,
+    is_over: impl Fn(u16) -> bool + Send + Sync + 'static,
+) -> Option<Vec<(u16, Instant)>> {
     if !has_strace() {
         return None;
     }
@@ -280,11 +306,13 @@ fn under(call: &str, fault: &str) -> Option<Vec<(u16, Instant)>> {
     let command = strace(&options, &database, &acquire.sink.base_url());
     let mut serve = Serve::spawn(command);
     let bridge = serve.addresses();
-    let until = Instant::now() + Duration::from_secs(3);
+    let is_over = Arc::new(is_over);
+    let until = Instant::now() + PATIENCE;
     let senders: Vec<_> = (0..SENDERS)
         .map(|seed| {
             let book = Arc::clone(&acquire.book);
-            let enough = move |_| Instant::now() > until;
+            let is_over = Arc::clone(&is_over);
+            let enough = move |status| is_over(status) || Instant::now() > until;
             thread::spawn(move || rings(&book, bridge, 10 + seed, enough))
         })
         .collect();

@@ -94,9 +94,15 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     acquire.behaves(Faults::default());
     a_fresh_call_passes(&plan, &bridge, &book, &database);
     let admin = bridge.addresses().expect("it serves").admin;
-    let (_, metrics) = ask(admin, "/metrics").expect("an answer");
-    let nothing_claimed = "bridge_calls{state=\"claimed\"} 0";
-    assert!(metrics.contains(nothing_claimed), "{metrics}");
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let (_, metrics) = ask(admin, "/metrics").expect("an answer");
+        if metrics.contains("bridge_calls{state=\"claimed\"} 0") {
+            break;
+        }
+        assert!(Instant::now() < until, "{metrics}");
+        pause(Duration::from_millis(20));
+    }
     assert!(serve.stop().success(), "{:?}", serve.log());
     drop(acquire);
     arrivals.join().expect("all arrivals are noted");

@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use crate::process::{Addresses, PROGRAM, configure};
 
 /// Far longer than a bridge takes to tell anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Manager {
     public: TcpListener,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::sender::{PUBLIC_URL, TOKEN};
 
 /// Far longer than a start takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_twilio-acquire-bridge");
 

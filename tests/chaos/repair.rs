@@ -147,7 +147,7 @@ fn a_page_that_is_found_damaged_while_running_holds_no_other_call_back() {
     let bridge = serve.addresses();
     takes(bridge, &acquire.book, 900..950);
     // All but those that share the page.
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     while acquire.sink.count() < 350 - SHARE_A_PAGE {
         assert!(Instant::now() < until, "the others wait behind it");
         pause(Duration::from_millis(20));

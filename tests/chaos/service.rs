@@ -14,7 +14,7 @@ use crate::sender::{Call, ask, send};
 use crate::synced::has_strace;
 
 /// `WatchdogSec=` of these tests.
-const LIMIT: Duration = Duration::from_secs(4);
+const LIMIT: Duration = Duration::from_secs(8);
 
 fn acquire(faults: Faults) -> Sink {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));

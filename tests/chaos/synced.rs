@@ -121,7 +121,7 @@ fn under_strace(further: &[&str], callbacks: u64) -> Findings {
 /// One after the other on a kept connection.
 fn sends_in_turn(bridge: SocketAddr, connection: u64, callbacks: u64) {
     let mut stream = TcpStream::connect(bridge).expect("it listens");
-    let patience = Some(Duration::from_secs(20));
+    let patience = Some(Duration::from_secs(60));
     stream.set_read_timeout(patience).expect("a socket");
     for number in 0..callbacks {
         let call = Call::new(7, connection * callbacks + number);

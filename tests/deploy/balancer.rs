@@ -1,6 +1,6 @@
 //! HAProxy with a configuration of `deploy/`, before bridges that run here.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::container::TOKEN;
+use crate::postgres_server::port::Port;
 use crate::process::{PROGRAM, Serve};
 use crate::{left_out, root};
 
 pub struct Haproxy {
     child: Child,
-    address: SocketAddr,
+    port: Port,
     folder: TempDir,
 }
 
@@ -29,9 +30,8 @@ impl Haproxy {
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = free.local_addr().expect("an address");
-        drop(free);
+        let port = Port::reserve();
+        let address = port.address;
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
         let certified = certified.expect("a certificate");
         let certificate = certified.cert.pem();
@@ -71,14 +71,14 @@ impl Haproxy {
             .stdout(std::process::Stdio::null())
             .spawn()
             .expect("haproxy runs");
-        let late = Instant::now() + Duration::from_secs(20);
+        let late = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < late, "haproxy does not listen");
             std::thread::yield_now();
         }
         Some(Self {
             child,
-            address,
+            port,
             folder,
         })
     }
@@ -90,7 +90,7 @@ impl Haproxy {
             .arg(root().join("fixtures/twilio/inbound-completed.http"))
             .args([
                 "--to",
-                &format!("https://localhost:{}", self.address.port()),
+                &format!("https://localhost:{}", self.port.address.port()),
             ])
             .args(["--public-url", "https://bridge.example.com"])
             .env_clear()

@@ -50,7 +50,7 @@ impl Serve {
     /// The status of a GET on the operator's side.
     pub fn asked(&self, path: &str) -> u16 {
         let mut stream = TcpStream::connect(self.admin).expect("the bridge listens");
-        let limit = Some(Duration::from_secs(20));
+        let limit = Some(Duration::from_secs(60));
         stream.set_read_timeout(limit).expect("a time limit");
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

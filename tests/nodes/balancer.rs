@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::process::Addresses;
+use crate::server::port::Port;
 use crate::{left_out, until};
 
 /// The names of the nodes in its configuration.
@@ -28,11 +29,12 @@ pub struct Balancer {
     pub address: SocketAddr,
     socket: PathBuf,
     _folder: TempDir,
+    _port: Port,
 }
 
 impl Balancer {
     /// `None`, told aloud, where there is no HAProxy.
-    pub fn start(address: SocketAddr, nodes: [Addresses; 3], refused: Refused) -> Option<Self> {
+    pub fn start(port: Port, nodes: [Addresses; 3], refused: Refused) -> Option<Self> {
         let Some(program) = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"]
             .into_iter()
             .find(|program| Path::new(program).exists())
@@ -41,6 +43,7 @@ impl Balancer {
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
+        let address = port.address;
         let socket = folder.path().join("haproxy.sock");
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, configuration(address, nodes, refused, &socket)).expect("written");
@@ -57,6 +60,7 @@ impl Balancer {
             address,
             socket,
             _folder: folder,
+            _port: port,
         };
         until("HAProxy listens", || TcpStream::connect(address).is_ok());
         Some(balancer)
@@ -113,7 +117,7 @@ fn configuration(
     // An answer may be late on a busy machine, and the node is no less ready.
     place(
         "timeout connect 2s",
-        "timeout connect 2s\n    timeout check 2s",
+        "timeout connect 20s\n    timeout check 20s",
     );
     place("inter 1s fall 2 rise 2", "inter 200ms fall 2 rise 2");
     place("10.0.0.11:8080 port 9090", &one);

@@ -1,6 +1,5 @@
 //! The nodes with what they share: the database, the balancer, and Acquire.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,10 +14,11 @@ use crate::book::{Balance, Book};
 use crate::process::{self, Addresses, Serve};
 use crate::sender::{Call, ask, send};
 use crate::server::Server;
+use crate::server::port::Port;
 use crate::{number, until};
 
 /// Above the interval of the balancer's checks times its falls.
-const DRAIN: &str = "1s";
+const DRAIN: &str = "3s";
 
 /// Calls that end a run are counted from here, so that no sender has the same.
 const LAST_CALLS: u64 = 1 << 40;
@@ -31,6 +31,8 @@ pub struct Cluster {
     acquire: Acquire,
     seed: u64,
     _folder: TempDir,
+    /// The nodes' own also while these are stopped.
+    _ports: [[Port; 2]; 3],
 }
 
 /// A bridge that is started again and again, with its addresses and its spool.
@@ -45,11 +47,12 @@ pub struct Node {
 impl Cluster {
     /// `None` where there is no HAProxy.
     pub fn start(refused: Refused, faults: Vec<Share>, seed: u64) -> Option<Self> {
-        let addresses = NAMES.map(|_| Addresses {
-            public: free_address(),
-            admin: free_address(),
+        let ports = NAMES.map(|_| [Port::reserve(), Port::reserve()]);
+        let addresses = ports.each_ref().map(|[public, admin]| Addresses {
+            public: public.address,
+            admin: admin.address,
         });
-        let balancer = Balancer::start(free_address(), addresses, refused)?;
+        let balancer = Balancer::start(Port::reserve(), addresses, refused)?;
         let folder = tempfile::tempdir().expect("a folder");
         let database = Server::start(&[]);
         let book = Arc::new(Book::default());
@@ -71,6 +74,7 @@ impl Cluster {
             acquire,
             seed,
             _folder: folder,
+            _ports: ports,
         })
     }
 
@@ -176,6 +180,8 @@ fn command(
     spool: &std::path::Path,
     acquire: &str,
 ) -> Command {
+    // What a killed node had claimed is free again after so many seconds.
+    let lease = number("NODES_LEASE", 9);
     let mut command = Command::new(process::PROGRAM);
     command.arg(verb);
     process::configure(&mut command, spool, acquire);
@@ -185,23 +191,14 @@ fn command(
         .env("BRIDGE__SERVER__DRAIN", DRAIN)
         .env("BRIDGE__STORE__URL", store)
         .env("BRIDGE__STORE__SPOOL", spool)
-        .env("BRIDGE__DELIVERY__TIMEOUT", "2s")
-        // What a killed node had claimed is free again after so long.
-        .env(
-            "BRIDGE__DELIVERY__LEASE",
-            format!("{}s", number("NODES_LEASE", 4)),
-        )
+        .env("BRIDGE__DELIVERY__TIMEOUT", format!("{}s", lease - 1))
+        .env("BRIDGE__DELIVERY__LEASE", format!("{lease}s"))
         .env(
             "BRIDGE__DELIVERY__SCHEDULE",
             format!("20ms 50ms 100ms{}", " 300ms".repeat(90)),
         )
         .env("BRIDGE__ACQUIRE__UNCLEAR_TRIES", "90");
     command
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
 }
 
 /// A part of `most`.

@@ -82,9 +82,9 @@ async fn leases_are_in_the_time_of_the_database() {
     record(&dead, &sid(1), 0).await;
     // The clocks of both nodes are off, in both ways.
     let lease = Duration::from_millis(700);
+    let began = Instant::now();
     let claimed = dead.claim(Millis(9), lease, Wanted::any(9)).await;
     assert_eq!(claimed.expect("claimed").calls.len(), 1);
-    let began = Instant::now();
     let future = Millis(4_000_000_000_000);
     loop {
         let rescued = alive.claim(future, LEASE, Wanted::any(9)).await;
@@ -178,7 +178,7 @@ async fn a_call_and_its_count_are_one_transaction_also_the_first_of_a_connection
 #[tokio::test]
 async fn two_that_wait_for_each_other_part_before_the_server_looks_for_it() {
     let server = Arc::new(Server::start(&["deadlock_timeout=1min"]));
-    let limit = Duration::from_secs(8);
+    let limit = Duration::from_secs(20);
     let terms = Terms {
         limit,
         ..Terms::default()
@@ -212,18 +212,22 @@ async fn one_counts_the_store_after_the_other() {
     place.open().ping().await.expect("migrated");
     let name = name(&place.path());
     let held = name.clone();
-    // As another does that counts.
-    let counts = "SELECT pg_advisory_lock(x'54774143'::int), pg_sleep(2)";
+    // As another does that counts, and ends when somebody waits for it.
+    let counts = "DO $$ BEGIN PERFORM pg_advisory_lock(x'54774143'::int); \
+        FOR look IN 1..6000 LOOP \
+            IF EXISTS (SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database \
+                WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()) \
+            THEN RETURN; END IF; \
+            PERFORM pg_sleep(0.01); \
+        END LOOP; RAISE 'nobody waits'; END $$";
     let other = tokio::task::spawn_blocking(move || Server::shared().sql_in(&held, counts));
-    let asleep = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' \
-        AND datname = current_database()";
-    while Server::shared().sql_in(&name, asleep) != "t" {
+    let is_held = "SELECT count(*) > 0 FROM pg_locks JOIN pg_database ON pg_database.oid = database \
+        WHERE locktype = 'advisory' AND granted AND datname = current_database()";
+    while Server::shared().sql_in(&name, is_held) != "t" {
         tokio::task::yield_now().await;
     }
-    let began = Instant::now();
     assert_eq!(place.disagreements(), Vec::<String>::new());
-    assert!(began.elapsed() > Duration::from_millis(500));
-    other.await.expect("it counted");
+    other.await.expect("it was waited for");
 }
 
 #[tokio::test]
@@ -269,7 +273,7 @@ async fn a_newer_database_is_worked_with_as_long_as_it_allows() {
 async fn a_database_that_is_away_or_hangs_fails_each_verb_in_time_and_is_used_again() {
     let server = Server::start(&[]);
     server.stop();
-    let limit = Duration::from_millis(500);
+    let limit = Duration::from_secs(4);
     let store = open(
         &server,
         Terms {
@@ -277,6 +281,8 @@ async fn a_database_that_is_away_or_hangs_fails_each_verb_in_time_and_is_used_ag
             ..Terms::default()
         },
     );
+    // What is not known to be away takes the limit, and a busy machine takes its time; else nothing hangs.
+    let in_the_end = limit + Duration::from_secs(30);
     let fails_in_time = async |within: Duration| {
         let began = Instant::now();
         let refused = store
@@ -284,10 +290,10 @@ async fn a_database_that_is_away_or_hangs_fails_each_verb_in_time_and_is_used_ag
             .await;
         assert!(matches!(refused, Err(StoreError::Away(_))), "{refused:?}");
         let took = began.elapsed();
-        assert!(took < within + Duration::from_millis(500), "{took:?}");
+        assert!(took < within, "{took:?}");
     };
     let works_again = async || {
-        let late = Instant::now() + Duration::from_secs(30);
+        let late = Instant::now() + Duration::from_secs(60);
         while let Err(why) = store
             .record(callback(&sid(1), &sid(1), "busy"), Millis(1))
             .await
@@ -303,8 +309,8 @@ async fn a_database_that_is_away_or_hangs_fails_each_verb_in_time_and_is_used_ag
     server.start_again();
     works_again().await;
     server.freeze();
+    fails_in_time(in_the_end).await;
     fails_in_time(limit).await;
-    fails_in_time(Duration::ZERO).await;
     server.thaw();
     works_again().await;
     server.crash();

@@ -1,7 +1,10 @@
 //! A real PostgreSQL server for tests: a throw-away cluster on a free port of the loopback.
 
+#[path = "../net/port.rs"]
+pub mod port;
+
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,11 +13,14 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use port::Port;
+
 /// The server and its folder; stopped when this is dropped, and when the process ends.
 pub struct Server {
     // Before the folder, which it uses.
     running: Mutex<Option<Running>>,
-    port: u16,
+    /// Its own also while it is stopped.
+    port: Port,
     settings: Vec<String>,
     folder: TempDir,
 }
@@ -36,12 +42,9 @@ impl Server {
     pub fn start(settings: &[&str]) -> Self {
         let fast = ["fsync=off", "max_connections=300", "shared_buffers=32MB"];
         let settings = fast.iter().chain(settings);
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
         let server = Self {
             running: Mutex::new(None),
-            port,
+            port: Port::reserve(),
             settings: settings.map(|setting| format!("-c{setting}")).collect(),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
@@ -83,7 +86,7 @@ impl Server {
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.port.address.to_string()
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -113,7 +116,7 @@ impl Server {
         let mut keeper = Command::new(script)
             .arg(bin())
             .arg(self.folder())
-            .arg(self.port.to_string())
+            .arg(self.port.address.port().to_string())
             .args(&self.settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -135,7 +138,7 @@ impl Server {
     }
 
     fn is_ready(&self) -> bool {
-        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        TcpStream::connect(self.port.address).is_ok()
             && Command::new(bin().join("pg_isready"))
                 .args(["--quiet", "--dbname", &self.url("postgres")])
                 .status()

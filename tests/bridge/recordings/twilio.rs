@@ -4,12 +4,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{ACCOUNT, KEY_SECRET, KEY_SID, RECORDING};
+use super::{ACCOUNT, KEY_SECRET, KEY_SID, PATIENCE, RECORDING};
 
 /// What is given instead of a recording, or how.
 #[derive(Clone, Debug)]
@@ -117,7 +116,7 @@ impl Drop for Api {
 impl Shared {
     fn answer(&self, stream: TcpStream) {
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(PATIENCE))
             .expect("a TCP socket");
         let mut lines = BufReader::new(stream.try_clone().expect("a TCP socket")).lines();
         let Some(Ok(line)) = lines.next() else { return };
