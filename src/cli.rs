@@ -20,6 +20,7 @@ mod serve;
 mod show;
 mod sign;
 mod sink;
+mod throwaway;
 mod verify;
 mod which;
 

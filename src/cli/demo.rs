@@ -1,25 +1,18 @@
 //! `demo`: the whole way at once, with everything that it needs inside.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::serve::stop_on_signals;
-use super::{Exit, Failure, say};
+use super::{Exit, Failure, say, throwaway};
 use crate::app::{self, App};
 use crate::clock::Clock;
-use crate::config;
-use crate::fixture::{Fixture, builtin};
-use crate::replay::{self, Item, Pace, Sids, Signer, Summary, Target};
+use crate::fixture::{Case, Fixture, builtin};
+use crate::replay::{Item, Summary};
 use crate::sink::{Faults, Keep, Received, Sink};
 use crate::store::{Counts, Filter, State};
-use crate::twilio::signature::Key;
-
-/// Signs the demonstration's callbacks; it opens nothing else.
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// How long all calls together may take to reach the stand-in.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,8 +33,15 @@ pub struct Demo {
 impl Demo {
     pub fn run(self) -> Result<Exit, Failure> {
         let folder = tempfile::tempdir()?;
-        let sink = Sink::start(any_port(), Faults::default(), Keep::All)?;
-        let config = configuration(folder.path(), &sink)?;
+        let sink = Sink::start(throwaway::any_port(), Faults::default(), Keep::All)?;
+        let settings = [
+            ("ACQUIRE_ACCOUNT_ID", "demo".to_owned()),
+            (
+                "BRIDGE__SERVER__PUBLIC_URL",
+                "https://bridge.example.com".to_owned(),
+            ),
+        ];
+        let config = throwaway::configuration(folder.path(), &sink, None, &settings)?;
         app::block_on(async {
             let stop = stop_on_signals()?;
             let app = App::build(config, Clock::system())?;
@@ -52,7 +52,7 @@ impl Demo {
             let store = app.store();
             let running = tokio::spawn(app.run(stop.clone()));
 
-            let summary = send(&format!("http://{public}")).await?;
+            let summary = throwaway::send(items()?, public).await?;
             let counts = settled(store.as_ref(), &stop).await?;
             for request in sink.received() {
                 say(arrival(&request))?;
@@ -67,15 +67,7 @@ impl Demo {
                 }
             }
             for refused in &summary.not_taken {
-                let status = refused
-                    .status
-                    .map(|status| status.to_string())
-                    .unwrap_or_default();
-                let reason = refused.reason.as_deref().unwrap_or("no answer");
-                say(format_args!(
-                    "{}  refused with {status}: {reason}",
-                    refused.item
-                ))?;
+                say(format_args!("{}  {}", refused.item, refused.why()))?;
             }
             eprintln!("{}", ending(&summary, &counts));
             if !self.once {
@@ -94,55 +86,16 @@ impl Demo {
     }
 }
 
-fn any_port() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-fn configuration(folder: &std::path::Path, sink: &Sink) -> Result<config::Config, Failure> {
-    let database = folder.join("demo.db");
-    let environment = [
-        ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
-        ("ACQUIRE_ACCOUNT_ID", "demo".to_owned()),
-        (
-            "BRIDGE__SERVER__PUBLIC_URL",
-            "https://bridge.example.com".to_owned(),
-        ),
-        ("BRIDGE__SERVER__LISTEN", any_port().to_string()),
-        ("BRIDGE__ADMIN__LISTEN", any_port().to_string()),
-        (
-            "BRIDGE__STORE__URL",
-            format!("sqlite:{}", database.display()),
-        ),
-        ("BRIDGE__ACQUIRE__BASE_URL", sink.base_url()),
-    ];
-    let environment = environment.map(|(key, value)| (key.to_owned(), value));
-    Ok(config::load(None, environment)?)
-}
-
-async fn send(to: &str) -> Result<Summary, Failure> {
-    let mut items = Vec::new();
-    for case in builtin() {
+/// The fixtures that the program has inside.
+fn items() -> Result<Vec<Item>, Failure> {
+    let item = |case: &Case| {
         let fixture = Fixture::parse(case.name, case.request).map_err(anyhow::Error::from)?;
-        items.push(Item {
+        Ok(Item {
             name: case.name.to_owned(),
             fixture,
-        });
-    }
-    let target = Target {
-        to: to.to_owned(),
-        public: None,
+        })
     };
-    let signer = Signer {
-        key: Key::auth_token(TOKEN),
-        settings: None,
-    };
-    let pace = Pace {
-        concurrency: NonZeroUsize::MIN,
-        rate: None,
-        repeat: NonZeroU32::MIN,
-    };
-    let sent = replay::send(items, target, signer, pace, Sids::Recorded, |_, _| ()).await;
-    Ok(sent.map_err(anyhow::Error::from)?)
+    builtin().iter().map(item).collect()
 }
 
 /// The counts once nothing is due any more.

@@ -137,6 +137,18 @@ impl fmt::Display for Summary {
     }
 }
 
+impl NotTaken {
+    /// What became of it, for people.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let reason = self.reason.as_deref().unwrap_or("without a reason");
+        match self.status {
+            Some(status) => format!("refused with {status}: {reason}"),
+            None => format!("no answer: {reason}"),
+        }
+    }
+}
+
 impl fmt::Display for NotTaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.item)?;

@@ -1,30 +1,24 @@
 //! Fixtures through a whole bridge that nobody else sees: a throw-away store, a clock that is turned,
 //! and a stand-in for Acquire in the same process.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::super::Failure;
+use super::super::{Failure, throwaway};
 use super::files::Group;
 use crate::app::App;
 use crate::clock::{Clock, Millis, pause};
 use crate::config::{self, Config};
 use crate::plan::Rules;
 use crate::replay::scenario::wait;
-use crate::replay::{self, Item, Pace, Sids, Signer, Target};
+use crate::replay::{Item, NotTaken};
 use crate::sink::{Faults, Keep, Sink};
 use crate::store::{CallSummary, Filter, State, Store};
 use crate::twilio::CallSid;
 use crate::twilio::callback::Form;
-use crate::twilio::signature::Key;
-
-/// Signs what only the bridge beside it reads.
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// When each replay begins: 2026-01-01T00:00:00Z, whatever the time is.
 const BEGINNING: Millis = Millis(1_767_225_600_000);
@@ -41,13 +35,13 @@ pub(super) struct Played {
 /// Runs on an actix runtime.
 pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure> {
     let folder = tempfile::tempdir()?;
-    let sink = Sink::start(any_port(), Faults::default(), Keep::Nothing)?;
+    let sink = Sink::start(throwaway::any_port(), Faults::default(), Keep::Nothing)?;
     let clocks = Clocks::new();
     let mut refused = Vec::new();
     let bases: Vec<String> = group.items.iter().map(base).collect();
     let config = configuration(folder.path(), &sink, &bases, rules)?;
     let app = App::build(config, clocks.bridge.clone())?.delivering_by(clocks.worker.clone());
-    let to = format!("http://{}", app.public_addr()?);
+    let to = app.public_addr()?;
     let store = app.store();
     let stop = CancellationToken::new();
     let running = tokio::task::spawn_local(app.run(stop.clone()));
@@ -56,9 +50,8 @@ pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure
         if !wait.is_zero() {
             clocks.turn(store.as_ref(), clocks.now().plus(wait)).await?;
         }
-        if let Some(why) = send(item, &to).await? {
-            refused.push(why);
-        }
+        let summary = throwaway::send(vec![item.clone()], to).await?;
+        refused.extend(summary.not_taken.iter().map(NotTaken::why));
     }
     clocks.turn(store.as_ref(), Millis(i64::MAX)).await?;
     let requests = taken(store.as_ref()).await?;
@@ -77,10 +70,6 @@ fn base(item: &Item) -> String {
     format!("{}{prefix}", fixture.base())
 }
 
-fn any_port() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
-}
-
 /// One account, with the rules and nothing else of the operator's settings; one delivery at a time,
 /// so that their order tells something.
 fn configuration(
@@ -95,16 +84,8 @@ fn configuration(
     bases.sort();
     bases.dedup();
     let settings = [
-        ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
         ("ACQUIRE_ACCOUNT_ID", "replay".to_owned()),
         ("BRIDGE__SERVER__PUBLIC_URL", bases.join(",")),
-        ("BRIDGE__SERVER__LISTEN", any_port().to_string()),
-        ("BRIDGE__ADMIN__LISTEN", any_port().to_string()),
-        (
-            "BRIDGE__STORE__URL",
-            format!("sqlite:{}", folder.join("replay.db").display()),
-        ),
-        ("BRIDGE__ACQUIRE__BASE_URL", sink.base_url()),
         // Apart from the path of call-answered, which may be sent too.
         (
             "BRIDGE__ACQUIRE__CALL_END_PATH",
@@ -112,35 +93,7 @@ fn configuration(
         ),
         ("BRIDGE__DELIVERY__CONCURRENCY", "1".to_owned()),
     ];
-    let settings = settings.map(|(key, value)| (key.to_owned(), value));
-    Ok(config::load(Some(&file), settings)?)
-}
-
-async fn send(item: &Item, to: &str) -> Result<Option<String>, Failure> {
-    let target = Target {
-        to: to.to_owned(),
-        public: None,
-    };
-    let signer = Signer {
-        key: Key::auth_token(TOKEN),
-        settings: None,
-    };
-    let pace = Pace {
-        concurrency: NonZeroUsize::MIN,
-        rate: None,
-        repeat: NonZeroU32::MIN,
-    };
-    let items = vec![item.clone()];
-    let sent = replay::send(items, target, signer, pace, Sids::Recorded, |_, _| ()).await;
-    let summary = sent.context("failed to replay")?;
-    let refused = summary.not_taken.first().map(|refused| {
-        let status = refused
-            .status
-            .map_or_else(|| "no answer".to_owned(), |s| s.to_string());
-        let reason = refused.reason.as_deref().unwrap_or("without a reason");
-        format!("refused with {status}: {reason}")
-    });
-    Ok(refused)
+    throwaway::configuration(folder, sink, Some(&file), &settings)
 }
 
 /// The worker's stands behind the bridge's while the callbacks of one moment are recorded: all of
