@@ -41,6 +41,7 @@ pub mod twilio;
 
 pub mod clock;
 pub mod config;
+pub mod counted;
 pub mod metrics;
 pub mod outage;
 pub mod telemetry;

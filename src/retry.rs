@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::acquire::{Answer, Fault, Outcome};
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
+use crate::counted::counted;
 
 /// The operator's choices about trying again (`delivery.*`, `acquire.unclear_tries`).
 #[derive(Clone, Debug)]
@@ -62,14 +63,14 @@ pub fn decide(
         .count();
     if fault.is_unclear() && unclear_before + 1 >= policy.unclear_tries {
         return Verdict::GivenUp(format!(
-            "may have been taken: Acquire answered {} times without saying so (acquire.success)",
-            unclear_before + 1
+            "may have been taken: Acquire answered {} without saying so (acquire.success)",
+            counted(unclear_before + 1, "time")
         ));
     }
     let Some(wait) = policy.schedule.get(before.len()) else {
         return Verdict::GivenUp(format!(
-            "delivery.schedule is used up after {} attempts, the last one failed by {fault}",
-            before.len() + 1
+            "delivery.schedule is used up after {}, the last one failed by {fault}",
+            counted(before.len() + 1, "attempt")
         ));
     };
     let asked = after.unwrap_or_default().min(policy.retry_after_max);

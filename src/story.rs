@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
+use crate::counted::counted;
 use crate::outage::Outage;
 use crate::plan::{self, Owed, Received, Rules, owed};
 use crate::store::{CallSummary, StoredCall, StoredCallback};
@@ -261,7 +262,9 @@ fn stands(due: &plan::Due, attempts: &[Attempt]) -> String {
     }
     match made.last().map(|last| &last.verdict) {
         Some(Verdict::GivenUp(why)) => format!("given up: {why}"),
-        Some(Verdict::Again(at)) => format!("tried {} times, again at {at}", made.len()),
+        Some(Verdict::Again(at)) => {
+            format!("tried {}, again at {at}", counted(made.len(), "time"))
+        }
         _ if due.wait.is_some() => "waits".to_owned(),
         _ => "due".to_owned(),
     }

@@ -59,7 +59,10 @@ const LAYERS: &[(&[&str], &str)] = &[
         "the words of each side, which know nothing of the other",
     ),
     (&["watched"], "whether a file has changed"),
-    (&["clock"], "time, known to all"),
+    (
+        &["clock", "counted"],
+        "time, and how many of what, known to all",
+    ),
 ];
 
 /// One owner for each library, so that it can be replaced in one place.

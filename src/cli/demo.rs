@@ -9,6 +9,7 @@ use super::serve::stop_on_signals;
 use super::{Exit, Failure, say, throwaway};
 use crate::app::{self, App};
 use crate::clock::Clock;
+use crate::counted::counted;
 use crate::fixture::{Case, Fixture, builtin};
 use crate::replay::{Item, Summary};
 use crate::sink::{Faults, Keep, Received, Sink};
@@ -120,12 +121,12 @@ fn arrival(request: &Received) -> String {
 }
 
 fn ending(summary: &Summary, counts: &Counts) -> String {
-    let mut text = format!("\n{} callbacks sent", summary.sent);
+    let mut text = format!("\n{} sent", counted(summary.sent, "callback"));
     for state in State::ALL {
         let calls = counts.in_state(state);
         if calls > 0 {
             // Writing to a String cannot fail.
-            let _ = write!(text, ", {calls} calls {state}");
+            let _ = write!(text, ", {} {state}", counted(calls, "call"));
         }
     }
     let refused: u64 = summary.not_taken.iter().map(|refused| refused.times).sum();

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{ConfigArgs, Exit, Failure, check, environment, say, wrapped};
 use crate::clock::{Clock, Millis};
 use crate::config::{self, Config};
+use crate::counted::counted;
 use crate::store::{self, disk};
 use crate::twilio::callback::Form;
 use crate::twilio::callback_url::{judge, to_enter};
@@ -202,8 +203,7 @@ fn tell(notes: &[Note]) -> std::io::Result<()> {
         .count();
     say(match findings {
         0 => "\nall is well".to_owned(),
-        1 => "\n1 finding".to_owned(),
-        count => format!("\n{count} findings"),
+        _ => format!("\n{}", counted(findings, "finding")),
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::{Failure, say, wrapped};
+use crate::counted::counted;
 use crate::evidence;
 use crate::fixture::Fixture;
 use crate::redact::Redactor;
@@ -127,10 +128,10 @@ pub fn naming(reader: &Reader, sid: &CallSid) -> Result<String, Failure> {
                 .to_owned(),
         );
     };
-    let (count, id) = (all.iter().filter(names).count(), latest.id);
-    let cause = &latest.request.cause;
+    let requests = counted(all.iter().filter(names).count(), "refused request");
+    let (cause, id) = (&latest.request.cause, latest.id);
     Ok(format!(
-        "{count} of the refused requests name it, the latest as {cause}: show {id}"
+        "it stands in {requests}, the latest refused as {cause}: show {id}"
     ))
 }
 

@@ -13,6 +13,7 @@ use super::{ConfigArgs, Exit, Failure, say, serve};
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
+use crate::counted::counted;
 use crate::store::{self, CallSummary, State};
 use crate::twilio::CallSid;
 
@@ -129,7 +130,7 @@ pub fn requeue(config: &Config, sids: &[CallSid], rate: NonZeroU32) -> Result<Ex
 fn report(done: Done, all: usize) -> Result<Exit, Failure> {
     say(format_args!("{} of {all} calls requeued", done.requeued))?;
     if done.missing > 0 {
-        eprintln!("{} were purged meanwhile", done.missing);
+        eprintln!("purged meanwhile: {}", counted(done.missing, "call"));
     }
     if done.is_stopped {
         eprintln!("stopped; the others are as they were");
@@ -149,7 +150,7 @@ fn told(calls: &[CallSummary]) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, state)| format!("{count} {state}"))
         .collect();
-    let mut told = format!("{} calls: {}", calls.len(), states.join(", "));
+    let mut told = format!("{}: {}", counted(calls.len(), "call"), states.join(", "));
     if of(State::Delivered) > 0 {
         told.push_str("; Acquire gets again what it took");
     }
@@ -163,7 +164,7 @@ pub fn agreed(count: usize) -> Result<bool, Failure> {
             "nobody is there to be asked; say --yes to requeue them".to_owned(),
         ));
     }
-    eprint!("requeue all {count}? [y/N] ");
+    eprint!("requeue {}? [y/N] ", counted(count, "call"));
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -77,7 +77,7 @@ fn a_call_that_was_refused_is_found_by_its_sid_and_shown() {
     bridge.keeps("scheme");
     let run = bridge.runs(&["show", &sid(1)]);
     assert_eq!(run.code, Some(1), "{run:?}");
-    let told = "1 of the refused requests name it, the latest as scheme: show ";
+    let told = "it stands in 1 refused request, the latest refused as scheme: show ";
     let (_, id) = run.err.trim_end().split_once(told).expect("where to look");
 
     let run = bridge.runs(&["show", id]);
