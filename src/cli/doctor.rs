@@ -7,6 +7,7 @@ mod network;
 
 use serde_json::json;
 
+use super::check::online::{Opened, open_store};
 use super::{ConfigArgs, Exit, Failure, check, environment, say, wrapped};
 use crate::clock::{Clock, Millis};
 use crate::config::{self, Config};
@@ -126,9 +127,11 @@ fn of_public_urls(config: &Config) -> Vec<Note> {
 
 fn of_store(config: &Config) -> Vec<Note> {
     let url = &config.store.url;
-    match check::online::open_store(url) {
+    match open_store(url) {
         Err(why) => return vec![Note::finding("store", format!("{why:#} (store.url)"))],
-        Ok(state) if state.contains("not there yet") => return vec![Note::well("store", state)],
+        Ok(opened @ Opened::NotThereYet) => {
+            return vec![Note::well("store", format!("{url} {opened}"))];
+        }
         Ok(_) => {}
     }
     match check::damages(url) {

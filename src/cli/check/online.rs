@@ -3,6 +3,7 @@
 //! Nothing is posted: the connection is closed after the handshake.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use anyhow::anyhow;
 
@@ -18,7 +19,8 @@ pub(super) fn reach(
     config: &Config,
     mut tell: impl FnMut(String) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
-    tell(open_store(&config.store.url)?)?;
+    let url = &config.store.url;
+    tell(format!("{url} {}", open_store(url)?))?;
     app::block_on(async {
         let client = Client::new(&config.acquire, &config.delivery, Clock::system())?;
         let mut reached = BTreeSet::new();
@@ -37,23 +39,42 @@ pub(super) fn reach(
     })
 }
 
+/// How a store was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Opened {
+    Reached,
+    NotThereYet,
+    Writable,
+    OwnedByABridge,
+}
+
+/// Follows the store's name in a sentence.
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reached => "is reached",
+            Self::NotThereYet => "is not there yet; serve will make it",
+            Self::Writable => "can be written",
+            Self::OwnedByABridge => "is owned by a running bridge",
+        })
+    }
+}
+
 /// Makes no file: it would belong to whoever checks.
-pub(in crate::cli) fn open_store(url: &StoreUrl) -> anyhow::Result<String> {
+pub(in crate::cli) fn open_store(url: &StoreUrl) -> anyhow::Result<Opened> {
     match url {
         StoreUrl::Postgres(_) => {
             store::open_to_read(url)?;
-            return Ok(format!("{url} is reached"));
+            return Ok(Opened::Reached);
         }
-        StoreUrl::Sqlite(path) if !path.exists() => {
-            return Ok(format!("{url} is not there yet; serve will make it"));
-        }
+        StoreUrl::Sqlite(path) if !path.exists() => return Ok(Opened::NotThereYet),
         StoreUrl::Sqlite(_) => {}
     }
     match store::open(url) {
-        Ok(_) => Ok(format!("{url} can be written")),
+        Ok(_) => Ok(Opened::Writable),
         Err(OpenError::InUse { .. }) => {
             store::open_to_read(url)?;
-            Ok(format!("{url} is owned by a running bridge"))
+            Ok(Opened::OwnedByABridge)
         }
         Err(why) => Err(why.into()),
     }
