@@ -24,7 +24,7 @@ mod throwaway;
 mod verify;
 mod which;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _, stderr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -157,13 +157,16 @@ fn say(line: impl std::fmt::Display) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{line}")
 }
 
-/// A text in lines of at most 80 columns, all but the first behind `indent` spaces.
+/// Of a terminal; what cannot be broken, such as a URL, may be longer.
+const COLUMNS: usize = 80;
+
+/// A text in lines of at most [`COLUMNS`], all but the first behind `indent` spaces.
 fn wrapped(text: &str, indent: usize) -> String {
     let mut lines = String::new();
     let mut width = indent;
     for word in text.split(' ') {
         let length = word.chars().count();
-        if width > indent && width + 1 + length > 80 {
+        if width > indent && width + 1 + length > COLUMNS {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             width = indent;
@@ -175,6 +178,15 @@ fn wrapped(text: &str, indent: usize) -> String {
         width += length;
     }
     lines
+}
+
+/// Tells what went wrong: in one line, which only a terminal gets broken between words.
+fn complain(why: &str) {
+    if stderr().is_terminal() {
+        eprintln!("error: {}", wrapped(why, 7));
+    } else {
+        eprintln!("error: {why}");
+    }
 }
 
 /// The environment; what is no UTF-8 is shown as such where a setting is wrong, not passed over.
@@ -215,14 +227,12 @@ impl Cli {
         let exit = match end {
             Ok(exit) => exit,
             Err(Failure::Usage(why)) => {
-                for line in why.lines() {
-                    eprintln!("error: {line}");
-                }
+                why.lines().for_each(complain);
                 Exit::Usage
             }
             Err(Failure::Failed(why)) if nobody_reads(&why) => Exit::Done,
             Err(Failure::Failed(why)) => {
-                eprintln!("error: {why:#}");
+                complain(&format!("{why:#}"));
                 Exit::Failed
             }
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ConfigArgs, Exit, Failure, environment, say};
+use super::{COLUMNS, ConfigArgs, Exit, Failure, environment, say, wrapped};
 use crate::config::{self, Setting, StoreUrl, duration};
 use crate::retry::Jitter;
 use crate::store;
@@ -127,7 +127,14 @@ fn settings_text(settings: &[Setting]) -> String {
             key, value, origin, ..
         } = setting;
         match value {
-            Some(value) => format!("{key} = {value}  # {origin}\n"),
+            Some(value) => {
+                let line = format!("{key} = {value}  # {origin}\n");
+                if line.trim_end().chars().count() <= COLUMNS {
+                    line
+                } else {
+                    format!("# {origin}:\n{key} = {value}\n")
+                }
+            }
             None => format!("# {key} is not set\n"),
         }
     };
@@ -143,11 +150,14 @@ fn schedule_text(tries: &[Try]) -> String {
     let (last, horizon) = tries
         .last()
         .map_or((0, Duration::ZERO), |last| (last.number, last.after));
-    format!(
-        "\nattempt  wait      since the end of the call\n{lines}\nA call that Acquire does not take is parked after attempt {last}, {} after its end or up to {:.0} % later.\n",
+    let end = format!(
+        "A call that Acquire does not take is parked after attempt {last}, {} after its end or up \
+         to {:.0} % later.",
         duration::show(horizon),
         Jitter::MAX * 100.0
-    )
+    );
+    let end = wrapped(&end, 0);
+    format!("\nattempt  wait      since the end of the call\n{lines}\n{end}\n")
 }
 
 fn as_json(

@@ -37,10 +37,19 @@ fn settings_and_schedule_are_shown_without_secrets() {
         "      1  0s        0s",
         "      2  1s        1s",
         "      3  2m        2m 1s",
-        "A call that Acquire does not take is parked after attempt 3, 2m 1s after its end or up to 10 % later.",
+        "A call that Acquire does not take is parked after attempt 3, 2m 1s after its end",
+        "or up to 10 % later.",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
     }
+}
+
+#[test]
+fn what_is_shown_fits_into_80_columns() {
+    let output = check().envs(ENOUGH).assert().code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    let wide = shown.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "{shown}");
 }
 
 #[test]

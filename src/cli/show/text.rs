@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write as _};
 
-use super::super::wrapped;
+use super::super::{COLUMNS, wrapped};
 use crate::story::{Due, Field, Leg, Made, Story, Told};
 
 pub(super) fn of(story: &Story) -> String {
@@ -210,7 +210,7 @@ fn write_due(text: &mut String, due: &Due, spell: &impl Fn(&str) -> String) -> R
 /// Name, value and origin; the origin on its own line where it does not fit.
 fn write_field(text: &mut String, field: &Field, from: &str) -> Result {
     let line = format!("    {:<12}  {:<16}  {from}", field.name, field.value);
-    if line.chars().count() <= 80 {
+    if line.chars().count() <= COLUMNS {
         return writeln!(text, "{line}");
     }
     writeln!(text, "    {:<12}  {}", field.name, field.value)?;
