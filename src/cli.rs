@@ -20,6 +20,7 @@ mod serve;
 mod show;
 mod sign;
 mod sink;
+mod spool;
 mod throwaway;
 mod verify;
 mod which;
@@ -33,7 +34,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::AppError;
 use crate::config::{self, Config, ConfigError, Spool, StoreUrl};
 use crate::plan::Rules;
-use crate::store::{OpenError, StoreError};
+use crate::store::{self, OpenError, Reader, StoreError};
 use crate::twilio::signature::PublicUrl;
 
 /// How a command ended; a contract with scripts.
@@ -149,6 +150,15 @@ impl ConfigArgs {
 
     fn load_spool(&self) -> Result<Spool, ConfigError> {
         config::load_spool(self.config.as_deref(), environment())
+    }
+
+    /// The store to look into, and the rules that its calls are planned by.
+    fn open_to_read(&self) -> Result<(Reader, Rules), Failure> {
+        let (url, rules) = self.load_for_reading()?;
+        match store::open_to_read(&url) {
+            Ok(reader) => Ok((reader, rules)),
+            Err(why) => Err(spool::with_spooled(why, &url, &self.load_spool()?)),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use backlog::BACKLOG;
 pub use error::{OpenError, StoreError};
-pub use open::{free_space, open, open_to_read, open_to_serve, sync_cost};
+pub use open::{open, open_to_read, open_to_serve, sync_cost};
 pub use reader::Reader;
 pub use refused::{Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoredRefused};
 pub use sqlite::SqliteReader;

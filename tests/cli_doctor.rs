@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::store::{self, NewCallback, SignedRequest};
+use twilio_acquire_bridge::twilio::callback;
 
 fn bridge(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("twilio-acquire-bridge").expect("the binary is built");
@@ -90,6 +94,71 @@ fn the_doctor_finds_nothing_where_all_is_well_and_posts_nothing() {
         !folder.path().join("bridge.db").exists(),
         "it makes no store"
     );
+}
+
+/// A spool in `folder` with one callback of each of these calls.
+fn spool(folder: &Path, sids: &[&str]) -> PathBuf {
+    let path = folder.join("spool.db");
+    let store = store::open(&StoreUrl::Sqlite(path.clone())).expect("a spool");
+    let keep = async {
+        for sid in sids {
+            let url = "https://bridge.example.com/twilio/voice/status".to_owned();
+            let body = format!(
+                "CallSid={sid}&AccountSid=AC00000000000000000000000000000001&CallStatus=completed\
+                 &From=%2B12025550123&To=%2B12025550199&Direction=inbound"
+            );
+            let read = callback::read(body.as_bytes(), &url).expect("a callback");
+            let request = SignedRequest {
+                url,
+                headers: String::new(),
+                body: body.into(),
+            };
+            let now = Millis(1_790_000_000_000);
+            let recorded = store.record(NewCallback::of(read, request), now).await;
+            recorded.expect("recorded");
+        }
+    };
+    actix_web::rt::System::new().block_on(keep);
+    path
+}
+
+#[test]
+fn while_the_database_is_away_the_desk_looks_into_the_spool() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let acquire = acquire();
+    let sid = "CA00000000000000000000000000000001";
+    let spool = spool(folder.path(), &[sid, "CA00000000000000000000000000000002"]);
+    opened(&spool, 0o600);
+    let away = |command: &mut Command| {
+        // Nobody listens there.
+        let (out, err, code) = told(
+            command
+                .env("BRIDGE__STORE__URL", "postgres://bridge@127.0.0.1:1/bridge")
+                .env("BRIDGE__STORE__SPOOL", &spool),
+        );
+        (out + &err, code)
+    };
+    let kept = "has kept 2 calls for the database since 2026-09-21T14:13:20.000Z";
+    let (told, code) = away(&mut bridge(&["list"]));
+    assert!(code == 1 && told.contains(kept), "{told}");
+    let (told, code) = away(&mut bridge(&["show", sid]));
+    assert!(code == 0 && told.contains("in the spool"), "{told}");
+    let unknown = "CA00000000000000000000000000000003";
+    let (told, code) = away(&mut bridge(&["show", unknown]));
+    assert!(code == 1 && told.contains(kept), "{told}");
+    let mut doctor = doctor(folder.path(), &acquire.base_url(), &["--json"]);
+    let (told, code) = away(&mut doctor);
+    let found: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let about = |about: &str| {
+        let notes = found["notes"].as_array().expect("notes");
+        let mut notes = notes.iter().filter(|note| note["about"] == about);
+        notes.next().cloned().unwrap_or_default()
+    };
+    assert!(code == 1 && about("spool")["ok"] == false, "{told}");
+    let sentence = about("spool")["sentence"].to_string();
+    assert!(sentence.contains(kept), "{told}");
+    let disk = about("disk")["sentence"].to_string();
+    assert!(disk.contains("spool.db"), "the spool's disk: {told}");
 }
 
 #[test]

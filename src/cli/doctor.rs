@@ -5,14 +5,17 @@
 mod files;
 mod network;
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use super::check::online::{Opened, open_store};
+use super::spool::{self, Spooled};
 use super::{ConfigArgs, Exit, Failure, check, environment, say, wrapped};
 use crate::clock::{Clock, Millis};
-use crate::config::{self, Config};
+use crate::config::{self, Config, StoreUrl};
 use crate::counted::counted;
-use crate::store::{self, disk};
+use crate::store::disk;
 use crate::twilio::callback::Form;
 use crate::twilio::callback_url::{judge, to_enter};
 
@@ -67,6 +70,14 @@ impl Note {
             sentence: sentence.into(),
         }
     }
+
+    /// A finding where there is a doubt.
+    fn doubted(about: &'static str, told: String, doubt: Option<&str>) -> Self {
+        match doubt {
+            Some(doubt) => Self::finding(about, format!("{told}: {doubt}")),
+            None => Self::well(about, told),
+        }
+    }
 }
 
 impl Doctor {
@@ -93,6 +104,7 @@ impl Doctor {
         let mut notes = vec![Note::well("configuration", "every setting is valid")];
         notes.extend(of_public_urls(&config));
         notes.extend(of_store(&config));
+        notes.extend(of_spool(&config));
         notes.extend(of_disk(&config));
         notes.extend(files::look_at(&config, &settings, file));
         let now = Clock::system().now();
@@ -150,36 +162,62 @@ fn of_store(config: &Config) -> Vec<Note> {
     }
 }
 
+/// What a bridge on this machine keeps while the database is away.
+fn of_spool(config: &Config) -> Option<Note> {
+    let path = spool::path(&config.store.url, &config.store.spool)?;
+    let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let shown = format!("{} (store.spool)", shown.display());
+    Some(match spool::look(path) {
+        Ok(spooled @ Spooled::Calls { .. }) => {
+            let sentence = format!(
+                "{shown} {spooled}; a bridge with this spool moves them once it reaches the database"
+            );
+            Note::finding("spool", sentence)
+        }
+        Ok(spooled) => Note::well("spool", format!("{shown} {spooled}")),
+        Err(Failure::Failed(why)) => Note::finding("spool", format!("{why:#} (store.spool)")),
+        Err(Failure::Usage(why)) => Note::finding("spool", why),
+    })
+}
+
+/// The file that a bridge on this machine writes; a server's disk is not seen from here.
+fn own_file(config: &Config) -> Option<&Path> {
+    match &config.store.url {
+        StoreUrl::Sqlite(path) => Some(path),
+        StoreUrl::Postgres(_) => spool::path(&config.store.url, &config.store.spool),
+    }
+}
+
 fn of_disk(config: &Config) -> Vec<Note> {
-    let url = &config.store.url;
-    // A server's disk is not seen from here.
-    let (Some(sync), Some(free)) = (store::sync_cost(url), store::free_space(url)) else {
+    let Some(file) = own_file(config) else {
         return Vec::new();
     };
-    let sync = match sync {
+    let shown = file.display();
+    let measured = folder_of(file).and_then(|folder| {
+        let cost = disk::sync_cost(&folder)?;
+        Ok((cost, disk::free_space(&folder)?))
+    });
+    let (cost, free) = match measured {
+        Ok(measured) => measured,
         Err(why) => {
             let sentence = format!(
-                "the folder of {url} cannot be written: {why}; make it, and give it to the user of \
-                 the bridge"
+                "the folder of {shown} cannot be written: {why}; make it, and give it to the user \
+                 of the bridge"
             );
-            Note::finding("disk", sentence)
-        }
-        Ok(cost) => {
-            let told = format!("a sync beside {url} takes {cost:.0?}");
-            match disk::doubt(cost) {
-                Some(doubt) => Note::finding("disk", format!("{told}: {doubt}")),
-                None => Note::well("disk", told),
-            }
+            return vec![Note::finding("disk", sentence)];
         }
     };
-    let space = free.map(|free| {
-        let told = format!("{} MiB are free beside {url}", free >> 20);
-        match disk::want_of_space(free) {
-            Some(want) => Note::finding("disk", format!("{told}: {want}")),
-            None => Note::well("disk", told),
-        }
-    });
-    std::iter::once(sync).chain(space.ok()).collect()
+    let sync = format!("a sync beside {shown} takes {cost:.0?}");
+    let space = format!("{} MiB are free beside {shown}", free >> 20);
+    vec![
+        Note::doubted("disk", sync, disk::doubt(cost)),
+        Note::doubted("disk", space, disk::want_of_space(free)),
+    ]
+}
+
+fn folder_of(file: &Path) -> std::io::Result<PathBuf> {
+    let file = std::path::absolute(file)?;
+    Ok(file.parent().unwrap_or(&file).to_owned())
 }
 
 /// Before this program was written, and longer after than it will run.

@@ -9,7 +9,7 @@ use super::which::Which;
 use super::{ConfigArgs, Exit, Failure, refused, say};
 use crate::evidence::Evidence;
 use crate::redact::Redactor;
-use crate::store::{self, Reader};
+use crate::store::Reader;
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
@@ -60,8 +60,7 @@ impl Export {
                 "say which calls: either their CALLSIDs, or a filter such as --since 1d".to_owned(),
             ));
         }
-        let (url, rules) = self.config.load_for_reading()?;
-        let reader = store::open_to_read(&url)?;
+        let (reader, rules) = self.config.open_to_read()?;
         let (sids, is_searched) = if self.sids.is_empty() {
             let found = search.run(&reader, self.limit)?;
             (found.into_iter().map(|call| call.sid).collect(), true)
@@ -97,17 +96,15 @@ impl Export {
         }
         Ok(exit)
     }
-}
 
-impl Export {
     fn export_refused(&self, id: i64) -> Result<Exit, Failure> {
-        let (url, _) = self.config.load_for_reading()?;
+        let (reader, _) = self.config.open_to_read()?;
         let people = if self.redact {
             People::Redacted
         } else {
             People::Kept
         };
-        let path = refused::export(&store::open_to_read(&url)?, id, &self.out, people)?;
+        let path = refused::export(&reader, id, &self.out, people)?;
         let Some(path) = path else {
             eprintln!("{id}  not in the store");
             return Ok(Exit::Partial);

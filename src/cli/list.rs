@@ -2,7 +2,6 @@
 
 use super::which::Which;
 use super::{ConfigArgs, Exit, Failure, refused, say, wrapped};
-use crate::store;
 use crate::story::Line;
 
 /// List the calls in the store, whether a bridge runs or not: the newest first, pending ones by when
@@ -31,8 +30,7 @@ pub struct List {
 
 impl List {
     pub fn run(self) -> Result<Exit, Failure> {
-        let (url, _) = self.config.load_for_reading()?;
-        let reader = store::open_to_read(&url)?;
+        let (reader, _) = self.config.open_to_read()?;
         if self.refused {
             match &self.cause {
                 Some(cause) => refused::list_cause(&reader, cause, self.limit, self.json)?,

@@ -9,7 +9,6 @@ use super::requeue;
 use super::which::Which;
 use super::{ConfigArgs, Exit, Failure, say};
 use crate::replan::{self, Difference};
-use crate::store;
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
@@ -50,8 +49,7 @@ pub struct Replan {
 
 impl Replan {
     pub fn run(self) -> Result<Exit, Failure> {
-        let (url, rules) = self.config.load_for_reading()?;
-        let reader = store::open_to_read(&url)?;
+        let (reader, rules) = self.config.open_to_read()?;
         let calls = self.which.search().run(&reader, self.limit)?;
         let mut differing: Vec<CallSid> = Vec::new();
         for summary in &calls {

@@ -21,7 +21,7 @@ use crate::replay::forecast::Forecast;
 use crate::replay::scenario::{self, Step};
 use crate::replay::{self, Item, Pace, Sids, Signer, Summary, Target};
 use crate::twilio::signature::PublicUrl;
-use crate::{app, config, store};
+use crate::{app, config};
 
 const EXAMPLE: &str = "Examples:
   export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
@@ -146,8 +146,7 @@ impl Replay {
 
     /// The calls that the filters admit, each as a group, with what Acquire took of it.
     fn stored(&self) -> Result<Vec<Group>, Failure> {
-        let (url, rules) = self.config.load_for_reading()?;
-        let reader = store::open_to_read(&url)?;
+        let (reader, rules) = self.config.open_to_read()?;
         let mut groups = Vec::new();
         for summary in self.which.search().run(&reader, usize::MAX)? {
             let Some(call) = reader.get(&summary.sid)? else {

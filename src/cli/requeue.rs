@@ -14,7 +14,7 @@ use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::counted::counted;
-use crate::store::{self, CallSummary, State};
+use crate::store::{CallSummary, State};
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
@@ -71,7 +71,7 @@ impl Requeue {
 
     fn requeue_these(&self, config: &Config) -> Result<Exit, Failure> {
         // A store that is not there must not be made: the answer would be wrong, and so its owner.
-        store::open_to_read(&config.store.url)?;
+        self.config.open_to_read()?;
         let mut exit = Exit::Done;
         app::block_on(async {
             let door = Door::open(config)?;
@@ -90,7 +90,7 @@ impl Requeue {
 
     fn requeue_many(&self, config: &Config) -> Result<Exit, Failure> {
         let before = self.rested_before.unwrap_or(Clock::system().now());
-        let calls = self.find(config, before)?;
+        let calls = self.find(before)?;
         if calls.is_empty() {
             eprintln!("no such calls");
             return Ok(Exit::Done);
@@ -105,9 +105,10 @@ impl Requeue {
         requeue(config, &sids, self.rate)
     }
 
-    fn find(&self, config: &Config, before: Millis) -> Result<Vec<CallSummary>, Failure> {
+    fn find(&self, before: Millis) -> Result<Vec<CallSummary>, Failure> {
         let search = self.which.search();
-        let found = search.run(&store::open_to_read(&config.store.url)?, usize::MAX)?;
+        let (reader, _) = self.config.open_to_read()?;
+        let found = search.run(&reader, usize::MAX)?;
         let admitted = found.into_iter().filter(|call| {
             let is_at_rest = !matches!(call.state, State::Pending | State::Claimed);
             call.changed < before && (is_at_rest || search.state == Some(call.state))

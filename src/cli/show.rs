@@ -3,12 +3,12 @@
 mod text;
 
 use super::running::Running;
-use super::{ConfigArgs, Exit, Failure, environment, refused, say};
+use super::{ConfigArgs, Exit, Failure, environment, refused, say, spool};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Spool, StoreUrl};
 use crate::outage::Outage;
-use crate::store::{self, SqliteReader, State, StoredCall, spooled};
+use crate::store::{SqliteReader, State, StoredCall, spooled};
 use crate::story::Story;
 use crate::twilio::CallSid;
 
@@ -45,8 +45,8 @@ impl Show {
         match &self.asked {
             Asked::Call(sid) => self.show_call(sid),
             Asked::Refused(id) => {
-                let (url, _) = self.config.load_for_reading()?;
-                refused::show(&store::open_to_read(&url)?, *id, self.json)?;
+                let (reader, _) = self.config.open_to_read()?;
+                refused::show(&reader, *id, self.json)?;
                 Ok(Exit::Done)
             }
         }
@@ -55,11 +55,11 @@ impl Show {
     fn show_call(&self, sid: &CallSid) -> Result<Exit, Failure> {
         let (url, rules) = self.config.load_for_reading()?;
         let spool = self.config.load_spool()?;
-        let call = match (known(&url, sid), in_spool(&url, &spool, sid)) {
+        let call = match (self.known(sid), in_spool(&url, &spool, sid)) {
             (Ok(Some(call)), _) | (_, Some(call)) => call,
             (Err(why), None) => return Err(why),
             (Ok(None), None) => {
-                let refused = refused::naming(&store::open_to_read(&url)?, sid)?;
+                let refused = refused::naming(&self.config.open_to_read()?.0, sid)?;
                 return Err(Failure::Failed(anyhow::anyhow!(
                     "no callback of {sid} was recorded in {url}; {refused}"
                 )));
@@ -78,6 +78,11 @@ impl Show {
         Ok(Exit::Done)
     }
 
+    fn known(&self, sid: &CallSid) -> Result<Option<StoredCall>, Failure> {
+        let (reader, _) = self.config.open_to_read()?;
+        Ok(reader.get(sid)?)
+    }
+
     /// What a running bridge alone knows; a look needs neither it nor its secrets.
     fn outage(&self, sid: &str) -> Option<Outage> {
         let admin = config::load_admin(self.config.config.as_deref(), environment()).ok()?;
@@ -87,15 +92,9 @@ impl Show {
     }
 }
 
-fn known(url: &StoreUrl, sid: &CallSid) -> Result<Option<StoredCall>, Failure> {
-    Ok(store::open_to_read(url)?.get(sid)?)
-}
-
 /// The call as it waits on this machine for the database.
 fn in_spool(url: &StoreUrl, spool: &Spool, sid: &CallSid) -> Option<StoredCall> {
-    let (StoreUrl::Postgres(_), Spool::At(path)) = (url, spool) else {
-        return None;
-    };
+    let path = spool::path(url, spool)?;
     // A spool that is not there, or may not be read, has nothing to show.
     let reader = SqliteReader::open_read_only(path).ok()?;
     reader.get(sid).ok()?.map(spooled::in_spool)

@@ -40,12 +40,6 @@ pub fn sync_cost(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
     Some(folder(url)?.and_then(|folder| disk::sync_cost(&folder)))
 }
 
-/// The bytes that are free where the store is kept, if that is here.
-#[must_use]
-pub fn free_space(url: &StoreUrl) -> Option<std::io::Result<u64>> {
-    Some(folder(url)?.and_then(|folder| disk::free_space(&folder)))
-}
-
 fn folder(url: &StoreUrl) -> Option<std::io::Result<PathBuf>> {
     let StoreUrl::Sqlite(path) = url else {
         return None;

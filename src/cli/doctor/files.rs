@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::Note;
-use crate::config::{Config, Origin, Setting, StoreUrl};
+use super::{Note, own_file};
+use crate::config::{Config, Origin, Setting};
 
 /// For others than owner and group.
 const READ_BY_ALL: u32 = 0o004;
@@ -24,9 +24,7 @@ pub(super) fn look_at(config: &Config, settings: &[Setting], file: Option<&Path>
     if let (Some(file), Some(setting)) = (file, settings.iter().find(is_secret)) {
         notes.extend(of_secret(file, &setting.key));
     }
-    if let StoreUrl::Sqlite(database) = &config.store.url {
-        notes.extend(of_database(database));
-    }
+    notes.extend(own_file(config).and_then(of_database));
     if notes.is_empty() {
         notes.push(Note::well(
             "files",
