@@ -23,10 +23,11 @@ const EXAMPLE: &str = "Examples:
 
 With filters it says how many calls they are and asks. Calls that are pending
 are owed anyway and left alone, unless --state pending asks for them. New calls
-are sent before requeued ones. Ctrl-C stops it, and what is done stays done; the
-same command goes on, with --rested-before where it is to leave out what was
-delivered, skipped or parked again meanwhile. Exits with 3 if some of the calls
-are not in the store, or it was stopped.";
+are sent before requeued ones. A bridge that restarts meanwhile is waited for,
+up to a minute. Ctrl-C stops it, and what is done stays done; the same command
+goes on, with --rested-before where it is to leave out what was delivered,
+skipped or parked again meanwhile. Exits with 3 if some of the calls are not in
+the store, or it was stopped.";
 
 /// Make all requests of calls owed again, also those that Acquire took, on a fresh schedule.
 ///
@@ -76,7 +77,7 @@ impl Requeue {
         app::block_on(async {
             let door = Door::open(config)?;
             for sid in &self.sids {
-                if door.requeue(sid).await? {
+                if door.requeue(sid).await.map_err(anyhow::Error::from)? {
                     say(format_args!("{sid}  requeued"))?;
                 } else {
                     eprintln!("{sid}  not in the store");

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use awc::ClientRequest;
+use awc::error::SendRequestError;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -15,6 +16,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `/readyz` itself gives the store two seconds.
 const LONGER_THAN_READYZ: Duration = Duration::from_secs(4);
+
+/// Why a bridge that owns the store could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// It got nothing, so it may be asked again.
+    #[error("a bridge owns the store but does not answer on admin.listen ({address}): {why}")]
+    NotConnected { address: SocketAddr, why: String },
+    #[error("the bridge on admin.listen ({address}) did not answer: {why}")]
+    Broken { address: SocketAddr, why: String },
+}
 
 /// Where a bridge with this configuration can be asked.
 pub struct Running<'a> {
@@ -60,14 +71,19 @@ impl<'a> Running<'a> {
     }
 
     /// The status of the answer.
-    pub async fn post(&self, path: &str) -> anyhow::Result<u16> {
+    pub async fn post(&self, path: &str) -> Result<u16, NoAnswer> {
         let request = awc::Client::default().post(self.url(path));
-        let answer = self.with_token(request).send().await.map_err(|why| {
-            anyhow::anyhow!(
-                "a bridge owns the store but does not answer on admin.listen ({self}): {why}"
-            )
-        })?;
-        Ok(answer.status().as_u16())
+        match self.with_token(request).send().await {
+            Ok(answer) => Ok(answer.status().as_u16()),
+            Err(SendRequestError::Connect(why)) => Err(NoAnswer::NotConnected {
+                address: self.address,
+                why: why.to_string(),
+            }),
+            Err(why) => Err(NoAnswer::Broken {
+                address: self.address,
+                why: why.to_string(),
+            }),
+        }
     }
 
     /// The JSON of a 200; nothing where no bridge answers.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::cli::running::Running;
+use crate::cli::running::{NoAnswer, Running};
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
-use crate::store::{self, OpenError, Store};
+use crate::store::{self, OpenError, Store, StoreError};
 use crate::twilio::CallSid;
 
 pub enum Door<'a> {
@@ -32,7 +32,7 @@ impl<'a> Door<'a> {
     }
 
     /// False if there is no such call.
-    pub async fn requeue(&self, sid: &CallSid) -> anyhow::Result<bool> {
+    pub async fn requeue(&self, sid: &CallSid) -> Result<bool, NotRequeued> {
         match self {
             Self::File(store) | Self::Shared(store) => {
                 Ok(store.requeue(sid, Clock::system().now()).await?)
@@ -42,12 +42,35 @@ impl<'a> Door<'a> {
     }
 }
 
-async fn ask(running: &Running<'_>, sid: &CallSid) -> anyhow::Result<bool> {
-    let answer = running.post(&format!("/api/calls/{sid}/requeue")).await?;
-    match answer {
+/// Why a call could not be requeued.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRequeued {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    #[error("the bridge on {0} asks for another admin.token")]
+    Token(String),
+    #[error("the bridge on {0} answered {1}")]
+    Status(String, u16),
+}
+
+impl NotRequeued {
+    /// Whether a bridge that restarts, or a database that is back, may do it.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Store(why) => why.is_away(),
+            Self::NoAnswer(NoAnswer::NotConnected { .. }) => true,
+            Self::NoAnswer(NoAnswer::Broken { .. }) | Self::Token(_) | Self::Status(..) => false,
+        }
+    }
+}
+
+async fn ask(running: &Running<'_>, sid: &CallSid) -> Result<bool, NotRequeued> {
+    match running.post(&format!("/api/calls/{sid}/requeue")).await? {
         202 => Ok(true),
         404 => Ok(false),
-        401 => anyhow::bail!("the bridge on {running} asks for another admin.token"),
-        status => anyhow::bail!("the bridge on {running} answered {status}"),
+        401 => Err(NotRequeued::Token(running.to_string())),
+        status => Err(NotRequeued::Status(running.to_string(), status)),
     }
 }
