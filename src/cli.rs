@@ -162,6 +162,13 @@ impl ConfigArgs {
     }
 }
 
+/// How a command prints its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Text,
+    Json,
+}
+
 /// Prints one line of data; whoever reads it may have gone (`list | head`).
 fn say(line: impl std::fmt::Display) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{line}")

@@ -1,7 +1,7 @@
 //! `list`: the calls in the store.
 
 use super::which::Which;
-use super::{ConfigArgs, Exit, Failure, refused, say, wrapped};
+use super::{ConfigArgs, Exit, Failure, Form, refused, say, wrapped};
 use crate::story::Line;
 
 /// List the calls in the store, whether a bridge runs or not: the newest first, pending ones by when
@@ -33,8 +33,8 @@ impl List {
         let (reader, _) = self.config.open_to_read()?;
         if self.refused {
             match &self.cause {
-                Some(cause) => refused::list_cause(&reader, cause, self.limit, self.json)?,
-                None => refused::list_causes(&reader, self.json)?,
+                Some(cause) => refused::list_cause(&reader, cause, self.limit, self.form())?,
+                None => refused::list_causes(&reader, self.form())?,
             }
             return Ok(Exit::Done);
         }
@@ -58,6 +58,10 @@ impl List {
             );
         }
         Ok(Exit::Done)
+    }
+
+    fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
     }
 }
 

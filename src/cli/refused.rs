@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{Failure, say, wrapped};
+use super::{Failure, Form, say, wrapped};
 use crate::counted::counted;
 use crate::evidence;
 use crate::fixture::Fixture;
@@ -14,17 +14,17 @@ use crate::story::refused::{CauseLine, RefusedLine};
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
-/// More than are kept unless `refused.keep` was raised.
+/// As many as are kept, unless `refused.keep` was raised.
 const LOOKED_THROUGH: usize = 1_000;
 
 /// How many of which cause.
-pub fn list_causes(reader: &Reader, json: bool) -> Result<(), Failure> {
+pub fn list_causes(reader: &Reader, form: Form) -> Result<(), Failure> {
     let causes = reader.refused_by_cause()?;
-    if causes.is_empty() && !json {
+    if causes.is_empty() && form == Form::Text {
         eprintln!("no refused requests are kept");
     }
     for cause in causes.iter().map(CauseLine::of) {
-        if json {
+        if form == Form::Json {
             say(serde_json::to_string(&cause)?)?;
             continue;
         }
@@ -32,23 +32,23 @@ pub fn list_causes(reader: &Reader, json: bool) -> Result<(), Failure> {
             "{:>6}  {:<24} {} to {}",
             cause.count, cause.cause, cause.first, cause.last
         ))?;
-        say(format_args!("{:>6}  example: {}", "", cause.example))?;
+        say(format_args!("{:>6}  latest: show {}", "", cause.example))?;
     }
     Ok(())
 }
 
 /// The latest of one cause.
-pub fn list_cause(reader: &Reader, cause: &str, limit: usize, json: bool) -> Result<(), Failure> {
+pub fn list_cause(reader: &Reader, cause: &str, limit: usize, form: Form) -> Result<(), Failure> {
     let requests = reader.refused(&RefusedFilter {
         id: None,
         cause: Some(cause.to_owned()),
         limit,
     })?;
-    if requests.is_empty() && !json {
+    if requests.is_empty() && form == Form::Text {
         eprintln!("no requests are kept that were refused as {cause}");
     }
     for line in requests.iter().map(RefusedLine::of) {
-        if json {
+        if form == Form::Json {
             say(serde_json::to_string(&line)?)?;
         } else {
             say(as_text(&line))?;
@@ -82,14 +82,14 @@ fn find(reader: &Reader, id: i64) -> Result<Option<StoredRefused>, Failure> {
 }
 
 /// One with its headers and fields.
-pub fn show(reader: &Reader, id: i64, json: bool) -> Result<(), Failure> {
+pub fn show(reader: &Reader, id: i64, form: Form) -> Result<(), Failure> {
     let Some(stored) = find(reader, id)? else {
         return Err(Failure::Failed(anyhow::anyhow!(
             "no refused request {id} is kept; list --refused has those that are"
         )));
     };
     let line = RefusedLine::of(&stored);
-    if json {
+    if form == Form::Json {
         say(serde_json::to_string_pretty(&line)?)?;
         return Ok(());
     }

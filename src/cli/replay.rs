@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use self::compare::{Form, Outcome};
+use self::compare::Outcome;
 use self::files::{Group, Told, expected_beside, groups};
 use super::keys::KeyArgs;
 use super::which::Which;
-use super::{ConfigArgs, Exit, Failure, progress, say, wrapped};
+use super::{ConfigArgs, Exit, Failure, Form, progress, say, wrapped};
 use crate::evidence::Evidence;
 use crate::plan::Rules;
 use crate::replay::forecast::Forecast;

@@ -3,7 +3,7 @@
 mod text;
 
 use super::running::Running;
-use super::{ConfigArgs, Exit, Failure, environment, refused, say, spool};
+use super::{ConfigArgs, Exit, Failure, Form, environment, refused, say, spool};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Spool, StoreUrl};
@@ -46,7 +46,8 @@ impl Show {
             Asked::Call(sid) => self.show_call(sid),
             Asked::Refused(id) => {
                 let (reader, _) = self.config.open_to_read()?;
-                refused::show(&reader, *id, self.json)?;
+                let form = if self.json { Form::Json } else { Form::Text };
+                refused::show(&reader, *id, form)?;
                 Ok(Exit::Done)
             }
         }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::super::{Exit, Failure, say};
+use super::super::{Exit, Failure, Form, say};
 
 /// What came of a group or of one fixture.
 pub(super) struct Outcome<'a> {
@@ -29,9 +29,9 @@ impl Outcome<'_> {
     }
 
     /// Prints it, with a difference where there is one; then it is not what was expected.
-    pub fn tell(&self, json: Form) -> Result<Exit, Failure> {
+    pub fn tell(&self, form: Form) -> Result<Exit, Failure> {
         let is_expected = self.expected.as_ref().map(|expected| *expected == self.got);
-        match json {
+        match form {
             Form::Json => {
                 let file = Value::from(self.name);
                 let got = &self.got;
@@ -62,13 +62,6 @@ impl Outcome<'_> {
             Some(true) | None => Exit::Done,
         })
     }
-}
-
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    Text,
-    Json,
 }
 
 /// A unified diff, `-` what was `before`.
