@@ -15,7 +15,7 @@ const EXAMPLE: &str = "Examples:
 Only server.public_url is read. Nothing is looked up or connected to. Exits with
 0 if all is well, with 1 if something is said of a URL.";
 
-/// Prints the callback URLs to enter at Twilio, or checks one that stands there.
+/// Print the callback URLs to enter at Twilio, or check one that stands there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct CallbackUrl {

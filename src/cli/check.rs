@@ -18,7 +18,7 @@ const EXAMPLE: &str = "Example:
 Exits with 0 if all is well, 1 if --online failed or --store found damage, 2
 with every mistake of the configuration on stderr.";
 
-/// Validates the configuration and shows it without secrets, with the retry schedule.
+/// Validate the configuration and show it without secrets, with the retry schedule.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Check {

@@ -26,7 +26,7 @@ A bridge may run meanwhile. Nothing is posted to Acquire. Run it as the user of
 the bridge, or what it says of files is said of another. Exits with 0 if all is
 well, with 1 if there are findings.";
 
-/// Looks at configuration, store, disk, files, clock and network, and says what to do.
+/// Look at configuration, store, spool, disk, files, clock and network, and say what to do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Doctor {

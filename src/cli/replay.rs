@@ -44,7 +44,7 @@ from each fixture. The URL that is signed has the base of --public-url, else of
 the configuration's server.public_url, else the fixture's own. Exits with 3 if
 some were not answered 2xx.";
 
-/// Signs fixtures and sends them to a bridge, as Twilio would.
+/// Sign fixtures and send them to a bridge, as Twilio would.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 #[expect(
@@ -64,7 +64,7 @@ pub struct Replay {
     #[arg(long, value_name = "URL", required_unless_present_any = ["dry_run", "offline"], value_parser = base_url)]
     to: Option<String>,
 
-    /// Signs for this base, as Twilio was told it.
+    /// Sign for this base, as Twilio was told it.
     #[arg(long, value_name = "URL", value_parser = PublicUrl::parse)]
     public_url: Option<PublicUrl>,
 
@@ -80,19 +80,19 @@ pub struct Replay {
     #[arg(long, value_name = "N", default_value = "1")]
     repeat: NonZeroU32,
 
-    /// Gives every call a new SID in each pass; the legs of a call stay joined.
+    /// Give every call a new SID in each pass; the legs of a call stay joined.
     #[arg(long)]
     fresh_sids: bool,
 
-    /// Sends nothing and prints the JSON that Acquire would get, or why none.
+    /// Send nothing and print the JSON that Acquire would get, or why none.
     #[arg(long)]
     dry_run: bool,
 
-    /// Sends to a bridge and a stand-in for Acquire that run inside this command.
+    /// Send to a bridge and a stand-in for Acquire that run inside this command.
     #[arg(long, conflicts_with_all = ["dry_run", "to"])]
     offline: bool,
 
-    /// Prints JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 

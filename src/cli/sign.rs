@@ -19,7 +19,7 @@ const EXAMPLE: &str = "Example:
 The URL is signed byte for byte as given. Twilio signs the URL that it was told,
 without user info and fragment, and for voice over HTTPS without a port.";
 
-/// Prints the X-Twilio-Signature of a request.
+/// Print the X-Twilio-Signature of a request.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Sign {

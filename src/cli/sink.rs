@@ -30,7 +30,7 @@ Example: three of ten requests get 503, one of ten no answer, each after 200 ms:
 and the bridge that is to send there:
   BRIDGE__ACQUIRE__BASE_URL=http://127.0.0.1:9099 twilio-acquire-bridge serve";
 
-/// Stands in for Acquire: takes what a bridge sends, shows it, and fails as it is told
+/// Stand in for Acquire: take what a bridge sends, show it, and fail as told
 #[derive(Debug, clap::Args)]
 #[command(after_help = MANUAL)]
 pub struct Sink {

@@ -28,7 +28,7 @@ host, port, prefix, slash, query or token, and fields that were changed on the
 way. What is found is told with the line to change; the more headers of the
 request are given, the more is found. Nothing is taken for valid by that.";
 
-/// Tells whether an X-Twilio-Signature fits a request, and if not, why.
+/// Tell whether an X-Twilio-Signature fits a request, and if not, why.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Verify {

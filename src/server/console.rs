@@ -90,7 +90,7 @@ pub struct ListQuery {
     limit: Option<usize>,
 }
 
-/// `GET /api/calls?state=parked&limit=50`: newest first.
+/// `GET /api/calls?state=parked&limit=50`, in the order of [`Filter`].
 pub async fn list(admin: Data<Admin>, query: Query<ListQuery>) -> Result<HttpResponse, NoAnswer> {
     let calls = admin.store.list(query.filter()?).await?;
     let calls: Vec<Line> = calls.iter().map(Line::of).collect();
@@ -102,7 +102,7 @@ pub async fn show(admin: Data<Admin>, sid: Path<String>) -> Result<HttpResponse,
     Ok(HttpResponse::Ok().json(story(&admin, &sid).await?))
 }
 
-/// `POST /api/calls/{CallSid}/requeue`: all of the call's requests are owed again, due now.
+/// `POST /api/calls/{CallSid}/requeue`: all of the call's requests are owed again, behind fresh calls.
 pub async fn requeue(
     request: HttpRequest,
     admin: Data<Admin>,
