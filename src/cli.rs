@@ -155,6 +155,15 @@ impl ConfigArgs {
     /// The store to look into, and the rules that its calls are planned by.
     fn open_to_read(&self) -> Result<(Reader, Rules), Failure> {
         let (url, rules) = self.load_for_reading()?;
+        if let StoreUrl::Sqlite(path) = &url
+            && !path.exists()
+        {
+            return Err(Failure::Failed(anyhow::anyhow!(
+                "there is no {} (store.url); a relative path counts from this folder, and \
+                 --config names the configuration of the bridge",
+                path.display()
+            )));
+        }
         match store::open_to_read(&url) {
             Ok(reader) => Ok((reader, rules)),
             Err(why) => Err(spool::with_spooled(why, &url, &self.load_spool()?)),

@@ -162,6 +162,18 @@ fn while_the_database_is_away_the_desk_looks_into_the_spool() {
 }
 
 #[test]
+fn a_store_that_is_not_there_is_told_with_the_setting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut list = bridge(&["list"]);
+    let (out, err, code) = told(list.current_dir(&folder));
+    assert_eq!((out.as_str(), code), ("", 1));
+    assert!(
+        err.starts_with("error: there is no bridge.db (store.url)"),
+        "{err}"
+    );
+}
+
+#[test]
 fn the_doctor_tells_every_mistake_of_the_configuration() {
     let (found, code) = findings(&mut bridge(&["doctor"]));
     assert_eq!(code, 1);
