@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 
-/// How long the acceptor may take to notice that it is to rest.
-const REST: Duration = Duration::from_millis(100);
+/// How long the acceptor may take to notice that it is to rest, on a busy machine too: what it accepts
+/// later is closed unanswered.
+const REST: Duration = Duration::from_millis(300);
 
 /// How long a client that has connected may take to ask, once the bridge is stopping. What was asked
 /// has longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at whether all have been answered.
 const LOOK: Duration = Duration::from_millis(10);
