@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use crate::process::{PROGRAM, Serve};
-use crate::{deploy, left_out, root};
+use crate::{left_out, root};
 
 const NAME: &str = "twilio-acquire-bridge";
 const ETC: &str = "/etc/twilio-acquire-bridge";
@@ -95,7 +95,7 @@ impl Machine {
             return None;
         }
         for tool in [
-            "dpkg-deb",
+            "cargo-deb",
             "setpriv",
             "deb-systemd-helper",
             "systemd-sysusers",
@@ -127,15 +127,28 @@ impl Machine {
 
     /// The package of this build's program, as if it were of `version`.
     fn package(&self, version: &str) -> String {
-        let output = Command::new(deploy().join("deb/build"))
-            .args([PROGRAM, version])
-            .arg(self.folder.path())
+        let target = self.folder.path().join("target");
+        let release = target.join("release");
+        fs::create_dir_all(&release).expect("a folder");
+        fs::copy(PROGRAM, release.join(NAME)).expect("there is room");
+        let package = self.folder.path().join(format!("{version}.deb"));
+        let output = Command::new("cargo-deb")
             // Packing a debug build takes longer than all the rest.
-            .env("DPKG_DEB_COMPRESSOR_TYPE", "none")
+            .args([
+                "--locked",
+                "--offline",
+                "--no-build",
+                "--no-strip",
+                "--fast",
+            ])
+            .args(["--deb-version", version, "--output"])
+            .arg(&package)
+            .env("CARGO_TARGET_DIR", &target)
+            .current_dir(root())
             .output()
-            .expect("the script runs");
+            .expect("cargo-deb runs");
         assert!(output.status.success(), "{output:?}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        package.display().to_string()
     }
 
     /// The service, as its unit says.
