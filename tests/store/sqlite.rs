@@ -1,6 +1,7 @@
 //! What concerns the embedded database alone.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -241,4 +242,21 @@ async fn calls_are_found_while_and_after_their_names_are_sorted_in() {
     assert!(sorted >= 65_536, "{sorted} names are sorted in");
     assert!(fresh < CALLS, "the sorted ones were swept");
     assert_eq!(place.disagreements(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_files_and_a_backup_are_for_their_owner_alone() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    record(&*store, &sid(1), 10).await;
+    let reader = SqliteReader::open_read_only(&place.path()).expect("the file can be read");
+    let backup = place.path().with_extension("backup");
+    reader.back_up(&backup).expect("there is room");
+    let named = |end: &str| format!("{}{end}", place.path().display()).into();
+    for path in [named(""), named("-wal"), named("-shm"), backup.clone()] {
+        let mode = fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", path.display());
+    }
+    let again = reader.back_up(&backup).expect_err("it is there");
+    assert!(again.to_string().contains("choose another path"), "{again}");
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::open;
 use super::reader::SqliteReader;
 use crate::store::StoreError;
 
@@ -14,10 +15,12 @@ impl SqliteReader {
             StoreError::Database(format!("cannot write {}: {error}", path.display()))
         };
         if path.try_exists().map_err(failed)? {
-            let exists = io::Error::from(io::ErrorKind::AlreadyExists);
-            return Err(failed(exists));
+            return Err(failed(io::Error::other(
+                "it is there already; choose another path",
+            )));
         }
         let partial = beside(path);
+        open::make_private(&partial).map_err(failed)?;
         let copied = self
             .connection()
             .execute("VACUUM INTO ?1", [partial.to_string_lossy()])

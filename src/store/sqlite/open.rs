@@ -1,5 +1,8 @@
 //! Opens a database file: the checks, the settings, the migrations.
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -51,6 +54,7 @@ fn brought_up(path: &Path) -> Result<(Connection, usize), OpenError> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| failed(path, error);
+    make_private(path).map_err(|error| unusable(path, &format!("cannot make it: {error}")))?;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     // SQLite opens what it may not write as read-only and says nothing.
     if connection.is_readonly("main").map_err(failed)? {
@@ -63,6 +67,20 @@ fn brought_up(path: &Path) -> Result<(Connection, usize), OpenError> {
     }
     migrate(&mut connection, version).map_err(failed)?;
     Ok((connection, version))
+}
+
+/// Makes an empty file that its owner alone may read: it will tell who called whom. What SQLite
+/// puts beside it is for the same people.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match file {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 /// Opens the file for reading beside the writer, if there is one.
