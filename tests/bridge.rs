@@ -1,10 +1,12 @@
 //! The whole bridge over real sockets: Twilio on one side, Acquire's stand-in on the other.
 
+#[path = "shared/certified.rs"]
+mod certified;
 #[path = "bridge/harness.rs"]
 mod harness;
 #[path = "bridge/http.rs"]
 mod http;
-#[path = "net/port.rs"]
+#[path = "shared/port.rs"]
 mod port;
 #[path = "bridge/serve.rs"]
 mod serve;

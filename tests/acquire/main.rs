@@ -2,8 +2,10 @@
 
 mod answers;
 mod certificates;
+#[path = "../shared/certified.rs"]
+mod certified;
 mod names;
-#[path = "../net/port.rs"]
+#[path = "../shared/port.rs"]
 mod port;
 mod proxy;
 mod raw;

@@ -3,12 +3,8 @@
 use std::sync::Arc;
 
 use actix_tls::connect::Resolver;
-use rcgen::{
-    Certificate, CertificateParams, CertifiedKey, KeyPair, date_time_ymd,
-    generate_simple_self_signed,
-};
+use rcgen::{Certificate, CertificateParams, CertifiedKey, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
 use twilio_acquire_bridge::acquire::client::ClientError;
 use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
@@ -16,30 +12,22 @@ use twilio_acquire_bridge::config::{Acquire, CertificatePair};
 use twilio_acquire_bridge::tls::TlsError;
 
 use crate::certificates::{Authority, Clients, file};
+use crate::certified::{self_signed, showing};
 use crate::raw::{Raw, Step};
 use crate::{Bridge, PATIENT, SAVED, acquire, again, http};
 
 /// A TLS server that would accept everything, and its own certificate as a file.
 fn server(name: &str) -> (Raw, NamedTempFile) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([name.to_owned()]).expect("a certificate can be made");
+    let CertifiedKey { cert, signing_key } = self_signed(name);
     server_with(&cert, &signing_key)
 }
 
 fn server_with(cert: &Certificate, key: &KeyPair) -> (Raw, NamedTempFile) {
-    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("it is a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS")
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .expect("key and certificate belong together");
     let twice = || {
         let saved = || Step::Send(http("200 OK", SAVED));
         vec![Step::Request, saved(), Step::Request, saved()]
     };
-    let raw = Raw::start_tls(Arc::new(config), [twice(), twice()]);
+    let raw = Raw::start_tls(showing(cert, key), [twice(), twice()]);
     (raw, file(&cert.pem()))
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::CertifiedKey;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use twilio_acquire_bridge::sink::Faults;
 use twilio_acquire_bridge::systemd::Handed;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
+use crate::certified::self_signed;
 use crate::harness::{PATIENCE, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
 use crate::serve::{Serve, command_to_serve, sink};
 
@@ -29,8 +30,7 @@ pub struct Pair {
 
 impl Pair {
     pub fn new() -> Self {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["bridge.example.com".to_owned()]).expect("a certificate");
+        let CertifiedKey { cert, signing_key } = self_signed("bridge.example.com");
         Self {
             cert: cert.pem(),
             key: signing_key.serialize_pem(),

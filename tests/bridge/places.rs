@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rcgen::CertifiedKey;
+use rustls::{ServerConnection, StreamOwned};
+
+use crate::certified::{self_signed, showing};
 
 const SAVED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"success\":true}";
 
@@ -101,17 +102,8 @@ impl Desk {
 
 /// Acquire, with a certificate that nobody trusts.
 pub fn untrusted() -> SocketAddr {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("it is a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS")
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .expect("they belong together");
-    let config = Arc::new(config);
+    let CertifiedKey { cert, signing_key } = self_signed("127.0.0.1");
+    let config = showing(&cert, &signing_key);
     serves(move |stream| {
         let Ok(tls) = ServerConnection::new(Arc::clone(&config)) else {
             return;

@@ -10,10 +10,14 @@ mod package;
 #[expect(dead_code, reason = "what only tests of the store need of it")]
 mod postgres_server;
 mod process;
+#[path = "../shared/real.rs"]
+#[expect(dead_code, reason = "what tests under load need besides")]
+mod real;
 mod units;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+use crate::real::left_out;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -25,9 +29,4 @@ fn deploy() -> PathBuf {
 
 fn text(name: &str) -> String {
     std::fs::read_to_string(deploy().join(name)).expect("a file of deploy/")
-}
-
-/// Says aloud what was not tried; a captured stderr would hide it.
-fn left_out(why: &str) {
-    let _ = writeln!(std::io::stderr(), "LEFT OUT: {why}");
 }

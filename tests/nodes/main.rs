@@ -17,6 +17,8 @@ mod book;
 #[path = "../chaos/process.rs"]
 #[expect(dead_code, reason = "what the tests of one bridge need besides")]
 mod process;
+#[path = "../shared/real.rs"]
+mod real;
 #[path = "../chaos/sender.rs"]
 #[expect(dead_code, reason = "all clients are quick here")]
 mod sender;
@@ -24,42 +26,4 @@ mod sender;
 #[expect(dead_code, reason = "the server is stopped, and nothing else")]
 mod server;
 
-use std::io::Write as _;
-use std::time::{Duration, Instant};
-
-/// How long what is owed may take to be paid once nothing is broken any more.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Real time, since the programs under test are processes of their own.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the programs keep the system's time"
-)]
-fn pause(wait: Duration) {
-    std::thread::sleep(wait);
-}
-
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let late = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < late, "not after {PATIENCE:?}: {what}");
-        pause(Duration::from_millis(50));
-    }
-}
-
-/// A setting of the test, from the environment that `tests/nodes/run` sets.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "settings of the test, not of the program"
-)]
-fn number(name: &str, default: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(text) => text.parse().expect("a number"),
-        Err(_) => default,
-    }
-}
-
-/// Says past the capture of the tests' output what was not tested.
-fn left_out(what: &str) {
-    let _ = writeln!(std::io::stderr(), "LEFT OUT: {what}");
-}
+use crate::real::{left_out, number, pause, until};

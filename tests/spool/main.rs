@@ -14,6 +14,9 @@ mod harness;
 #[expect(dead_code, reason = "a part of the harness suffices")]
 mod http;
 mod proxy;
+#[path = "../shared/real.rs"]
+#[expect(dead_code, reason = "nothing is set from outside here")]
+mod real;
 mod refusals;
 mod restarts;
 #[path = "../chaos/sender.rs"]
@@ -35,11 +38,9 @@ use twilio_acquire_bridge::sink::Faults;
 use crate::harness::{Bridge, sid};
 use crate::http::exchange;
 use crate::proxy::{Proxy, Way};
+use crate::real::{left_out, pause, until};
 use crate::serve::{Serve, command_to_serve, sink};
 use crate::server::Server;
-
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What needs no database is quick, and the rest takes no longer than a second; each time, unless the
 /// machine itself is busy.
@@ -48,23 +49,6 @@ const A_SECOND: Duration = Duration::from_secs(1);
 
 /// What happens to a server.
 type Fault = fn(&Server);
-
-/// Real time, since a server has no other.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the server keeps the system's time"
-)]
-fn pause(wait: Duration) {
-    std::thread::sleep(wait);
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let late = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < late, "not after {PATIENCE:?}: {what}");
-        pause(Duration::from_millis(20));
-    }
-}
 
 fn bridge(url: &str, spool: &Path) -> Bridge {
     let spool = spool.display().to_string();
@@ -327,7 +311,7 @@ fn a_spool_whose_disk_is_full_answers_503_and_is_not_ready() {
         .arg(folder.path())
         .output();
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        println!("LEFT OUT: a full disk (it needs the right to mount)");
+        left_out("a full disk (it needs the right to mount)");
         return;
     }
     let server = Server::start(&[]);

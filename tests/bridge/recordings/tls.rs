@@ -4,12 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivateKeyDer;
+use rcgen::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::certified::{self_signed, showing};
 
 /// A stand-in for Twilio's API behind TLS, and its certificate as a file.
 struct TlsApi {
@@ -21,16 +21,8 @@ struct TlsApi {
 impl TlsApi {
     /// With a certificate for `name`, reached as `localhost`.
     fn start(name: &str) -> Self {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed([name.to_owned()]).expect("a certificate can be made");
-        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("it is a key");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key)
-            .expect("key and certificate belong together");
+        let CertifiedKey { cert, signing_key } = self_signed(name);
+        let config = showing(&cert, &signing_key);
         let mut certificate = NamedTempFile::new().expect("a file can be made");
         certificate
             .write_all(cert.pem().as_bytes())
@@ -39,7 +31,7 @@ impl TlsApi {
         let api = Api::start(Gives::Recording("audio/x-wav", b"0123456789".to_vec()));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let (config, plain) = (Arc::new(config), api.url().replace("http://", ""));
+        let (config, plain) = (config, api.url().replace("http://", ""));
         // Ends with the tests' process, waiting for a connection.
         std::thread::spawn(move || {
             for stream in listener.incoming() {

@@ -1,0 +1,41 @@
+//! For tests that run whole programs: the machine's own time, settings of the test, and what was left out.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+/// How long what is waited for may take: far longer than anything takes.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Real time, since the programs under test have no other.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the programs keep the system's time"
+)]
+pub fn pause(wait: Duration) {
+    std::thread::sleep(wait);
+}
+
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let late = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < late, "not after {PATIENCE:?}: {what}");
+        pause(Duration::from_millis(20));
+    }
+}
+
+/// A setting of the test, from the environment that its `run` sets.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "settings of the test, not of the program"
+)]
+pub fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => default,
+    }
+}
+
+/// Says past the capture of the tests' output what was not tested.
+pub fn left_out(what: &str) {
+    let _ = writeln!(std::io::stderr(), "LEFT OUT: {what}");
+}
