@@ -265,11 +265,24 @@ impl Store for PostgresStore {
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
         let lane = self.settlings.as_ref().ok_or(StoreError::Closed)?;
-        lane.done(Settling {
+        let settling = Settling {
             ticket,
             settlement,
             now,
-        })
+        };
+        if let Some(due) = lane.done(settling.clone()).await? {
+            return Ok(due);
+        }
+        self.ask(
+            |lines| &lines.claims,
+            async move |session: &Session| {
+                session
+                    .transaction(async |session, tally| {
+                        settle::alone(session, tally, &settling).await
+                    })
+                    .await
+            },
+        )
         .await?
     }
 

@@ -212,7 +212,7 @@ fn a_callback_that_was_committed_before_the_connection_broke_is_moved_as_a_repea
     let bridge = bridge(&proxy.url(), &folder.path().join("spool.db"));
     takes(&bridge, 1, "completed");
     empties_its_spool(&bridge);
-    proxy.turns(Way::MuteFromCommit);
+    proxy.turns(Way::MuteFromCallback);
     takes(&bridge, 2, "completed");
     let in_database = || server.sql("SELECT count(*) FROM callback");
     until("it was committed", || in_database() == "2");

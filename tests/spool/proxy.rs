@@ -17,8 +17,8 @@ pub enum Way {
     Through,
     /// Connections stay open and carry nothing, new ones too.
     Nowhere,
-    /// The next commit arrives, and no answer from then on.
-    MuteFromCommit,
+    /// The next callback arrives, in the one statement that commits it, and no answer from then on.
+    MuteFromCallback,
     /// Only towards the database.
     Mute,
 }
@@ -76,8 +76,8 @@ fn carry(mut from: TcpStream, mut to: TcpStream, way: &AtomicU8, direction: Dire
         while is(Way::Nowhere) {
             pause(LOOK);
         }
-        let commits = bytes.windows(6).any(|word| word == b"COMMIT");
-        if direction == Direction::ToDatabase && commits && is(Way::MuteFromCommit) {
+        let keeps = bytes.windows(8).any(|word| word == b"CallSid=");
+        if direction == Direction::ToDatabase && keeps && is(Way::MuteFromCallback) {
             way.store(Way::Mute as u8, Ordering::SeqCst);
         }
         if direction == Direction::ToBridge && is(Way::Mute) {

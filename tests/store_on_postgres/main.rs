@@ -12,6 +12,7 @@ mod joining;
 mod model;
 #[path = "../store/place.rs"]
 mod place;
+mod plans;
 mod postgres;
 #[path = "../store/reading.rs"]
 mod reading;

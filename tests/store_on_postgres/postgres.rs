@@ -13,7 +13,7 @@ use crate::place::{Database, LEASE, Place, callback, record, sid, sids};
 use crate::server::Server;
 
 /// Time is turned by hand, and a busy machine has time enough.
-const BY_HAND: Terms = Terms {
+pub const BY_HAND: Terms = Terms {
     leases: LeaseTime::Caller,
     limit: Duration::from_secs(60),
 };
@@ -64,7 +64,7 @@ fn disagreements(url: &str) -> Vec<String> {
     reading.join().expect("no panic")
 }
 
-fn open(server: &Server, terms: Terms) -> PostgresStore {
+pub fn open(server: &Server, terms: Terms) -> PostgresStore {
     PostgresStore::open(&parsed(&server.url("postgres")), terms).expect("a thread")
 }
 

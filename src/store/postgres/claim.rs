@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio_postgres::Row;
+
 use super::rows::{self, word};
-use super::session::{Session, Trouble};
+use super::session::{Session, Trouble, Values};
 use crate::clock::Millis;
 use crate::store::{BACKLOG, Claimed, Claims, Order, Ticket, Wanted, Whose};
 use crate::twilio::{AccountSid, CallSid};
@@ -26,73 +28,74 @@ pub enum LeaseTime {
     Caller,
 }
 
-/// The accounts asked for that have calls nobody holds: `$1` those meant, `$2` whether all but
-/// those. One look into the index for each account, however many calls wait.
+/// The accounts asked for that have calls nobody holds, each with the time of its first: `$1` those
+/// meant, `$2` whether all but those. One look into the index for each account, however many calls
+/// wait.
 macro_rules! whose {
     () => {
-        "WITH RECURSIVE every (account) AS ( \
-            (SELECT account FROM call WHERE state = 'pending' AND claim IS NULL \
-                ORDER BY account LIMIT 1) \
+        "WITH RECURSIVE every (account, at) AS ( \
+            (SELECT account, at FROM call WHERE state = 'pending' AND claim IS NULL \
+                ORDER BY account, at LIMIT 1) \
             UNION ALL \
-            SELECT (SELECT call.account FROM call WHERE state = 'pending' AND claim IS NULL \
-                AND call.account > every.account ORDER BY call.account LIMIT 1) \
-            FROM every WHERE every.account IS NOT NULL), \
-        whose AS (SELECT account FROM every \
-            WHERE account IS NOT NULL AND (account = ANY ($1::text[])) <> $2)"
+            SELECT next.account, next.at FROM every CROSS JOIN LATERAL ( \
+                SELECT account, at FROM call WHERE state = 'pending' AND claim IS NULL \
+                    AND call.account > every.account ORDER BY account, at LIMIT 1) AS next), \
+        whose AS MATERIALIZED ( \
+            SELECT account, at AS oldest FROM every WHERE (account = ANY ($1::text[])) <> $2)"
     };
 }
 pub(super) use whose;
 
-const NEXT_DUE: &str = concat!(
+/// Takes calls whose lease has ended, then those that are due, as far as no other node is about to
+/// take them: those due longest first or, where `$3` asks for it and one has been due since before
+/// `$4`, those that fell due last. All with their callbacks, which are those of the moment the
+/// statement began: one that was recorded while a call was waited for is not among them, and keeps
+/// the call from coming to rest.
+///
+/// The one row that is always there tells when the next falls due. What is said of the plan of a
+/// record holds here too.
+const CLAIM: &str = concat!(
     whose!(),
-    " SELECT min(first.at) FROM whose CROSS JOIN LATERAL \
-        (SELECT at FROM call WHERE call.account = whose.account AND state = 'pending' \
-            AND claim IS NULL ORDER BY at LIMIT 1) AS first"
+    ", turn AS MATERIALIZED ( \
+        SELECT nextval('claim_number') AS number, \
+            coalesce($7, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now, \
+            $3 AND coalesce((SELECT min(oldest) FROM whose) < $4, false) AS is_backlog), \
+    expired AS ( \
+        SELECT id, lease_end FROM call WHERE claim IS NOT NULL \
+            AND lease_end <= (SELECT now FROM turn) AND (account = ANY ($1::text[])) <> $2 \
+        ORDER BY lease_end, id LIMIT $5 FOR UPDATE SKIP LOCKED), \
+    longest AS ( \
+        SELECT due.id, due.at FROM whose CROSS JOIN LATERAL ( \
+            SELECT id, at FROM call WHERE call.account = whose.account AND state = 'pending' \
+                AND claim IS NULL AND at <= $6 AND NOT (SELECT is_backlog FROM turn) \
+            ORDER BY at, id LIMIT $5 FOR UPDATE SKIP LOCKED) AS due), \
+    freshest AS ( \
+        SELECT due.id, due.at FROM whose CROSS JOIN LATERAL ( \
+            SELECT id, at FROM call WHERE call.account = whose.account AND state = 'pending' \
+                AND claim IS NULL AND at <= $6 AND (SELECT is_backlog FROM turn) \
+            ORDER BY at DESC, id DESC LIMIT $5 FOR UPDATE SKIP LOCKED) AS due), \
+    chosen AS ( \
+        SELECT id, row_number() OVER (ORDER BY part, rank, tie) AS place FROM ( \
+            SELECT 0 AS part, lease_end AS rank, id AS tie, id FROM expired \
+            UNION ALL SELECT 1, at, id, id FROM longest \
+            UNION ALL SELECT 1, -at, -id, id FROM freshest) AS found \
+        ORDER BY place LIMIT $5), \
+    claimed AS ( \
+        UPDATE call SET claim = turn.number, node = $8, lease_end = turn.now + $9 \
+        FROM chosen CROSS JOIN turn WHERE call.id = chosen.id \
+            AND call.id = ANY (ARRAY(SELECT id FROM chosen)) \
+        RETURNING chosen.place, call.id, call.claim, call.sid, call.account, call.round, \
+            call.planned, call.attempts) \
+    SELECT next.at, claimed.id, claim, sid, account, round, planned, attempts, \
+        callback.received, url, headers, body \
+    FROM (SELECT min(due.at) AS at FROM whose CROSS JOIN LATERAL ( \
+        SELECT at FROM call WHERE call.account = whose.account AND state = 'pending' \
+            AND claim IS NULL AND at > $6 ORDER BY at LIMIT 1) AS due) AS next \
+    LEFT JOIN claimed ON true \
+    LEFT JOIN LATERAL (SELECT number, received, url, headers, body FROM callback \
+        WHERE callback.call = claimed.id OFFSET 0) AS callback ON true \
+    ORDER BY place, callback.number"
 );
-
-/// Calls whose lease has ended, then those that are due in `$order`, as far as no other node is
-/// about to take them.
-macro_rules! claim {
-    ($order:literal) => {
-        concat!(
-            whose!(),
-            ", lease AS (SELECT coalesce($5, \
-                (extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now), \
-            expired AS ( \
-                SELECT id, lease_end AS at FROM call WHERE claim IS NOT NULL \
-                    AND lease_end <= (SELECT now FROM lease) \
-                    AND (account = ANY ($1::text[])) <> $2 \
-                ORDER BY lease_end, id LIMIT $3 FOR UPDATE SKIP LOCKED), \
-            due AS ( \
-                SELECT found.id, found.at FROM whose CROSS JOIN LATERAL ( \
-                    SELECT id, at FROM call WHERE call.account = whose.account \
-                        AND state = 'pending' AND claim IS NULL AND at <= $4 \
-                    ORDER BY at ",
-            $order,
-            ", id ",
-            $order,
-            " LIMIT $3 FOR UPDATE SKIP LOCKED) AS found), \
-            chosen AS ( \
-                SELECT id, row_number() OVER () AS place FROM ( \
-                    SELECT id FROM (SELECT 0 AS turn, id, at FROM expired \
-                        UNION ALL SELECT 1, id, at FROM due) AS found \
-                    ORDER BY turn, CASE turn WHEN 0 THEN at END, CASE turn WHEN 0 THEN id END, \
-                        at ",
-            $order,
-            ", id ",
-            $order,
-            " LIMIT $3) AS ordered) \
-            UPDATE call SET claim = $6, node = $7, lease_end = (SELECT now FROM lease) + $8 \
-            FROM chosen WHERE call.id = chosen.id \
-            RETURNING chosen.place, call.id, call.sid, call.account, call.round, call.planned"
-        )
-    };
-}
-
-const LONGEST_DUE: &str = claim!("ASC");
-const FRESHEST: &str = claim!("DESC");
-
-const NUMBER: &str = "SELECT nextval('claim_number')";
 
 const RELEASE: &str = "UPDATE call SET claim = NULL, node = NULL, lease_end = NULL \
     WHERE claim IS NOT NULL AND node = $1";
@@ -118,81 +121,74 @@ pub(super) async fn claim(
     lease: Duration,
     wanted: &Wanted,
 ) -> Result<Claims, Trouble> {
-    let order = match wanted.order {
-        Order::FreshFirst if is_backlog(session, now, &wanted.whose).await? => FRESHEST,
-        Order::FreshFirst | Order::LongestDueFirst => LONGEST_DUE,
-    };
     let (accounts, all_but) = asked(&wanted.whose);
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let told = match claimant.leases {
         LeaseTime::Database => None,
         LeaseTime::Caller => Some(now.0),
     };
-    let number: i64 = match session.query(NUMBER, &[]).await?.first() {
-        Some(row) => row.try_get(0)?,
-        None => return Err(Trouble::Refused("a claim got no number".to_owned())),
-    };
-    let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-    let rows = session
-        .query(
-            order,
-            &[
-                &accounts,
-                &all_but,
-                &limit,
-                &now.0,
-                &told,
-                &number,
-                &claimant.node,
-                &lease,
-            ],
-        )
-        .await?;
-    let mut calls = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let call = Claimed {
-            ticket: Ticket {
-                call: row.try_get(1)?,
-                claim: number,
-                newest_callback: 0,
-                round: row.try_get(4)?,
-            },
-            sid: word(row, 2, |text| CallSid::parse(text).ok())?,
-            account: word(row, 3, |text| AccountSid::parse(text).ok())?,
-            callbacks: Vec::new(),
-            planned: usize::try_from(row.try_get::<_, i64>(5)?).unwrap_or_default(),
-            attempts: Vec::new(),
-        };
-        calls.push((row.try_get::<_, i64>(0)?, call));
+    let values: Values<'_> = &[
+        &accounts,
+        &all_but,
+        &(wanted.order == Order::FreshFirst),
+        &now.minus(BACKLOG).0,
+        &limit,
+        &now.0,
+        &told,
+        &claimant.node,
+        &i64::try_from(lease.as_millis()).unwrap_or(i64::MAX),
+    ];
+    let rows = session.query(CLAIM, values).await?;
+    let mut calls = read(&rows)?;
+    if calls.iter().any(|(_, tried)| *tried) {
+        add_attempts(session, &mut calls).await?;
     }
-    calls.sort_unstable_by_key(|(place, _)| *place);
-    let mut calls: Vec<Claimed> = calls.into_iter().map(|(_, call)| call).collect();
-    gather(session, &mut calls).await?;
-    // Asked for only by a worker that has room left, and so waits for the next call.
-    let next_due = if calls.len() < wanted.limit {
-        next_due(session, &wanted.whose).await?
-    } else {
-        None
+    let next_due = match rows.first() {
+        // Asked for only by a worker that has room left, and so waits for the next call.
+        Some(row) if calls.len() < wanted.limit => row.try_get::<_, Option<i64>>(0)?.map(Millis),
+        _ => None,
     };
+    let calls = calls.into_iter().map(|(call, _)| call).collect();
     Ok(Claims { calls, next_due })
 }
 
-/// What is recorded between claim and gathering is handed out too, and counted as such.
-async fn gather(session: &Session, calls: &mut [Claimed]) -> Result<(), Trouble> {
-    if calls.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<i64> = calls.iter().map(|call| call.ticket.call).collect();
-    let mut at: HashMap<i64, &mut Claimed> = calls
-        .iter_mut()
-        .map(|call| (call.ticket.call, call))
-        .collect();
-    for (id, callback) in rows::callbacks_of(session, &ids).await? {
-        if let Some(call) = at.get_mut(&id) {
-            call.callbacks.push(callback);
+/// The calls in the rows of [`CLAIM`], and whether there are attempts of each.
+fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, Trouble> {
+    let mut calls: Vec<(Claimed, bool)> = Vec::new();
+    for row in rows {
+        let Some(id) = row.try_get::<_, Option<i64>>(1)? else {
+            continue;
+        };
+        if calls.last().is_none_or(|(call, _)| call.ticket.call != id) {
+            let call = Claimed {
+                ticket: Ticket {
+                    call: id,
+                    claim: row.try_get(2)?,
+                    newest_callback: 0,
+                    round: row.try_get(5)?,
+                },
+                sid: word(row, 3, |text| CallSid::parse(text).ok())?,
+                account: word(row, 4, |text| AccountSid::parse(text).ok())?,
+                callbacks: Vec::new(),
+                planned: usize::try_from(row.try_get::<_, i64>(6)?).unwrap_or_default(),
+                attempts: Vec::new(),
+            };
+            calls.push((call, row.try_get::<_, i64>(7)? > 0));
+        }
+        if let Some((call, _)) = calls.last_mut() {
+            call.callbacks.push(rows::callback(row, 8)?);
             call.ticket.newest_callback += 1;
         }
     }
+    Ok(calls)
+}
+
+async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Result<(), Trouble> {
+    let ids: Vec<i64> = calls.iter().map(|(call, _)| call.ticket.call).collect();
+    let mut at: HashMap<i64, &mut Claimed> = calls
+        .iter_mut()
+        .map(|(call, _)| (call.ticket.call, call))
+        .collect();
     for (id, round, attempt) in rows::attempts_of(session, &ids).await? {
         if let Some(call) = at.get_mut(&id)
             && call.ticket.round == round
@@ -201,18 +197,6 @@ async fn gather(session: &Session, calls: &mut [Claimed]) -> Result<(), Trouble>
         }
     }
     Ok(())
-}
-
-async fn is_backlog(session: &Session, now: Millis, whose: &Whose) -> Result<bool, Trouble> {
-    let oldest = next_due(session, whose).await?;
-    Ok(oldest.is_some_and(|oldest| now.since(oldest) > BACKLOG))
-}
-
-async fn next_due(session: &Session, whose: &Whose) -> Result<Option<Millis>, Trouble> {
-    let (accounts, all_but) = asked(whose);
-    let rows = session.query(NEXT_DUE, &[&accounts, &all_but]).await?;
-    let due = rows.first().map(|row| row.try_get::<_, Option<i64>>(0));
-    Ok(due.transpose()?.flatten().map(Millis))
 }
 
 pub(super) async fn hasten(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{RwLock, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{info, warn};
@@ -46,10 +46,10 @@ pub(super) struct Server {
     pub away: Arc<AtomicUsize>,
 }
 
-/// A connection and the turns on it: one verb at a time has it.
+/// A connection and the turns on it: one verb at a time has it, or several that are a statement each.
 pub(super) struct Line {
     link: watch::Receiver<Link>,
-    turn: Mutex<()>,
+    turn: RwLock<()>,
     limit: Duration,
 }
 
@@ -70,7 +70,7 @@ impl Line {
         tokio::task::spawn_local(keep(server, purpose, told));
         Self {
             link,
-            turn: Mutex::new(()),
+            turn: RwLock::new(()),
             limit,
         }
     }
@@ -80,28 +80,48 @@ impl Line {
         &self,
         work: impl AsyncFn(&Session) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
+        let end = Instant::now() + self.limit;
+        let _turn = self.until(end, self.turn.write()).await?;
+        let done = self.try_until(end, async |session| persist(session, work).await);
+        done.await?
+            .ok_or_else(|| StoreError::Database("others kept changing the same calls".to_owned()))
+    }
+
+    /// Does one statement, behind others that are under way and ahead of their answers; none if it
+    /// met another's transaction, then it is to be [`Line::run`].
+    pub async fn run_beside<T>(
+        &self,
+        statement: impl AsyncFnOnce(&Session) -> Result<T, Trouble>,
+    ) -> Result<Option<T>, StoreError> {
+        let end = Instant::now() + self.limit;
+        let _turn = self.until(end, self.turn.read()).await?;
+        self.try_until(end, statement).await
+    }
+
+    async fn until<T>(&self, end: Instant, work: impl Future<Output = T>) -> Result<T, StoreError> {
         let limit = self.limit;
-        let end = Instant::now() + limit;
-        let late = || StoreError::Away(format!("the database did not answer within {limit:?}"));
-        let turn = timeout_at(end, self.turn.lock()).await;
-        let _turn = turn.map_err(|_| late())?;
-        let session = timeout_at(end, self.session()).await;
-        let session = session.map_err(|_| late())??;
-        let Ok(done) = timeout_at(end, persist(&session, work)).await else {
-            // Its answer may still come: it must not be taken for another's.
-            session.give_up();
-            return Err(late());
-        };
-        done.map_err(|trouble| match trouble {
-            Trouble::Away(why) => {
+        timeout_at(end, work)
+            .await
+            .map_err(|_| StoreError::Away(format!("the database did not answer within {limit:?}")))
+    }
+
+    async fn try_until<T>(
+        &self,
+        end: Instant,
+        work: impl AsyncFnOnce(&Session) -> Result<T, Trouble>,
+    ) -> Result<Option<T>, StoreError> {
+        let session = self.until(end, self.session()).await??;
+        // The answer of one that is late may still come: it must not be taken for another's.
+        let done = self.until(end, work(&session)).await;
+        match done.inspect_err(|_| session.give_up())? {
+            Ok(done) => Ok(Some(done)),
+            Err(Trouble::Raced) => Ok(None),
+            Err(Trouble::Away(why)) => {
                 session.give_up();
-                StoreError::Away(why)
+                Err(StoreError::Away(why))
             }
-            Trouble::Refused(why) => StoreError::Database(why),
-            Trouble::Raced => {
-                StoreError::Database("others kept changing the same calls".to_owned())
-            }
-        })
+            Err(Trouble::Refused(why)) => Err(StoreError::Database(why)),
+        }
     }
 
     async fn session(&self) -> Result<Rc<Session>, StoreError> {

@@ -47,18 +47,20 @@ pub(super) async fn callbacks_of(
 ) -> Result<Vec<(i64, StoredCallback)>, Trouble> {
     let rows = session.query(CALLBACKS, &[&calls]).await?;
     rows.iter()
-        .map(|row| {
-            let callback = StoredCallback {
-                received: Millis(row.try_get(1)?),
-                request: SignedRequest {
-                    url: row.try_get(2)?,
-                    headers: row.try_get(3)?,
-                    body: row.try_get::<_, Vec<u8>>(4)?.into(),
-                },
-            };
-            Ok((row.try_get(0)?, callback))
-        })
+        .map(|row| Ok((row.try_get(0)?, callback(row, 1)?)))
         .collect()
+}
+
+/// A callback of which the columns from `first` on tell.
+pub(super) fn callback(row: &Row, first: usize) -> Result<StoredCallback, Trouble> {
+    Ok(StoredCallback {
+        received: Millis(row.try_get(first)?),
+        request: SignedRequest {
+            url: row.try_get(first + 1)?,
+            headers: row.try_get(first + 2)?,
+            body: row.try_get::<_, Vec<u8>>(first + 3)?.into(),
+        },
+    })
 }
 
 /// The attempts of these calls with their calls and the rounds they were made in, each call's

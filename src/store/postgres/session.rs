@@ -64,7 +64,9 @@ impl From<tokio_postgres::Error> for Trouble {
         match code {
             &SqlState::T_R_SERIALIZATION_FAILURE
             | &SqlState::T_R_DEADLOCK_DETECTED
-            | &SqlState::LOCK_NOT_AVAILABLE => Self::Raced,
+            | &SqlState::LOCK_NOT_AVAILABLE
+            // Another was first to add the same.
+            | &SqlState::UNIQUE_VIOLATION => Self::Raced,
             // A time limit of ours, a stop, a standby, or too many connections.
             &SqlState::QUERY_CANCELED
             | &SqlState::ADMIN_SHUTDOWN
@@ -126,11 +128,13 @@ impl Session {
     }
 
     /// Settings of the connection: what is answered as kept is on disk, nothing outlasts `limit`,
-    /// and plans fit a queue, whose statistics are of another hour.
+    /// and plans fit a queue, whose statistics are of another hour. They are made once: for arrays of
+    /// a few values the server would plan anew each time, which takes longer than the work.
     pub async fn set_up(&mut self, limit: Duration) -> Result<(), Trouble> {
         let settings = format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = {}; \
+             SET plan_cache_mode = force_generic_plan; \
              SET jit = off; SET enable_seqscan = off; SET enable_mergejoin = off; \
              SELECT set_config('synchronous_commit', 'on', false) \
              WHERE current_setting('synchronous_commit') = 'off'",

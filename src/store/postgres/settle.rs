@@ -1,11 +1,14 @@
 //! Ends the claims of all who wait, in one statement.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio_postgres::Row;
 
 use super::join;
 use super::lane::Job;
 use super::rows::{without_nul, word};
-use super::session::{Session, Trouble};
+use super::session::{Session, Trouble, Values};
 use super::tally::Tally;
 use crate::acquire::Fault;
 use crate::attempt::{Attempt, Verdict};
@@ -14,6 +17,7 @@ use crate::store::{Rest, Settlement, State, StoreError, Ticket};
 use crate::twilio::{AccountSid, CallSid};
 
 /// A claim to end.
+#[derive(Clone)]
 pub(super) struct Settling {
     pub ticket: Ticket,
     pub settlement: Settlement,
@@ -21,146 +25,168 @@ pub(super) struct Settling {
 }
 
 /// Calls that are held by these claims come to rest, unless something was recorded or asked for
-/// meanwhile; what was tried is kept.
+/// meanwhile; what was tried is kept, and all is counted. Those that another call will take over are
+/// left out unless `$20` asks for them. What is said of the plan of a record holds here too, and a
+/// claim that were asked for by `=` would be looked for in the index by lease, all of it.
 const SETTLE: &str = "WITH given AS MATERIALIZED ( \
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], \
-            $5::text[], $6::bigint[], $7::text[], $8::bigint[]) WITH ORDINALITY \
-            AS given (call, claim, newest, round, state, at, reason, now, n)), \
-    tried AS MATERIALIZED ( \
-        SELECT * FROM unnest($9::bigint[], $10::text[], $11::text[], $12::bigint[], \
-            $13::bigint[], $14::text[], $15::int[], $16::text[], $17::bigint[], $18::text[], \
-            $19::text[], $20::text[]) \
-            AS tried (n, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault, \
-                excerpt)), \
+            $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[], $10::text[], \
+            $11::bigint[], $12::bigint[], $13::text[], $14::int[], $15::text[], $16::bigint[], \
+            $17::text[], $18::text[], $19::text[]) WITH ORDINALITY \
+            AS given (call, claim, newest, round, state, at, why, now, leg, kind, tried_at, took_us, \
+                sent, status, verdict, again_at, reason, fault, excerpt, n)), \
     held AS MATERIALIZED ( \
         SELECT given.*, call.callbacks > given.newest OR call.round > given.round AS is_overtaken \
-        FROM given JOIN call ON call.id = given.call AND call.claim = given.claim \
-        ORDER BY call.id FOR UPDATE OF call), \
+        FROM (SELECT * FROM given ORDER BY call) AS given \
+        CROSS JOIN LATERAL (SELECT callbacks, round FROM call \
+            WHERE call.id = given.call AND claim IS NOT DISTINCT FROM given.claim \
+                AND (joins IS NULL OR $20::bool) FOR UPDATE) AS call), \
     kept AS ( \
         INSERT INTO attempt (call, round, leg, kind, at, took_us, sent, status, verdict, again_at, \
             reason, fault, excerpt) \
-        SELECT held.call, held.round, tried.leg, tried.kind, tried.at, tried.took_us, tried.sent, \
-            tried.status, tried.verdict, tried.again_at, tried.reason, tried.fault, tried.excerpt \
-        FROM held JOIN tried ON tried.n = held.n), \
+        SELECT call, round, leg, kind, tried_at, took_us, sent, status, verdict, again_at, reason, \
+            fault, excerpt FROM held WHERE leg IS NOT NULL), \
     settled AS ( \
         UPDATE call SET state = CASE WHEN is_overtaken THEN 'pending' ELSE held.state END, \
             at = CASE WHEN is_overtaken THEN held.now ELSE held.at END, \
-            reason = CASE WHEN is_overtaken THEN NULL ELSE held.reason END, \
+            reason = CASE WHEN is_overtaken THEN NULL ELSE held.why END, \
             changed = held.now, planned = held.newest, claim = NULL, node = NULL, lease_end = NULL, \
-            attempts = attempts + (SELECT count(*) FROM tried WHERE tried.n = held.n) \
-        FROM held WHERE call.id = held.call \
-        RETURNING held.n, call.state, call.at, call.account, call.sid, call.joins) \
+            attempts = attempts + (held.leg IS NOT NULL)::int \
+        FROM held WHERE call.id = held.call AND call.id = ANY (ARRAY(SELECT call FROM held)) \
+        RETURNING held.n, call.state, call.at, call.account, call.sid, call.joins), \
+    counted AS ( \
+        INSERT INTO tally (seen, purged, pending, delivered, skipped, parked) \
+        SELECT 0, 0, -(delivered + skipped + parked), delivered, skipped, parked FROM ( \
+            SELECT count(*) FILTER (WHERE state = 'delivered') AS delivered, \
+                count(*) FILTER (WHERE state = 'skipped') AS skipped, \
+                count(*) FILTER (WHERE state = 'parked') AS parked FROM settled) AS moved \
+        WHERE delivered + skipped + parked > 0) \
     SELECT n, state, at, account, sid, joins FROM settled ORDER BY n";
 
-type Settled = Result<Option<Millis>, StoreError>;
+/// When the call is due next, if it is pending.
+type Due = Option<Millis>;
 
 impl Job for Settling {
-    /// When the call is due next, if it is pending.
-    type Done = Settled;
+    /// None if the claim was no longer held, or if there is more to do: see [`alone`].
+    type Done = Option<Due>;
 
     const MOST: usize = 256;
 
-    async fn carry_out(session: &Session, jobs: &[Self]) -> Result<Vec<Settled>, Trouble> {
-        session
-            .transaction(async |session, tally| settle(session, tally, jobs).await)
-            .await
+    /// No longer than a commit takes: so long more may be sent again after a crash.
+    const COMPANY: Option<Duration> = Some(Duration::from_millis(2));
+
+    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Option<Due>>, Trouble> {
+        // Of two that end one claim the first does.
+        let mut seen = HashSet::new();
+        let firsts: Vec<usize> = (0..jobs.len())
+            .filter(|at| seen.insert((jobs[*at].ticket.call, jobs[*at].ticket.claim)))
+            .collect();
+        let given: Vec<Given<'_>> = firsts.iter().map(|at| Given::of(&jobs[*at])).collect();
+        let mut done = vec![None; jobs.len()];
+        for row in settle(session, &given, Those::ThatStay).await? {
+            let n: i64 = row.try_get(0)?;
+            let at = usize::try_from(n - 1).ok().and_then(|n| firsts.get(n));
+            if let Some(done) = at.and_then(|at| done.get_mut(*at)) {
+                *done = Some(due(&row)?);
+            }
+        }
+        Ok(done)
     }
 }
 
-async fn settle(
+/// Ends one claim, and joins its call to another if that waited for it.
+pub(super) async fn alone(
     session: &Session,
     tally: &mut Tally,
-    jobs: &[Settling],
-) -> Result<Vec<Settled>, Trouble> {
-    // Of two that end one claim the first does.
-    let mut seen = HashSet::new();
-    let firsts: Vec<usize> = (0..jobs.len())
-        .filter(|at| seen.insert((jobs[*at].ticket.call, jobs[*at].ticket.claim)))
-        .collect();
-    let rows = {
-        let given: Vec<Given> = firsts.iter().map(|at| Given::of(&jobs[*at])).collect();
-        let tried: Vec<Tried<'_>> = (1..)
-            .zip(&firsts)
-            .filter_map(|(n, at)| Some(Tried::of(n, jobs[*at].settlement.attempt.as_ref()?)))
-            .collect();
-        macro_rules! column {
-            ($rows:ident . $field:ident) => {
-                &$rows
-                    .iter()
-                    .map(|row| row.$field.clone())
-                    .collect::<Vec<_>>()
-            };
-        }
-        session
-            .query(
-                SETTLE,
-                &[
-                    column!(given.call),
-                    column!(given.claim),
-                    column!(given.newest),
-                    column!(given.round),
-                    column!(given.state),
-                    column!(given.at),
-                    column!(given.reason),
-                    column!(given.now),
-                    column!(tried.n),
-                    column!(tried.leg),
-                    column!(tried.kind),
-                    column!(tried.at),
-                    column!(tried.took_us),
-                    column!(tried.sent),
-                    column!(tried.status),
-                    column!(tried.verdict),
-                    column!(tried.again_at),
-                    column!(tried.reason),
-                    column!(tried.fault),
-                    column!(tried.excerpt),
-                ],
-            )
-            .await?
+    job: &Settling,
+) -> Result<Result<Due, StoreError>, Trouble> {
+    let rows = settle(session, &[Given::of(job)], Those::ThatJoinToo).await?;
+    let Some(row) = rows.first() else {
+        return Ok(Err(StoreError::StaleTicket));
     };
-    let mut done: HashMap<usize, Option<Millis>> = HashMap::new();
-    let mut to_join = Vec::new();
-    for row in &rows {
-        let n: i64 = row.try_get(0)?;
-        let at = firsts[usize::try_from(n - 1).unwrap_or(usize::MAX)];
-        let state = word(row, 1, State::parse)?;
-        tally.moves(State::Pending, state);
-        let due = (state == State::Pending).then_some(Millis(row.try_get(2)?));
-        done.insert(at, due);
-        if row.try_get::<_, Option<&str>>(5)?.is_some() {
-            let account = word(row, 3, |text| AccountSid::parse(text).ok())?;
-            let leg = word(row, 4, |text| CallSid::parse(text).ok())?;
-            let parent = word(row, 5, |text| CallSid::parse(text).ok())?;
-            to_join.push((at, account, leg, parent));
+    if row.try_get::<_, Option<&str>>(5)?.is_some() {
+        let account = word(row, 3, |text| AccountSid::parse(text).ok())?;
+        let leg = word(row, 4, |text| CallSid::parse(text).ok())?;
+        let parent = word(row, 5, |text| CallSid::parse(text).ok())?;
+        if join::join(session, tally, &account, (&leg, &parent), job.now).await? {
+            return Ok(Ok(Some(job.now)));
         }
     }
-    for (at, account, leg, parent) in to_join {
-        let now = jobs[at].now;
-        if join::join(session, tally, &account, (&leg, &parent), now).await? {
-            done.insert(at, Some(now));
-        }
-    }
-    Ok((0..jobs.len())
-        .map(|at| done.remove(&at).ok_or(StoreError::StaleTicket))
-        .collect())
+    Ok(Ok(due(row)?))
 }
 
-/// A claim and where its call comes to rest.
-struct Given {
+fn due(row: &Row) -> Result<Due, Trouble> {
+    let state = word(row, 1, State::parse)?;
+    let at = Millis(row.try_get(2)?);
+    Ok((state == State::Pending).then_some(at))
+}
+
+/// Which calls are settled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Those {
+    /// That no other call takes over.
+    ThatStay,
+    ThatJoinToo,
+}
+
+async fn settle(session: &Session, given: &[Given<'_>], those: Those) -> Result<Vec<Row>, Trouble> {
+    macro_rules! column {
+        ($field:ident) => {
+            &given.iter().map(|row| &row.$field).collect::<Vec<_>>()
+        };
+    }
+    let values: Values<'_> = &[
+        column!(call),
+        column!(claim),
+        column!(newest),
+        column!(round),
+        column!(state),
+        column!(at),
+        column!(why),
+        column!(now),
+        column!(leg),
+        column!(kind),
+        column!(tried_at),
+        column!(took_us),
+        column!(sent),
+        column!(status),
+        column!(verdict),
+        column!(again_at),
+        column!(reason),
+        column!(fault),
+        column!(excerpt),
+        &(those == Those::ThatJoinToo),
+    ];
+    session.query(SETTLE, values).await
+}
+
+/// A claim to end and what was tried with it, as [`SETTLE`] has them.
+#[derive(Default)]
+struct Given<'a> {
     call: i64,
     claim: i64,
     newest: i64,
     round: i64,
     state: &'static str,
     at: i64,
-    reason: Option<String>,
+    why: Option<String>,
     now: i64,
+    leg: Option<&'a str>,
+    kind: Option<&'static str>,
+    tried_at: Option<i64>,
+    took_us: Option<i64>,
+    sent: Option<String>,
+    status: Option<i32>,
+    verdict: Option<&'static str>,
+    again_at: Option<i64>,
+    reason: Option<String>,
+    fault: Option<&'static str>,
+    excerpt: Option<String>,
 }
 
-impl Given {
-    fn of(job: &Settling) -> Self {
-        let (state, at, reason) = match &job.settlement.rest {
+impl<'a> Given<'a> {
+    fn of(job: &'a Settling) -> Self {
+        let (state, at, why) = match &job.settlement.rest {
             Rest::PendingAt(due) => (State::Pending, *due, None),
             Rest::Delivered => (State::Delivered, job.now, None),
             Rest::Skipped(why) => (State::Skipped, job.now, Some(without_nul(why))),
@@ -173,48 +199,36 @@ impl Given {
             round: job.ticket.round,
             state: state.as_str(),
             at: at.0,
-            reason,
+            why,
             now: job.now.0,
+            ..job
+                .settlement
+                .attempt
+                .as_ref()
+                .map(Self::tried)
+                .unwrap_or_default()
         }
     }
-}
 
-/// An attempt as its row has it.
-struct Tried<'a> {
-    n: i64,
-    leg: &'a str,
-    kind: &'static str,
-    at: i64,
-    took_us: i64,
-    sent: String,
-    status: Option<i32>,
-    verdict: &'static str,
-    again_at: Option<i64>,
-    reason: Option<String>,
-    fault: Option<&'static str>,
-    excerpt: String,
-}
-
-impl<'a> Tried<'a> {
-    fn of(n: i64, attempt: &'a Attempt) -> Self {
+    fn tried(attempt: &'a Attempt) -> Self {
         let (again_at, reason) = match &attempt.verdict {
             Verdict::Again(at) => (Some(at.0), None),
             Verdict::GivenUp(why) => (None, Some(without_nul(why))),
             Verdict::Accepted | Verdict::AcceptedAsRepeat => (None, None),
         };
         Self {
-            n,
-            leg: attempt.leg.as_str(),
-            kind: attempt.kind.as_str(),
-            at: attempt.at.0,
-            took_us: i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX),
-            sent: without_nul(&attempt.sent),
+            leg: Some(attempt.leg.as_str()),
+            kind: Some(attempt.kind.as_str()),
+            tried_at: Some(attempt.at.0),
+            took_us: Some(i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX)),
+            sent: Some(without_nul(&attempt.sent)),
             status: attempt.status.map(i32::from),
-            verdict: attempt.verdict.as_str(),
+            verdict: Some(attempt.verdict.as_str()),
             again_at,
             reason,
             fault: attempt.fault.map(Fault::as_str),
-            excerpt: without_nul(&attempt.excerpt),
+            excerpt: Some(without_nul(&attempt.excerpt)),
+            ..Self::default()
         }
     }
 }
