@@ -11,6 +11,8 @@ pub(super) mod spool;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, params};
 
 use super::claims::{Claim, SharedClaims};
@@ -27,6 +29,8 @@ pub(super) struct Ledger {
     connection: Connection,
     names: Names,
     claims: SharedClaims,
+    /// Every call in the table `joining`, so that most settlements need not look there.
+    joining: HashSet<i64>,
     tally: Tally,
     committed_tally: Tally,
     undo: Vec<Undo>,
@@ -37,6 +41,7 @@ pub(super) struct Ledger {
 enum Undo {
     Named(Name),
     Released(i64, Claim),
+    Joined(i64),
 }
 
 impl Ledger {
@@ -46,6 +51,7 @@ impl Ledger {
             names: Names::load(&connection)?,
             connection,
             claims,
+            joining: HashSet::new(),
             tally,
             committed_tally: tally,
             undo: Vec::new(),
@@ -90,6 +96,9 @@ impl Ledger {
             match undo {
                 Undo::Named(name) => self.names.forget(name),
                 Undo::Released(call, claim) => claims.restore(call, claim),
+                Undo::Joined(begun) => {
+                    self.joining.insert(begun);
+                }
             }
         }
     }

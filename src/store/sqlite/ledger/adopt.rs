@@ -7,7 +7,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::Ledger;
+use super::{Ledger, Undo};
 use crate::clock::Millis;
 use crate::store::sqlite::names;
 use crate::store::sqlite::rows::{self, CallRow};
@@ -55,6 +55,7 @@ impl Ledger {
                 self.connection
                     .prepare_cached("INSERT OR REPLACE INTO joining (begun, call) VALUES (?1, ?2)")?
                     .execute([id, call])?;
+                self.joining.insert(id);
             } else {
                 self.adopt(begun, call, now)?;
             }
@@ -65,6 +66,10 @@ impl Ledger {
     /// Takes over a call that was claimed when its parent became known, and no longer is. Returns
     /// when the call that took it over is due.
     pub(super) fn join(&mut self, begun: i64, now: Millis) -> Result<Option<Millis>, StoreError> {
+        if !self.joining.remove(&begun) {
+            return Ok(None);
+        }
+        self.undo.push(Undo::Joined(begun));
         let call: Option<i64> = self
             .connection
             .prepare_cached("DELETE FROM joining WHERE begun = ?1 RETURNING call")?
@@ -85,6 +90,7 @@ impl Ledger {
             .query_and_then([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (begun, was_due) in claimed {
+            self.joining.insert(begun);
             self.join(begun, Millis(was_due))?;
         }
         Ok(())
