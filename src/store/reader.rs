@@ -10,6 +10,9 @@ use super::{
 use crate::config::StoreUrl;
 use crate::twilio::CallSid;
 
+/// Whether a call is looked for; may ask the same reader for more of it.
+pub(super) type Wanted<'a> = dyn FnMut(&CallSummary) -> Result<bool, StoreError> + 'a;
+
 /// A store that is only read.
 pub enum Reader {
     Sqlite(Box<SqliteReader>),
@@ -39,7 +42,7 @@ impl Reader {
         }
     }
 
-    /// Those of a list that are `wanted`. SQLite keeps no others in memory meanwhile.
+    /// Those of a list that are `wanted`; no others are kept in memory meanwhile.
     pub fn find(
         &self,
         filter: Filter,
@@ -47,22 +50,7 @@ impl Reader {
     ) -> Result<Vec<CallSummary>, StoreError> {
         match self {
             Self::Sqlite(reader) => reader.find(filter, &mut wanted),
-            Self::Postgres(reader) => {
-                let all = reader.list(Filter {
-                    limit: usize::MAX,
-                    ..filter
-                })?;
-                let mut found = Vec::new();
-                for call in all {
-                    if found.len() == filter.limit {
-                        break;
-                    }
-                    if wanted(&call)? {
-                        found.push(call);
-                    }
-                }
-                Ok(found)
-            }
+            Self::Postgres(reader) => reader.find(filter, &mut wanted),
         }
     }
 

@@ -8,7 +8,8 @@ use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
-    Claimed, NewCallback, Order, Recorded, Rest, Settlement, SignedRequest, State, Store, Wanted,
+    Claimed, NewCallback, Order, Reader, Recorded, Rest, Settlement, SignedRequest, State, Store,
+    Wanted,
 };
 use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid};
 
@@ -23,8 +24,7 @@ pub struct Database {
     pub make: fn(&Path),
     pub remove: fn(&Path),
     pub open: fn(&Path) -> Box<dyn Store>,
-    /// Says in words what is not conserved.
-    pub disagreements: fn(&Path) -> Vec<String>,
+    pub read: fn(&Path) -> Reader,
 }
 
 /// Where a store is, closed or open.
@@ -49,8 +49,17 @@ impl Place {
         self.folder.path().join("bridge.db")
     }
 
+    /// As a command does, which waits for its answers: no runtime of a test would allow that.
+    pub fn look<T: Send>(&self, look: impl FnOnce(&Reader) -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| look(&(self.database.read)(&self.path())));
+            looking.join().expect("no panic")
+        })
+    }
+
+    /// Says in words what is not conserved.
     pub fn disagreements(&self) -> Vec<String> {
-        (self.database.disagreements)(&self.path())
+        self.look(|reader| reader.verify_conservation().expect("every row can be read"))
     }
 }
 

@@ -139,3 +139,27 @@ pub async fn a_purged_call_is_new_again(place: &Place) {
 pub async fn a_ping_is_answered(place: &Place) {
     place.open().ping().await.expect("answered");
 }
+
+pub async fn of_a_long_list_those_that_are_wanted_are_found(place: &Place) {
+    let store = place.open();
+    for number in 1..=1_100 {
+        record(&*store, &sid(number), 0).await;
+    }
+    drop(store);
+    let found = |state, limit| {
+        place.look(|reader| {
+            let wanted = [1, 700, 1_100].map(sid);
+            let found = reader.find(Filter { state, limit }, |call| {
+                // The same reader is asked for more while it is at it.
+                let known = reader.get(&call.sid)?;
+                Ok(known.is_some_and(|call| wanted.contains(&call.summary.sid)))
+            });
+            let sids = found.expect("read").into_iter().map(|call| call.sid);
+            sids.collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(found(None, 9), [sid(1_100), sid(700), sid(1)]);
+    assert_eq!(found(None, 2), [sid(1_100), sid(700)]);
+    assert_eq!(found(Some(State::Pending), 1), [sid(1)]);
+    assert_eq!(found(Some(State::Parked), 9), []);
+}

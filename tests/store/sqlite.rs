@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore};
-use twilio_acquire_bridge::store::{Expiry, Filter, OpenError, Recorded, Rest};
+use twilio_acquire_bridge::store::{Expiry, Filter, OpenError, Reader, Recorded, Rest};
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::place::{Database, Place, account, callback, claim, claim_one, record, settle, sid};
@@ -18,11 +18,12 @@ pub const DATABASE: Database = Database {
     make: |_| {},
     remove: |_| {},
     open: |path| Box::new(SqliteStore::open(path).expect("the file can be opened")),
-    disagreements: |path| {
-        let reader = SqliteReader::open_read_only(path).expect("the file can be read");
-        reader.verify_conservation().expect("every row can be read")
-    },
+    read: |path| Reader::Sqlite(Box::new(reader(path))),
 };
+
+fn reader(path: &Path) -> SqliteReader {
+    SqliteReader::open_read_only(path).expect("the file can be read")
+}
 
 fn refusal(path: &Path) -> OpenError {
     match SqliteStore::open(path) {
@@ -170,7 +171,7 @@ async fn commands_read_beside_a_running_store_and_without_one() {
     let store = place.open();
     record(&*store, &sid(1), 10).await;
     let check = || {
-        let reader = SqliteReader::open_read_only(&place.path()).expect("opened");
+        let reader = reader(&place.path());
         let filter = Filter {
             state: None,
             limit: 9,
@@ -193,7 +194,8 @@ async fn what_was_answered_survives_a_crash_at_any_time() {
         claim_one(&*store, 10).await;
         let crashed = place.path().with_extension(format!("crashed-{number}"));
         copy_as_after_a_crash(&place.path(), &crashed);
-        assert_eq!((DATABASE.disagreements)(&crashed), Vec::<String>::new());
+        let disagreements = reader(&crashed).verify_conservation();
+        assert_eq!(disagreements.expect("readable"), Vec::<String>::new());
         let reopened = (DATABASE.open)(&crashed);
         let recorded = record(&*reopened, &sid(number), 20).await;
         assert_eq!(recorded, Recorded::Repeated);
@@ -249,7 +251,7 @@ async fn the_files_and_a_backup_are_for_their_owner_alone() {
     let place = Place::new(DATABASE);
     let store = place.open();
     record(&*store, &sid(1), 10).await;
-    let reader = SqliteReader::open_read_only(&place.path()).expect("the file can be read");
+    let reader = reader(&place.path());
     let backup = place.path().with_extension("backup");
     reader.back_up(&backup).expect("there is room");
     let named = |end: &str| format!("{}{end}", place.path().display()).into();

@@ -70,6 +70,7 @@ macro_rules! on {
             reading:
                 a_call_is_found_by_any_of_its_legs
                 a_list_is_newest_first_and_by_state
+                of_a_long_list_those_that_are_wanted_are_found
                 a_claimed_call_is_shown_as_claimed
                 counts_tell_every_state_and_the_oldest_due_time
                 expired_calls_are_purged_oldest_first

@@ -100,21 +100,41 @@ pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<Store
 }
 
 pub(super) async fn list(session: &Session, filter: Filter) -> Result<Vec<CallSummary>, Trouble> {
+    let query = async |sql, values: Values<'_>| session.query(sql, values).await;
+    let rows = listed(filter, query).await?;
+    rows.iter().map(read_summary).collect()
+}
+
+/// Has the server keep the whole list, whatever the limit, for [`some_found`].
+pub(super) async fn find(session: &Session, filter: Filter) -> Result<(), Trouble> {
+    let whole = Filter {
+        limit: usize::MAX,
+        ..filter
+    };
+    let declare = async |sql, values: Values<'_>| session.declare(sql, values).await;
+    listed(whole, declare).await
+}
+
+/// The next of what was found; none at its end.
+pub(super) async fn some_found(session: &Session) -> Result<Vec<CallSummary>, Trouble> {
+    let rows = session.query("FETCH 500 FROM found", &[]).await?;
+    rows.iter().map(read_summary).collect()
+}
+
+async fn listed<T>(
+    filter: Filter,
+    ask: impl AsyncFnOnce(&'static str, Values<'_>) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let rows = match filter.state {
-        None => session.query(NEWEST, &[&limit]).await?,
+    match filter.state {
+        None => ask(NEWEST, &[&limit]).await,
         Some(State::Pending) => {
             let everybody: [&str; 0] = [];
-            let values: Values<'_> = &[&&everybody[..], &true, &limit];
-            session.query(SOONEST_DUE, values).await?
+            ask(SOONEST_DUE, &[&&everybody[..], &true, &limit]).await
         }
-        Some(State::Claimed) => session.query(NEWEST_CLAIMED, &[&limit]).await?,
-        Some(state) => {
-            let values: Values<'_> = &[&limit, &state.as_str()];
-            session.query(LATEST_AT_REST, values).await?
-        }
-    };
-    rows.iter().map(read_summary).collect()
+        Some(State::Claimed) => ask(NEWEST_CLAIMED, &[&limit]).await,
+        Some(state) => ask(LATEST_AT_REST, &[&limit, &state.as_str()]).await,
+    }
 }
 
 pub(super) async fn requeue(

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::session::{Session, Trouble};
 use super::{desk, line, migrate, refused, runtime, server, verify};
 use crate::config::postgres::PostgresUrl;
+use crate::store::reader::Wanted;
 use crate::store::{
     CallSummary, Filter, Migrated, OpenError, RefusedCause, RefusedFilter, StoreError, StoredCall,
     StoredRefused,
@@ -82,6 +83,30 @@ impl PostgresReader {
 
     pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
         self.wait_for(desk::list(&self.session, filter))
+    }
+
+    /// As [`crate::store::Reader::find`].
+    pub fn find(
+        &self,
+        filter: Filter,
+        wanted: &mut Wanted<'_>,
+    ) -> Result<Vec<CallSummary>, StoreError> {
+        self.wait_for(desk::find(&self.session, filter))?;
+        let mut found = Vec::new();
+        loop {
+            let calls = self.wait_for(desk::some_found(&self.session))?;
+            if calls.is_empty() {
+                return Ok(found);
+            }
+            for call in calls {
+                if found.len() == filter.limit {
+                    return Ok(found);
+                }
+                if wanted(&call)? {
+                    found.push(call);
+                }
+            }
+        }
     }
 
     pub fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {

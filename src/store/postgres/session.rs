@@ -173,6 +173,14 @@ impl Session {
         Ok(self.client.execute(&statement, values).await?)
     }
 
+    /// Keeps what `sql` finds on the server, to be fetched as `found`; what was kept before is let go.
+    pub async fn declare(&self, sql: &str, values: Values<'_>) -> Result<(), Trouble> {
+        self.client.batch_execute("CLOSE ALL").await?;
+        let declaration = format!("DECLARE found CURSOR WITH HOLD FOR {sql}");
+        self.client.execute(&declaration, values).await?;
+        Ok(())
+    }
+
     async fn prepared(&self, sql: &'static str) -> Result<Statement, Trouble> {
         let known = self.statements.borrow().get(sql).cloned();
         if let Some(statement) = known {

@@ -11,11 +11,9 @@ use super::claims::SharedClaims;
 use super::names;
 use super::open;
 use super::rows::{self, CallRow};
+use crate::store::reader::Wanted;
 use crate::store::{CallSummary, Filter, OpenError, State, StoreError, StoredCall};
 use crate::twilio::CallSid;
-
-/// Whether a call is looked for; may ask the same reader for more of it.
-type Wanted<'a> = dyn FnMut(&CallSummary) -> Result<bool, StoreError> + 'a;
 
 /// A read-only connection of its own; works whether a bridge runs or not.
 ///
