@@ -1,8 +1,10 @@
 //! The composition root: builds a bridge, runs it, stops it within a deadline.
 
+mod arrival;
 mod close;
 mod deliveries;
-mod https;
+mod door;
+mod http;
 mod listen;
 mod reload;
 mod serve;

@@ -94,6 +94,16 @@ pub struct Server {
     pub tls: Option<CertificatePair>,
     /// Whose word on who the client is goes into the log.
     pub trusted_proxies: Vec<IpNet>,
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether connections begin with a PROXY protocol header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// None does.
+    Off,
+    /// Each does, version 1 or 2, and comes from one of the trusted proxies: there is at least one.
+    Required,
 }
 
 /// The operator's side.

@@ -1,11 +1,11 @@
 //! The counters and gauges of `/metrics`, under the names that the README promises.
 
+mod labels;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::labels::{Asked, Attempted, InState, OfAccount, Reason, Received, Signing};
 use crate::clock::Millis;
 use crate::outage::Outages;
 use crate::store::{Counts, State};
@@ -21,50 +22,11 @@ use crate::store::{Counts, State};
 /// The label of requests whose account is not configured: never what a request claims.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Received {
-    account: String,
-    verdict: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InState {
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Attempted {
-    account: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfAccount {
-    account: String,
-}
-
 /// Whether a breaker lets calls through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
     Closed,
     Open,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
-    account: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Signing {
-    account: String,
-    key: String,
 }
 
 /// How often one signing key was used.
@@ -94,6 +56,7 @@ pub struct Metrics {
     sync: Gauge<f64, std::sync::atomic::AtomicU64>,
     breakers: Family<OfAccount, Gauge>,
     refused_not_kept: Counter,
+    connections_refused: Family<Reason, Counter>,
     store_up: Gauge,
     spooled: Gauge,
     conservation_faults: Gauge,
@@ -132,6 +95,7 @@ impl Default for Metrics {
             sync: Gauge::default(),
             breakers: Family::default(),
             refused_not_kept: Counter::default(),
+            connections_refused: Family::default(),
             store_up: Gauge::default(),
             spooled: Gauge::default(),
             conservation_faults: Gauge::default(),
@@ -192,6 +156,41 @@ impl Metrics {
             Unit::Seconds,
             self.lag.clone(),
         );
+        registry.register(
+            "breaker_open",
+            "1 while Acquire takes no calls of the account and is only probed",
+            self.breakers.clone(),
+        );
+        registry.register(
+            "refused_not_kept",
+            "Refused requests of which no evidence is kept, since there were too many",
+            self.refused_not_kept.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections closed for want of a PROXY protocol header from a trusted proxy",
+            self.connections_refused.clone(),
+        );
+        registry.register(
+            "late_recordings",
+            "Recordings that came after the end of their call was sent",
+            self.late_recordings.clone(),
+        );
+        registry.register(
+            "recordings_requested",
+            "Requests for recordings by what became of them",
+            self.recordings.clone(),
+        );
+        registry.register(
+            "build",
+            "The program that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        self.register_store();
+    }
+
+    fn register_store(&mut self) {
+        let registry = &mut self.registry;
         registry.register_with_unit(
             "sync_duration",
             "What a sync of the store's disk cost when the bridge started",
@@ -209,16 +208,6 @@ impl Metrics {
             self.spooled.clone(),
         );
         registry.register(
-            "breaker_open",
-            "1 while Acquire takes no calls of the account and is only probed",
-            self.breakers.clone(),
-        );
-        registry.register(
-            "refused_not_kept",
-            "Refused requests of which no evidence is kept, since there were too many",
-            self.refused_not_kept.clone(),
-        );
-        registry.register(
             "conservation_faults",
             "Ways in which the store did not agree with itself when it was last counted again",
             self.conservation_faults.clone(),
@@ -228,21 +217,6 @@ impl Metrics {
             "When the store was last counted again; 0 before the first time",
             Unit::Seconds,
             self.conservation_checked.clone(),
-        );
-        registry.register(
-            "late_recordings",
-            "Recordings that came after the end of their call was sent",
-            self.late_recordings.clone(),
-        );
-        registry.register(
-            "recordings_requested",
-            "Requests for recordings by what became of them",
-            self.recordings.clone(),
-        );
-        registry.register(
-            "build",
-            "The program that runs",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
     }
 
@@ -282,6 +256,12 @@ impl Metrics {
 
     pub fn refused_not_kept(&self, count: usize) {
         self.refused_not_kept.inc_by(count as u64);
+    }
+
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.connections_refused
+            .get_or_create(&Reason { reason })
+            .inc();
     }
 
     pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {

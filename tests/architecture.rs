@@ -91,9 +91,14 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     (
         "actix_http::",
         &["app"],
-        "HTTP below actix-web, for TLS of our own",
+        "HTTP below actix-web, for a door and TLS of our own",
     ),
     ("actix_server::", &["app"], "as actix_http"),
+    (
+        "actix_proxy_protocol::",
+        &["app::door"],
+        "who comes in, and as whom, is decided in one place",
+    ),
     ("rusqlite::", &["store"], "SQL has one home"),
     ("rustix::", &["store"], "the disk that the store is on"),
     (

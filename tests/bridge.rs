@@ -43,6 +43,8 @@ mod places;
 mod process;
 #[path = "bridge/proxies.rs"]
 mod proxies;
+#[path = "bridge/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "bridge/recordings.rs"]
 mod recordings;
 #[path = "bridge/refused.rs"]

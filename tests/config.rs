@@ -15,7 +15,9 @@ use std::fs;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use twilio_acquire_bridge::config::{self, Config, ConfigError, LogFormat, StoreUrl, Success};
+use twilio_acquire_bridge::config::{
+    self, Config, ConfigError, LogFormat, ProxyProtocol, StoreUrl, Success,
+};
 
 /// The three variables that suffice.
 const ENOUGH: [(&str, &str); 3] = [
@@ -72,6 +74,7 @@ fn three_variables_suffice() {
         config.server.public_urls[0].to_string(),
         "https://bridge.example.com"
     );
+    assert_eq!(config.server.proxy_protocol, ProxyProtocol::Off);
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert!(config.admin.token.is_none());
     assert_eq!(config.store.url, StoreUrl::Sqlite("bridge.db".into()));
@@ -193,4 +196,29 @@ fn a_rehearsal_needs_no_account() {
 
     let wrong = [set("BRIDGE__SERVER__PUBLIC_URL", "bridge.example.com")];
     assert!(config::load_for_rehearsal(None, wrong).is_err());
+}
+
+#[test]
+fn a_running_bridge_keeps_its_proxies_while_it_requires_their_header() {
+    let required = |proxies: &str| {
+        let file = "server.proxy_protocol = \"required\"";
+        let proxies = [("BRIDGE__SERVER__TRUSTED_PROXIES", proxies)];
+        load(file, &proxies).expect("a configuration")
+    };
+    let running = required("10.0.0.7");
+    assert_eq!(running.server.proxy_protocol, ProxyProtocol::Required);
+
+    let others = running.renewed_by(required("10.0.0.8"));
+    assert_eq!(others.changed, ["server.trusted_proxies"]);
+    assert_eq!(others.waiting, [""; 0]);
+
+    let off = running.renewed_by(load("", &[]).expect("a configuration"));
+    assert_eq!(off.changed, [""; 0]);
+    assert_eq!(
+        off.waiting,
+        ["server.proxy_protocol", "server.trusted_proxies"]
+    );
+    let server = off.config.server;
+    assert_eq!(server.proxy_protocol, ProxyProtocol::Required);
+    assert_eq!(server.trusted_proxies, running.server.trusted_proxies);
 }

@@ -11,14 +11,15 @@ use actix_web::{App as Routes, HttpServer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Shared, https};
+use super::door::Door;
+use super::{AppError, Shared, http};
 use crate::config;
 use crate::server::connections::Connections;
 use crate::server::console::Admin;
 use crate::server::intake::Intake;
 use crate::server::media::Playback;
 use crate::server::signed::Verifier;
-use crate::server::{self, admin_routes, doctor, public_routes};
+use crate::server::{admin_routes, doctor, public_routes};
 use crate::tls::served::Served;
 
 /// What one server may use.
@@ -69,7 +70,7 @@ pub(super) fn serve_twilio(
         doctor,
     ));
     let playback = Playback::new(&shared.config, &shared.metrics, &shared.clock, drained)?;
-    let (each, asked) = (connections.clone(), connections.clone());
+    let asked = connections.clone();
     let routes = move || {
         let (intake, asked) = (intake.clone(), asked.clone());
         let player = playback.as_ref().map(Playback::player);
@@ -77,23 +78,15 @@ pub(super) fn serve_twilio(
             .configure(move |routes| public_routes(routes, intake, player))
             .wrap_fn(move |request, inner| asked.serve(request, inner))
     };
-    let server = match certificate {
-        Some(certificate) => {
-            let tls = certificate.server_config()?;
-            tokio::spawn(certificate.follow(shared.config.clone(), drained.clone()));
-            https::serve(listener, &tls, connections, limits, routes)
-        }
-        None => HttpServer::new(routes)
-            .on_connect(move |_, data| each.begin(data))
-            .disable_signals()
-            .workers(limits.workers)
-            .max_connections(limits.connections)
-            .keep_alive(server::KEEP_ALIVE)
-            .client_request_timeout(limits.request_timeout)
-            .shutdown_timeout(limits.shutdown_timeout)
-            .listen(listener)
-            .map(HttpServer::run),
-    };
+    let tls = certificate
+        .as_ref()
+        .map(Served::server_config)
+        .transpose()?;
+    if let Some(certificate) = certificate {
+        tokio::spawn(certificate.follow(shared.config.clone(), drained.clone()));
+    }
+    let door = Arc::new(Door::new(shared, connections));
+    let server = http::serve(listener, door, tls, connections, limits, routes);
     server.map_err(|source| AppError::Listen {
         key: "server.listen",
         address: config.server.listen,

@@ -12,8 +12,8 @@ use super::layers::{Layers, Origin};
 use super::reader::Reader;
 use super::url::HttpUrl;
 use super::{
-    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, Refused, Server, Success,
-    accounts, proxy, recording, rules, store,
+    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, ProxyProtocol, Refused,
+    Server, Success, accounts, proxy, recording, rules, store,
 };
 use crate::plan::{Rules, Send};
 use crate::retry::Policy;
@@ -124,7 +124,20 @@ fn server(reader: &mut Reader) -> Option<Server> {
         ["server.tls_cert_file", "server.tls_key_file"],
         "TLS",
     );
+    let proxy_protocol = reader.choice(
+        "server.proxy_protocol",
+        &[
+            ("off", ProxyProtocol::Off),
+            ("required", ProxyProtocol::Required),
+        ],
+    );
     let trusted_proxies = reader.list("server.trusted_proxies", network);
+    if proxy_protocol == Some(ProxyProtocol::Required) && !reader.is_set("server.trusted_proxies") {
+        let name = reader.name("server.proxy_protocol");
+        reader.mistake(format!(
+            "{name} = \"required\" lets nobody in without server.trusted_proxies: set it to the addresses of the balancers that send the header"
+        ));
+    }
     Some(Server {
         listen: listen?,
         public_urls: public_urls?,
@@ -134,6 +147,7 @@ fn server(reader: &mut Reader) -> Option<Server> {
         stop_timeout: stop_timeout?,
         tls,
         trusted_proxies: trusted_proxies.unwrap_or_default(),
+        proxy_protocol: proxy_protocol?,
     })
 }
 

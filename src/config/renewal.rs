@@ -1,15 +1,16 @@
 //! What a running bridge takes from a configuration that is read again, and what needs a restart.
 
-use super::{Config, Setting};
+use super::{Config, ProxyProtocol, Setting};
 use crate::plan::{Recordings, Rules};
 
 /// What a running bridge was built on: a new value counts from the next start on. With a dot at its
 /// end, all of a section.
-const FIXED: [&str; 16] = [
+const FIXED: [&str; 17] = [
     "server.listen",
     "server.public_url",
     "server.max_connections",
     "server.request_timeout",
+    "server.proxy_protocol",
     "server.drain",
     "server.stop_timeout",
     "admin.listen",
@@ -52,9 +53,9 @@ impl Config {
         let settings = settings.chain(fixed).cloned().collect();
 
         let mut server = self.server.clone();
-        server
-            .trusted_proxies
-            .clone_from(&new.server.trusted_proxies);
+        if !self.locks_out(&new) {
+            server.trusted_proxies = new.server.trusted_proxies;
+        }
         if server.tls.is_some() && new.server.tls.is_some() {
             server.tls = new.server.tls;
         }
@@ -88,10 +89,19 @@ impl Config {
         }
     }
 
+    /// Whether nobody could connect any more: the header of proxies is required, and none is trusted.
+    fn locks_out(&self, new: &Self) -> bool {
+        self.server.proxy_protocol == ProxyProtocol::Required
+            && new.server.trusted_proxies.is_empty()
+    }
+
     fn is_fixed(&self, key: &str, new: &Self) -> bool {
         let is = |fixed: &&str| key == *fixed || (fixed.ends_with('.') && key.starts_with(*fixed));
         if TLS.contains(&key) {
             return self.server.tls.is_some() != new.server.tls.is_some();
+        }
+        if key == "server.trusted_proxies" {
+            return self.locks_out(new);
         }
         if key == "admin.token" {
             return self.admin.token.is_some() && new.admin.token.is_none();

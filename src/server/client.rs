@@ -49,13 +49,19 @@ fn last_untrusted(
 ) -> IpAddr {
     let mut client = peer;
     for before in way.rev() {
-        let is_trusted = trusted.iter().any(|network| network.contains(&client));
         match before {
-            Some(before) if is_trusted => client = before,
+            Some(before) if is_trusted(client, trusted) => client = before,
             _ => break,
         }
     }
     client
+}
+
+/// Whether an address is a trusted proxy's.
+#[must_use]
+pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 /// The `for` of an element of `Forwarded` (RFC 7239, section 4).

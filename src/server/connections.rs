@@ -58,7 +58,13 @@ impl Connections {
 
     /// To be called for each connection that was accepted, with its data.
     pub fn begin(&self, data: &mut Extensions) {
-        data.insert(Rc::new(Visit::begin(&self.owed)));
+        data.insert(Rc::new(self.visit()));
+    }
+
+    /// As [`Connections::begin`], for a connection that has no data yet: it is to get this, in an `Rc`.
+    #[must_use]
+    pub fn visit(&self) -> Visit {
+        Visit::begin(&self.owed)
     }
 
     /// Returns when connections that rest are to be closed.
@@ -117,7 +123,7 @@ impl Connections {
 
 /// A connection, counted while it is owed something: from its begin to its first answer, during each
 /// request, and from its last answer until it is closed.
-struct Visit {
+pub struct Visit {
     owed: Arc<AtomicUsize>,
     counts: Cell<bool>,
 }

@@ -1,6 +1,8 @@
 //! The samples of `deploy/` for load balancers, before a real bridge.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,9 @@ const FORGED: [(&str, &str); 3] = [
     ("Forwarded", "for=203.0.113.9;host=elsewhere.example.com"),
 ];
 
+/// The settings of a bridge that is reached by the PROXY protocol alone.
+const PROXIED: (&str, &str) = ("BRIDGE__SERVER__PROXY_PROTOCOL", "required");
+
 /// A bridge, one that is down, and a balancer before both.
 struct Balanced {
     proxy: Proxy,
@@ -36,8 +41,26 @@ struct Balanced {
 
 impl Balanced {
     fn start(kind: Kind) -> Option<Self> {
+        let name = match kind {
+            Kind::Haproxy => "haproxy.cfg",
+            Kind::Nginx => "nginx.conf",
+        };
+        Self::by(kind, name, &[], |_| Vec::new())
+    }
+
+    /// With more settings of the bridge, and more changes in the sample.
+    fn by(
+        kind: Kind,
+        name: &str,
+        settings: &[(&str, &str)],
+        changes: impl FnOnce(&Serve) -> Vec<(String, String)>,
+    ) -> Option<Self> {
         let [folder, proxies] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
         let acquire = sink(Faults::default());
+        let pair = Pair::new();
+        for folder in [&folder, &proxies] {
+            pair.write(folder.path());
+        }
         let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
         command
             .env(
@@ -45,11 +68,16 @@ impl Balanced {
                 "https://bridge.example.com/telephony",
             )
             .env("BRIDGE__SERVER__TRUSTED_PROXIES", "127.0.0.1")
-            .env("BRIDGE__SERVER__DRAIN", "10m");
+            .env("BRIDGE__SERVER__DRAIN", "10m")
+            .current_dir(folder.path())
+            .envs(settings.iter().copied());
         let bridge = Serve::by(command);
-        let pair = Pair::new();
         let (port, down) = (Port::reserve(), Port::reserve());
-        let text = sample(kind, proxies.path(), &pair, &port, &bridge, &down);
+        let both = format!("{}{}", pair.cert, pair.key);
+        std::fs::write(proxies.path().join("both.pem"), both).expect("a file");
+        let addresses = [port.address, bridge.public, bridge.admin, down.address];
+        let mut text = sample(kind, name, proxies.path(), addresses);
+        change(&mut text, name, changes(&bridge));
         let proxy = Proxy::run(kind, &text, port, proxies)?;
         Some(Self {
             proxy,
@@ -86,35 +114,21 @@ fn signed(url: &str, form: &str) -> String {
     )
 }
 
-/// The sample with the addresses and files of this test; each is to be found there.
-fn sample(
-    kind: Kind,
-    folder: &Path,
-    pair: &Pair,
-    listen: &Port,
-    bridge: &Serve,
-    down: &Port,
-) -> String {
-    let name = match kind {
-        Kind::Haproxy => "haproxy.cfg",
-        Kind::Nginx => "nginx.conf",
-    };
+/// The sample with the files of this test and its addresses: the balancer's, the bridge's two, and that
+/// of one that is down.
+fn sample(kind: Kind, name: &str, folder: &Path, addresses: [SocketAddr; 4]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
         .join(name);
     let mut text = std::fs::read_to_string(path).expect("a sample");
-    pair.write(folder);
-    let both = format!("{}{}", pair.cert, pair.key);
-    std::fs::write(folder.join("both.pem"), both).expect("a file");
     let file = |name: &str| folder.join(name).display().to_string();
-    let (listen, public, down) = (listen.address, bridge.public, down.address);
+    let [listen, public, admin, down] = addresses;
     let changes = match kind {
         Kind::Haproxy => vec![
             ("bind :443", format!("bind {listen}")),
-            ("/etc/haproxy/bridge.pem", file("both.pem")),
             (
                 "10.0.0.11:8080 port 9090",
-                format!("{public} port {}", bridge.admin.port()),
+                format!("{public} port {}", admin.port()),
             ),
             (
                 "10.0.0.12:8080 port 9090",
@@ -139,11 +153,19 @@ fn sample(
             ("http {", format!("http {{ {}", Kind::nginx_folders(folder))),
         ],
     };
-    for (from, to) in changes {
-        assert!(text.contains(from), "{from} stands in {name}");
-        text = text.replace(from, &to);
-    }
+    let certificate =
+        (name == "haproxy.cfg").then(|| ("/etc/haproxy/bridge.pem", file("both.pem")));
+    let all = changes.into_iter().chain(certificate);
+    change(&mut text, name, all.map(|(from, to)| (from.to_owned(), to)));
     text
+}
+
+/// Each is to be found there.
+fn change(text: &mut String, name: &str, changes: impl IntoIterator<Item = (String, String)>) {
+    for (from, to) in changes {
+        assert!(text.contains(&from), "{from} stands in {name}");
+        *text = text.replace(&from, &to);
+    }
 }
 
 #[test]
@@ -166,6 +188,107 @@ fn signed_callbacks_pass_the_samples_and_forged_headers_change_nothing() {
         let log = balanced.bridge.logs("refused a request");
         assert!(log.contains("client=\"127.0.0.2\""), "{kind:?}: {log}");
         assert!(!log.contains("203.0.113.9"), "{kind:?}: {log}");
+    }
+}
+
+#[test]
+fn haproxy_names_the_client_by_the_proxy_protocol() {
+    for version in ["send-proxy", "send-proxy-v2"] {
+        let sends = |_: &Serve| {
+            let sends = format!("default-server {version} ");
+            // Nothing else is to name the client.
+            let forwards = ("option forwardfor".to_owned(), String::new());
+            vec![("default-server ".to_owned(), sends), forwards]
+        };
+        let balanced = Balanced::by(Kind::Haproxy, "haproxy.cfg", &[PROXIED], sends);
+        let Some(mut balanced) = balanced else {
+            return;
+        };
+        passes_callbacks_and_names_the_client(&mut balanced);
+    }
+}
+
+#[test]
+fn haproxy_passes_tls_on_to_a_bridge_that_ends_it() {
+    let settings = [
+        PROXIED,
+        ("BRIDGE__SERVER__TLS_CERT_FILE", "cert.pem"),
+        ("BRIDGE__SERVER__TLS_KEY_FILE", "key.pem"),
+    ];
+    for version in ["send-proxy", "send-proxy-v2"] {
+        let sends = |_: &Serve| vec![("send-proxy-v2".to_owned(), version.to_owned())];
+        let balanced = Balanced::by(Kind::Haproxy, "haproxy-tcp.cfg", &settings, sends);
+        let Some(mut balanced) = balanced else {
+            return;
+        };
+        passes_callbacks_and_names_the_client(&mut balanced);
+    }
+}
+
+fn passes_callbacks_and_names_the_client(balanced: &mut Balanced) {
+    let told = "bridge.example.com";
+    for call in 1..5 {
+        assert_eq!(balanced.answers(call, told, &[]), 204);
+    }
+    assert_eq!(balanced.answers(5, told, &FORGED), 204);
+    assert_eq!(balanced.answers(6, "elsewhere.example.com", &FORGED), 403);
+    let log = balanced.bridge.logs("refused a request");
+    assert!(log.contains("client=\"127.0.0.2\""), "{log}");
+    assert!(!log.contains("203.0.113.9"), "{log}");
+    let metrics = exchange(balanced.bridge.admin, "GET", "/metrics", &[], b"").body;
+    assert!(!metrics.contains("connections_refused_total{"), "{metrics}");
+}
+
+#[test]
+fn haproxy_may_check_the_listener_that_requires_a_header() {
+    for version in ["send-proxy", "send-proxy-v2"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let told = folder.path().join("told");
+        // Nothing is to be had there but 404, which only a bridge answers that took the header.
+        let changes = |bridge: &Serve| {
+            let changes = [
+                (
+                    "global",
+                    format!("global\n    stats socket {}", told.display()),
+                ),
+                (
+                    "option httpchk GET /readyz",
+                    "option httpchk GET /nothing\n    http-check expect status 404".to_owned(),
+                ),
+                ("default-server ", format!("default-server {version} ")),
+            ];
+            let to_its_own_port = (format!(" port {}", bridge.admin.port()), String::new());
+            let changes = changes.map(|(from, to)| (from.to_owned(), to));
+            changes.into_iter().chain([to_its_own_port]).collect()
+        };
+        let balanced = Balanced::by(Kind::Haproxy, "haproxy.cfg", &[PROXIED], changes);
+        let Some(balanced) = balanced else {
+            return;
+        };
+        comes_to_tell(&told, "L7OK");
+        assert_eq!(balanced.answers(1, "bridge.example.com", &[]), 204);
+    }
+}
+
+/// What HAProxy knows of its servers; an error for a moment after its start.
+fn asks(socket: &Path) -> std::io::Result<String> {
+    let mut known = String::new();
+    let mut haproxy = UnixStream::connect(socket)?;
+    haproxy.write_all(b"show stat\n")?;
+    haproxy.read_to_string(&mut known)?;
+    Ok(known)
+}
+
+/// Asks HAProxy until `told` stands in what it knows.
+fn comes_to_tell(socket: &Path, told: &str) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let known = asks(socket);
+        if known.as_ref().is_ok_and(|known| known.contains(told)) {
+            return;
+        }
+        assert!(Instant::now() < until, "no {told}: {known:?}");
+        std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 

@@ -263,6 +263,16 @@ fn sockets_from_systemd_speak_tls_too() {
     let folder = tempfile::tempdir().expect("a folder");
     let pair = Pair::new();
     pair.write(folder.path());
+    let files = files(folder.path()).map(|(key, path)| (key, path.display().to_string()));
+    on_handed_sockets(&files, |address| {
+        let mut client = Client::connects(address, &[&pair], &[]).expect("a connection");
+        assert_eq!(client.ends(1), 204);
+    });
+}
+
+/// Runs a bridge on sockets as systemd hands them over, asks at the public one, and stops it.
+pub fn on_handed_sockets(settings: &[(&str, String)], asks: impl FnOnce(SocketAddr)) {
+    let folder = tempfile::tempdir().expect("a folder");
     let listener = || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket");
@@ -274,17 +284,18 @@ fn sockets_from_systemd_speak_tls_too() {
     };
     let address = handed.public.local_addr().expect("an address");
     let database = format!("sqlite:{}", folder.path().join("bridge.db").display());
-    let files =
-        files(folder.path()).map(|(key, path)| (key.to_owned(), path.display().to_string()));
-    let settings = [
+    let base = [
         ("TWILIO_AUTH_TOKEN", TOKEN),
         ("ACQUIRE_ACCOUNT_ID", "acme"),
         ("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL),
         ("BRIDGE__STORE__URL", database.as_str()),
         ("BRIDGE__ACQUIRE__BASE_URL", "http://127.0.0.1:9"),
     ];
-    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let config = config::load(None, settings.into_iter().chain(files)).expect("a configuration");
+    let base = base.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let more = settings
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let config = config::load(None, base.into_iter().chain(more)).expect("a configuration");
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let bridge = std::thread::spawn(move || {
@@ -293,9 +304,7 @@ fn sockets_from_systemd_speak_tls_too() {
             app.run(stopped).await.expect("it ends well");
         });
     });
-    let mut client = Client::connects(address, &[&pair], &[]).expect("a connection");
-    assert_eq!(client.ends(1), 204);
-    drop(client);
+    asks(address);
     stop.cancel();
     bridge.join().expect("no panic");
 }

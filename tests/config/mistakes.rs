@@ -27,6 +27,14 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "server.trusted_proxies = \"10.0.0.0/33\" must be an IP address or a network, such as 10.0.0.7 or 10.0.0.0/24",
     ),
     (
+        "server.proxy_protocol = true\nserver.trusted_proxies = \"10.0.0.1\"",
+        "server.proxy_protocol = true (boolean) must be \"off\" or \"required\"",
+    ),
+    (
+        "server.proxy_protocol = \"required\"",
+        "server.proxy_protocol = \"required\" lets nobody in without server.trusted_proxies: set it to the addresses of the balancers that send the header",
+    ),
+    (
         "delivery.lease = \"10s\"",
         "delivery.lease = \"10s\" must be longer than delivery.timeout = \"10s\", or a call that is still being sent could be sent twice",
     ),
