@@ -80,7 +80,7 @@ pub struct PostgresStore {
     recordings: Option<Lane<Recording>>,
     settlings: Option<Lane<Settling>>,
     questions: Option<mpsc::Sender<Question>>,
-    claimant: Claimant,
+    claimant: Arc<Claimant>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -100,12 +100,13 @@ impl PostgresStore {
         let (recordings, to_record) = Lane::new();
         let (settlings, to_settle) = Lane::new();
         let (questions, asked) = mpsc::channel(QUESTIONS);
-        let node = fastrand::i64(..);
+        let claimant = Arc::new(Claimant::new(terms.leases));
+        let who = Arc::clone(&claimant);
         let runtime = runtime().map_err(|error| no_thread(url, &error))?;
         let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
-                let work = serve(server, node, to_record, to_settle, asked);
+                let work = serve(server, &who, to_record, to_settle, asked);
                 LocalSet::new().block_on(&runtime, work);
             })
             .map_err(|error| no_thread(url, &error))?;
@@ -113,10 +114,7 @@ impl PostgresStore {
             recordings: Some(recordings),
             settlings: Some(settlings),
             questions: Some(questions),
-            claimant: Claimant {
-                node,
-                leases: terms.leases,
-            },
+            claimant,
             thread: Some(thread),
         })
     }
@@ -186,7 +184,7 @@ fn no_thread(url: &PostgresUrl, error: &std::io::Error) -> OpenError {
 /// Works until nobody can ask any more, then frees what is still claimed.
 async fn serve(
     server: Server,
-    node: i64,
+    claimant: &Claimant,
     to_record: mpsc::Receiver<Waiting<Recording>>,
     to_settle: mpsc::Receiver<Waiting<Settling>>,
     mut asked: mpsc::Receiver<Question>,
@@ -213,7 +211,7 @@ async fn serve(
         answering
     );
     folding.abort();
-    let release = async |session: &Session| claim::release(session, node).await;
+    let release = async |session: &Session| claimant.release(session).await;
     if let Err(why) = lines.claims.run(release).await {
         warn!("what was claimed stays so until its leases end: {why}");
     }
@@ -240,12 +238,10 @@ impl Store for PostgresStore {
         lease: Duration,
         wanted: Wanted,
     ) -> Result<Claims, StoreError> {
-        let claimant = self.claimant;
+        let claimant = Arc::clone(&self.claimant);
         self.ask(
             |lines| &lines.claims,
-            async move |session: &Session| {
-                claim::claim(session, claimant, now, lease, &wanted).await
-            },
+            async move |session: &Session| claimant.claim(session, now, lease, &wanted).await,
         )
         .await
     }

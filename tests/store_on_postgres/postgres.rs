@@ -348,3 +348,39 @@ async fn the_server_is_trusted_as_the_url_says() {
         assert_eq!(answer.is_ok(), is_trusted, "{url}: {answer:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_claim_took_whose_answer_was_lost_is_claimed_again_before_its_lease_ends() {
+    let server = Server::start(&[]);
+    let store = open(&server, Terms::default());
+    let claimed = async || store.claim(Millis(9), LEASE, Wanted::any(9)).await;
+    // A connection is made, and whatever the server still waits for is answered.
+    while claimed().await.is_err() {
+        clock::pause(Duration::from_millis(20)).await;
+    }
+    let told = callback(&sid(1), &sid(1), "busy");
+    while store.record(told.clone(), Millis(1)).await.is_err() {
+        clock::pause(Duration::from_millis(20)).await;
+    }
+    server.freeze();
+    let unheard = claimed().await;
+    assert!(matches!(unheard, Err(StoreError::Away(_))), "{unheard:?}");
+    server.thaw();
+    let early = Instant::now() + LEASE;
+    let taken = "SELECT count(*) FROM call WHERE claim IS NOT NULL";
+    while server.sql(taken) != "1" {
+        assert!(
+            Instant::now() < early,
+            "the server answers what it was asked"
+        );
+        clock::pause(Duration::from_millis(20)).await;
+    }
+    let early = Instant::now() + LEASE;
+    while !claimed().await.is_ok_and(|claims| claims.calls.len() == 1) {
+        assert!(
+            Instant::now() + LEASE / 4 < early,
+            "only once its lease ends"
+        );
+        clock::pause(Duration::from_millis(20)).await;
+    }
+}

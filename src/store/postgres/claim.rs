@@ -1,6 +1,7 @@
 //! Hands out calls that are due, to one node at a time, for a lease in the time of the database.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::Row;
@@ -12,11 +13,15 @@ use crate::store::{BACKLOG, Claimed, Claims, Order, Ticket, Wanted, Whose};
 use crate::twilio::{AccountSid, CallSid};
 
 /// Who claims, and whose time counts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Claimant {
     /// Tells the claims of one store from those of others.
-    pub node: i64,
-    pub leases: LeaseTime,
+    node: i64,
+    leases: LeaseTime,
+    /// The number of the last claim that was answered with calls.
+    heard: AtomicI64,
+    /// Whether a claim may have been made whose answer was not heard.
+    is_unsure: AtomicBool,
 }
 
 /// Whose time leases are counted in.
@@ -98,7 +103,7 @@ const CLAIM: &str = concat!(
 );
 
 const RELEASE: &str = "UPDATE call SET claim = NULL, node = NULL, lease_end = NULL \
-    WHERE claim IS NOT NULL AND node = $1";
+    WHERE claim IS NOT NULL AND node = $1 AND claim > $2";
 
 const HASTEN: &str = "UPDATE call SET at = $3, changed = $3 WHERE id IN ( \
     SELECT id FROM call WHERE state = 'pending' AND claim IS NULL AND attempts > 0 \
@@ -114,9 +119,52 @@ fn asked(whose: &Whose) -> (Vec<&str>, bool) {
     }
 }
 
-pub(super) async fn claim(
+impl Claimant {
+    pub fn new(leases: LeaseTime) -> Self {
+        Self {
+            node: fastrand::i64(..),
+            leases,
+            heard: AtomicI64::default(),
+            is_unsure: AtomicBool::default(),
+        }
+    }
+
+    /// One claim after the other. What one took whose answer was lost is freed first: nobody sends
+    /// it, and it would wait for the end of its lease.
+    pub async fn claim(
+        &self,
+        session: &Session,
+        now: Millis,
+        lease: Duration,
+        wanted: &Wanted,
+    ) -> Result<Claims, Trouble> {
+        if self.is_unsure.load(Ordering::Relaxed) {
+            self.release_after(session, self.heard.load(Ordering::Relaxed))
+                .await?;
+        }
+        self.is_unsure.store(true, Ordering::Relaxed);
+        let claims = claim(session, self, now, lease, wanted).await?;
+        if let Some(call) = claims.calls.first() {
+            self.heard.store(call.ticket.claim, Ordering::Relaxed);
+        }
+        self.is_unsure.store(false, Ordering::Relaxed);
+        Ok(claims)
+    }
+
+    /// Frees what a node that stops still holds, so that nobody waits for its leases.
+    pub async fn release(&self, session: &Session) -> Result<(), Trouble> {
+        self.release_after(session, 0).await
+    }
+
+    async fn release_after(&self, session: &Session, claim: i64) -> Result<(), Trouble> {
+        session.execute(RELEASE, &[&self.node, &claim]).await?;
+        Ok(())
+    }
+}
+
+async fn claim(
     session: &Session,
-    claimant: Claimant,
+    claimant: &Claimant,
     now: Millis,
     lease: Duration,
     wanted: &Wanted,
@@ -211,10 +259,4 @@ pub(super) async fn hasten(
         .execute(HASTEN, &[&accounts, &all_but, &now.0, &limit])
         .await?;
     Ok(usize::try_from(hastened).unwrap_or(usize::MAX))
-}
-
-/// Frees what a node that stops still holds, so that nobody waits for its leases.
-pub(super) async fn release(session: &Session, node: i64) -> Result<(), Trouble> {
-    session.execute(RELEASE, &[&node]).await?;
-    Ok(())
 }
