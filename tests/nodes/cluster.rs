@@ -17,9 +17,6 @@ use crate::server::Server;
 use crate::server::port::Port;
 use crate::{number, until};
 
-/// Above the interval of the balancer's checks times its falls.
-const DRAIN: &str = "3s";
-
 /// Calls that end a run are counted from here, so that no sender has the same.
 const LAST_CALLS: u64 = 1 << 40;
 
@@ -188,7 +185,11 @@ fn command(
     command
         .env("BRIDGE__SERVER__LISTEN", addresses.public.to_string())
         .env("BRIDGE__ADMIN__LISTEN", addresses.admin.to_string())
-        .env("BRIDGE__SERVER__DRAIN", DRAIN)
+        // Above the interval of the balancer's checks times its falls.
+        .env(
+            "BRIDGE__SERVER__DRAIN",
+            format!("{}s", number("NODES_DRAIN", 1)),
+        )
         .env("BRIDGE__STORE__URL", store)
         .env("BRIDGE__STORE__SPOOL", spool)
         .env("BRIDGE__DELIVERY__TIMEOUT", format!("{}s", lease - 1))
