@@ -82,10 +82,12 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(slots));
         let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
-            // Registered before the store is asked, so that no wake-up falls between.
-            let woken = self.due.notified();
-            let mut woken = std::pin::pin!(woken);
-            woken.as_mut().enable();
+            // Registered before the store is asked, so that no wake-up falls between; one that is
+            // there already tells of what the store will now tell itself.
+            let mut woken = std::pin::pin!(self.due.notified());
+            while woken.as_mut().enable() {
+                woken.set(self.due.notified());
+            }
 
             // Taken before claiming, so that nothing claimed waits while its lease runs.
             let free: Vec<Slot> =
