@@ -59,7 +59,7 @@ fn no_request_fails_through_restarts() {
         seed,
         begun: Instant::now(),
         // What a debug build answers also on a part of two processors.
-        rate: number("CHAOS_RATE", 100),
+        rate: 200,
         next: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         book: Arc::clone(&book),
