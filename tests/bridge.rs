@@ -1,15 +1,17 @@
 //! The whole bridge over real sockets: Twilio on one side, Acquire's stand-in on the other.
 
-#[path = "shared/certified.rs"]
+#[path = "common/certified.rs"]
 mod certified;
 #[path = "bridge/harness.rs"]
 mod harness;
 #[path = "bridge/http.rs"]
 mod http;
-#[path = "shared/port.rs"]
+#[path = "common/port.rs"]
 mod port;
 #[path = "bridge/serve.rs"]
 mod serve;
+#[path = "bridge/twilio.rs"]
+mod twilio;
 
 #[path = "bridge/admin.rs"]
 mod admin;

@@ -10,6 +10,8 @@ mod check;
 mod mistakes;
 #[path = "config/recording.rs"]
 mod recording;
+#[path = "config/variables.rs"]
+mod variables;
 
 use std::fs;
 use std::time::Duration;

@@ -2,10 +2,10 @@
 
 mod answers;
 mod certificates;
-#[path = "../shared/certified.rs"]
+#[path = "../common/certified.rs"]
 mod certified;
 mod names;
-#[path = "../shared/port.rs"]
+#[path = "../common/port.rs"]
 mod port;
 mod proxy;
 mod raw;

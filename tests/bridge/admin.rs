@@ -1,6 +1,7 @@
 //! The operator's side: probes, metrics, API, pages, and who may see them.
 
-use crate::harness::{Bridge, sid};
+use crate::harness::Bridge;
+use crate::twilio::sid;
 
 #[test]
 fn the_probes_answer() {
@@ -105,9 +106,9 @@ fn a_page_of_another_site_cannot_requeue() {
 #[test]
 fn the_pages_show_a_call_and_escape_what_it_says() {
     let bridge = Bridge::start();
-    let form = crate::harness::status_form(&sid(1), "completed")
+    let form = crate::twilio::status_form(&sid(1), "completed")
         .replace("From=%2B12025550123", "From=%3Cscript%3E");
-    bridge.twilio.sends_form(crate::harness::STATUS, &form);
+    bridge.twilio.sends_form(crate::twilio::STATUS, &form);
     bridge.settles();
     let overview = bridge.admin("GET", "/", &[]);
     assert!(

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::harness::{Bridge, sid};
+use crate::harness::Bridge;
+use crate::twilio::sid;
 
 const FAULTS: &str = "bridge_conservation_faults";
 const CHECKED: &str = "bridge_conservation_checked_timestamp_seconds";

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use twilio_acquire_bridge::sink::Faults;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{PATIENCE, STATUS, TOKEN, sid, status_form};
+use crate::harness::PATIENCE;
 use crate::http::exchange;
 use crate::https::{Client, Pair};
 use crate::port::Port;
 use crate::proxies::Proxy;
 use crate::proxies::rules::Kind;
 use crate::serve::{Serve, command_to_serve, sink};
+use crate::twilio::{STATUS, sid, signature, status_form};
 
 /// Where the client is, so that it is not where the balancer is.
 const CLIENT: [u8; 4] = [127, 0, 0, 2];
@@ -92,7 +92,7 @@ impl Balanced {
     fn answers(&self, call: usize, host: &str, more: &[(&str, &str)]) -> u16 {
         let target = format!("/telephony{STATUS}");
         let form = status_form(&sid(call), "completed");
-        let signature = signed(&format!("https://{host}{target}"), &form);
+        let signature = signature(&format!("https://{host}{target}"), form.as_bytes());
         let mut headers = vec![("X-Twilio-Signature", signature.as_str())];
         headers.extend(more);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -104,14 +104,6 @@ impl Balanced {
         let client = Client::over(TcpStream::from(socket), &[&self.pair], &["http/1.1"]);
         client.expect("TLS").posts(&target, &headers, &form)
     }
-}
-
-fn signed(url: &str, form: &str) -> String {
-    sign(
-        &Key::auth_token(TOKEN),
-        url,
-        Body::Form(&fields(form.as_bytes())),
-    )
 }
 
 /// The sample with the files of this test and its addresses: the balancer's, the bridge's two, and that
@@ -327,9 +319,9 @@ fn haproxy_leaves_a_bridge_that_drains_before_it_closes() {
         std::thread::park_timeout(Duration::from_millis(50));
     }
     let form = status_form(&sid(call), "completed");
-    let signature = signed(
+    let signature = signature(
         &format!("https://bridge.example.com/telephony{STATUS}"),
-        &form,
+        form.as_bytes(),
     );
     let headers = [
         ("Content-Type", "application/x-www-form-urlencoded"),

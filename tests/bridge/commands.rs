@@ -4,8 +4,9 @@ use std::process::{Command, Stdio};
 
 use twilio_acquire_bridge::sink::Faults;
 
-use crate::harness::{sid, until};
+use crate::harness::until;
 use crate::serve::{Serve, command_to_serve, reached, sink};
+use crate::twilio::sid;
 
 #[test]
 fn a_port_in_use_is_told_in_one_sentence() {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::sink::{Faults, Reply};
 use twilio_acquire_bridge::store::Rest;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{Bridge, STATUS, TOKEN, sid, status_form, until};
+use crate::harness::{Bridge, until};
 use crate::http::exchange;
 use crate::requeue::rested;
+use crate::twilio::{STATUS, sid, signature, status_form};
 
 const PROGRAM: &str = "twilio-acquire-bridge ";
 
@@ -141,11 +141,7 @@ fn callbacks_are_refused_since_the_host_changed() {
     let mut bridge = Bridge::start();
     let form = status_form(&sid(1), "completed");
     let url = format!("https://calls.example.com{STATUS}");
-    let signature = sign(
-        &Key::auth_token(TOKEN),
-        &url,
-        Body::Form(&fields(form.as_bytes())),
-    );
+    let signature = signature(&url, form.as_bytes());
     let headers = [
         ("Content-Type", "application/x-www-form-urlencoded"),
         ("X-Forwarded-Host", "calls.example.com"),

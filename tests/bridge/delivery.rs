@@ -7,8 +7,9 @@ use serde_json::json;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::sink::{Faults, Reply};
 
-use crate::harness::{Bridge, STATUS, fixture, sid, status_form, until};
+use crate::harness::{Bridge, until};
 use crate::places::Held;
+use crate::twilio::{STATUS, fixture, sid, status_form};
 
 /// Longer than the longest wait of the default schedule with its jitter.
 const LONG: Duration = Duration::from_secs(14 * 3600);
@@ -291,27 +292,6 @@ fn what_cannot_be_sent_is_kept_with_the_reason() {
         assert_eq!(call["callbacks"][0]["verdict"], means, "{case}");
     }
     assert!(bridge.sent().is_empty());
-}
-
-#[test]
-fn the_directory_names_the_person() {
-    let mut bridge = Bridge::start();
-    let file = bridge.folder.path().join("bridge.toml");
-    let directory = "[directory]\ndefault = \"desk@example.com\"\n\
-                     entries = { \"+12025550199\" = \"jane@example.com\" }\n";
-    std::fs::write(&file, directory).expect("a file");
-    bridge.restarts_with_file(&file);
-    bridge.twilio.ends(&sid(1), "completed");
-    let elsewhere = status_form(&sid(2), "completed").replace("%2B12025550199", "%2B12025550177");
-    bridge.twilio.sends_form(STATUS, &elsewhere);
-    bridge.settles();
-    let mut emails: Vec<_> = bridge
-        .sent()
-        .iter()
-        .map(|body| body["email"].to_string())
-        .collect();
-    emails.sort();
-    assert_eq!(emails, ["\"desk@example.com\"", "\"jane@example.com\""]);
 }
 
 #[test]

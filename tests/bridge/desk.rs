@@ -7,7 +7,11 @@ use std::time::Duration;
 use serde_json::Value;
 use twilio_acquire_bridge::fixture::Fixture;
 
-use crate::harness::{Bridge, sid, status_form, until};
+use crate::harness::{Bridge, until};
+use crate::twilio::{sid, status_form};
+
+#[path = "desk/showing.rs"]
+mod showing;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -187,7 +191,7 @@ fn calls_are_listed_by_what_is_known_of_them() {
     assert_eq!(
         bridge
             .twilio
-            .sends_form(crate::harness::STATUS, &other)
+            .sends_form(crate::twilio::STATUS, &other)
             .status,
         204
     );
@@ -246,150 +250,6 @@ fn fits(text: &str) {
     for line in text.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
-}
-
-#[test]
-fn one_screen_tells_a_call_from_its_legs_to_where_each_field_came_from() {
-    let folder = Path::new("fixtures/scenarios/transfer");
-    let mut bridge = Bridge::start();
-    bridge.restarts_with_file(&folder.join("bridge.toml"));
-    bridge.plays(folder);
-    let caller = "CA0000000000000000000000000000501f";
-    let by_leg = bridge.runs(&["show", "CA00000000000000000000000000005021"]);
-    let run = bridge.runs(&["show", caller]);
-    assert_eq!((run.code, &run.out), (Some(0), &by_leg.out));
-    fits(&run.out);
-    let (before, after) = run.out.split_once(", 200 in ").expect("an attempt");
-    let (_, after) = after.split_once(" ms").expect("its time");
-    insta::assert_snapshot!(format!("{before}, 200 in 9 ms{after}"), @r#"
-    CA0000000000000000000000000000501f  delivered
-    account AC00000000000000000000000000000001, last change 2026-09-21T15:13:23.000Z
-    next    nothing: Acquire took all that is owed; a later callback may owe more
-
-    legs
-      A  CA0000000000000000000000000000501f
-         +12025550123 -> +14045550199
-      B  CA00000000000000000000000000005020, dialled by A
-         +12025550123 -> client:jane
-      C  CA00000000000000000000000000005021, dialled by A
-         +12025550123 -> client:bob
-
-    callbacks from Twilio
-      2026-09-21T14:13:21.000Z  B  #0 completed, ends the leg
-      2026-09-21T14:13:22.000Z  C  #0 completed, ends the leg
-      2026-09-21T14:13:23.000Z  A  #0 completed, ends the leg
-
-    attempts at Acquire
-      2026-09-21T15:13:23.000Z  A  call-end accepted, 200 in 9 ms
-         answer {"data":{"success":true,"message":"Successfully saved"}}
-
-    what the plan makes of it
-      call-end of leg A: Acquire took it at 2026-09-21T15:13:23.000Z
-        From          +12025550123      From of leg A
-        To            +14045550199      To of leg A
-        CallId        CA0000000000000000000000000000501f  CallSid of leg A
-        email         jane@example.com  e-mail of the person who took leg B
-        CallStatus    completed         CallStatus of leg A
-        Duration      158               CallDuration of leg A
-        Direction     incoming          incoming: a telephone called in
-      nothing: leg B is not reported for itself: leg A is the call (calls.report =
-        "call")
-      nothing: leg C is not reported for itself: leg A is the call (calls.report =
-        "call")
-    "#);
-}
-
-#[test]
-fn a_missed_calls_status_is_shown_as_that_of_the_leg_it_is_from() {
-    let folder = Path::new("fixtures/scenarios/inbound-missed");
-    let mut bridge = Bridge::start();
-    bridge.restarts_with_file(&folder.join("bridge.toml"));
-    bridge.plays(folder);
-    let run = bridge.runs(&["show", "CA00000000000000000000000000005007"]);
-    let (_, after) = run.out.split_once("CallStatus    no-answer").expect("it");
-    let from = after.trim_start();
-    assert!(from.starts_with("status of leg C, the last"), "{}", run.out);
-}
-
-#[test]
-fn what_did_not_come_is_shown_where_it_should_have_been() {
-    let bridge = Bridge::start();
-    for (status, number) in [("initiated", 0), ("in-progress", 2), ("completed", 3)] {
-        let form = status_form(&sid(1), status);
-        let form = form.replace("SequenceNumber=0", &format!("SequenceNumber={number}"));
-        assert_eq!(
-            bridge
-                .twilio
-                .sends_form(crate::harness::STATUS, &form)
-                .status,
-            204
-        );
-    }
-    bridge.settles();
-    let run = bridge.runs(&["show", &sid(1)]);
-    let lines: Vec<&str> = run.out.lines().collect();
-    let at = |text: &str| {
-        lines
-            .iter()
-            .position(|line| line.contains(text))
-            .expect(text)
-    };
-    assert!(
-        at("#0 initiated, before the end") < at("#1 did not come"),
-        "{}",
-        run.out
-    );
-    assert_eq!(
-        at("#1 did not come") + 1,
-        at("#2 in-progress, before the end"),
-        "{}",
-        run.out
-    );
-    assert!(
-        run.out.contains("#3 completed, ends the leg"),
-        "{}",
-        run.out
-    );
-    let story: Value =
-        serde_json::from_str(&bridge.runs(&["show", "--json", &sid(1)]).out).expect("JSON");
-    assert_eq!(story["legs"][0]["missing"], serde_json::json!([1]));
-    assert_eq!(
-        story["owed"][0]["fields"][0]["from"],
-        format!("From of leg {}", sid(1))
-    );
-}
-
-#[test]
-fn what_happens_next_is_told_in_words_beside_a_running_bridge() {
-    let bridge = Bridge::start();
-    bridge.acquire.behaves(twilio_acquire_bridge::sink::Faults {
-        otherwise: twilio_acquire_bridge::sink::Reply::Status(401),
-        ..Default::default()
-    });
-    assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);
-    until("the breaker opens", || {
-        bridge.metric("bridge_breaker_open{account=\"acme\"} ") == Some(1.0)
-    });
-    // The breaker opens before what it saw is settled.
-    bridge.settles();
-    let next = bridge.call(&sid(1))["next"].clone();
-    assert_eq!(
-        next,
-        "waits for the breaker of account acme, next probe in 1s; look at acquire.api_key"
-    );
-    let run = bridge.runs(&["show", &sid(1)]);
-    fits(&run.out);
-    let told = "next    waits for the breaker of account acme";
-    assert!(
-        run.out.contains(told) && run.out.contains("acquire.api_key"),
-        "{}",
-        run.out
-    );
-    let mut without_secrets = bridge.command(&["show", &sid(1)]);
-    without_secrets.env_remove("TWILIO_AUTH_TOKEN");
-    let output = without_secrets.output().expect("the program runs");
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(out.contains(told), "{out}");
 }
 
 #[test]

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::sink::{Faults, Reply};
 
-use crate::harness::{Bridge, sid, until};
+use crate::harness::{Bridge, until};
 use crate::http::exchange;
 use crate::places::{floods, read_head, serves, silent, untrusted};
 use crate::port::Port;
 use crate::serve::{Serve, command_to_serve, sink};
+use crate::twilio::sid;
 
 const UNMAPPABLE: &str = "bridge_delivery_attempts_total{account=\"acme\",outcome=\"unmappable\"}";
 

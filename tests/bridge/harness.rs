@@ -9,16 +9,11 @@ use tokio_util::sync::CancellationToken;
 use twilio_acquire_bridge::app::{App, AppError};
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config::{self, Config};
-use twilio_acquire_bridge::fixture::Fixture;
 use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
 use twilio_acquire_bridge::store::OpenError;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::http::{Answer, exchange};
-
-pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-pub const PUBLIC_URL: &str = "https://bridge.example.com";
-pub const STATUS: &str = "/twilio/voice/status";
+use crate::twilio::{PUBLIC_URL, TOKEN, Twilio};
 
 /// Far longer than anything here takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -350,66 +345,4 @@ fn base_settings(folder: &Path, acquire: &str) -> Vec<(String, String)> {
     settings
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec()
-}
-
-/// Signs and sends as Twilio does, with the test token.
-pub struct Twilio {
-    public: SocketAddr,
-}
-
-impl Twilio {
-    /// Sends `fixtures/twilio/<case>.http`.
-    pub fn sends(&self, case: &str) -> Answer {
-        let fixture = fixture(case);
-        let headers: Vec<(&str, &str)> = fixture
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        self.signs_and_sends(&fixture.url, &fixture.target(), &headers, &fixture.body)
-    }
-
-    /// Sends a status callback of a call that has ended, with one call's own SID.
-    pub fn ends(&self, sid: &str, status: &str) -> Answer {
-        self.sends_form(STATUS, &status_form(sid, status))
-    }
-
-    /// Sends a form to a path of the public URL.
-    pub fn sends_form(&self, target: &str, form: &str) -> Answer {
-        let url = format!("{PUBLIC_URL}{target}");
-        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
-        self.signs_and_sends(&url, target, &headers, form.as_bytes())
-    }
-
-    pub fn signs_and_sends(
-        &self,
-        url: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        let signature = sign(&Key::auth_token(TOKEN), url, Body::Form(&fields(body)));
-        let mut headers = headers.to_vec();
-        headers.push(("X-Twilio-Signature", &signature));
-        exchange(self.public, "POST", target, &headers, body)
-    }
-}
-
-/// The least that a status callback carries.
-pub fn status_form(sid: &str, status: &str) -> String {
-    format!(
-        "CallSid={sid}&AccountSid=AC00000000000000000000000000000001&CallStatus={status}\
-         &From=%2B12025550123&To=%2B12025550199&Direction=inbound&CallDuration=10\
-         &CallbackSource=call-progress-events&SequenceNumber=0"
-    )
-}
-
-/// The `n`th made-up `CallSid`.
-pub fn sid(n: usize) -> String {
-    format!("CA{n:032x}")
-}
-
-pub fn fixture(case: &str) -> Fixture {
-    let path = PathBuf::from("fixtures/twilio").join(format!("{case}.http"));
-    Fixture::read(&path).unwrap_or_else(|why| panic!("{why}"))
 }

@@ -18,8 +18,9 @@ use twilio_acquire_bridge::systemd::Handed;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::certified::self_signed;
-use crate::harness::{PATIENCE, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::harness::PATIENCE;
 use crate::serve::{Serve, command_to_serve, sink};
+use crate::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, status_form};
 
 /// A certificate for the bridge, and its key.
 pub struct Pair {

@@ -4,8 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::harness::{Bridge, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::harness::Bridge;
 use crate::http::{Answer, exchange, send};
+use crate::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, signature, status_form};
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -45,11 +46,7 @@ fn a_wrong_signature_is_403_and_tells_nothing() {
     let headers = [FORM, ("X-Twilio-Signature", &wrong)];
     let answer = exchange(bridge.public(), "POST", STATUS, &headers, form.as_bytes());
     assert_eq!(answer.status, 403);
-    let right = sign(
-        &Key::auth_token(TOKEN),
-        &format!("{PUBLIC_URL}{STATUS}"),
-        Body::Form(&fields(form.as_bytes())),
-    );
+    let right = signature(&format!("{PUBLIC_URL}{STATUS}"), form.as_bytes());
     assert!(
         !answer.body.contains(&right),
         "the expected signature is shown"
@@ -99,10 +96,9 @@ fn an_account_that_is_not_served_is_403_and_another_vendors_sid_400() {
 fn forwarded_headers_change_nothing() {
     let bridge = Bridge::start();
     let form = status_form(&sid(1), "completed");
-    let evil = sign(
-        &Key::auth_token(TOKEN),
+    let evil = signature(
         &format!("https://evil.example.com{STATUS}"),
-        Body::Form(&fields(form.as_bytes())),
+        form.as_bytes(),
     );
     let headers = [
         FORM,

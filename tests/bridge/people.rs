@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Bridge, PATIENCE, sid, status_form};
-
-const STATUS: &str = crate::harness::STATUS;
+use crate::harness::{Bridge, PATIENCE};
+use crate::twilio::{STATUS, sid, status_form};
 
 /// The e-mail that each call gets is asked for until it is `expected`; a change may take seconds.
 fn becomes(bridge: &Bridge, calls: &mut usize, expected: &str) {
@@ -58,4 +57,25 @@ fn a_changed_directory_counts_without_a_restart_and_a_bad_one_changes_nothing() 
     }
     write(&file, "address,email\n+12025550199,fourth@example.com\n");
     becomes(&bridge, &mut calls, "fourth@example.com");
+}
+
+#[test]
+fn the_directory_names_the_person() {
+    let mut bridge = Bridge::start();
+    let file = bridge.folder.path().join("bridge.toml");
+    let directory = "[directory]\ndefault = \"desk@example.com\"\n\
+                     entries = { \"+12025550199\" = \"jane@example.com\" }\n";
+    std::fs::write(&file, directory).expect("a file");
+    bridge.restarts_with_file(&file);
+    bridge.twilio.ends(&sid(1), "completed");
+    let elsewhere = status_form(&sid(2), "completed").replace("%2B12025550199", "%2B12025550177");
+    bridge.twilio.sends_form(STATUS, &elsewhere);
+    bridge.settles();
+    let mut emails: Vec<_> = bridge
+        .sent()
+        .iter()
+        .map(|body| body["email"].to_string())
+        .collect();
+    emails.sort();
+    assert_eq!(emails, ["\"desk@example.com\"", "\"jane@example.com\""]);
 }

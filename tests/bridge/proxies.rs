@@ -10,11 +10,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
-
-use crate::harness::{Bridge, PATIENCE, STATUS, TOKEN, sid, status_form};
+use crate::harness::{Bridge, PATIENCE};
 use crate::http::exchange;
 use crate::port::Port;
+use crate::twilio::{STATUS, sid, signature, status_form};
 use rules::{Case, Kind, cases};
 
 /// One proxy before one bridge; ended when dropped.
@@ -98,11 +97,7 @@ fn form() -> String {
 /// What the bridge answered to a callback that Twilio signed for `told`.
 fn passes(proxy: &Proxy, told: &str) -> u16 {
     let form = form();
-    let signature = sign(
-        &Key::auth_token(TOKEN),
-        told,
-        Body::Form(&fields(form.as_bytes())),
-    );
+    let signature = signature(told, form.as_bytes());
     let (_, rest) = told.split_once("://").expect("a URL");
     let target = &rest[rest.find('/').expect("a path")..];
     let headers = [

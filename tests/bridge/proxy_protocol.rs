@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::sink::Faults;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{PATIENCE, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::harness::PATIENCE;
 use crate::http::exchange;
 use crate::https::{Client, Pair, on_handed_sockets};
 use crate::serve::{Serve, command_to_serve, sink};
+use crate::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: bridge.example.com\r\nConnection: close\r\n\r\n";
 
@@ -102,11 +102,7 @@ fn ends(mut stream: TcpStream) -> String {
 fn signed(call: usize) -> (String, String) {
     let form = status_form(&sid(call), "completed");
     let url = format!("{PUBLIC_URL}{STATUS}");
-    let signature = sign(
-        &Key::auth_token(TOKEN),
-        &url,
-        Body::Form(&fields(form.as_bytes())),
-    );
+    let signature = signature(&url, form.as_bytes());
     (form, signature)
 }
 

@@ -11,8 +11,9 @@ mod tls;
 #[path = "recordings/twilio.rs"]
 mod twilio;
 
-use crate::harness::{Bridge, PATIENCE, PUBLIC_URL, STATUS, sid, status_form, until};
+use crate::harness::{Bridge, PATIENCE, until};
 use crate::http::{Answer, exchange};
+use crate::twilio::{PUBLIC_URL, STATUS, sid, status_form};
 use twilio::{Api, Gives};
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use serde_json::Value;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{Bridge, PATIENCE, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::harness::{Bridge, PATIENCE};
 use crate::http::exchange;
+use crate::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -15,7 +15,7 @@ impl Bridge {
     fn gets_signed_for(&self, url: &str) {
         let form = status_form(&sid(1), "completed");
         let body = form.as_bytes();
-        let signature = sign(&Key::auth_token(TOKEN), url, Body::Form(&fields(body)));
+        let signature = signature(url, body);
         let headers = [FORM, ("X-Twilio-Signature", signature.as_str())];
         let answer = exchange(self.public(), "POST", STATUS, &headers, body);
         assert_eq!(answer.status, 403);

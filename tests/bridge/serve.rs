@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::{PATIENCE, PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::harness::PATIENCE;
 use crate::http::exchange;
+use crate::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, signature, status_form};
 
 /// `serve` as a process of its own; killed when dropped.
 pub struct Serve {
@@ -54,11 +54,7 @@ impl Serve {
     pub fn takes(&self, call: usize) {
         let form = status_form(&sid(call), "completed");
         let url = format!("{PUBLIC_URL}{STATUS}");
-        let signature = sign(
-            &Key::auth_token(TOKEN),
-            &url,
-            Body::Form(&fields(form.as_bytes())),
-        );
+        let signature = signature(&url, form.as_bytes());
         let headers = [
             ("Content-Type", "application/x-www-form-urlencoded"),
             ("X-Twilio-Signature", signature.as_str()),

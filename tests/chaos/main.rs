@@ -6,7 +6,7 @@ mod kills;
 mod manager;
 mod mount;
 mod process;
-#[path = "../shared/real.rs"]
+#[path = "../common/real.rs"]
 #[expect(dead_code, reason = "what is waited for here has limits of its own")]
 mod real;
 mod repair;

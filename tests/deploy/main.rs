@@ -10,7 +10,7 @@ mod package;
 #[expect(dead_code, reason = "what only tests of the store need of it")]
 mod postgres_server;
 mod process;
-#[path = "../shared/real.rs"]
+#[path = "../common/real.rs"]
 #[expect(dead_code, reason = "what tests under load need besides")]
 mod real;
 mod units;

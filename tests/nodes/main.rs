@@ -17,7 +17,7 @@ mod book;
 #[path = "../chaos/process.rs"]
 #[expect(dead_code, reason = "what the tests of one bridge need besides")]
 mod process;
-#[path = "../shared/real.rs"]
+#[path = "../common/real.rs"]
 mod real;
 #[path = "../chaos/sender.rs"]
 #[expect(dead_code, reason = "all clients are quick here")]

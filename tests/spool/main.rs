@@ -14,7 +14,7 @@ mod harness;
 #[expect(dead_code, reason = "a part of the harness suffices")]
 mod http;
 mod proxy;
-#[path = "../shared/real.rs"]
+#[path = "../common/real.rs"]
 #[expect(dead_code, reason = "nothing is set from outside here")]
 mod real;
 mod refusals;
@@ -28,6 +28,9 @@ mod serve;
 #[path = "../store_on_postgres/server.rs"]
 #[expect(dead_code, reason = "each test stops a server of its own")]
 mod server;
+#[path = "../bridge/twilio.rs"]
+#[expect(dead_code, reason = "a part of the harness suffices")]
+mod twilio;
 
 use std::path::Path;
 use std::process::Command;
@@ -35,12 +38,13 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::sink::Faults;
 
-use crate::harness::{Bridge, sid};
+use crate::harness::Bridge;
 use crate::http::exchange;
 use crate::proxy::{Proxy, Way};
 use crate::real::{left_out, pause, until};
 use crate::serve::{Serve, command_to_serve, sink};
 use crate::server::Server;
+use crate::twilio::sid;
 
 /// What needs no database is quick, and the rest takes no longer than a second; each time, unless the
 /// machine itself is busy.
@@ -331,10 +335,10 @@ fn a_spool_whose_disk_is_full_answers_503_and_is_not_ready() {
     until("the spool is full", || {
         let form = format!(
             "{}&Filler={}",
-            harness::status_form(&sid(3), "busy"),
+            twilio::status_form(&sid(3), "busy"),
             "x".repeat(60_000)
         );
-        bridge.twilio.sends_form(harness::STATUS, &form).status == 503
+        bridge.twilio.sends_form(twilio::STATUS, &form).status == 503
     });
     assert!(!is_ready(&bridge));
     std::fs::remove_file(&filler).expect("removed");

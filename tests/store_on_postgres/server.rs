@@ -1,6 +1,6 @@
 //! A real PostgreSQL server for tests: a throw-away cluster on a free port of the loopback.
 
-#[path = "../shared/port.rs"]
+#[path = "../common/port.rs"]
 pub mod port;
 
 use std::io::{BufRead as _, BufReader, Write as _};
