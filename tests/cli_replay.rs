@@ -228,8 +228,9 @@ fn a_rate_spreads_the_requests() {
 #[test]
 fn a_bridge_that_is_not_there_is_no_answer() {
     // No test listens there; the port of one that stopped may be another's by now.
-    let (out, _, code) = replay(&[INBOUND, "--to", "http://127.0.0.1:9"]);
+    let (out, err, code) = replay(&[INBOUND, "--to", "http://127.0.0.1:9"]);
     assert_eq!(code, 3);
+    assert_eq!(err, "", "nothing was taken that could be a repeat");
     assert!(
         out.contains("answers  none: 1") && out.contains("inbound-completed.http: no answer, "),
         "{out}"

@@ -262,7 +262,7 @@ impl Replay {
         } else {
             say(summary)?;
         }
-        if !self.fresh_sids {
+        if !self.fresh_sids && summary.some_taken() {
             let note = "note: a bridge forwards a call once; send with --fresh-sids to make new \
                         calls, or use requeue to have the same ones sent again";
             eprintln!("{}", wrapped(note, 0));

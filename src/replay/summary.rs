@@ -105,6 +105,12 @@ impl Summary {
         self.not_taken.sort_by(|a, b| a.item.cmp(&b.item));
     }
 
+    /// Whether anything was answered 2xx.
+    #[must_use]
+    pub fn some_taken(&self) -> bool {
+        self.answers.keys().any(|answer| answer.starts_with('2'))
+    }
+
     /// Whether every request was answered 2xx.
     #[must_use]
     pub fn all_taken(&self) -> bool {
