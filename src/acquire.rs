@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows Twilio or HTTP; [`client`] is the door to the network.
 
-pub mod client;
+pub mod response;
 
 use std::fmt;
 use std::time::Duration;

@@ -1,47 +1,42 @@
 //! The composition root: builds a bridge, runs it, stops it within a deadline.
 
-mod arrival;
-mod close;
-mod deliveries;
-mod door;
-mod http;
-mod listen;
+pub mod consistency_check;
+mod delivery_thread;
+pub mod directory_file;
 mod reload;
-mod serve;
+pub mod retention;
+mod running;
+pub mod systemd;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::listen::listen;
 pub use self::reload::Reload;
-use self::serve::{serve_operators, serve_twilio};
-use crate::acquire::client::{Client, ClientError};
+use crate::app::systemd::Handed;
+use crate::app::systemd::watchdog;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::plan::Rules;
-use crate::server::connections::{Connections, Owner};
+use crate::delivery::acquire_client::{Client, ClientError};
+use crate::delivery::heartbeat::Heartbeat;
+use crate::net::tls::TlsError;
+use crate::server::listener::bind::listen;
+use crate::server::listener::certificate::{self, Served};
+use crate::server::listener::drain::{Connections, Owner};
+use crate::server::listener::serve::{serve_operators, serve_twilio};
+use crate::server::shared::{ListenError, Shared};
 use crate::store::{self, OpenError, Store, disk};
-use crate::systemd::watchdog::{self, Pulse};
-use crate::systemd::{self, Handed};
-use crate::tls::TlsError;
-use crate::tls::served::{self, Served};
-use crate::{audit, directory_file, janitor};
+use crate::telemetry::metrics::Metrics;
 
 /// Why a bridge cannot be built, or did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("cannot listen on {address} ({key})")]
-    Listen {
-        key: &'static str,
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
@@ -137,7 +132,14 @@ impl App {
         let (clock, owner) = (self.clock.clone(), self.owner);
         let (config_changed, config) = watch::channel(Arc::clone(&self.config));
         let (rules_changed, rules) = watch::channel(Arc::new(self.config.rules.clone()));
-        let shared = Shared::of(&self, config, rules);
+        let shared = Shared {
+            config,
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+            metrics: Arc::default(),
+            due: Arc::default(),
+            rules,
+        };
         tell_sync_cost(&self.config, &shared.metrics);
         // Cancelled once the drain has passed.
         let drained = CancellationToken::new();
@@ -145,9 +147,10 @@ impl App {
         let people = Connections::new(stop.clone());
         let public = serve_twilio(self.public, self.served, &twilio, &shared, &drained)?;
         let operators = serve_operators(self.admin, &people, &shared, stop.clone())?;
-        let pulse = Pulse::default();
+        let heartbeat = Heartbeat::default();
         let worker_clock = self.worker_clock.unwrap_or_else(|| shared.clock.clone());
-        let mut worker = deliveries::spawn(&shared, worker_clock, pulse.clone(), drained.clone());
+        let mut worker =
+            delivery_thread::spawn(&shared, worker_clock, heartbeat.clone(), drained.clone());
         tokio::spawn(directory_file::follow(
             shared.config.clone(),
             rules_changed,
@@ -157,15 +160,15 @@ impl App {
             let clock = shared.clock.clone();
             tokio::spawn(reload.follow(config_changed, clock, drained.clone()));
         }
-        tokio::spawn(audit::run(
+        tokio::spawn(consistency_check::run(
             self.config.store.clone(),
             Arc::clone(&shared.metrics),
             shared.clock.clone(),
             drained.clone(),
         ));
         let store = Arc::clone(&shared.store);
-        let watchdog = tokio::spawn(watchdog::keep(store, pulse, stop.clone()));
-        let mut janitor = tokio::spawn(janitor::run(
+        let watchdog = tokio::spawn(watchdog::keep(store, heartbeat, stop.clone()));
+        let mut janitor = tokio::spawn(retention::run(
             self.config,
             shared.store,
             shared.clock,
@@ -207,7 +210,7 @@ impl App {
         };
         let stopped = tokio::time::timeout(within, stopping).await;
         watchdog.abort();
-        close::close(self.store).await;
+        running::close(self.store).await;
         ended?;
         stopped.map_err(|_| AppError::SlowStop(within))
     }
@@ -217,40 +220,9 @@ impl App {
 fn prove(config: &Config, clock: &Clock) -> Result<(), AppError> {
     Client::new(&config.acquire, &config.delivery, clock.clone())?;
     if let Some(pair) = &config.server.tls {
-        served::read(pair)?;
+        certificate::read(pair)?;
     }
     Ok(())
-}
-
-/// What the parts of a running bridge have in common.
-#[derive(Clone)]
-struct Shared {
-    /// As it stands now: it may be read again.
-    config: watch::Receiver<Arc<Config>>,
-    store: Arc<dyn Store>,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-    /// Told when a call has become due.
-    due: Arc<Notify>,
-    /// As they stand now: the directory may change.
-    rules: watch::Receiver<Arc<Rules>>,
-}
-
-impl Shared {
-    fn of(
-        app: &App,
-        config: watch::Receiver<Arc<Config>>,
-        rules: watch::Receiver<Arc<Rules>>,
-    ) -> Self {
-        Self {
-            config,
-            store: Arc::clone(&app.store),
-            clock: app.clock.clone(),
-            metrics: Arc::default(),
-            due: Arc::default(),
-            rules,
-        }
-    }
 }
 
 /// Runs to its end what needs the runtime of HTTP servers and clients.

@@ -1,29 +1,29 @@
 //! The commands. Data goes to stdout, everything else to stderr.
 
+mod admin_client;
 mod backup;
+mod call_filter;
 mod callback_url;
 mod check;
 mod demo;
 mod doctor;
+mod ephemeral_bridge;
 mod export;
 mod health;
-mod keys;
 mod list;
 mod migrate;
-mod progress;
+mod output;
 mod refused;
 mod replan;
 mod replay;
 mod requeue;
-mod running;
 mod serve;
 mod show;
 mod sign;
+mod signing_keys;
 mod sink;
 mod spool;
-mod throwaway;
 mod verify;
-mod which;
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::{self, Config, ConfigError, Spool, StoreUrl};
-use crate::plan::Rules;
+use crate::domain::plan::Rules;
 use crate::store::{self, OpenError, Reader, StoreError};
 use crate::twilio::signature::PublicUrl;
 

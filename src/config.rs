@@ -8,16 +8,16 @@ pub mod duration;
 mod files;
 mod layers;
 mod load;
-mod parts;
+mod partial;
 pub mod postgres;
 mod proxy;
 mod reader;
 mod recording;
-mod renewal;
+mod reload;
 mod rules;
 mod store;
-pub mod url;
-mod value;
+mod toml_value;
+pub mod watched;
 mod written;
 
 use std::net::SocketAddr;
@@ -27,10 +27,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::directory::Listing;
-use crate::plan::Rules;
-use crate::recording_link::Linker;
-use crate::retry::Policy;
+use crate::acquire::response::Success;
+use crate::domain::directory::Listing;
+use crate::domain::plan::Rules;
+use crate::domain::recording_link::Linker;
+use crate::domain::retry::Policy;
+use crate::net::http_url::ACCOUNT_ID;
+use crate::net::proxy::Proxy;
+use crate::net::tls::CertificatePair;
 use crate::twilio::AccountSid;
 use crate::twilio::signature::PublicUrl;
 
@@ -38,9 +42,10 @@ use self::postgres::PostgresUrl;
 
 pub use layers::Origin;
 pub use load::{Setting, explain, load};
-pub use parts::{load_admin, load_admin_listen, load_for_reading, load_for_rehearsal, load_spool};
-pub use proxy::Proxy;
-pub use renewal::Renewal;
+pub use partial::{
+    load_admin, load_admin_listen, load_for_reading, load_for_rehearsal, load_spool,
+};
+pub use reload::Renewal;
 pub use written::written;
 
 /// All mistakes of a configuration, one sentence each.
@@ -51,9 +56,6 @@ pub struct ConfigError(pub Vec<String>);
 /// The longest that a claimed call waits for its turn where `delivery.max_rate` is set; its lease
 /// runs meanwhile.
 pub const PACED_AHEAD: Duration = Duration::from_secs(5);
-
-/// Stands in `acquire.base_url` where the account's name goes.
-pub const ACCOUNT_ID: &str = "{account_id}";
 
 /// The whole configuration of a bridge.
 #[derive(Clone, Debug)]
@@ -169,13 +171,6 @@ pub struct Acquire {
     pub success: Success,
 }
 
-/// A certificate, with those between it and its authority, and its key (PEM).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificatePair {
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
-}
-
 /// What is appended to the base URL for each message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
@@ -183,14 +178,6 @@ pub struct Paths {
     pub call_ringing: String,
     pub call_answered: String,
     pub call_end: String,
-}
-
-/// Which 2xx answers mean that Acquire has the call (`acquire.success`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Success {
-    /// Those whose body says so.
-    Body,
-    Any2xx,
 }
 
 #[derive(Clone, Debug)]

@@ -1,16 +1,11 @@
 //! The routes of both listeners, on one screen.
 
-pub mod client;
-pub mod connections;
-pub mod console;
-pub mod doctor;
-pub mod error;
-pub mod intake;
-pub mod media;
-pub mod probes;
-pub mod receive;
-pub mod refused;
-pub mod signed;
+pub mod admin;
+pub mod callbacks;
+pub mod client_ip;
+pub mod listener;
+pub mod recordings;
+pub mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +14,9 @@ use actix_web::http::uri::PathAndQuery;
 use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
-use error::{NoAnswer, Refusal};
-use intake::Intake;
-use media::Player;
+use callbacks::refusal::{NoAnswer, Refusal};
+use callbacks::state::Intake;
+use recordings::play::Player;
 
 use crate::twilio::callback::Form;
 
@@ -41,7 +36,7 @@ pub fn public_routes(
             routes.service(callback(&format!("{prefix}{}", form.path())));
         }
         if player.is_some() {
-            routes.service(media::resource(prefix));
+            routes.service(recordings::play::resource(prefix));
         }
     }
     if let Some(player) = player {
@@ -52,30 +47,33 @@ pub fn public_routes(
 
 fn callback(path: &str) -> Resource {
     web::resource(path)
-        .route(web::post().to(receive::callback))
+        .route(web::post().to(callbacks::receive::callback))
         .default_service(web::to(wrong_method))
 }
 
 /// What operators and their tools reach.
-pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<console::Admin>) {
+pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<admin::console::Admin>) {
     routes
         .app_data(admin)
         .app_data(
             QueryConfig::default().error_handler(|why, _| NoAnswer::Query(why.to_string()).into()),
         )
-        .route("/livez", web::get().to(probes::livez))
-        .route("/readyz", web::get().to(probes::readyz))
+        .route("/livez", web::get().to(admin::probes::livez))
+        .route("/readyz", web::get().to(admin::probes::readyz))
         .service(
             web::scope("")
-                .wrap(actix_web::middleware::from_fn(console::authorized))
-                .route("/metrics", web::get().to(probes::metrics))
-                .route("/", web::get().to(console::overview))
-                .route("/calls/{sid}", web::get().to(console::call_page))
-                .route("/refused", web::get().to(console::refused::overview))
-                .route("/api/refused", web::get().to(console::refused::list))
-                .route("/api/calls", web::get().to(console::list))
-                .route("/api/calls/{sid}", web::get().to(console::show))
-                .route("/api/calls/{sid}/requeue", web::post().to(console::requeue)),
+                .wrap(actix_web::middleware::from_fn(admin::console::authorized))
+                .route("/metrics", web::get().to(admin::probes::metrics))
+                .route("/", web::get().to(admin::console::overview))
+                .route("/calls/{sid}", web::get().to(admin::console::call_page))
+                .route("/refused", web::get().to(admin::refused::overview))
+                .route("/api/refused", web::get().to(admin::refused::list))
+                .route("/api/calls", web::get().to(admin::console::list))
+                .route("/api/calls/{sid}", web::get().to(admin::console::show))
+                .route(
+                    "/api/calls/{sid}/requeue",
+                    web::post().to(admin::console::requeue),
+                ),
         );
 }
 

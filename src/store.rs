@@ -1,6 +1,6 @@
 //! Where callbacks and calls are kept: the [`Store`] trait, its words and its states.
 //!
-//! A store knows how to keep and to hand out. What a call needs is decided in [`crate::plan`], and
+//! A store knows how to keep and to hand out. What a call needs is decided in [`crate::domain::plan`], and
 //! time comes in as an argument.
 
 mod backlog;
@@ -10,7 +10,7 @@ mod open;
 pub mod postgres;
 mod reader;
 mod refused;
-pub mod spooled;
+pub mod spool;
 pub mod sqlite;
 mod upgrade;
 
@@ -19,8 +19,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::attempt::Attempt;
 use crate::clock::Millis;
+use crate::domain::attempt::Attempt;
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use backlog::BACKLOG;

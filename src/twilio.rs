@@ -1,13 +1,12 @@
 //! Twilio's words: the identifiers, statuses and directions that a Voice callback carries.
 //!
 //! Nothing here knows Acquire, HTTP or a database. What a word means for Acquire is decided in
-//! [`crate::plan`].
+//! [`crate::domain::plan`].
 
 pub mod callback;
 pub mod callback_url;
 pub mod diagnosis;
 mod public_url;
-mod settings;
 pub mod signature;
 
 use std::fmt;

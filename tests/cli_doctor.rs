@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::config::StoreUrl;
-use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
 use twilio_acquire_bridge::store::{self, NewCallback, SignedRequest};
 use twilio_acquire_bridge::twilio::callback;
 

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use twilio_acquire_bridge::fixture::{Expected, Fixture, builtin};
-use twilio_acquire_bridge::plan::Rules;
-use twilio_acquire_bridge::replay::forecast::Forecast;
+use twilio_acquire_bridge::debugging::fake_twilio::dry_run::Forecast;
+use twilio_acquire_bridge::debugging::fixture::builtin;
+use twilio_acquire_bridge::debugging::fixture::{Expected, Fixture};
+use twilio_acquire_bridge::domain::plan::Rules;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign, verify};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use twilio_acquire_bridge::config;
-use twilio_acquire_bridge::plan::Rules;
-use twilio_acquire_bridge::replay::scenario::{Scenario, Step, as_expected, play};
+use twilio_acquire_bridge::debugging::fake_twilio::scenario::{Scenario, Step, as_expected, play};
+use twilio_acquire_bridge::domain::plan::Rules;
 
 /// So many callbacks are tried in every order; of more, some orders.
 const EXHAUSTIVE: usize = 8;

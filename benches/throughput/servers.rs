@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use twilio_acquire_bridge::app::App;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::config::{self, Config};
-use twilio_acquire_bridge::metrics::Metrics;
-use twilio_acquire_bridge::server::doctor;
-use twilio_acquire_bridge::server::intake::Intake;
-use twilio_acquire_bridge::server::signed::{SignedForm, Verifier};
+use twilio_acquire_bridge::server::callbacks::diagnosis;
+use twilio_acquire_bridge::server::callbacks::signed_form::{SignedForm, Verifier};
+use twilio_acquire_bridge::server::callbacks::state::Intake;
 use twilio_acquire_bridge::server::{KEEP_ALIVE, public_routes};
 use twilio_acquire_bridge::store;
-use twilio_acquire_bridge::telemetry;
+use twilio_acquire_bridge::telemetry::logs;
+use twilio_acquire_bridge::telemetry::metrics::Metrics;
 
 use super::load::{PUBLIC_URL, TOKEN};
 use super::postgres::Server as Postgres;
@@ -194,7 +194,7 @@ pub fn cpu_seconds(process: &str) -> f64 {
 pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
     let mut argument = || arguments.next().expect("database, Acquire and retention");
     let config = configuration(&argument(), &argument(), &argument());
-    telemetry::init(&config.log).expect("a log");
+    logs::init(&config.log).expect("a log");
     actix_web::rt::System::new().block_on(async {
         if mode == Mode::Bridge {
             let app = App::build(config, Clock::system()).expect("a bridge");
@@ -212,7 +212,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         let (_, verifier) = watch::channel(verifier);
         let (_, config) = watch::channel(Arc::new(config));
         // Every signature holds here.
-        let (doctor, _) = doctor::open(config.clone(), &store, &metrics, &Clock::system());
+        let (doctor, _) = diagnosis::open(config.clone(), &store, &metrics, &Clock::system());
         let intake = Data::new(Intake::new(
             config,
             verifier,

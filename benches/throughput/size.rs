@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use twilio_acquire_bridge::acquire;
-use twilio_acquire_bridge::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::clock::{Clock, Millis};
+use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::sqlite::SqliteStore;
 use twilio_acquire_bridge::store::{
     Expiry, Filter, NewCallback, Rest, Settlement, SignedRequest, State, Store, Wanted,

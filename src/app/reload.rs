@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{AppError, prove};
+use crate::app::systemd;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Renewal};
-use crate::systemd;
 
 /// How a bridge reads its configuration again.
 pub struct Reload {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{COLUMNS, ConfigArgs, Exit, Failure, environment, say, wrapped};
 use crate::config::{self, Setting, StoreUrl, duration};
-use crate::retry::Jitter;
+use crate::domain::retry::Jitter;
 use crate::store;
 
 const EXAMPLE: &str = "Example:

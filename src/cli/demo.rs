@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::ephemeral_bridge;
 use super::serve::stop_on_signals;
-use super::{Exit, Failure, say, throwaway};
+use super::{Exit, Failure, say};
 use crate::app::{self, App};
 use crate::clock::Clock;
-use crate::counted::counted;
-use crate::fixture::{Case, Fixture, builtin};
-use crate::replay::{Item, Summary};
-use crate::sink::{Faults, Keep, Received, Sink};
+use crate::debugging::fake_acquire::{Faults, Keep, Received, Sink};
+use crate::debugging::fake_twilio::{Item, Summary};
+use crate::debugging::fixture::builtin;
+use crate::debugging::fixture::{Case, Fixture};
+use crate::domain::plural::counted;
 use crate::store::{Counts, Filter, State};
 
 /// How long all calls together may take to reach the stand-in.
@@ -34,7 +36,7 @@ pub struct Demo {
 impl Demo {
     pub fn run(self) -> Result<Exit, Failure> {
         let folder = tempfile::tempdir()?;
-        let sink = Sink::start(throwaway::any_port(), Faults::default(), Keep::All)?;
+        let sink = Sink::start(ephemeral_bridge::any_port(), Faults::default(), Keep::All)?;
         let settings = [
             ("ACQUIRE_ACCOUNT_ID", "demo".to_owned()),
             (
@@ -42,7 +44,7 @@ impl Demo {
                 "https://bridge.example.com".to_owned(),
             ),
         ];
-        let config = throwaway::configuration(folder.path(), &sink, None, &settings)?;
+        let config = ephemeral_bridge::configuration(folder.path(), &sink, None, &settings)?;
         app::block_on(async {
             let stop = stop_on_signals()?;
             let app = App::build(config, Clock::system())?;
@@ -53,7 +55,7 @@ impl Demo {
             let store = app.store();
             let running = tokio::spawn(app.run(stop.clone()));
 
-            let summary = throwaway::send(items()?, public).await?;
+            let summary = ephemeral_bridge::send(items()?, public).await?;
             let counts = settled(store.as_ref(), &stop).await?;
             for request in sink.received() {
                 say(arrival(&request))?;

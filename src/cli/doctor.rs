@@ -14,7 +14,7 @@ use super::spool::{self, Spooled};
 use super::{ConfigArgs, Exit, Failure, check, environment, say, wrapped};
 use crate::clock::{Clock, Millis};
 use crate::config::{self, Config, StoreUrl};
-use crate::counted::counted;
+use crate::domain::plural::counted;
 use crate::store::disk;
 use crate::twilio::callback::Form;
 use crate::twilio::callback_url::{judge, to_enter};

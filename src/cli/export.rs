@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::call_filter::Which;
 use super::refused::People;
-use super::which::Which;
 use super::{ConfigArgs, Exit, Failure, refused, say};
-use crate::evidence::Evidence;
-use crate::redact::Redactor;
+use crate::debugging::export::Evidence;
+use crate::debugging::redact::Redactor;
 use crate::store::Reader;
 use crate::twilio::CallSid;
 
@@ -117,7 +117,7 @@ impl Export {
 fn evidence(
     reader: &Reader,
     sid: &CallSid,
-    rules: &crate::plan::Rules,
+    rules: &crate::domain::plan::Rules,
 ) -> Result<Option<Evidence>, Failure> {
     let call = reader.get(sid)?;
     Ok(call.map(|call| Evidence::of(&call, rules)))

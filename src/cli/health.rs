@@ -1,7 +1,7 @@
 //! `health`: whether the bridge on this machine takes callbacks, for those who can run a program but
 //! ask no URL, such as a container's health check.
 
-use super::running::Running;
+use super::admin_client::Running;
 use super::{ConfigArgs, Exit, Failure, environment, say};
 use crate::{app, config};
 

@@ -1,8 +1,8 @@
 //! `list`: the calls in the store.
 
-use super::which::Which;
+use super::call_filter::Which;
 use super::{ConfigArgs, Exit, Failure, Form, refused, say, wrapped};
-use crate::story::Line;
+use crate::debugging::timeline::Line;
 
 /// List the calls in the store, whether a bridge runs or not: the newest first, pending ones by when
 /// they are due.

@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::{Failure, Form, say, wrapped};
-use crate::counted::counted;
-use crate::evidence;
-use crate::fixture::Fixture;
-use crate::redact::Redactor;
+use crate::debugging::export;
+use crate::debugging::fixture::Fixture;
+use crate::debugging::redact::Redactor;
+use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
+use crate::domain::plural::counted;
 use crate::store::{Reader, RefusedFilter, StoredRefused};
-use crate::story::refused::{CauseLine, RefusedLine};
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
@@ -167,14 +167,14 @@ pub fn export(
 fn redacted(stored: &StoredRefused) -> Fixture {
     let mut redactor = Redactor::default();
     let known = fixture(stored);
-    let _ = evidence::redacted(&known, &mut redactor);
+    let _ = export::redacted(&known, &mut redactor);
     let request = &stored.request;
     Fixture {
         description: format!(
             "refused at {} as {} ({}); redacted, so no signature holds for it",
             request.at, request.cause, request.status
         ),
-        ..evidence::redacted(&known, &mut redactor.replacing())
+        ..export::redacted(&known, &mut redactor.replacing())
     }
 }
 

@@ -4,11 +4,11 @@ use std::num::NonZeroU32;
 
 use serde_json::json;
 
+use super::call_filter::Which;
 use super::replay::compare::difference;
 use super::requeue;
-use super::which::Which;
 use super::{ConfigArgs, Exit, Failure, say};
-use crate::replan::{self, Difference};
+use crate::debugging::replan::{self, Difference};
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:

@@ -12,14 +12,15 @@ use clap::Args;
 
 use self::compare::Outcome;
 use self::files::{Group, Told, expected_beside, groups};
-use super::keys::KeyArgs;
-use super::which::Which;
-use super::{ConfigArgs, Exit, Failure, Form, progress, say, wrapped};
-use crate::evidence::Evidence;
-use crate::plan::Rules;
-use crate::replay::forecast::Forecast;
-use crate::replay::scenario::{self, Step};
-use crate::replay::{self, Item, Pace, Sids, Signer, Summary, Target};
+use super::call_filter::Which;
+use super::output;
+use super::signing_keys::KeyArgs;
+use super::{ConfigArgs, Exit, Failure, Form, say, wrapped};
+use crate::debugging::export::Evidence;
+use crate::debugging::fake_twilio::dry_run::Forecast;
+use crate::debugging::fake_twilio::scenario::{self, Step};
+use crate::debugging::fake_twilio::{self, Item, Pace, Sids, Signer, Summary, Target};
+use crate::domain::plan::Rules;
 use crate::twilio::signature::PublicUrl;
 use crate::{app, config};
 
@@ -241,9 +242,9 @@ impl Replay {
         } else {
             Sids::Recorded
         };
-        let bar = progress::bar(items.len() as u64 * u64::from(self.repeat.get()));
+        let bar = output::bar(items.len() as u64 * u64::from(self.repeat.get()));
         let ticking = bar.clone();
-        let sent = app::block_on(replay::send(
+        let sent = app::block_on(fake_twilio::send(
             items,
             target,
             signer,

@@ -1,19 +1,19 @@
 //! `requeue`: makes all requests of calls owed again.
 
-mod door;
-mod governed;
+mod paced;
+mod target;
 
 use std::io::{IsTerminal as _, stderr, stdin};
 use std::num::NonZeroU32;
 
-use self::door::Door;
-use self::governed::Done;
-use super::which::{Which, time};
+use self::paced::Done;
+use self::target::Door;
+use super::call_filter::{Which, time};
 use super::{ConfigArgs, Exit, Failure, say, serve};
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
-use crate::counted::counted;
+use crate::domain::plural::counted;
 use crate::store::{CallSummary, State};
 use crate::twilio::CallSid;
 
@@ -123,7 +123,7 @@ pub fn requeue(config: &Config, sids: &[CallSid], rate: NonZeroU32) -> Result<Ex
     let done = app::block_on(async {
         let door = Door::open(config)?;
         let stop = serve::stop_on_signals()?;
-        let done = governed::requeue(&door, sids, rate, &stop).await?;
+        let done = paced::requeue(&door, sids, rate, &stop).await?;
         Ok::<_, Failure>(done)
     })?;
     report(done, sids.len())

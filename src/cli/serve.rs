@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{ConfigArgs, Exit, Failure};
+use crate::app::systemd;
 use crate::app::{self, App, Reload};
 use crate::clock::Clock;
-use crate::{systemd, telemetry};
+use crate::telemetry::logs;
 
 /// Run the bridge.
 ///
@@ -36,7 +37,7 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Result<Exit, Failure> {
         let config = self.config.load()?;
-        telemetry::init(&config.log).map_err(anyhow::Error::from)?;
+        logs::init(&config.log).map_err(anyhow::Error::from)?;
         let handed =
             systemd::handed(&config.admin).map_err(|why| Failure::Usage(why.to_string()))?;
         app::block_on(async {

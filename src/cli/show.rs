@@ -2,14 +2,14 @@
 
 mod text;
 
-use super::running::Running;
+use super::admin_client::Running;
 use super::{ConfigArgs, Exit, Failure, Form, environment, refused, say, spool};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Spool, StoreUrl};
-use crate::outage::Outage;
-use crate::store::{SqliteReader, State, StoredCall, spooled};
-use crate::story::Story;
+use crate::debugging::timeline::Story;
+use crate::domain::outage::Outage;
+use crate::store::{SqliteReader, State, StoredCall};
 use crate::twilio::CallSid;
 
 /// Show what became of one call: its callbacks, the attempts at Acquire, and what the plan makes
@@ -98,7 +98,7 @@ fn in_spool(url: &StoreUrl, spool: &Spool, sid: &CallSid) -> Option<StoredCall> 
     let path = spool::path(url, spool)?;
     // A spool that is not there, or may not be read, has nothing to show.
     let reader = SqliteReader::open_read_only(path).ok()?;
-    reader.get(sid).ok()?.map(spooled::in_spool)
+    reader.get(sid).ok()?.map(crate::store::spool::in_spool)
 }
 
 fn asked(text: &str) -> Result<Asked, String> {

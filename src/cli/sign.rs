@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::keys::KeyArgs;
+use super::signing_keys::KeyArgs;
 use super::{Exit, Failure, say};
 use crate::twilio::diagnosis::Media;
 use crate::twilio::signature::{self, Body};

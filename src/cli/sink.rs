@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure};
 use crate::app;
-use crate::sink::{self, Faults, Keep, Received, Reply, Share};
+use crate::debugging::fake_acquire::{self, Faults, Keep, Received, Reply, Share};
 
 /// So many requests may wait to be printed before the stand-in answers more slowly.
 const WAITING: usize = 10_000;
@@ -65,7 +65,7 @@ impl Sink {
             .transpose()?;
         let (pass, passed) = mpsc::sync_channel(WAITING);
         let listen = self.listen;
-        let sink = sink::Sink::start(listen, self.faults(), Keep::Pass(pass))
+        let sink = fake_acquire::Sink::start(listen, self.faults(), Keep::Pass(pass))
             .with_context(|| format!("cannot listen on {listen}"))?;
         eprintln!("the stand-in for Acquire listens on {}", sink.base_url());
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Failure;
 use crate::clock::Millis;
 use crate::config::{Spool, StoreUrl};
-use crate::counted::counted;
+use crate::domain::plural::counted;
 use crate::store::{Filter, OpenError, SqliteReader};
 
 /// What is in a spool.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::keys::{self, KeyArgs};
 use super::sign::RequestArgs;
+use super::signing_keys::{self, KeyArgs};
 use super::{Exit, Failure, say};
-use crate::fixture::Fixture;
+use crate::debugging::fixture::Fixture;
 use crate::twilio::diagnosis::{Base, Evidence, Fault, Finding, Holder, Media, Role, diagnose};
 use crate::twilio::signature;
 
@@ -51,7 +51,7 @@ pub struct Verify {
 
     /// An old, secondary or other account's token: it verifies nothing, and is
     /// tried to find out why. May be given several times.
-    #[arg(long = "spare-token", value_name = "TOKEN", value_parser = keys::secret)]
+    #[arg(long = "spare-token", value_name = "TOKEN", value_parser = signing_keys::secret)]
     spare_tokens: Vec<SecretString>,
 
     /// Print JSON.

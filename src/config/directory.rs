@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::DirectoryFile;
 use super::reader::Reader;
-use crate::directory::{Directory, Listing, is_email};
+use crate::domain::directory::{Directory, Listing, is_email};
 
 /// The directory as it stands now, and the file that may change it.
 pub(super) fn read(reader: &mut Reader) -> (Directory, Option<DirectoryFile>) {

@@ -10,13 +10,13 @@ use secrecy::SecretString;
 use super::files::{pair, readable_file};
 use super::layers::{Layers, Origin};
 use super::reader::Reader;
-use super::url::HttpUrl;
 use super::{
     Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, ProxyProtocol, Refused,
     Server, Success, accounts, proxy, recording, rules, store,
 };
-use crate::plan::{Rules, Send};
-use crate::retry::Policy;
+use crate::domain::plan::{Rules, Send};
+use crate::domain::retry::Policy;
+use crate::net::http_url::HttpUrl;
 use crate::twilio::signature::PublicUrl;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

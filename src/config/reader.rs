@@ -13,7 +13,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layers::{Given, Layers, Origin, variable_of};
-use super::value::{is_secret, pairs, quoted, shown, words};
+use super::toml_value::{is_secret, pairs, quoted, shown, words};
 use super::{ConfigError, Setting, duration};
 
 /// Keyed anew in each process, so that a trace tells nothing of a secret.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::files::readable_file;
 use super::load::{days, millis, minutes};
 use super::reader::Reader;
-use super::url::HttpUrl;
 use super::{Account, Playing, proxy};
-use crate::recording_link::{Key, Linker, RecordingLinks};
+use crate::domain::recording_link::{Key, Linker, RecordingLinks};
+use crate::net::http_url::HttpUrl;
 use crate::twilio::signature::PublicUrl;
 
 /// As long as the output of the hash that it keys (RFC 2104, section 3).

@@ -3,10 +3,10 @@
 use super::load::{days, hours, millis, minutes};
 use super::reader::Reader;
 use super::{DirectoryFile, directory, recording};
-use crate::plan::{
+use crate::domain::plan::{
     ClientParents, Events, Expect, Late, Legs, Missed, Recordings, Report, Rules, Send,
 };
-use crate::recording_link::RecordingLinks;
+use crate::domain::recording_link::RecordingLinks;
 use crate::twilio::signature::PublicUrl;
 
 const ZERO: std::time::Duration = millis(0);

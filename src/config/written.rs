@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::duration;
-use crate::plan::{
+use crate::domain::plan::{
     ClientParents, Events, Expect, Late, Legs, Missed, Recordings, Report, Rules, Send,
 };
-use crate::recording_link::RecordingLinks;
+use crate::domain::recording_link::RecordingLinks;
 
 /// What differs from the defaults, as `load_for_rehearsal` reads it. Links of the bridge need its
 /// secret and are left out.
@@ -128,7 +128,7 @@ mod tests {
         let again = read(&written(&rules));
         assert_eq!(rules.directory, again.directory);
         let without_directory = |rules: Rules| Rules {
-            directory: crate::directory::Directory::default(),
+            directory: crate::domain::directory::Directory::default(),
             ..rules
         };
         let (rules, again) = (without_directory(rules), without_directory(again));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::tls::TlsError;
+use crate::net::tls::TlsError;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]

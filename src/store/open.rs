@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::postgres::{PostgresStore, Terms};
-use super::spooled::{self, Spooled};
+use super::spool::{self, Spooled};
 use super::{OpenError, Reader, Store, disk, sqlite};
 use crate::config::{self, Spool, StoreUrl};
 
@@ -14,7 +14,7 @@ pub fn open_to_serve(settings: &config::Store) -> Result<Arc<dyn Store>, OpenErr
     let database = open(&settings.url)?;
     Ok(match (&settings.url, &settings.spool) {
         (StoreUrl::Postgres(_), Spool::At(path)) => {
-            Arc::new(Spooled::open(database, path, spooled::PATIENCE)?)
+            Arc::new(Spooled::open(database, path, spool::PATIENCE)?)
         }
         _ => database,
     })

@@ -5,21 +5,21 @@
 //! done one by one (`line`). The database may be away, at the start too: verbs then fail within
 //! [`Terms::limit`], and connections are made anew until it is back.
 
+mod batcher;
 mod claim;
-mod desk;
-mod join;
-mod lane;
-mod line;
+mod connection;
+mod consistency;
+mod counters;
+mod merge;
 mod migrate;
+mod operator_queries;
 mod reader;
 mod record;
 mod refused;
 mod rows;
 mod session;
 mod settle;
-mod tally;
 mod tls;
-mod verify;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,9 +36,9 @@ pub use self::claim::LeaseTime;
 pub use self::reader::PostgresReader;
 pub(super) use self::reader::bring_up as migrate;
 
+use self::batcher::{Lane, Waiting};
 use self::claim::Claimant;
-use self::lane::{Lane, Waiting};
-use self::line::{Line, Purpose, Server};
+use self::connection::{Line, Purpose, Server};
 use self::record::Recording;
 use self::session::{Session, Trouble};
 use self::settle::Settling;
@@ -206,8 +206,8 @@ async fn serve(
         open.join_all().await;
     };
     tokio::join!(
-        lane::serve(callbacks, to_record),
-        lane::serve(settlements, to_settle),
+        batcher::serve(callbacks, to_record),
+        batcher::serve(settlements, to_settle),
         answering
     );
     folding.abort();
@@ -221,7 +221,7 @@ async fn fold(lines: Rc<Lines>) {
     loop {
         clock::pause(FOLD_AGAIN).await;
         // Told where it keeps somebody from something; folding can wait.
-        let _ = lines.questions.run(tally::fold).await;
+        let _ = lines.questions.run(counters::fold).await;
     }
 }
 
@@ -286,7 +286,7 @@ impl Store for PostgresStore {
         let sid = sid.clone();
         self.ask(
             |lines| &lines.questions,
-            async move |session: &Session| desk::get(session, &sid).await,
+            async move |session: &Session| operator_queries::get(session, &sid).await,
         )
         .await
     }
@@ -294,7 +294,7 @@ impl Store for PostgresStore {
     async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
         self.ask(
             |lines| &lines.questions,
-            async move |session: &Session| desk::list(session, filter).await,
+            async move |session: &Session| operator_queries::list(session, filter).await,
         )
         .await
     }
@@ -306,7 +306,7 @@ impl Store for PostgresStore {
             async move |session: &Session| {
                 session
                     .transaction(async |session, tally| {
-                        desk::requeue(session, tally, &sid, now).await
+                        operator_queries::requeue(session, tally, &sid, now).await
                     })
                     .await
             },
@@ -315,7 +315,7 @@ impl Store for PostgresStore {
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
-        self.ask(|lines| &lines.questions, tally::counts).await
+        self.ask(|lines| &lines.questions, counters::counts).await
     }
 
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
@@ -324,7 +324,7 @@ impl Store for PostgresStore {
             async move |session: &Session| {
                 session
                     .transaction(async |session, tally| {
-                        desk::purge(session, tally, expiry, limit).await
+                        operator_queries::purge(session, tally, expiry, limit).await
                     })
                     .await
             },
@@ -336,7 +336,9 @@ impl Store for PostgresStore {
         // Reaches the disk, since it changes something.
         self.ask(
             |lines| &lines.questions,
-            async move |session: &Session| tally::add(session, &tally::Tally::default()).await,
+            async move |session: &Session| {
+                counters::add(session, &counters::Tally::default()).await
+            },
         )
         .await
     }

@@ -6,17 +6,17 @@
 //! calls are found (`names`).
 
 mod backup;
-mod claims;
-mod ledger;
+mod consistency;
+mod counters;
+mod leases;
 mod lock;
-mod names;
 mod open;
 mod reader;
 mod refused;
 mod rows;
+mod sid_index;
 pub(super) mod spool;
-mod tally;
-mod verify;
+mod write_tx;
 mod writer;
 
 use std::path::Path;
@@ -26,10 +26,10 @@ use async_trait::async_trait;
 
 pub use self::reader::SqliteReader;
 
-use self::claims::SharedClaims;
-use self::ledger::Ledger;
+use self::leases::SharedClaims;
 use self::lock::Lock;
 use self::reader::ReaderThread;
+use self::write_tx::Ledger;
 use self::writer::Writer;
 use super::{
     CallSummary, Claims, Counts, Expiry, Filter, Migrated, NewCallback, OpenError, Recorded,

@@ -6,19 +6,19 @@
 //! The work is bounded: at most [`MOST_TRIES`] signatures are made and [`MOST_BYTES`] hashed,
 //! likely ways and single faults first, then two and three at once.
 
-mod claim;
-mod fault;
-mod form;
+mod difference;
+mod fields;
 mod origin;
-mod target;
+mod path_and_query;
+mod signature_text;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub use fault::{Fault, Finding};
+pub use difference::{Fault, Finding};
 
 use super::public_url::{PublicUrl, SERVED};
 use super::signature::Key;
-use claim::{Claim, Likeness};
+use signature_text::{Claim, Likeness};
 
 /// The most signatures that are made for one finding.
 pub const MOST_TRIES: usize = 8192;
@@ -146,8 +146,8 @@ impl<'a> Evidence<'a> {
 #[must_use]
 pub fn is_telling(name: &str) -> bool {
     origin::HOST_HEADERS.contains(&name)
-        || target::TARGET_HEADERS.contains(&name)
-        || target::PREFIX_HEADERS.contains(&name)
+        || path_and_query::TARGET_HEADERS.contains(&name)
+        || path_and_query::PREFIX_HEADERS.contains(&name)
         || [
             "forwarded",
             "x-forwarded-port",
@@ -214,7 +214,7 @@ impl<'a> Search<'a> {
             .iter()
             .flat_map(|base| urls(base, evidence))
             .collect();
-        let mut texts = form::texts(evidence);
+        let mut texts = fields::texts(evidence);
         // Stable: within a cost the likelier one stays first.
         urls.sort_by_key(|candidate| candidate.cost);
         texts.sort_by_key(|candidate| candidate.cost);
@@ -305,8 +305,8 @@ fn urls(base: &Base, evidence: &Evidence<'_>) -> Vec<Candidate> {
         .split_once('#')
         .map_or((path, None), |(p, f)| (p, Some(f)));
     let origins = origin::origins(&base.origin, evidence);
-    let paths = target::paths(path, &base.prefix, evidence);
-    let queries = target::queries(query, evidence);
+    let paths = path_and_query::paths(path, &base.prefix, evidence);
+    let queries = path_and_query::queries(query, evidence);
     let mut found = Vec::new();
     for origin in &origins {
         // Three at once are only looked for in scheme, host and port.

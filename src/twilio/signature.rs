@@ -26,7 +26,8 @@
 //! None accepts what both refuse. That holds for two kinds in one request too: where Python's rules
 //! for the body may differ from Node's, only the spellings of the URL that Python tries count.
 
-mod spelling;
+pub(crate) mod settings;
+mod url_variants;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -36,9 +37,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 pub use super::public_url::{PublicUrl, PublicUrlError};
-pub use super::settings::{Settings, SettingsError};
+pub use super::signature::settings::{Settings, SettingsError};
 
-use spelling::Spellings;
+use url_variants::Spellings;
 
 /// What a signature is made with.
 #[derive(Clone)]

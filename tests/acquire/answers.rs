@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use twilio_acquire_bridge::acquire::{Fault, Outcome};
-use twilio_acquire_bridge::sink::{Faults, Keep, Reply, Share, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Reply, Share, Sink};
 
 use crate::{Bridge, CALL_END, IMPATIENT, SAVED, again};
 

@@ -8,7 +8,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::NamedTempFile;
-use twilio_acquire_bridge::config::CertificatePair;
+use twilio_acquire_bridge::net::tls::CertificatePair;
 
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 

@@ -16,11 +16,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_tls::connect::Resolver;
-use twilio_acquire_bridge::acquire::client::{Client, ClientError};
+use twilio_acquire_bridge::acquire::response::Success;
 use twilio_acquire_bridge::acquire::{Answer, Fault, Kind, Outcome};
 use twilio_acquire_bridge::clock::{Clock, Millis};
-use twilio_acquire_bridge::config::{Account, Acquire, Delivery, Paths, Success};
-use twilio_acquire_bridge::retry::Policy;
+use twilio_acquire_bridge::config::{Account, Acquire, Delivery, Paths};
+use twilio_acquire_bridge::delivery::acquire_client::{Client, ClientError};
+use twilio_acquire_bridge::domain::retry::Policy;
 
 /// What the client's clock says: 2023-11-14T22:13:20Z.
 const NOW: Millis = Millis(1_700_000_000_000);

@@ -9,8 +9,9 @@ use actix_tls::connect::Resolver;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
-use twilio_acquire_bridge::config::{Acquire, Proxy};
-use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::config::Acquire;
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::net::proxy::Proxy;
 
 use crate::certificates::{Authority, Clients};
 use crate::names::Names;

@@ -6,10 +6,11 @@ use actix_tls::connect::Resolver;
 use rcgen::{Certificate, CertificateParams, CertifiedKey, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use tempfile::NamedTempFile;
-use twilio_acquire_bridge::acquire::client::ClientError;
 use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
-use twilio_acquire_bridge::config::{Acquire, CertificatePair};
-use twilio_acquire_bridge::tls::TlsError;
+use twilio_acquire_bridge::config::Acquire;
+use twilio_acquire_bridge::delivery::acquire_client::ClientError;
+use twilio_acquire_bridge::net::tls::CertificatePair;
+use twilio_acquire_bridge::net::tls::TlsError;
 
 use crate::certificates::{Authority, Clients, file};
 use crate::certified::{self_signed, showing};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use twilio_acquire_bridge::sink::Faults;
+use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
 use crate::harness::PATIENCE;
 use crate::http::exchange;

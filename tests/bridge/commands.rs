@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use twilio_acquire_bridge::sink::Faults;
+use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
 use crate::harness::until;
 use crate::serve::{Serve, command_to_serve, reached, sink};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
-use twilio_acquire_bridge::sink::{Faults, Reply};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use twilio_acquire_bridge::store::Rest;
 
 use crate::harness::{Bridge, until};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use twilio_acquire_bridge::clock::Clock;
-use twilio_acquire_bridge::sink::{Faults, Reply};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
 use crate::harness::{Bridge, until};
 use crate::places::Held;

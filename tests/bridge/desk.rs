@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use twilio_acquire_bridge::fixture::Fixture;
+use twilio_acquire_bridge::debugging::fixture::Fixture;
 
 use crate::harness::{Bridge, until};
 use crate::twilio::{sid, status_form};

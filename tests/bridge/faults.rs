@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use twilio_acquire_bridge::sink::{Faults, Reply};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
 use crate::harness::{Bridge, until};
 use crate::http::exchange;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use twilio_acquire_bridge::app::{App, AppError};
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config::{self, Config};
-use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
 use twilio_acquire_bridge::store::OpenError;
 
 use crate::http::{Answer, exchange};

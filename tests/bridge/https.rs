@@ -11,10 +11,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio_util::sync::CancellationToken;
 use twilio_acquire_bridge::app::App;
+use twilio_acquire_bridge::app::systemd::Handed;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::config;
-use twilio_acquire_bridge::sink::Faults;
-use twilio_acquire_bridge::systemd::Handed;
+use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::certified::self_signed;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use twilio_acquire_bridge::sink::{Faults, Reply};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
 use crate::harness::{Bridge, until};
 use crate::twilio::{STATUS, sid, status_form};

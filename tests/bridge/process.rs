@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::BufRead as _;
 use std::time::Duration;
 
-use twilio_acquire_bridge::sink::{Faults, Reply};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
 use crate::harness::until;
 use crate::places::Held;

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::sink::Faults;
+use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
 use crate::harness::PATIENCE;
 use crate::http::exchange;

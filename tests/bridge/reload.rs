@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use twilio_acquire_bridge::sink::{Faults, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Sink};
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::harness::until;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use twilio_acquire_bridge::config::StoreUrl;
-use twilio_acquire_bridge::sink::{Faults, Reply};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use twilio_acquire_bridge::store::{
     self, NewCallback, Rest, Settlement, SignedRequest, Store, Wanted,
 };

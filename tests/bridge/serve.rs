@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
 
 use crate::harness::PATIENCE;
 use crate::http::exchange;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use twilio_acquire_bridge::sink::Reply;
+use twilio_acquire_bridge::debugging::fake_acquire::Reply;
 
 use crate::harness::Bridge;
 use crate::twilio::{STATUS, sid, status_form};

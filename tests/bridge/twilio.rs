@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use twilio_acquire_bridge::fixture::Fixture;
+use twilio_acquire_bridge::debugging::fixture::Fixture;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::http::{Answer, exchange};

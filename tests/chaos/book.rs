@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
-use twilio_acquire_bridge::sink::{Received, Reply};
+use twilio_acquire_bridge::debugging::fake_acquire::{Received, Reply};
 
 use crate::sender::Call;
 

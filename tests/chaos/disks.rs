@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
 use twilio_acquire_bridge::store::SqliteReader;
 
 use crate::book::Book;

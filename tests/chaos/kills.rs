@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::sink::{Faults, Keep, Reply, Share, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Reply, Share, Sink};
 use twilio_acquire_bridge::store::{Filter, SqliteReader, State};
 use twilio_acquire_bridge::twilio::CallSid;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use twilio_acquire_bridge::sink::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
 
 use crate::left_out;
 use crate::manager::Manager;

@@ -1,8 +1,8 @@
 //! `[calls]`, `[recording]` and `acquire.events`.
 
 use twilio_acquire_bridge::config;
-use twilio_acquire_bridge::plan::{Report, Rules, Send};
-use twilio_acquire_bridge::recording_link::RecordingLinks;
+use twilio_acquire_bridge::domain::plan::{Report, Rules, Send};
+use twilio_acquire_bridge::domain::recording_link::RecordingLinks;
 
 use super::{ENOUGH, load};
 

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{load, load_alone};
 use twilio_acquire_bridge::config;
-use twilio_acquire_bridge::recording_link::RecordingLinks;
+use twilio_acquire_bridge::domain::recording_link::RecordingLinks;
 
 const KEY: &str = "[twilio]\napi_key_sid = \"SK00000000000000000000000000000001\"\napi_key_secret_file = \"DIR/one\"\n";
 

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::sink::{Faults, Keep, Received, Share, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Received, Share, Sink};
 
 use crate::book::Book;
 
@@ -80,7 +80,7 @@ fn a_call_that_is_sent_twice_at_once_is_found() {
             path: "/".to_owned(),
             headers: Vec::new(),
             body: format!(r#"{{"CallId":"CA{call}"}}"#),
-            reply: twilio_acquire_bridge::sink::Reply::Saved,
+            reply: twilio_acquire_bridge::debugging::fake_acquire::Reply::Saved,
         });
     }
     assert_eq!(overlaps.found, ["CA2 twice within 99ms"]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use twilio_acquire_bridge::sink::Share;
+use twilio_acquire_bridge::debugging::fake_acquire::Share;
 
 use crate::acquire::Acquire;
 use crate::balancer::{Balancer, NAMES, Refused};

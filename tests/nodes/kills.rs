@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use twilio_acquire_bridge::sink::{Reply, Share};
+use twilio_acquire_bridge::debugging::fake_acquire::{Reply, Share};
 
 use crate::balancer::Refused;
 use crate::cluster::{Cluster, Node, some};

@@ -36,7 +36,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::sink::Faults;
+use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
 use crate::harness::Bridge;
 use crate::http::exchange;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use twilio_acquire_bridge::acquire::Fault;
-use twilio_acquire_bridge::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::{
     Recorded, Rest, Settlement, State, Store, StoreError, Wanted, Whose,
 };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use twilio_acquire_bridge::acquire;
-use twilio_acquire_bridge::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::{
     Claimed, NewCallback, Order, Reader, Recorded, Rest, Settlement, SignedRequest, State, Store,
     Wanted,

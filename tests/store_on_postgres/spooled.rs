@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::store::spooled::Spooled;
+use twilio_acquire_bridge::store::spool::Spooled;
 use twilio_acquire_bridge::store::{OpenError, Store};
 
 use crate::place::Database;

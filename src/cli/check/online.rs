@@ -7,10 +7,10 @@ use std::fmt;
 
 use anyhow::anyhow;
 
-use crate::acquire::client::Client;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
+use crate::delivery::acquire_client::Client;
 use crate::store::{self, OpenError};
 
 /// Tells one line for the store and for each place that was reached; stops at the first that was

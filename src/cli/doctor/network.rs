@@ -5,11 +5,11 @@ use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
 use super::Note;
-use crate::acquire::client::Client;
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
-use crate::config::url::HttpUrl;
+use crate::delivery::acquire_client::Client;
+use crate::net::http_url::HttpUrl;
 
 /// A `Date` counts whole seconds, and an answer takes its time.
 const TOLERABLE: Duration = Duration::from_secs(30);

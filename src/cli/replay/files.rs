@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::Failure;
-use crate::fixture::Fixture;
-use crate::replay::scenario::{self, Scenario};
-use crate::replay::{Item, records};
+use crate::debugging::fake_twilio::Item;
+use crate::debugging::fake_twilio::records;
+use crate::debugging::fake_twilio::scenario::{self, Scenario};
+use crate::debugging::fixture::Fixture;
 
 /// A folder's fixtures, those of a record of Twilio or of a call of the store, or one by itself.
 pub(super) struct Group {

@@ -7,15 +7,16 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Failure, throwaway};
+use super::super::Failure;
+use super::super::ephemeral_bridge;
 use super::files::Group;
 use crate::app::App;
 use crate::clock::{Clock, Millis, pause};
 use crate::config::{self, Config};
-use crate::plan::Rules;
-use crate::replay::scenario::wait;
-use crate::replay::{Item, NotTaken};
-use crate::sink::{Faults, Keep, Sink};
+use crate::debugging::fake_acquire::{Faults, Keep, Sink};
+use crate::debugging::fake_twilio::scenario::wait;
+use crate::debugging::fake_twilio::{Item, NotTaken};
+use crate::domain::plan::Rules;
 use crate::store::{CallSummary, Filter, State, Store};
 use crate::twilio::CallSid;
 use crate::twilio::callback::Form;
@@ -35,7 +36,11 @@ pub(super) struct Played {
 /// Runs on an actix runtime.
 pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure> {
     let folder = tempfile::tempdir()?;
-    let sink = Sink::start(throwaway::any_port(), Faults::default(), Keep::Nothing)?;
+    let sink = Sink::start(
+        ephemeral_bridge::any_port(),
+        Faults::default(),
+        Keep::Nothing,
+    )?;
     let clocks = Clocks::new();
     let mut refused = Vec::new();
     let bases: Vec<String> = group.items.iter().map(base).collect();
@@ -50,7 +55,7 @@ pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure
         if !wait.is_zero() {
             clocks.turn(store.as_ref(), clocks.now().plus(wait)).await?;
         }
-        let summary = throwaway::send(vec![item.clone()], to).await?;
+        let summary = ephemeral_bridge::send(vec![item.clone()], to).await?;
         refused.extend(summary.not_taken.iter().map(NotTaken::why));
     }
     clocks.turn(store.as_ref(), Millis(i64::MAX)).await?;
@@ -93,7 +98,7 @@ fn configuration(
         ),
         ("BRIDGE__DELIVERY__CONCURRENCY", "1".to_owned()),
     ];
-    throwaway::configuration(folder, sink, Some(&file), &settings)
+    ephemeral_bridge::configuration(folder, sink, Some(&file), &settings)
 }
 
 /// The worker's stands behind the bridge's while the callbacks of one moment are recorded: all of

@@ -3,7 +3,7 @@
 use std::fmt::{Result, Write as _};
 
 use super::super::{COLUMNS, wrapped};
-use crate::story::{Due, Field, Leg, Made, Story, Told};
+use crate::debugging::timeline::{Due, Field, Leg, Made, Story, Told};
 
 pub(super) fn of(story: &Story) -> String {
     let mut text = String::new();

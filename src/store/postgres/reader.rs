@@ -4,8 +4,13 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
+use super::connection;
+use super::consistency;
+use super::migrate;
+use super::operator_queries;
+use super::refused;
 use super::session::{Session, Trouble};
-use super::{desk, line, migrate, refused, runtime, server, verify};
+use super::{runtime, server};
 use crate::config::postgres::PostgresUrl;
 use crate::store::reader::Wanted;
 use crate::store::{
@@ -28,7 +33,7 @@ pub(in crate::store) fn bring_up(url: &PostgresUrl) -> Result<Migrated, OpenErro
         url: url.to_string(),
         why,
     };
-    let server = server(url, line::CONNECTING)?;
+    let server = server(url, connection::CONNECTING)?;
     let runtime = runtime().map_err(|error| unusable(error.to_string()))?;
     let migrating = async {
         let mut session = Session::connect(&server).await?;
@@ -50,12 +55,13 @@ impl PostgresReader {
             url: url.to_string(),
             why,
         };
-        let server = server(url, line::CONNECTING)?;
+        let server = server(url, connection::CONNECTING)?;
         let runtime = runtime().map_err(|error| unusable(error.to_string()))?;
         let tasks = LocalSet::new();
         let connecting = async {
-            let late = |_| Trouble::Away(format!("no connection within {:?}", line::CONNECTING));
-            let connected = timeout(line::CONNECTING, Session::connect(&server));
+            let late =
+                |_| Trouble::Away(format!("no connection within {:?}", connection::CONNECTING));
+            let connected = timeout(connection::CONNECTING, Session::connect(&server));
             let mut session = connected.await.map_err(late)??;
             if migrate::version(session.client()).await? < migrate::known() {
                 let why = "`serve` or `migrate` has not yet brought it to this version";
@@ -77,12 +83,12 @@ impl PostgresReader {
     pub fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
         self.wait_for(
             self.session
-                .snapshot(async |session| desk::get(session, sid).await),
+                .snapshot(async |session| operator_queries::get(session, sid).await),
         )
     }
 
     pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
-        self.wait_for(desk::list(&self.session, filter))
+        self.wait_for(operator_queries::list(&self.session, filter))
     }
 
     /// As [`crate::store::Reader::find`].
@@ -91,10 +97,10 @@ impl PostgresReader {
         filter: Filter,
         wanted: &mut Wanted<'_>,
     ) -> Result<Vec<CallSummary>, StoreError> {
-        self.wait_for(desk::find(&self.session, filter))?;
+        self.wait_for(operator_queries::find(&self.session, filter))?;
         let mut found = Vec::new();
         loop {
-            let calls = self.wait_for(desk::some_found(&self.session))?;
+            let calls = self.wait_for(operator_queries::some_found(&self.session))?;
             if calls.is_empty() {
                 return Ok(found);
             }
@@ -120,8 +126,8 @@ impl PostgresReader {
     /// As [`crate::store::Reader::verify_conservation`].
     pub fn verify_conservation(&self) -> Result<Vec<String>, StoreError> {
         self.wait_for(async {
-            verify::take_turn(&self.session).await?;
-            self.session.snapshot(verify::conservation).await
+            consistency::take_turn(&self.session).await?;
+            self.session.snapshot(consistency::conservation).await
         })
     }
 

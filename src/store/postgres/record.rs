@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::join;
-use super::lane::Job;
+use super::batcher::Job;
+use super::merge;
 use super::session::{Session, Trouble, Values};
 use crate::clock::Millis;
 use crate::store::{NewCallback, Recorded};
@@ -116,7 +116,7 @@ impl Job for Recording {
                 let (recorded, to_join) = batch.record(session, Legs::MayJoin).await?;
                 for Recording { callback, now } in to_join {
                     let (leg, call) = (&callback.leg, &callback.call);
-                    join::join(session, tally, &callback.account, (leg, call), *now).await?;
+                    merge::join(session, tally, &callback.account, (leg, call), *now).await?;
                 }
                 Ok(recorded)
             })

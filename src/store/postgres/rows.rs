@@ -6,8 +6,8 @@ use tokio_postgres::Row;
 
 use super::session::{Session, Trouble};
 use crate::acquire::{Fault, Kind};
-use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
+use crate::domain::attempt::{Attempt, Verdict};
 use crate::store::{CallSummary, SignedRequest, State, StoredCallback};
 use crate::twilio::{AccountSid, CallSid};
 

@@ -10,8 +10,8 @@ use tokio_postgres::types::{ToSql, WrongType};
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::line::Server;
-use super::tally::{self, Tally};
+use super::connection::Server;
+use super::counters::{self, Tally};
 use crate::store::StoreError;
 
 /// A transaction that a node left open is ended after so long: it may hold calls of others.
@@ -202,7 +202,7 @@ impl Session {
         let work = async {
             let done = work(self, &mut tally).await?;
             // What is prepared only when the commit leaves would be done behind it.
-            self.prepared(tally::ADD).await?;
+            self.prepared(counters::ADD).await?;
             Ok(done)
         };
         let done = match try_join(begin, work).await {
@@ -218,7 +218,7 @@ impl Session {
         if tally == Tally::default() {
             commit.await?;
         } else {
-            try_join(tally::add(self, &tally), commit).await?;
+            try_join(counters::add(self, &tally), commit).await?;
         }
         Ok(done)
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use super::join;
-use super::lane::Job;
+use super::batcher::Job;
+use super::counters::Tally;
+use super::merge;
 use super::rows::{without_nul, word};
 use super::session::{Session, Trouble, Values};
-use super::tally::Tally;
 use crate::acquire::Fault;
-use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
+use crate::domain::attempt::{Attempt, Verdict};
 use crate::store::{Rest, Settlement, State, StoreError, Ticket};
 use crate::twilio::{AccountSid, CallSid};
 
@@ -108,7 +108,7 @@ pub(super) async fn alone(
         let account = word(row, 3, |text| AccountSid::parse(text).ok())?;
         let leg = word(row, 4, |text| CallSid::parse(text).ok())?;
         let parent = word(row, 5, |text| CallSid::parse(text).ok())?;
-        if join::join(session, tally, &account, (&leg, &parent), job.now).await? {
+        if merge::join(session, tally, &account, (&leg, &parent), job.now).await? {
             return Ok(Ok(Some(job.now)));
         }
     }

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::postgres::ServerTrust;
-use crate::tls::{self, TlsError};
+use crate::net::tls::{self, TlsError};
 
 /// What makes the connections' TLS.
 pub(super) fn connector(trust: &ServerTrust) -> Result<MakeRustlsConnect, TlsError> {

@@ -7,10 +7,10 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, ToSql, params};
 use tokio::sync::oneshot;
 
-use super::claims::SharedClaims;
-use super::names;
+use super::leases::SharedClaims;
 use super::open;
 use super::rows::{self, CallRow};
+use super::sid_index;
 use crate::store::reader::Wanted;
 use crate::store::{CallSummary, Filter, OpenError, State, StoreError, StoredCall};
 use crate::twilio::CallSid;
@@ -49,7 +49,7 @@ impl SqliteReader {
                 "SELECT call FROM name WHERE hash = ?1 \
                  UNION SELECT call FROM fresh_name WHERE hash = ?1",
             )?
-            .query_and_then([names::hash(sid)], |row| row.get(0))?
+            .query_and_then([sid_index::hash(sid)], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
             return Ok(None);

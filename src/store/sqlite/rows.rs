@@ -5,8 +5,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, Row, params};
 
 use crate::acquire::{Fault, Kind};
-use crate::attempt::{Attempt, Verdict};
 use crate::clock::Millis;
+use crate::domain::attempt::{Attempt, Verdict};
 use crate::store::{CallSummary, SignedRequest, State, StoreError, StoredCallback};
 use crate::twilio::{AccountSid, CallSid};
 

@@ -6,7 +6,7 @@ use super::SqliteStore;
 use super::reader::SqliteReader;
 use crate::store::{OpenError, StoreError};
 
-pub(in crate::store) use super::ledger::spool::{HandedOver, Waiting};
+pub(in crate::store) use super::write_tx::spool::{HandedOver, Waiting};
 
 impl SqliteStore {
     /// Opens the file as a spool, and tells how many callbacks wait in it.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::ledger::Ledger;
 use super::lock::Lock;
+use super::write_tx::Ledger;
 use crate::store::StoreError;
 
 /// The most that one transaction takes, so that nobody waits long behind a burst.
@@ -242,7 +242,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::store::sqlite::claims::SharedClaims;
+    use crate::store::sqlite::leases::SharedClaims;
     use crate::store::sqlite::open;
 
     fn writer(path: &Path) -> Writer {

@@ -1,6 +1,6 @@
 //! Which scheme, host and port may have been signed instead.
 
-use super::fault::Fault;
+use super::difference::Fault;
 use super::{Candidate, Evidence};
 
 /// Ports that services and proxies usually stand on.

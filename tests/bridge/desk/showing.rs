@@ -116,10 +116,12 @@ fn what_did_not_come_is_shown_where_it_should_have_been() {
 #[test]
 fn what_happens_next_is_told_in_words_beside_a_running_bridge() {
     let bridge = Bridge::start();
-    bridge.acquire.behaves(twilio_acquire_bridge::sink::Faults {
-        otherwise: twilio_acquire_bridge::sink::Reply::Status(401),
-        ..Default::default()
-    });
+    bridge
+        .acquire
+        .behaves(twilio_acquire_bridge::debugging::fake_acquire::Faults {
+            otherwise: twilio_acquire_bridge::debugging::fake_acquire::Reply::Status(401),
+            ..Default::default()
+        });
     assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);
     until("the breaker opens", || {
         bridge.metric("bridge_breaker_open{account=\"acme\"} ") == Some(1.0)

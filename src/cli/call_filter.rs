@@ -1,0 +1,97 @@
+//! Which calls of the store a command is for.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::clock::{Clock, Millis};
+use crate::config::duration;
+use crate::debugging::search::Search;
+use crate::store::State;
+use crate::twilio::{AccountSid, CallStatus};
+
+/// Filters, all of which a call must fulfil.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Which calls")]
+pub struct Which {
+    /// In this state: pending, delivered, skipped or parked.
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    state: Option<State>,
+    /// First told of at this time (UTC) or later: 2026-01-31, 2026-01-31T09:30:00Z, or 2h for two
+    /// hours ago.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Millis>,
+    /// First told of before this time.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Millis>,
+    /// Of this Twilio account.
+    #[arg(long, value_name = "ACCOUNTSID", value_parser = account)]
+    account: Option<AccountSid>,
+    /// With this number, in full (+12025550123), or another address (client:jane), on either side.
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<String>,
+    /// With a leg of which Twilio told this status, such as no-answer.
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    status: Option<CallStatus>,
+    /// Skipped or parked for a reason that has this text.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Which {
+    pub fn search(&self) -> Search {
+        Search {
+            state: self.state,
+            since: self.since,
+            until: self.until,
+            account: self.account.clone(),
+            number: self.number.clone(),
+            status: self.status.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// A claim lives in the memory of the bridge; beside it a claimed call is seen as pending.
+fn state(text: &str) -> Result<State, String> {
+    let listed = State::ALL
+        .into_iter()
+        .filter(|state| *state != State::Claimed);
+    let words: Vec<&str> = listed.clone().map(State::as_str).collect();
+    let mut listed = listed.filter(|state| state.as_str() == text);
+    listed
+        .next()
+        .ok_or_else(|| format!("the states are {}", words.join(", ")))
+}
+
+fn account(text: &str) -> Result<AccountSid, String> {
+    AccountSid::parse(text).map_err(|why| format!("an AccountSid {why}"))
+}
+
+fn status(text: &str) -> Result<CallStatus, String> {
+    match CallStatus::parse(text) {
+        CallStatus::Unknown(_) => Err(
+            "Twilio's statuses are queued, initiated, ringing, in-progress, completed, busy, \
+             no-answer, canceled and failed"
+                .to_owned(),
+        ),
+        known => Ok(known),
+    }
+}
+
+/// A moment, a day, or how long ago.
+pub fn time(text: &str) -> Result<Millis, String> {
+    if let Some(ago) = duration::parse(text) {
+        return Ok(Clock::system().now().minus(ago));
+    }
+    let moment = text.parse::<jiff::Timestamp>().ok();
+    let day = || {
+        let day = text.parse::<Date>().ok()?;
+        Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    };
+    let moment = moment.or_else(day);
+    moment
+        .map(|moment| Millis(moment.as_millisecond()))
+        .ok_or_else(|| {
+            "a time is 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d".to_owned()
+        })
+}

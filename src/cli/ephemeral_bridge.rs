@@ -1,0 +1,60 @@
+//! A bridge that stands for one command: on free ports, with a throw-away store and a stand-in for
+//! Acquire.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+
+use super::Failure;
+use crate::config::{self, Config};
+use crate::debugging::fake_acquire::Sink;
+use crate::debugging::fake_twilio::{self, Item, Pace, Sids, Signer, Summary, Target};
+use crate::twilio::signature::Key;
+
+/// Signs what only this bridge reads.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A port of this machine alone.
+pub fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// One account whose calls go to `sink`, with its store in `folder`; `settings` say the rest, over
+/// those of `file`.
+pub fn configuration(
+    folder: &Path,
+    sink: &Sink,
+    file: Option<&Path>,
+    settings: &[(&str, String)],
+) -> Result<Config, Failure> {
+    let store = folder.join("bridge.db");
+    let own = [
+        ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
+        ("BRIDGE__SERVER__LISTEN", any_port().to_string()),
+        ("BRIDGE__ADMIN__LISTEN", any_port().to_string()),
+        ("BRIDGE__STORE__URL", format!("sqlite:{}", store.display())),
+        ("BRIDGE__ACQUIRE__BASE_URL", sink.base_url()),
+    ];
+    let all = own.iter().chain(settings);
+    let environment = all.map(|(key, value)| ((*key).to_owned(), value.clone()));
+    Ok(config::load(file, environment)?)
+}
+
+/// Sends each item once, one after the other, to the bridge at `to`.
+pub async fn send(items: Vec<Item>, to: SocketAddr) -> Result<Summary, Failure> {
+    let target = Target {
+        to: format!("http://{to}"),
+        public: None,
+    };
+    let signer = Signer {
+        key: Key::auth_token(TOKEN),
+        settings: None,
+    };
+    let pace = Pace {
+        concurrency: NonZeroUsize::MIN,
+        rate: None,
+        repeat: NonZeroU32::MIN,
+    };
+    let sent = fake_twilio::send(items, target, signer, pace, Sids::Recorded, |_, _| ()).await;
+    Ok(sent.map_err(anyhow::Error::from)?)
+}

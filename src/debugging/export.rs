@@ -1,0 +1,224 @@
+//! A stored call as files that `replay` takes: its callbacks byte for byte with the waits between
+//! them, the rules that it was planned by, and what Acquire took.
+
+use serde_json::{Value, json};
+
+use crate::clock::Millis;
+use crate::config::{duration, written};
+use crate::debugging::fixture::Fixture;
+use crate::debugging::redact::Redactor;
+use crate::domain::attempt::Attempt;
+use crate::domain::plan::Rules;
+use crate::store::{State, StoredCall, StoredCallback};
+use crate::twilio::{CallStatus, Kind, RecordingStatus, callback};
+
+/// Not told to others: without the auth token they prove nothing, and with it they are a secret's use.
+const SIGNATURES: [&str; 2] = ["x-twilio-signature", "x-twilio-webhooks-signature-settings"];
+
+/// The media types that Twilio sends.
+const FORMS: [&str; 2] = [
+    "application/x-www-form-urlencoded",
+    "application/x-www-form-urlencoded; charset=UTF-8",
+];
+
+/// One call as a folder of fixtures.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The call's SID.
+    pub name: String,
+    fixtures: Vec<(String, Fixture)>,
+    rules: Rules,
+    /// What Acquire took, in order, if that is all that it is to get.
+    expected: Option<Vec<Value>>,
+}
+
+/// A file of the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    pub name: String,
+    pub text: String,
+}
+
+impl Evidence {
+    /// `rules` are today's; the directory is reduced to who takes part.
+    #[must_use]
+    pub fn of(call: &StoredCall, rules: &Rules) -> Self {
+        let mut addresses = Vec::new();
+        let mut fixtures = Vec::new();
+        let mut before: Option<Millis> = None;
+        for (number, stored) in (1..).zip(&call.callbacks) {
+            let read = callback::read(&stored.request.body, &stored.request.url);
+            let (what, leg) = match &read {
+                Ok(callback) => (what(&callback.kind), callback.leg.as_str()),
+                Err(_) => ("unreadable".to_owned(), call.summary.sid.as_str()),
+            };
+            if let Ok(Kind::Status(status)) = read.as_ref().map(|read| &read.kind) {
+                addresses.extend([status.from.clone(), status.to.clone()]);
+            }
+            let wait = before.map(|before| stored.received.since(before));
+            let wait = wait.filter(|wait| !wait.is_zero());
+            let after = wait.map_or_else(String::new, |wait| {
+                format!("after {}: ", duration::write(wait))
+            });
+            before = before.max(Some(stored.received));
+            let description = format!("{after}{what}, leg {leg}\nreceived {}", stored.received);
+            fixtures.push((
+                format!("{number:02}-{what}.http"),
+                fixture(stored, description),
+            ));
+        }
+        let directory = rules.directory.about(addresses.iter().map(String::as_str));
+        Self {
+            name: call.summary.sid.to_string(),
+            fixtures,
+            rules: Rules {
+                directory,
+                ..rules.clone()
+            },
+            expected: taken(call),
+        }
+    }
+
+    /// Without the people in it. To be done with all calls by a redactor that learns first.
+    #[must_use]
+    pub fn redacted(&self, redactor: &mut Redactor) -> Self {
+        let fixtures = self
+            .fixtures
+            .iter()
+            .map(|(name, fixture)| (name.clone(), redacted(fixture, redactor)));
+        let fixtures = fixtures.collect();
+        let mut rules = self.rules.clone();
+        let mut entries: Vec<_> = self.rules.directory.entries.iter().collect();
+        entries.sort();
+        rules.directory.entries = entries
+            .into_iter()
+            .map(|(address, email)| (redactor.text(address), redactor.text(email)))
+            .collect();
+        rules.directory.default = rules.directory.default.map(|email| redactor.text(&email));
+        rules.empty_to = rules.empty_to.map(|text| redactor.text(&text));
+        Self {
+            name: redactor.text(&self.name),
+            fixtures,
+            rules,
+            expected: self
+                .expected
+                .as_ref()
+                .map(|all| all.iter().map(|request| redactor.json(request)).collect()),
+        }
+    }
+
+    /// The callbacks with the names of their files.
+    #[must_use]
+    pub fn fixtures(&self) -> &[(String, Fixture)] {
+        &self.fixtures
+    }
+
+    /// What Acquire took, if that is all that it is to get.
+    #[must_use]
+    pub fn expected(&self) -> Option<&[Value]> {
+        self.expected.as_deref()
+    }
+
+    /// An attempt's request as `expected.json` writes it.
+    #[must_use]
+    pub fn request(attempt: &Attempt) -> Value {
+        let body = serde_json::from_str(&attempt.sent);
+        json!({ attempt.kind.as_str(): body.unwrap_or_else(|_| Value::from(attempt.sent.clone())) })
+    }
+
+    #[must_use]
+    pub fn files(&self) -> Vec<File> {
+        let mut files: Vec<File> = self
+            .fixtures
+            .iter()
+            .map(|(name, fixture)| File {
+                name: name.clone(),
+                text: fixture.to_string(),
+            })
+            .collect();
+        files.push(File {
+            name: "bridge.toml".to_owned(),
+            text: written(&self.rules),
+        });
+        files.extend(self.expected.as_ref().map(|expected| File {
+            name: "expected.json".to_owned(),
+            text: format!("{:#}\n", Value::from(expected.clone())),
+        }));
+        files
+    }
+}
+
+/// The words of the file's name; what only a newer version knows has none.
+fn what(kind: &Kind) -> String {
+    match kind {
+        Kind::Status(status) => match &status.status {
+            CallStatus::Unknown(_) => "unknown".to_owned(),
+            known => known.to_string(),
+        },
+        Kind::Recording(recording) => match &recording.status {
+            RecordingStatus::Unknown(_) => "recording-unknown".to_owned(),
+            known => format!("recording-{known}"),
+        },
+    }
+}
+
+fn fixture(stored: &StoredCallback, description: String) -> Fixture {
+    let headers = stored.request.headers.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.to_owned(), value.trim().to_owned()))
+    });
+    Fixture {
+        description,
+        method: "POST".to_owned(),
+        url: stored.request.url.clone(),
+        headers: headers.collect(),
+        body: stored.request.body.to_vec(),
+    }
+}
+
+/// All that Acquire took of a call that is at rest with nothing given up. Links of the bridge end
+/// and are signed, so what they looked like is not what they will look like.
+fn taken(call: &StoredCall) -> Option<Vec<Value>> {
+    if !matches!(call.summary.state, State::Delivered | State::Skipped) {
+        return None;
+    }
+    let counting = call.attempts.get(call.attempts_before_requeue..)?;
+    let taken = counting
+        .iter()
+        .filter(|attempt| attempt.verdict.is_accepted());
+    let all: Vec<Value> = taken.map(Evidence::request).collect();
+    let is_link = |request: &Value| request.to_string().contains("&signature=");
+    (!all.iter().any(is_link)).then_some(all)
+}
+
+/// A fixture without the people in it, and without what only a signature needs.
+pub fn redacted(fixture: &Fixture, redactor: &mut Redactor) -> Fixture {
+    let headers = fixture.headers.iter().filter_map(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            name if SIGNATURES.contains(&name) => None,
+            "content-type" if FORMS.contains(&value.as_str()) => Some((name, value.clone())),
+            "i-twilio-idempotency-token" => Some((name, redactor.text(value))),
+            _ => None,
+        }
+    });
+    let headers = headers.collect();
+    Fixture {
+        description: redact_words(&fixture.description, redactor),
+        method: fixture.method.clone(),
+        url: redactor.url(&fixture.url),
+        headers,
+        body: redactor.form(&fixture.body),
+    }
+}
+
+/// Of a description that was made here only the leg's SID tells of somebody.
+fn redact_words(description: &str, redactor: &mut Redactor) -> String {
+    let words = description
+        .split(' ')
+        .map(|word| match word.split_once('\n') {
+            Some((sid, rest)) => format!("{}\n{rest}", redactor.text(sid)),
+            None => word.to_owned(),
+        });
+    words.collect::<Vec<_>>().join(" ")
+}

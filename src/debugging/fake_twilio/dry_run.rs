@@ -1,0 +1,71 @@
+//! What a bridge would make of a fixture by itself, without sending anything.
+
+use std::fmt;
+
+use crate::clock::Millis;
+use crate::debugging::fixture::Fixture;
+use crate::domain::plan::{Next, Received, Rules, plan};
+use crate::twilio::callback;
+
+/// When everything that could have been waited for has been.
+const LATER: Millis = Millis(i64::MAX);
+
+/// What becomes of one callback on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forecast {
+    /// The JSON that Acquire would get.
+    Sent(String),
+    Skipped(String),
+    Parked(String),
+    /// Answered 400, for this reason.
+    Refused(String),
+}
+
+impl Forecast {
+    /// Reads the fixture as a verified request and plans its call.
+    #[must_use]
+    pub fn of(fixture: &Fixture, rules: &Rules) -> Self {
+        let callback = match callback::read(&fixture.body, &fixture.url) {
+            Ok(callback) => callback,
+            Err(why) => return Self::Refused(why.to_string()),
+        };
+        match plan(
+            &[Received {
+                at: Millis::default(),
+                callback,
+            }],
+            &[],
+            rules,
+            LATER,
+        ) {
+            Next::Send(request) => Self::Sent(request.message.to_json()),
+            Next::Skipped(why) => Self::Skipped(why),
+            Next::Parked(why) => Self::Parked(why),
+            // Both need attempts, and none were made.
+            Next::Wait(_) | Next::Delivered => Self::Skipped("nothing is due".to_owned()),
+        }
+    }
+
+    /// As `fixtures/acquire/<case>.json` writes it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        match self {
+            Self::Sent(json) => json.clone(),
+            Self::Skipped(why) => serde_json::json!({ "skipped": why }).to_string(),
+            Self::Parked(why) => serde_json::json!({ "parked": why }).to_string(),
+            Self::Refused(_) => serde_json::json!({ "refused": 400 }).to_string(),
+        }
+    }
+}
+
+/// For a person: the JSON, or why there is none.
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sent(json) => f.write_str(json),
+            Self::Skipped(why) => write!(f, "skipped: {why}"),
+            Self::Parked(why) => write!(f, "parked: {why}"),
+            Self::Refused(why) => write!(f, "refused with 400: {why}"),
+        }
+    }
+}

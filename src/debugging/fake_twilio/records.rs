@@ -1,0 +1,162 @@
+//! What Twilio itself kept of its requests, as fixtures: Monitor Alerts, which hold the form of a
+//! webhook that failed, and the Call Events of one call (Twilio docs, "Monitor REST API: Alerts",
+//! "Events subresource").
+
+use serde_json::{Map, Value};
+
+use crate::debugging::fixture::Fixture;
+use crate::twilio::callback::Form;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Why a JSON file is no record of Twilio.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotARecord {
+    #[error("is no JSON: {0}")]
+    NotJson(String),
+    #[error(
+        "is neither a Monitor Alert (fetched by its own SID: in a list alerts come without \
+         request_variables) nor the Call Events of a call"
+    )]
+    Unknown,
+    #[error("has no request to {} or {}", Form::Status.path(), Form::Recording.path())]
+    Elsewhere,
+}
+
+/// The requests of a record, in its order, each with its number from 1.
+pub fn read(text: &str) -> Result<Vec<(usize, Fixture)>, NotARecord> {
+    let record: Value =
+        serde_json::from_str(text).map_err(|why| NotARecord::NotJson(why.to_string()))?;
+    let fixtures: Option<Vec<Fixture>> = match (&record["events"], &record["alerts"]) {
+        (Value::Array(events), _) => events.iter().map(event).collect(),
+        (_, Value::Array(alerts)) => alerts.iter().map(alert).collect(),
+        _ => alert(&record).map(|fixture| vec![fixture]),
+    };
+    let mut all: Vec<(usize, Fixture)> = (1..).zip(fixtures.ok_or(NotARecord::Unknown)?).collect();
+    // A call's record has its requests for TwiML too.
+    all.retain(|(_, fixture)| Form::ALL.iter().any(|form| is_for(*form, fixture)));
+    if all.is_empty() {
+        return Err(NotARecord::Elsewhere);
+    }
+    Ok(all)
+}
+
+fn is_for(form: Form, fixture: &Fixture) -> bool {
+    let target = fixture.target();
+    target
+        .split('?')
+        .next()
+        .unwrap_or_default()
+        .ends_with(form.path())
+}
+
+/// `request_variables` is the form as it was sent.
+fn alert(alert: &Value) -> Option<Fixture> {
+    let error = alert["error_code"].as_str().unwrap_or("unknown");
+    fixture(
+        format!("Monitor Alert, error {error}"),
+        &alert["request_url"],
+        &alert["request_method"],
+        alert["request_variables"].as_str()?.as_bytes().to_vec(),
+    )
+}
+
+/// The parameters have other names than those that were sent, and no bytes: evidence, no copy.
+fn event(event: &Value) -> Option<Fixture> {
+    let request = &event["request"];
+    let body = form(request["parameters"].as_object()?);
+    let description = "Call Event, its form written anew".to_owned();
+    fixture(description, &request["url"], &request["method"], body)
+}
+
+fn fixture(description: String, url: &Value, method: &Value, body: Vec<u8>) -> Option<Fixture> {
+    Some(Fixture {
+        description,
+        method: method.as_str().unwrap_or("POST").to_owned(),
+        url: url.as_str()?.to_owned(),
+        headers: vec![("Content-Type".to_owned(), FORM.to_owned())],
+        body,
+    })
+}
+
+fn form(parameters: &Map<String, Value>) -> Vec<u8> {
+    let fields = parameters.iter().map(|(name, value)| {
+        let value = match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        (sent_name(name), value)
+    });
+    let fields: Vec<(String, String)> = fields.collect();
+    // Pairs of strings can always be written.
+    serde_urlencoded::to_string(fields)
+        .unwrap_or_default()
+        .into_bytes()
+}
+
+/// `call_sid` was `CallSid`; a name that has a capital was not changed.
+fn sent_name(name: &str) -> String {
+    if name.contains(|c: char| c.is_ascii_uppercase()) {
+        return name.to_owned();
+    }
+    let words = name.split('_').map(|word| {
+        let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
+        first.to_uppercase() + rest
+    });
+    words.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::twilio::callback;
+    use serde_json::json;
+
+    const URL: &str = "https://bridge.example.com/twilio/voice/status?email=jane%40example.com";
+    const SID: &str = "CA00000000000000000000000000000001";
+
+    #[test]
+    fn an_alert_holds_the_form_byte_for_byte() {
+        let form = format!("CallSid={SID}&From=%2b12025550123&CallerName=Jane%20+Doe");
+        let alert = json!({
+            "sid": "NO00000000000000000000000000000001", "error_code": "11200",
+            "request_method": "POST", "request_url": URL, "request_variables": form,
+            "request_headers": null, "response_body": "", "response_headers": null,
+        });
+        let read = read(&alert.to_string()).expect("an alert");
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].1.body, form.as_bytes());
+        assert_eq!(read[0].1.url, URL);
+    }
+
+    #[test]
+    fn call_events_are_callbacks_and_requests_for_twiml_are_left_out() {
+        let parameters = json!({
+            "call_sid": SID, "account_sid": "AC00000000000000000000000000000001",
+            "call_status": "completed", "from": "+12025550123", "to": "", "direction": "inbound",
+            "call_duration": 7, "callback_source": "call-progress-events",
+        });
+        let request = |url: &str| json!({"url": url, "method": "POST", "parameters": parameters});
+        let events = json!({"events": [
+            {"request": request("https://app.example.com/voice"), "response": {}},
+            {"request": request(URL), "response": {"response_code": 503}},
+        ]});
+        let read = read(&events.to_string()).expect("events");
+        let [(2, fixture)] = &read[..] else {
+            panic!("{read:?}");
+        };
+        let callback = callback::read(&fixture.body, &fixture.url).expect("a callback");
+        assert_eq!(callback.leg.as_str(), SID);
+    }
+
+    #[test]
+    fn what_is_no_record_is_told() {
+        let listed = json!({"alerts": [{"sid": "NO1", "request_url": URL}]}).to_string();
+        let elsewhere = json!({"request_url": "https://h.example/x", "request_variables": "a=b"});
+        assert_eq!(read(&listed), Err(NotARecord::Unknown));
+        assert_eq!(read("{}"), Err(NotARecord::Unknown));
+        assert_eq!(read(&elsewhere.to_string()), Err(NotARecord::Elsewhere));
+        assert!(matches!(read("x"), Err(NotARecord::NotJson(_))));
+    }
+}

@@ -1,0 +1,191 @@
+//! A fixture as the signed request that Twilio would send.
+
+use std::fmt::Write as _;
+
+use awc::http::Method;
+use sha2::{Digest as _, Sha256};
+
+use super::{Signer, Target};
+use crate::debugging::fixture::Fixture;
+use crate::twilio::CallSid;
+use crate::twilio::signature::{self, Body};
+
+/// One pass over all items; each has its own fresh SIDs.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    pub seed: u64,
+    pub number: u64,
+}
+
+impl Pass {
+    /// Another SID in place of this one, the same for every request of the pass.
+    fn fresh(self, sid: &CallSid) -> String {
+        let digest = Sha256::new()
+            .chain_update(self.seed.to_be_bytes())
+            .chain_update(self.number.to_be_bytes())
+            .chain_update(sid.as_str())
+            .finalize();
+        digest[..16]
+            .iter()
+            .fold(String::from("CA"), |mut text, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+    }
+}
+
+/// A request ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub method: Method,
+    /// Where it is sent, not the URL that was signed.
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// Signs a fixture for what Twilio was told, with fresh SIDs if it is one of a pass.
+pub fn sign(fixture: &Fixture, target: &Target, signer: &Signer, pass: Option<Pass>) -> Signed {
+    let path = fixture.target();
+    let signed_url = match &target.public {
+        Some(public) => public.signed_url(&path),
+        None => format!("{}{path}", fixture.base()),
+    };
+    let body = match pass {
+        Some(pass) => with_fresh_sids(&fixture.body, pass),
+        None => fixture.body.clone(),
+    };
+    let fields;
+    let signature = if fixture.is_json() {
+        signature::sign(&signer.key, &signed_url, Body::Json(&body))
+    } else {
+        fields = signature::fields(&body);
+        signature::sign(&signer.key, &signed_url, Body::Form(&fields))
+    };
+
+    let own = ["host", "content-length", "x-twilio-signature"];
+    let mut headers: Vec<_> = fixture
+        .headers
+        .iter()
+        .filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()))
+        .cloned()
+        .collect();
+    headers.push(("X-Twilio-Signature".to_owned(), signature));
+    if let Some(settings) = &signer.settings {
+        headers.push((
+            "X-Twilio-Webhooks-Signature-Settings".to_owned(),
+            settings.clone(),
+        ));
+    }
+    Signed {
+        method: Method::from_bytes(fixture.method.as_bytes()).unwrap_or(Method::POST),
+        url: format!("{}{path}", target.to.trim_end_matches('/')),
+        headers,
+        body,
+    }
+}
+
+/// Replaces each field value that is a `CallSid`; nothing else of the body changes.
+fn with_fresh_sids(body: &[u8], pass: Pass) -> Vec<u8> {
+    let fields: Vec<Vec<u8>> = body
+        .split(|byte| *byte == b'&')
+        .map(|field| {
+            let value_at = field
+                .iter()
+                .position(|byte| *byte == b'=')
+                .map_or(field.len(), |at| at + 1);
+            let (name, value) = field.split_at(value_at);
+            let sid = std::str::from_utf8(value).map(CallSid::parse);
+            match sid {
+                Ok(Ok(sid)) => [name, pass.fresh(&sid).as_bytes()].concat(),
+                _ => field.to_vec(),
+            }
+        })
+        .collect();
+    fields.join(&b'&')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::twilio::signature::{Key, PublicUrl, fields, verify};
+
+    const PASS: Pass = Pass { seed: 1, number: 2 };
+
+    fn fixture() -> Fixture {
+        let text = "POST https://u:p@bridge.example.com/twilio/voice/status?email=a%40b HTTP/1.1\n\
+            Content-Type: application/x-www-form-urlencoded\nHost: elsewhere.example\n\n\
+            CallSid=CA00000000000000000000000000000001\n\
+            &ParentCallSid=CA00000000000000000000000000000002\n&CallerName=%FF\n";
+        Fixture::parse("case.http", text).expect("a fixture")
+    }
+
+    fn signer() -> Signer {
+        Signer {
+            key: Key::auth_token("0123456789abcdef0123456789abcdef"),
+            settings: None,
+        }
+    }
+
+    fn signs(signed: &Signed, url: &str) -> bool {
+        let signature = signed
+            .headers
+            .iter()
+            .find(|(name, _)| name == "X-Twilio-Signature")
+            .map_or("", |(_, value)| value);
+        verify(
+            &[signer().key],
+            url,
+            Body::Form(&fields(&signed.body)),
+            signature,
+        )
+    }
+
+    #[test]
+    fn the_public_url_is_signed_and_the_target_is_called() {
+        let target = |public: Option<&str>| Target {
+            to: "http://127.0.0.1:8080/".to_owned(),
+            public: public.map(|text| PublicUrl::parse(text).expect("a public URL")),
+        };
+        for (public, signed_url) in [
+            (
+                None,
+                "https://bridge.example.com/twilio/voice/status?email=a%40b",
+            ),
+            (
+                Some("https://calls.example/acme"),
+                "https://calls.example/acme/twilio/voice/status?email=a%40b",
+            ),
+        ] {
+            let signed = sign(&fixture(), &target(public), &signer(), None);
+            assert_eq!(
+                signed.url,
+                "http://127.0.0.1:8080/twilio/voice/status?email=a%40b"
+            );
+            assert!(signs(&signed, signed_url), "{signed_url}");
+            assert!(!signed.headers.iter().any(|(name, _)| name == "Host"));
+        }
+    }
+
+    #[test]
+    fn fresh_sids_differ_by_pass_and_keep_legs_joined() {
+        let body = with_fresh_sids(&fixture().body, PASS);
+        let of = |body: &[u8], name: &str| {
+            let (_, value) = fields(body)
+                .into_iter()
+                .find(|(other, _)| other == name)
+                .expect("the field is there");
+            CallSid::parse(&value).expect("still a SID")
+        };
+        let child = of(&body, "CallSid");
+        let parent = of(&body, "ParentCallSid");
+        assert_ne!(child.as_str(), "CA00000000000000000000000000000001");
+        assert!(body.ends_with(b"&CallerName=%FF"));
+
+        let of_parent = b"CallSid=CA00000000000000000000000000000002";
+        assert_eq!(of(&with_fresh_sids(of_parent, PASS), "CallSid"), parent);
+        let next = Pass { number: 3, ..PASS };
+        assert_ne!(of(&with_fresh_sids(of_parent, next), "CallSid"), parent);
+    }
+}

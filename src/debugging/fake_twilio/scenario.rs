@@ -1,0 +1,191 @@
+//! A folder of callbacks that together tell of one human call, and what Acquire must get for them.
+//!
+//! `NN-*.http` are the callbacks; one whose description begins with `after 30s:` arrives that long
+//! after the one before, all others at once. `bridge.toml` has the settings that are not the
+//! defaults. `expected.json` lists the requests in order, each as `{"call-end": {...}}`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock::Millis;
+use crate::config::duration;
+use crate::debugging::fixture::{Fixture, FixtureError};
+use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::plan::{Next, Received, Request, Rules, plan};
+use crate::twilio::callback::{self, NotACallback};
+use crate::twilio::{CallSid, Callback};
+
+/// More requests than any call makes; a plan that never ends is a mistake.
+const MOST: usize = 100;
+
+/// Callbacks with the waits before them.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub steps: Vec<Step>,
+    /// The requests that must come of it.
+    pub expected: Vec<Value>,
+    /// The settings that are not the defaults, if the folder has some.
+    pub settings: Option<PathBuf>,
+}
+
+/// One callback of a scenario.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// From the arrival of the one before.
+    pub after: Duration,
+    pub callback: Callback,
+}
+
+/// Why a folder is no scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    #[error(transparent)]
+    Fixture(#[from] FixtureError),
+    #[error("{0} would be refused with 400: {1}")]
+    Refused(String, NotACallback),
+    #[error("{0} is no list of requests: {1}")]
+    Expected(String, String),
+}
+
+impl Scenario {
+    /// Whether a folder says what Acquire must get for all of it.
+    #[must_use]
+    pub fn is_one(folder: &Path) -> bool {
+        folder.join("expected.json").is_file()
+    }
+
+    /// Reads `files` as the callbacks of a folder.
+    pub fn read(folder: &Path, files: &[PathBuf]) -> Result<Self, ScenarioError> {
+        let steps = files.iter().map(|file| step(file));
+        let settings = folder.join("bridge.toml");
+        Ok(Self {
+            steps: steps.collect::<Result<_, _>>()?,
+            expected: expected(&folder.join("expected.json"))?,
+            settings: settings.is_file().then_some(settings),
+        })
+    }
+
+    /// What Acquire gets if it takes everything: each request as `{"call-end": {...}}`.
+    #[must_use]
+    pub fn play(&self, rules: &Rules) -> Vec<Value> {
+        let requests = play(&self.steps, rules);
+        requests.iter().map(as_expected).collect()
+    }
+}
+
+fn step(file: &Path) -> Result<Step, ScenarioError> {
+    Step::of(&file.display().to_string(), &Fixture::read(file)?)
+}
+
+impl Step {
+    /// `name` is for errors only.
+    pub fn of(name: &str, fixture: &Fixture) -> Result<Self, ScenarioError> {
+        let callback = callback::read(&fixture.body, &fixture.url)
+            .map_err(|why| ScenarioError::Refused(name.to_owned(), why))?;
+        Ok(Self {
+            after: wait(fixture),
+            callback,
+        })
+    }
+}
+
+/// How long after the one before it a fixture arrives.
+#[must_use]
+pub fn wait(fixture: &Fixture) -> Duration {
+    let wait = fixture.description.strip_prefix("after ");
+    let wait = wait.and_then(|text| duration::parse(text.split(':').next()?));
+    wait.unwrap_or_default()
+}
+
+/// The requests of an `expected.json`.
+pub fn expected(path: &Path) -> Result<Vec<Value>, ScenarioError> {
+    let fail = |why: String| ScenarioError::Expected(path.display().to_string(), why);
+    let text = std::fs::read_to_string(path).map_err(|why| fail(why.to_string()))?;
+    serde_json::from_str(&text).map_err(|why| fail(why.to_string()))
+}
+
+/// The requests that these callbacks lead to, those of each call together.
+#[must_use]
+pub fn play(steps: &[Step], rules: &Rules) -> Vec<Request> {
+    let mut now = Millis::default();
+    let mut received: Vec<Received> = Vec::new();
+    for step in steps {
+        now = now.plus(step.after);
+        received.push(Received {
+            at: now,
+            callback: step.callback.clone(),
+        });
+    }
+    let calls = calls(received);
+    calls.iter().flat_map(|call| deliver(call, rules)).collect()
+}
+
+/// Callbacks by the call that they are of, as the store joins them: legs with their parents.
+fn calls(received: Vec<Received>) -> Vec<Vec<Received>> {
+    let mut calls: Vec<(Vec<CallSid>, Vec<Received>)> = Vec::new();
+    for one in received {
+        let mut legs = vec![one.callback.leg.clone()];
+        legs.extend(one.callback.parent.clone());
+        let mut joined = vec![one];
+        let is_of =
+            |call: &mut (Vec<CallSid>, Vec<Received>)| call.0.iter().any(|leg| legs.contains(leg));
+        for (names, callbacks) in calls.extract_if(.., is_of).collect::<Vec<_>>() {
+            legs.extend(names);
+            joined.splice(..0, callbacks);
+        }
+        legs.sort();
+        calls.push((legs, joined));
+    }
+    calls.sort_by(|(a, _), (b, _)| a.cmp(b));
+    calls.into_iter().map(|(_, callbacks)| callbacks).collect()
+}
+
+/// Turns the clock from arrival to arrival and on until nothing is owed; Acquire takes everything.
+fn deliver(call: &[Received], rules: &Rules) -> Vec<Request> {
+    let mut arrivals: Vec<Millis> = call.iter().map(|received| received.at).collect();
+    arrivals.sort_unstable();
+    arrivals.dedup();
+    let ends = arrivals.iter().skip(1).copied().chain([Millis(i64::MAX)]);
+    let (mut sent, mut attempts) = (Vec::new(), Vec::new());
+    for (mut now, end) in arrivals.iter().copied().zip(ends) {
+        let known: Vec<Received> = call
+            .iter()
+            .filter(|received| received.at <= now)
+            .cloned()
+            .collect();
+        while sent.len() < MOST {
+            match plan(&known, &attempts, rules, now) {
+                Next::Send(request) => {
+                    attempts.push(accepted(&request, now));
+                    sent.push(request);
+                }
+                Next::Wait(at) if at < end => now = at,
+                _ => break,
+            }
+        }
+    }
+    sent
+}
+
+fn accepted(request: &Request, at: Millis) -> Attempt {
+    Attempt {
+        leg: request.leg.clone(),
+        kind: request.message.kind(),
+        at,
+        took: Duration::ZERO,
+        sent: request.message.to_json(),
+        status: Some(200),
+        verdict: Verdict::Accepted,
+        fault: None,
+        excerpt: String::new(),
+    }
+}
+
+/// As `expected.json` writes a request.
+#[must_use]
+pub fn as_expected(request: &Request) -> Value {
+    let body: Value = serde_json::from_str(&request.message.to_json()).unwrap_or_default();
+    json!({ request.message.kind().as_str(): body })
+}

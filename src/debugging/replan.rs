@@ -1,0 +1,62 @@
+//! What today's plan would send for a stored call, beside what was sent.
+//!
+//! Pure: the callbacks are planned as if nothing had been sent, in the order and with the waits of
+//! their arrival.
+
+use serde_json::Value;
+
+use crate::debugging::export::Evidence;
+use crate::debugging::fake_twilio::scenario::{ScenarioError, Step, as_expected, play};
+use crate::domain::attempt::Verdict;
+use crate::domain::plan::Rules;
+use crate::store::{State, StoredCall};
+
+/// A call of which today something else would be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    pub call: String,
+    pub sent: Vec<Value>,
+    pub today: Vec<Value>,
+}
+
+/// None where nothing differs, or where the call is not at rest: its requests are still to come.
+pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<Difference>, ScenarioError> {
+    if matches!(call.summary.state, State::Pending | State::Claimed) {
+        return Ok(None);
+    }
+    let evidence = Evidence::of(call, rules);
+    let steps = evidence
+        .fixtures()
+        .iter()
+        .map(|(name, fixture)| Step::of(name, fixture));
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+    let requests = play(&steps, rules);
+    let today: Vec<Value> = requests.iter().map(as_expected).map(without_link).collect();
+    let counting = call
+        .attempts
+        .get(call.attempts_before_requeue..)
+        .unwrap_or_default();
+    // What was refused was sent too, and would be refused again.
+    let sent = counting.iter().filter(|attempt| {
+        attempt.verdict.is_accepted() || matches!(attempt.verdict, Verdict::GivenUp(_))
+    });
+    let sent: Vec<Value> = sent.map(Evidence::request).map(without_link).collect();
+    let call = call.summary.sid.to_string();
+    Ok((sent != today).then_some(Difference { call, sent, today }))
+}
+
+/// A link of the bridge as far as it does not depend on when it was made and with which secret.
+fn without_link(mut request: Value) -> Value {
+    for body in request
+        .as_object_mut()
+        .into_iter()
+        .flatten()
+        .map(|(_, body)| body)
+    {
+        let url = body["RecordingUrl"].as_str().unwrap_or_default();
+        if let Some((link, _)) = url.split_once("&expires=") {
+            body["RecordingUrl"] = Value::from(format!("{link}&..."));
+        }
+    }
+    request
+}

@@ -1,0 +1,281 @@
+//! The outward door: one request to Acquire and what became of it.
+//!
+//! Nothing is repeated, scheduled or stored here. The client lives on the thread that made it,
+//! which must run an actix system or a `LocalSet`.
+
+mod errors;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_tls::connect::Resolver;
+use awc::ClientResponse;
+use awc::http::header;
+use futures_util::StreamExt as _;
+use secrecy::ExposeSecret as _;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use self::errors::Failure;
+use crate::acquire::{Answer, Fault, Kind, Outcome};
+use crate::clock::{Clock, Millis};
+use crate::config;
+use crate::net::tls::{self, Private, TlsError};
+use crate::net::{self, Route, Target, USER_AGENT};
+
+/// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long `reach` waits for what a server says after the handshake.
+const OBJECTION: Duration = Duration::from_millis(500);
+
+/// Posts messages to Acquire over kept connections, each attempt within one time limit.
+pub struct Client {
+    http: awc::Client,
+    route: Rc<Route>,
+    settings: config::Acquire,
+    timeout: Duration,
+    clock: Clock,
+}
+
+/// Why no client can be made from the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("acquire.base_url is {0:?}: it must begin with https:// or http://")]
+    BaseUrl(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Client {
+    /// Reads the certificates; connects to nothing yet. `clock` tells how far away the date of a
+    /// `Retry-After` is.
+    pub fn new(
+        acquire: &config::Acquire,
+        delivery: &config::Delivery,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
+        Self::with_names(acquire, delivery, clock, Resolver::default())
+    }
+
+    /// As [`Client::new`], with another than the system's way from names to addresses.
+    pub fn with_names(
+        acquire: &config::Acquire,
+        delivery: &config::Delivery,
+        clock: Clock,
+        names: Resolver,
+    ) -> Result<Self, ClientError> {
+        let certificate = acquire.client_certificate.as_ref();
+        let private = acquire.ca_file.as_deref().map(|file| Private {
+            setting: "acquire.ca_file",
+            file,
+        });
+        let trust = tls::trusting(private, certificate)?;
+        let tls = match &acquire.base_url {
+            url if url.starts_with("https://") => Some(trust),
+            url if url.starts_with("http://") => None,
+            url => return Err(ClientError::BaseUrl(url.clone())),
+        };
+        let route = Rc::new(Route {
+            tls,
+            proxy: acquire.proxy.clone(),
+            names,
+            timeout: delivery.timeout,
+        });
+        Ok(Self {
+            http: net::http_client(Rc::clone(&route)),
+            route,
+            settings: acquire.clone(),
+            timeout: delivery.timeout,
+            clock,
+        })
+    }
+
+    /// Posts the JSON `body` for `account`, once, and judges the answer.
+    pub async fn send(&self, account: &config::Account, kind: Kind, body: String) -> Answer {
+        let deadline = Instant::now() + self.timeout;
+        let url = self.url(account, kind);
+        let Some(target) = Target::of(&url) else {
+            return no_answer(Failure {
+                fault: Fault::Configuration,
+                words: format!("{url:?} is no URL (acquire.base_url)"),
+            });
+        };
+        let request = self.request(&target, account).send_body(body);
+        let mut response = match timeout_at(deadline, request).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return no_answer(errors::explain(&error, &target.authority)),
+            Err(_) => return no_answer(self.timed_out(&target)),
+        };
+        let (body, end) = read(&mut response, deadline).await;
+        let broken = match end {
+            End::Whole => None,
+            End::TimeOut => Some(self.timed_out(&target)),
+            End::Broken(words) => Some(Failure {
+                fault: Fault::Reset,
+                words,
+            }),
+        };
+        self.judge(&response, &body, broken)
+    }
+
+    /// Opens a connection as [`Client::send`] would, posts nothing, and says how `account` is
+    /// reached, or why not.
+    pub async fn reach(&self, account: &config::Account) -> Result<String, String> {
+        let url = self.url(account, Kind::CallEnd);
+        let target = Target::of(&url).ok_or_else(|| format!("{url:?} is no URL"))?;
+        let explained = |failure: Failure| failure.words;
+        let opened = self.route.open(target.uri.clone()).await;
+        let mut connection = opened
+            .map_err(|error| explained(errors::of_connecting(&error.into(), &target.authority)))?;
+        let trust = if self.route.tls.is_some() {
+            // After its handshake a server may still object to the client's certificate.
+            let objection = timeout(OBJECTION, connection.read_u8()).await;
+            if let Ok(Err(error)) = objection {
+                return Err(explained(errors::of_talking(&error, &target.authority)));
+            }
+            "its certificate is trusted"
+        } else {
+            "without TLS"
+        };
+        let way = self.route.proxy.as_ref().map_or_else(String::new, |proxy| {
+            format!(" through the proxy {}", proxy.authority())
+        });
+        Ok(format!("{} is reached{way}, {trust}", target.authority))
+    }
+
+    /// The `Date` of what answers for `account`, asked for with HEAD: nothing is posted, and no key
+    /// is sent.
+    pub async fn told_time(&self, account: &config::Account) -> Option<Millis> {
+        let base = self.url(account, Kind::CallEnd);
+        let target = Target::of(&base)?;
+        let root = target.uri.path();
+        let uri = target.uri.to_string();
+        let uri = format!("{}/", uri.strip_suffix(root)?);
+        let request = self
+            .http
+            .head(uri)
+            .insert_header((header::HOST, target.authority.as_str()));
+        let answer = timeout(self.timeout, request.send()).await.ok()?.ok()?;
+        let date = answer.headers().get(header::DATE)?.to_str().ok()?;
+        let date = httpdate::parse_http_date(date).ok()?;
+        let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(Millis(0).plus(since))
+    }
+
+    fn url(&self, account: &config::Account, kind: Kind) -> String {
+        let paths = &self.settings.paths;
+        self.settings.base_url_of(account)
+            + match kind {
+                Kind::CallInQueue => &paths.call_in_queue,
+                Kind::CallRinging => &paths.call_ringing,
+                Kind::CallAnswered => &paths.call_answered,
+                Kind::CallEnd | Kind::CallEndAgain => &paths.call_end,
+            }
+    }
+
+    fn request(&self, target: &Target, account: &config::Account) -> awc::ClientRequest {
+        let request = self
+            .http
+            .post(target.uri.clone())
+            .insert_header((header::HOST, target.authority.as_str()))
+            .insert_header((header::USER_AGENT, USER_AGENT))
+            .insert_header((header::CONTENT_TYPE, "application/json"));
+        match &account.acquire_api_key {
+            Some(key) => request.bearer_auth(key.expose_secret()),
+            None => request,
+        }
+    }
+
+    fn timed_out(&self, target: &Target) -> Failure {
+        Failure {
+            fault: Fault::TimeOut,
+            words: format!(
+                "{} did not finish its answer within {:?} (delivery.timeout)",
+                target.authority, self.timeout
+            ),
+        }
+    }
+
+    fn judge(&self, response: &ClientResponse, body: &[u8], broken: Option<Failure>) -> Answer {
+        let status = response.status().as_u16();
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        let outcome = crate::acquire::response::judge(
+            self.settings.success,
+            status,
+            retry_after,
+            body,
+            self.clock.now(),
+        );
+        let excerpt = crate::acquire::response::excerpt(body);
+        match broken {
+            // Acquire may have taken it although it did not say so to the end.
+            Some(failure) if response.status().is_success() && hangs_on_the_body(&outcome) => {
+                let fault = Fault::Unreadable;
+                Answer {
+                    status: Some(status),
+                    ..no_answer(Failure { fault, ..failure })
+                }
+            }
+            Some(failure) if hangs_on_the_body(&outcome) => Answer {
+                status: Some(status),
+                ..no_answer(failure)
+            },
+            _ => Answer {
+                outcome,
+                status: Some(status),
+                excerpt,
+            },
+        }
+    }
+}
+
+/// Whether the rest of a body that broke off could have changed the outcome.
+fn hangs_on_the_body(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Accepted | Outcome::AcceptedAsRepeat => false,
+        Outcome::Again { fault, .. } => fault.is_unclear(),
+        Outcome::Refused => true,
+    }
+}
+
+fn no_answer(failure: Failure) -> Answer {
+    Answer {
+        outcome: Outcome::Again {
+            fault: failure.fault,
+            after: None,
+        },
+        status: None,
+        excerpt: failure.words,
+    }
+}
+
+/// How an answer's body ended.
+enum End {
+    /// All of it was read, or as much as is ever read.
+    Whole,
+    TimeOut,
+    Broken(String),
+}
+
+async fn read(response: &mut ClientResponse, deadline: Instant) -> (Vec<u8>, End) {
+    let mut body = Vec::new();
+    while body.len() < MAX_BODY {
+        match timeout_at(deadline, response.next()).await {
+            Ok(Some(Ok(chunk))) => {
+                let room = MAX_BODY - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
+            Ok(Some(Err(error))) => {
+                let words = format!("the answer broke off in its body: {error}");
+                return (body, End::Broken(words));
+            }
+            Ok(None) => break,
+            Err(_) => return (body, End::TimeOut),
+        }
+    }
+    (body, End::Whole)
+}

@@ -1,0 +1,161 @@
+//! The network's errors in plain words.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+
+use awc::error::{ConnectError, SendRequestError};
+use rustls::{AlertDescription, CertificateError};
+
+use crate::acquire::Fault;
+use crate::net::{HandshakeFailed, NoTunnel, root};
+
+/// Why no whole answer arrived.
+pub struct Failure {
+    pub fault: Fault,
+    pub words: String,
+}
+
+/// Puts an error of awc, met while talking to `peer`, into words.
+pub fn explain(error: &SendRequestError, peer: &str) -> Failure {
+    let (fault, words) = match error {
+        SendRequestError::Connect(error) => connecting(error, peer),
+        SendRequestError::Timeout => (Fault::TimeOut, format!("{peer} did not answer in time")),
+        SendRequestError::Send(error) => talking(error, peer),
+        SendRequestError::Response(error) => {
+            match error.source().and_then(<dyn Error>::downcast_ref) {
+                Some(error) => talking(error, peer),
+                None => (
+                    Fault::Reset,
+                    format!("the answer of {peer} is not HTTP: {error}"),
+                ),
+            }
+        }
+        SendRequestError::Url(error) => (Fault::Configuration, error.to_string()),
+        SendRequestError::Http(error) => (
+            Fault::Configuration,
+            format!("the request cannot be written (acquire.api_key?): {error}"),
+        ),
+        other => (
+            Fault::Reset,
+            format!("the connection to {peer} broke off: {other}"),
+        ),
+    };
+    Failure { fault, words }
+}
+
+/// Why no connection to `peer` was opened.
+pub fn of_connecting(error: &ConnectError, peer: &str) -> Failure {
+    let (fault, words) = connecting(error, peer);
+    Failure { fault, words }
+}
+
+fn connecting(error: &ConnectError, peer: &str) -> (Fault, String) {
+    match error {
+        ConnectError::Resolver(error) => (
+            Fault::Dns,
+            format!("the name in {peer} cannot be resolved: {}", root(&**error)),
+        ),
+        ConnectError::NoRecords | ConnectError::Unresolved => {
+            (Fault::Dns, format!("the name in {peer} has no address"))
+        }
+        ConnectError::Timeout => (Fault::TimeOut, format!("{peer} cannot be reached in time")),
+        ConnectError::Disconnected => (
+            Fault::Reset,
+            format!("{peer} closed the connection without an answer"),
+        ),
+        ConnectError::Io(error) => of_opening(error, peer),
+        other => (Fault::Connect, format!("{peer} cannot be reached: {other}")),
+    }
+}
+
+fn of_opening(error: &io::Error, peer: &str) -> (Fault, String) {
+    if let Some(error) = inside::<NoTunnel>(error) {
+        let fault = if error.is_by_rule() {
+            Fault::ProxyRefused
+        } else {
+            Fault::Proxy
+        };
+        return (fault, error.to_string());
+    }
+    match inside::<HandshakeFailed>(error) {
+        Some(HandshakeFailed(error)) => (Fault::Tls, tls_words(error, peer)),
+        None if error.kind() == ErrorKind::TimedOut => (Fault::TimeOut, io_words(error, peer)),
+        None => (Fault::Connect, io_words(error, peer)),
+    }
+}
+
+/// Why talking to `peer` over an open connection failed.
+pub fn of_talking(error: &io::Error, peer: &str) -> Failure {
+    let (fault, words) = talking(error, peer);
+    Failure { fault, words }
+}
+
+fn talking(error: &io::Error, peer: &str) -> (Fault, String) {
+    if inside::<rustls::Error>(error).is_some() {
+        return (Fault::Tls, tls_words(error, peer));
+    }
+    (Fault::Reset, io_words(error, peer))
+}
+
+fn io_words(error: &io::Error, peer: &str) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => format!("connection refused by {peer}"),
+        ErrorKind::ConnectionReset => format!("connection reset by {peer}"),
+        ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof | ErrorKind::ConnectionAborted => {
+            format!("connection closed by {peer}")
+        }
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            format!("no route to {peer}")
+        }
+        ErrorKind::TimedOut => format!("{peer} cannot be reached in time"),
+        ErrorKind::InvalidData => format!("the answer of {peer} cannot be read: {error}"),
+        _ => format!("the connection to {peer} failed: {error}"),
+    }
+}
+
+fn inside<E: Error + 'static>(error: &io::Error) -> Option<&E> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn tls_words(error: &io::Error, peer: &str) -> String {
+    use CertificateError as Why;
+    let Some(error) = inside::<rustls::Error>(error) else {
+        return format!("TLS handshake: {}", io_words(error, peer));
+    };
+    match error {
+        // An authority of the same name with another key is as unknown as one of another name.
+        rustls::Error::InvalidCertificate(Why::UnknownIssuer | Why::BadSignature) => format!(
+            "the certificate of {peer} is from no known authority (acquire.ca_file can name one)"
+        ),
+        rustls::Error::InvalidCertificate(
+            Why::NotValidForName | Why::NotValidForNameContext { .. },
+        ) => format!("the certificate of {peer} is for another name"),
+        rustls::Error::InvalidCertificate(Why::Expired | Why::ExpiredContext { .. }) => {
+            format!("the certificate of {peer} has expired")
+        }
+        rustls::Error::AlertReceived(alert) if is_about_the_client(*alert) => format!(
+            "{peer} does not take the client certificate, or wants one \
+             (acquire.client_cert_file): {error}"
+        ),
+        error => format!("TLS with {peer} failed: {error}"),
+    }
+}
+
+/// What a server that asks for a certificate answers to none, or to one that it does not trust
+/// (RFC 8446, section 6.2; before TLS 1.3 some say no more than that the handshake failed).
+fn is_about_the_client(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::HandshakeFailure
+    )
+}

@@ -1,0 +1,34 @@
+//! The heartbeat of the delivery worker, which the watchdog reads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+
+/// How often the worker's run loop ticks while it has nothing to do.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Updated on each turn of the worker's run loop, whether or not its requests succeed.
+#[derive(Clone, Debug)]
+pub struct Heartbeat(Arc<Mutex<Instant>>);
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Heartbeat {
+    /// Records a tick, and returns when the next one is due.
+    pub async fn tick(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        clock::pause(HEARTBEAT_INTERVAL).await;
+    }
+
+    /// The time since the last tick.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.elapsed()
+    }
+}

@@ -1,0 +1,158 @@
+//! People's e-mail addresses, by the address that Twilio knows them by.
+//!
+//! Pure: a file comes in as its bytes. The forms that match stand in `config.default.toml`.
+
+mod address;
+mod entries;
+
+use std::collections::HashMap;
+
+use address::Address;
+
+pub use entries::{Listing, is_email};
+
+/// Who has which e-mail (`[directory]`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// E-mails by address, each in the form that [`Listing`] gives it.
+    pub entries: HashMap<String, String>,
+    /// For all who are not found.
+    pub default: Option<String>,
+}
+
+impl Directory {
+    /// The e-mail of whoever has this address at Twilio (`From`, `To`): that of the entry for the
+    /// whole address, else of the entry for its user, else the user itself where it is an e-mail.
+    #[must_use]
+    pub fn email_of(&self, address: &str) -> Option<String> {
+        let Address { whole, user } = Address::parse(address);
+        let listed = |key: &str| self.entries.get(key).cloned();
+        listed(&whole)
+            .or_else(|| listed(user.as_deref()?))
+            .or_else(|| address::own_email(user.as_deref()?))
+    }
+
+    /// The part that can have a say about these addresses.
+    #[must_use]
+    pub fn about<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut entries = HashMap::new();
+        for address in addresses {
+            let Address { whole, user } = Address::parse(address);
+            for key in [Some(whole), user].into_iter().flatten() {
+                if let Some(email) = self.entries.get(&key) {
+                    entries.insert(key, email.clone());
+                }
+            }
+        }
+        let default = self.default.clone();
+        Self { entries, default }
+    }
+}
+
+/// Whether an address of Twilio is, or has as its user, the one that a person typed in full.
+#[must_use]
+pub fn is_address(address: &str, typed: &str) -> bool {
+    let Address { whole, user } = Address::parse(address);
+    let typed = Address::parse(typed).whole;
+    whole == typed || user.is_some_and(|user| user == typed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(entries: &[(&str, &str)]) -> Directory {
+        let mut listing = Listing::default();
+        for (address, email) in entries {
+            listing
+                .add(address, email, "the test")
+                .expect("a good entry");
+        }
+        listing.directory()
+    }
+
+    #[test]
+    fn an_address_is_found_by_its_whole_and_by_its_user() {
+        let directory = directory(&[
+            ("+1 (202) 555-0123", "phone@example.com"),
+            ("client:jane", "client@example.com"),
+            ("jane", "user@example.com"),
+            ("sip:jane@Pbx.example.com:5061", "sip@example.com"),
+            ("1001", "desk@example.com"),
+        ]);
+        for (address, email) in [
+            ("+12025550123", Some("phone")),
+            ("sip:+12025550123@pbx.example.com", Some("phone")),
+            ("sip:%2B12025550123@pbx.example.com", Some("phone")),
+            ("+12025550124", None),
+            ("12025550123", None),
+            ("client:jane", Some("client")),
+            ("client:Jane", None),
+            ("sip:jane@pbx.example.com", Some("sip")),
+            ("sip:jane@PBX.example.com:5060;transport=tls", Some("sip")),
+            ("SIPS:jane@pbx.example.com?x=y", Some("sip")),
+            ("sip:jane:secret@pbx.example.com", Some("sip")),
+            ("sip:jane@elsewhere.example.com", Some("user")),
+            ("sip:jane;phone-context=x@[2001:db8::1]:5060", Some("user")),
+            ("sip:1001@pbx.example.com", Some("desk")),
+            ("client:1001", Some("desk")),
+            ("1001", Some("desk")),
+            ("anonymous", None),
+            ("", None),
+            ("client:", None),
+            ("sip:", None),
+        ] {
+            let email = email.map(|name| format!("{name}@example.com"));
+            assert_eq!(directory.email_of(address), email, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_user_that_is_an_email_address_is_used_as_such() {
+        for (address, email) in [
+            ("client:jane@example.com", Some("jane@example.com")),
+            ("client:jane_40example_2Ecom", Some("jane@example.com")),
+            ("client:jane_40example_2ecom", Some("jane@example.com")),
+            (
+                "client:jane_5Fdoe_40example_2Ecom",
+                Some("jane_doe@example.com"),
+            ),
+            (
+                "client:jane_kim_40example.com",
+                Some("jane_kim@example.com"),
+            ),
+            ("client:jane_2E@example.com", Some("jane_2E@example.com")),
+            ("client:j_C3_B6rg_40example_2Ecom", Some("jörg@example.com")),
+            ("client:jane%40example.com", Some("jane@example.com")),
+            (
+                "sip:jane%40example.com@pbx.example.com",
+                Some("jane@example.com"),
+            ),
+            (
+                "sip:jane_40example_2Ecom@pbx:5061;x=y",
+                Some("jane@example.com"),
+            ),
+            (
+                "sip:jane@example.com@pbx.example.com",
+                Some("jane@example.com"),
+            ),
+            ("sip:jane@example.com", None),
+            ("client:jane_40", None),
+            ("client:jane_FF_40example_2Ecom", None),
+            ("client:jane_0D_0A_40example_2Ecom", None),
+            ("client:jane_40x_40example_2Ecom", None),
+            ("jane@example.com", None),
+            ("client:jane_4", None),
+        ] {
+            let found = Directory::default().email_of(address);
+            assert_eq!(found.as_deref(), email, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_entry_goes_before_an_email_address_in_the_identity() {
+        let directory = directory(&[("client:jane_40example_2Ecom", "office@example.com")]);
+        let found = directory.email_of("client:jane_40example_2Ecom");
+        assert_eq!(found.as_deref(), Some("office@example.com"));
+    }
+}

@@ -1,0 +1,262 @@
+//! A call as its callbacks tell it, the same whatever their order and however often they came.
+
+use super::Received;
+use super::call_end::ended_as;
+use crate::clock::Millis;
+use crate::twilio::{self, AccountSid, CallSid, Origin, RecordingSid, RecordingStatus, Status};
+
+/// What is known of one call.
+pub(super) struct Call<'a> {
+    /// The one without a parent first, then by SID.
+    pub legs: Vec<Leg<'a>>,
+    /// By leg and SID.
+    pub recordings: Vec<Recording<'a>>,
+}
+
+/// What is known of one leg; something always is.
+pub(super) struct Leg<'a> {
+    pub sid: &'a CallSid,
+    pub parent: Option<&'a CallSid>,
+    /// By `SequenceNumber`, then `Timestamp`.
+    pub told: Vec<&'a Status>,
+    /// The first status that ended it.
+    pub end: Option<&'a Status>,
+    /// When an end of it first arrived.
+    pub ended: Option<Millis>,
+}
+
+/// What is known of one recording.
+pub(super) struct Recording<'a> {
+    pub sid: Option<&'a RecordingSid>,
+    /// The leg that Twilio names.
+    pub leg: &'a CallSid,
+    pub account: &'a AccountSid,
+    pub stage: Stage<'a>,
+    /// When it was first told that it can be fetched.
+    pub ready: Option<Millis>,
+    pub seconds: Option<u32>,
+    pub started: Option<jiff::Timestamp>,
+}
+
+/// Where a recording is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage<'a> {
+    /// It can be fetched, at this bare URL.
+    Ready(&'a str),
+    /// There is none, and none will come.
+    Nothing(&'a RecordingStatus),
+    UnderWay,
+    /// It told only what this version does not know.
+    Unknown(&'a RecordingStatus),
+    /// The end of an app's own leg names it, which could name any recording of the account.
+    Unproven,
+}
+
+impl<'a> Call<'a> {
+    pub fn of(callbacks: &'a [Received]) -> Self {
+        let mut sids: Vec<&CallSid> = statuses(callbacks)
+            .map(|(received, _)| &received.callback.leg)
+            .collect();
+        sids.sort_unstable();
+        sids.dedup();
+        let mut legs: Vec<Leg<'a>> = sids
+            .into_iter()
+            .map(|sid| Leg::of(sid, callbacks))
+            .collect();
+        legs.sort_by_key(|leg| (leg.parent.is_some(), leg.sid));
+        let recordings = recordings(callbacks, &legs);
+        Self { legs, recordings }
+    }
+
+    /// The first leg of the call, if it told anything.
+    pub fn root(&self) -> Option<&Leg<'a>> {
+        self.legs.first().filter(|leg| leg.parent.is_none())
+    }
+
+    /// All legs that others began, in the order in which they began.
+    pub fn children(&self) -> Vec<&Leg<'a>> {
+        let mut children: Vec<&Leg<'a>> = self
+            .legs
+            .iter()
+            .filter(|leg| leg.parent.is_some())
+            .collect();
+        children.sort_by_key(|leg| (leg.began(), leg.sid));
+        children
+    }
+
+    /// The legs that have not ended, told of by themselves or named as a parent.
+    pub fn open_legs(&self) -> Vec<&'a CallSid> {
+        let told = self.legs.iter().filter(|leg| leg.ended.is_none());
+        let parents = self.legs.iter().filter_map(|leg| leg.parent);
+        let silent = parents.filter(|parent| self.leg(parent).is_none());
+        let mut open: Vec<&CallSid> = told.map(|leg| leg.sid).chain(silent).collect();
+        open.sort_unstable();
+        open.dedup();
+        open
+    }
+
+    pub fn leg(&self, sid: &CallSid) -> Option<&Leg<'a>> {
+        self.legs.iter().find(|leg| leg.sid == sid)
+    }
+}
+
+impl<'a> Leg<'a> {
+    fn of(sid: &'a CallSid, callbacks: &'a [Received]) -> Self {
+        let own = || statuses(callbacks).filter(|(received, _)| received.callback.leg == *sid);
+        let mut told: Vec<&Status> = own().map(|(_, status)| status).collect();
+        // What else a status says breaks a tie, so that the order of arrival never matters.
+        told.sort_by_key(|status| {
+            (
+                status.sequence_number.unwrap_or(u32::MAX),
+                status.timestamp.unwrap_or(jiff::Timestamp::MAX),
+                *status,
+            )
+        });
+        Self {
+            sid,
+            parent: own()
+                .filter_map(|(received, _)| received.callback.parent.as_ref())
+                .min(),
+            end: told
+                .iter()
+                .copied()
+                .find(|status| ended_as(status).is_some()),
+            ended: own()
+                .filter(|(_, status)| ended_as(status).is_some())
+                .map(|(received, _)| received.at)
+                .min(),
+            told,
+        }
+    }
+
+    /// Whether somebody, or something such as a mailbox, took the leg.
+    pub fn is_answered(&self) -> bool {
+        let was_in_progress = |status: &&Status| status.status == twilio::CallStatus::InProgress;
+        self.told.iter().any(was_in_progress)
+            || self
+                .end
+                .is_some_and(|end| end.status == twilio::CallStatus::Completed)
+    }
+
+    /// What it told last, by its own count: the end if there is one.
+    pub fn latest(&self) -> Option<&'a Status> {
+        self.end.or_else(|| self.told.last().copied())
+    }
+
+    fn began(&self) -> jiff::Timestamp {
+        let times = self.told.iter().filter_map(|status| status.timestamp);
+        times.min().unwrap_or(jiff::Timestamp::MAX)
+    }
+}
+
+fn statuses(callbacks: &[Received]) -> impl Iterator<Item = (&Received, &Status)> {
+    callbacks
+        .iter()
+        .filter_map(|received| match &received.callback.kind {
+            twilio::Kind::Status(status) => Some((received, status)),
+            twilio::Kind::Recording(_) => None,
+        })
+}
+
+/// The recordings that callbacks of their own or the ends of legs tell of.
+fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<'a>> {
+    let of_ends = legs.iter().filter_map(|leg| {
+        let end = leg.end?;
+        let stage = match (&end.recording_url, &end.recording_sid) {
+            (None, None) => return None,
+            _ if end.origin == Origin::App => Stage::Unproven,
+            (Some(url), _) => Stage::Ready(url),
+            (None, Some(_)) => Stage::UnderWay,
+        };
+        let first = statuses(callbacks)
+            .filter(|(received, status)| received.callback.leg == *leg.sid && *status == end)
+            .map(|(received, _)| received)
+            .min_by_key(|received| received.at)?;
+        Some(Recording {
+            sid: end.recording_sid.as_ref(),
+            leg: leg.sid,
+            account: &first.callback.account,
+            stage,
+            ready: stage.is_ready().then_some(first.at),
+            seconds: end.recording_duration.filter(|_| stage != Stage::Unproven),
+            started: None,
+        })
+    });
+    let (of_apps, of_ends): (Vec<_>, Vec<_>) =
+        of_ends.partition(|recording| recording.stage == Stage::Unproven);
+    let mut own: Vec<Recording<'a>> = callbacks
+        .iter()
+        .filter_map(|received| match &received.callback.kind {
+            twilio::Kind::Recording(told) => Some(Recording {
+                sid: Some(&told.sid),
+                leg: &received.callback.leg,
+                account: &received.callback.account,
+                stage: stage(told),
+                ready: stage(told).is_ready().then_some(received.at),
+                seconds: told.duration,
+                started: told.started,
+            }),
+            twilio::Kind::Status(_) => None,
+        })
+        .collect();
+    own.sort_by_key(|told| told.leg);
+    let mut known: Vec<Recording<'a>> = Vec::new();
+    for told in of_ends.into_iter().chain(own).chain(of_apps) {
+        let same = known
+            .iter_mut()
+            .find(|other| told.sid.is_some() && other.sid == told.sid);
+        match same {
+            Some(other) => other.learn(&told),
+            None => known.push(told),
+        }
+    }
+    known.sort_by_key(|recording| (recording.leg, recording.sid, recording.stage.rank()));
+    known
+}
+
+fn stage(told: &twilio::Recording) -> Stage<'_> {
+    match (&told.status, &told.url) {
+        (RecordingStatus::Completed, Some(url)) => Stage::Ready(url),
+        (RecordingStatus::Completed | RecordingStatus::Absent | RecordingStatus::Failed, _) => {
+            Stage::Nothing(&told.status)
+        }
+        (RecordingStatus::InProgress, _) => Stage::UnderWay,
+        (RecordingStatus::Unknown(_), _) => Stage::Unknown(&told.status),
+    }
+}
+
+impl Recording<'_> {
+    /// The leg named first stays: an end that names a recording knows better whose it is.
+    fn learn(&mut self, told: &Self) {
+        if told.stage.rank() < self.stage.rank() {
+            self.stage = told.stage;
+        }
+        self.ready = [self.ready, told.ready].into_iter().flatten().min();
+        self.seconds = self.seconds.max(told.seconds);
+        self.started = self.started.max(told.started);
+    }
+
+    pub fn name(&self) -> String {
+        self.sid.map_or_else(
+            || "its recording".to_owned(),
+            |sid| format!("recording {sid}"),
+        )
+    }
+}
+
+impl<'a> Stage<'a> {
+    fn is_ready(self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
+    /// Of two things told of one recording, the lower counts. The text makes it a total order.
+    fn rank(&self) -> (u8, &'a str) {
+        match self {
+            Self::Ready(url) => (0, url),
+            Self::Nothing(status) => (1, status.as_str()),
+            Self::UnderWay => (2, ""),
+            Self::Unknown(status) => (3, status.as_str()),
+            Self::Unproven => (4, ""),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What Acquire hears of a call before its end (`acquire.events`), and in which order.
+
+use super::call_end::{call_direction, stand_in_for_to, to};
+use super::email::call_email;
+use super::reported_legs::Reported;
+use super::{About, Due, Message, Owed, Request, Rules, last_verdict, reached};
+use crate::acquire::{CallEvent, Direction, Kind};
+use crate::clock::Millis;
+use crate::domain::attempt::{Attempt, Verdict};
+use crate::twilio::CallStatus;
+
+/// Which events of a call's life are sent beside its end (`acquire.events`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    pub in_queue: Send,
+    pub ringing: Send,
+    pub answered: Send,
+}
+
+/// Whether an event is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Send {
+    #[default]
+    Off,
+    On,
+}
+
+/// The events of a reported call that are wanted and were told, in the call's order.
+pub(super) fn events(reported: &Reported<'_, '_>, rules: &Rules) -> Vec<Owed> {
+    let wanted = [
+        (Kind::CallInQueue, rules.events.in_queue),
+        (Kind::CallRinging, rules.events.ringing),
+        (Kind::CallAnswered, rules.events.answered),
+    ];
+    wanted
+        .into_iter()
+        .filter(|(kind, send)| *send == Send::On && is_told(reported, *kind))
+        .map(|(kind, _)| event(reported, kind, rules))
+        .collect()
+}
+
+fn is_told(reported: &Reported<'_, '_>, kind: Kind) -> bool {
+    reported.told.iter().any(|status| {
+        let told = match status.status {
+            CallStatus::Queued | CallStatus::Initiated => Kind::CallInQueue,
+            CallStatus::Ringing => Kind::CallRinging,
+            CallStatus::InProgress => Kind::CallAnswered,
+            _ => return false,
+        };
+        told == kind
+    })
+}
+
+/// What the endpoint of `kind` requires (developer.acquire.io, 273cf39): all want `CallId`, `To` and
+/// `From`; ringing and answered `Direction` too; answered the e-mail, and so does ringing for an
+/// outgoing call.
+fn event(reported: &Reported<'_, '_>, kind: Kind, rules: &Rules) -> Owed {
+    let leg = reported.leg.sid;
+    let skipped = |why: &str| Owed::Nothing(format!("leg {leg}: {} {why}", kind.as_str()));
+    let Some(status) = reported.leg.latest() else {
+        return skipped("has nothing to tell");
+    };
+    let Ok(to) = to(leg, status, rules) else {
+        return skipped("requires To, which is empty");
+    };
+    if status.from.is_empty() {
+        return skipped("requires From, which is empty");
+    }
+    let mut body = CallEvent {
+        from: status.from.clone(),
+        to,
+        call_id: leg.to_string(),
+        email: None,
+        direction: None,
+    };
+    let mut because = Vec::from_iter(stand_in_for_to(status));
+    if kind != Kind::CallInQueue {
+        let Ok((direction, why)) = call_direction(reported, status, rules) else {
+            return skipped("requires Direction, which is unknown");
+        };
+        because.push(About::Direction.because(why));
+        body.direction = Some(direction);
+        let email = call_email(reported, status, direction, rules);
+        let is_required = kind == Kind::CallAnswered || direction == Direction::Outgoing;
+        if email.is_none() && is_required {
+            return skipped("requires an e-mail, and nobody's is known ([directory])");
+        }
+        if let Some((email, why)) = email {
+            body.email = Some(email);
+            because.push(About::Email.because(why));
+        }
+    }
+    Owed::Send(Box::new(Due {
+        request: Request {
+            leg: leg.clone(),
+            message: Message::Event(kind, body),
+        },
+        wait: None,
+        because,
+    }))
+}
+
+/// A line of requests in the call's order as it can still be sent: what a later one has overtaken is
+/// left out, and a request that failed does not hold up the next.
+pub(super) fn in_turn(line: Vec<Owed>, attempts: &[Attempt], now: Millis) -> Vec<Owed> {
+    let tried: Vec<bool> = line
+        .iter()
+        .map(|owed| request(owed).is_some_and(|request| last_verdict(attempts, request).is_some()))
+        .collect();
+    let is_due: Vec<bool> = line.iter().map(|owed| reached(owed, now)).collect();
+    let steps = line.into_iter().enumerate().map(|(place, owed)| {
+        let Some(request) = request(&owed) else {
+            return owed;
+        };
+        let (leg, kind) = (&request.leg, request.message.kind());
+        let is_event = matches!(request.message, Message::Event(..));
+        let why = match last_verdict(attempts, request) {
+            None if tried[place + 1..].contains(&true) => "came after a later event was sent",
+            Some(Verdict::Again(_)) if is_event && is_behind(&is_due, &tried, place) => {
+                "failed, and the next event is due"
+            }
+            _ => return owed,
+        };
+        Owed::Nothing(format!(
+            "leg {leg}: {} is left out: it {why}",
+            kind.as_str()
+        ))
+    });
+    steps.collect()
+}
+
+/// Whether something later than `place` is due or was tried.
+fn is_behind(is_due: &[bool], tried: &[bool], place: usize) -> bool {
+    is_due[place + 1..].contains(&true) || tried[place + 1..].contains(&true)
+}
+
+fn request(owed: &Owed) -> Option<&Request> {
+    match owed {
+        Owed::Send(due) => Some(&due.request),
+        _ => None,
+    }
+}

@@ -1,0 +1,303 @@
+//! Which recording goes into a call-end, how long one is waited for, and what becomes of one that
+//! came too late.
+//!
+//! Of several recordings the longest goes, since it holds most of the conversation; of equally long
+//! ones the one that began first, then that with the lowest SID.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::Wait;
+use super::call::{Call, Leg, Recording, Stage};
+use super::call_end::sendable;
+use super::reported_legs::Reported;
+use crate::acquire::{CallEnd, Kind};
+use crate::clock::Millis;
+use crate::domain::attempt::Attempt;
+use crate::domain::plan::Rules;
+use crate::domain::recording_link::RecordingLinks;
+use crate::twilio::RecordingSid;
+
+/// The operator's choices about recordings (`[recording]`).
+#[derive(Clone, Debug)]
+pub struct Recordings {
+    pub expect: Expect,
+    /// From the arrival of a call's end.
+    pub wait: Duration,
+    pub late: Late,
+    /// What is sent as the URL (`recording.link`, `recording.format`).
+    pub links: RecordingLinks,
+}
+
+/// Which calls wait for a recording (`recording.expect`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expect {
+    /// Those of which a recording is known to be under way.
+    #[default]
+    WhenStarted,
+    /// All that were answered.
+    Always,
+}
+
+/// What becomes of a recording that came after the end was sent (`recording.late`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Late {
+    /// It is shown, not sent.
+    #[default]
+    Keep,
+    /// The call-end is sent once more, with it.
+    Resend,
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Self {
+            expect: Expect::default(),
+            wait: Duration::from_secs(120),
+            late: Late::default(),
+            links: RecordingLinks::default(),
+        }
+    }
+}
+
+/// What is known of the recording of one reported leg.
+pub(super) struct Found<'a> {
+    pub sid: Option<&'a RecordingSid>,
+    /// For Acquire.
+    pub url: Option<String>,
+    pub wait: Option<Wait>,
+    /// Why this one, or why none.
+    pub because: Option<Cow<'static, str>>,
+}
+
+/// The recording for the call-end of a leg whose end counts from `ended`.
+pub(super) fn find<'a>(
+    reported: &Reported<'_, 'a>,
+    ended: Millis,
+    rules: &Recordings,
+    now: Millis,
+) -> Found<'a> {
+    let candidates = &reported.recordings[..];
+    let until = ended.plus(rules.wait);
+    let under_way: Vec<String> = candidates
+        .iter()
+        .filter(|recording| recording.stage == Stage::UnderWay)
+        .map(|recording| recording.name())
+        .collect();
+    let is_expected = rules.expect == Expect::Always
+        && reported.expects_recording
+        && reported.leg.is_answered()
+        && candidates
+            .iter()
+            .all(|recording| recording.stage == Stage::Unproven);
+    let missing = match (under_way.is_empty(), is_expected) {
+        (false, _) => Some(under_way.join(", ")),
+        (true, true) => Some("a recording (recording.expect = \"always\")".to_owned()),
+        (true, false) => None,
+    };
+    let chosen = longest(candidates);
+    let url = chosen.and_then(|(recording, url)| link(recording, url, &rules.links));
+    let waits = until > now;
+    Found {
+        sid: chosen.and_then(|(recording, _)| recording.sid),
+        because: match (&missing, chosen) {
+            (_, Some(_)) if url.is_none() => Some(Cow::Borrowed(
+                "without recording: its callback names no RecordingSid, which a link needs",
+            )),
+            (Some(what), None) if !waits => Some(Cow::Owned(format!(
+                "without recording: waited for {what} until {until}"
+            ))),
+            (_, chosen) => reason(candidates, chosen.map(|(recording, _)| recording)),
+        },
+        wait: missing.filter(|_| waits).map(|what| Wait {
+            until,
+            why: format!("waits for {what}"),
+        }),
+        url,
+    }
+}
+
+/// What is sent as the URL of a recording that is ready; a link counts from its first arrival.
+fn link(recording: &Recording<'_>, url: &str, links: &RecordingLinks) -> Option<String> {
+    links.url(recording.account, recording.sid, url, recording.ready?)
+}
+
+fn longest<'r, 'a>(candidates: &[&'r Recording<'a>]) -> Option<(&'r Recording<'a>, &'a str)> {
+    candidates
+        .iter()
+        .filter_map(|recording| match recording.stage {
+            Stage::Ready(url) => Some((*recording, url)),
+            _ => None,
+        })
+        .min_by_key(|(recording, url)| {
+            let started = recording.started.unwrap_or(jiff::Timestamp::MAX);
+            (
+                Reverse(recording.seconds),
+                started,
+                recording.sid,
+                recording.leg,
+                *url,
+            )
+        })
+}
+
+fn reason(
+    candidates: &[&Recording<'_>],
+    chosen: Option<&Recording<'_>>,
+) -> Option<Cow<'static, str>> {
+    if let Some(chosen) = chosen {
+        let others = candidates.len() - 1;
+        return (others > 0).then(|| {
+            Cow::Owned(format!(
+                "{}: the longest of {}",
+                chosen.name(),
+                candidates.len()
+            ))
+        });
+    }
+    let told: Vec<String> = candidates
+        .iter()
+        .filter_map(|recording| match recording.stage {
+            Stage::Nothing(status) | Stage::Unknown(status) => {
+                Some(format!("{} is {status}", recording.name()))
+            }
+            Stage::Unproven => Some(format!(
+                "{} is named by a softphone's own leg alone, which could name any",
+                recording.name()
+            )),
+            Stage::Ready(_) | Stage::UnderWay => None,
+        })
+        .collect();
+    (!told.is_empty()).then(|| Cow::Owned(format!("without recording: {}", told.join(", "))))
+}
+
+/// The recordings of `leg` where each leg is reported for itself: those that name it; and where the
+/// leg that they name is not reported, its first answered child has them.
+pub(super) fn of_leg<'r, 'a>(
+    leg: &Leg<'a>,
+    call: &'r Call<'a>,
+    rules: &Rules,
+) -> Vec<&'r Recording<'a>> {
+    call.recordings
+        .iter()
+        .filter(|recording| {
+            if is_reported(call, recording, rules) {
+                recording.leg == leg.sid
+            } else {
+                heir(call, recording).is_some_and(|heir| heir.sid == leg.sid)
+            }
+        })
+        .collect()
+}
+
+/// Whether a recording of the call, of which nothing is known yet, would be this leg's.
+pub(super) fn is_expected_of(leg: &Leg<'_>, call: &Call<'_>, rules: &Rules) -> bool {
+    let root = call.root().filter(|root| {
+        root.end
+            .is_none_or(|end| sendable(root.sid, end, rules).is_ok())
+    });
+    match root {
+        Some(root) => root.sid == leg.sid,
+        None => call
+            .children()
+            .into_iter()
+            .find(|child| child.is_answered())
+            .is_some_and(|heir| heir.sid == leg.sid),
+    }
+}
+
+/// A leg that has not ended may still be reported; one that told nothing is not.
+fn is_reported(call: &Call<'_>, recording: &Recording<'_>, rules: &Rules) -> bool {
+    call.leg(recording.leg).is_some_and(|leg| {
+        leg.end
+            .is_none_or(|end| sendable(leg.sid, end, rules).is_ok())
+    })
+}
+
+fn heir<'r, 'a>(call: &'r Call<'a>, recording: &Recording<'_>) -> Option<&'r Leg<'a>> {
+    let children = call.children();
+    let own = |leg: &&&Leg<'_>| leg.is_answered() && leg.parent == Some(recording.leg);
+    let any = |leg: &&&Leg<'_>| leg.is_answered();
+    children
+        .iter()
+        .find(own)
+        .or_else(|| children.iter().find(any))
+        .copied()
+}
+
+/// A recording that is there now and was not when Acquire took the call-end.
+pub(super) enum Lateness {
+    /// What was sent then, with the URL.
+    Again(Box<CallEnd>),
+    Kept(String),
+}
+
+/// Whether the call-end of a leg was taken without the recording that is there now.
+pub(super) fn lateness(
+    attempts: &[Attempt],
+    leg: &Leg<'_>,
+    found: &Found<'_>,
+    rules: &Recordings,
+) -> Option<Lateness> {
+    let url = found.url.as_deref()?;
+    let sent = taken(attempts, leg)?;
+    match (&sent.recording_url, rules.late) {
+        (Some(other), _) if other == url || names(other, found.sid) => None,
+        (Some(_), _) => Some(Lateness::Kept(format!(
+            "leg {}: another recording came after the end was sent with one; Acquire promises \
+             nothing about repeats",
+            leg.sid
+        ))),
+        (None, Late::Keep) => Some(Lateness::Kept(format!(
+            "leg {}: its recording came after the end was sent; Acquire promises nothing about \
+             repeats (recording.late = \"resend\" sends the end again). To have it waited for, \
+             subscribe RecordingStatusCallbackEvent \"in-progress completed\" at Twilio, or set \
+             recording.expect = \"always\"",
+            leg.sid
+        ))),
+        (None, Late::Resend) => Some(Lateness::Again(Box::new(CallEnd {
+            recording_url: Some(url.to_owned()),
+            ..sent
+        }))),
+    }
+}
+
+/// How many recordings are there now of which the call-end that Acquire took says nothing.
+pub(super) fn count_late(
+    reported: &Reported<'_, '_>,
+    attempts: &[Attempt],
+    rules: &Recordings,
+) -> u64 {
+    let Some(sent) = taken(attempts, reported.leg) else {
+        return 0;
+    };
+    let is_late = |recording: &&&Recording<'_>| {
+        let Stage::Ready(url) = recording.stage else {
+            return false;
+        };
+        let url = link(recording, url, &rules.links);
+        url.is_some_and(|url| {
+            let of_this = |other: &String| *other == url || names(other, recording.sid);
+            !sent.recording_url.as_ref().is_some_and(of_this)
+        })
+    };
+    let late = reported.recordings.iter().filter(is_late);
+    late.map(|_| 1).sum()
+}
+
+/// The call-end of a leg as Acquire took it.
+fn taken(attempts: &[Attempt], leg: &Leg<'_>) -> Option<CallEnd> {
+    let of_leg = |attempt: &&Attempt| attempt.leg == *leg.sid && attempt.kind == Kind::CallEnd;
+    let taken = attempts
+        .iter()
+        .filter(of_leg)
+        .find(|attempt| attempt.verdict.is_accepted())?;
+    serde_json::from_str(&taken.sent).ok()
+}
+
+/// Whether a URL is of this recording, however it was written when it was sent: with another
+/// format, or signed with another secret.
+fn names(url: &str, recording: Option<&RecordingSid>) -> bool {
+    recording.is_some_and(|sid| url.contains(sid.as_str()))
+}

@@ -1,0 +1,262 @@
+//! When a request is tried again, and when it is given up. Counts and adds time, nothing else.
+
+use std::time::Duration;
+
+use crate::acquire::{Answer, Fault, Outcome};
+use crate::clock::Millis;
+use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::plural::counted;
+
+/// The operator's choices about trying again (`delivery.*`, `acquire.unclear_tries`).
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The wait after each failed attempt; after the last one the request is given up.
+    pub schedule: Vec<Duration>,
+    /// The longest wait that Acquire may ask for.
+    pub retry_after_max: Duration,
+    /// How many answers may leave open whether Acquire took the call; the last of them gives the
+    /// request up.
+    pub unclear_tries: usize,
+}
+
+/// A share of the wait that is added to it, so that requests that failed together part.
+#[derive(Clone, Copy, Debug)]
+pub struct Jitter(f64);
+
+impl Jitter {
+    /// The most that is added to a wait.
+    pub const MAX: f64 = 0.1;
+
+    /// `part` of [`Jitter::MAX`], clamped to 0 ..= 1.
+    #[must_use]
+    pub fn new(part: f64) -> Self {
+        Self(part.clamp(0.0, 1.0) * Self::MAX)
+    }
+}
+
+/// Decides what `answer`, given at `now` after the attempts `before`, means for its request.
+///
+/// `before` are the earlier attempts of the same request, since the call was last requeued.
+#[must_use]
+pub fn decide(
+    policy: &Policy,
+    before: &[&Attempt],
+    answer: &Answer,
+    jitter: Jitter,
+    now: Millis,
+) -> Verdict {
+    let (fault, after) = match answer.outcome {
+        Outcome::Accepted => return Verdict::Accepted,
+        Outcome::AcceptedAsRepeat => return Verdict::AcceptedAsRepeat,
+        // The answer itself stands with the attempt: reasons are logged, and answers may repeat
+        // what was sent.
+        Outcome::Refused => {
+            let status = answer.status.map(|status| format!(" with {status}"));
+            let status = status.unwrap_or_default();
+            return Verdict::GivenUp(format!("Acquire refused it{status}"));
+        }
+        Outcome::Again { fault, after } => (fault, after),
+    };
+    let unclear_before = before
+        .iter()
+        .filter(|attempt| attempt.fault.is_some_and(Fault::is_unclear))
+        .count();
+    if fault.is_unclear() && unclear_before + 1 >= policy.unclear_tries {
+        return Verdict::GivenUp(format!(
+            "may have been taken: Acquire answered {} without saying so (acquire.success)",
+            counted(unclear_before + 1, "time")
+        ));
+    }
+    let Some(wait) = policy.schedule.get(before.len()) else {
+        return Verdict::GivenUp(format!(
+            "delivery.schedule is used up after {}, the last one failed by {fault}",
+            counted(before.len() + 1, "attempt")
+        ));
+    };
+    let asked = after.unwrap_or_default().min(policy.retry_after_max);
+    let wait = wait.saturating_add(wait.mul_f64(jitter.0));
+    Verdict::Again(now.plus(wait.max(asked)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::acquire::Kind;
+    use crate::twilio::CallSid;
+
+    const NOW: Millis = Millis(1_700_000_000_000);
+    const NONE: Jitter = Jitter(0.0);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            schedule: [1, 5, 15, 60].map(seconds).to_vec(),
+            retry_after_max: seconds(3_600),
+            unclear_tries: 3,
+        }
+    }
+
+    fn answer(outcome: Outcome) -> Answer {
+        Answer {
+            outcome,
+            status: Some(503),
+            excerpt: "so it said".to_owned(),
+        }
+    }
+
+    fn again(fault: Fault, after: Option<u64>) -> Answer {
+        answer(Outcome::Again {
+            fault,
+            after: after.map(seconds),
+        })
+    }
+
+    fn failed(fault: Fault) -> Attempt {
+        Attempt {
+            leg: CallSid::parse("CA00000000000000000000000000000001").expect("it is a CallSid"),
+            kind: Kind::CallEnd,
+            at: NOW,
+            took: Duration::ZERO,
+            sent: String::new(),
+            status: None,
+            verdict: Verdict::Again(NOW),
+            fault: Some(fault),
+            excerpt: String::new(),
+        }
+    }
+
+    fn after(faults: &[Fault], answer: &Answer) -> Verdict {
+        let before: Vec<Attempt> = faults.iter().copied().map(failed).collect();
+        decide(
+            &policy(),
+            &before.iter().collect::<Vec<_>>(),
+            answer,
+            NONE,
+            NOW,
+        )
+    }
+
+    fn due_in(wait: u64) -> Verdict {
+        Verdict::Again(NOW.plus(seconds(wait)))
+    }
+
+    #[test]
+    fn every_outcome_has_its_verdict() {
+        let busy = Fault::Busy;
+        for (before, answer, verdict) in [
+            (&[][..], answer(Outcome::Accepted), Verdict::Accepted),
+            (&[busy; 4], answer(Outcome::Accepted), Verdict::Accepted),
+            (
+                &[],
+                answer(Outcome::AcceptedAsRepeat),
+                Verdict::AcceptedAsRepeat,
+            ),
+            (&[], again(busy, None), due_in(1)),
+            (&[busy], again(Fault::Dns, None), due_in(5)),
+            (&[busy; 3], again(Fault::Configuration, None), due_in(60)),
+            (&[], again(busy, Some(30)), due_in(30)),
+            (&[busy; 3], again(busy, Some(30)), due_in(60)),
+            (&[], again(busy, Some(86_400)), due_in(3_600)),
+            (&[], again(busy, Some(u64::MAX)), due_in(3_600)),
+        ] {
+            assert_eq!(after(before, &answer), verdict, "{before:?} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_gives_up_without_repeating_what_acquire_said() {
+        let Verdict::GivenUp(why) = after(&[], &answer(Outcome::Refused)) else {
+            panic!("a refusal is not tried again");
+        };
+        assert_eq!(why, "Acquire refused it with 503");
+    }
+
+    #[test]
+    fn a_used_up_schedule_gives_up_and_counts_the_attempts() {
+        let Verdict::GivenUp(why) = after(&[Fault::Busy; 4], &again(Fault::Reset, Some(1))) else {
+            panic!("the schedule is used up");
+        };
+        assert!(why.contains("used up after 5 attempts"), "{why}");
+        assert!(why.ends_with("failed by reset"), "{why}");
+    }
+
+    #[test]
+    fn unclear_answers_are_counted_by_themselves() {
+        use Fault::{Busy, SuccessFalse, Unreadable};
+        for (before, given_up) in [
+            (&[][..], false),
+            (&[Unreadable], false),
+            (&[Busy, Busy, SuccessFalse], false),
+            (&[Unreadable, SuccessFalse], true),
+            (&[Unreadable, Busy, SuccessFalse], true),
+        ] {
+            let verdict = after(before, &again(Unreadable, None));
+            match &verdict {
+                Verdict::GivenUp(why) => assert!(why.starts_with("may have been taken"), "{why}"),
+                verdict => assert!(matches!(verdict, Verdict::Again(_))),
+            }
+            assert_eq!(
+                matches!(verdict, Verdict::GivenUp(_)),
+                given_up,
+                "{before:?}"
+            );
+        }
+        // An answer that is clear goes on with the schedule, whatever was unclear before.
+        assert_eq!(after(&[Unreadable; 3], &again(Busy, None)), due_in(60));
+    }
+
+    /// Any wait that a configuration could name, and some that it could not.
+    fn waits() -> impl Strategy<Value = Vec<Duration>> {
+        let wait = prop_oneof![0..100_000_u64, any::<u64>()].prop_map(Duration::from_millis);
+        proptest::collection::vec(wait, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn the_schedule_never_goes_backwards_and_always_ends(
+            schedule in waits(),
+            asked in proptest::option::of(any::<u64>()),
+            part in 0.0..=1.0_f64,
+            late in 0..10_000_u64,
+        ) {
+            let policy = Policy { schedule, ..policy() };
+            let failure = failed(Fault::Busy);
+            let mut before = Vec::new();
+            let mut now = NOW;
+            while let Verdict::Again(due) =
+                decide(&policy, &before, &again(Fault::Busy, asked), Jitter::new(part), now)
+            {
+                prop_assert!(due >= now.plus(policy.schedule[before.len()]));
+                now = due.plus(Duration::from_millis(late));
+                before.push(&failure);
+            }
+            prop_assert_eq!(before.len(), policy.schedule.len());
+        }
+
+        #[test]
+        fn a_retry_after_only_lengthens_and_never_beyond_its_cap(
+            asked in any::<u64>(),
+            part in any::<f64>().prop_filter("a number", |part| !part.is_nan()),
+            tried in 0..4_usize,
+        ) {
+            let failure = failed(Fault::Busy);
+            let before = vec![&failure; tried];
+            let due = |asked| {
+                match decide(&policy(), &before, &again(Fault::Busy, asked), Jitter::new(part), NOW) {
+                    Verdict::Again(due) => due.since(NOW),
+                    verdict => panic!("{verdict:?} within the schedule"),
+                }
+            };
+            let (plain, asked_for) = (due(None), due(Some(asked)));
+            prop_assert!(plain >= policy().schedule[tried]);
+            prop_assert!(plain <= policy().schedule[tried].mul_f64(1.0 + Jitter::MAX));
+            prop_assert!(asked_for >= plain);
+            prop_assert!(asked_for <= plain.max(policy().retry_after_max));
+        }
+    }
+}

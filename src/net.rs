@@ -1,0 +1,249 @@
+//! Connections that the bridge opens, to Acquire and to Twilio: TCP, through a forward proxy where
+//! one is set, and TLS with verified certificates.
+//!
+//! awc is given plain streams only: TLS is made here, below it, so that `FinalAnswers` stands
+//! between the two.
+
+mod awc_fixes;
+pub mod http_url;
+pub mod proxy;
+mod proxy_tunnel;
+mod tcp;
+pub mod tls;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_service::{Service as _, fn_service};
+use actix_tls::connect::rustls_0_23::TlsConnector;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Resolver};
+use awc::Connector;
+use awc::http::Uri;
+use awc::http::uri::Authority;
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use self::awc_fixes::FinalAnswers;
+use self::proxy::Proxy;
+pub use self::proxy_tunnel::NoTunnel;
+use self::tcp::Socket;
+
+/// How the bridge names itself to those it asks.
+pub const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
+
+const HTTP: &str = "http://";
+
+/// Where one request goes, in the form that awc wants for a plain stream.
+pub struct Target {
+    /// `http://` always, and with the port of the true scheme.
+    pub uri: Uri,
+    /// Host and port as the URL has them, for the `Host` header and for people.
+    pub authority: String,
+}
+
+impl Target {
+    #[must_use]
+    pub fn of(url: &str) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let authority = uri.authority()?.as_str().to_owned();
+        let port = match (uri.port_u16(), uri.scheme_str()?) {
+            (Some(port), _) => port,
+            (None, "https") => 443,
+            (None, _) => 80,
+        };
+        let path = uri.path_and_query()?;
+        let uri = format!("{HTTP}{}:{port}{path}", uri.host()?).parse().ok()?;
+        Some(Self { uri, authority })
+    }
+}
+
+/// A connection's bytes, plain for us, whatever is beneath.
+pub type Stream = Box<dyn Bytes>;
+
+pub trait Bytes: AsyncRead + AsyncWrite + Unpin + fmt::Debug {}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Bytes for Io {}
+
+/// The TLS handshake did not succeed; carried through awc inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("TLS handshake failed")]
+pub struct HandshakeFailed(pub io::Error);
+
+/// How long an unused connection is kept. Many servers close theirs after 5 s: one that the peer
+/// has closed is noticed when it is taken from the pool, and leaving earlier than the peer makes it
+/// rare that it closes just while a request is under way (that one attempt ends as a reset).
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+/// How the connections of one door are opened.
+pub struct Route {
+    /// In the clear without it.
+    pub tls: Option<Arc<ClientConfig>>,
+    pub proxy: Option<Proxy>,
+    /// Who is asked for addresses.
+    pub names: Resolver,
+    /// For one request, of which opening a connection may use nine tenths: so that it is told apart
+    /// from an answer that is late.
+    pub timeout: Duration,
+}
+
+/// A connection to the host of a URL.
+pub type Connected = Connection<Uri, FinalAnswers<Stream>>;
+
+/// awc over `route`: no redirects, and no time limit but for opening connections.
+#[must_use]
+pub fn http_client(route: Rc<Route>) -> awc::Client {
+    let timeout = route.timeout;
+    let open = move |to: ConnectInfo<Uri>| {
+        let route = Rc::clone(&route);
+        async move { route.open(to.request().clone()).await }
+    };
+    let connector = Connector::new()
+        .connector(fn_service(open))
+        .timeout(timeout)
+        .conn_keep_alive(KEEP_ALIVE)
+        .limit(0);
+    let client = awc::Client::builder()
+        .connector(connector)
+        .disable_redirects()
+        .disable_timeout()
+        .no_default_headers();
+    client.finish()
+}
+
+impl Route {
+    /// Opens a connection to the host and port of `uri`.
+    pub async fn open(&self, uri: Uri) -> Result<Connected, ConnectError> {
+        let limit = self.timeout * 9 / 10;
+        let deadline = Instant::now() + limit;
+        let connection = match &self.proxy {
+            None => self.reach(uri, deadline).await?,
+            Some(proxy) => {
+                let opening = self.tunnel(proxy, uri, deadline);
+                let opened = timeout_at(deadline, opening).await;
+                opened
+                    .unwrap_or_else(|_| Err(NoTunnel::TimeOut(proxy.authority(), limit)))
+                    .map_err(|why| ConnectError::Io(io::Error::other(why)))?
+            }
+        };
+        // Requests are small and whole: waiting for more to send only delays them.
+        let Socket(socket) = connection.io_ref();
+        socket.set_nodelay(true).map_err(ConnectError::Io)?;
+        let Some(tls) = self.tls.clone() else {
+            return Ok(wrap(connection));
+        };
+        let handshake = TlsConnector::service(tls).call(connection);
+        timeout_at(deadline, handshake)
+            .await
+            .map_err(|_| late())?
+            .map(wrap)
+            .map_err(|error| ConnectError::Io(io::Error::other(HandshakeFailed(error))))
+    }
+
+    /// TCP to the host and port of `uri`, past any proxy.
+    async fn reach(&self, uri: Uri, deadline: Instant) -> Result<Plain, ConnectError> {
+        let literal = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let address = literal.parse().ok().zip(uri.port_u16());
+        let to = match address {
+            Some((ip, port)) => ConnectInfo::with_addr(uri, SocketAddr::new(ip, port)),
+            None => ConnectInfo::new(uri),
+        };
+        let named = timeout_at(deadline, self.names.service().call(to)).await;
+        let mut named = named.map_err(|_| ConnectError::Resolver(Box::new(NoAnswer)))??;
+        let socket = first_open(named.take_addrs(), deadline).await?;
+        Ok(Connection::new(named.request().clone(), Socket(socket)))
+    }
+
+    async fn tunnel(&self, proxy: &Proxy, uri: Uri, deadline: Instant) -> Result<Plain, NoTunnel> {
+        let name = proxy.authority();
+        let unreachable = |why: &dyn Error| NoTunnel::Unreachable(name.clone(), why.to_string());
+        let way = format!("{HTTP}{name}").parse::<Uri>();
+        let way = way.map_err(|why| unreachable(&why))?;
+        let connection = self.reach(way, deadline).await;
+        let (socket, _) = connection
+            .map_err(|why| unreachable(root(&why)))?
+            .into_parts();
+        let target = uri.authority().map_or("", Authority::as_str);
+        let socket = proxy_tunnel::open(socket, proxy, target).await?;
+        Ok(Connection::new(uri, socket))
+    }
+}
+
+/// Tries one address after the other. Each has its share of the time that is left, so that one that
+/// never answers does not use up that of the others.
+async fn first_open(
+    addresses: impl ExactSizeIterator<Item = SocketAddr>,
+    deadline: Instant,
+) -> Result<TcpStream, ConnectError> {
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let mut last = ConnectError::NoRecords;
+    for address in addresses {
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        left -= 1;
+        last = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(why)) => ConnectError::Io(why),
+            Err(_) => late(),
+        };
+    }
+    Err(last)
+}
+
+type Plain = Connection<Uri, Socket>;
+
+#[derive(Debug, thiserror::Error)]
+#[error("no name server answered in time")]
+struct NoAnswer;
+
+fn late() -> ConnectError {
+    ConnectError::Io(io::ErrorKind::TimedOut.into())
+}
+
+fn wrap<Io: Bytes + 'static>(connection: Connection<Uri, Io>) -> Connected {
+    let (io, uri) = connection.into_parts();
+    Connection::new(uri, FinalAnswers::new(Box::new(io)))
+}
+
+/// The innermost cause: the only one that says more than that something failed.
+#[must_use]
+pub fn root<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_shown_plain_but_keeps_its_port_and_name() {
+        for (url, uri, authority) in [
+            (
+                "https://acme.acquire.io/api/v1?x=1",
+                "http://acme.acquire.io:443/api/v1?x=1",
+                "acme.acquire.io",
+            ),
+            (
+                "https://acme.acquire.io:8443/a",
+                "http://acme.acquire.io:8443/a",
+                "acme.acquire.io:8443",
+            ),
+            ("http://127.0.0.1/a", "http://127.0.0.1:80/a", "127.0.0.1"),
+        ] {
+            let target = Target::of(url).expect("it is a URL");
+            assert_eq!(target.uri.to_string(), uri);
+            assert_eq!(target.authority, authority);
+        }
+        for no_url in ["", "/path", "https://", "https://a b/", "acme.acquire.io"] {
+            assert!(Target::of(no_url).is_none(), "{no_url:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where Acquire is: an `http` or `https` URL, taken apart as far as this program needs.
+
+use std::net::IpAddr;
+
+use super::proxy::Proxy;
+
+/// Stands in `acquire.base_url` where the account's name goes.
+pub const ACCOUNT_ID: &str = "{account_id}";
+
+/// Scheme, host and port of a base URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl {
+    pub is_https: bool,
+    /// Without the brackets of an IPv6 address.
+    pub host: String,
+    pub port: u16,
+}
+
+impl HttpUrl {
+    /// The error reads after the value, as in "must be ...".
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let shape = || "must be https://HOST or http://HOST, with an optional port and path";
+        let (is_https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => return Err(shape().to_owned()),
+        };
+        if rest.contains(['?', '#', '@']) || !rest.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(format!(
+                "{}, and without user info, query, fragment or spaces",
+                shape()
+            ));
+        }
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let (host, port) = match authority.rfind(':') {
+            Some(colon) if !authority.ends_with(']') => {
+                (&authority[..colon], Some(&authority[colon + 1..]))
+            }
+            _ => (authority, None),
+        };
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        let port = match port {
+            Some(port) => port.parse().map_err(|_| shape().to_owned())?,
+            None if is_https => 443,
+            None => 80,
+        };
+        let without_name = rest.replace(ACCOUNT_ID, "");
+        if host.is_empty() || without_name.contains(['{', '}']) {
+            return Err(format!(
+                "{}; {ACCOUNT_ID} is the only name in braces",
+                shape()
+            ));
+        }
+        Ok(Self {
+            is_https,
+            host: host.to_owned(),
+            port,
+        })
+    }
+
+    /// Whether what is sent there, by `proxy` where there is one, can be read on the way.
+    #[must_use]
+    pub fn is_clear_beyond_loopback(&self, proxy: Option<&Proxy>) -> bool {
+        let stays = is_loopback(&self.host) && proxy.is_none_or(|proxy| is_loopback(&proxy.host));
+        !self.is_https && !stays
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_taken_apart() {
+        let cases = [
+            (
+                "https://{account_id}.acquire.io",
+                true,
+                "{account_id}.acquire.io",
+                443,
+            ),
+            ("http://127.0.0.1:8081/base/", false, "127.0.0.1", 8081),
+            ("http://[::1]", false, "::1", 80),
+            ("https://[::1]:8443", true, "::1", 8443),
+        ];
+        for (text, is_https, host, port) in cases {
+            let host = host.to_owned();
+            assert_eq!(
+                HttpUrl::parse(text),
+                Ok(HttpUrl {
+                    is_https,
+                    host,
+                    port
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused() {
+        for text in [
+            "",
+            "ftp://acquire.io",
+            "https://",
+            "https://:443",
+            "https://user@acquire.io",
+            "https://acquire.io?x",
+            "https://acquire.io:99999",
+            "https://{account}.acquire.io",
+            "https://a b",
+        ] {
+            assert!(HttpUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn http_is_clear_unless_it_stays_on_the_machine() {
+        let clear = |text| {
+            HttpUrl::parse(text)
+                .expect("a URL")
+                .is_clear_beyond_loopback(None)
+        };
+        assert!(clear("http://acquire.example.com"));
+        assert!(!clear("https://acquire.example.com"));
+        assert!(!clear("http://localhost:8081"));
+        assert!(!clear("http://[::1]:8081"));
+        assert!(clear("http://127.0.0.1.example.com"));
+    }
+}

@@ -1,0 +1,111 @@
+//! The address of a forward proxy: `http://[USER:PASSWORD@]HOST:PORT`.
+
+use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
+
+use super::http_url::HttpUrl;
+
+/// Connections leave through it (HTTP CONNECT; RFC 9110, section 9.3.6).
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Without the brackets of an IPv6 address.
+    pub host: String,
+    pub port: u16,
+    /// `USER:PASSWORD`, for Basic.
+    pub credentials: Option<SecretString>,
+}
+
+impl Proxy {
+    /// Host and port, for people.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// Parses `http://[USER:PASSWORD@]HOST:PORT`; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("http://")?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (credentials, authority) = match rest.rsplit_once('@') {
+            Some((credentials, authority)) => (Some(credentials), authority),
+            None => (None, rest),
+        };
+        let url = HttpUrl::parse(&format!("http://{authority}")).ok()?;
+        let names_its_port = authority.ends_with(&format!(":{}", url.port));
+        let credentials = match credentials {
+            Some(text) => Some(decoded(text)?),
+            None => None,
+        };
+        names_its_port.then_some(Self {
+            host: url.host,
+            port: url.port,
+            credentials: credentials.map(SecretString::from),
+        })
+    }
+}
+
+/// `USER:PASSWORD`, where `%40` stands for `@` and so on.
+fn decoded(text: &str) -> Option<String> {
+    let (user, password) = text.split_once(':')?;
+    let part = |text| percent_decode_str(text).decode_utf8().ok();
+    let (user, password) = (part(user)?, part(password)?);
+    let plain = |part: &str| !part.contains(char::is_control);
+    let fits = !user.is_empty() && !user.contains(':') && plain(&user) && plain(&password);
+    fits.then(|| format!("{user}:{password}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_taken_apart() {
+        for (text, host, port, credentials) in [
+            (
+                "http://proxy.example.com:3128",
+                "proxy.example.com",
+                3128,
+                None,
+            ),
+            ("http://10.0.0.1:80/", "10.0.0.1", 80, None),
+            ("http://[::1]:8080", "::1", 8080, None),
+            (
+                "http://jane:p%40ss:word@proxy:3128",
+                "proxy",
+                3128,
+                Some("jane:p@ss:word"),
+            ),
+            ("http://jane:@proxy:3128", "proxy", 3128, Some("jane:")),
+        ] {
+            let proxy = Proxy::parse(text).expect("it is a proxy");
+            assert_eq!((proxy.host.as_str(), proxy.port), (host, port), "{text}");
+            let given = proxy.credentials.as_ref().map(ExposeSecret::expose_secret);
+            assert_eq!(given, credentials, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_refused() {
+        for text in [
+            "proxy:3128",
+            "https://proxy:3128",
+            "socks5://proxy:1080",
+            "http://proxy",
+            "http://proxy:3128/path",
+            "http://jane@proxy:3128",
+            "http://:secret@proxy:3128",
+            "http://ja%3Ane:secret@proxy:3128",
+            "http://jane:%0d%0a@proxy:3128",
+            "http://:3128",
+        ] {
+            assert!(Proxy::parse(text).is_none(), "{text}");
+        }
+    }
+}

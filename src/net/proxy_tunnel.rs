@@ -1,0 +1,107 @@
+//! Asks a forward proxy for a tunnel: HTTP CONNECT (RFC 9110, section 9.3.6).
+
+use std::io;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::proxy::Proxy;
+
+/// An answer's head longer than this, in bytes, is no answer.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 96;
+
+/// Why the proxy opened no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTunnel {
+    #[error("the proxy {0} cannot be reached: {1}")]
+    Unreachable(String, String),
+    #[error("the proxy {0} opened no tunnel within {1:?}")]
+    TimeOut(String, Duration),
+    #[error("the proxy {0} wants credentials, or others than it was given ({1})")]
+    WantsCredentials(String, u16),
+    #[error("the proxy {0} refuses to connect to {1} ({2})")]
+    Refuses(String, String, u16),
+    #[error("the proxy {0} cannot connect to {1} ({2})")]
+    CannotConnect(String, String, u16),
+    #[error("the proxy {0} broke off: {1}")]
+    BrokeOff(String, io::Error),
+    #[error("the answer of the proxy {0} cannot be read: {1}")]
+    Unreadable(String, &'static str),
+}
+
+impl NoTunnel {
+    /// The proxy says no by its rules, and will say so again until someone changes a setting.
+    #[must_use]
+    pub fn is_by_rule(&self) -> bool {
+        matches!(self, Self::WantsCredentials(..) | Self::Refuses(..))
+    }
+}
+
+/// Makes of a connection to `proxy` one to `target` (host and port).
+pub async fn open<Io>(mut io: Io, proxy: &Proxy, target: &str) -> Result<Io, NoTunnel>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    let name = proxy.authority();
+    let broke_off = |why| NoTunnel::BrokeOff(name.clone(), why);
+    let request = request(proxy, target);
+    io.write_all(request.as_bytes()).await.map_err(broke_off)?;
+    io.flush().await.map_err(broke_off)?;
+    match status(&mut io, &name).await? {
+        200..=299 => Ok(io),
+        // tinyproxy 1.11 answers wrong ones with 401.
+        status @ (401 | 407) => Err(NoTunnel::WantsCredentials(name, status)),
+        status @ (408 | 425 | 429 | 500..) => {
+            Err(NoTunnel::CannotConnect(name, target.to_owned(), status))
+        }
+        status => Err(NoTunnel::Refuses(name, target.to_owned(), status)),
+    }
+}
+
+fn request(proxy: &Proxy, target: &str) -> String {
+    let authorization = proxy.credentials.as_ref().map_or_else(String::new, |pair| {
+        let pair = STANDARD.encode(pair.expose_secret());
+        format!("Proxy-Authorization: Basic {pair}\r\n")
+    });
+    format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n")
+}
+
+/// Reads the head of the final answer. Nothing may follow one that opens the tunnel: neither TLS
+/// nor HTTP lets the server speak first. What follows another is never read.
+async fn status(io: &mut (impl AsyncRead + Unpin), name: &str) -> Result<u16, NoTunnel> {
+    let unreadable = |why| NoTunnel::Unreadable(name.to_owned(), why);
+    let mut head = Vec::new();
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut answer = httparse::Response::new(&mut headers);
+        let parsed = answer
+            .parse(&head)
+            .map_err(|_| unreadable("it is not HTTP"))?;
+        match (parsed, answer.code) {
+            (httparse::Status::Complete(length), Some(100..=199)) => {
+                head.drain(..length);
+                continue;
+            }
+            (httparse::Status::Complete(length), Some(status)) => {
+                if status < 300 && head.len() > length {
+                    return Err(unreadable("something follows it"));
+                }
+                return Ok(status);
+            }
+            _ if head.len() > MAX_HEAD => return Err(unreadable("it is too long")),
+            _ => {}
+        }
+        let mut chunk = [0; 1024];
+        let read = io.read(&mut chunk).await;
+        let read = read.map_err(|why| NoTunnel::BrokeOff(name.to_owned(), why))?;
+        if read == 0 {
+            let ended = io::ErrorKind::UnexpectedEof.into();
+            return Err(NoTunnel::BrokeOff(name.to_owned(), ended));
+        }
+        head.extend_from_slice(&chunk[..read]);
+    }
+}

@@ -1,0 +1,5 @@
+//!
+
+pub mod console;
+pub mod probes;
+pub mod refused;

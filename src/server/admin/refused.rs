@@ -1,0 +1,71 @@
+//! Refused requests, for operators: grouped by cause, and those of one cause.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Query};
+use askama::Template;
+use serde::Deserialize;
+
+use super::console::{Admin, MOST, PAGE, page};
+use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
+use crate::server::callbacks::refusal::NoAnswer;
+use crate::store::RefusedFilter;
+
+#[derive(Debug, Deserialize)]
+pub struct RefusedQuery {
+    cause: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct RefusedPage {
+    causes: Vec<CauseLine>,
+    selected: Option<String>,
+    requests: Vec<RefusedLine>,
+    now: String,
+}
+
+/// `GET /refused?cause=no-match`: how many of which cause, and the latest of one.
+pub async fn overview(
+    admin: Data<Admin>,
+    query: Query<RefusedQuery>,
+) -> Result<HttpResponse, NoAnswer> {
+    let causes = causes(&admin).await?;
+    let requests = match query.cause {
+        Some(_) => latest(&admin, &query).await?,
+        None => Vec::new(),
+    };
+    page(&RefusedPage {
+        causes,
+        selected: query.cause.clone(),
+        requests,
+        now: admin.clock.now().to_string(),
+    })
+}
+
+/// `GET /api/refused?cause=no-match&limit=50`: the causes, or the latest requests of one.
+pub async fn list(
+    admin: Data<Admin>,
+    query: Query<RefusedQuery>,
+) -> Result<HttpResponse, NoAnswer> {
+    let told = match query.cause {
+        Some(_) => serde_json::json!({ "refused": latest(&admin, &query).await? }),
+        None => serde_json::json!({ "causes": causes(&admin).await? }),
+    };
+    Ok(HttpResponse::Ok().json(told))
+}
+
+async fn causes(admin: &Admin) -> Result<Vec<CauseLine>, NoAnswer> {
+    let causes = admin.store.refused_by_cause().await?;
+    Ok(causes.iter().map(CauseLine::of).collect())
+}
+
+async fn latest(admin: &Admin, query: &RefusedQuery) -> Result<Vec<RefusedLine>, NoAnswer> {
+    let filter = RefusedFilter {
+        id: None,
+        cause: query.cause.clone(),
+        limit: query.limit.unwrap_or(PAGE).min(MOST),
+    };
+    let requests = admin.store.refused(filter).await?;
+    Ok(requests.iter().map(RefusedLine::of).collect())
+}

@@ -1,0 +1,31 @@
+//! Sockets of the bridge's own.
+
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::server::shared::ListenError;
+
+/// Connections that may wait to be accepted: a burst of calls that end together.
+const BACKLOG: i32 = 1024;
+
+/// Listens on `address`, which the setting `key` names.
+pub(crate) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let bind = || {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|source| ListenError::Bind {
+        key,
+        address,
+        source,
+    })
+}

@@ -1,0 +1,105 @@
+//! The certificate that Twilio is shown: read from files, and read again when they change.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::config::watched::Watched;
+use crate::net::tls::CertificatePair;
+use crate::net::tls::{TlsError, certificates, key};
+
+const CERT: &str = "server.tls_cert_file";
+const KEY: &str = "server.tls_key_file";
+
+/// The certificate as it stands now.
+#[derive(Debug)]
+pub struct Served(watch::Sender<Arc<CertifiedKey>>);
+
+/// Gives each new connection the certificate of its moment.
+#[derive(Debug)]
+struct Current(watch::Receiver<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.borrow()))
+    }
+}
+
+/// Reads a certificate and its key, which must go together.
+pub fn read(pair: &CertificatePair) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(CERT, &pair.cert_file)?;
+    let key = key(KEY, &pair.key_file)?;
+    let provider = rustls::crypto::ring::default_provider();
+    CertifiedKey::from_der(chain, key, &provider).map_err(|source| TlsError::Mismatch {
+        cert_setting: CERT,
+        key_setting: KEY,
+        file: pair.cert_file.clone(),
+        source,
+    })
+}
+
+impl Served {
+    pub fn new(pair: &CertificatePair) -> Result<Self, TlsError> {
+        Ok(Self(watch::Sender::new(Arc::new(read(pair)?))))
+    }
+
+    /// For a listener: HTTP/1.1, TLS 1.2 and 1.3.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Setup)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Current(self.0.subscribe())));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// Follows the files, and the configuration that names them, until `stop`. A pair that cannot be
+    /// used changes nothing and is logged once.
+    pub async fn follow(self, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+        loop {
+            let Some(pair) = config.borrow_and_update().server.tls.clone() else {
+                return;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = config.changed() => if changed.is_err() { return },
+                () = self.follow_files(&pair) => {}
+            }
+        }
+    }
+
+    async fn follow_files(&self, pair: &CertificatePair) {
+        let paths = vec![pair.cert_file.clone(), pair.key_file.clone()];
+        let mut watched = Watched::new(paths);
+        loop {
+            watched.changed().await;
+            let pair = pair.clone();
+            match tokio::task::spawn_blocking(move || read(&pair)).await {
+                Ok(Ok(read)) => self.take(read),
+                Ok(Err(why)) => warn!("the certificate stays as it was: {why}"),
+                Err(why) => warn!("the certificate stays as it was: reading it failed: {why}"),
+            }
+        }
+    }
+
+    fn take(&self, read: CertifiedKey) {
+        let is_new = self.0.send_if_modified(|current| {
+            let is_new = current.cert != read.cert;
+            if is_new {
+                *current = Arc::new(read);
+            }
+            is_new
+        });
+        if is_new {
+            info!("the certificate changed; new connections are shown the new one");
+        }
+    }
+}

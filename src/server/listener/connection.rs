@@ -1,0 +1,93 @@
+//! A connection that was let in: a TCP stream that knows whose it is and what it is owed.
+
+use std::io::{IoSlice, Result};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use actix_web::dev::Extensions;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::server::listener::drain::Visit;
+
+pub(super) struct Arrival {
+    tcp: TcpStream,
+    client: Option<SocketAddr>,
+    visit: Rc<Visit>,
+}
+
+impl Arrival {
+    pub fn new(tcp: TcpStream, client: Option<SocketAddr>, visit: Visit) -> Self {
+        Self {
+            tcp,
+            client,
+            visit: Rc::new(visit),
+        }
+    }
+
+    /// Who connected, as far as the connection itself tells.
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.client
+    }
+
+    /// Tells its requests of the visit that they belong to.
+    pub fn tell(&self, data: &mut Extensions) {
+        data.insert(Rc::clone(&self.visit));
+    }
+
+    fn tcp(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
+        Pin::new(&mut self.get_mut().tcp)
+    }
+}
+
+impl AsyncRead for Arrival {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        part: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        self.tcp().poll_read(context, part)
+    }
+}
+
+impl AsyncWrite for Arrival {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        self.tcp().poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.tcp().poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.tcp().poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        self.tcp().poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+}
+
+impl ActixStream for Arrival {
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<Result<Ready>> {
+        ActixStream::poll_read_ready(&self.tcp, context)
+    }
+
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<Result<Ready>> {
+        ActixStream::poll_write_ready(&self.tcp, context)
+    }
+}

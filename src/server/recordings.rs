@@ -1,0 +1,4 @@
+//!
+
+pub mod play;
+pub mod twilio_client;

@@ -1,0 +1,108 @@
+//! Counts everything again from the rows and says in words what does not agree.
+
+use super::counters::{SUM, Tally};
+use super::session::{Session, Trouble};
+use crate::store::State;
+
+const CALLS: &str = "SELECT count(*) FROM call";
+const IN_STATE: &str = "SELECT count(*) FROM call WHERE state = $1";
+
+/// Each finds rows that must not be there.
+const RULES: [(&str, &str); 6] = [
+    (
+        "callbacks belong to no call",
+        "SELECT count(*) FROM callback WHERE NOT EXISTS \
+         (SELECT 1 FROM call WHERE call.id = callback.call)",
+    ),
+    (
+        "attempts belong to no call",
+        "SELECT count(*) FROM attempt WHERE NOT EXISTS \
+         (SELECT 1 FROM call WHERE call.id = attempt.call)",
+    ),
+    (
+        "calls have another number of callbacks than they say",
+        "SELECT count(*) FROM call LEFT JOIN \
+         (SELECT call, count(*) AS count FROM callback GROUP BY call) AS kept \
+         ON kept.call = call.id WHERE callbacks <> coalesce(kept.count, 0)",
+    ),
+    (
+        "delivered calls have no accepted attempt",
+        "SELECT count(*) FROM call WHERE state = 'delivered' AND NOT EXISTS \
+         (SELECT 1 FROM attempt WHERE attempt.call = call.id \
+         AND verdict IN ('accepted', 'accepted-as-repeat'))",
+    ),
+    (
+        "callbacks cannot be found by their leg or their call",
+        "SELECT count(*) FROM callback JOIN call ON call.id = callback.call \
+         LEFT JOIN name AS first ON first.sid = call.sid AND first.account = call.account \
+             AND first.call = call.id \
+         LEFT JOIN name ON name.sid = callback.leg AND name.account = call.account \
+         WHERE first.call IS NULL OR name.call IS NULL",
+    ),
+    (
+        "names are of no call",
+        "SELECT count(*) FROM name WHERE NOT EXISTS \
+         (SELECT 1 FROM call WHERE call.id = name.call AND call.callbacks > 0)",
+    ),
+];
+
+/// "TwAC": the advisory lock under which all is counted.
+const LOCK: i64 = 0x5477_4143;
+
+/// Waits until no other counts: it reads every row, and nodes would all do so at once. The connection
+/// keeps the turn until it ends, and no longer than so for each of its questions.
+pub(super) async fn take_turn(session: &Session) -> Result<(), Trouble> {
+    let limit = "SELECT set_config('statement_timeout', '10min', false)";
+    session.query(limit, &[]).await?;
+    session
+        .query("SELECT pg_advisory_lock($1)", &[&LOCK])
+        .await?;
+    Ok(())
+}
+
+/// A sentence for each disagreement. Reads every row.
+pub(super) async fn conservation(session: &Session) -> Result<Vec<String>, Trouble> {
+    let tally = match session.query(SUM, &[]).await?.first() {
+        Some(row) => Tally::read(row)?,
+        None => Tally::default(),
+    };
+    let mut found = Vec::new();
+    let rows = count(session, CALLS, &[]).await?;
+    if tally.seen != rows + tally.purged {
+        found.push(format!(
+            "{} calls were seen, but {rows} are there and {} were purged",
+            tally.seen, tally.purged
+        ));
+    }
+    for (state, told) in [
+        (State::Pending, tally.pending),
+        (State::Delivered, tally.delivered),
+        (State::Skipped, tally.skipped),
+        (State::Parked, tally.parked),
+    ] {
+        let rows = count(session, IN_STATE, &[&state.as_str()]).await?;
+        if rows != told {
+            found.push(format!(
+                "{rows} calls are {state}, but the tally says {told}"
+            ));
+        }
+    }
+    for (what, sql) in RULES {
+        let rows = count(session, sql, &[]).await?;
+        if rows > 0 {
+            found.push(format!("{rows} {what}"));
+        }
+    }
+    Ok(found)
+}
+
+async fn count(
+    session: &Session,
+    sql: &'static str,
+    values: super::session::Values<'_>,
+) -> Result<i64, Trouble> {
+    match session.query(sql, values).await?.first() {
+        Some(row) => Ok(row.try_get(0)?),
+        None => Ok(0),
+    }
+}

@@ -1,0 +1,287 @@
+//! What is written and handed out: the verbs of the store on the writer's connection.
+//!
+//! Each verb leaves memory and database as they were if it fails before [`Ledger::commit`]; what it
+//! changed in memory is undone by [`Ledger::roll_back`].
+
+mod claim;
+mod merge;
+mod purge;
+mod refused;
+pub(super) mod spool;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+
+use super::counters::Tally;
+use super::leases::{Claim, SharedClaims};
+use super::rows::{self, CallRow};
+use super::sid_index::{self, Name, Names};
+use crate::clock::Millis;
+use crate::store::backlog::due_of_requeued;
+use crate::store::{Counts, NewCallback, Recorded, Rest, State, StoreError};
+use crate::twilio::CallSid;
+
+/// The writer's connection and what it keeps in memory beside it.
+pub(super) struct Ledger {
+    connection: Connection,
+    names: Names,
+    claims: SharedClaims,
+    /// Every call in the table `joining`, so that most settlements need not look there.
+    joining: HashSet<i64>,
+    tally: Tally,
+    committed_tally: Tally,
+    undo: Vec<Undo>,
+    purged: Vec<Name>,
+}
+
+/// A change in memory made by the open transaction.
+enum Undo {
+    Named(Name),
+    Released(i64, Claim),
+    Joined(i64),
+}
+
+impl Ledger {
+    pub fn new(connection: Connection, claims: SharedClaims) -> Result<Self, StoreError> {
+        let tally = Tally::load(&connection)?;
+        let mut ledger = Self {
+            names: Names::load(&connection)?,
+            connection,
+            claims,
+            joining: HashSet::new(),
+            tally,
+            committed_tally: tally,
+            undo: Vec::new(),
+            purged: Vec::new(),
+        };
+        ledger.begin()?;
+        ledger.join_unclaimed()?;
+        ledger.commit()?;
+        Ok(ledger)
+    }
+
+    pub fn begin(&mut self) -> Result<(), StoreError> {
+        self.run("BEGIN IMMEDIATE")?;
+        Ok(self.names.tidy(&self.connection)?)
+    }
+
+    pub fn commit(&mut self) -> Result<(), StoreError> {
+        if self.tally != self.committed_tally {
+            self.tally.save(&self.connection)?;
+        }
+        self.run("COMMIT")?;
+        self.committed_tally = self.tally;
+        self.undo.clear();
+        for name in self.purged.drain(..) {
+            self.names.forget_purged(name);
+        }
+        self.names.committed();
+        Ok(())
+    }
+
+    pub fn roll_back(&mut self) {
+        // After a full disk SQLite may have rolled back by itself.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.run("ROLLBACK")
+        {
+            tracing::error!(%error, "failed to roll back a transaction of the store");
+        }
+        self.tally = self.committed_tally;
+        self.purged.clear();
+        let mut claims = self.claims.lock();
+        for undo in self.undo.drain(..).rev() {
+            match undo {
+                Undo::Named(name) => self.names.forget(name),
+                Undo::Released(call, claim) => claims.restore(call, claim),
+                Undo::Joined(begun) => {
+                    self.joining.insert(begun);
+                }
+            }
+        }
+    }
+
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    pub fn record(&mut self, callback: &NewCallback, now: Millis) -> Result<Recorded, StoreError> {
+        match self.call_of(callback)? {
+            Some(call) => self.record_further(&call, callback, now),
+            None => self.record_first(callback, now),
+        }
+    }
+
+    fn record_first(
+        &mut self,
+        callback: &NewCallback,
+        now: Millis,
+    ) -> Result<Recorded, StoreError> {
+        let id = self.tally.seen + 1;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO call (id, sid, account, state, at, changed, received, callbacks, \
+                 attempts, round, planned) VALUES (?1, ?2, ?3, 'pending', ?4, ?4, ?4, 1, 0, 0, 0)",
+            )?
+            .execute(params![
+                id,
+                callback.call.as_str(),
+                callback.account.as_str(),
+                now.0
+            ])?;
+        self.insert_callback((id, &callback.call), 1, callback, now)?;
+        self.name((sid_index::hash(&callback.call), id))?;
+        if callback.leg != callback.call {
+            self.name((sid_index::hash(&callback.leg), id))?;
+        }
+        self.tally.seen += 1;
+        self.tally.pending += 1;
+        self.claims.lock().lower_floor((now, id));
+        if callback.leg != callback.call {
+            self.adopt_begun_by(callback, id, now)?;
+        }
+        Ok(Recorded::New)
+    }
+
+    fn record_further(
+        &mut self,
+        call: &CallRow,
+        callback: &NewCallback,
+        now: Millis,
+    ) -> Result<Recorded, StoreError> {
+        if self.has_callback(call.id, callback.key.as_str())? {
+            return Ok(Recorded::Repeated);
+        }
+        let is_child = callback.leg != call.sid;
+        let new_leg = is_child && !rows::has_leg(&self.connection, call.id, &callback.leg)?;
+        self.insert_callback((call.id, &call.sid), call.callbacks + 1, callback, now)?;
+        if new_leg {
+            self.name((sid_index::hash(&callback.leg), call.id))?;
+        }
+        self.connection
+            .prepare_cached("UPDATE call SET callbacks = callbacks + 1 WHERE id = ?1")?
+            .execute([call.id])?;
+        // While the call is claimed, `settle` sees that there is a newer callback.
+        if !self.claims.lock().holds(call.id) {
+            self.make_due(call, now, now)?;
+        }
+        if is_child {
+            self.adopt_begun_by(callback, call.id, now)?;
+        }
+        Ok(Recorded::New)
+    }
+
+    fn insert_callback(
+        &self,
+        (call, sid): (i64, &CallSid),
+        number: i64,
+        callback: &NewCallback,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let leg = (callback.leg != *sid).then(|| callback.leg.as_str());
+        self.connection
+            .prepare_cached(
+                "INSERT INTO callback (id, key, leg, received, url, headers, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                rows::row_of(call, number)?,
+                callback.key.as_str(),
+                leg,
+                now.0,
+                callback.request.url,
+                callback.request.headers,
+                &callback.request.body[..],
+            ])?;
+        Ok(())
+    }
+
+    fn has_callback(&self, call: i64, key: &str) -> Result<bool, StoreError> {
+        let [first, last] = rows::rows_of(call);
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
+            .exists(params![first, last, key])?)
+    }
+
+    fn name(&mut self, name: Name) -> Result<(), StoreError> {
+        self.names.add(&self.connection, name)?;
+        self.undo.push(Undo::Named(name));
+        Ok(())
+    }
+
+    /// Makes an unclaimed call pending, due at `due` unless it has been due before.
+    fn make_due(&mut self, call: &CallRow, due: Millis, now: Millis) -> Result<(), StoreError> {
+        let due = match call.state {
+            State::Pending => call.at.min(due),
+            _ => due,
+        };
+        self.rest(call, &Rest::PendingAt(due), now)
+    }
+
+    /// Writes where a call rests now, with its attempts and what of it was planned.
+    fn rest(&mut self, call: &CallRow, rest: &Rest, now: Millis) -> Result<(), StoreError> {
+        let (state, at, reason) = match rest {
+            Rest::PendingAt(due) => (State::Pending, *due, None),
+            Rest::Delivered => (State::Delivered, now, None),
+            Rest::Skipped(why) => (State::Skipped, now, Some(why)),
+            Rest::Parked(why) => (State::Parked, now, Some(why)),
+        };
+        self.connection
+            .prepare_cached(
+                "UPDATE call SET state = ?2, at = ?3, changed = ?4, reason = ?5, attempts = ?6, \
+                 planned = ?7 WHERE id = ?1",
+            )?
+            .execute(params![
+                call.id,
+                state.as_str(),
+                at.0,
+                now.0,
+                reason,
+                call.attempts,
+                call.planned
+            ])?;
+        self.tally.add(call.state, -1);
+        self.tally.add(state, 1);
+        if state == State::Pending {
+            self.claims.lock().lower_floor((at, call.id));
+        }
+        Ok(())
+    }
+
+    pub fn requeue(&mut self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
+        let candidates = self.names.find(&self.connection, sid_index::hash(sid))?;
+        let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
+            return Ok(false);
+        };
+        self.connection
+            .prepare_cached("UPDATE call SET round = round + 1 WHERE id = ?1")?
+            .execute([call.id])?;
+        if !self.claims.lock().holds(call.id) {
+            self.make_due(&call, due_of_requeued(now), now)?;
+        }
+        Ok(true)
+    }
+
+    pub fn ping(&mut self) {
+        // A changed row makes the commit write.
+        self.tally.pings += 1;
+    }
+
+    #[cfg(test)]
+    pub fn pings(&self) -> i64 {
+        self.tally.pings
+    }
+
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let oldest_due: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT min(at) FROM call WHERE state = 'pending'")?
+            .query_row([], |row| row.get(0))?;
+        let claimed = self.claims.lock().len();
+        Ok(self.tally.counts(claimed, oldest_due.map(Millis)))
+    }
+}

@@ -1,0 +1,290 @@
+//! Hands out calls that are due, and takes back what was made of them.
+
+use std::time::Duration;
+
+use rusqlite::params;
+use tracing::error;
+
+use super::{Ledger, Undo};
+use crate::clock::Millis;
+use crate::store::sqlite::leases::{Claims, Place};
+use crate::store::sqlite::rows::{self, CallRow};
+use crate::store::{BACKLOG, Claimed, Order, Rest, Settlement, StoreError, Ticket, Wanted, Whose};
+
+/// Pending calls behind a place, up to a time. In two parts, so that of a million calls due at one
+/// time none is passed over twice.
+pub(super) const DUE_BEHIND: &str = "SELECT at, id FROM call \
+    WHERE state = 'pending' AND at = ?1 AND id > ?2 AND ?1 <= ?3 \
+    UNION ALL \
+    SELECT at, id FROM call WHERE state = 'pending' AND at > ?1 AND at <= ?3 \
+    ORDER BY at, id";
+
+/// Calls that are due, those last that have been due longest.
+pub(super) const FRESHEST: &str = "SELECT at, id FROM call \
+    WHERE state = 'pending' AND at <= ?1 ORDER BY at DESC, id DESC";
+
+/// Calls of accounts not asked for that one search passes over: a moment's work, so that nobody
+/// waits behind it. The next search goes on from there.
+const PASS_OVER: usize = 1_000;
+
+/// Calls that were tried and are to be tried again later.
+const TRIED_AGAIN_LATER: &str =
+    "SELECT id FROM call WHERE state = 'pending' AND at > ?1 AND attempts > 0";
+
+/// What a search found.
+struct Found {
+    places: Vec<Place>,
+    /// Every call up to here was seen.
+    seen_to: Place,
+    /// Too much had to be passed over to see all.
+    is_cut: bool,
+}
+
+impl Ledger {
+    pub fn claim(
+        &mut self,
+        now: Millis,
+        lease: Duration,
+        wanted: &Wanted,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut claims = self.claims.lock();
+        let mut chosen = self.expired(&claims, now, wanted)?;
+        let floor = claims.floor(&wanted.whose);
+        let left = wanted.limit - chosen.len();
+        let oldest = self.search_due(&claims, floor, now, &wanted.whose, left)?;
+        let is_backlog = wanted.order == Order::FreshFirst
+            && matches!(oldest.places.first(), Some((at, _)) if now.since(*at) > BACKLOG);
+        let floor = match oldest.places.first() {
+            Some((at, call)) if is_backlog => {
+                chosen.extend(self.freshest(&claims, now, &wanted.whose, left)?);
+                (*at, call - 1)
+            }
+            _ => oldest.seen_to,
+        };
+        for (_, call) in oldest.places {
+            if chosen.len() < wanted.limit && !chosen.contains(&call) {
+                chosen.push(call);
+            }
+        }
+        let mut calls = Vec::with_capacity(chosen.len());
+        let mut unreadable = Vec::new();
+        for id in chosen {
+            match self.read(id) {
+                Ok(call) => calls.extend(call),
+                Err(StoreError::Damaged(why)) => {
+                    error!(
+                        "call row {id} is passed over for {lease:?}: the database file is \
+                         damaged: {why} (`check --store` tells more)"
+                    );
+                    unreadable.push(id);
+                }
+                Err(why) => return Err(why),
+            }
+        }
+        // Nothing is claimed before everything was read.
+        for id in unreadable {
+            // By nobody, so that no other waits behind it.
+            claims.claim(id, now.plus(lease));
+        }
+        for call in &mut calls {
+            call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
+        }
+        claims.raise_floor(&wanted.whose, floor);
+        Ok(calls)
+    }
+
+    fn expired(
+        &self,
+        claims: &Claims,
+        now: Millis,
+        wanted: &Wanted,
+    ) -> Result<Vec<i64>, StoreError> {
+        let mut chosen = Vec::new();
+        for call in claims.expired(now, wanted.limit) {
+            if self.is_of(call, &wanted.whose)? {
+                chosen.push(call);
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Unclaimed calls behind `floor`, those due longest first.
+    fn search_due(
+        &self,
+        claims: &Claims,
+        floor: Place,
+        until: Millis,
+        whose: &Whose,
+        limit: usize,
+    ) -> Result<Found, StoreError> {
+        let mut found = Found {
+            places: Vec::new(),
+            seen_to: floor,
+            is_cut: false,
+        };
+        let mut passed_over = 0;
+        let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
+        let mut rows = statement.query(params![floor.0.0, floor.1, until.0])?;
+        while found.places.len() < limit
+            && passed_over < PASS_OVER
+            && let Some(row) = rows.next()?
+        {
+            let place = (Millis(row.get(0)?), row.get(1)?);
+            found.seen_to = place;
+            if claims.holds(place.1) {
+                continue;
+            }
+            if self.is_of(place.1, whose)? {
+                found.places.push(place);
+            } else {
+                passed_over += 1;
+            }
+        }
+        found.is_cut = passed_over == PASS_OVER;
+        Ok(found)
+    }
+
+    fn freshest(
+        &self,
+        claims: &Claims,
+        now: Millis,
+        whose: &Whose,
+        limit: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        let mut chosen = Vec::new();
+        let mut passed_over = 0;
+        let mut statement = self.connection.prepare_cached(FRESHEST)?;
+        let mut rows = statement.query([now.0])?;
+        while chosen.len() < limit
+            && passed_over < PASS_OVER
+            && let Some(row) = rows.next()?
+        {
+            let call = row.get(1)?;
+            if claims.holds(call) {
+                continue;
+            }
+            if self.is_of(call, whose)? {
+                chosen.push(call);
+            } else {
+                passed_over += 1;
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn is_of(&self, call: i64, whose: &Whose) -> Result<bool, StoreError> {
+        if *whose == Whose::All {
+            return Ok(true);
+        }
+        match CallRow::load(&self.connection, call) {
+            Ok(call) => Ok(call.is_some_and(|call| whose.has(&call.account))),
+            // Told by whoever claims it.
+            Err(StoreError::Damaged(_)) => Ok(true),
+            Err(why) => Err(why),
+        }
+    }
+
+    pub fn hasten(
+        &mut self,
+        whose: &Whose,
+        now: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let mut later = Vec::new();
+        {
+            let claims = self.claims.lock();
+            let mut statement = self.connection.prepare_cached(TRIED_AGAIN_LATER)?;
+            let mut rows = statement.query([now.0])?;
+            while later.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let call = row.get(0)?;
+                if !claims.holds(call) && self.is_of(call, whose)? {
+                    later.push(call);
+                }
+            }
+        }
+        for &id in &later {
+            if let Some(call) = CallRow::load(&self.connection, id)? {
+                self.rest(&call, &Rest::PendingAt(now), now)?;
+            }
+        }
+        Ok(later.len())
+    }
+
+    fn read(&self, call: i64) -> Result<Option<Claimed>, StoreError> {
+        let call = CallRow::load(&self.connection, call)?;
+        call.map(|call| self.gather(call)).transpose()
+    }
+
+    fn gather(&self, call: CallRow) -> Result<Claimed, StoreError> {
+        let attempts = if call.attempts == 0 {
+            Vec::new()
+        } else {
+            rows::attempts_of(&self.connection, call.id)?
+        };
+        Ok(Claimed {
+            ticket: Ticket {
+                call: call.id,
+                claim: 0,
+                newest_callback: call.callbacks,
+                round: call.round,
+            },
+            callbacks: rows::callbacks_of(&self.connection, call.id)?,
+            planned: usize::try_from(call.planned).unwrap_or_default(),
+            attempts: attempts
+                .into_iter()
+                .filter(|(round, _)| *round == call.round)
+                .map(|(_, attempt)| attempt)
+                .collect(),
+            sid: call.sid,
+            account: call.account,
+        })
+    }
+
+    pub fn settle(
+        &mut self,
+        ticket: &Ticket,
+        settlement: &Settlement,
+        now: Millis,
+    ) -> Result<Option<Millis>, StoreError> {
+        let held = self.claims.lock().of(ticket.call);
+        if held.is_none_or(|claim| claim.number != ticket.claim) {
+            return Err(StoreError::StaleTicket);
+        }
+        let mut call = CallRow::load(&self.connection, ticket.call)?
+            .ok_or_else(|| StoreError::Database("a claimed call has no row".to_owned()))?;
+        if let Some(attempt) = &settlement.attempt {
+            call.attempts += 1;
+            let row = rows::row_of(call.id, call.attempts)?;
+            rows::insert_attempt(&self.connection, row, ticket.round, attempt)?;
+        }
+        call.planned = ticket.newest_callback;
+        let is_overtaken = call.callbacks > ticket.newest_callback || call.round > ticket.round;
+        let rest = if is_overtaken {
+            &Rest::PendingAt(now)
+        } else {
+            &settlement.rest
+        };
+        self.rest(&call, rest, now)?;
+        if let Some(claim) = self.claims.lock().release(call.id) {
+            self.undo.push(Undo::Released(call.id, claim));
+        }
+        let adopted = self.join(call.id, now)?;
+        Ok(match rest {
+            Rest::PendingAt(due) if adopted.is_none() => Some(*due),
+            _ => adopted,
+        })
+    }
+
+    pub fn next_due(&self, whose: &Whose) -> Result<Option<Millis>, StoreError> {
+        let claims = self.claims.lock();
+        let floor = claims.floor(whose);
+        let found = self.search_due(&claims, floor, Millis(i64::MAX), whose, 1)?;
+        let next = match found.places.first() {
+            None if found.is_cut => Some(&found.seen_to),
+            first => first,
+        };
+        Ok(next.map(|(at, _)| *at))
+    }
+}

@@ -1,0 +1,70 @@
+//! Removes calls after their retention.
+
+use rusqlite::params;
+
+use super::Ledger;
+use crate::store::sqlite::rows::{self, CallRow};
+use crate::store::sqlite::sid_index;
+use crate::store::{Expiry, StoreError};
+
+const EXPIRED: &str = "SELECT id FROM ( \
+    SELECT * FROM (SELECT id, at FROM call WHERE state = 'delivered' AND at < ?1 \
+        ORDER BY at LIMIT ?3) UNION ALL \
+    SELECT * FROM (SELECT id, at FROM call WHERE state = 'skipped' AND at < ?1 \
+        ORDER BY at LIMIT ?3) UNION ALL \
+    SELECT * FROM (SELECT id, at FROM call WHERE state = 'parked' AND at < ?2 \
+        ORDER BY at LIMIT ?3)) ORDER BY at, id LIMIT ?3";
+
+/// So many free pages are given back at once: 512 KiB, more than a purge of a hundred calls frees.
+const SHRINK: &str = "PRAGMA incremental_vacuum(128)";
+
+impl Ledger {
+    pub fn purge(&mut self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (rested, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
+        let expired: Vec<i64> = self
+            .connection
+            .prepare_cached(EXPIRED)?
+            .query_and_then(params![rested, parked, limit], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for id in &expired {
+            if let Some(call) = CallRow::load(&self.connection, *id)? {
+                self.remove(&call)?;
+            }
+        }
+        Ok(expired.len())
+    }
+
+    pub(super) fn remove(&mut self, call: &CallRow) -> Result<(), StoreError> {
+        let mut legs = rows::child_legs_of(&self.connection, call.id)?;
+        legs.push(call.sid.clone());
+        for leg in legs {
+            let name = (sid_index::hash(&leg), call.id);
+            self.names.remove(&self.connection, name)?;
+            self.purged.push(name);
+        }
+        for sql in [
+            "DELETE FROM callback WHERE id BETWEEN ?1 AND ?2",
+            "DELETE FROM attempt WHERE id BETWEEN ?1 AND ?2",
+        ] {
+            self.connection
+                .prepare_cached(sql)?
+                .execute(rows::rows_of(call.id))?;
+        }
+        self.connection
+            .prepare_cached("DELETE FROM call WHERE id = ?1")?
+            .execute([call.id])?;
+        self.tally.add(call.state, -1);
+        self.tally.purged += 1;
+        Ok(())
+    }
+
+    /// Gives a few free pages back to the file system.
+    pub fn shrink(&self) -> Result<(), StoreError> {
+        let mut shrink = self.connection.prepare_cached(SHRINK)?;
+        let mut pages = shrink.query([])?;
+        // Each step gives back one page.
+        while pages.next()?.is_some() {}
+        Ok(())
+    }
+}

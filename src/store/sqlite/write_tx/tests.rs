@@ -1,0 +1,122 @@
+//! What a full disk does: nothing is lost, nothing is half done, and it goes on when there is room.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Ledger;
+use crate::clock::Millis;
+use crate::store::sqlite::leases::SharedClaims;
+use crate::store::sqlite::open;
+use crate::store::{NewCallback, Recorded, Rest, Settlement, SignedRequest, StoreError, Wanted};
+use crate::twilio::callback;
+
+fn callback(number: u32) -> NewCallback {
+    let form = format!(
+        "CallSid=CA{number:032}&AccountSid=AC{:032}&CallStatus=completed&From=&To=",
+        1
+    );
+    let url = "https://bridge.example.com/twilio/voice/status".to_owned();
+    let callback = callback::read(form.as_bytes(), &url).expect("a callback");
+    let request = SignedRequest {
+        url,
+        headers: String::new(),
+        body: vec![b'x'; 60_000].into(),
+    };
+    NewCallback::of(callback, request)
+}
+
+fn ledger(path: &Path) -> Ledger {
+    let connection = open::writer(path).expect("a new file");
+    Ledger::new(connection, SharedClaims::new()).expect("an empty ledger")
+}
+
+fn record(ledger: &mut Ledger, number: u32) -> Result<Recorded, StoreError> {
+    let steps = |ledger: &mut Ledger| {
+        ledger.begin()?;
+        let recorded = ledger.record(&callback(number), Millis(0))?;
+        ledger.commit().map(|()| recorded)
+    };
+    steps(ledger).inspect_err(|_| ledger.roll_back())
+}
+
+fn pages(ledger: &Ledger, most: i64) {
+    let set = ledger
+        .connection
+        .pragma_update(None, "max_page_count", most);
+    set.expect("set");
+}
+
+#[test]
+fn a_full_disk_refuses_and_the_store_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut ledger = ledger(&folder.path().join("bridge.db"));
+    assert_eq!(record(&mut ledger, 1).expect("room"), Recorded::New);
+    pages(&ledger, 1);
+    assert!(matches!(
+        record(&mut ledger, 2),
+        Err(StoreError::Database(_))
+    ));
+    assert_eq!(ledger.counts().expect("counted").seen, 1);
+    pages(&ledger, 1_000_000);
+    assert_eq!(record(&mut ledger, 2).expect("room"), Recorded::New);
+    assert_eq!(record(&mut ledger, 1).expect("room"), Recorded::Repeated);
+    assert_eq!(ledger.counts().expect("counted").seen, 2);
+}
+
+#[test]
+fn a_settlement_that_was_rolled_back_leaves_the_claim() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut ledger = ledger(&folder.path().join("bridge.db"));
+    record(&mut ledger, 1).expect("room");
+    let lease = Duration::from_secs(60);
+    let claimed = ledger
+        .claim(Millis(0), lease, &Wanted::any(9))
+        .expect("claimed");
+    let settlement = Settlement {
+        attempt: None,
+        rest: Rest::Delivered,
+    };
+    for _ in 0..2 {
+        ledger.begin().expect("begun");
+        let settled = ledger.settle(&claimed[0].ticket, &settlement, Millis(1));
+        settled.expect("the ticket is good");
+        ledger.roll_back();
+    }
+    let counts = ledger.counts().expect("counted");
+    assert_eq!((counts.claimed, counts.delivered), (1, 0));
+    assert!(
+        ledger
+            .claim(Millis(2), lease, &Wanted::any(9))
+            .expect("claimed")
+            .is_empty()
+    );
+}
+
+#[test]
+fn the_search_for_due_calls_sorts_and_passes_over_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ledger = ledger(&folder.path().join("bridge.db"));
+    let steps = |sql: &str| {
+        let plan = format!("EXPLAIN QUERY PLAN {sql}");
+        let mut statement = ledger.connection.prepare(&plan).expect("a plan");
+        let zeros = vec![0; statement.parameter_count()];
+        let steps = statement
+            .query_map(rusqlite::params_from_iter(zeros), |row| {
+                row.get::<_, String>(3)
+            })
+            .expect("steps");
+        let steps: Vec<String> = steps.map(|step| step.expect("a text")).collect();
+        steps.join("\n")
+    };
+    let longest = steps(super::claim::DUE_BEHIND);
+    assert!(
+        longest.contains("(state=? AND at=? AND rowid>?)"),
+        "{longest}"
+    );
+    assert!(longest.contains("(state=? AND at>? AND at<?)"), "{longest}");
+    let freshest = steps(super::claim::FRESHEST);
+    assert!(freshest.contains("(state=? AND at<?)"), "{freshest}");
+    for steps in [longest, freshest] {
+        assert!(!steps.contains("TEMP B-TREE"), "{steps}");
+    }
+}

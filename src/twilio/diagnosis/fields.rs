@@ -1,0 +1,338 @@
+//! Which fields may have been signed instead: trimmed, lost, added or encoded anew on the way.
+
+use percent_encoding::percent_decode;
+
+use super::super::signature::{Body, canonical, fields};
+use super::difference::Fault;
+use super::{Candidate, Evidence, Media};
+
+/// Twilio fills each of these in for each party, with nothing where it does not know.
+const PLACES: [&str; 4] = ["City", "State", "Zip", "Country"];
+
+/// Fields beyond the places that are often empty.
+const OFTEN_EMPTY: [&str; 10] = [
+    "CallerName",
+    "To",
+    "Called",
+    "ForwardedFrom",
+    "CalledVia",
+    "RecordingUrl",
+    "ErrorMessage",
+    "ErrorCode",
+    "SipResponseCode",
+    "StirVerstat",
+];
+
+/// Fields whose value can be told without having seen it.
+const USUAL_VALUES: [(&str, &[&str]); 8] = [
+    ("ApiVersion", &["2010-04-01"]),
+    ("CallbackSource", &["call-progress-events"]),
+    ("Direction", &["inbound", "outbound-api", "outbound-dial"]),
+    (
+        "CallStatus",
+        &[
+            "completed",
+            "busy",
+            "no-answer",
+            "canceled",
+            "failed",
+            "in-progress",
+            "ringing",
+        ],
+    ),
+    ("SequenceNumber", &["0", "1", "2", "3"]),
+    ("Duration", &["0", "1", "2", "3"]),
+    ("CallDuration", &["0"]),
+    ("SipResponseCode", &["200", "486", "487", "404", "480"]),
+];
+
+/// Fields with the same value, as far as a call has both.
+const ALIASES: [(&str, &str); 4] = [
+    ("Called", "To"),
+    ("To", "Called"),
+    ("Caller", "From"),
+    ("From", "Caller"),
+];
+
+/// More fields than Twilio sends are not looked at one by one.
+const MOST_FIELDS: usize = 64;
+
+type Fields = Vec<(String, String)>;
+
+/// The texts to try behind the URL, as they are signed; that of the body as it arrived first.
+pub(super) fn texts(evidence: &Evidence<'_>) -> Vec<Candidate> {
+    if evidence.media == Media::Json {
+        return of_json(evidence.body);
+    }
+    let arrived = fields(evidence.body);
+    let mut found = vec![Candidate::right(text(&arrived))];
+    let mut add = |other: Fields, fault: Fault, cost: u8| {
+        let text = text(&other);
+        if found.iter().all(|known| known.text != text) {
+            found.push(Candidate::new(text, [fault]).costs(cost));
+        }
+    };
+    let begins = evidence
+        .body
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(evidence.body);
+    add(fields(begins.trim_ascii_end()), Fault::LineEnd, 1);
+    add(fields(begins.trim_ascii()), Fault::LineEnd, 1);
+    for (other, fault) in encoded_anew(&arrived, evidence.body) {
+        add(other, fault, 1);
+    }
+    for (lost, names) in lost_places(&arrived) {
+        add(with(&arrived, lost), Fault::FieldsLost(names), 1);
+    }
+    if evidence.body.trim_ascii_start().starts_with(b"{") {
+        // What an application makes of JSON in a form's clothes.
+        for candidate in of_json(evidence.body).into_iter().skip(1) {
+            add(vec![(candidate.text, String::new())], Fault::FormAsJson, 1);
+        }
+    }
+    add(Vec::new(), Fault::JsonAsForm, 1);
+    let foreign = |name: &str| !name.starts_with(|first: char| first.is_ascii_uppercase());
+    let named = |picked: &dyn Fn(&str) -> bool| {
+        let names = arrived
+            .iter()
+            .filter(|(name, _)| picked(name))
+            .map(|(name, _)| name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let own: Fields = arrived
+        .iter()
+        .filter(|(name, _)| !foreign(name))
+        .cloned()
+        .collect();
+    if own.len() < arrived.len() {
+        add(own, Fault::FieldsAdded(named(&foreign)), 1);
+    }
+    if arrived.len() <= MOST_FIELDS {
+        for (other, fault) in one_by_one(&arrived, evidence) {
+            add(other, fault, 2);
+        }
+    }
+    found
+}
+
+fn text(fields: &[(String, String)]) -> String {
+    canonical(Body::Form(fields))
+}
+
+fn with(arrived: &Fields, more: Fields) -> Fields {
+    arrived.iter().cloned().chain(more).collect()
+}
+
+/// Of JSON nothing stands behind the URL, unless it was a form.
+fn of_json(body: &[u8]) -> Vec<Candidate> {
+    let mut found = vec![Candidate::right(String::new())];
+    found.push(Candidate::new(text(&fields(body)), [Fault::FormAsJson]));
+    if let Ok(serde_json::Value::Object(members)) = serde_json::from_slice(body) {
+        let value = |value: serde_json::Value| match value {
+            serde_json::Value::String(text) => text,
+            serde_json::Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        let fields: Fields = members
+            .into_iter()
+            .map(|(name, member)| (name, value(member)))
+            .collect();
+        found.push(Candidate::new(text(&fields), [Fault::FormAsJson]));
+    }
+    found
+}
+
+/// The whole form read in another way.
+fn encoded_anew(arrived: &Fields, body: &[u8]) -> Vec<(Fields, Fault)> {
+    let each = |change: &dyn Fn(&str) -> String| -> Fields {
+        arrived
+            .iter()
+            .map(|(name, value)| (name.clone(), change(value)))
+            .collect()
+    };
+    let plus_before_digits = |value: &str| match value.strip_prefix(' ') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => format!("+{rest}"),
+        _ => value.to_owned(),
+    };
+    let spaces = |value: &str| match value.strip_prefix('+') {
+        Some(rest) => format!("+{}", rest.replace('+', " ")),
+        None => value.replace('+', " "),
+    };
+    let number = |value: &str| {
+        let digits = value.len() >= 7 && value.bytes().all(|byte| byte.is_ascii_digit());
+        if digits {
+            format!("+{value}")
+        } else {
+            value.to_owned()
+        }
+    };
+    let decoded = |value: &str| {
+        let pairs = fields(format!("v={}", value.replace('&', "%26")).as_bytes());
+        pairs
+            .into_iter()
+            .next()
+            .map_or_else(String::new, |(_, value)| value)
+    };
+    let percents = |value: &str| {
+        percent_decode(value.as_bytes())
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let plain = |value: &str| {
+        let marks = [
+            ("&lt;", "<"),
+            ("&gt;", ">"),
+            ("&quot;", "\""),
+            ("&#39;", "'"),
+            ("&amp;", "&"),
+        ];
+        marks.iter().fold(value.to_owned(), |text, (mark, sign)| {
+            text.replace(mark, sign)
+        })
+    };
+    let nothing = |value: &str| {
+        let named = ["null", "undefined", "None", "nil"].contains(&value);
+        if named {
+            String::new()
+        } else {
+            value.to_owned()
+        }
+    };
+    let mut found = vec![
+        (each(&plus_before_digits), Fault::FieldsEncoding),
+        (each(&number), Fault::FieldsTrimmed),
+        (
+            each(&|value| value.replace(' ', "+")),
+            Fault::FieldsEncoding,
+        ),
+        (each(&spaces), Fault::FieldsEncoding),
+        (each(&decoded), Fault::FieldsEncoding),
+        (each(&percents), Fault::FieldsEncoding),
+        (each(&plain), Fault::FieldsEncoding),
+        (each(&nothing), Fault::FieldsEncoding),
+        (
+            each(&|value| value.replace("\r\n", "\n")),
+            Fault::FieldsEncoding,
+        ),
+        (each(&|value| from_latin1(value)), Fault::Charset),
+        (read_as_latin1(body), Fault::Charset),
+    ];
+    let separated = String::from_utf8_lossy(body)
+        .replace("&amp;", "&")
+        .replace(';', "&");
+    found.push((fields(separated.as_bytes()), Fault::FieldsEncoding));
+    found
+}
+
+/// A text whose UTF-8 bytes were each taken for a character; itself if it is none.
+fn from_latin1(value: &str) -> String {
+    let bytes: Option<Vec<u8>> = value
+        .chars()
+        .map(|character| u8::try_from(u32::from(character)).ok())
+        .collect();
+    bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .unwrap_or_else(|| value.to_owned())
+}
+
+/// The form's bytes beyond ASCII, each taken for a character.
+fn read_as_latin1(body: &[u8]) -> Fields {
+    let decode = |part: &[u8]| -> String {
+        let spaced: Vec<u8> = part
+            .iter()
+            .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+            .collect();
+        percent_decode(&spaced).map(char::from).collect()
+    };
+    body.split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let at = pair
+                .iter()
+                .position(|byte| *byte == b'=')
+                .unwrap_or(pair.len());
+            (
+                decode(&pair[..at]),
+                decode(pair.get(at + 1..).unwrap_or_default()),
+            )
+        })
+        .collect()
+}
+
+/// Empty places of either party, or of both, with or without the name of the caller.
+fn lost_places(arrived: &Fields) -> Vec<(Fields, String)> {
+    let missing = |names: &[String]| -> Fields {
+        names
+            .iter()
+            .filter(|name| arrived.iter().all(|(known, _)| known != *name))
+            .map(|name| (name.clone(), String::new()))
+            .collect()
+    };
+    let places = |parties: &[&str]| -> Vec<String> {
+        let of = |party: &&str| PLACES.map(|place| format!("{party}{place}"));
+        parties.iter().flat_map(of).collect()
+    };
+    let mut found = Vec::new();
+    for parties in [
+        &["To", "Called", "From", "Caller"][..],
+        &["To", "Called"],
+        &["From", "Caller"],
+    ] {
+        for more in [&[][..], &["CallerName"], &["ForwardedFrom"]] {
+            let mut names = places(parties);
+            names.extend(more.iter().map(|name| (*name).to_owned()));
+            let lost = missing(&names);
+            if !lost.is_empty() {
+                found.push((lost, "those that are empty".to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// What one field alone may have lost, or which one may be too much.
+fn one_by_one(arrived: &Fields, evidence: &Evidence<'_>) -> Vec<(Fields, Fault)> {
+    let mut found = Vec::new();
+    let has = |name: &str| arrived.iter().any(|(known, _)| known == name);
+    let mut lose = |name: &str, value: &str| {
+        if !has(name) {
+            let field = vec![(name.to_owned(), value.to_owned())];
+            found.push((with(arrived, field), Fault::FieldsLost(name.to_owned())));
+        }
+    };
+    for sid in evidence.account_sids {
+        lose("AccountSid", sid);
+    }
+    for (name, twin) in ALIASES {
+        if let Some((_, value)) = arrived.iter().find(|(known, _)| known == twin) {
+            lose(name, value);
+        }
+    }
+    for (name, values) in USUAL_VALUES {
+        for value in values {
+            lose(name, value);
+        }
+    }
+    let places = ["To", "Called", "From", "Caller"]
+        .iter()
+        .flat_map(|party| PLACES.map(|place| format!("{party}{place}")));
+    places.for_each(|name| lose(&name, ""));
+    for name in OFTEN_EMPTY {
+        lose(name, "");
+    }
+    for at in 0..arrived.len() {
+        let mut fewer = arrived.clone();
+        let (name, value) = fewer.remove(at);
+        for spaced in [
+            format!("{value} "),
+            format!(" {value}"),
+            format!("{value}\n"),
+        ] {
+            let mut other = arrived.clone();
+            other[at].1 = spaced;
+            found.push((other, Fault::FieldsTrimmed));
+        }
+        found.push((fewer, Fault::FieldsAdded(name)));
+    }
+    found
+}

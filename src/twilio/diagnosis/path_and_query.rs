@@ -1,0 +1,277 @@
+//! Which path and query may have been signed instead.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::Candidate;
+use super::difference::Fault;
+use super::{Evidence, SERVED};
+
+/// Path prefixes that gateways usually add or strip.
+const USUAL_PREFIXES: [&str; 16] = [
+    "/api",
+    "/api/v1",
+    "/v1",
+    "/bridge",
+    "/acquire",
+    "/app",
+    "/calls",
+    "/callbacks",
+    "/hook",
+    "/hooks",
+    "/webhook",
+    "/webhooks",
+    "/proxy",
+    "/prod",
+    "/stage",
+    "/dev",
+];
+
+/// Headers in which a proxy tells the target that it was asked for.
+pub(super) const TARGET_HEADERS: [&str; 6] = [
+    "x-original-uri",
+    "x-original-url",
+    "x-forwarded-uri",
+    "x-rewrite-url",
+    "x-forwarded-path",
+    "x-envoy-original-path",
+];
+
+/// Headers in which a proxy tells what it stripped from the path.
+pub(super) const PREFIX_HEADERS: [&str; 3] =
+    ["x-forwarded-prefix", "x-script-name", "x-forwarded-base"];
+
+/// The most query keys of which every order is tried.
+const MOST_KEYS: usize = 5;
+
+/// The paths to try for one that arrived; `prefix` is that of the public URL.
+pub(super) fn paths(path: &str, prefix: &str, evidence: &Evidence<'_>) -> Vec<Candidate> {
+    let served = path.find(SERVED).map_or(path, |at| &path[at..]);
+    let before = &path[..path.len() - served.len()];
+    let configured = if before == prefix {
+        path.to_owned()
+    } else {
+        format!("{prefix}{path}")
+    };
+    let mut found = vec![Candidate::right(configured.clone())];
+    let mut add = |path: String, fault: Fault| {
+        if found.iter().all(|known| known.text != path) {
+            found.push(Candidate::new(path, [fault]));
+        }
+    };
+    for target in evidence.original_targets(&TARGET_HEADERS) {
+        let original = target.split('?').next().unwrap_or_default().to_owned();
+        let fault = original.find(SERVED).map_or(Fault::Path, |at| {
+            if original[at..] == *served {
+                Fault::Prefix
+            } else {
+                slash_or_path(&original, path)
+            }
+        });
+        add(original, fault);
+    }
+    for name in PREFIX_HEADERS {
+        for value in evidence.header(name) {
+            add(
+                format!("{}{served}", value.trim_end_matches('/')),
+                Fault::Prefix,
+            );
+        }
+    }
+    for base in [configured.as_str(), served] {
+        match base.strip_suffix('/') {
+            Some(bare) => add(bare.to_owned(), Fault::TrailingSlash),
+            None => add(format!("{base}/"), Fault::TrailingSlash),
+        }
+    }
+    add(served.to_owned(), Fault::Prefix);
+    add(path.to_owned(), Fault::Prefix);
+    for usual in USUAL_PREFIXES {
+        add(format!("{usual}{served}"), Fault::Prefix);
+    }
+    for shorter in shorter_prefixes(before) {
+        add(format!("{shorter}{served}"), Fault::Prefix);
+    }
+    add(format!("{prefix}/{served}"), Fault::Path);
+    add(configured.replacen("/twilio/", "/twilio//", 1), Fault::Path);
+    add(configured.replacen("/voice/", "/voice//", 1), Fault::Path);
+    add(configured.replace("//", "/"), Fault::Path);
+    for (one, other) in [("/status", "/recording"), ("/recording", "/status")] {
+        if let Some(stem) = configured.strip_suffix(one) {
+            add(format!("{stem}{other}"), Fault::Path);
+        }
+    }
+    found
+}
+
+fn slash_or_path(one: &str, other: &str) -> Fault {
+    if one.trim_end_matches('/') == other.trim_end_matches('/') {
+        Fault::TrailingSlash
+    } else {
+        Fault::Path
+    }
+}
+
+fn shorter_prefixes(prefix: &str) -> impl Iterator<Item = &str> {
+    prefix
+        .match_indices('/')
+        .skip(1)
+        .flat_map(|(at, _)| [&prefix[..at], &prefix[at..]])
+}
+
+/// The queries to try for one that arrived, with their `?`.
+pub(super) fn queries(query: Option<&str>, evidence: &Evidence<'_>) -> Vec<Candidate> {
+    let shown = |query: &str| format!("?{query}");
+    let mut found = vec![Candidate::right(query.map_or_else(String::new, shown))];
+    let mut add = |query: String, fault: Fault| {
+        if found.iter().all(|known| known.text != query) {
+            // Of many orders each one is unlikely.
+            let cost = if fault == Fault::QueryOrder && found.len() > 64 {
+                2
+            } else {
+                1
+            };
+            found.push(Candidate::new(query, [fault]).costs(cost));
+        }
+    };
+    let arrived = query.unwrap_or_default();
+    for target in evidence.original_targets(&TARGET_HEADERS) {
+        let original = target.split_once('?').map_or("", |(_, query)| query);
+        if original != arrived {
+            let text = if original.is_empty() {
+                String::new()
+            } else {
+                shown(original)
+            };
+            add(text, changed(original, arrived));
+        }
+    }
+    let Some(query) = query else {
+        add("?".to_owned(), Fault::QueryEncoding);
+        evidence
+            .queries
+            .iter()
+            .for_each(|query| add(shown(query), Fault::QueryLost));
+        return found;
+    };
+    let (sent, fragment) = query
+        .split_once('#')
+        .map_or((query, None), |(q, f)| (q, Some(f)));
+    if fragment.is_some() {
+        add(shown(sent), Fault::Leftover);
+    }
+    for other in encoded_anew(query) {
+        add(shown(&other), Fault::QueryEncoding);
+    }
+    add(String::new(), Fault::QueryAdded);
+    let pairs: Vec<&str> = query.split('&').collect();
+    if pairs.len() > 1 {
+        for left_out in 0..pairs.len().min(16) {
+            let mut fewer = pairs.clone();
+            fewer.remove(left_out);
+            add(shown(&fewer.join("&")), Fault::QueryAdded);
+        }
+        for order in orders(&pairs) {
+            add(shown(&order.join("&")), Fault::QueryOrder);
+        }
+    }
+    for known in evidence.queries {
+        add(shown(&format!("{query}&{known}")), Fault::QueryLost);
+        add(shown(&format!("{known}&{query}")), Fault::QueryLost);
+    }
+    found
+}
+
+fn changed(original: &str, arrived: &str) -> Fault {
+    let sorted = |query: &str| {
+        let mut pairs: Vec<String> = query.split('&').map(str::to_owned).collect();
+        pairs.sort_unstable();
+        pairs
+    };
+    let decoded = |query: &str| percent_decode_str(&query.replace('+', " ")).collect::<Vec<u8>>();
+    if arrived.is_empty() || original.len() > arrived.len() && original.contains(arrived) {
+        Fault::QueryLost
+    } else if original.is_empty() || arrived.contains(original) {
+        Fault::QueryAdded
+    } else if sorted(original) == sorted(arrived) {
+        Fault::QueryOrder
+    } else if decoded(original) == decoded(arrived) {
+        Fault::QueryEncoding
+    } else {
+        Fault::QueryLost
+    }
+}
+
+/// All that a proxy leaves as it is when it encodes a query: RFC 3986's unreserved characters and
+/// what parts a query.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'=')
+    .remove(b'&');
+
+fn encoded_anew(query: &str) -> Vec<String> {
+    let decoded = percent_decode_str(query).decode_utf8_lossy().into_owned();
+    let encoded = utf8_percent_encode(&decoded, KEPT).to_string();
+    let spaces = percent_decode_str(&query.replace('+', " "))
+        .decode_utf8_lossy()
+        .into_owned();
+    let respaced = utf8_percent_encode(&spaces, KEPT).to_string();
+    let case = |change: fn(&str) -> String| {
+        let mut parts = query.split('%');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+            text.extend(["%", &change(digits), rest]);
+        }
+        text
+    };
+    vec![
+        query.replace("%40", "@"),
+        query.replace('@', "%40"),
+        query.replace("%27", "'"),
+        query.replace('\'', "%27"),
+        query.replace("%3A", ":"),
+        query.replace("%2B", "+"),
+        query.replace('+', "%2B"),
+        query.replace('+', "%20"),
+        query.replace("%20", "+"),
+        query.replace("%25", "%"),
+        case(str::to_ascii_lowercase),
+        case(str::to_ascii_uppercase),
+        respaced.replace("%20", "+"),
+        query.replace('=', "%3D"),
+        query.trim_end_matches(['=', '&']).to_owned(),
+        format!("{query}="),
+        query.replace("&amp;", "&"),
+        query.replace('&', "&amp;"),
+        query.replace(';', "&"),
+        decoded,
+        encoded,
+        respaced,
+    ]
+}
+
+/// Every order of a few parts, another than theirs; of many, the sorted and the reversed one.
+fn orders<'a>(parts: &[&'a str]) -> Vec<Vec<&'a str>> {
+    if parts.len() > MOST_KEYS {
+        let mut sorted = parts.to_vec();
+        sorted.sort_unstable();
+        return vec![sorted, parts.iter().rev().copied().collect()];
+    }
+    let mut orders: Vec<Vec<&str>> = vec![Vec::new()];
+    for part in parts {
+        orders = orders
+            .iter()
+            .flat_map(|order| {
+                (0..=order.len()).map(move |at| {
+                    let mut longer = order.clone();
+                    longer.insert(at, *part);
+                    longer
+                })
+            })
+            .collect();
+    }
+    orders
+}
