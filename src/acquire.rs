@@ -1,6 +1,6 @@
 //! Acquire's words: the call-end message and what an answer to it means.
 //!
-//! Nothing here knows Twilio or HTTP; [`client`] is the door to the network.
+//! Nothing here knows Twilio or does I/O.
 
 pub mod response;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Which message of Acquire's telephone API a request carries
 /// (developer.acquire.io, branch 2.0.0, "Phone").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum RequestKind {
     CallInQueue,
     CallRinging,
     CallAnswered,
@@ -21,7 +21,7 @@ pub enum Kind {
     CallEndAgain,
 }
 
-impl Kind {
+impl RequestKind {
     /// In the order of a call.
     pub const ALL: [Self; 5] = [
         Self::CallInQueue,
@@ -52,7 +52,7 @@ impl Kind {
 /// The body of call-end (developer.acquire.io, `telecommunication-outsider/call-end.md`, 67bcb64).
 ///
 /// Field order is that of the page's sample. `email` is the sample's spelling; the table above it
-/// says `Email`.
+/// says `CalleeEmail`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEnd {
     #[serde(rename = "From")]
@@ -119,7 +119,7 @@ pub enum Outcome {
     AcceptedAsRepeat,
     /// Trying again may help; `after` is the wait that Acquire asked for.
     Again {
-        fault: Fault,
+        fault: DeliveryFault,
         after: Option<Duration>,
     },
     /// Trying again cannot help.
@@ -140,7 +140,7 @@ impl Outcome {
 
     /// What went wrong, if trying again may help.
     #[must_use]
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<DeliveryFault> {
         match self {
             Self::Again { fault, .. } => Some(*fault),
             Self::Accepted | Self::AcceptedAsRepeat | Self::Refused => None,
@@ -151,7 +151,7 @@ impl Outcome {
 /// Why a request did not succeed though trying again may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fault {
+pub enum DeliveryFault {
     Dns,
     Connect,
     Tls,
@@ -171,7 +171,7 @@ pub enum Fault {
     Unreadable,
 }
 
-impl Fault {
+impl DeliveryFault {
     pub const ALL: [Self; 11] = [
         Self::Dns,
         Self::Connect,
@@ -238,7 +238,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DeliveryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -246,7 +246,7 @@ impl fmt::Display for Fault {
 
 /// One answer of Acquire, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct AcquireResponse {
     pub outcome: Outcome,
     /// The HTTP status, if one arrived.
     pub status: Option<u16>,
@@ -278,8 +278,8 @@ mod tests {
 
     #[test]
     fn every_fault_is_read_back_from_its_word() {
-        for fault in Fault::ALL {
-            assert_eq!(Fault::parse(fault.as_str()), Some(fault));
+        for fault in DeliveryFault::ALL {
+            assert_eq!(DeliveryFault::parse(fault.as_str()), Some(fault));
             assert_eq!(serde_json::json!(fault), fault.as_str());
         }
     }

@@ -16,19 +16,19 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use self::reload::Reload;
-use crate::app::systemd::Handed;
+pub use self::reload::ReloadSource;
+use crate::app::systemd::InheritedSockets;
 use crate::app::systemd::watchdog;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::acquire_client::{Client, ClientError};
+use crate::delivery::acquire_client::{AcquireClient, AcquireClientError};
 use crate::delivery::heartbeat::Heartbeat;
 use crate::net::tls::TlsError;
 use crate::server::listener::bind::listen;
-use crate::server::listener::certificate::{self, Served};
-use crate::server::listener::drain::{Connections, Owner};
+use crate::server::listener::certificate::{self, ServedCertificate};
+use crate::server::listener::drain::{Connections, SocketOwner};
 use crate::server::listener::serve::{serve_operators, serve_twilio};
-use crate::server::shared::{ListenError, Shared};
+use crate::server::shared::{BridgeParts, ListenError};
 use crate::store::{self, OpenError, Store, disk};
 use crate::telemetry::metrics::Metrics;
 
@@ -40,7 +40,7 @@ pub enum AppError {
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Client(#[from] AcquireClientError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("{0} ended by itself")]
@@ -58,30 +58,44 @@ pub struct App {
     store: Arc<dyn Store>,
     public: TcpListener,
     admin: TcpListener,
-    owner: Owner,
-    served: Option<Served>,
-    reload: Option<Reload>,
+    owner: SocketOwner,
+    served: Option<ServedCertificate>,
+    reload: Option<ReloadSource>,
     worker_clock: Option<Clock>,
 }
 
 impl App {
     /// On sockets of its own, at `server.listen` and `admin.listen`.
     pub fn build(config: Config, clock: Clock) -> Result<Self, AppError> {
-        let listeners = Handed {
+        let listeners = InheritedSockets {
             public: listen("server.listen", config.server.listen)?,
             admin: listen("admin.listen", config.admin.listen)?,
         };
-        Self::on(listeners, Owner::Bridge, config, clock)
+        Self::on(listeners, SocketOwner::Bridge, config, clock)
     }
 
     /// On the sockets that systemd handed over, wherever they listen.
-    pub fn build_on(handed: Handed, config: Config, clock: Clock) -> Result<Self, AppError> {
-        Self::on(handed, Owner::Systemd, config, clock)
+    pub fn build_on(
+        handed: InheritedSockets,
+        config: Config,
+        clock: Clock,
+    ) -> Result<Self, AppError> {
+        Self::on(handed, SocketOwner::Systemd, config, clock)
     }
 
-    fn on(on: Handed, owner: Owner, config: Config, clock: Clock) -> Result<Self, AppError> {
-        prove(&config, &clock)?;
-        let served = config.server.tls.as_ref().map(Served::new).transpose()?;
+    fn on(
+        on: InheritedSockets,
+        owner: SocketOwner,
+        config: Config,
+        clock: Clock,
+    ) -> Result<Self, AppError> {
+        validate(&config, &clock)?;
+        let served = config
+            .server
+            .tls
+            .as_ref()
+            .map(ServedCertificate::new)
+            .transpose()?;
         let store = store::open_to_serve(&config.store)?;
         Ok(Self {
             config: Arc::new(config),
@@ -98,7 +112,7 @@ impl App {
 
     /// Reads its configuration again while it runs.
     #[must_use]
-    pub fn reloading(mut self, reload: Reload) -> Self {
+    pub fn reloading(mut self, reload: ReloadSource) -> Self {
         self.reload = Some(reload);
         self
     }
@@ -132,7 +146,7 @@ impl App {
         let (clock, owner) = (self.clock.clone(), self.owner);
         let (config_changed, config) = watch::channel(Arc::clone(&self.config));
         let (rules_changed, rules) = watch::channel(Arc::new(self.config.rules.clone()));
-        let shared = Shared {
+        let shared = BridgeParts {
             config,
             store: Arc::clone(&self.store),
             clock: self.clock.clone(),
@@ -140,7 +154,7 @@ impl App {
             due: Arc::default(),
             rules,
         };
-        tell_sync_cost(&self.config, &shared.metrics);
+        report_fsync_latency(&self.config, &shared.metrics);
         // Cancelled once the drain has passed.
         let drained = CancellationToken::new();
         let twilio = Connections::new(stop.clone());
@@ -217,8 +231,8 @@ impl App {
 }
 
 /// Whether what the configuration names can be used.
-fn prove(config: &Config, clock: &Clock) -> Result<(), AppError> {
-    Client::new(&config.acquire, &config.delivery, clock.clone())?;
+fn validate(config: &Config, clock: &Clock) -> Result<(), AppError> {
+    AcquireClient::new(&config.acquire, &config.delivery, clock.clone())?;
     if let Some(pair) = &config.server.tls {
         certificate::read(pair)?;
     }
@@ -231,9 +245,9 @@ pub fn block_on<F: Future>(work: F) -> F::Output {
 }
 
 /// A measurement that fails stops nothing: the store tells by itself what it cannot write.
-fn tell_sync_cost(config: &Config, metrics: &Metrics) {
+fn report_fsync_latency(config: &Config, metrics: &Metrics) {
     let url = &config.store.url;
-    let sync = match store::sync_cost(url) {
+    let sync = match store::fsync_latency(url) {
         None => return,
         Some(Ok(sync)) => sync,
         Some(Err(why)) => return warn!("cannot measure what a sync costs beside {url}: {why}"),
@@ -241,7 +255,7 @@ fn tell_sync_cost(config: &Config, metrics: &Metrics) {
     metrics.sync_costs(sync);
     let sync_us = sync.as_micros();
     info!(sync_us, "a sync beside {url} takes {sync:.0?}");
-    if let Some(doubt) = disk::doubt(sync) {
+    if let Some(doubt) = disk::latency_warning(sync) {
         warn!(sync_us, "a sync beside {url} takes {sync:.0?}: {doubt}");
     }
 }

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::config::{self, Config, ConfigError, Spool, StoreUrl};
+use crate::config::{self, Config, ConfigError, SpoolSettings, StoreUrl};
 use crate::domain::plan::Rules;
 use crate::store::{self, OpenError, Reader, StoreError};
 use crate::twilio::signature::PublicUrl;
@@ -52,14 +52,14 @@ pub enum Exit {
 
 /// Why a command could not be done, in one sentence for a person.
 #[derive(Debug)]
-pub enum Failure {
+pub enum CliError {
     /// Ends with [`Exit::Usage`].
     Usage(String),
     /// Ends with [`Exit::Failed`].
     Failed(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Failure {
+impl From<anyhow::Error> for CliError {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
     }
@@ -67,7 +67,7 @@ impl From<anyhow::Error> for Failure {
 
 macro_rules! failed {
     ($($error:ty),*) => {$(
-        impl From<$error> for Failure {
+        impl From<$error> for CliError {
             fn from(error: $error) -> Self {
                 Self::Failed(error.into())
             }
@@ -83,7 +83,7 @@ failed!(
     StoreError
 );
 
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         Self::Usage(error.to_string())
     }
@@ -109,12 +109,12 @@ enum Command {
     Demo(demo::Demo),
     Check(check::Check),
     Doctor(doctor::Doctor),
-    Health(health::Health),
+    Health(health::HealthCommand),
     CallbackUrl(callback_url::CallbackUrl),
     Replay(replay::Replay),
     Sign(sign::Sign),
     Verify(verify::Verify),
-    Sink(sink::Sink),
+    Sink(sink::SinkCommand),
     List(list::List),
     Show(show::Show),
     Export(export::Export),
@@ -138,8 +138,8 @@ impl ConfigArgs {
     }
 
     /// What `replay` needs: no account has to be set up.
-    fn load_for_rehearsal(&self) -> Result<(Option<PublicUrl>, Rules), ConfigError> {
-        let (urls, rules) = config::load_for_rehearsal(self.config.as_deref(), environment())?;
+    fn load_for_dry_run(&self) -> Result<(Option<PublicUrl>, Rules), ConfigError> {
+        let (urls, rules) = config::load_for_dry_run(self.config.as_deref(), environment())?;
         Ok((urls.into_iter().next(), rules))
     }
 
@@ -148,17 +148,17 @@ impl ConfigArgs {
         config::load_for_reading(self.config.as_deref(), environment())
     }
 
-    fn load_spool(&self) -> Result<Spool, ConfigError> {
+    fn load_spool(&self) -> Result<SpoolSettings, ConfigError> {
         config::load_spool(self.config.as_deref(), environment())
     }
 
     /// The store to look into, and the rules that its calls are planned by.
-    fn open_to_read(&self) -> Result<(Reader, Rules), Failure> {
+    fn open_to_read(&self) -> Result<(Reader, Rules), CliError> {
         let (url, rules) = self.load_for_reading()?;
         if let StoreUrl::Sqlite(path) = &url
             && !path.exists()
         {
-            return Err(Failure::Failed(anyhow::anyhow!(
+            return Err(CliError::Failed(anyhow::anyhow!(
                 "there is no {} (store.url); a relative path counts from this folder, and \
                  --config names the configuration of the bridge",
                 path.display()
@@ -173,13 +173,13 @@ impl ConfigArgs {
 
 /// How a command prints its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum OutputFormat {
     Text,
     Json,
 }
 
 /// Prints one line of data; whoever reads it may have gone (`list | head`).
-fn say(line: impl std::fmt::Display) -> std::io::Result<()> {
+fn print_line(line: impl std::fmt::Display) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{line}")
 }
 
@@ -207,7 +207,7 @@ fn wrapped(text: &str, indent: usize) -> String {
 }
 
 /// Tells what went wrong: in one line, which only a terminal gets broken between words.
-fn complain(why: &str) {
+fn print_error(why: &str) {
     if stderr().is_terminal() {
         eprintln!("error: {}", wrapped(why, 7));
     } else {
@@ -252,13 +252,13 @@ impl Cli {
         };
         let exit = match end {
             Ok(exit) => exit,
-            Err(Failure::Usage(why)) => {
-                why.lines().for_each(complain);
+            Err(CliError::Usage(why)) => {
+                why.lines().for_each(print_error);
                 Exit::Usage
             }
-            Err(Failure::Failed(why)) if nobody_reads(&why) => Exit::Done,
-            Err(Failure::Failed(why)) => {
-                complain(&format!("{why:#}"));
+            Err(CliError::Failed(why)) if nobody_reads(&why) => Exit::Done,
+            Err(CliError::Failed(why)) => {
+                print_error(&format!("{why:#}"));
                 Exit::Failed
             }
         };

@@ -28,9 +28,9 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::acquire::response::Success;
-use crate::domain::directory::Listing;
+use crate::domain::directory::DirectoryEntries;
 use crate::domain::plan::Rules;
-use crate::domain::recording_link::Linker;
+use crate::domain::recording_link::LinkSigner;
 use crate::domain::retry::Policy;
 use crate::net::http_url::ACCOUNT_ID;
 use crate::net::proxy::Proxy;
@@ -40,13 +40,11 @@ use crate::twilio::signature::PublicUrl;
 
 use self::postgres::PostgresUrl;
 
-pub use layers::Origin;
+pub use layers::SettingOrigin;
 pub use load::{Setting, explain, load};
-pub use partial::{
-    load_admin, load_admin_listen, load_for_reading, load_for_rehearsal, load_spool,
-};
-pub use reload::Renewal;
-pub use written::written;
+pub use partial::{load_admin, load_admin_listen, load_for_dry_run, load_for_reading, load_spool};
+pub use reload::ReloadDiff;
+pub use written::to_toml;
 
 /// All mistakes of a configuration, one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -55,32 +53,32 @@ pub struct ConfigError(pub Vec<String>);
 
 /// The longest that a claimed call waits for its turn where `delivery.max_rate` is set; its lease
 /// runs meanwhile.
-pub const PACED_AHEAD: Duration = Duration::from_secs(5);
+pub const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The whole configuration of a bridge.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub server: Server,
-    pub admin: Admin,
-    pub store: Store,
-    pub refused: Refused,
-    pub acquire: Acquire,
-    pub delivery: Delivery,
+    pub server: ServerSettings,
+    pub admin: AdminSettings,
+    pub store: StoreSettings,
+    pub refused: RefusedSettings,
+    pub acquire: AcquireSettings,
+    pub delivery: DeliverySettings,
     /// Where recordings are played, if links of the bridge are sent.
-    pub playing: Option<Playing>,
+    pub playing: Option<PlaybackSettings>,
     /// At least one.
     pub accounts: Vec<Account>,
     /// As they stand at the start; `directory_file` may change them.
     pub rules: Rules,
     pub directory_file: Option<DirectoryFile>,
-    pub log: Log,
+    pub log: LogSettings,
     /// As they were given, to tell what changed.
     pub settings: Vec<Setting>,
 }
 
 /// Twilio's side.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct ServerSettings {
     pub listen: SocketAddr,
     /// At least one: the URLs that Twilio was told, without the served path.
     pub public_urls: Vec<PublicUrl>,
@@ -96,12 +94,12 @@ pub struct Server {
     pub tls: Option<CertificatePair>,
     /// Whose word on who the client is goes into the log.
     pub trusted_proxies: Vec<IpNet>,
-    pub proxy_protocol: ProxyProtocol,
+    pub proxy_protocol: ProxyProtocolSetting,
 }
 
 /// Whether connections begin with a PROXY protocol header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
+pub enum ProxyProtocolSetting {
     /// None does.
     Off,
     /// Each does, version 1 or 2, and comes from one of the trusted proxies: there is at least one.
@@ -110,16 +108,16 @@ pub enum ProxyProtocol {
 
 /// The operator's side.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct AdminSettings {
     pub listen: SocketAddr,
     /// Always there when `listen` is beyond loopback.
     pub token: Option<SecretString>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct StoreSettings {
     pub url: StoreUrl,
-    pub spool: Spool,
+    pub spool: SpoolSettings,
     pub retention: Duration,
     pub parked_retention: Duration,
     /// Between two checks that count every row.
@@ -128,7 +126,7 @@ pub struct Store {
 
 /// Requests that were refused.
 #[derive(Clone, Copy, Debug)]
-pub struct Refused {
+pub struct RefusedSettings {
     /// The most that are kept.
     pub keep: usize,
     pub retention: Duration,
@@ -136,7 +134,7 @@ pub struct Refused {
 
 /// Where callbacks are kept while a shared database is away (`store.spool`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spool {
+pub enum SpoolSettings {
     Off,
     At(PathBuf),
 }
@@ -159,10 +157,10 @@ impl std::fmt::Display for StoreUrl {
 
 /// Acquire's side.
 #[derive(Clone, Debug)]
-pub struct Acquire {
+pub struct AcquireSettings {
     /// With [`ACCOUNT_ID`] where the account's name goes; does not end with `/`.
     pub base_url: String,
-    pub paths: Paths,
+    pub paths: AcquirePaths,
     /// Trusted beside the system's roots (PEM).
     pub ca_file: Option<PathBuf>,
     /// Shown to Acquire's side, if it asks for one.
@@ -173,7 +171,7 @@ pub struct Acquire {
 
 /// What is appended to the base URL for each message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths {
+pub struct AcquirePaths {
     pub call_in_queue: String,
     pub call_ringing: String,
     pub call_answered: String,
@@ -181,7 +179,7 @@ pub struct Paths {
 }
 
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub struct DeliverySettings {
     /// For one attempt, from connecting to the end of the answer.
     pub timeout: Duration,
     pub concurrency: usize,
@@ -196,8 +194,8 @@ pub struct Delivery {
 
 /// How recordings are played (`recording.link = "bridge"`).
 #[derive(Clone, Debug)]
-pub struct Playing {
-    pub linker: Linker,
+pub struct PlaybackSettings {
+    pub linker: LinkSigner,
     /// Where Twilio's API is; does not end with `/`.
     pub api_url: String,
     /// `twilio.ca_file`
@@ -239,11 +237,11 @@ pub struct Account {
 pub struct DirectoryFile {
     pub path: PathBuf,
     /// What stands in the configuration itself.
-    pub beside: Listing,
+    pub beside: DirectoryEntries,
 }
 
 #[derive(Clone, Debug)]
-pub struct Log {
+pub struct LogSettings {
     pub format: LogFormat,
     /// A `tracing` filter, such as `info` or `twilio_acquire_bridge=debug`.
     pub level: String,
@@ -255,7 +253,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl Acquire {
+impl AcquireSettings {
     /// Where an account's requests go.
     #[must_use]
     pub fn base_url_of(&self, account: &Account) -> String {

@@ -1,5 +1,6 @@
+//! Tools that show, search, export, redact and replay calls, and the fake Twilio and fake Acquire.
 //!
-
+//! Nothing here serves callbacks or delivers calls.
 pub mod export;
 pub mod fake_acquire;
 pub mod fake_twilio;

@@ -21,38 +21,38 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
-use crate::delivery::acquire_client::Client;
+use crate::delivery::acquire_client::AcquireClient;
 use crate::delivery::heartbeat::Heartbeat;
 use crate::domain::plan::Rules;
-use crate::store::{Claimed, Claims, Rest, Store};
+use crate::store::{Claimed, ClaimedCalls, NextState, Store};
 use crate::telemetry::metrics::Metrics;
 
-pub use self::account_queues::Lanes;
-use self::deliver::at_rest;
-pub use self::rate_limit::Pace;
-pub use self::settle::Unkept;
+pub use self::account_queues::AccountQueues;
+use self::deliver::without_attempt;
+pub use self::rate_limit::RateLimiter;
+pub use self::settle::UnsettledCount;
 
 /// How long a call that fell due unnoticed may stay so.
-const POLL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a free place waits for others before the store is asked.
-const COMPANY: Duration = Duration::from_millis(1);
+const BATCH_WAIT: Duration = Duration::from_millis(1);
 
 /// A place among the requests that may be open at once.
-type Slot = OwnedSemaphorePermit;
+type Permit = OwnedSemaphorePermit;
 
 /// Carries calls from the store to Acquire; lives on one thread, as its client does.
 pub struct Worker {
     pub config: Arc<Config>,
     pub store: Arc<dyn Store>,
-    pub client: Client,
+    pub client: AcquireClient,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     /// Told when a call has become due.
     pub due: Arc<Notify>,
-    pub lanes: Lanes,
-    pub pace: Pace,
-    pub unkept: Unkept,
+    pub queues: AccountQueues,
+    pub rate_limiter: RateLimiter,
+    pub unsettled: UnsettledCount,
     pub heartbeat: Heartbeat,
     /// As they stand now: the directory may change.
     pub rules: watch::Receiver<Arc<Rules>>,
@@ -60,14 +60,14 @@ pub struct Worker {
 
 /// What a look into the store brought.
 #[derive(Default)]
-struct Look {
+struct ClaimResult {
     calls: Vec<Claimed>,
     next_due: Option<Millis>,
     /// The end of a call in flight makes room for another.
     is_more: bool,
 }
 
-impl Look {
+impl ClaimResult {
     /// Until a call in flight ends.
     fn of_nothing() -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Look {
 impl Worker {
     /// Works until `stop`, then lets the attempts in flight end and be settled.
     pub async fn run(self: Rc<Self>, stop: CancellationToken) {
-        let slots = self.pace.claims(self.config.delivery.concurrency);
+        let slots = self.rate_limiter.claims(self.config.delivery.concurrency);
         let slots = Arc::new(Semaphore::new(slots));
         let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
@@ -92,10 +92,10 @@ impl Worker {
             }
 
             // Taken before claiming, so that nothing claimed waits while its lease runs.
-            let free: Vec<Slot> =
+            let free: Vec<Permit> =
                 std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).collect();
-            let look = if self.unkept.is_any() {
-                Look::of_nothing()
+            let look = if self.unsettled.is_any() {
+                ClaimResult::of_nothing()
             } else {
                 self.claim(free.len()).await
             };
@@ -105,7 +105,7 @@ impl Worker {
             }
             let fallen_due = self.fall_due(look.next_due);
             let mut fallen_due = std::pin::pin!(fallen_due);
-            let mut room = std::pin::pin!(self.room(&slots));
+            let mut room = std::pin::pin!(self.free_permits(&slots));
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
@@ -127,23 +127,23 @@ impl Worker {
 
     /// Returns when some places are free: asking the store for one call at a time costs more than
     /// the calls, so others may follow the first for a moment.
-    async fn room(&self, slots: &Semaphore) {
+    async fn free_permits(&self, slots: &Semaphore) {
         let some = u32::try_from(self.config.delivery.concurrency / 4).unwrap_or(1);
         // Never closed, so there is always a place to wait for; it is given back at once.
         drop(slots.acquire().await);
         tokio::select! {
             _ = slots.acquire_many(some.max(1)) => {}
-            () = clock::pause(COMPANY) => {}
+            () = clock::pause(BATCH_WAIT) => {}
         }
     }
 
-    async fn claim(&self, free: usize) -> Look {
+    async fn claim(&self, free: usize) -> ClaimResult {
         let now = self.clock.now();
-        let round = self.lanes.round(free, now);
-        let mut look = Look {
+        let round = self.queues.claim_plan(free, now);
+        let mut look = ClaimResult {
             next_due: round.probe_at,
             is_more: round.waits_for_an_end || free == 0,
-            ..Look::default()
+            ..ClaimResult::default()
         };
         for wanted in round.wanted {
             let limit = wanted.limit;
@@ -151,7 +151,7 @@ impl Worker {
             let claims = self.store.claim(now, lease, wanted).await;
             let claims = claims.unwrap_or_else(|why| {
                 log::not_done(&why, format_args!("failed to claim calls"));
-                Claims::default()
+                ClaimedCalls::default()
             });
             look.is_more |= claims.calls.len() == limit;
             let due = [look.next_due, claims.next_due];
@@ -160,7 +160,7 @@ impl Worker {
         }
         for call in &look.calls {
             if let Some(account) = self.config.account(&call.account) {
-                self.lanes.begins(account);
+                self.queues.begins(account);
             }
         }
         look
@@ -168,7 +168,7 @@ impl Worker {
 
     async fn fall_due(&self, next: Option<Millis>) {
         tokio::select! {
-            () = clock::pause(POLL) => {}
+            () = clock::pause(POLL_INTERVAL) => {}
             () = async {
                 match next {
                     Some(next) => self.clock.reach(next).await,
@@ -178,16 +178,19 @@ impl Worker {
         }
     }
 
-    async fn deliver(self: Rc<Self>, call: Claimed, slot: Slot) {
+    async fn deliver(self: Rc<Self>, call: Claimed, slot: Permit) {
         match self.account(&call) {
             Ok(account) => {
                 let settlement = self.work(&call, account).await;
                 // Settling waits for the disk, and needs no place among the requests.
                 drop(slot);
                 self.settle(call, settlement).await;
-                self.lanes.ends(account);
+                self.queues.ends(account);
             }
-            Err(why) => self.settle(call, at_rest(Rest::Parked(why))).await,
+            Err(why) => {
+                self.settle(call, without_attempt(NextState::Parked(why)))
+                    .await;
+            }
         }
     }
 

@@ -1,5 +1,6 @@
+//! The rules of the bridge: what is sent, when it is retried, when deliveries pause.
 //!
-
+//! Nothing here does I/O, reads the time, or knows SQL or TOML.
 pub mod attempt;
 pub mod breaker;
 pub mod directory;

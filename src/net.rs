@@ -1,7 +1,7 @@
 //! Connections that the bridge opens, to Acquire and to Twilio: TCP, through a forward proxy where
 //! one is set, and TLS with verified certificates.
 //!
-//! awc is given plain streams only: TLS is made here, below it, so that `FinalAnswers` stands
+//! awc is given plain streams only: TLS is made here, below it, so that `AwcResponseFix` stands
 //! between the two.
 
 mod awc_fixes;
@@ -30,10 +30,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::awc_fixes::FinalAnswers;
+use self::awc_fixes::AwcResponseFix;
 use self::proxy::Proxy;
-pub use self::proxy_tunnel::NoTunnel;
-use self::tcp::Socket;
+pub use self::proxy_tunnel::ProxyTunnelError;
+use self::tcp::PeekingTcpStream;
 
 /// How the bridge names itself to those it asks.
 pub const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
@@ -41,14 +41,14 @@ pub const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_V
 const HTTP: &str = "http://";
 
 /// Where one request goes, in the form that awc wants for a plain stream.
-pub struct Target {
+pub struct OutboundUrl {
     /// `http://` always, and with the port of the true scheme.
     pub uri: Uri,
     /// Host and port as the URL has them, for the `Host` header and for people.
     pub authority: String,
 }
 
-impl Target {
+impl OutboundUrl {
     #[must_use]
     pub fn of(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
@@ -74,7 +74,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Bytes for Io {}
 /// The TLS handshake did not succeed; carried through awc inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("TLS handshake failed")]
-pub struct HandshakeFailed(pub io::Error);
+pub struct TlsHandshakeError(pub io::Error);
 
 /// How long an unused connection is kept. Many servers close theirs after 5 s: one that the peer
 /// has closed is noticed when it is taken from the pool, and leaving earlier than the peer makes it
@@ -82,7 +82,7 @@ pub struct HandshakeFailed(pub io::Error);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// How the connections of one door are opened.
-pub struct Route {
+pub struct OutboundConnector {
     /// In the clear without it.
     pub tls: Option<Arc<ClientConfig>>,
     pub proxy: Option<Proxy>,
@@ -94,11 +94,11 @@ pub struct Route {
 }
 
 /// A connection to the host of a URL.
-pub type Connected = Connection<Uri, FinalAnswers<Stream>>;
+pub type Connected = Connection<Uri, AwcResponseFix<Stream>>;
 
 /// awc over `route`: no redirects, and no time limit but for opening connections.
 #[must_use]
-pub fn http_client(route: Rc<Route>) -> awc::Client {
+pub fn http_client(route: Rc<OutboundConnector>) -> awc::Client {
     let timeout = route.timeout;
     let open = move |to: ConnectInfo<Uri>| {
         let route = Rc::clone(&route);
@@ -117,7 +117,7 @@ pub fn http_client(route: Rc<Route>) -> awc::Client {
     client.finish()
 }
 
-impl Route {
+impl OutboundConnector {
     /// Opens a connection to the host and port of `uri`.
     pub async fn open(&self, uri: Uri) -> Result<Connected, ConnectError> {
         let limit = self.timeout * 9 / 10;
@@ -128,12 +128,12 @@ impl Route {
                 let opening = self.tunnel(proxy, uri, deadline);
                 let opened = timeout_at(deadline, opening).await;
                 opened
-                    .unwrap_or_else(|_| Err(NoTunnel::TimeOut(proxy.authority(), limit)))
+                    .unwrap_or_else(|_| Err(ProxyTunnelError::TimeOut(proxy.authority(), limit)))
                     .map_err(|why| ConnectError::Io(io::Error::other(why)))?
             }
         };
         // Requests are small and whole: waiting for more to send only delays them.
-        let Socket(socket) = connection.io_ref();
+        let PeekingTcpStream(socket) = connection.io_ref();
         socket.set_nodelay(true).map_err(ConnectError::Io)?;
         let Some(tls) = self.tls.clone() else {
             return Ok(wrap(connection));
@@ -143,7 +143,7 @@ impl Route {
             .await
             .map_err(|_| late())?
             .map(wrap)
-            .map_err(|error| ConnectError::Io(io::Error::other(HandshakeFailed(error))))
+            .map_err(|error| ConnectError::Io(io::Error::other(TlsHandshakeError(error))))
     }
 
     /// TCP to the host and port of `uri`, past any proxy.
@@ -155,14 +155,23 @@ impl Route {
             None => ConnectInfo::new(uri),
         };
         let named = timeout_at(deadline, self.names.service().call(to)).await;
-        let mut named = named.map_err(|_| ConnectError::Resolver(Box::new(NoAnswer)))??;
+        let mut named = named.map_err(|_| ConnectError::Resolver(Box::new(DnsTimeoutError)))??;
         let socket = first_open(named.take_addrs(), deadline).await?;
-        Ok(Connection::new(named.request().clone(), Socket(socket)))
+        Ok(Connection::new(
+            named.request().clone(),
+            PeekingTcpStream(socket),
+        ))
     }
 
-    async fn tunnel(&self, proxy: &Proxy, uri: Uri, deadline: Instant) -> Result<Plain, NoTunnel> {
+    async fn tunnel(
+        &self,
+        proxy: &Proxy,
+        uri: Uri,
+        deadline: Instant,
+    ) -> Result<Plain, ProxyTunnelError> {
         let name = proxy.authority();
-        let unreachable = |why: &dyn Error| NoTunnel::Unreachable(name.clone(), why.to_string());
+        let unreachable =
+            |why: &dyn Error| ProxyTunnelError::Unreachable(name.clone(), why.to_string());
         let way = format!("{HTTP}{name}").parse::<Uri>();
         let way = way.map_err(|why| unreachable(&why))?;
         let connection = self.reach(way, deadline).await;
@@ -195,11 +204,11 @@ async fn first_open(
     Err(last)
 }
 
-type Plain = Connection<Uri, Socket>;
+type Plain = Connection<Uri, PeekingTcpStream>;
 
 #[derive(Debug, thiserror::Error)]
 #[error("no name server answered in time")]
-struct NoAnswer;
+struct DnsTimeoutError;
 
 fn late() -> ConnectError {
     ConnectError::Io(io::ErrorKind::TimedOut.into())
@@ -207,7 +216,7 @@ fn late() -> ConnectError {
 
 fn wrap<Io: Bytes + 'static>(connection: Connection<Uri, Io>) -> Connected {
     let (io, uri) = connection.into_parts();
-    Connection::new(uri, FinalAnswers::new(Box::new(io)))
+    Connection::new(uri, AwcResponseFix::new(Box::new(io)))
 }
 
 /// The innermost cause: the only one that says more than that something failed.
@@ -238,12 +247,12 @@ mod tests {
             ),
             ("http://127.0.0.1/a", "http://127.0.0.1:80/a", "127.0.0.1"),
         ] {
-            let target = Target::of(url).expect("it is a URL");
+            let target = OutboundUrl::of(url).expect("it is a URL");
             assert_eq!(target.uri.to_string(), uri);
             assert_eq!(target.authority, authority);
         }
         for no_url in ["", "/path", "https://", "https://a b/", "acme.acquire.io"] {
-            assert!(Target::of(no_url).is_none(), "{no_url:?}");
+            assert!(OutboundUrl::of(no_url).is_none(), "{no_url:?}");
         }
     }
 }

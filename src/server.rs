@@ -14,11 +14,11 @@ use actix_web::http::uri::PathAndQuery;
 use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
-use callbacks::refusal::{NoAnswer, Refusal};
-use callbacks::state::Intake;
+use callbacks::refusal::{AdminError, RefusalError};
+use callbacks::state::CallbackState;
 use recordings::play::Player;
 
-use crate::twilio::callback::Form;
+use crate::twilio::callback::CallbackKind;
 
 /// How long a connection may stay open between two requests; longer than balancers keep theirs.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -27,12 +27,12 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// too, where no proxy strips it.
 pub fn public_routes(
     routes: &mut ServiceConfig,
-    intake: Data<Intake>,
+    intake: Data<CallbackState>,
     player: Option<Data<Player>>,
 ) {
     let verifier = Arc::clone(&intake.verifier.borrow());
     for prefix in verifier.prefixes() {
-        for form in Form::ALL {
+        for form in CallbackKind::ALL {
             routes.service(callback(&format!("{prefix}{}", form.path())));
         }
         if player.is_some() {
@@ -52,11 +52,12 @@ fn callback(path: &str) -> Resource {
 }
 
 /// What operators and their tools reach.
-pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<admin::console::Admin>) {
+pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<admin::console::AdminState>) {
     routes
         .app_data(admin)
         .app_data(
-            QueryConfig::default().error_handler(|why, _| NoAnswer::Query(why.to_string()).into()),
+            QueryConfig::default()
+                .error_handler(|why, _| AdminError::Query(why.to_string()).into()),
         )
         .route("/livez", web::get().to(admin::probes::livez))
         .route("/readyz", web::get().to(admin::probes::readyz))
@@ -83,19 +84,25 @@ fn target(request: &HttpRequest) -> &str {
     target.map_or("/", PathAndQuery::as_str)
 }
 
-async fn not_found(request: HttpRequest, intake: Data<Intake>) -> Result<&'static str, Refusal> {
-    refuse(&request, &intake, Refusal::NotFound)
+async fn not_found(
+    request: HttpRequest,
+    intake: Data<CallbackState>,
+) -> Result<&'static str, RefusalError> {
+    refuse(&request, &intake, RefusalError::NotFound)
 }
 
-async fn wrong_method(request: HttpRequest, intake: Data<Intake>) -> Result<&'static str, Refusal> {
-    refuse(&request, &intake, Refusal::WrongMethod)
+async fn wrong_method(
+    request: HttpRequest,
+    intake: Data<CallbackState>,
+) -> Result<&'static str, RefusalError> {
+    refuse(&request, &intake, RefusalError::WrongMethod)
 }
 
 fn refuse(
     request: &HttpRequest,
-    intake: &Intake,
-    refusal: Refusal,
-) -> Result<&'static str, Refusal> {
+    intake: &CallbackState,
+    refusal: RefusalError,
+) -> Result<&'static str, RefusalError> {
     intake.refused(request, None, &refusal);
     Err(refusal)
 }

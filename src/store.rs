@@ -25,9 +25,11 @@ use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use backlog::BACKLOG;
 pub use error::{OpenError, StoreError};
-pub use open::{open, open_to_read, open_to_serve, sync_cost};
+pub use open::{fsync_latency, open, open_to_read, open_to_serve};
 pub use reader::Reader;
-pub use refused::{Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoredRefused};
+pub use refused::{
+    Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoredRefusedRequest,
+};
 pub use sqlite::SqliteReader;
 pub use upgrade::{Migrated, migrate};
 
@@ -159,7 +161,7 @@ pub struct Ticket {
     /// The newest callback that was handed out with the claim.
     pub(crate) newest_callback: i64,
     /// How often the call had been requeued.
-    pub(crate) round: i64,
+    pub(crate) requeue_count: i64,
 }
 
 /// A call that is due, with all that is known of it.
@@ -171,41 +173,41 @@ pub struct Claimed {
     /// In the order of arrival; those of a call that was taken over come after those before.
     pub callbacks: Vec<StoredCallback>,
     /// How many of `callbacks`, from the first, the last settled claim had.
-    pub planned: usize,
+    pub planned_callbacks: usize,
     /// Those made since the call was last requeued, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
 /// What a claim asks for.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct ClaimRequest {
     /// The most calls.
     pub limit: usize,
-    pub whose: Whose,
-    pub order: Order,
+    pub whose: AccountFilter,
+    pub order: ListOrder,
 }
 
-impl Wanted {
+impl ClaimRequest {
     /// Up to `limit` calls, whosever they are.
     #[must_use]
     pub fn any(limit: usize) -> Self {
         Self {
             limit,
-            whose: Whose::All,
-            order: Order::FreshFirst,
+            whose: AccountFilter::All,
+            order: ListOrder::FreshFirst,
         }
     }
 }
 
 /// The accounts whose calls are asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Whose {
+pub enum AccountFilter {
     All,
     Only(Vec<AccountSid>),
     AllBut(Vec<AccountSid>),
 }
 
-impl Whose {
+impl AccountFilter {
     #[must_use]
     pub fn has(&self, account: &AccountSid) -> bool {
         match self {
@@ -218,7 +220,7 @@ impl Whose {
 
 /// Which calls come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum ListOrder {
     /// Those due longest; where they have been due for [`BACKLOG`], those that fell due last.
     FreshFirst,
     /// Those due longest.
@@ -227,7 +229,7 @@ pub enum Order {
 
 /// What a claim brought.
 #[derive(Clone, Debug, Default)]
-pub struct Claims {
+pub struct ClaimedCalls {
     pub calls: Vec<Claimed>,
     /// When the next call will be due, those claimed left out; it may be sooner than that if much
     /// had to be passed over.
@@ -238,12 +240,12 @@ pub struct Claims {
 #[derive(Clone, Debug)]
 pub struct Settlement {
     pub attempt: Option<Attempt>,
-    pub rest: Rest,
+    pub rest: NextState,
 }
 
 /// Where a settled call rests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum NextState {
     PendingAt(Millis),
     Delivered,
     Skipped(String),
@@ -281,7 +283,7 @@ pub struct StoredCall {
 /// first; those of one resting state (delivered, skipped, parked) by when they came to rest, latest
 /// first.
 #[derive(Clone, Copy, Debug)]
-pub struct Filter {
+pub struct ListFilter {
     pub state: Option<State>,
     pub limit: usize,
 }
@@ -336,11 +338,16 @@ pub trait Store: Refusals + Send + Sync {
         &self,
         now: Millis,
         lease: Duration,
-        wanted: Wanted,
-    ) -> Result<Claims, StoreError>;
+        wanted: ClaimRequest,
+    ) -> Result<ClaimedCalls, StoreError>;
 
     /// Makes up to `limit` calls due at `now` that would be tried again later; returns how many.
-    async fn hasten(&self, whose: Whose, now: Millis, limit: usize) -> Result<usize, StoreError>;
+    async fn retry_now(
+        &self,
+        whose: AccountFilter,
+        now: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
 
     /// Ends a claim: the attempt and the state it led to, in one commit. A callback that was
     /// recorded, or a requeue that was asked for, since the claim makes the call due now instead.
@@ -355,7 +362,7 @@ pub trait Store: Refusals + Send + Sync {
     /// The call that `sid` names, or of which it names a leg.
     async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError>;
 
-    async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError>;
+    async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError>;
 
     /// Makes all requests of a call owed again, at once and behind fresh calls, as if it had been due
     /// for [`BACKLOG`]; false if there is no such call. `sid` as for `get`.

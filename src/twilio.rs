@@ -16,7 +16,7 @@ use jiff::Timestamp;
 /// A text that is not a SID of the expected kind.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be {prefix} followed by 32 hexadecimal digits")]
-pub struct NotASid {
+pub struct SidError {
     prefix: &'static str,
 }
 
@@ -28,12 +28,12 @@ macro_rules! sid {
 
         impl $name {
             /// Accepts exactly the prefix and 32 hexadecimal digits of either case, kept as written.
-            pub fn parse(text: &str) -> Result<Self, NotASid> {
+            pub fn parse(text: &str) -> Result<Self, SidError> {
                 match text.strip_prefix($prefix) {
                     Some(hex) if hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
                         Ok(Self(text.into()))
                     }
-                    _ => Err(NotASid { prefix: $prefix }),
+                    _ => Err(SidError { prefix: $prefix }),
                 }
             }
 
@@ -168,19 +168,19 @@ pub struct Callback {
     pub leg: CallSid,
     /// The leg that began this one by `<Dial>`; absent on the first leg of a call.
     pub parent: Option<CallSid>,
-    pub kind: Kind,
+    pub kind: CallbackContent,
 }
 
 /// What a callback tells of its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Status(Status),
-    Recording(Recording),
+pub enum CallbackContent {
+    Status(StatusCallback),
+    Recording(RecordingCallback),
 }
 
 /// A voice status callback (Twilio docs, Voice webhooks, "`StatusCallback`").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Status {
+pub struct StatusCallback {
     pub status: CallStatus,
     /// E.164, `client:…`, `sip:…`, a caller id as sent, or a word such as `anonymous`.
     pub from: String,
@@ -189,7 +189,7 @@ pub struct Status {
     pub direction: Option<Direction>,
     /// `CallDuration` as sent: whole seconds (`Duration`, which counts minutes, is not read).
     pub call_duration: Option<String>,
-    pub origin: Origin,
+    pub origin: FieldSource,
     /// The recording that the status callback itself names: only of calls created with
     /// `Record=true` or dialled with `record`.
     pub recording_sid: Option<RecordingSid>,
@@ -205,7 +205,7 @@ pub struct Status {
 
 /// Where a leg began, which decides whose word its fields are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub enum FieldSource {
     /// The telephone network, SIP, the API or `<Dial>`: the fields are Twilio's.
     Twilio,
     /// A browser or an app with the Voice SDK: Twilio puts the parameters that it was called with,
@@ -218,7 +218,7 @@ pub enum Origin {
 ///
 /// It names the leg that was recorded, which is always the parent, and tells nothing else of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Recording {
+pub struct RecordingCallback {
     pub sid: RecordingSid,
     pub status: RecordingStatus,
     /// Bare: without extension, and useless unless the recording is completed.
@@ -303,8 +303,8 @@ impl Callback {
     pub fn key(&self) -> CallbackKey {
         let leg = &self.leg;
         let key = match &self.kind {
-            Kind::Status(status) => format!("{leg}/status/{}", status.status),
-            Kind::Recording(recording) => {
+            CallbackContent::Status(status) => format!("{leg}/status/{}", status.status),
+            CallbackContent::Recording(recording) => {
                 format!("{leg}/recording/{}/{}", recording.sid, recording.status)
             }
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::config::StoreUrl;
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 use twilio_acquire_bridge::store::{self, NewCallback, SignedRequest};
 use twilio_acquire_bridge::twilio::callback;
 
@@ -25,9 +25,9 @@ fn told(command: &mut Command) -> (String, String, i32) {
     (text(output.stdout), text(output.stderr), code)
 }
 
-fn acquire() -> Sink {
+fn acquire() -> FakeAcquire {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    Sink::start(listen, Faults::default(), Keep::All).expect("a free port")
+    FakeAcquire::start(listen, Faults::default(), Retain::All).expect("a free port")
 }
 
 fn doctor(folder: &Path, acquire: &str, args: &[&str]) -> Command {

@@ -17,8 +17,9 @@ use std::fs;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use twilio_acquire_bridge::acquire::response::Success;
 use twilio_acquire_bridge::config::{
-    self, Config, ConfigError, LogFormat, ProxyProtocol, StoreUrl, Success,
+    self, Config, ConfigError, LogFormat, ProxyProtocolSetting, StoreUrl,
 };
 
 /// The three variables that suffice.
@@ -28,7 +29,7 @@ const ENOUGH: [(&str, &str); 3] = [
     ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com"),
 ];
 
-/// Loads `file` under [`ENOUGH`] and `environment`; the folder's path is shown as `DIR`.
+/// Loads `file` under [`MIN_BATCH`] and `environment`; the folder's path is shown as `DIR`.
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let all: Vec<_> = ENOUGH.iter().chain(environment).copied().collect();
     load_alone(file, &all)
@@ -76,7 +77,7 @@ fn three_variables_suffice() {
         config.server.public_urls[0].to_string(),
         "https://bridge.example.com"
     );
-    assert_eq!(config.server.proxy_protocol, ProxyProtocol::Off);
+    assert_eq!(config.server.proxy_protocol, ProxyProtocolSetting::Off);
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert!(config.admin.token.is_none());
     assert_eq!(config.store.url, StoreUrl::Sqlite("bridge.db".into()));
@@ -183,7 +184,7 @@ fn the_directory_is_the_entries_and_the_file_together() {
 #[test]
 fn a_rehearsal_needs_no_account() {
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let (urls, rules) = config::load_for_rehearsal(None, []).expect("defaults");
+    let (urls, rules) = config::load_for_dry_run(None, []).expect("defaults");
     assert!(urls.is_empty());
     assert!(rules.empty_to.is_none());
 
@@ -192,12 +193,12 @@ fn a_rehearsal_needs_no_account() {
         set("BRIDGE__CALLS__EMPTY_TO", "unknown"),
         set("TWILIO_AUTH_TOKEN", "made-up-token"),
     ];
-    let (urls, rules) = config::load_for_rehearsal(None, environment).expect("a rehearsal");
+    let (urls, rules) = config::load_for_dry_run(None, environment).expect("a rehearsal");
     assert_eq!(urls.len(), 1);
     assert_eq!(rules.empty_to.as_deref(), Some("unknown"));
 
     let wrong = [set("BRIDGE__SERVER__PUBLIC_URL", "bridge.example.com")];
-    assert!(config::load_for_rehearsal(None, wrong).is_err());
+    assert!(config::load_for_dry_run(None, wrong).is_err());
 }
 
 #[test]
@@ -208,7 +209,10 @@ fn a_running_bridge_keeps_its_proxies_while_it_requires_their_header() {
         load(file, &proxies).expect("a configuration")
     };
     let running = required("10.0.0.7");
-    assert_eq!(running.server.proxy_protocol, ProxyProtocol::Required);
+    assert_eq!(
+        running.server.proxy_protocol,
+        ProxyProtocolSetting::Required
+    );
 
     let others = running.renewed_by(required("10.0.0.8"));
     assert_eq!(others.changed, ["server.trusted_proxies"]);
@@ -221,6 +225,6 @@ fn a_running_bridge_keeps_its_proxies_while_it_requires_their_header() {
         ["server.proxy_protocol", "server.trusted_proxies"]
     );
     let server = off.config.server;
-    assert_eq!(server.proxy_protocol, ProxyProtocol::Required);
+    assert_eq!(server.proxy_protocol, ProxyProtocolSetting::Required);
     assert_eq!(server.trusted_proxies, running.server.trusted_proxies);
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use twilio_acquire_bridge::debugging::fake_twilio::dry_run::Forecast;
+use twilio_acquire_bridge::debugging::fake_twilio::dry_run::DryRun;
 use twilio_acquire_bridge::debugging::fixture::builtin;
 use twilio_acquire_bridge::debugging::fixture::{Expected, Fixture};
 use twilio_acquire_bridge::domain::plan::Rules;
@@ -56,7 +56,7 @@ fn every_request_becomes_what_acquire_must_get() {
 
         let expected: serde_json::Value =
             serde_json::from_str(case.acquire).expect("the answer is JSON");
-        let forecast = Forecast::of(&fixture, &Rules::default());
+        let forecast = DryRun::of(&fixture, &Rules::default());
         let got: serde_json::Value =
             serde_json::from_str(&forecast.to_json()).expect("a forecast is JSON");
         assert_eq!(got, expected, "{}: {forecast}", case.name);
@@ -76,7 +76,7 @@ fn every_request_becomes_what_acquire_must_get() {
 fn what_is_refused_is_told_what_it_is_and_where_it_belongs() {
     let why = |name: &str| {
         let fixture = Fixture::read(&folder("twilio").join(format!("{name}.http")));
-        Forecast::of(&fixture.expect("a fixture"), &Rules::default()).to_string()
+        DryRun::of(&fixture.expect("a fixture"), &Rules::default()).to_string()
     };
     for (name, words) in [
         ("refused-recording", "RecordingStatusCallback"),

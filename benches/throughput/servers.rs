@@ -16,7 +16,7 @@ use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::config::{self, Config};
 use twilio_acquire_bridge::server::callbacks::diagnosis;
 use twilio_acquire_bridge::server::callbacks::signed_form::{SignedForm, Verifier};
-use twilio_acquire_bridge::server::callbacks::state::Intake;
+use twilio_acquire_bridge::server::callbacks::state::CallbackState;
 use twilio_acquire_bridge::server::{KEEP_ALIVE, public_routes};
 use twilio_acquire_bridge::store;
 use twilio_acquire_bridge::telemetry::logs;
@@ -213,7 +213,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         let (_, config) = watch::channel(Arc::new(config));
         // Every signature holds here.
         let (doctor, _) = diagnosis::open(config.clone(), &store, &metrics, &Clock::system());
-        let intake = Data::new(Intake::new(
+        let intake = Data::new(CallbackState::new(
             config,
             verifier,
             store,

@@ -10,7 +10,8 @@ use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::sqlite::SqliteStore;
 use twilio_acquire_bridge::store::{
-    Expiry, Filter, NewCallback, Rest, Settlement, SignedRequest, State, Store, Wanted,
+    ClaimRequest, Expiry, ListFilter, NewCallback, NextState, Settlement, SignedRequest, State,
+    Store,
 };
 use twilio_acquire_bridge::twilio::{CallSid, callback};
 
@@ -153,7 +154,7 @@ async fn claims(calls: usize, store: &SqliteStore) {
     for _ in 0..CLAIMS.min(calls / CLAIMED) {
         let begun = Instant::now();
         let now = Clock::system().now();
-        let claims = store.claim(now, LEASE, Wanted::any(CLAIMED)).await;
+        let claims = store.claim(now, LEASE, ClaimRequest::any(CLAIMED)).await;
         took.push(begun.elapsed());
         assert_eq!(claims.expect("claimed").calls.len(), CLAIMED);
     }
@@ -169,7 +170,7 @@ async fn reads(calls: usize, when: &str, store: &SqliteStore) {
     for state in filters {
         let begun = Instant::now();
         let listed = store
-            .list(Filter { state, limit: 50 })
+            .list(ListFilter { state, limit: 50 })
             .await
             .expect("a list");
         let took = milliseconds(begun.elapsed());
@@ -190,7 +191,7 @@ async fn deliver_all(store: &SqliteStore) {
     let long_ago = Clock::system().now().minus(HOUR);
     loop {
         let now = Clock::system().now();
-        let claims = store.claim(now, LEASE, Wanted::any(GROUP)).await;
+        let claims = store.claim(now, LEASE, ClaimRequest::any(GROUP)).await;
         let claims = claims.expect("claimed").calls;
         if claims.is_empty() {
             return;
@@ -198,7 +199,7 @@ async fn deliver_all(store: &SqliteStore) {
         let settled = claims.into_iter().map(|call| {
             let settlement = Settlement {
                 attempt: Some(accepted(&call.sid, long_ago)),
-                rest: Rest::Delivered,
+                rest: NextState::Delivered,
             };
             store.settle(call.ticket, settlement, long_ago)
         });
@@ -211,7 +212,7 @@ async fn deliver_all(store: &SqliteStore) {
 fn accepted(leg: &CallSid, at: Millis) -> Attempt {
     Attempt {
         leg: leg.clone(),
-        kind: acquire::Kind::CallEnd,
+        kind: acquire::RequestKind::CallEnd,
         at,
         took: Duration::from_millis(3),
         sent: "x".repeat(200),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::acquire::{Fault, Outcome};
+use crate::acquire::{DeliveryFault, Outcome};
 use crate::clock::Millis;
 
 /// Which 2xx answers mean that Acquire has the call (`acquire.success`).
@@ -34,6 +34,7 @@ const DUPLICATE: &str = "ERROR_DUPLICATE_RECORD_FOUND";
 /// | other 4xx | `Refused` |
 ///
 /// A 1xx is no answer and never arrives here; if one did, it would count as a broken connection.
+#[must_use]
 pub fn judge(
     success: Success,
     status: u16,
@@ -43,16 +44,16 @@ pub fn judge(
 ) -> Outcome {
     let again = |fault| Outcome::Again { fault, after: None };
     match status {
-        ..200 => again(Fault::Reset),
+        ..200 => again(DeliveryFault::Reset),
         200..=299 => match (success, says_success(body)) {
             (Success::Any2xx, _) | (_, Some(true)) => Outcome::Accepted,
-            (Success::Body, Some(false)) => again(Fault::SuccessFalse),
-            (Success::Body, None) => again(Fault::Unreadable),
+            (Success::Body, Some(false)) => again(DeliveryFault::SuccessFalse),
+            (Success::Body, None) => again(DeliveryFault::Unreadable),
         },
         400 if names_duplicate(body) => Outcome::AcceptedAsRepeat,
-        300..=399 | 401 | 403 | 404 => again(Fault::Configuration),
+        300..=399 | 401 | 403 | 404 => again(DeliveryFault::Configuration),
         408 | 425 | 429 | 500.. => Outcome::Again {
-            fault: Fault::Busy,
+            fault: DeliveryFault::Busy,
             after: retry_after.and_then(|value| wait_asked(value, now)),
         },
         400..=499 => Outcome::Refused,
@@ -121,7 +122,7 @@ mod tests {
     const NOW: Millis = Millis(1_700_000_000_000);
     const SUCCESS: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"#;
 
-    fn again(fault: Fault) -> Outcome {
+    fn again(fault: DeliveryFault) -> Outcome {
         Outcome::Again { fault, after: None }
     }
 
@@ -139,35 +140,47 @@ mod tests {
             (
                 200,
                 r#"{"data":{"success":false}}"#,
-                again(Fault::SuccessFalse),
+                again(DeliveryFault::SuccessFalse),
             ),
-            (200, r#"{"success":false}"#, again(Fault::SuccessFalse)),
-            (200, r#"{"success":"true"}"#, again(Fault::SuccessFalse)),
-            (200, r#"{"data":{}}"#, again(Fault::Unreadable)),
-            (200, "[]", again(Fault::Unreadable)),
-            (200, "<html>Welcome</html>", again(Fault::Unreadable)),
-            (200, &SUCCESS[..40], again(Fault::Unreadable)),
-            (204, "", again(Fault::Unreadable)),
+            (
+                200,
+                r#"{"success":false}"#,
+                again(DeliveryFault::SuccessFalse),
+            ),
+            (
+                200,
+                r#"{"success":"true"}"#,
+                again(DeliveryFault::SuccessFalse),
+            ),
+            (200, r#"{"data":{}}"#, again(DeliveryFault::Unreadable)),
+            (200, "[]", again(DeliveryFault::Unreadable)),
+            (
+                200,
+                "<html>Welcome</html>",
+                again(DeliveryFault::Unreadable),
+            ),
+            (200, &SUCCESS[..40], again(DeliveryFault::Unreadable)),
+            (204, "", again(DeliveryFault::Unreadable)),
             (400, duplicate, Outcome::AcceptedAsRepeat),
             (409, duplicate, Outcome::Refused),
             (400, "", Outcome::Refused),
             (402, "", Outcome::Refused),
             (405, "", Outcome::Refused),
             (422, SUCCESS, Outcome::Refused),
-            (408, "", again(Fault::Busy)),
-            (425, "", again(Fault::Busy)),
-            (429, "", again(Fault::Busy)),
-            (500, "", again(Fault::Busy)),
-            (503, SUCCESS, again(Fault::Busy)),
-            (599, "", again(Fault::Busy)),
-            (999, "", again(Fault::Busy)),
-            (301, "", again(Fault::Configuration)),
-            (304, "", again(Fault::Configuration)),
-            (307, SUCCESS, again(Fault::Configuration)),
-            (401, "", again(Fault::Configuration)),
-            (403, "", again(Fault::Configuration)),
-            (404, "", again(Fault::Configuration)),
-            (103, SUCCESS, again(Fault::Reset)),
+            (408, "", again(DeliveryFault::Busy)),
+            (425, "", again(DeliveryFault::Busy)),
+            (429, "", again(DeliveryFault::Busy)),
+            (500, "", again(DeliveryFault::Busy)),
+            (503, SUCCESS, again(DeliveryFault::Busy)),
+            (599, "", again(DeliveryFault::Busy)),
+            (999, "", again(DeliveryFault::Busy)),
+            (301, "", again(DeliveryFault::Configuration)),
+            (304, "", again(DeliveryFault::Configuration)),
+            (307, SUCCESS, again(DeliveryFault::Configuration)),
+            (401, "", again(DeliveryFault::Configuration)),
+            (403, "", again(DeliveryFault::Configuration)),
+            (404, "", again(DeliveryFault::Configuration)),
+            (103, SUCCESS, again(DeliveryFault::Reset)),
         ] {
             assert_eq!(judged(status, body), outcome, "{status} {body}");
         }
@@ -181,7 +194,7 @@ mod tests {
         }
         assert_eq!(
             judge(Success::Any2xx, 302, None, b"", NOW),
-            again(Fault::Configuration)
+            again(DeliveryFault::Configuration)
         );
     }
 
@@ -206,7 +219,7 @@ mod tests {
             assert_eq!(
                 judge(Success::Body, 429, Some(value), b"", NOW),
                 Outcome::Again {
-                    fault: Fault::Busy,
+                    fault: DeliveryFault::Busy,
                     after
                 },
                 "{value:?}"
@@ -218,7 +231,7 @@ mod tests {
     fn only_a_busy_acquire_may_ask_for_a_wait() {
         assert_eq!(
             judge(Success::Body, 404, Some("9"), b"", NOW),
-            again(Fault::Configuration)
+            again(DeliveryFault::Configuration)
         );
     }
 

@@ -15,17 +15,17 @@ use crate::store;
 use crate::telemetry::metrics::Metrics;
 
 /// After the start, so that starts in a row do not count each.
-const FIRST: Duration = Duration::from_secs(60);
+const FIRST_CHECK_DELAY: Duration = Duration::from_secs(60);
 
 /// Checks the conservation of calls every `store.check_every` until `stop`, tells the metrics, and
 /// logs each disagreement.
 pub async fn run(
-    settings: config::Store,
+    settings: config::StoreSettings,
     metrics: Arc<Metrics>,
     clock: Clock,
     stop: CancellationToken,
 ) {
-    let mut next = clock.now().plus(FIRST);
+    let mut next = clock.now().plus(FIRST_CHECK_DELAY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -7,22 +7,22 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::Shared;
+use super::BridgeParts;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::acquire_client::{Client, ClientError};
+use crate::delivery::acquire_client::{AcquireClient, AcquireClientError};
 use crate::delivery::heartbeat::Heartbeat;
-use crate::delivery::{Lanes, Pace, Unkept, Worker};
+use crate::delivery::{AccountQueues, RateLimiter, UnsettledCount, Worker};
 
 /// Delivers until `stop`; what is returned tells when that has ended, however it ended.
 pub(super) fn spawn(
-    shared: &Shared,
+    shared: &BridgeParts,
     clock: Clock,
     heartbeat: Heartbeat,
     stop: CancellationToken,
 ) -> oneshot::Receiver<()> {
     let (alive, ended) = oneshot::channel();
-    let shared = Shared {
+    let shared = BridgeParts {
         clock,
         ..shared.clone()
     };
@@ -47,18 +47,18 @@ pub(super) fn spawn(
 /// One worker after another: each lets the deliveries in flight end before the next one begins with
 /// the changed configuration.
 async fn deliver(
-    shared: Shared,
+    shared: BridgeParts,
     heartbeat: &Heartbeat,
     stop: &CancellationToken,
-) -> Result<(), ClientError> {
+) -> Result<(), AcquireClientError> {
     let mut configs = shared.config.clone();
     let mut config = Arc::clone(&configs.borrow_and_update());
     let mut client = client(&config, &shared.clock)?;
     loop {
         let worker = Worker {
-            lanes: Lanes::new(&config, Arc::clone(&shared.metrics)),
-            pace: Pace::new(config.delivery.max_rate),
-            unkept: Unkept::default(),
+            queues: AccountQueues::new(&config, Arc::clone(&shared.metrics)),
+            rate_limiter: RateLimiter::new(config.delivery.max_rate),
+            unsettled: UnsettledCount::default(),
             heartbeat: heartbeat.clone(),
             config,
             store: Arc::clone(&shared.store),
@@ -93,7 +93,7 @@ async fn beats(heartbeat: &Heartbeat) {
 async fn changed(
     configs: &mut watch::Receiver<Arc<Config>>,
     clock: &Clock,
-) -> (Arc<Config>, Client) {
+) -> (Arc<Config>, AcquireClient) {
     loop {
         if configs.changed().await.is_err() {
             return std::future::pending().await;
@@ -106,6 +106,6 @@ async fn changed(
     }
 }
 
-fn client(config: &Config, clock: &Clock) -> Result<Client, ClientError> {
-    Client::new(&config.acquire, &config.delivery, clock.clone())
+fn client(config: &Config, clock: &Clock) -> Result<AcquireClient, AcquireClientError> {
+    AcquireClient::new(&config.acquire, &config.delivery, clock.clone())
 }

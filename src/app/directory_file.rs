@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::watched::Watched;
+use crate::config::watched::FileWatch;
 use crate::config::{Config, DirectoryFile};
 use crate::domain::directory::Directory;
 use crate::domain::plan::Rules;
@@ -40,7 +40,7 @@ async fn follow_file(file: Option<DirectoryFile>, rules: &watch::Sender<Arc<Rule
     let Some(file) = file.map(Arc::new) else {
         return std::future::pending().await;
     };
-    let mut watched = Watched::new(vec![file.path.clone()]);
+    let mut watched = FileWatch::new(vec![file.path.clone()]);
     loop {
         watched.changed().await;
         match read(Arc::clone(&file)).await {

@@ -6,20 +6,20 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{AppError, prove};
+use super::{AppError, validate};
 use crate::app::systemd;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Renewal};
+use crate::config::{Config, ConfigError, ReloadDiff};
 
 /// How a bridge reads its configuration again.
-pub struct Reload {
+pub struct ReloadSource {
     /// Told when it is to be read.
     pub orders: Arc<Notify>,
     /// All of it, as at the start.
     pub read: Box<dyn Fn() -> Result<Config, ConfigError> + Send>,
 }
 
-impl Reload {
+impl ReloadSource {
     /// Follows the orders until `stop`. A configuration that cannot be used changes nothing.
     pub(super) async fn follow(
         self,
@@ -48,7 +48,7 @@ impl Reload {
     fn read(&self, clock: &Clock) -> Result<Config, Vec<String>> {
         let config = (self.read)().map_err(|ConfigError(mistakes)| mistakes)?;
         let told = |why: AppError| vec![why.to_string()];
-        prove(&config, clock).map_err(told)?;
+        validate(&config, clock).map_err(told)?;
         Ok(config)
     }
 }
@@ -56,7 +56,7 @@ impl Reload {
 /// Told once it counts.
 fn take(new: Config, current: &watch::Sender<Arc<Config>>) {
     let renewal = current.borrow().renewed_by(new);
-    let Renewal {
+    let ReloadDiff {
         config,
         changed,
         waiting,

@@ -11,7 +11,7 @@ use sd_notify::NotifyState;
 use socket2::SockRef;
 use tracing::warn;
 
-use crate::config::Admin;
+use crate::config::AdminSettings;
 
 /// As in `FileDescriptorName=` of the socket units.
 const PUBLIC: &str = "public";
@@ -19,14 +19,14 @@ const ADMIN: &str = "admin";
 
 /// Sockets that outlive the process: what connects while none runs waits for the next one.
 #[derive(Debug)]
-pub struct Handed {
+pub struct InheritedSockets {
     pub public: TcpListener,
     pub admin: TcpListener,
 }
 
 /// Why sockets that were handed over cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum HandedError {
+pub enum InheritedSocketError {
     #[error("the sockets that systemd hands over (LISTEN_FDS, LISTEN_FDNAMES) cannot be read")]
     Unreadable(#[source] io::Error),
     #[error(
@@ -45,9 +45,9 @@ pub enum HandedError {
 }
 
 /// What was handed over, if anything was. To be asked once, before other threads are begun.
-pub fn handed(settings: &Admin) -> Result<Option<Handed>, HandedError> {
+pub fn handed(settings: &AdminSettings) -> Result<Option<InheritedSockets>, InheritedSocketError> {
     let names: Vec<String> = sd_notify::listen_fds_with_names()
-        .map_err(HandedError::Unreadable)?
+        .map_err(InheritedSocketError::Unreadable)?
         .map(|(_, name)| name)
         .collect();
     if names.is_empty() {
@@ -59,43 +59,45 @@ pub fn handed(settings: &Admin) -> Result<Option<Handed>, HandedError> {
         let socket = sockets.take_tcp_listener(place).ok().flatten();
         socket
             .filter(|socket| SockRef::from(socket).is_listener().unwrap_or(false))
-            .ok_or(HandedError::NotListening(name))
+            .ok_or(InheritedSocketError::NotListening(name))
     };
     let (public, admin) = (take(PUBLIC, public)?, take(ADMIN, admin)?);
-    let address = admin.local_addr().map_err(HandedError::Unreadable)?;
+    let address = admin
+        .local_addr()
+        .map_err(InheritedSocketError::Unreadable)?;
     if !address.ip().is_loopback() && settings.token.is_none() {
-        return Err(HandedError::OpenToAll(address));
+        return Err(InheritedSocketError::OpenToAll(address));
     }
-    Ok(Some(Handed { public, admin }))
+    Ok(Some(InheritedSockets { public, admin }))
 }
 
-fn places(names: &[String]) -> Result<(usize, usize), HandedError> {
+fn places(names: &[String]) -> Result<(usize, usize), InheritedSocketError> {
     match names {
         [first, second] if first == PUBLIC && second == ADMIN => Ok((0, 1)),
         [first, second] if first == ADMIN && second == PUBLIC => Ok((1, 0)),
-        _ => Err(HandedError::Names(names.to_vec())),
+        _ => Err(InheritedSocketError::Names(names.to_vec())),
     }
 }
 
 /// The store is open and both listeners accept.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
 /// The configuration is being read again; [`ready`] tells the end of that.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(why) => warn!("cannot tell systemd that the configuration is read again: {why}"),
     }
 }
 
 /// The bridge was told to stop, and does.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-fn tell(states: &[NotifyState]) {
+fn notify(states: &[NotifyState]) {
     if let Err(why) = sd_notify::notify(states) {
         warn!("cannot tell systemd {}: {why}", states[0]);
     }

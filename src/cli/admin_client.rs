@@ -9,17 +9,17 @@ use awc::error::SendRequestError;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use crate::config::Admin;
+use crate::config::AdminSettings;
 
 /// A look must not wait for a bridge that hangs.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `/readyz` itself gives the store two seconds.
 const LONGER_THAN_READYZ: Duration = Duration::from_secs(4);
 
 /// Why a bridge that owns the store could not be asked.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
+pub enum AdminClientError {
     /// It got nothing, so it may be asked again.
     #[error("a bridge owns the store but does not answer on admin.listen ({address}): {why}")]
     NotConnected { address: SocketAddr, why: String },
@@ -28,19 +28,19 @@ pub enum NoAnswer {
 }
 
 /// Where a bridge with this configuration can be asked.
-pub struct Running<'a> {
+pub struct AdminClient<'a> {
     address: SocketAddr,
     token: Option<&'a SecretString>,
 }
 
-impl fmt::Display for Running<'_> {
+impl fmt::Display for AdminClient<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
     }
 }
 
-impl<'a> Running<'a> {
-    pub fn of(admin: &'a Admin) -> Self {
+impl<'a> AdminClient<'a> {
+    pub fn of(admin: &'a AdminSettings) -> Self {
         Self {
             token: admin.token.as_ref(),
             ..Self::on(admin.listen)
@@ -71,15 +71,15 @@ impl<'a> Running<'a> {
     }
 
     /// The status of the answer.
-    pub async fn post(&self, path: &str) -> Result<u16, NoAnswer> {
+    pub async fn post(&self, path: &str) -> Result<u16, AdminClientError> {
         let request = awc::Client::default().post(self.url(path));
         match self.with_token(request).send().await {
             Ok(answer) => Ok(answer.status().as_u16()),
-            Err(SendRequestError::Connect(why)) => Err(NoAnswer::NotConnected {
+            Err(SendRequestError::Connect(why)) => Err(AdminClientError::NotConnected {
                 address: self.address,
                 why: why.to_string(),
             }),
-            Err(why) => Err(NoAnswer::Broken {
+            Err(why) => Err(AdminClientError::Broken {
                 address: self.address,
                 why: why.to_string(),
             }),
@@ -88,7 +88,9 @@ impl<'a> Running<'a> {
 
     /// The JSON of a 200; nothing where no bridge answers.
     pub async fn look(&self, path: &str) -> Option<Value> {
-        let request = awc::Client::default().get(self.url(path)).timeout(PATIENCE);
+        let request = awc::Client::default()
+            .get(self.url(path))
+            .timeout(ADMIN_REQUEST_TIMEOUT);
         let mut answer = self.with_token(request).send().await.ok()?;
         let is_found = answer.status().as_u16() == 200;
         answer.json().await.ok().filter(|_| is_found)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ConfigArgs, Exit, Failure};
+use super::{CliError, ConfigArgs, Exit};
 use crate::store;
 
 /// Copy the store, whether a bridge runs or not.
@@ -21,7 +21,7 @@ pub struct Backup {
 }
 
 impl Backup {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let (url, _) = self.config.load_for_reading()?;
         store::open_to_read(&url)?.back_up(&self.path)?;
         eprintln!("copied {url} to {}", self.path.display());

@@ -5,14 +5,14 @@ use jiff::tz::TimeZone;
 
 use crate::clock::{Clock, Millis};
 use crate::config::duration;
-use crate::debugging::search::Search;
+use crate::debugging::search::CallSearch;
 use crate::store::State;
 use crate::twilio::{AccountSid, CallStatus};
 
 /// Filters, all of which a call must fulfil.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which calls")]
-pub struct Which {
+pub struct CallFilter {
     /// In this state: pending, delivered, skipped or parked.
     #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<State>,
@@ -37,9 +37,9 @@ pub struct Which {
     reason: Option<String>,
 }
 
-impl Which {
-    pub fn search(&self) -> Search {
-        Search {
+impl CallFilter {
+    pub fn search(&self) -> CallSearch {
+        CallSearch {
             state: self.state,
             since: self.since,
             until: self.until,

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{ConfigArgs, Exit, Failure, environment, say, wrapped};
+use super::{CliError, ConfigArgs, Exit, environment, print_line, wrapped};
 use crate::config;
-use crate::twilio::callback::Form;
+use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::{COST, Remark, judge, to_enter};
 use crate::twilio::signature::PublicUrl;
 
@@ -30,13 +30,13 @@ pub struct CallbackUrl {
 }
 
 impl CallbackUrl {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let (public_urls, _) =
-            config::load_for_rehearsal(self.config.config.as_deref(), environment())?;
+            config::load_for_dry_run(self.config.config.as_deref(), environment())?;
         if public_urls.is_empty() {
             let missing = "server.public_url is not set; set it to the URL by which Twilio reaches \
                            the bridge, such as https://bridge.example.com";
-            return Err(Failure::Usage(missing.to_owned()));
+            return Err(CliError::Usage(missing.to_owned()));
         }
         let to_enter = to_enter_at(&public_urls);
         let asked = if self.urls.is_empty() {
@@ -52,12 +52,12 @@ impl CallbackUrl {
             })
             .collect();
         if self.json {
-            say(as_json(&to_enter, &judged))?;
+            print_line(as_json(&to_enter, &judged))?;
         } else if self.urls.is_empty() {
-            tell_what_to_enter(&to_enter)?;
-            tell_remarks(&judged)?;
+            print_urls(&to_enter)?;
+            print_problems(&judged)?;
         } else {
-            tell_verdicts(&judged)?;
+            print_verdicts(&judged)?;
         }
         let all_well = judged.iter().all(|(_, remarks)| remarks.is_empty());
         Ok(if all_well { Exit::Done } else { Exit::Failed })
@@ -66,42 +66,42 @@ impl CallbackUrl {
 
 fn to_enter_at(public_urls: &[PublicUrl]) -> Vec<(&'static str, String)> {
     let named = |form| match form {
-        Form::Status => "StatusCallback",
-        Form::Recording => "RecordingStatusCallback",
+        CallbackKind::Status => "StatusCallback",
+        CallbackKind::Recording => "RecordingStatusCallback",
     };
-    let of = |url: &PublicUrl| Form::ALL.map(|form| (named(form), to_enter(url, form)));
+    let of = |url: &PublicUrl| CallbackKind::ALL.map(|form| (named(form), to_enter(url, form)));
     public_urls.iter().flat_map(of).collect()
 }
 
-fn tell_what_to_enter(to_enter: &[(&str, String)]) -> std::io::Result<()> {
+fn print_urls(to_enter: &[(&str, String)]) -> std::io::Result<()> {
     for (name, url) in to_enter {
-        say(format_args!("{name}, method POST:\n  {url}\n"))?;
+        print_line(format_args!("{name}, method POST:\n  {url}\n"))?;
     }
-    say(wrapped(COST, 0))
+    print_line(wrapped(COST, 0))
 }
 
-fn tell_remarks(judged: &[(String, Vec<Remark>)]) -> std::io::Result<()> {
+fn print_problems(judged: &[(String, Vec<Remark>)]) -> std::io::Result<()> {
     for (url, remarks) in judged.iter().filter(|(_, remarks)| !remarks.is_empty()) {
-        say(format_args!("\n{url}"))?;
-        tell(remarks)?;
+        print_line(format_args!("\n{url}"))?;
+        print_remarks(remarks)?;
     }
     Ok(())
 }
 
-fn tell_verdicts(judged: &[(String, Vec<Remark>)]) -> std::io::Result<()> {
+fn print_verdicts(judged: &[(String, Vec<Remark>)]) -> std::io::Result<()> {
     for (url, remarks) in judged {
-        say(url)?;
+        print_line(url)?;
         if remarks.is_empty() {
-            say("  good")?;
+            print_line("  good")?;
         }
-        tell(remarks)?;
+        print_remarks(remarks)?;
     }
     Ok(())
 }
 
-fn tell(remarks: &[Remark]) -> std::io::Result<()> {
+fn print_remarks(remarks: &[Remark]) -> std::io::Result<()> {
     for remark in remarks {
-        say(format_args!(
+        print_line(format_args!(
             "  {}  {}",
             remark.weight.as_str(),
             wrapped(&remark.sentence, 9)

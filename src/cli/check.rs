@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{COLUMNS, ConfigArgs, Exit, Failure, environment, say, wrapped};
+use super::{COLUMNS, CliError, ConfigArgs, Exit, environment, print_line, wrapped};
 use crate::config::{self, Setting, StoreUrl, duration};
 use crate::domain::retry::Jitter;
 use crate::store;
@@ -38,18 +38,18 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let (config, settings) = config::explain(self.config.config.as_deref(), environment())?;
         let tries = tries(&config.delivery.policy.schedule);
         if !self.json {
-            say(settings_text(&settings))?;
-            say(schedule_text(&tries).trim_end())?;
+            print_line(settings_text(&settings))?;
+            print_line(schedule_text(&tries).trim_end())?;
         }
         let mut reached = Vec::new();
         if self.online {
             online::reach(&config, |line| {
                 if !self.json {
-                    say(&line)?;
+                    print_line(&line)?;
                 }
                 reached.push(line);
                 Ok(())
@@ -61,9 +61,9 @@ impl Check {
             None
         };
         if self.json {
-            say(as_json(&settings, &tries, &reached, damages.as_deref()))?;
+            print_line(as_json(&settings, &tries, &reached, damages.as_deref()))?;
         } else if damages.as_ref().is_some_and(Vec::is_empty) {
-            say(format_args!(
+            print_line(format_args!(
                 "{} is intact and conserves its calls",
                 config.store.url
             ))?;
@@ -86,7 +86,7 @@ const REPAIR: &str =
 on what `sqlite3 FILE .recover` saves; what Acquire took since then is sent again.";
 
 /// What is wrong with the store, a sentence each.
-pub(super) fn damages(url: &StoreUrl) -> Result<Vec<String>, Failure> {
+pub(super) fn damages(url: &StoreUrl) -> Result<Vec<String>, CliError> {
     let reader = store::open_to_read(url)?;
     let damages = reader.verify_integrity()?;
     if !damages.is_empty() {

@@ -7,18 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::ephemeral_bridge;
 use super::serve::stop_on_signals;
-use super::{Exit, Failure, say};
+use super::{CliError, Exit, print_line};
 use crate::app::{self, App};
 use crate::clock::Clock;
-use crate::debugging::fake_acquire::{Faults, Keep, Received, Sink};
-use crate::debugging::fake_twilio::{Item, Summary};
+use crate::debugging::fake_acquire::{CapturedRequest, FakeAcquire, Faults, Retain};
+use crate::debugging::fake_twilio::{ReplayItem, ReplaySummary};
 use crate::debugging::fixture::builtin;
-use crate::debugging::fixture::{Case, Fixture};
+use crate::debugging::fixture::{BuiltinCase, Fixture};
 use crate::domain::plural::counted;
-use crate::store::{Counts, Filter, State};
+use crate::store::{Counts, ListFilter, State};
 
 /// How long all calls together may take to reach the stand-in.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEMO_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// See it work: a stand-in for Acquire, a bridge, and callbacks of every kind.
 ///
@@ -34,9 +34,10 @@ pub struct Demo {
 }
 
 impl Demo {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let folder = tempfile::tempdir()?;
-        let sink = Sink::start(ephemeral_bridge::any_port(), Faults::default(), Keep::All)?;
+        let sink =
+            FakeAcquire::start(ephemeral_bridge::any_port(), Faults::default(), Retain::All)?;
         let settings = [
             ("ACQUIRE_ACCOUNT_ID", "demo".to_owned()),
             (
@@ -58,19 +59,19 @@ impl Demo {
             let summary = ephemeral_bridge::send(items()?, public).await?;
             let counts = settled(store.as_ref(), &stop).await?;
             for request in sink.received() {
-                say(arrival(&request))?;
+                print_line(arrival(&request))?;
             }
-            let filter = Filter {
+            let filter = ListFilter {
                 state: None,
                 limit: usize::MAX,
             };
             for call in store.list(filter).await? {
                 if let Some(reason) = &call.reason {
-                    say(format_args!("{}  {}: {reason}", call.sid, call.state))?;
+                    print_line(format_args!("{}  {}: {reason}", call.sid, call.state))?;
                 }
             }
             for refused in &summary.not_taken {
-                say(format_args!("{}  {}", refused.item, refused.why()))?;
+                print_line(format_args!("{}  {}", refused.item, refused.why()))?;
             }
             eprintln!("{}", ending(&summary, &counts));
             if !self.once {
@@ -90,10 +91,10 @@ impl Demo {
 }
 
 /// The fixtures that the program has inside.
-fn items() -> Result<Vec<Item>, Failure> {
-    let item = |case: &Case| {
+fn items() -> Result<Vec<ReplayItem>, CliError> {
+    let item = |case: &BuiltinCase| {
         let fixture = Fixture::parse(case.name, case.request).map_err(anyhow::Error::from)?;
-        Ok(Item {
+        Ok(ReplayItem {
             name: case.name.to_owned(),
             fixture,
         })
@@ -105,8 +106,8 @@ fn items() -> Result<Vec<Item>, Failure> {
 async fn settled(
     store: &dyn crate::store::Store,
     stop: &CancellationToken,
-) -> Result<Counts, Failure> {
-    let until = tokio::time::Instant::now() + PATIENCE;
+) -> Result<Counts, CliError> {
+    let until = tokio::time::Instant::now() + DEMO_TIMEOUT;
     loop {
         let counts = store.counts().await?;
         let is_over = tokio::time::Instant::now() > until || stop.is_cancelled();
@@ -117,12 +118,12 @@ async fn settled(
     }
 }
 
-fn arrival(request: &Received) -> String {
+fn arrival(request: &CapturedRequest) -> String {
     let id = request.field("CallId").unwrap_or_default();
     format!("{id}  {}: {}", State::Delivered, request.body)
 }
 
-fn ending(summary: &Summary, counts: &Counts) -> String {
+fn ending(summary: &ReplaySummary, counts: &Counts) -> String {
     let mut text = format!("\n{} sent", counted(summary.sent, "callback"));
     for state in State::ALL {
         let calls = counts.in_state(state);

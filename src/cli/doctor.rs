@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::check::online::{Opened, open_store};
-use super::spool::{self, Spooled};
-use super::{ConfigArgs, Exit, Failure, check, environment, say, wrapped};
+use super::spool::{self, SpoolContents};
+use super::{CliError, ConfigArgs, Exit, check, environment, print_line, wrapped};
 use crate::clock::{Clock, Millis};
 use crate::config::{self, Config, StoreUrl};
 use crate::domain::plural::counted;
 use crate::store::disk;
-use crate::twilio::callback::Form;
+use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::{judge, to_enter};
 
 const EXAMPLE: &str = "Example:
@@ -42,7 +42,7 @@ pub struct Doctor {
 
 /// Whether something is as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+enum NoteStatus {
     Well,
     Finding,
 }
@@ -50,7 +50,7 @@ enum Health {
 /// What was seen of one thing, in a sentence, with what to do where that is needed.
 struct Note {
     about: &'static str,
-    health: Health,
+    health: NoteStatus,
     sentence: String,
 }
 
@@ -58,7 +58,7 @@ impl Note {
     fn well(about: &'static str, sentence: impl Into<String>) -> Self {
         Self {
             about,
-            health: Health::Well,
+            health: NoteStatus::Well,
             sentence: sentence.into(),
         }
     }
@@ -66,7 +66,7 @@ impl Note {
     fn finding(about: &'static str, sentence: impl Into<String>) -> Self {
         Self {
             about,
-            health: Health::Finding,
+            health: NoteStatus::Finding,
             sentence: sentence.into(),
         }
     }
@@ -81,14 +81,14 @@ impl Note {
 }
 
 impl Doctor {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let notes = self.look();
         if self.json {
-            say(as_json(&notes))?;
+            print_line(as_json(&notes))?;
         } else {
-            tell(&notes)?;
+            print_notes(&notes)?;
         }
-        let found = notes.iter().any(|note| note.health == Health::Finding);
+        let found = notes.iter().any(|note| note.health == NoteStatus::Finding);
         Ok(if found { Exit::Failed } else { Exit::Done })
     }
 
@@ -120,7 +120,7 @@ fn of_public_urls(config: &Config) -> Vec<Note> {
     let urls = &config.server.public_urls;
     let mut notes = Vec::new();
     for url in urls {
-        let remarks = judge(&to_enter(url, Form::Status), urls);
+        let remarks = judge(&to_enter(url, CallbackKind::Status), urls);
         if remarks.is_empty() {
             notes.push(Note::well(
                 "public url",
@@ -147,8 +147,8 @@ fn of_store(config: &Config) -> Vec<Note> {
         Ok(_) => {}
     }
     match check::damages(url) {
-        Err(Failure::Failed(why)) => vec![Note::finding("store", format!("{why:#} (store.url)"))],
-        Err(Failure::Usage(why)) => vec![Note::finding("store", why)],
+        Err(CliError::Failed(why)) => vec![Note::finding("store", format!("{why:#} (store.url)"))],
+        Err(CliError::Usage(why)) => vec![Note::finding("store", why)],
         Ok(damages) if damages.is_empty() => {
             vec![Note::well(
                 "store",
@@ -168,15 +168,15 @@ fn of_spool(config: &Config) -> Option<Note> {
     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let shown = format!("{} (store.spool)", shown.display());
     Some(match spool::look(path) {
-        Ok(spooled @ Spooled::Calls { .. }) => {
+        Ok(spooled @ SpoolContents::Calls { .. }) => {
             let sentence = format!(
                 "{shown} {spooled}; a bridge with this spool moves them once it reaches the database"
             );
             Note::finding("spool", sentence)
         }
         Ok(spooled) => Note::well("spool", format!("{shown} {spooled}")),
-        Err(Failure::Failed(why)) => Note::finding("spool", format!("{why:#} (store.spool)")),
-        Err(Failure::Usage(why)) => Note::finding("spool", why),
+        Err(CliError::Failed(why)) => Note::finding("spool", format!("{why:#} (store.spool)")),
+        Err(CliError::Usage(why)) => Note::finding("spool", why),
     })
 }
 
@@ -194,7 +194,7 @@ fn of_disk(config: &Config) -> Vec<Note> {
     };
     let shown = file.display();
     let measured = folder_of(file).and_then(|folder| {
-        let cost = disk::sync_cost(&folder)?;
+        let cost = disk::fsync_latency(&folder)?;
         Ok((cost, disk::free_space(&folder)?))
     });
     let (cost, free) = match measured {
@@ -210,8 +210,8 @@ fn of_disk(config: &Config) -> Vec<Note> {
     let sync = format!("a sync beside {shown} takes {cost:.0?}");
     let space = format!("{} MiB are free beside {shown}", free >> 20);
     vec![
-        Note::doubted("disk", sync, disk::doubt(cost)),
-        Note::doubted("disk", space, disk::want_of_space(free)),
+        Note::doubted("disk", sync, disk::latency_warning(cost)),
+        Note::doubted("disk", space, disk::low_space_warning(free)),
     ]
 }
 
@@ -229,20 +229,20 @@ fn of_clock(now: Millis) -> Option<Note> {
     (!PLAUSIBLE.contains(&now)).then(|| Note::finding("clock", sentence))
 }
 
-fn tell(notes: &[Note]) -> std::io::Result<()> {
+fn print_notes(notes: &[Note]) -> std::io::Result<()> {
     for note in notes {
         let mark = match note.health {
-            Health::Well => "ok",
-            Health::Finding => "FIND",
+            NoteStatus::Well => "ok",
+            NoteStatus::Finding => "FIND",
         };
         let told = wrapped(&note.sentence, 20);
-        say(format_args!("{mark:<4}  {:<13} {told}", note.about))?;
+        print_line(format_args!("{mark:<4}  {:<13} {told}", note.about))?;
     }
     let findings = notes
         .iter()
-        .filter(|note| note.health == Health::Finding)
+        .filter(|note| note.health == NoteStatus::Finding)
         .count();
-    say(match findings {
+    print_line(match findings {
         0 => "\nall is well".to_owned(),
         _ => format!("\n{}", counted(findings, "finding")),
     })
@@ -250,7 +250,7 @@ fn tell(notes: &[Note]) -> std::io::Result<()> {
 
 fn as_json(notes: &[Note]) -> serde_json::Value {
     let shown = |note: &Note| {
-        let ok = note.health == Health::Well;
+        let ok = note.health == NoteStatus::Well;
         json!({ "about": note.about, "ok": ok, "sentence": note.sentence })
     };
     let notes: Vec<_> = notes.iter().map(shown).collect();

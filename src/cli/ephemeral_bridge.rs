@@ -5,10 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
-use super::Failure;
+use super::CliError;
 use crate::config::{self, Config};
-use crate::debugging::fake_acquire::Sink;
-use crate::debugging::fake_twilio::{self, Item, Pace, Sids, Signer, Summary, Target};
+use crate::debugging::fake_acquire::FakeAcquire;
+use crate::debugging::fake_twilio::{
+    self, ReplayItem, ReplayRate, ReplaySummary, ReplayTarget, Sids, Signer,
+};
 use crate::twilio::signature::Key;
 
 /// Signs what only this bridge reads.
@@ -23,10 +25,10 @@ pub fn any_port() -> SocketAddr {
 /// those of `file`.
 pub fn configuration(
     folder: &Path,
-    sink: &Sink,
+    sink: &FakeAcquire,
     file: Option<&Path>,
     settings: &[(&str, String)],
-) -> Result<Config, Failure> {
+) -> Result<Config, CliError> {
     let store = folder.join("bridge.db");
     let own = [
         ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
@@ -41,8 +43,8 @@ pub fn configuration(
 }
 
 /// Sends each item once, one after the other, to the bridge at `to`.
-pub async fn send(items: Vec<Item>, to: SocketAddr) -> Result<Summary, Failure> {
-    let target = Target {
+pub async fn send(items: Vec<ReplayItem>, to: SocketAddr) -> Result<ReplaySummary, CliError> {
+    let target = ReplayTarget {
         to: format!("http://{to}"),
         public: None,
     };
@@ -50,7 +52,7 @@ pub async fn send(items: Vec<Item>, to: SocketAddr) -> Result<Summary, Failure> 
         key: Key::auth_token(TOKEN),
         settings: None,
     };
-    let pace = Pace {
+    let pace = ReplayRate {
         concurrency: NonZeroUsize::MIN,
         rate: None,
         repeat: NonZeroU32::MIN,

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::call_filter::Which;
+use super::call_filter::CallFilter;
 use super::refused::People;
-use super::{ConfigArgs, Exit, Failure, refused, say};
-use crate::debugging::export::Evidence;
+use super::{CliError, ConfigArgs, Exit, print_line, refused};
+use crate::debugging::export::IncidentFolder;
 use crate::debugging::redact::Redactor;
 use crate::store::Reader;
 use crate::twilio::CallSid;
@@ -46,17 +46,17 @@ pub struct Export {
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     limit: usize,
     #[command(flatten)]
-    which: Which,
+    which: CallFilter,
 }
 
 impl Export {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         if let Some(id) = self.refused {
             return self.export_refused(id);
         }
         let search = self.which.search();
         if self.sids.is_empty() == search.is_empty() {
-            return Err(Failure::Usage(
+            return Err(CliError::Usage(
                 "say which calls: either their CALLSIDs, or a filter such as --since 1d".to_owned(),
             ));
         }
@@ -68,7 +68,7 @@ impl Export {
             (self.sids.clone(), false)
         };
         let mut exit = Exit::Done;
-        let mut all: Vec<Evidence> = Vec::new();
+        let mut all: Vec<IncidentFolder> = Vec::new();
         for sid in &sids {
             match evidence(&reader, sid, &rules)? {
                 // Several legs may have been named of one call.
@@ -86,7 +86,7 @@ impl Export {
         for one in &all {
             let folder = self.out.join(&one.name);
             write(&folder, one)?;
-            say(folder.display())?;
+            print_line(folder.display())?;
         }
         if is_searched && all.len() == self.limit {
             eprintln!("note: ended at --limit {}; there may be more", self.limit);
@@ -97,7 +97,7 @@ impl Export {
         Ok(exit)
     }
 
-    fn export_refused(&self, id: i64) -> Result<Exit, Failure> {
+    fn export_refused(&self, id: i64) -> Result<Exit, CliError> {
         let (reader, _) = self.config.open_to_read()?;
         let people = if self.redact {
             People::Redacted
@@ -109,7 +109,7 @@ impl Export {
             eprintln!("{id}  not in the store");
             return Ok(Exit::Partial);
         };
-        say(path)?;
+        print_line(path)?;
         Ok(Exit::Done)
     }
 }
@@ -118,13 +118,13 @@ fn evidence(
     reader: &Reader,
     sid: &CallSid,
     rules: &crate::domain::plan::Rules,
-) -> Result<Option<Evidence>, Failure> {
+) -> Result<Option<IncidentFolder>, CliError> {
     let call = reader.get(sid)?;
-    Ok(call.map(|call| Evidence::of(&call, rules)))
+    Ok(call.map(|call| IncidentFolder::of(&call, rules)))
 }
 
 /// All are learned before one is written, so that nothing made up is the original of another.
-fn redacted(all: &[Evidence]) -> Vec<Evidence> {
+fn redacted(all: &[IncidentFolder]) -> Vec<IncidentFolder> {
     let mut redactor = Redactor::default();
     for one in all {
         let _ = one.redacted(&mut redactor);
@@ -133,9 +133,9 @@ fn redacted(all: &[Evidence]) -> Vec<Evidence> {
     all.iter().map(|one| one.redacted(&mut redactor)).collect()
 }
 
-fn write(folder: &Path, evidence: &Evidence) -> Result<(), Failure> {
+fn write(folder: &Path, evidence: &IncidentFolder) -> Result<(), CliError> {
     if folder.exists() {
-        return Err(Failure::Failed(anyhow::anyhow!(
+        return Err(CliError::Failed(anyhow::anyhow!(
             "{} is there already; choose another folder with --out",
             folder.display()
         )));

@@ -1,8 +1,8 @@
 //! `list`: the calls in the store.
 
-use super::call_filter::Which;
-use super::{ConfigArgs, Exit, Failure, Form, refused, say, wrapped};
-use crate::debugging::timeline::Line;
+use super::call_filter::CallFilter;
+use super::{CliError, ConfigArgs, Exit, OutputFormat, print_line, refused, wrapped};
+use crate::debugging::timeline::CallLine;
 
 /// List the calls in the store, whether a bridge runs or not: the newest first, pending ones by when
 /// they are due.
@@ -25,11 +25,11 @@ pub struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    which: Which,
+    which: CallFilter,
 }
 
 impl List {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let (reader, _) = self.config.open_to_read()?;
         if self.refused {
             match &self.cause {
@@ -40,11 +40,11 @@ impl List {
         }
         let search = self.which.search();
         let calls = search.run(&reader, self.limit)?;
-        for line in calls.iter().map(Line::of) {
+        for line in calls.iter().map(CallLine::of) {
             if self.json {
-                say(serde_json::to_string(&line)?)?;
+                print_line(serde_json::to_string(&line)?)?;
             } else {
-                say(as_text(&line))?;
+                print_line(as_text(&line))?;
             }
         }
         if calls.is_empty() && !self.json {
@@ -60,12 +60,16 @@ impl List {
         Ok(Exit::Done)
     }
 
-    fn form(&self) -> Form {
-        if self.json { Form::Json } else { Form::Text }
+    fn form(&self) -> OutputFormat {
+        if self.json {
+            OutputFormat::Json
+        } else {
+            OutputFormat::Text
+        }
     }
 }
 
-fn as_text(line: &Line) -> String {
+fn as_text(line: &CallLine) -> String {
     let head = format!("{}  {}  {}", line.first_received, line.call_sid, line.state);
     let about = match (&line.due, &line.reason) {
         (Some(due), _) => format!("due {due}"),

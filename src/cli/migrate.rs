@@ -1,6 +1,6 @@
 //! `migrate`: brings the store to this version.
 
-use super::{ConfigArgs, Exit, Failure};
+use super::{CliError, ConfigArgs, Exit};
 use crate::store;
 
 /// Bring the store to this version, and say what was done.
@@ -16,7 +16,7 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let (url, _) = self.config.load_for_reading()?;
         let store::Migrated { from, to } = store::migrate(&url)?;
         match from {

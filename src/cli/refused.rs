@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{Failure, Form, say, wrapped};
+use super::{CliError, OutputFormat, print_line, wrapped};
 use crate::debugging::export;
 use crate::debugging::fixture::Fixture;
 use crate::debugging::redact::Redactor;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
 use crate::domain::plural::counted;
-use crate::store::{Reader, RefusedFilter, StoredRefused};
+use crate::store::{Reader, RefusedFilter, StoredRefusedRequest};
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
@@ -18,47 +18,52 @@ use crate::twilio::signature::fields;
 const LOOKED_THROUGH: usize = 1_000;
 
 /// How many of which cause.
-pub fn list_causes(reader: &Reader, form: Form) -> Result<(), Failure> {
+pub fn list_causes(reader: &Reader, form: OutputFormat) -> Result<(), CliError> {
     let causes = reader.refused_by_cause()?;
-    if causes.is_empty() && form == Form::Text {
+    if causes.is_empty() && form == OutputFormat::Text {
         eprintln!("no refused requests are kept");
     }
     for cause in causes.iter().map(CauseLine::of) {
-        if form == Form::Json {
-            say(serde_json::to_string(&cause)?)?;
+        if form == OutputFormat::Json {
+            print_line(serde_json::to_string(&cause)?)?;
             continue;
         }
-        say(format_args!(
+        print_line(format_args!(
             "{:>6}  {:<24} {} to {}",
             cause.count, cause.cause, cause.first, cause.last
         ))?;
-        say(format_args!("{:>6}  latest: show {}", "", cause.example))?;
+        print_line(format_args!("{:>6}  latest: show {}", "", cause.example))?;
     }
     Ok(())
 }
 
 /// The latest of one cause.
-pub fn list_cause(reader: &Reader, cause: &str, limit: usize, form: Form) -> Result<(), Failure> {
+pub fn list_cause(
+    reader: &Reader,
+    cause: &str,
+    limit: usize,
+    form: OutputFormat,
+) -> Result<(), CliError> {
     let requests = reader.refused(&RefusedFilter {
         id: None,
         cause: Some(cause.to_owned()),
         limit,
     })?;
-    if requests.is_empty() && form == Form::Text {
+    if requests.is_empty() && form == OutputFormat::Text {
         eprintln!("no requests are kept that were refused as {cause}");
     }
     for line in requests.iter().map(RefusedLine::of) {
-        if form == Form::Json {
-            say(serde_json::to_string(&line)?)?;
+        if form == OutputFormat::Json {
+            print_line(serde_json::to_string(&line)?)?;
         } else {
-            say(as_text(&line))?;
+            print_line(as_text(&line))?;
         }
     }
     Ok(())
 }
 
 fn as_text(line: &RefusedLine) -> String {
-    let told = wrapped(&line.told, 2);
+    let told = wrapped(&line.explanation, 2);
     format!(
         "{}  {}  {} {}, from {}, not verified\n  {told}\n  {} {}\n  {} bytes of body\n",
         line.id,
@@ -72,7 +77,7 @@ fn as_text(line: &RefusedLine) -> String {
     )
 }
 
-fn find(reader: &Reader, id: i64) -> Result<Option<StoredRefused>, Failure> {
+fn find(reader: &Reader, id: i64) -> Result<Option<StoredRefusedRequest>, CliError> {
     let mut found = reader.refused(&RefusedFilter {
         id: Some(id),
         cause: None,
@@ -82,25 +87,25 @@ fn find(reader: &Reader, id: i64) -> Result<Option<StoredRefused>, Failure> {
 }
 
 /// One with its headers and fields.
-pub fn show(reader: &Reader, id: i64, form: Form) -> Result<(), Failure> {
+pub fn show(reader: &Reader, id: i64, form: OutputFormat) -> Result<(), CliError> {
     let Some(stored) = find(reader, id)? else {
-        return Err(Failure::Failed(anyhow::anyhow!(
+        return Err(CliError::Failed(anyhow::anyhow!(
             "no refused request {id} is kept; list --refused has those that are"
         )));
     };
     let line = RefusedLine::of(&stored);
-    if form == Form::Json {
-        say(serde_json::to_string_pretty(&line)?)?;
+    if form == OutputFormat::Json {
+        print_line(serde_json::to_string_pretty(&line)?)?;
         return Ok(());
     }
-    say(as_text(&line))?;
-    say("headers")?;
+    print_line(as_text(&line))?;
+    print_line("headers")?;
     for header in &line.headers {
-        say(format_args!("  {}", wrapped(&plain(header), 4)))?;
+        print_line(format_args!("  {}", wrapped(&plain(header), 4)))?;
     }
-    say("\nfields")?;
+    print_line("\nfields")?;
     for (name, value) in fields(&stored.request.body) {
-        say(format_args!("  {:<16}  {}", plain(&name), plain(&value)))?;
+        print_line(format_args!("  {:<16}  {}", plain(&name), plain(&value)))?;
     }
     Ok(())
 }
@@ -111,13 +116,13 @@ fn plain(text: &str) -> String {
 }
 
 /// Where to look for a call that is not in the store.
-pub fn naming(reader: &Reader, sid: &CallSid) -> Result<String, Failure> {
+pub fn naming(reader: &Reader, sid: &CallSid) -> Result<String, CliError> {
     let all = reader.refused(&RefusedFilter {
         id: None,
         cause: None,
         limit: LOOKED_THROUGH,
     })?;
-    let names = |stored: &&StoredRefused| {
+    let names = |stored: &&StoredRefusedRequest| {
         let told = fields(&stored.request.body);
         let mut sids = told.iter().filter(|(name, _)| name.ends_with("CallSid"));
         sids.any(|(_, value)| value == sid.as_str())
@@ -148,7 +153,7 @@ pub fn export(
     id: i64,
     folder: &Path,
     people: People,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, CliError> {
     let Some(stored) = find(reader, id)? else {
         return Ok(None);
     };
@@ -164,7 +169,7 @@ pub fn export(
 }
 
 /// Learned as a whole before it is written. The peer is left out, and no signature holds any more.
-fn redacted(stored: &StoredRefused) -> Fixture {
+fn redacted(stored: &StoredRefusedRequest) -> Fixture {
     let mut redactor = Redactor::default();
     let known = fixture(stored);
     let _ = export::redacted(&known, &mut redactor);
@@ -178,7 +183,7 @@ fn redacted(stored: &StoredRefused) -> Fixture {
     }
 }
 
-fn fixture(stored: &StoredRefused) -> Fixture {
+fn fixture(stored: &StoredRefusedRequest) -> Fixture {
     let request = &stored.request;
     let mut description = format!(
         "refused at {} as {} ({}), from {}; nothing of it is verified",

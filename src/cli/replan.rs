@@ -4,11 +4,11 @@ use std::num::NonZeroU32;
 
 use serde_json::json;
 
-use super::call_filter::Which;
+use super::call_filter::CallFilter;
 use super::replay::compare::difference;
 use super::requeue;
-use super::{ConfigArgs, Exit, Failure, say};
-use crate::debugging::replan::{self, Difference};
+use super::{CliError, ConfigArgs, Exit, print_line};
+use crate::debugging::replan::{self, ReplanDiff};
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
@@ -44,11 +44,11 @@ pub struct Replan {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    which: Which,
+    which: CallFilter,
 }
 
 impl Replan {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let (reader, rules) = self.config.open_to_read()?;
         let calls = self.which.search().run(&reader, self.limit)?;
         let mut differing: Vec<CallSid> = Vec::new();
@@ -62,7 +62,7 @@ impl Replan {
             match replan::difference(&call, &rules) {
                 Ok(None) => {}
                 Ok(Some(difference)) => {
-                    self.tell(&difference)?;
+                    self.print(&difference)?;
                     differing.push(summary.sid.clone());
                 }
                 Err(why) => eprintln!("{}: cannot be planned: {why}", summary.sid),
@@ -76,21 +76,21 @@ impl Replan {
         if differing.is_empty() {
             return Ok(Exit::Done);
         }
-        if !self.send || !(self.yes || requeue::agreed(differing.len())?) {
+        if !self.send || !(self.yes || requeue::confirm(differing.len())?) {
             return Ok(Exit::Partial);
         }
         requeue::requeue(&self.config.load()?, &differing, self.rate)
     }
 
-    fn tell(&self, found: &Difference) -> Result<(), Failure> {
+    fn print(&self, found: &ReplanDiff) -> Result<(), CliError> {
         if self.json {
-            let Difference { call, sent, today } = found;
-            say(json!({ "call_sid": call, "sent": sent, "today": today }))?;
+            let ReplanDiff { call, sent, today } = found;
+            print_line(json!({ "call_sid": call, "sent": sent, "today": today }))?;
             return Ok(());
         }
-        say(&found.call)?;
+        print_line(&found.call)?;
         let (sent, today) = (found.sent.clone().into(), found.today.clone().into());
-        say(difference(&sent, &today))?;
+        print_line(difference(&sent, &today))?;
         Ok(())
     }
 }

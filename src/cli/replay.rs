@@ -10,16 +10,18 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use self::compare::Outcome;
-use self::files::{Group, Told, expected_beside, groups};
-use super::call_filter::Which;
+use self::compare::Comparison;
+use self::files::{FixtureGroup, Grouping, expected_beside, groups};
+use super::call_filter::CallFilter;
 use super::output;
 use super::signing_keys::KeyArgs;
-use super::{ConfigArgs, Exit, Failure, Form, say, wrapped};
-use crate::debugging::export::Evidence;
-use crate::debugging::fake_twilio::dry_run::Forecast;
+use super::{CliError, ConfigArgs, Exit, OutputFormat, print_line, wrapped};
+use crate::debugging::export::IncidentFolder;
+use crate::debugging::fake_twilio::dry_run::DryRun;
 use crate::debugging::fake_twilio::scenario::{self, Step};
-use crate::debugging::fake_twilio::{self, Item, Pace, Sids, Signer, Summary, Target};
+use crate::debugging::fake_twilio::{
+    self, ReplayItem, ReplayRate, ReplaySummary, ReplayTarget, Sids, Signer,
+};
 use crate::domain::plan::Rules;
 use crate::twilio::signature::PublicUrl;
 use crate::{app, config};
@@ -104,15 +106,15 @@ pub struct Replay {
     config: ConfigArgs,
 
     #[command(flatten)]
-    which: Which,
+    which: CallFilter,
 }
 
 impl Replay {
-    pub fn run(self) -> Result<Exit, Failure> {
-        let (of_config, rules) = self.config.load_for_rehearsal()?;
+    pub fn run(self) -> Result<Exit, CliError> {
+        let (of_config, rules) = self.config.load_for_dry_run()?;
         if !self.from_store && !self.which.search().is_empty() {
             let why = "filters choose calls of the store: add --from-store";
-            return Err(Failure::Usage(why.to_owned()));
+            return Err(CliError::Usage(why.to_owned()));
         }
         let groups = if self.from_store {
             self.stored()?
@@ -123,16 +125,16 @@ impl Replay {
             return self.play(&groups, &rules);
         }
         let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
-            return self.foretell(&groups, &rules);
+            return self.dry_run(&groups, &rules);
         };
         let items = groups.into_iter().flat_map(|group| group.items).collect();
         let keys = self.keys.choose()?;
-        let keys = keys.map_err(|why| Failure::Usage(why.to_string()))?;
+        let keys = keys.map_err(|why| CliError::Usage(why.to_string()))?;
         let signer = Signer {
             key: keys[0].clone(),
             settings: self.keys.settings().map(str::to_owned),
         };
-        let target = Target {
+        let target = ReplayTarget {
             to: to.clone(),
             public: self.public_url.clone().or(of_config),
         };
@@ -146,21 +148,24 @@ impl Replay {
     }
 
     /// The calls that the filters admit, each as a group, with what Acquire took of it.
-    fn stored(&self) -> Result<Vec<Group>, Failure> {
+    fn stored(&self) -> Result<Vec<FixtureGroup>, CliError> {
         let (reader, rules) = self.config.open_to_read()?;
         let mut groups = Vec::new();
         for summary in self.which.search().run(&reader, usize::MAX)? {
             let Some(call) = reader.get(&summary.sid)? else {
                 continue;
             };
-            let evidence = Evidence::of(&call, &rules);
-            let items = evidence.fixtures().iter().map(|(name, fixture)| Item {
-                name: format!("{}/{name}", evidence.name),
-                fixture: fixture.clone(),
-            });
-            groups.push(Group {
+            let evidence = IncidentFolder::of(&call, &rules);
+            let items = evidence
+                .fixtures()
+                .iter()
+                .map(|(name, fixture)| ReplayItem {
+                    name: format!("{}/{name}", evidence.name),
+                    fixture: fixture.clone(),
+                });
+            groups.push(FixtureGroup {
                 items: items.collect(),
-                told: Told::Together {
+                grouping: Grouping::Together {
                     expected: evidence.expected().map(<[_]>::to_vec),
                     settings: None,
                 },
@@ -174,10 +179,10 @@ impl Replay {
         Ok(groups)
     }
 
-    fn foretell(&self, groups: &[Group], rules: &Rules) -> Result<Exit, Failure> {
+    fn dry_run(&self, groups: &[FixtureGroup], rules: &Rules) -> Result<Exit, CliError> {
         let mut exit = Exit::Done;
         for group in groups {
-            let Told::Together { expected, .. } = &group.told else {
+            let Grouping::Together { expected, .. } = &group.grouping else {
                 for item in &group.items {
                     exit = worse(exit, self.foretell_one(item, rules)?);
                 }
@@ -192,47 +197,56 @@ impl Replay {
                 .map_err(anyhow::Error::from)?;
             let requests = scenario::play(&steps, &settings(group, rules)?);
             let got = requests.iter().map(scenario::as_expected).collect();
-            let outcome = Outcome::of_requests(&group.name, got, expected.clone());
-            exit = worse(exit, outcome.tell(self.form())?);
+            let outcome = Comparison::of_requests(&group.name, got, expected.clone());
+            exit = worse(exit, outcome.print(self.form())?);
         }
         Ok(exit)
     }
 
-    fn foretell_one(&self, item: &Item, rules: &Rules) -> Result<Exit, Failure> {
-        let forecast = Forecast::of(&item.fixture, rules);
+    fn foretell_one(&self, item: &ReplayItem, rules: &Rules) -> Result<Exit, CliError> {
+        let forecast = DryRun::of(&item.fixture, rules);
         let got = forecast.to_json();
-        let outcome = Outcome {
+        let outcome = Comparison {
             name: &item.name,
             lines: vec![forecast.to_string()],
             got: serde_json::from_str(&got)?,
             expected: expected_beside(item)?,
         };
-        outcome.tell(self.form())
+        outcome.print(self.form())
     }
 
     /// Each group through a bridge of its own.
-    fn play(&self, groups: &[Group], rules: &Rules) -> Result<Exit, Failure> {
+    fn play(&self, groups: &[FixtureGroup], rules: &Rules) -> Result<Exit, CliError> {
         let mut exit = Exit::Done;
         for group in groups {
             let rules = settings(group, rules)?;
             let played = app::block_on(offline::play(group, &rules))?;
-            let expected = match &group.told {
-                Told::Together { expected, .. } => expected.clone(),
-                Told::Apart => None,
+            let expected = match &group.grouping {
+                Grouping::Together { expected, .. } => expected.clone(),
+                Grouping::Apart => None,
             };
-            let mut outcome = Outcome::of_requests(&group.label, played.requests, expected);
+            let mut outcome = Comparison::of_requests(&group.label, played.requests, expected);
             outcome.lines.extend(played.refused);
-            exit = worse(exit, outcome.tell(self.form())?);
+            exit = worse(exit, outcome.print(self.form())?);
         }
         Ok(exit)
     }
 
-    fn form(&self) -> Form {
-        if self.json { Form::Json } else { Form::Text }
+    fn form(&self) -> OutputFormat {
+        if self.json {
+            OutputFormat::Json
+        } else {
+            OutputFormat::Text
+        }
     }
 
-    fn send(&self, items: Vec<Item>, target: Target, signer: Signer) -> Result<Summary, Failure> {
-        let pace = Pace {
+    fn send(
+        &self,
+        items: Vec<ReplayItem>,
+        target: ReplayTarget,
+        signer: Signer,
+    ) -> Result<ReplaySummary, CliError> {
+        let pace = ReplayRate {
             concurrency: self.concurrency,
             rate: self.rate,
             repeat: self.repeat,
@@ -256,12 +270,12 @@ impl Replay {
         Ok(sent.context("failed to replay")?)
     }
 
-    fn report(&self, summary: &Summary) -> Result<(), Failure> {
+    fn report(&self, summary: &ReplaySummary) -> Result<(), CliError> {
         if self.json {
             let json = serde_json::to_string(summary).context("failed to write the summary")?;
-            say(json)?;
+            print_line(json)?;
         } else {
-            say(summary)?;
+            print_line(summary)?;
         }
         if !self.fresh_sids && summary.some_taken() {
             let note = "note: a bridge forwards a call once; send with --fresh-sids to make new \
@@ -273,12 +287,12 @@ impl Replay {
 }
 
 /// Those of the group, where it has some.
-fn settings(group: &Group, rules: &Rules) -> Result<Rules, Failure> {
-    Ok(match &group.told {
-        Told::Together {
+fn settings(group: &FixtureGroup, rules: &Rules) -> Result<Rules, CliError> {
+    Ok(match &group.grouping {
+        Grouping::Together {
             settings: Some(file),
             ..
-        } => config::load_for_rehearsal(Some(file), [])?.1,
+        } => config::load_for_dry_run(Some(file), [])?.1,
         _ => rules.clone(),
     })
 }

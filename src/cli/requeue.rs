@@ -6,10 +6,10 @@ mod target;
 use std::io::{IsTerminal as _, stderr, stdin};
 use std::num::NonZeroU32;
 
-use self::paced::Done;
-use self::target::Door;
-use super::call_filter::{Which, time};
-use super::{ConfigArgs, Exit, Failure, say, serve};
+use self::paced::RequeueReport;
+use self::target::RequeueTarget;
+use super::call_filter::{CallFilter, time};
+use super::{CliError, ConfigArgs, Exit, print_line, serve};
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
@@ -50,14 +50,14 @@ pub struct Requeue {
     #[arg(long, value_name = "TIME", value_parser = time)]
     rested_before: Option<Millis>,
     #[command(flatten)]
-    which: Which,
+    which: CallFilter,
 }
 
 impl Requeue {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let is_filter = !self.which.search().is_empty() || self.rested_before.is_some();
         if self.sids.is_empty() != is_filter {
-            return Err(Failure::Usage(
+            return Err(CliError::Usage(
                 "say which calls: either their CALLSIDs, or a filter such as --state parked"
                     .to_owned(),
             ));
@@ -70,34 +70,34 @@ impl Requeue {
         }
     }
 
-    fn requeue_these(&self, config: &Config) -> Result<Exit, Failure> {
+    fn requeue_these(&self, config: &Config) -> Result<Exit, CliError> {
         // A store that is not there must not be made: the answer would be wrong, and so its owner.
         self.config.open_to_read()?;
         let mut exit = Exit::Done;
         app::block_on(async {
-            let door = Door::open(config)?;
+            let door = RequeueTarget::open(config)?;
             for sid in &self.sids {
                 if door.requeue(sid).await.map_err(anyhow::Error::from)? {
-                    say(format_args!("{sid}  requeued"))?;
+                    print_line(format_args!("{sid}  requeued"))?;
                 } else {
                     eprintln!("{sid}  not in the store");
                     exit = Exit::Partial;
                 }
             }
-            Ok::<_, Failure>(())
+            Ok::<_, CliError>(())
         })?;
         Ok(exit)
     }
 
-    fn requeue_many(&self, config: &Config) -> Result<Exit, Failure> {
+    fn requeue_many(&self, config: &Config) -> Result<Exit, CliError> {
         let before = self.rested_before.unwrap_or(Clock::system().now());
         let calls = self.find(before)?;
         if calls.is_empty() {
             eprintln!("no such calls");
             return Ok(Exit::Done);
         }
-        eprintln!("{}", told(&calls));
-        if !self.yes && !agreed(calls.len())? {
+        eprintln!("{}", summary(&calls));
+        if !self.yes && !confirm(calls.len())? {
             eprintln!("nothing is requeued");
             return Ok(Exit::Done);
         }
@@ -106,7 +106,7 @@ impl Requeue {
         requeue(config, &sids, self.rate)
     }
 
-    fn find(&self, before: Millis) -> Result<Vec<CallSummary>, Failure> {
+    fn find(&self, before: Millis) -> Result<Vec<CallSummary>, CliError> {
         let search = self.which.search();
         let (reader, _) = self.config.open_to_read()?;
         let found = search.run(&reader, usize::MAX)?;
@@ -119,18 +119,18 @@ impl Requeue {
 }
 
 /// At a rate per second, until all are done or it is stopped.
-pub fn requeue(config: &Config, sids: &[CallSid], rate: NonZeroU32) -> Result<Exit, Failure> {
+pub fn requeue(config: &Config, sids: &[CallSid], rate: NonZeroU32) -> Result<Exit, CliError> {
     let done = app::block_on(async {
-        let door = Door::open(config)?;
+        let door = RequeueTarget::open(config)?;
         let stop = serve::stop_on_signals()?;
         let done = paced::requeue(&door, sids, rate, &stop).await?;
-        Ok::<_, Failure>(done)
+        Ok::<_, CliError>(done)
     })?;
     report(done, sids.len())
 }
 
-fn report(done: Done, all: usize) -> Result<Exit, Failure> {
-    say(format_args!("{} of {all} calls requeued", done.requeued))?;
+fn report(done: RequeueReport, all: usize) -> Result<Exit, CliError> {
+    print_line(format_args!("{} of {all} calls requeued", done.requeued))?;
     if done.missing > 0 {
         eprintln!("purged meanwhile: {}", counted(done.missing, "call"));
     }
@@ -145,7 +145,7 @@ fn report(done: Done, all: usize) -> Result<Exit, Failure> {
 }
 
 /// How many there are, and in which states.
-fn told(calls: &[CallSummary]) -> String {
+fn summary(calls: &[CallSummary]) -> String {
     let of = |state| calls.iter().filter(|call| call.state == state).count();
     let states = State::ALL.into_iter().map(|state| (of(state), state));
     let states: Vec<String> = states
@@ -160,9 +160,9 @@ fn told(calls: &[CallSummary]) -> String {
 }
 
 /// Whether somebody at the terminal wants it.
-pub fn agreed(count: usize) -> Result<bool, Failure> {
+pub fn confirm(count: usize) -> Result<bool, CliError> {
     if !stdin().is_terminal() || !stderr().is_terminal() {
-        return Err(Failure::Usage(
+        return Err(CliError::Usage(
             "nobody is there to be asked; say --yes to requeue them".to_owned(),
         ));
     }

@@ -7,9 +7,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{ConfigArgs, Exit, Failure};
+use super::{CliError, ConfigArgs, Exit};
 use crate::app::systemd;
-use crate::app::{self, App, Reload};
+use crate::app::{self, App, ReloadSource};
 use crate::clock::Clock;
 use crate::telemetry::logs;
 
@@ -35,11 +35,11 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let config = self.config.load()?;
         logs::init(&config.log).map_err(anyhow::Error::from)?;
         let handed =
-            systemd::handed(&config.admin).map_err(|why| Failure::Usage(why.to_string()))?;
+            systemd::handed(&config.admin).map_err(|why| CliError::Usage(why.to_string()))?;
         app::block_on(async {
             let stop = stop_on_signals()?;
             let orders = order_on_hangup()?;
@@ -47,7 +47,7 @@ impl Serve {
                 Some(handed) => App::build_on(handed, config, Clock::system())?,
                 None => App::build(config, Clock::system())?,
             };
-            let app = app.reloading(Reload {
+            let app = app.reloading(ReloadSource {
                 orders,
                 read: Box::new(move || self.config.load()),
             });

@@ -2,12 +2,12 @@
 
 mod text;
 
-use super::admin_client::Running;
-use super::{ConfigArgs, Exit, Failure, Form, environment, refused, say, spool};
+use super::admin_client::AdminClient;
+use super::{CliError, ConfigArgs, Exit, OutputFormat, environment, print_line, refused, spool};
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{self, Spool, StoreUrl};
-use crate::debugging::timeline::Story;
+use crate::config::{self, SpoolSettings, StoreUrl};
+use crate::debugging::timeline::CallTimeline;
 use crate::domain::outage::Outage;
 use crate::store::{SqliteReader, State, StoredCall};
 use crate::twilio::CallSid;
@@ -27,7 +27,7 @@ pub struct Show {
     /// The SID of the call or of one of its legs; or the number of a refused request, as
     /// `list --refused` tells it.
     #[arg(value_name = "CALLSID", value_parser = asked)]
-    asked: Asked,
+    asked: ShowTarget,
     /// As JSON, with the raw forms.
     #[arg(long)]
     json: bool,
@@ -35,25 +35,29 @@ pub struct Show {
 
 /// What is to be shown.
 #[derive(Clone, Debug)]
-enum Asked {
+enum ShowTarget {
     Call(CallSid),
     Refused(i64),
 }
 
 impl Show {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         match &self.asked {
-            Asked::Call(sid) => self.show_call(sid),
-            Asked::Refused(id) => {
+            ShowTarget::Call(sid) => self.show_call(sid),
+            ShowTarget::Refused(id) => {
                 let (reader, _) = self.config.open_to_read()?;
-                let form = if self.json { Form::Json } else { Form::Text };
+                let form = if self.json {
+                    OutputFormat::Json
+                } else {
+                    OutputFormat::Text
+                };
                 refused::show(&reader, *id, form)?;
                 Ok(Exit::Done)
             }
         }
     }
 
-    fn show_call(&self, sid: &CallSid) -> Result<Exit, Failure> {
+    fn show_call(&self, sid: &CallSid) -> Result<Exit, CliError> {
         let (url, rules) = self.config.load_for_reading()?;
         let spool = self.config.load_spool()?;
         let call = match (self.known(sid), in_spool(&url, &spool, sid)) {
@@ -61,7 +65,7 @@ impl Show {
             (Err(why), None) => return Err(why),
             (Ok(None), None) => {
                 let refused = refused::naming(&self.config.open_to_read()?.0, sid)?;
-                return Err(Failure::Failed(anyhow::anyhow!(
+                return Err(CliError::Failed(anyhow::anyhow!(
                     "no callback of {sid} was recorded in {url}; {refused}"
                 )));
             }
@@ -70,16 +74,16 @@ impl Show {
             State::Pending => self.outage(call.summary.sid.as_str()),
             _ => None,
         };
-        let story = Story::of(&call, &rules, outage, Clock::system().now());
+        let story = CallTimeline::of(&call, &rules, outage, Clock::system().now());
         if self.json {
-            say(serde_json::to_string_pretty(&story)?)?;
+            print_line(serde_json::to_string_pretty(&story)?)?;
         } else {
-            say(text::of(&story).trim_end())?;
+            print_line(text::of(&story).trim_end())?;
         }
         Ok(Exit::Done)
     }
 
-    fn known(&self, sid: &CallSid) -> Result<Option<StoredCall>, Failure> {
+    fn known(&self, sid: &CallSid) -> Result<Option<StoredCall>, CliError> {
         let (reader, _) = self.config.open_to_read()?;
         Ok(reader.get(sid)?)
     }
@@ -88,23 +92,23 @@ impl Show {
     fn outage(&self, sid: &str) -> Option<Outage> {
         let admin = config::load_admin(self.config.config.as_deref(), environment()).ok()?;
         let path = format!("/api/calls/{sid}");
-        let told = app::block_on(async { Running::of(&admin).look(&path).await })?;
+        let told = app::block_on(async { AdminClient::of(&admin).look(&path).await })?;
         serde_json::from_value(told.get("outage")?.clone()).ok()
     }
 }
 
 /// The call as it waits on this machine for the database.
-fn in_spool(url: &StoreUrl, spool: &Spool, sid: &CallSid) -> Option<StoredCall> {
+fn in_spool(url: &StoreUrl, spool: &SpoolSettings, sid: &CallSid) -> Option<StoredCall> {
     let path = spool::path(url, spool)?;
     // A spool that is not there, or may not be read, has nothing to show.
     let reader = SqliteReader::open_read_only(path).ok()?;
     reader.get(sid).ok()?.map(crate::store::spool::in_spool)
 }
 
-fn asked(text: &str) -> Result<Asked, String> {
+fn asked(text: &str) -> Result<ShowTarget, String> {
     match text.parse() {
-        Ok(id) => Ok(Asked::Refused(id)),
-        Err(_) => sid(text).map(Asked::Call),
+        Ok(id) => Ok(ShowTarget::Refused(id)),
+        Err(_) => sid(text).map(ShowTarget::Call),
     }
 }
 

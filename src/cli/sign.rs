@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::signing_keys::KeyArgs;
-use super::{Exit, Failure, say};
-use crate::twilio::diagnosis::Media;
+use super::{CliError, Exit, print_line};
+use crate::twilio::diagnosis::BodyFormat;
 use crate::twilio::signature::{self, Body};
 
 const EXAMPLE: &str = "Example:
@@ -30,18 +30,20 @@ pub struct Sign {
 }
 
 impl Sign {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let keys = self.keys.choose()?;
-        let keys = keys.map_err(|why| Failure::Usage(why.to_string()))?;
+        let keys = keys.map_err(|why| CliError::Usage(why.to_string()))?;
         let no_url =
-            || Failure::Usage("pass --url, the whole URL as Twilio was told it".to_owned());
+            || CliError::Usage("pass --url, the whole URL as Twilio was told it".to_owned());
         let url = self.request.url().ok_or_else(no_url)?;
         let body = self.request.read_body()?;
-        say(match self.request.media() {
-            Media::Json => signature::sign(&keys[0], url, Body::Json(&body)),
-            Media::Form => signature::sign(&keys[0], url, Body::Form(&signature::fields(&body))),
+        print_line(match self.request.media() {
+            BodyFormat::Json => signature::sign(&keys[0], url, Body::Json(&body)),
+            BodyFormat::Form => {
+                signature::sign(&keys[0], url, Body::Form(&signature::fields(&body)))
+            }
         })?;
-        RequestArgs::tell_what_twilio_leaves_out(url);
+        RequestArgs::warn_omitted_url_parts(url);
         Ok(Exit::Done)
     }
 }
@@ -69,7 +71,7 @@ pub struct RequestArgs {
 
 impl RequestArgs {
     /// The raw bytes of the body.
-    pub fn read_body(&self) -> Result<Vec<u8>, Failure> {
+    pub fn read_body(&self) -> Result<Vec<u8>, CliError> {
         let Some(path) = &self.body else {
             return Ok(Vec::new());
         };
@@ -90,17 +92,17 @@ impl RequestArgs {
     }
 
     /// What the body is by its media type.
-    pub fn media(&self) -> Media {
+    pub fn media(&self) -> BodyFormat {
         let essence = self.content_type.split(';').next().unwrap_or_default();
         if essence.trim().eq_ignore_ascii_case("application/json") {
-            Media::Json
+            BodyFormat::Json
         } else {
-            Media::Form
+            BodyFormat::Form
         }
     }
 
     /// Says so on stderr if the URL has a part that Twilio never signs.
-    pub fn tell_what_twilio_leaves_out(url: &str) {
+    pub fn warn_omitted_url_parts(url: &str) {
         let sent = url.split('#').next().unwrap_or_default();
         let (scheme, rest) = sent.split_once("://").unwrap_or(("", sent));
         let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Failure;
-use crate::twilio::signature::{Key, Settings, SettingsError};
+use super::CliError;
+use crate::twilio::signature::{Key, SignatureSettings, SignatureSettingsError};
 
 /// What signs: an auth token, or a shared key that the settings header names.
 #[derive(Debug, Args)]
@@ -49,9 +49,9 @@ struct SharedKey {
 
 /// Why a settings header chooses none of the keys given.
 #[derive(Debug, thiserror::Error)]
-pub enum NoKey {
+pub enum SigningKeyError {
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] SignatureSettingsError),
     #[error("the settings name the shared key \"{0}\", which is not given")]
     NotGiven(String),
 }
@@ -60,7 +60,7 @@ impl KeyArgs {
     /// The keys that count, the signing one first; never empty.
     ///
     /// The outer error is the user's, the inner one that of the settings header.
-    pub fn choose(&self) -> Result<Result<Vec<Key>, NoKey>, Failure> {
+    pub fn choose(&self) -> Result<Result<Vec<Key>, SigningKeyError>, CliError> {
         match &self.settings {
             Some(header) => Ok(self.named_by(header)),
             None => self.auth_tokens().map(Ok),
@@ -87,13 +87,13 @@ impl KeyArgs {
         self.settings.as_deref()
     }
 
-    fn named_by(&self, header: &str) -> Result<Vec<Key>, NoKey> {
-        let settings = Settings::parse(header)?;
+    fn named_by(&self, header: &str) -> Result<Vec<Key>, SigningKeyError> {
+        let settings = SignatureSettings::parse(header)?;
         self.shared_keys
             .iter()
             .find(|key| key.id == settings.key)
             .map(|key| vec![Key::shared_key(key.secret.expose_secret())])
-            .ok_or_else(|| NoKey::NotGiven(settings.key.to_owned()))
+            .ok_or_else(|| SigningKeyError::NotGiven(settings.key.to_owned()))
     }
 
     fn token_texts(&self) -> Vec<&str> {
@@ -110,14 +110,14 @@ impl KeyArgs {
         tokens
     }
 
-    fn auth_tokens(&self) -> Result<Vec<Key>, Failure> {
+    fn auth_tokens(&self) -> Result<Vec<Key>, CliError> {
         let keys: Vec<Key> = self
             .token_texts()
             .into_iter()
             .map(Key::auth_token)
             .collect();
         if keys.is_empty() {
-            return Err(Failure::Usage(
+            return Err(CliError::Usage(
                 "no auth token is given; pass --auth-token or set TWILIO_AUTH_TOKEN".to_owned(),
             ));
         }

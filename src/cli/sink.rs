@@ -10,9 +10,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, Failure};
+use super::{CliError, Exit};
 use crate::app;
-use crate::debugging::fake_acquire::{self, Faults, Keep, Received, Reply, Share};
+use crate::debugging::fake_acquire::{self, CapturedRequest, Faults, Reply, Retain, Share};
 
 /// So many requests may wait to be printed before the stand-in answers more slowly.
 const WAITING: usize = 10_000;
@@ -33,7 +33,7 @@ and the bridge that is to send there:
 /// Stand in for Acquire: take what a bridge sends, show it, and fail as told
 #[derive(Debug, clap::Args)]
 #[command(after_help = MANUAL)]
-pub struct Sink {
+pub struct SinkCommand {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9099")]
     listen: SocketAddr,
@@ -51,10 +51,10 @@ pub struct Sink {
     reject: bool,
 }
 
-impl Sink {
-    pub fn run(self) -> Result<Exit, Failure> {
+impl SinkCommand {
+    pub fn run(self) -> Result<Exit, CliError> {
         if self.fail.iter().map(|share| share.part).sum::<f64>() > 1.0 + f64::EPSILON {
-            return Err(Failure::Usage("the shares of --fail exceed 1".to_owned()));
+            return Err(CliError::Usage("the shares of --fail exceed 1".to_owned()));
         }
         let log = self
             .log
@@ -65,7 +65,7 @@ impl Sink {
             .transpose()?;
         let (pass, passed) = mpsc::sync_channel(WAITING);
         let listen = self.listen;
-        let sink = fake_acquire::Sink::start(listen, self.faults(), Keep::Pass(pass))
+        let sink = fake_acquire::FakeAcquire::start(listen, self.faults(), Retain::Pass(pass))
             .with_context(|| format!("cannot listen on {listen}"))?;
         eprintln!("the stand-in for Acquire listens on {}", sink.base_url());
 
@@ -86,7 +86,7 @@ impl Sink {
     fn faults(self) -> Faults {
         Faults {
             shares: self.fail,
-            otherwise: if self.reject {
+            default_reply: if self.reject {
                 Reply::Invalid
             } else {
                 Reply::Saved
@@ -106,7 +106,7 @@ async fn asked_to_stop() -> io::Result<()> {
 }
 
 /// Writes what has arrived, and flushes whenever nothing more waits.
-fn print(passed: &Receiver<Received>, out: impl Write, log: Option<File>) -> io::Result<()> {
+fn print(passed: &Receiver<CapturedRequest>, out: impl Write, log: Option<File>) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     let mut log = log.map(BufWriter::new);
     while let Ok(received) = passed.recv() {
@@ -125,7 +125,7 @@ fn print(passed: &Receiver<Received>, out: impl Write, log: Option<File>) -> io:
     Ok(())
 }
 
-fn line(received: &Received) -> String {
+fn line(received: &CapturedRequest) -> String {
     let field = |name| {
         let value = received.field(name);
         value.map_or_else(|| "-".to_owned(), |value| value.escape_debug().to_string())
@@ -151,8 +151,8 @@ mod tests {
     use super::*;
     use crate::clock::Millis;
 
-    fn received(body: &str) -> Received {
-        Received {
+    fn received(body: &str) -> CapturedRequest {
+        CapturedRequest {
             time: Millis(0),
             method: "POST".to_owned(),
             path: "/api/v1/voip/call-answered".to_owned(),

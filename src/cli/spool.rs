@@ -3,14 +3,14 @@
 use std::fmt;
 use std::path::Path;
 
-use super::Failure;
+use super::CliError;
 use crate::clock::Millis;
-use crate::config::{Spool, StoreUrl};
+use crate::config::{SpoolSettings, StoreUrl};
 use crate::domain::plural::counted;
-use crate::store::{Filter, OpenError, SqliteReader};
+use crate::store::{ListFilter, OpenError, SqliteReader};
 
 /// What is in a spool.
-pub enum Spooled {
+pub enum SpoolContents {
     NoFile,
     Nothing,
     Calls {
@@ -21,7 +21,7 @@ pub enum Spooled {
 }
 
 /// Follows the file's name in a sentence.
-impl fmt::Display for Spooled {
+impl fmt::Display for SpoolContents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFile => f.write_str("is not there yet; serve will make it"),
@@ -35,20 +35,20 @@ impl fmt::Display for Spooled {
 }
 
 /// The file of the spool; a store that is a file itself has none.
-pub fn path<'a>(url: &StoreUrl, spool: &'a Spool) -> Option<&'a Path> {
+pub fn path<'a>(url: &StoreUrl, spool: &'a SpoolSettings) -> Option<&'a Path> {
     match (url, spool) {
-        (StoreUrl::Postgres(_), Spool::At(path)) => Some(path),
+        (StoreUrl::Postgres(_), SpoolSettings::At(path)) => Some(path),
         _ => None,
     }
 }
 
 /// What is in the spool at `path`, which a bridge may use meanwhile.
-pub fn look(path: &Path) -> Result<Spooled, Failure> {
+pub fn look(path: &Path) -> Result<SpoolContents, CliError> {
     if !path.exists() {
-        return Ok(Spooled::NoFile);
+        return Ok(SpoolContents::NoFile);
     }
     let (mut count, mut since) = (0, None::<Millis>);
-    let all = Filter {
+    let all = ListFilter {
         state: None,
         limit: usize::MAX,
     };
@@ -58,18 +58,23 @@ pub fn look(path: &Path) -> Result<Spooled, Failure> {
         since = Some(since.map_or(told, |first| first.min(told)));
         Ok(false)
     })?;
-    Ok(since.map_or(Spooled::Nothing, |since| Spooled::Calls { count, since }))
+    Ok(
+        since.map_or(SpoolContents::Nothing, |since| SpoolContents::Calls {
+            count,
+            since,
+        }),
+    )
 }
 
 /// Why the store cannot be looked into, and what of it is in the spool meanwhile.
-pub fn with_spooled(why: OpenError, url: &StoreUrl, spool: &Spool) -> Failure {
+pub fn with_spooled(why: OpenError, url: &StoreUrl, spool: &SpoolSettings) -> CliError {
     let Some(path) = path(url, spool) else {
         return why.into();
     };
     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let shown = shown.display();
-    Failure::Failed(match look(path) {
-        Ok(spooled @ Spooled::Calls { .. }) => {
+    CliError::Failed(match look(path) {
+        Ok(spooled @ SpoolContents::Calls { .. }) => {
             anyhow::anyhow!("{why}; {shown} (store.spool) {spooled}: show CALLSID looks there too")
         }
         Ok(spooled) => anyhow::anyhow!("{why}; {shown} (store.spool) {spooled}"),

@@ -7,9 +7,11 @@ use secrecy::SecretString;
 
 use super::sign::RequestArgs;
 use super::signing_keys::{self, KeyArgs};
-use super::{Exit, Failure, say};
+use super::{CliError, Exit, print_line};
 use crate::debugging::fixture::Fixture;
-use crate::twilio::diagnosis::{Base, Evidence, Fault, Finding, Holder, Media, Role, diagnose};
+use crate::twilio::diagnosis::{
+    BodyFormat, DiagnosisInput, Difference, Finding, KeyRole, KeySet, UrlBase, diagnose,
+};
 use crate::twilio::signature;
 
 const EXAMPLE: &str = "Examples:
@@ -63,16 +65,16 @@ pub struct Verify {
 }
 
 /// A request to judge, whatever it was given as.
-struct Request {
+struct VerifyRequest {
     url: String,
-    media: Media,
+    media: BodyFormat,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     signature: Option<String>,
 }
 
 impl Verify {
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, CliError> {
         let keys = self.keys.choose()?;
         let request = self.request()?;
         let signature = request.signature.as_deref().unwrap_or_default();
@@ -82,7 +84,7 @@ impl Verify {
                 let valid =
                     request.judged(|body| signature::verify(&keys, &request.url, body, signature));
                 if valid {
-                    say(if self.json {
+                    print_line(if self.json {
                         r#"{"valid":true}"#
                     } else {
                         "valid"
@@ -94,30 +96,30 @@ impl Verify {
             }
         };
         if self.json {
-            say(as_json(&why, finding.as_ref()))?;
+            print_line(as_json(&why, finding.as_ref()))?;
             return Ok(Exit::Failed);
         }
-        say(format_args!("invalid: {why}"))?;
+        print_line(format_args!("invalid: {why}"))?;
         if let Some(finding) = finding {
-            tell(&finding)?;
+            print_finding(&finding)?;
         }
-        RequestArgs::tell_what_twilio_leaves_out(&request.url);
+        RequestArgs::warn_omitted_url_parts(&request.url);
         Ok(Exit::Failed)
     }
 
-    fn request(&self) -> Result<Request, Failure> {
+    fn request(&self) -> Result<VerifyRequest, CliError> {
         let mut headers = self.headers.clone();
         if let Some(settings) = self.keys.settings() {
             let name = "x-twilio-webhooks-signature-settings".to_owned();
             headers.push((name, settings.to_owned()));
         }
         let Some(file) = &self.file else {
-            let missing = |what| Failure::Usage(format!("pass {what}, or a FILE.http"));
+            let missing = |what| CliError::Usage(format!("pass {what}, or a FILE.http"));
             let signature = self
                 .signature
                 .clone()
                 .or_else(|| named(&headers, SIGNATURE));
-            return Ok(Request {
+            return Ok(VerifyRequest {
                 url: self
                     .request
                     .url()
@@ -132,15 +134,15 @@ impl Verify {
         let fixture = Fixture::read(file).map_err(anyhow::Error::from)?;
         let lower = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone());
         headers.extend(fixture.headers.iter().map(lower));
-        Ok(Request {
+        Ok(VerifyRequest {
             url: self
                 .request
                 .url()
                 .map_or(fixture.url.clone(), str::to_owned),
             media: if fixture.is_json() {
-                Media::Json
+                BodyFormat::Json
             } else {
-                Media::Form
+                BodyFormat::Form
             },
             signature: self
                 .signature
@@ -151,8 +153,8 @@ impl Verify {
         })
     }
 
-    fn holders(&self) -> [Holder; 2] {
-        let holder = |setting: &str, role, auth_tokens, shared_keys| Holder {
+    fn holders(&self) -> [KeySet; 2] {
+        let holder = |setting: &str, role, auth_tokens, shared_keys| KeySet {
             setting: setting.to_owned(),
             role,
             auth_tokens,
@@ -160,10 +162,15 @@ impl Verify {
         };
         let shared = self.keys.shared();
         [
-            holder("TWILIO_AUTH_TOKEN", Role::Judge, self.keys.tokens(), shared),
+            holder(
+                "TWILIO_AUTH_TOKEN",
+                KeyRole::Configured,
+                self.keys.tokens(),
+                shared,
+            ),
             holder(
                 "--spare-token",
-                Role::Spare,
+                KeyRole::Spare,
                 self.spare_tokens.clone(),
                 Vec::new(),
             ),
@@ -180,17 +187,17 @@ fn named(headers: &[(String, String)], name: &str) -> Option<String> {
         .map(|(_, value)| value.clone())
 }
 
-impl Request {
+impl VerifyRequest {
     fn judged<T>(&self, judge: impl FnOnce(signature::Body<'_>) -> T) -> T {
         match self.media {
-            Media::Json => judge(signature::Body::Json(&self.body)),
-            Media::Form => judge(signature::Body::Form(&signature::fields(&self.body))),
+            BodyFormat::Json => judge(signature::Body::Json(&self.body)),
+            BodyFormat::Form => judge(signature::Body::Form(&signature::fields(&self.body))),
         }
     }
 
-    fn diagnosed(&self, holders: &[Holder]) -> Finding {
-        let (base, target) = Base::split(&self.url);
-        let evidence = Evidence {
+    fn diagnosed(&self, holders: &[KeySet]) -> Finding {
+        let (base, target) = UrlBase::split(&self.url);
+        let evidence = DiagnosisInput {
             bases: &[base],
             target,
             headers: &self.headers,
@@ -204,14 +211,14 @@ impl Request {
 }
 
 /// For a terminal: what was found, the URL that was signed, and what to do.
-fn tell(finding: &Finding) -> std::io::Result<()> {
+fn print_finding(finding: &Finding) -> std::io::Result<()> {
     let cause = format!("{} ({})", finding.sentences(), finding.reason());
-    say(format_args!("\ncause   {}", super::wrapped(&cause, 8)))?;
+    print_line(format_args!("\ncause   {}", super::wrapped(&cause, 8)))?;
     if let Some(url) = &finding.url {
-        say(format_args!("signed  {url}"))?;
+        print_line(format_args!("signed  {url}"))?;
     }
     for remedy in finding.remedies() {
-        say(format_args!("do      {}", super::wrapped(&remedy, 8)))?;
+        print_line(format_args!("do      {}", super::wrapped(&remedy, 8)))?;
     }
     Ok(())
 }
@@ -229,7 +236,7 @@ fn as_json(why: &str, finding: Option<&Finding>) -> serde_json::Value {
 }
 
 fn reasons(finding: &Finding) -> Vec<&'static str> {
-    finding.faults.iter().map(Fault::reason).collect()
+    finding.faults.iter().map(Difference::reason).collect()
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use secrecy::SecretString;
 
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::{Account, ApiKey};
 use crate::twilio::AccountSid;
 
@@ -24,7 +24,7 @@ const OF_ONE_ACCOUNT: [(&str, &str); 8] = [
 ];
 
 /// Reads the accounts; `entries` is how many `[[accounts]]` there are.
-pub(super) fn read(reader: &mut Reader, entries: usize) -> Option<Vec<Account>> {
+pub(super) fn read(reader: &mut SettingsReader, entries: usize) -> Option<Vec<Account>> {
     if entries == 0 {
         return Some(vec![the_one(reader)?]);
     }
@@ -42,7 +42,7 @@ pub(super) fn read(reader: &mut Reader, entries: usize) -> Option<Vec<Account>> 
     accounts.into_iter().collect()
 }
 
-fn the_one(reader: &mut Reader) -> Option<Account> {
+fn the_one(reader: &mut SettingsReader) -> Option<Account> {
     let tokens = reader.secrets("TWILIO_AUTH_TOKEN");
     if tokens.is_none() {
         reader.mistake(
@@ -67,7 +67,7 @@ fn the_one(reader: &mut Reader) -> Option<Account> {
     })
 }
 
-fn entry(reader: &mut Reader, number: usize) -> Option<Account> {
+fn entry(reader: &mut SettingsReader, number: usize) -> Option<Account> {
     let key = |name: &str| format!("accounts[{number}].{name}");
     let sid = reader.text(&key("twilio_account_sid"), |text| {
         AccountSid::parse(text).map_err(|why| why.to_string())
@@ -108,7 +108,7 @@ fn entry(reader: &mut Reader, number: usize) -> Option<Account> {
 }
 
 /// The pair `KEY_sid` and `KEY_secret`.
-fn api_key(reader: &mut Reader, key: &str) -> Option<ApiKey> {
+fn api_key(reader: &mut SettingsReader, key: &str) -> Option<ApiKey> {
     let (sid_key, secret_key) = (format!("{key}_sid"), format!("{key}_secret"));
     let sid = reader.text(&sid_key, api_key_sid);
     let secret = reader.secret(&secret_key);
@@ -133,7 +133,7 @@ fn api_key_sid(text: &str) -> Result<String, String> {
     }
 }
 
-fn refuse_repeats(reader: &mut Reader, accounts: &[Option<Account>]) {
+fn refuse_repeats(reader: &mut SettingsReader, accounts: &[Option<Account>]) {
     let mut seen: HashMap<&AccountSid, usize> = HashMap::new();
     for (number, account) in (1..).zip(accounts) {
         let Some(sid) = account.as_ref().and_then(|a| a.twilio_account_sid.as_ref()) else {

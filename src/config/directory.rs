@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::DirectoryFile;
-use super::reader::Reader;
-use crate::domain::directory::{Directory, Listing, is_email};
+use super::reader::SettingsReader;
+use crate::domain::directory::{Directory, DirectoryEntries, is_email};
 
 /// The directory as it stands now, and the file that may change it.
-pub(super) fn read(reader: &mut Reader) -> (Directory, Option<DirectoryFile>) {
-    let mut listing = Listing::default();
+pub(super) fn read(reader: &mut SettingsReader) -> (Directory, Option<DirectoryFile>) {
+    let mut listing = DirectoryEntries::default();
     for (address, email) in reader.table("directory.entries").unwrap_or_default() {
         if let Err(why) = listing.add(&address, &email, "directory.entries") {
             reader.mistake(format!("directory.entries.\"{address}\": {why}"));

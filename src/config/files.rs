@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use super::CertificatePair;
-use super::reader::Reader;
+use super::reader::SettingsReader;
 
 /// A certificate and its key, for `what`: both or neither.
-pub(super) fn pair(reader: &mut Reader, keys: [&str; 2], what: &str) -> Option<CertificatePair> {
+pub(super) fn pair(
+    reader: &mut SettingsReader,
+    keys: [&str; 2],
+    what: &str,
+) -> Option<CertificatePair> {
     let files = keys.map(|key| reader.text(key, readable_file));
     for (key, other) in [(keys[0], keys[1]), (keys[1], keys[0])] {
         if reader.is_set(key) && !reader.is_set(other) {

@@ -21,13 +21,13 @@ const PREFIX: &str = "BRIDGE__";
 
 /// Which layer a value is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingOrigin {
     Default,
     File,
     Environment,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Default => "default",
@@ -39,15 +39,15 @@ impl fmt::Display for Origin {
 
 /// A value as it was given.
 #[derive(Clone, Debug)]
-pub(super) struct Given {
+pub(super) struct RawSetting {
     pub value: Value,
-    pub origin: Origin,
+    pub origin: SettingOrigin,
 }
 
 /// All that was given, and the sentences about what has no place in the table.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    pub given: BTreeMap<String, Given>,
+    pub given: BTreeMap<String, RawSetting>,
     pub mistakes: Vec<String>,
     /// How many `[[accounts]]` entries the file has.
     pub accounts: usize,
@@ -59,18 +59,21 @@ impl Layers {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, String> {
         let mut layers = Self::default();
-        layers.lay(parse("config.default.toml", DEFAULTS)?, Origin::Default);
+        layers.lay(
+            parse("config.default.toml", DEFAULTS)?,
+            SettingOrigin::Default,
+        );
         if let Some(path) = file {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|why| format!("the configuration {name} cannot be read: {why}"))?;
-            layers.lay(parse(&name, &text)?, Origin::File);
+            layers.lay(parse(&name, &text)?, SettingOrigin::File);
         }
         layers.lay_environment(environment);
         Ok(layers)
     }
 
-    fn lay(&mut self, table: Table, origin: Origin) {
+    fn lay(&mut self, table: Table, origin: SettingOrigin) {
         for (section, value) in table {
             match value {
                 Value::Array(entries) if section == "accounts" => {
@@ -78,7 +81,7 @@ impl Layers {
                 }
                 Value::Table(keys) if section != "accounts" => {
                     for (key, value) in keys {
-                        let given = Given { value, origin };
+                        let given = RawSetting { value, origin };
                         self.given.insert(format!("{section}.{key}"), given);
                     }
                 }
@@ -92,14 +95,14 @@ impl Layers {
         }
     }
 
-    fn lay_accounts(&mut self, entries: Vec<Value>, origin: Origin) {
+    fn lay_accounts(&mut self, entries: Vec<Value>, origin: SettingOrigin) {
         for entry in entries {
             self.accounts += 1;
             let number = self.accounts;
             match entry {
                 Value::Table(keys) => {
                     for (key, value) in keys {
-                        let given = Given { value, origin };
+                        let given = RawSetting { value, origin };
                         self.given
                             .insert(format!("accounts[{number}].{key}"), given);
                     }
@@ -125,9 +128,9 @@ impl Layers {
                 ));
                 continue;
             }
-            let given = Given {
+            let given = RawSetting {
                 value: Value::String(value),
-                origin: Origin::Environment,
+                origin: SettingOrigin::Environment,
             };
             self.given.insert(key, given);
         }

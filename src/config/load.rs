@@ -8,13 +8,14 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::files::{pair, readable_file};
-use super::layers::{Layers, Origin};
-use super::reader::Reader;
+use super::layers::{Layers, SettingOrigin};
+use super::reader::SettingsReader;
 use super::{
-    Acquire, Admin, Config, ConfigError, Delivery, Log, LogFormat, Paths, ProxyProtocol, Refused,
-    Server, Success, accounts, proxy, recording, rules, store,
+    AcquirePaths, AcquireSettings, AdminSettings, Config, ConfigError, DeliverySettings, LogFormat,
+    LogSettings, ProxyProtocolSetting, RefusedSettings, ServerSettings, Success, accounts, proxy,
+    recording, rules, store,
 };
-use crate::domain::plan::{Rules, Send};
+use crate::domain::plan::{Forward, Rules};
 use crate::domain::retry::Policy;
 use crate::net::http_url::HttpUrl;
 use crate::twilio::signature::PublicUrl;
@@ -31,7 +32,7 @@ pub struct Setting {
     pub key: String,
     /// In TOML, or how many secrets or entries; `None` where it is not set.
     pub value: Option<String>,
-    pub origin: Origin,
+    pub origin: SettingOrigin,
     /// Where a secret was read from, if not from the layer itself.
     pub file: Option<PathBuf>,
     /// Tells one value from another, secrets included, within this process; 0 where it is not set.
@@ -56,7 +57,7 @@ pub fn explain(
 ) -> Result<(Config, Vec<Setting>), ConfigError> {
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let entries = layers.accounts;
-    let mut reader = Reader::new(layers);
+    let mut reader = SettingsReader::new(layers);
 
     let server = server(&mut reader);
     let admin = admin(&mut reader);
@@ -101,13 +102,13 @@ pub fn explain(
     reader.finish(config())
 }
 
-pub(super) fn public_urls(reader: &mut Reader) -> Option<Vec<PublicUrl>> {
+pub(super) fn public_urls(reader: &mut SettingsReader) -> Option<Vec<PublicUrl>> {
     reader.list("server.public_url", |text| {
         PublicUrl::parse(text).map_err(|why| why.to_string())
     })
 }
 
-fn server(reader: &mut Reader) -> Option<Server> {
+fn server(reader: &mut SettingsReader) -> Option<ServerSettings> {
     let listen = reader.text("server.listen", address);
     let public_urls = public_urls(reader);
     if !reader.is_set("server.public_url") {
@@ -127,18 +128,20 @@ fn server(reader: &mut Reader) -> Option<Server> {
     let proxy_protocol = reader.choice(
         "server.proxy_protocol",
         &[
-            ("off", ProxyProtocol::Off),
-            ("required", ProxyProtocol::Required),
+            ("off", ProxyProtocolSetting::Off),
+            ("required", ProxyProtocolSetting::Required),
         ],
     );
     let trusted_proxies = reader.list("server.trusted_proxies", network);
-    if proxy_protocol == Some(ProxyProtocol::Required) && !reader.is_set("server.trusted_proxies") {
+    if proxy_protocol == Some(ProxyProtocolSetting::Required)
+        && !reader.is_set("server.trusted_proxies")
+    {
         let name = reader.name("server.proxy_protocol");
         reader.mistake(format!(
             "{name} = \"required\" lets nobody in without server.trusted_proxies: set it to the addresses of the balancers that send the header"
         ));
     }
-    Some(Server {
+    Some(ServerSettings {
         listen: listen?,
         public_urls: public_urls?,
         max_connections: max_connections?,
@@ -151,7 +154,7 @@ fn server(reader: &mut Reader) -> Option<Server> {
     })
 }
 
-pub(super) fn admin(reader: &mut Reader) -> Option<Admin> {
+pub(super) fn admin(reader: &mut SettingsReader) -> Option<AdminSettings> {
     let listen = reader.text("admin.listen", address);
     let token_is_set = reader.is_set("admin.token") || reader.is_set("admin.token_file");
     let token = reader.secret("admin.token").map(SecretString::from);
@@ -162,19 +165,19 @@ pub(super) fn admin(reader: &mut Reader) -> Option<Admin> {
             "{name} = \"{listen}\" is beyond loopback, which is allowed only with admin.token or admin.token_file"
         ));
     }
-    Some(Admin { listen, token })
+    Some(AdminSettings { listen, token })
 }
 
-fn refused(reader: &mut Reader) -> Option<Refused> {
+fn refused(reader: &mut SettingsReader) -> Option<RefusedSettings> {
     let keep = reader.number("refused.keep", 0..=10_000);
     let retention = reader.duration("refused.retention", minutes(1)..=days(365));
-    Some(Refused {
+    Some(RefusedSettings {
         keep: keep?,
         retention: retention?,
     })
 }
 
-fn acquire(reader: &mut Reader) -> Option<Acquire> {
+fn acquire(reader: &mut SettingsReader) -> Option<AcquireSettings> {
     let base_url = reader.text("acquire.base_url", |text| {
         HttpUrl::parse(text).map(|_| text.trim_end_matches('/').to_owned())
     });
@@ -190,9 +193,9 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
         "acquire.success",
         &[("body", Success::Body), ("any-2xx", Success::Any2xx)],
     );
-    Some(Acquire {
+    Some(AcquireSettings {
         base_url: base_url?,
-        paths: Paths {
+        paths: AcquirePaths {
             call_in_queue: call_in_queue?,
             call_ringing: call_ringing?,
             call_answered: call_answered?,
@@ -205,7 +208,7 @@ fn acquire(reader: &mut Reader) -> Option<Acquire> {
     })
 }
 
-fn delivery(reader: &mut Reader) -> Option<Delivery> {
+fn delivery(reader: &mut SettingsReader) -> Option<DeliverySettings> {
     let timeout = reader.duration("delivery.timeout", millis(100)..=minutes(5));
     let concurrency = reader.number("delivery.concurrency", 1..=1024);
     let max_rate = reader.number("delivery.max_rate", 1..=100_000);
@@ -227,12 +230,12 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
             super::duration::show(timeout)
         ));
     }
-    if max_rate.is_some() && lease > timeout && lease <= timeout + super::PACED_AHEAD {
+    if max_rate.is_some() && lease > timeout && lease <= timeout + super::MAX_RATE_LIMIT_WAIT {
         let lease_name = reader.name("delivery.lease");
         reader.mistake(format!(
             "{lease_name} = \"{}\" must be longer than delivery.timeout by more than {} where delivery.max_rate is set, since calls wait for their turn so long",
             super::duration::show(lease),
-            super::duration::show(super::PACED_AHEAD)
+            super::duration::show(super::MAX_RATE_LIMIT_WAIT)
         ));
     }
     if schedule.len() > MAX_WAITS {
@@ -242,7 +245,7 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
             schedule.len()
         ));
     }
-    Some(Delivery {
+    Some(DeliverySettings {
         timeout,
         concurrency: concurrency?,
         max_rate,
@@ -256,19 +259,23 @@ fn delivery(reader: &mut Reader) -> Option<Delivery> {
     })
 }
 
-fn log(reader: &mut Reader) -> Option<Log> {
+fn log(reader: &mut SettingsReader) -> Option<LogSettings> {
     let format = reader.choice(
         "log.format",
         &[("text", LogFormat::Text), ("json", LogFormat::Json)],
     );
     let level = reader.text("log.level", log_level);
-    Some(Log {
+    Some(LogSettings {
         format: format?,
         level: level?,
     })
 }
 
-fn keep_keys_out_of_the_clear(reader: &mut Reader, acquire: &Acquire, accounts: &[super::Account]) {
+fn keep_keys_out_of_the_clear(
+    reader: &mut SettingsReader,
+    acquire: &AcquireSettings,
+    accounts: &[super::Account],
+) {
     let has_key = accounts
         .iter()
         .any(|account| account.acquire_api_key.is_some());
@@ -284,9 +291,13 @@ fn keep_keys_out_of_the_clear(reader: &mut Reader, acquire: &Acquire, accounts: 
     }
 }
 
-fn keep_answered_and_ended_apart(reader: &mut Reader, acquire: &Acquire, rules: &Rules) {
+fn keep_answered_and_ended_apart(
+    reader: &mut SettingsReader,
+    acquire: &AcquireSettings,
+    rules: &Rules,
+) {
     let paths = &acquire.paths;
-    if rules.events.answered == Send::On && paths.call_answered == paths.call_end {
+    if rules.events.answered == Forward::On && paths.call_answered == paths.call_end {
         let names = ["acquire.call_answered_path", "acquire.call_end_path"];
         let [answered, end] = names.map(|key| reader.name(key));
         reader.mistake(format!(

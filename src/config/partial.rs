@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::layers::Layers;
 use super::load::{address, admin, public_urls};
-use super::reader::Reader;
-use super::{Admin, ConfigError, Spool, StoreUrl, rules, store};
+use super::reader::SettingsReader;
+use super::{AdminSettings, ConfigError, SpoolSettings, StoreUrl, rules, store};
 use crate::domain::plan::Rules;
 use crate::twilio::signature::PublicUrl;
 
@@ -17,7 +17,7 @@ pub fn load_for_reading(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(StoreUrl, Rules), ConfigError> {
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
-    let mut reader = Reader::new(layers);
+    let mut reader = SettingsReader::new(layers);
     let url = store::url(&mut reader);
     let public_urls = public_urls(&mut reader).unwrap_or_default();
     let rules = rules::to_show(&mut reader, &public_urls);
@@ -26,12 +26,12 @@ pub fn load_for_reading(
 
 /// What signing and planning need, for commands that take in and deliver nothing: no account has to
 /// be set up for them. The public URLs may be none.
-pub fn load_for_rehearsal(
+pub fn load_for_dry_run(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Vec<PublicUrl>, Rules), ConfigError> {
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
-    let mut reader = Reader::new(layers);
+    let mut reader = SettingsReader::new(layers);
     let public_urls = public_urls(&mut reader).unwrap_or_default();
     let rules = rules::to_show(&mut reader, &public_urls);
     reader.finish_part(rules.map(|rules| (public_urls, rules)))
@@ -43,7 +43,7 @@ pub fn load_admin_listen(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<SocketAddr, ConfigError> {
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
-    let mut reader = Reader::new(layers);
+    let mut reader = SettingsReader::new(layers);
     let listen = reader.text("admin.listen", address);
     reader.finish_part(listen)
 }
@@ -52,9 +52,9 @@ pub fn load_admin_listen(
 pub fn load_admin(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Admin, ConfigError> {
+) -> Result<AdminSettings, ConfigError> {
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
-    let mut reader = Reader::new(layers);
+    let mut reader = SettingsReader::new(layers);
     let admin = admin(&mut reader);
     reader.finish_part(admin)
 }
@@ -63,9 +63,9 @@ pub fn load_admin(
 pub fn load_spool(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Spool, ConfigError> {
+) -> Result<SpoolSettings, ConfigError> {
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
-    let mut reader = Reader::new(layers);
+    let mut reader = SettingsReader::new(layers);
     let spool = store::spool(&mut reader);
     reader.finish_part(spool)
 }

@@ -61,7 +61,7 @@ impl PostgresUrl {
         let (ssl_mode, trust) = trust(mode.as_deref(), root)?;
         let mut config: Config = format!("{base}?{}", kept.join("&"))
             .parse()
-            .map_err(|why| format!("cannot be read: {}", told(&why)))?;
+            .map_err(|why| format!("cannot be read: {}", error_chain(&why)))?;
         if config.get_hosts().is_empty() {
             return Err("must name a host: postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
         }
@@ -105,7 +105,7 @@ fn trust(mode: Option<&str>, root: Option<PathBuf>) -> Result<(SslMode, ServerTr
 }
 
 /// The whole sentence: the library's own ends before the cause.
-fn told(error: &tokio_postgres::Error) -> String {
+fn error_chain(error: &tokio_postgres::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => cause.to_string(),
         None => error.to_string(),

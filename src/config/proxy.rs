@@ -1,10 +1,10 @@
 //! Reads the settings that name a forward proxy.
 
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use crate::net::proxy::Proxy;
 
 /// A proxy may hold a password, so its setting is read and shown as a secret.
-pub(super) fn read(reader: &mut Reader, key: &str) -> Option<Proxy> {
+pub(super) fn read(reader: &mut SettingsReader, key: &str) -> Option<Proxy> {
     let text = reader.secret(key)?;
     let proxy = Proxy::parse(&text);
     if proxy.is_none() {

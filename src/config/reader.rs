@@ -12,21 +12,21 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::layers::{Given, Layers, Origin, variable_of};
+use super::layers::{Layers, RawSetting, SettingOrigin, variable_of};
 use super::toml_value::{is_secret, pairs, quoted, shown, words};
 use super::{ConfigError, Setting, duration};
 
 /// Keyed anew in each process, so that a trace tells nothing of a secret.
 static TRACES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-pub(super) struct Reader {
-    given: BTreeMap<String, Given>,
+pub(super) struct SettingsReader {
+    given: BTreeMap<String, RawSetting>,
     asked: BTreeSet<String>,
     settings: Vec<Setting>,
     mistakes: Vec<String>,
 }
 
-impl Reader {
+impl SettingsReader {
     pub fn new(layers: Layers) -> Self {
         Self {
             given: layers.given,
@@ -48,7 +48,7 @@ impl Reader {
     /// A key as whoever set it wrote it: a variable's name, or the key of the file.
     pub fn name(&self, key: &str) -> String {
         match self.given.get(key) {
-            Some(given) if given.origin == Origin::Environment => variable_of(key),
+            Some(given) if given.origin == SettingOrigin::Environment => variable_of(key),
             _ => key.to_owned(),
         }
     }
@@ -65,7 +65,7 @@ impl Reader {
         })
     }
 
-    /// As [`Reader::text`], or the text in the file that `KEY_file` names, which goes before the
+    /// As [`SettingsReader::text`], or the text in the file that `KEY_file` names, which goes before the
     /// default and is not quoted: it may be another secret's.
     pub fn text_or_file<T>(
         &mut self,
@@ -79,7 +79,7 @@ impl Reader {
         let name = self.name(&file_key);
         if self
             .find(key)
-            .is_some_and(|given| given.origin != Origin::Default)
+            .is_some_and(|given| given.origin != SettingOrigin::Default)
         {
             let plain = self.name(key);
             self.mistake(format!(
@@ -90,7 +90,7 @@ impl Reader {
         let value = Value::String(self.contents(&name, &file.value)?);
         match parse(value.as_str().unwrap_or_default()) {
             Ok(parsed) => {
-                self.show(key, Some(shown(&value)), file.origin, trace(&value));
+                self.show(key, Some(shown(&value)), file.origin, fingerprint(&value));
                 if let Some(shown) = self.settings.last_mut() {
                     shown.file = file.value.as_str().map(PathBuf::from);
                 }
@@ -136,7 +136,9 @@ impl Reader {
         self.read(key, |given| {
             let number = match &given.value {
                 Value::Integer(number) => usize::try_from(*number).ok(),
-                Value::String(text) if given.origin == Origin::Environment => text.parse().ok(),
+                Value::String(text) if given.origin == SettingOrigin::Environment => {
+                    text.parse().ok()
+                }
                 _ => None,
             };
             number
@@ -180,13 +182,13 @@ impl Reader {
     /// Names with texts: a table, or one text of `NAME=TEXT` pairs.
     pub fn table(&mut self, key: &str) -> Option<Vec<(String, String)>> {
         let Some(given) = self.find(key) else {
-            self.show(key, None, Origin::Default, 0);
+            self.show(key, None, SettingOrigin::Default, 0);
             return None;
         };
         let table = pairs(&given.value, |pair| pair.rsplit_once('='));
         if let Some(table) = &table {
             let count = format!("({} set)", table.len());
-            self.show(key, Some(count), given.origin, trace(&given.value));
+            self.show(key, Some(count), given.origin, fingerprint(&given.value));
         } else {
             let name = self.name(key);
             self.mistake(format!("{name} must be a table of texts, NAME = \"TEXT\""));
@@ -234,7 +236,7 @@ impl Reader {
         Ok((self.finish_part(config)?, settings))
     }
 
-    /// As [`Reader::finish`] where not every key was asked for, so that none is known as unknown.
+    /// As [`SettingsReader::finish`] where not every key was asked for, so that none is known as unknown.
     pub fn finish_part<T>(self, part: Option<T>) -> Result<T, ConfigError> {
         match part {
             Some(part) if self.mistakes.is_empty() => Ok(part),
@@ -250,7 +252,7 @@ impl Reader {
             .min_by_key(|known| strsim::damerau_levenshtein(key, known))
             .map_or("", String::as_str);
         match self.given.get(key).map(|given| given.origin) {
-            Some(Origin::Environment) => format!(
+            Some(SettingOrigin::Environment) => format!(
                 "{} is not known; the nearest that is known is {}",
                 variable_of(key),
                 variable_of(nearest)
@@ -259,12 +261,12 @@ impl Reader {
         }
     }
 
-    fn find(&mut self, key: &str) -> Option<Given> {
+    fn find(&mut self, key: &str) -> Option<RawSetting> {
         self.asked.insert(key.to_owned());
         self.given.get(key).cloned()
     }
 
-    fn show(&mut self, key: &str, value: Option<String>, origin: Origin, trace: u64) {
+    fn show(&mut self, key: &str, value: Option<String>, origin: SettingOrigin, trace: u64) {
         self.settings.push(Setting {
             key: key.to_owned(),
             value,
@@ -274,15 +276,19 @@ impl Reader {
         });
     }
 
-    fn read<T>(&mut self, key: &str, parse: impl FnOnce(&Given) -> Result<T, String>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&RawSetting) -> Result<T, String>,
+    ) -> Option<T> {
         let Some(given) = self.find(key) else {
-            self.show(key, None, Origin::Default, 0);
+            self.show(key, None, SettingOrigin::Default, 0);
             return None;
         };
         let value = shown(&given.value);
         match parse(&given) {
             Ok(parsed) => {
-                self.show(key, Some(value), given.origin, trace(&given.value));
+                self.show(key, Some(value), given.origin, fingerprint(&given.value));
                 Some(parsed)
             }
             Err(why) => {
@@ -308,7 +314,7 @@ impl Reader {
         let in_file = self.find(&file_key);
         let (name, value, origin, path) = match (plain, in_file) {
             (None, None) => {
-                self.show(key, None, Origin::Default, 0);
+                self.show(key, None, SettingOrigin::Default, 0);
                 return None;
             }
             (Some(_), Some(_)) => {
@@ -338,7 +344,7 @@ impl Reader {
                     1 => "(set)".to_owned(),
                     count => format!("({count} set)"),
                 };
-                self.show(key, Some(count), origin, trace(&value));
+                self.show(key, Some(count), origin, fingerprint(&value));
                 if let Some(shown) = self.settings.last_mut() {
                     shown.file = path;
                 }
@@ -368,7 +374,7 @@ impl Reader {
     }
 }
 
-fn trace(value: &Value) -> u64 {
+fn fingerprint(value: &Value) -> u64 {
     TRACES.hash_one(value.to_string())
 }
 

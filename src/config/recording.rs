@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::files::readable_file;
 use super::load::{days, millis, minutes};
-use super::reader::Reader;
-use super::{Account, Playing, proxy};
-use crate::domain::recording_link::{Key, Linker, RecordingLinks};
+use super::reader::SettingsReader;
+use super::{Account, PlaybackSettings, proxy};
+use crate::domain::recording_link::{LinkKey, LinkSigner, RecordingLinks};
 use crate::net::http_url::HttpUrl;
 use crate::twilio::signature::PublicUrl;
 
@@ -27,7 +27,7 @@ struct Recording {
 }
 
 /// Reads all that a mere look needs: no secret.
-fn read(reader: &mut Reader) -> Option<Recording> {
+fn read(reader: &mut SettingsReader) -> Option<Recording> {
     let link = reader.choice(
         "recording.link",
         &[("twilio", Link::Twilio), ("bridge", Link::Bridge)],
@@ -48,19 +48,22 @@ fn read(reader: &mut Reader) -> Option<Recording> {
 }
 
 /// How links look, without what makes them valid.
-pub(super) fn to_show(reader: &mut Reader, public_urls: &[PublicUrl]) -> Option<RecordingLinks> {
+pub(super) fn to_show(
+    reader: &mut SettingsReader,
+    public_urls: &[PublicUrl],
+) -> Option<RecordingLinks> {
     Some(read(reader)?.links(public_urls, Vec::new()))
 }
 
 impl Recording {
-    fn links(&self, public_urls: &[PublicUrl], keys: Vec<Key>) -> RecordingLinks {
+    fn links(&self, public_urls: &[PublicUrl], keys: Vec<LinkKey>) -> RecordingLinks {
         match self.link {
             Link::Twilio => RecordingLinks::Twilio {
                 format: self.format,
             },
             Link::Bridge => {
                 let base = public_urls.first().map(ToString::to_string);
-                RecordingLinks::Bridge(Linker::new(base.unwrap_or_default(), self.ttl, keys))
+                RecordingLinks::Bridge(LinkSigner::new(base.unwrap_or_default(), self.ttl, keys))
             }
         }
     }
@@ -68,9 +71,9 @@ impl Recording {
 
 /// The links that are sent, and how they are played if the bridge serves them.
 pub(super) fn with_secrets(
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
     public_urls: &[PublicUrl],
-) -> Option<(RecordingLinks, Option<Playing>)> {
+) -> Option<(RecordingLinks, Option<PlaybackSettings>)> {
     let recording = read(reader);
     let secrets = reader.secrets("recording.link_secret");
     let api_url = reader.text("twilio.api_url", |text| {
@@ -102,12 +105,12 @@ pub(super) fn with_secrets(
             secrets
         }
     };
-    let keys = secrets.iter().map(|secret| Key::new(secret)).collect();
+    let keys = secrets.iter().map(|secret| LinkKey::new(secret)).collect();
     let links = recording.links(public_urls, keys);
     let RecordingLinks::Bridge(linker) = &links else {
         return Some((links, None));
     };
-    let playing = Playing {
+    let playing = PlaybackSettings {
         linker: linker.clone(),
         api_url: api_url?,
         ca_file,
@@ -120,7 +123,7 @@ pub(super) fn with_secrets(
 }
 
 /// What playing asks of the accounts and of the way to Twilio.
-pub(super) fn judge(reader: &mut Reader, playing: &Playing, accounts: &[Account]) {
+pub(super) fn judge(reader: &mut SettingsReader, playing: &PlaybackSettings, accounts: &[Account]) {
     for (number, account) in (1..).zip(accounts) {
         if account.twilio_api_key.is_some() {
             continue;

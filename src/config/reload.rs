@@ -1,7 +1,7 @@
 //! What a running bridge takes from a configuration that is read again, and what needs a restart.
 
-use super::{Config, ProxyProtocol, Setting};
-use crate::domain::plan::{Recordings, Rules};
+use super::{Config, ProxyProtocolSetting, Setting};
+use crate::domain::plan::{RecordingRules, Rules};
 
 /// What a running bridge was built on: a new value counts from the next start on. With a dot at its
 /// end, all of a section.
@@ -32,7 +32,7 @@ const TLS: [&str; 2] = ["server.tls_cert_file", "server.tls_key_file"];
 
 /// A configuration that was read again, for a bridge that runs.
 #[derive(Debug)]
-pub struct Renewal {
+pub struct ReloadDiff {
     pub config: Config,
     /// Settings that changed, and count now.
     pub changed: Vec<String>,
@@ -43,7 +43,7 @@ pub struct Renewal {
 impl Config {
     /// This configuration with all that can change while a bridge runs taken from `new`.
     #[must_use]
-    pub fn renewed_by(&self, new: Self) -> Renewal {
+    pub fn renewed_by(&self, new: Self) -> ReloadDiff {
         let is_fixed = |key: &str| self.is_fixed(key, &new);
         let differing = differing(&self.settings, &new.settings);
         let (waiting, changed): (Vec<_>, Vec<_>) =
@@ -69,7 +69,7 @@ impl Config {
             delivery: new.delivery,
             accounts: new.accounts,
             rules: Rules {
-                recordings: Recordings {
+                recordings: RecordingRules {
                     links: self.rules.recordings.links.clone(),
                     ..new.rules.recordings
                 },
@@ -82,7 +82,7 @@ impl Config {
             log: self.log.clone(),
             settings,
         };
-        Renewal {
+        ReloadDiff {
             config,
             changed,
             waiting,
@@ -91,7 +91,7 @@ impl Config {
 
     /// Whether nobody could connect any more: the header of proxies is required, and none is trusted.
     fn locks_out(&self, new: &Self) -> bool {
-        self.server.proxy_protocol == ProxyProtocol::Required
+        self.server.proxy_protocol == ProxyProtocolSetting::Required
             && new.server.trusted_proxies.is_empty()
     }
 

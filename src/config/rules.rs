@@ -1,10 +1,11 @@
 //! What a call becomes: `[calls]`, `[recording]`, `acquire.events` and `[directory]`.
 
 use super::load::{days, hours, millis, minutes};
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::{DirectoryFile, directory, recording};
 use crate::domain::plan::{
-    ClientParents, Events, Expect, Late, Legs, Missed, Recordings, Report, Rules, Send,
+    ClientParents, EventRules, Forward, LateRecording, LegRules, MissedStatus,
+    RecordingExpectation, RecordingRules, ReportMode, Rules,
 };
 use crate::domain::recording_link::RecordingLinks;
 use crate::twilio::signature::PublicUrl;
@@ -12,14 +13,14 @@ use crate::twilio::signature::PublicUrl;
 const ZERO: std::time::Duration = millis(0);
 
 /// The rules without the secret of links, for commands that show what is sent.
-pub(super) fn to_show(reader: &mut Reader, public_urls: &[PublicUrl]) -> Option<Rules> {
+pub(super) fn to_show(reader: &mut SettingsReader, public_urls: &[PublicUrl]) -> Option<Rules> {
     let links = recording::to_show(reader, public_urls);
     read(reader, links).map(|(rules, _)| rules)
 }
 
 /// The rules, and the file that may change their directory.
 pub(super) fn read(
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
     links: Option<RecordingLinks>,
 ) -> Option<(Rules, Option<DirectoryFile>)> {
     let empty_to = reader.text("calls.empty_to", |text| match text.trim() {
@@ -48,14 +49,17 @@ pub(super) fn read(
     Some((rules, file))
 }
 
-fn legs(reader: &mut Reader) -> Option<Legs> {
-    let reports = [("legs", Report::Legs), ("call", Report::Call)];
+fn legs(reader: &mut SettingsReader) -> Option<LegRules> {
+    let reports = [("legs", ReportMode::Legs), ("call", ReportMode::Call)];
     let report = reader.choice("calls.report", &reports);
     let settle = reader.duration("calls.settle", ZERO..=minutes(10));
-    let whose = [("children", Missed::Children), ("parent", Missed::Parent)];
+    let whose = [
+        ("children", MissedStatus::Children),
+        ("parent", MissedStatus::Parent),
+    ];
     let missed = reader.choice("calls.missed", &whose);
     let wait = reader.duration("calls.wait", minutes(1)..=days(7));
-    Some(Legs {
+    Some(LegRules {
         report: report?,
         settle: settle?,
         missed: missed?,
@@ -63,18 +67,24 @@ fn legs(reader: &mut Reader) -> Option<Legs> {
     })
 }
 
-fn recordings(reader: &mut Reader, links: Option<RecordingLinks>) -> Option<Recordings> {
+fn recordings(
+    reader: &mut SettingsReader,
+    links: Option<RecordingLinks>,
+) -> Option<RecordingRules> {
     let wait = reader.duration("recording.wait", ZERO..=hours(24));
     let expectations = [
-        ("when-started", Expect::WhenStarted),
-        ("always", Expect::Always),
+        ("when-started", RecordingExpectation::WhenStarted),
+        ("always", RecordingExpectation::Always),
     ];
     let expect = reader.choice("recording.expect", &expectations);
     let late = reader.choice(
         "recording.late",
-        &[("keep", Late::Keep), ("resend", Late::Resend)],
+        &[
+            ("keep", LateRecording::Keep),
+            ("resend", LateRecording::Resend),
+        ],
     );
-    Some(Recordings {
+    Some(RecordingRules {
         expect: expect?,
         wait: wait?,
         late: late?,
@@ -82,7 +92,7 @@ fn recordings(reader: &mut Reader, links: Option<RecordingLinks>) -> Option<Reco
     })
 }
 
-fn events(reader: &mut Reader) -> Option<Events> {
+fn events(reader: &mut SettingsReader) -> Option<EventRules> {
     let known = ["in-queue", "ringing", "answered", "ended"];
     let events = reader.list("acquire.events", |word| {
         if known.contains(&word) {
@@ -97,12 +107,12 @@ fn events(reader: &mut Reader) -> Option<Events> {
     }
     let wanted = |event: &str| {
         if events.iter().any(|other| other == event) {
-            Send::On
+            Forward::On
         } else {
-            Send::Off
+            Forward::Off
         }
     };
-    Some(Events {
+    Some(EventRules {
         in_queue: wanted("in-queue"),
         ringing: wanted("ringing"),
         answered: wanted("answered"),

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use super::load::{days, minutes};
 use super::postgres::PostgresUrl;
-use super::reader::Reader;
-use super::{Spool, Store, StoreUrl};
+use super::reader::SettingsReader;
+use super::{SpoolSettings, StoreSettings, StoreUrl};
 
 /// Reads the whole section.
-pub(super) fn read(reader: &mut Reader) -> Option<Store> {
+pub(super) fn read(reader: &mut SettingsReader) -> Option<StoreSettings> {
     let url = url(reader);
     let spool = spool(reader);
     let retention = reader.duration("store.retention", minutes(1)..=days(3650));
     let parked_retention = reader.duration("store.parked_retention", minutes(1)..=days(3650));
     let check_every = reader.duration("store.check_every", minutes(1)..=days(30));
-    Some(Store {
+    Some(StoreSettings {
         url: url?,
         spool: spool?,
         retention: retention?,
@@ -24,21 +24,21 @@ pub(super) fn read(reader: &mut Reader) -> Option<Store> {
 }
 
 /// Where the store is; a database's URL may hold a password, so it may stand in a file.
-pub(super) fn url(reader: &mut Reader) -> Option<StoreUrl> {
+pub(super) fn url(reader: &mut SettingsReader) -> Option<StoreUrl> {
     reader.text_or_file("store.url", store_url)
 }
 
 /// Where callbacks are kept while the database is away, or that they are not.
-pub(super) fn spool(reader: &mut Reader) -> Option<Spool> {
+pub(super) fn spool(reader: &mut SettingsReader) -> Option<SpoolSettings> {
     reader.text("store.spool", |text| match text {
         "" => Err("must name a file, such as spool.db, or be \"off\"".to_owned()),
         ":memory:" => Err("must name a file, since memory would lose callbacks".to_owned()),
-        "off" => Ok(Spool::Off),
+        "off" => Ok(SpoolSettings::Off),
         _ if text.starts_with("sqlite:") => Err(format!(
             "must be a path alone; write \"{}\"",
             text.trim_start_matches("sqlite:")
         )),
-        path => Ok(Spool::At(PathBuf::from(path))),
+        path => Ok(SpoolSettings::At(PathBuf::from(path))),
     })
 }
 

@@ -8,11 +8,11 @@ use crate::clock;
 
 /// Between two looks. A change counts once two looks found the same, so that no half-written file
 /// is read.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const FILE_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Files that are read together.
 #[derive(Debug)]
-pub struct Watched {
+pub struct FileWatch {
     paths: Vec<PathBuf>,
     seen: Option<Vec<Stamp>>,
     read: Option<Vec<Stamp>>,
@@ -22,7 +22,7 @@ pub struct Watched {
 /// be looked at.
 type Stamp = Result<(SystemTime, u64, u64), io::ErrorKind>;
 
-impl Watched {
+impl FileWatch {
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Watched {
             if self.is_to_be_read(stamps) {
                 return;
             }
-            clock::pause(LOOK_AGAIN).await;
+            clock::pause(FILE_POLL_INTERVAL).await;
         }
     }
 
@@ -87,7 +87,7 @@ mod tests {
     fn a_file_is_read_once_it_is_settled_and_again_only_when_it_changed() {
         let stamp = |length| Ok((SystemTime::UNIX_EPOCH, length, 1));
         let missing = Err(io::ErrorKind::NotFound);
-        let mut watched = Watched::new(Vec::new());
+        let mut watched = FileWatch::new(Vec::new());
         for (seen, expected) in [
             (stamp(1), false),
             (stamp(1), true),

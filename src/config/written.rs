@@ -6,16 +6,17 @@ use toml::{Table, Value};
 
 use super::duration;
 use crate::domain::plan::{
-    ClientParents, Events, Expect, Late, Legs, Missed, Recordings, Report, Rules, Send,
+    ClientParents, EventRules, Forward, LateRecording, LegRules, MissedStatus,
+    RecordingExpectation, RecordingRules, ReportMode, Rules,
 };
 use crate::domain::recording_link::RecordingLinks;
 
 /// What differs from the defaults, as `load_for_rehearsal` reads it. Links of the bridge need its
 /// secret and are left out.
 #[must_use]
-pub fn written(rules: &Rules) -> String {
+pub fn to_toml(rules: &Rules) -> String {
     let (legs, recordings) = (&rules.legs, &rules.recordings);
-    let (usual_legs, usual) = (Legs::default(), Recordings::default());
+    let (usual_legs, usual) = (LegRules::default(), RecordingRules::default());
     let mut settings: BTreeMap<(&str, &str), Value> = BTreeMap::new();
     let mut set = |section, key, value: Option<Value>| {
         settings.extend(value.map(|value| ((section, key), value)));
@@ -29,23 +30,27 @@ pub fn written(rules: &Rules) -> String {
         "client",
         word(rules.client == ClientParents::Outgoing, "outgoing"),
     );
-    set("calls", "report", word(legs.report == Report::Call, "call"));
+    set(
+        "calls",
+        "report",
+        word(legs.report == ReportMode::Call, "call"),
+    );
     set(
         "calls",
         "missed",
-        word(legs.missed == Missed::Parent, "parent"),
+        word(legs.missed == MissedStatus::Parent, "parent"),
     );
     set("calls", "settle", time(legs.settle, usual_legs.settle));
     set("calls", "wait", time(legs.wait, usual_legs.wait));
     set(
         "recording",
         "expect",
-        word(recordings.expect == Expect::Always, "always"),
+        word(recordings.expect == RecordingExpectation::Always, "always"),
     );
     set(
         "recording",
         "late",
-        word(recordings.late == Late::Resend, "resend"),
+        word(recordings.late == LateRecording::Resend, "resend"),
     );
     set("recording", "wait", time(recordings.wait, usual.wait));
     if let RecordingLinks::Twilio { format } = recordings.links {
@@ -79,14 +84,14 @@ pub fn written(rules: &Rules) -> String {
     file.to_string()
 }
 
-fn events(events: &Events) -> Option<Value> {
+fn events(events: &EventRules) -> Option<Value> {
     let wanted = [
         ("in-queue", events.in_queue),
         ("ringing", events.ringing),
         ("answered", events.answered),
-        ("ended", Send::On),
+        ("ended", Forward::On),
     ];
-    let words = wanted.into_iter().filter(|(_, send)| *send == Send::On);
+    let words = wanted.into_iter().filter(|(_, send)| *send == Forward::On);
     let words: Vec<Value> = words.map(|(word, _)| Value::from(word)).collect();
     (words.len() > 1).then(|| words.into())
 }
@@ -94,13 +99,13 @@ fn events(events: &Events) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load_for_rehearsal;
+    use crate::config::load_for_dry_run;
 
     fn read(text: &str) -> Rules {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("bridge.toml");
         std::fs::write(&file, text).expect("a file");
-        let (_, rules) = load_for_rehearsal(Some(&file), []).expect("good settings");
+        let (_, rules) = load_for_dry_run(Some(&file), []).expect("good settings");
         rules
     }
 
@@ -125,7 +130,7 @@ mod tests {
             default = "calls@example.com"
         "#;
         let rules = read(settings);
-        let again = read(&written(&rules));
+        let again = read(&to_toml(&rules));
         assert_eq!(rules.directory, again.directory);
         let without_directory = |rules: Rules| Rules {
             directory: crate::domain::directory::Directory::default(),
@@ -138,6 +143,6 @@ mod tests {
 
     #[test]
     fn the_defaults_need_no_line() {
-        assert_eq!(written(&read("")), "");
+        assert_eq!(to_toml(&read("")), "");
     }
 }

@@ -4,13 +4,13 @@
 use serde_json::{Value, json};
 
 use crate::clock::Millis;
-use crate::config::{duration, written};
+use crate::config::{duration, to_toml};
 use crate::debugging::fixture::Fixture;
 use crate::debugging::redact::Redactor;
 use crate::domain::attempt::Attempt;
 use crate::domain::plan::Rules;
 use crate::store::{State, StoredCall, StoredCallback};
-use crate::twilio::{CallStatus, Kind, RecordingStatus, callback};
+use crate::twilio::{CallStatus, CallbackContent, RecordingStatus, callback};
 
 /// Not told to others: without the auth token they prove nothing, and with it they are a secret's use.
 const SIGNATURES: [&str; 2] = ["x-twilio-signature", "x-twilio-webhooks-signature-settings"];
@@ -23,7 +23,7 @@ const FORMS: [&str; 2] = [
 
 /// One call as a folder of fixtures.
 #[derive(Clone, Debug)]
-pub struct Evidence {
+pub struct IncidentFolder {
     /// The call's SID.
     pub name: String,
     fixtures: Vec<(String, Fixture)>,
@@ -34,12 +34,12 @@ pub struct Evidence {
 
 /// A file of the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub struct IncidentFile {
     pub name: String,
     pub text: String,
 }
 
-impl Evidence {
+impl IncidentFolder {
     /// `rules` are today's; the directory is reduced to who takes part.
     #[must_use]
     pub fn of(call: &StoredCall, rules: &Rules) -> Self {
@@ -52,7 +52,7 @@ impl Evidence {
                 Ok(callback) => (what(&callback.kind), callback.leg.as_str()),
                 Err(_) => ("unreadable".to_owned(), call.summary.sid.as_str()),
             };
-            if let Ok(Kind::Status(status)) = read.as_ref().map(|read| &read.kind) {
+            if let Ok(CallbackContent::Status(status)) = read.as_ref().map(|read| &read.kind) {
                 addresses.extend([status.from.clone(), status.to.clone()]);
             }
             let wait = before.map(|before| stored.received.since(before));
@@ -127,20 +127,20 @@ impl Evidence {
     }
 
     #[must_use]
-    pub fn files(&self) -> Vec<File> {
-        let mut files: Vec<File> = self
+    pub fn files(&self) -> Vec<IncidentFile> {
+        let mut files: Vec<IncidentFile> = self
             .fixtures
             .iter()
-            .map(|(name, fixture)| File {
+            .map(|(name, fixture)| IncidentFile {
                 name: name.clone(),
                 text: fixture.to_string(),
             })
             .collect();
-        files.push(File {
+        files.push(IncidentFile {
             name: "bridge.toml".to_owned(),
-            text: written(&self.rules),
+            text: to_toml(&self.rules),
         });
-        files.extend(self.expected.as_ref().map(|expected| File {
+        files.extend(self.expected.as_ref().map(|expected| IncidentFile {
             name: "expected.json".to_owned(),
             text: format!("{:#}\n", Value::from(expected.clone())),
         }));
@@ -149,13 +149,13 @@ impl Evidence {
 }
 
 /// The words of the file's name; what only a newer version knows has none.
-fn what(kind: &Kind) -> String {
+fn what(kind: &CallbackContent) -> String {
     match kind {
-        Kind::Status(status) => match &status.status {
+        CallbackContent::Status(status) => match &status.status {
             CallStatus::Unknown(_) => "unknown".to_owned(),
             known => known.to_string(),
         },
-        Kind::Recording(recording) => match &recording.status {
+        CallbackContent::Recording(recording) => match &recording.status {
             RecordingStatus::Unknown(_) => "recording-unknown".to_owned(),
             known => format!("recording-{known}"),
         },
@@ -186,7 +186,7 @@ fn taken(call: &StoredCall) -> Option<Vec<Value>> {
     let taken = counting
         .iter()
         .filter(|attempt| attempt.verdict.is_accepted());
-    let all: Vec<Value> = taken.map(Evidence::request).collect();
+    let all: Vec<Value> = taken.map(IncidentFolder::request).collect();
     let is_link = |request: &Value| request.to_string().contains("&signature=");
     (!all.iter().any(is_link)).then_some(all)
 }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::clock::Millis;
 
-pub use reply::{Reply, Share, UnknownFault};
+pub use reply::{ParseReplyError, Reply, Share};
 
 /// How the stand-in answers.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub struct Faults {
     /// Answers given to a share of the requests.
     pub shares: Vec<Share>,
     /// All other answers.
-    pub otherwise: Reply,
+    pub default_reply: Reply,
     /// Waited before each answer.
     pub delay: Duration,
     /// What the shares' chance begins with, so that a run can be repeated.
@@ -39,19 +39,19 @@ pub struct Faults {
 
 /// What is done with each request once it is answered; only `All` and `CallIds` take memory.
 #[derive(Clone, Debug, Default)]
-pub enum Keep {
+pub enum Retain {
     #[default]
     All,
     CallIds,
     /// Requests are counted and forgotten.
     Nothing,
     /// Requests go to someone else; the server waits while the channel is full.
-    Pass(SyncSender<Received>),
+    Pass(SyncSender<CapturedRequest>),
 }
 
 /// One request, and what it was answered.
 #[derive(Clone, Debug, Serialize)]
-pub struct Received {
+pub struct CapturedRequest {
     #[serde(serialize_with = "as_rfc_3339")]
     pub time: Millis,
     pub method: String,
@@ -65,7 +65,7 @@ pub struct Received {
     pub reply: Reply,
 }
 
-impl Received {
+impl CapturedRequest {
     /// The first value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -83,16 +83,16 @@ impl Received {
 
 /// A running stand-in; it stops when this is dropped.
 #[derive(Debug)]
-pub struct Sink {
+pub struct FakeAcquire {
     addr: SocketAddr,
     shared: Arc<Shared>,
     server: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Sink {
+impl FakeAcquire {
     /// Binds `listen` (port 0 for a free one) and serves on threads of its own.
-    pub fn start(listen: SocketAddr, faults: Faults, keep: Keep) -> io::Result<Self> {
+    pub fn start(listen: SocketAddr, faults: Faults, keep: Retain) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(faults, keep));
         let (addr, server, thread) = server::start(listen, &shared)?;
         Ok(Self {
@@ -146,17 +146,17 @@ impl Sink {
         let _ = arrived.wait_for(|arrived| *arrived >= count).await;
     }
 
-    /// All requests so far, with [`Keep::All`].
+    /// All requests so far, with [`Retain::All`].
     #[must_use]
-    pub fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<CapturedRequest> {
         lock(&self.shared.received).clone()
     }
 
-    /// The `CallId` of each request so far, with [`Keep::CallIds`] or [`Keep::All`].
+    /// The `CallId` of each request so far, with [`Retain::CallIds`] or [`Retain::All`].
     #[must_use]
     pub fn call_ids(&self) -> Vec<String> {
         match self.shared.keep {
-            Keep::All => lock(&self.shared.received)
+            Retain::All => lock(&self.shared.received)
                 .iter()
                 .filter_map(|received| received.field("CallId"))
                 .collect(),
@@ -165,7 +165,7 @@ impl Sink {
     }
 }
 
-impl Drop for Sink {
+impl Drop for FakeAcquire {
     fn drop(&mut self) {
         // The order is given at once; the future only waits for its end, as joining does.
         drop(self.server.stop(false));
@@ -181,10 +181,10 @@ impl Drop for Sink {
 struct Shared {
     faults: Mutex<Faults>,
     chance: Mutex<fastrand::Rng>,
-    keep: Keep,
+    keep: Retain,
     count: watch::Sender<u64>,
     answering: Mutex<Answering>,
-    received: Mutex<Vec<Received>>,
+    received: Mutex<Vec<CapturedRequest>>,
     call_ids: Mutex<Vec<String>>,
 }
 
@@ -212,7 +212,7 @@ impl Shared {
         OneAnswering(&self.answering)
     }
 
-    fn new(faults: Faults, keep: Keep) -> Self {
+    fn new(faults: Faults, keep: Retain) -> Self {
         Self {
             chance: Mutex::new(fastrand::Rng::with_seed(faults.seed)),
             faults: Mutex::new(faults),
@@ -236,7 +236,7 @@ impl Shared {
 
     fn by_chance(&self, faults: &Faults) -> Reply {
         if faults.shares.is_empty() {
-            return faults.otherwise.clone();
+            return faults.default_reply.clone();
         }
         let mut chance = lock(&self.chance).f64();
         for share in &faults.shares {
@@ -245,7 +245,7 @@ impl Shared {
             }
             chance -= share.part;
         }
-        faults.otherwise.clone()
+        faults.default_reply.clone()
     }
 }
 

@@ -20,8 +20,8 @@ use crate::debugging::fixture::Fixture;
 use crate::net::tls::{self, TlsError};
 use crate::twilio::signature::{Key, PublicUrl};
 
-pub use request::{Pass, Signed};
-pub use summary::{Answer, Latencies, NotTaken, Summary};
+pub use request::{SidPass, SignedReplay};
+pub use summary::{Latencies, NotAccepted, ReplayAnswer, ReplaySummary};
 
 /// How long one request may take; Twilio itself waits 15 s at most.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -30,14 +30,14 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// A fixture and what reports call it.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct ReplayItem {
     pub name: String,
     pub fixture: Fixture,
 }
 
 /// Where requests go and which URL they are signed for.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct ReplayTarget {
     /// The base to connect to: scheme, host, port and an optional prefix.
     pub to: String,
     /// What Twilio was told; without one, the fixture's own base.
@@ -54,7 +54,7 @@ pub struct Signer {
 
 /// How fast and how often requests are sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct ReplayRate {
     /// Requests under way at once.
     pub concurrency: NonZeroUsize,
     /// Requests begun per second; without one, as fast as answers come.
@@ -76,13 +76,13 @@ pub enum Sids {
 ///
 /// Runs on an actix runtime.
 pub async fn send(
-    items: Vec<Item>,
-    target: Target,
+    items: Vec<ReplayItem>,
+    target: ReplayTarget,
     signer: Signer,
-    pace: Pace,
+    pace: ReplayRate,
     sids: Sids,
-    on_answer: impl Fn(&Item, &Answer) + 'static,
-) -> Result<Summary, TlsError> {
+    on_answer: impl Fn(&ReplayItem, &ReplayAnswer) + 'static,
+) -> Result<ReplaySummary, TlsError> {
     let client = client(&target.to, pace.concurrency)?;
     let began = Instant::now();
     let run = Rc::new(Run {
@@ -111,20 +111,20 @@ pub async fn send(
 }
 
 struct Run<F> {
-    items: Vec<Item>,
+    items: Vec<ReplayItem>,
     total: u64,
     next: Cell<u64>,
     began: Instant,
-    target: Target,
+    target: ReplayTarget,
     signer: Signer,
     rate: Option<NonZeroU32>,
     sids: Sids,
     client: Client,
-    summary: std::cell::RefCell<Summary>,
+    summary: std::cell::RefCell<ReplaySummary>,
     on_answer: F,
 }
 
-impl<F: Fn(&Item, &Answer)> Run<F> {
+impl<F: Fn(&ReplayItem, &ReplayAnswer)> Run<F> {
     async fn send_in_turn(self: Rc<Self>) {
         while let Some(index) = self.take() {
             if let Some(rate) = self.rate {
@@ -146,12 +146,12 @@ impl<F: Fn(&Item, &Answer)> Run<F> {
         (index < self.total).then_some(index)
     }
 
-    fn item(&self, index: u64) -> (&Item, Option<Pass>) {
+    fn item(&self, index: u64) -> (&ReplayItem, Option<SidPass>) {
         let length = self.items.len() as u64;
         let at = usize::try_from(index % length).unwrap_or_default();
         let pass = match self.sids {
             Sids::Recorded => None,
-            Sids::Fresh(seed) => Some(Pass {
+            Sids::Fresh(seed) => Some(SidPass {
                 seed,
                 number: index / length,
             }),
@@ -166,21 +166,21 @@ fn slot(index: u64, rate: NonZeroU32) -> Duration {
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
-async fn exchange(client: &Client, signed: &Signed) -> Answer {
+async fn exchange(client: &Client, signed: &SignedReplay) -> ReplayAnswer {
     let mut request = client.request(signed.method.clone(), signed.url.as_str());
     for (name, value) in &signed.headers {
         request = request.append_header((name.as_str(), value.as_str()));
     }
     let mut response = match request.send_body(signed.body.clone()).await {
         Ok(response) => response,
-        Err(error) => return Answer::None(error.to_string()),
+        Err(error) => return ReplayAnswer::None(error.to_string()),
     };
     let status = response.status();
     let body = response.body().limit(MAX_ANSWER_BYTES).await;
     if status.is_success() {
-        return Answer::Taken(status.as_u16());
+        return ReplayAnswer::Taken(status.as_u16());
     }
-    Answer::NotTaken {
+    ReplayAnswer::NotTaken {
         status: status.as_u16(),
         detail: body.ok().and_then(|body| detail(&body)),
     }

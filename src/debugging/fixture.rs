@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-pub use builtin::{Case, builtin};
+pub use builtin::{BuiltinCase, builtin};
 
 /// The largest file that is read, in bytes; Twilio's own requests are below 64 KiB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -51,12 +51,12 @@ pub struct FixtureError {
     pub file: String,
     /// Counted from 1.
     pub line: usize,
-    pub fault: Fault,
+    pub fault: FixtureErrorKind,
 }
 
 /// Why a file is not a fixture.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum FixtureErrorKind {
     #[error("cannot be read: {0}")]
     Unreadable(String),
     #[error("is larger than 1 MiB")]
@@ -89,13 +89,13 @@ impl Fixture {
         let mut bytes = Vec::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(|error| fail(1, Fault::Unreadable(error.to_string())))?;
+            .map_err(|error| fail(1, FixtureErrorKind::Unreadable(error.to_string())))?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(fail(1, Fault::TooLarge));
+            return Err(fail(1, FixtureErrorKind::TooLarge));
         }
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let lines = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
-            fail(lines.count(), Fault::NotUtf8)
+            fail(lines.count(), FixtureErrorKind::NotUtf8)
         })?;
         Self::parse(&file, text)
     }
@@ -110,7 +110,7 @@ impl Fixture {
         })
     }
 
-    fn take_from(lines: &mut Lines<'_>) -> Result<Self, Fault> {
+    fn take_from(lines: &mut Lines<'_>) -> Result<Self, FixtureErrorKind> {
         let description = read_description(lines);
         let (method, url) = read_request_line(lines)?;
         let headers = read_headers(lines)?;
@@ -206,48 +206,48 @@ fn read_description(lines: &mut Lines<'_>) -> String {
     told.join("\n")
 }
 
-fn read_request_line(lines: &mut Lines<'_>) -> Result<(String, String), Fault> {
-    let line = lines.take().ok_or(Fault::NoRequestLine)?;
+fn read_request_line(lines: &mut Lines<'_>) -> Result<(String, String), FixtureErrorKind> {
+    let line = lines.take().ok_or(FixtureErrorKind::NoRequestLine)?;
     let mut words = line.split(' ');
     let (Some(method), Some(url)) = (words.next(), words.next()) else {
-        return Err(Fault::NoRequestLine);
+        return Err(FixtureErrorKind::NoRequestLine);
     };
     let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
     let version_is_known = matches!(words.next(), None | Some("HTTP/1.1" | "HTTP/1.0"));
     if !is_method || !version_is_known || words.next().is_some() {
-        return Err(Fault::NoRequestLine);
+        return Err(FixtureErrorKind::NoRequestLine);
     }
     let rest = url
         .strip_prefix("https://")
         .or_else(|| url.strip_prefix("http://"))
-        .ok_or(Fault::NotAUrl)?;
+        .ok_or(FixtureErrorKind::NotAUrl)?;
     if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) || rest.contains(char::is_control)
     {
-        return Err(Fault::NotAUrl);
+        return Err(FixtureErrorKind::NotAUrl);
     }
     Ok((method.to_owned(), url.to_owned()))
 }
 
-fn read_headers(lines: &mut Lines<'_>) -> Result<Vec<(String, String)>, Fault> {
+fn read_headers(lines: &mut Lines<'_>) -> Result<Vec<(String, String)>, FixtureErrorKind> {
     let mut headers = Vec::new();
     while let Some(line) = lines.take() {
         if line.is_empty() {
             break;
         }
-        let (name, value) = line.split_once(':').ok_or(Fault::NotAHeader)?;
+        let (name, value) = line.split_once(':').ok_or(FixtureErrorKind::NotAHeader)?;
         let is_name = !name.is_empty()
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         if !is_name || value.contains(char::is_control) {
-            return Err(Fault::NotAHeader);
+            return Err(FixtureErrorKind::NotAHeader);
         }
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
     Ok(headers)
 }
 
-fn read_body(lines: &mut Lines<'_>) -> Result<Vec<u8>, Fault> {
+fn read_body(lines: &mut Lines<'_>) -> Result<Vec<u8>, FixtureErrorKind> {
     let mut body = Vec::new();
     let mut ended = false;
     let mut in_base64 = None;
@@ -259,14 +259,14 @@ fn read_body(lines: &mut Lines<'_>) -> Result<Vec<u8>, Fault> {
         }
         let encoded = line.strip_prefix(BASE64_LINE);
         if *in_base64.get_or_insert(encoded.is_some()) != encoded.is_some() {
-            return Err(Fault::TwoBodies);
+            return Err(FixtureErrorKind::TwoBodies);
         }
         match encoded {
             Some(text) => STANDARD
                 .decode_vec(text.trim(), &mut body)
-                .map_err(|_| Fault::NotBase64)?,
+                .map_err(|_| FixtureErrorKind::NotBase64)?,
             None if ended || !(body.is_empty() || line.starts_with('&')) => {
-                return Err(Fault::NotAField);
+                return Err(FixtureErrorKind::NotAField);
             }
             None => body.extend_from_slice(line.as_bytes()),
         }

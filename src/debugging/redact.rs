@@ -12,9 +12,9 @@ mod vocabulary;
 use serde_json::Value;
 
 use self::atoms::Atoms;
-use self::escapes::{Plus, Spelled};
+use self::escapes::{EscapedText, Plus};
 use crate::domain::directory::is_email;
-use crate::twilio::callback::Form;
+use crate::twilio::callback::CallbackKind;
 
 /// The base of a redacted callback URL.
 const BASE: &str = "https://bridge.example.com";
@@ -62,10 +62,10 @@ impl Redactor {
     pub fn form(&mut self, form: &[u8]) -> Vec<u8> {
         let fields = form.split(|byte| *byte == b'&').map(|field| {
             let mut parts = field.splitn(2, |byte| *byte == b'=');
-            let name = Spelled::read(parts.next().unwrap_or_default(), b'%', Plus::Space);
+            let name = EscapedText::read(parts.next().unwrap_or_default(), b'%', Plus::Space);
             let mut written = name.write(&self.name(&name.bytes));
             if let Some(value) = parts.next() {
-                let value = Spelled::read(value, b'%', Plus::Space);
+                let value = EscapedText::read(value, b'%', Plus::Space);
                 written.push(b'=');
                 written.extend(value.write(&self.value(&name.bytes, &value.bytes)));
             }
@@ -76,7 +76,7 @@ impl Redactor {
 
     /// The URL of a callback: another host, no prefix, the same path, and the query redacted.
     pub fn url(&mut self, url: &str) -> String {
-        let path = Form::at(url).path();
+        let path = CallbackKind::of_url(url).path();
         match url.split_once('?') {
             Some((_, query)) => {
                 let query = self.form(query.as_bytes());
@@ -179,7 +179,7 @@ impl Redactor {
         depth: usize,
         wanted: impl Fn(&str) -> bool,
     ) -> Option<String> {
-        let spelled = Spelled::read(text.as_bytes(), escape, Plus::Itself);
+        let spelled = EscapedText::read(text.as_bytes(), escape, Plus::Itself);
         if depth == 0 || !spelled.has_escapes() {
             return None;
         }

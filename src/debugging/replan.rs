@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::debugging::export::Evidence;
+use crate::debugging::export::IncidentFolder;
 use crate::debugging::fake_twilio::scenario::{ScenarioError, Step, as_expected, play};
 use crate::domain::attempt::Verdict;
 use crate::domain::plan::Rules;
@@ -13,18 +13,18 @@ use crate::store::{State, StoredCall};
 
 /// A call of which today something else would be sent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Difference {
+pub struct ReplanDiff {
     pub call: String,
     pub sent: Vec<Value>,
     pub today: Vec<Value>,
 }
 
 /// None where nothing differs, or where the call is not at rest: its requests are still to come.
-pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<Difference>, ScenarioError> {
+pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<ReplanDiff>, ScenarioError> {
     if matches!(call.summary.state, State::Pending | State::Claimed) {
         return Ok(None);
     }
-    let evidence = Evidence::of(call, rules);
+    let evidence = IncidentFolder::of(call, rules);
     let steps = evidence
         .fixtures()
         .iter()
@@ -40,9 +40,12 @@ pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<Difference>
     let sent = counting.iter().filter(|attempt| {
         attempt.verdict.is_accepted() || matches!(attempt.verdict, Verdict::GivenUp(_))
     });
-    let sent: Vec<Value> = sent.map(Evidence::request).map(without_link).collect();
+    let sent: Vec<Value> = sent
+        .map(IncidentFolder::request)
+        .map(without_link)
+        .collect();
     let call = call.summary.sid.to_string();
-    Ok((sent != today).then_some(Difference { call, sent, today }))
+    Ok((sent != today).then_some(ReplanDiff { call, sent, today }))
 }
 
 /// A link of the bridge as far as it does not depend on when it was made and with which secret.

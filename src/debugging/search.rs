@@ -2,9 +2,9 @@
 
 use crate::clock::Millis;
 use crate::domain::directory::is_address;
-use crate::store::{CallSummary, Filter, Reader, State, StoreError, StoredCall};
+use crate::store::{CallSummary, ListFilter, Reader, State, StoreError, StoredCall};
 use crate::twilio::signature::fields;
-use crate::twilio::{AccountSid, CallStatus, Kind, callback};
+use crate::twilio::{AccountSid, CallStatus, CallbackContent, callback};
 
 /// The fields in which a number is looked for.
 const ADDRESSES: [&str; 6] = [
@@ -18,7 +18,7 @@ const ADDRESSES: [&str; 6] = [
 
 /// Calls that fulfil all of it.
 #[derive(Clone, Debug, Default)]
-pub struct Search {
+pub struct CallSearch {
     pub state: Option<State>,
     /// First received at this time or later.
     pub since: Option<Millis>,
@@ -33,10 +33,10 @@ pub struct Search {
     pub reason: Option<String>,
 }
 
-impl Search {
-    /// In the order of [`Filter`], at most `limit`.
+impl CallSearch {
+    /// In the order of [`ListFilter`], at most `limit`.
     pub fn run(&self, reader: &Reader, limit: usize) -> Result<Vec<CallSummary>, StoreError> {
-        let filter = Filter {
+        let filter = ListFilter {
             state: self.state,
             limit,
         };
@@ -95,7 +95,7 @@ impl Search {
         let has_status = |wanted: &CallStatus| {
             call.callbacks.iter().any(|stored| {
                 let read = callback::read(&stored.request.body, &stored.request.url);
-                matches!(read.map(|read| read.kind), Ok(Kind::Status(told)) if told.status == *wanted)
+                matches!(read.map(|read| read.kind), Ok(CallbackContent::Status(told)) if told.status == *wanted)
             })
         };
         self.number.as_deref().is_none_or(has_number) && self.status.as_ref().is_none_or(has_status)

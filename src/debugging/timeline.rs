@@ -10,17 +10,19 @@ use serde::Serialize;
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::outage::Outage;
-use crate::domain::plan::{self, Owed, Received, Rules, owed};
+use crate::domain::plan::{self, PlanItem, ReceivedCallback, Rules, items};
 use crate::domain::plural::counted;
 use crate::store::{CallSummary, StoredCall, StoredCallback};
-use crate::twilio::{CallSid, CallStatus, Callback, Kind, RecordingStatus, Status, callback};
+use crate::twilio::{
+    CallSid, CallStatus, Callback, CallbackContent, RecordingStatus, StatusCallback, callback,
+};
 
-pub use fields::Field;
-pub use legs::Leg;
+pub use fields::FieldView;
+pub use legs::LegView;
 
 /// One line about a call.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub struct CallLine {
     pub call_sid: String,
     pub account_sid: String,
     pub state: &'static str,
@@ -34,15 +36,15 @@ pub struct Line {
 
 /// A call with its callbacks, attempts, and what is owed.
 #[derive(Debug, Serialize)]
-pub struct Story {
+pub struct CallTimeline {
     #[serde(flatten)]
-    pub line: Line,
+    pub line: CallLine,
     /// What happens next and when, in words.
     pub next: String,
-    pub legs: Vec<Leg>,
-    pub callbacks: Vec<Told>,
-    pub attempts: Vec<Made>,
-    pub owed: Vec<Due>,
+    pub legs: Vec<LegView>,
+    pub callbacks: Vec<CallbackView>,
+    pub attempts: Vec<AttemptView>,
+    pub planned: Vec<PlannedView>,
     /// Told by a running bridge alone: why the call waits though it may be due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outage: Option<Outage>,
@@ -50,7 +52,7 @@ pub struct Story {
 
 /// One callback of a story.
 #[derive(Debug, Serialize)]
-pub struct Told {
+pub struct CallbackView {
     pub received: String,
     pub leg: String,
     pub parent: Option<String>,
@@ -71,7 +73,7 @@ pub struct Told {
 
 /// One attempt of a story.
 #[derive(Debug, Serialize)]
-pub struct Made {
+pub struct AttemptView {
     pub at: String,
     pub leg: String,
     pub kind: &'static str,
@@ -90,16 +92,16 @@ pub struct Made {
 /// What today's plan makes of one leg, whatever was sent.
 #[derive(Debug, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
-pub enum Due {
+pub enum PlannedView {
     Send {
         leg: String,
         kind: &'static str,
         request: serde_json::Value,
         /// Why this direction, status, e-mail and recording.
-        because: Vec<String>,
-        fields: Vec<Field>,
+        reasons: Vec<String>,
+        fields: Vec<FieldView>,
         /// Where it stands after the attempts that count.
-        stands: String,
+        progress: String,
         waits: Option<String>,
     },
     Undecided {
@@ -113,7 +115,7 @@ pub enum Due {
     },
 }
 
-impl Line {
+impl CallLine {
     #[must_use]
     pub fn of(call: &CallSummary) -> Self {
         Self {
@@ -128,39 +130,49 @@ impl Line {
     }
 }
 
-impl Story {
+impl CallTimeline {
     #[must_use]
     pub fn of(call: &StoredCall, rules: &Rules, outage: Option<Outage>, now: Millis) -> Self {
-        let read: Vec<Received> = call
+        let read: Vec<ReceivedCallback> = call
             .callbacks
             .iter()
             .filter_map(|stored| {
                 let at = stored.received;
-                read(stored).ok().map(|callback| Received { at, callback })
+                read(stored)
+                    .ok()
+                    .map(|callback| ReceivedCallback { at, callback })
             })
             .collect();
         let counting = &call.attempts[call.attempts_before_requeue.min(call.attempts.len())..];
-        let owed = owed(&read, counting, rules, now);
+        let owed = items(&read, counting, rules, now);
         let ends = plan::ends(&read);
-        let callbacks: Vec<Told> = call.callbacks.iter().map(|one| told(one, &ends)).collect();
+        let callbacks: Vec<CallbackView> = call
+            .callbacks
+            .iter()
+            .map(|one| callback_view(one, &ends))
+            .collect();
         Self {
-            line: Line::of(&call.summary),
+            line: CallLine::of(&call.summary),
             next: next::next(&call.summary, &owed, counting, outage.as_ref(), now),
             legs: legs::legs(&callbacks),
             callbacks,
             attempts: made(call),
-            owed: owed.into_iter().map(|owed| due(owed, counting)).collect(),
+            planned: owed.into_iter().map(|owed| due(owed, counting)).collect(),
             outage,
         }
     }
 }
 
-fn read(stored: &StoredCallback) -> Result<Callback, callback::NotACallback> {
+fn read(stored: &StoredCallback) -> Result<Callback, callback::CallbackParseError> {
     callback::read(&stored.request.body, &stored.request.url)
 }
 
 /// Of several ends of a leg the first counts; what is no end may still tell how far the call was.
-fn verdict(leg: &CallSid, status: &Status, ends: &[(CallSid, Status)]) -> &'static str {
+fn verdict(
+    leg: &CallSid,
+    status: &StatusCallback,
+    ends: &[(CallSid, StatusCallback)],
+) -> &'static str {
     let end = ends.iter().find(|(other, _)| other == leg);
     match (end, &status.status) {
         (Some((_, end)), _) if end == status => "ends the leg",
@@ -170,8 +182,8 @@ fn verdict(leg: &CallSid, status: &Status, ends: &[(CallSid, Status)]) -> &'stat
     }
 }
 
-fn told(stored: &StoredCallback, ends: &[(CallSid, Status)]) -> Told {
-    let as_it_came = Told {
+fn callback_view(stored: &StoredCallback, ends: &[(CallSid, StatusCallback)]) -> CallbackView {
+    let as_it_came = CallbackView {
         received: stored.received.to_string(),
         leg: String::new(),
         parent: None,
@@ -188,14 +200,14 @@ fn told(stored: &StoredCallback, ends: &[(CallSid, Status)]) -> Told {
     let callback = match read(stored) {
         Ok(callback) => callback,
         Err(why) => {
-            return Told {
+            return CallbackView {
                 call_status: format!("unreadable: {why}"),
                 ..as_it_came
             };
         }
     };
     match callback.kind {
-        Kind::Status(status) => Told {
+        CallbackContent::Status(status) => CallbackView {
             verdict: verdict(&callback.leg, &status, ends),
             leg: callback.leg.to_string(),
             parent: callback.parent.map(|parent| parent.to_string()),
@@ -207,7 +219,7 @@ fn told(stored: &StoredCallback, ends: &[(CallSid, Status)]) -> Told {
             sequence_number: status.sequence_number,
             ..as_it_came
         },
-        Kind::Recording(recording) => Told {
+        CallbackContent::Recording(recording) => CallbackView {
             leg: callback.leg.to_string(),
             kind: "recording",
             verdict: match recording.status {
@@ -224,12 +236,12 @@ fn told(stored: &StoredCallback, ends: &[(CallSid, Status)]) -> Told {
     }
 }
 
-fn made(call: &StoredCall) -> Vec<Made> {
+fn made(call: &StoredCall) -> Vec<AttemptView> {
     let stories = call
         .attempts
         .iter()
         .enumerate()
-        .map(|(position, attempt)| Made {
+        .map(|(position, attempt)| AttemptView {
             at: attempt.at.to_string(),
             leg: attempt.leg.to_string(),
             kind: attempt.kind.as_str(),
@@ -240,7 +252,7 @@ fn made(call: &StoredCall) -> Vec<Made> {
                 Verdict::GivenUp(why) => Some(why.clone()),
             },
             status: attempt.status,
-            fault: attempt.fault.map(crate::acquire::Fault::as_str),
+            fault: attempt.fault.map(crate::acquire::DeliveryFault::as_str),
             duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
             sent: as_json(&attempt.sent),
             answer: attempt.excerpt.clone(),
@@ -255,7 +267,7 @@ fn as_json(text: &str) -> serde_json::Value {
 }
 
 /// Where a request stands after `attempts`.
-fn stands(due: &plan::Due, attempts: &[Attempt]) -> String {
+fn stands(due: &plan::PlannedRequest, attempts: &[Attempt]) -> String {
     let made: Vec<&Attempt> = plan::made_for(attempts, &due.request).collect();
     if let Some(taken) = made.iter().find(|attempt| attempt.verdict.is_accepted()) {
         return format!("Acquire took it at {}", taken.at);
@@ -270,32 +282,32 @@ fn stands(due: &plan::Due, attempts: &[Attempt]) -> String {
     }
 }
 
-fn due(owed: Owed, attempts: &[Attempt]) -> Due {
+fn due(owed: PlanItem, attempts: &[Attempt]) -> PlannedView {
     match owed {
-        Owed::Send(due) => {
+        PlanItem::Send(due) => {
             let stands = stands(&due, attempts);
             let request = as_json(&due.request.message.to_json());
             let leg = due.request.leg.to_string();
-            Due::Send {
+            PlannedView::Send {
                 kind: due.request.message.kind().as_str(),
-                fields: fields::fields(&request, &leg, &due.because),
+                fields: fields::fields(&request, &leg, &due.reasons),
                 leg,
                 request,
-                because: due
-                    .because
+                reasons: due
+                    .reasons
                     .into_iter()
                     .map(|reason| reason.why.into())
                     .collect(),
-                stands,
+                progress: stands,
                 waits: due
                     .wait
                     .map(|wait| format!("{}, until {}", wait.why, wait.until)),
             }
         }
-        Owed::Undecided(wait) => Due::Undecided {
+        PlanItem::Undecided(wait) => PlannedView::Undecided {
             why: format!("{}, until {}", wait.why, wait.until),
         },
-        Owed::Nothing(why) => Due::Nothing { why },
-        Owed::Unmappable(why) => Due::Unmappable { why },
+        PlanItem::Nothing(why) => PlannedView::Nothing { why },
+        PlanItem::Unmappable(why) => PlannedView::Unmappable { why },
     }
 }

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
-use crate::acquire::Answer;
+use crate::acquire::AcquireResponse;
 use crate::clock::Millis;
 use crate::config::{Account, Config};
-use crate::domain::breaker::{Breaker, Change, Limits, Sign};
-use crate::store::{Order, Wanted, Whose};
-use crate::telemetry::metrics::{Metrics, Switch};
+use crate::domain::breaker::{Breaker, BreakerLimits, Change, Signal};
+use crate::store::{AccountFilter, ClaimRequest, ListOrder};
+use crate::telemetry::metrics::{BreakerState, Metrics};
 use crate::twilio::AccountSid;
 
-pub struct Lanes {
-    lanes: RefCell<Vec<Lane>>,
+pub struct AccountQueues {
+    queues: RefCell<Vec<AccountQueue>>,
     metrics: Arc<Metrics>,
 }
 
-struct Lane {
+struct AccountQueue {
     /// Acquire's name of the account.
     name: String,
     /// Twilio's accounts that go there; none where it takes whatever comes.
@@ -30,29 +30,29 @@ struct Lane {
 
 /// What the worker asks the store for.
 #[derive(Debug, Default)]
-pub struct Round {
-    pub wanted: Vec<Wanted>,
+pub struct ClaimPlan {
+    pub wanted: Vec<ClaimRequest>,
     /// When a lane that is shut will be tried.
     pub probe_at: Option<Millis>,
     /// A lane waits for a call of its own to end before it takes another.
     pub waits_for_an_end: bool,
 }
 
-impl Lanes {
+impl AccountQueues {
     #[must_use]
     pub fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
-        let limits = Limits {
+        let limits = BreakerLimits {
             probe_max: config.delivery.probe_max,
             concurrency: config.delivery.concurrency,
         };
-        let mut lanes: Vec<Lane> = Vec::new();
+        let mut lanes: Vec<AccountQueue> = Vec::new();
         for account in &config.accounts {
             let name = &account.acquire_account_id;
-            metrics.breaker(name, Switch::Closed);
+            metrics.breaker(name, BreakerState::Closed);
             metrics.outages.ends(name);
             match lanes.iter_mut().find(|lane| lane.name == *name) {
                 Some(lane) => lane.sids.extend(account.twilio_account_sid.clone()),
-                None => lanes.push(Lane {
+                None => lanes.push(AccountQueue {
                     name: name.clone(),
                     sids: account.twilio_account_sid.iter().cloned().collect(),
                     breaker: Breaker::new(limits),
@@ -61,19 +61,21 @@ impl Lanes {
             }
         }
         Self {
-            lanes: RefCell::new(lanes),
+            queues: RefCell::new(lanes),
             metrics,
         }
     }
 
     /// What may be claimed now by a worker that has room for `free` calls.
-    pub fn round(&self, free: usize, now: Millis) -> Round {
-        let lanes = self.lanes.borrow();
-        let (calm, held): (Vec<_>, Vec<_>) = lanes.iter().partition(|lane| lane.breaker.is_calm());
-        let mut round = Round::default();
+    pub fn claim_plan(&self, free: usize, now: Millis) -> ClaimPlan {
+        let lanes = self.queues.borrow();
+        let (calm, held): (Vec<_>, Vec<_>) = lanes
+            .iter()
+            .partition(|lane| lane.breaker.is_fully_closed());
+        let mut round = ClaimPlan::default();
         let mut left = free;
         for lane in &held {
-            let limit = lane.breaker.room(lane.under_way, now).min(left);
+            let limit = lane.breaker.permits(lane.under_way, now).min(left);
             round.waits_for_an_end |= limit == 0 && lane.under_way > 0;
             if let Some(at) = lane.breaker.probe_at().filter(|at| *at > now) {
                 round.probe_at = Some(round.probe_at.map_or(at, |other| other.min(at)));
@@ -87,13 +89,13 @@ impl Lanes {
             let held = held.iter().flat_map(|lane| lane.sids.clone());
             let held: Vec<AccountSid> = held.collect();
             let whose = if held.is_empty() {
-                Whose::All
+                AccountFilter::All
             } else {
-                Whose::AllBut(held)
+                AccountFilter::AllBut(held)
             };
-            round.wanted.push(Wanted {
+            round.wanted.push(ClaimRequest {
                 whose,
-                ..Wanted::any(left)
+                ..ClaimRequest::any(left)
             });
         }
         round
@@ -110,18 +112,24 @@ impl Lanes {
     /// Whether a request for a call that was claimed may still leave at `now`.
     pub fn lets_through(&self, account: &Account, now: Millis) -> bool {
         let lane = self.lane(account);
-        !lane.breaker.is_open() || lane.breaker.room(lane.under_way - 1, now) > 0
+        !lane.breaker.is_open() || lane.breaker.permits(lane.under_way - 1, now) > 0
     }
 
     /// When a call is due that was tried at `tried` and put off until `due`.
-    pub fn hasten(&self, account: &Account, tried: Millis, due: Millis) -> Millis {
-        self.lane(account).breaker.hasten(tried, due)
+    pub fn retry_now(&self, account: &Account, tried: Millis, due: Millis) -> Millis {
+        self.lane(account).breaker.retry_now(tried, due)
     }
 
     /// Takes an answer to a request of `sent`; whether it spends an attempt of its call.
-    pub fn report(&self, account: &Account, answer: &Answer, sent: Millis, now: Millis) -> Report {
+    pub fn report(
+        &self,
+        account: &Account,
+        answer: &AcquireResponse,
+        sent: Millis,
+        now: Millis,
+    ) -> AnswerEffect {
         let mut lane = self.lane(account);
-        let sign = Sign::of(answer);
+        let sign = Signal::of(answer);
         let was_open = lane.breaker.is_open();
         let change = lane.breaker.report(sign, sent, now);
         let name = &lane.name;
@@ -133,7 +141,7 @@ impl Lanes {
         match change {
             Change::None => {}
             Change::Opened => {
-                self.metrics.breaker(name, Switch::Open);
+                self.metrics.breaker(name, BreakerState::Open);
                 let fault = answer.outcome.fault();
                 let advice = fault.map(|fault| format!("{fault} ({})", fault.advice()));
                 error!(
@@ -144,7 +152,7 @@ impl Lanes {
                 );
             }
             Change::Closed => {
-                self.metrics.breaker(name, Switch::Closed);
+                self.metrics.breaker(name, BreakerState::Closed);
                 info!(
                     acquire.account = %name,
                     "Acquire takes calls of account {name} again; those that waited follow"
@@ -152,14 +160,14 @@ impl Lanes {
             }
         }
         match change {
-            Change::Closed => Report::IsBack(lane.whose()),
-            _ if was_open && sign != Sign::Good => Report::Unspent,
-            _ => Report::Spent,
+            Change::Closed => AnswerEffect::IsBack(lane.filter()),
+            _ if was_open && sign != Signal::Good => AnswerEffect::Unspent,
+            _ => AnswerEffect::Spent,
         }
     }
 
-    fn lane(&self, account: &Account) -> RefMut<'_, Lane> {
-        RefMut::map(self.lanes.borrow_mut(), |lanes| {
+    fn lane(&self, account: &Account) -> RefMut<'_, AccountQueue> {
+        RefMut::map(self.queues.borrow_mut(), |lanes| {
             let lane = lanes
                 .iter_mut()
                 .find(|lane| lane.name == account.acquire_account_id);
@@ -170,33 +178,33 @@ impl Lanes {
 
 /// What an answer means for its call's attempts.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum AnswerEffect {
     Spent,
     /// Acquire was known to be away: nothing is held against the call.
     Unspent,
     /// It counts, and Acquire is back for these accounts: what waited for it is due.
-    IsBack(Whose),
+    IsBack(AccountFilter),
 }
 
-impl Lane {
-    fn whose(&self) -> Whose {
+impl AccountQueue {
+    fn filter(&self) -> AccountFilter {
         if self.sids.is_empty() {
-            Whose::All
+            AccountFilter::All
         } else {
-            Whose::Only(self.sids.clone())
+            AccountFilter::Only(self.sids.clone())
         }
     }
 
-    fn wants(&self, limit: usize) -> Wanted {
+    fn wants(&self, limit: usize) -> ClaimRequest {
         // One that Acquire fails for its own sake is behind the others at the next probe.
         let order = if self.breaker.is_open() {
-            Order::LongestDueFirst
+            ListOrder::LongestDueFirst
         } else {
-            Order::FreshFirst
+            ListOrder::FreshFirst
         };
-        Wanted {
+        ClaimRequest {
             limit,
-            whose: self.whose(),
+            whose: self.filter(),
             order,
         }
     }

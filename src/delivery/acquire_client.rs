@@ -16,55 +16,55 @@ use secrecy::ExposeSecret as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::errors::Failure;
-use crate::acquire::{Answer, Fault, Kind, Outcome};
+use self::errors::NetworkError;
+use crate::acquire::{AcquireResponse, DeliveryFault, Outcome, RequestKind};
 use crate::clock::{Clock, Millis};
 use crate::config;
 use crate::net::tls::{self, Private, TlsError};
-use crate::net::{self, Route, Target, USER_AGENT};
+use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
 
 /// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
 const MAX_BODY: usize = 64 * 1024;
 
 /// How long `reach` waits for what a server says after the handshake.
-const OBJECTION: Duration = Duration::from_millis(500);
+const TLS_ALERT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Posts messages to Acquire over kept connections, each attempt within one time limit.
-pub struct Client {
+pub struct AcquireClient {
     http: awc::Client,
-    route: Rc<Route>,
-    settings: config::Acquire,
+    route: Rc<OutboundConnector>,
+    settings: config::AcquireSettings,
     timeout: Duration,
     clock: Clock,
 }
 
 /// Why no client can be made from the settings.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum AcquireClientError {
     #[error("acquire.base_url is {0:?}: it must begin with https:// or http://")]
     BaseUrl(String),
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-impl Client {
+impl AcquireClient {
     /// Reads the certificates; connects to nothing yet. `clock` tells how far away the date of a
     /// `Retry-After` is.
     pub fn new(
-        acquire: &config::Acquire,
-        delivery: &config::Delivery,
+        acquire: &config::AcquireSettings,
+        delivery: &config::DeliverySettings,
         clock: Clock,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, AcquireClientError> {
         Self::with_names(acquire, delivery, clock, Resolver::default())
     }
 
-    /// As [`Client::new`], with another than the system's way from names to addresses.
+    /// As [`AcquireClient::new`], with another than the system's way from names to addresses.
     pub fn with_names(
-        acquire: &config::Acquire,
-        delivery: &config::Delivery,
+        acquire: &config::AcquireSettings,
+        delivery: &config::DeliverySettings,
         clock: Clock,
         names: Resolver,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, AcquireClientError> {
         let certificate = acquire.client_certificate.as_ref();
         let private = acquire.ca_file.as_deref().map(|file| Private {
             setting: "acquire.ca_file",
@@ -74,9 +74,9 @@ impl Client {
         let tls = match &acquire.base_url {
             url if url.starts_with("https://") => Some(trust),
             url if url.starts_with("http://") => None,
-            url => return Err(ClientError::BaseUrl(url.clone())),
+            url => return Err(AcquireClientError::BaseUrl(url.clone())),
         };
-        let route = Rc::new(Route {
+        let route = Rc::new(OutboundConnector {
             tls,
             proxy: acquire.proxy.clone(),
             names,
@@ -92,12 +92,17 @@ impl Client {
     }
 
     /// Posts the JSON `body` for `account`, once, and judges the answer.
-    pub async fn send(&self, account: &config::Account, kind: Kind, body: String) -> Answer {
+    pub async fn send(
+        &self,
+        account: &config::Account,
+        kind: RequestKind,
+        body: String,
+    ) -> AcquireResponse {
         let deadline = Instant::now() + self.timeout;
         let url = self.url(account, kind);
-        let Some(target) = Target::of(&url) else {
-            return no_answer(Failure {
-                fault: Fault::Configuration,
+        let Some(target) = OutboundUrl::of(&url) else {
+            return no_answer(NetworkError {
+                fault: DeliveryFault::Configuration,
                 words: format!("{url:?} is no URL (acquire.base_url)"),
             });
         };
@@ -109,28 +114,28 @@ impl Client {
         };
         let (body, end) = read(&mut response, deadline).await;
         let broken = match end {
-            End::Whole => None,
-            End::TimeOut => Some(self.timed_out(&target)),
-            End::Broken(words) => Some(Failure {
-                fault: Fault::Reset,
+            BodyEnd::Whole => None,
+            BodyEnd::TimeOut => Some(self.timed_out(&target)),
+            BodyEnd::Broken(words) => Some(NetworkError {
+                fault: DeliveryFault::Reset,
                 words,
             }),
         };
         self.judge(&response, &body, broken)
     }
 
-    /// Opens a connection as [`Client::send`] would, posts nothing, and says how `account` is
+    /// Opens a connection as [`AcquireClient::send`] would, posts nothing, and says how `account` is
     /// reached, or why not.
     pub async fn reach(&self, account: &config::Account) -> Result<String, String> {
-        let url = self.url(account, Kind::CallEnd);
-        let target = Target::of(&url).ok_or_else(|| format!("{url:?} is no URL"))?;
-        let explained = |failure: Failure| failure.words;
+        let url = self.url(account, RequestKind::CallEnd);
+        let target = OutboundUrl::of(&url).ok_or_else(|| format!("{url:?} is no URL"))?;
+        let explained = |failure: NetworkError| failure.words;
         let opened = self.route.open(target.uri.clone()).await;
         let mut connection = opened
             .map_err(|error| explained(errors::of_connecting(&error.into(), &target.authority)))?;
         let trust = if self.route.tls.is_some() {
             // After its handshake a server may still object to the client's certificate.
-            let objection = timeout(OBJECTION, connection.read_u8()).await;
+            let objection = timeout(TLS_ALERT_TIMEOUT, connection.read_u8()).await;
             if let Ok(Err(error)) = objection {
                 return Err(explained(errors::of_talking(&error, &target.authority)));
             }
@@ -147,8 +152,8 @@ impl Client {
     /// The `Date` of what answers for `account`, asked for with HEAD: nothing is posted, and no key
     /// is sent.
     pub async fn told_time(&self, account: &config::Account) -> Option<Millis> {
-        let base = self.url(account, Kind::CallEnd);
-        let target = Target::of(&base)?;
+        let base = self.url(account, RequestKind::CallEnd);
+        let target = OutboundUrl::of(&base)?;
         let root = target.uri.path();
         let uri = target.uri.to_string();
         let uri = format!("{}/", uri.strip_suffix(root)?);
@@ -163,18 +168,18 @@ impl Client {
         Some(Millis(0).plus(since))
     }
 
-    fn url(&self, account: &config::Account, kind: Kind) -> String {
+    fn url(&self, account: &config::Account, kind: RequestKind) -> String {
         let paths = &self.settings.paths;
         self.settings.base_url_of(account)
             + match kind {
-                Kind::CallInQueue => &paths.call_in_queue,
-                Kind::CallRinging => &paths.call_ringing,
-                Kind::CallAnswered => &paths.call_answered,
-                Kind::CallEnd | Kind::CallEndAgain => &paths.call_end,
+                RequestKind::CallInQueue => &paths.call_in_queue,
+                RequestKind::CallRinging => &paths.call_ringing,
+                RequestKind::CallAnswered => &paths.call_answered,
+                RequestKind::CallEnd | RequestKind::CallEndAgain => &paths.call_end,
             }
     }
 
-    fn request(&self, target: &Target, account: &config::Account) -> awc::ClientRequest {
+    fn request(&self, target: &OutboundUrl, account: &config::Account) -> awc::ClientRequest {
         let request = self
             .http
             .post(target.uri.clone())
@@ -187,9 +192,9 @@ impl Client {
         }
     }
 
-    fn timed_out(&self, target: &Target) -> Failure {
-        Failure {
-            fault: Fault::TimeOut,
+    fn timed_out(&self, target: &OutboundUrl) -> NetworkError {
+        NetworkError {
+            fault: DeliveryFault::TimeOut,
             words: format!(
                 "{} did not finish its answer within {:?} (delivery.timeout)",
                 target.authority, self.timeout
@@ -197,7 +202,12 @@ impl Client {
         }
     }
 
-    fn judge(&self, response: &ClientResponse, body: &[u8], broken: Option<Failure>) -> Answer {
+    fn judge(
+        &self,
+        response: &ClientResponse,
+        body: &[u8],
+        broken: Option<NetworkError>,
+    ) -> AcquireResponse {
         let status = response.status().as_u16();
         let retry_after = response
             .headers()
@@ -214,17 +224,17 @@ impl Client {
         match broken {
             // Acquire may have taken it although it did not say so to the end.
             Some(failure) if response.status().is_success() && hangs_on_the_body(&outcome) => {
-                let fault = Fault::Unreadable;
-                Answer {
+                let fault = DeliveryFault::Unreadable;
+                AcquireResponse {
                     status: Some(status),
-                    ..no_answer(Failure { fault, ..failure })
+                    ..no_answer(NetworkError { fault, ..failure })
                 }
             }
-            Some(failure) if hangs_on_the_body(&outcome) => Answer {
+            Some(failure) if hangs_on_the_body(&outcome) => AcquireResponse {
                 status: Some(status),
                 ..no_answer(failure)
             },
-            _ => Answer {
+            _ => AcquireResponse {
                 outcome,
                 status: Some(status),
                 excerpt,
@@ -242,8 +252,8 @@ fn hangs_on_the_body(outcome: &Outcome) -> bool {
     }
 }
 
-fn no_answer(failure: Failure) -> Answer {
-    Answer {
+fn no_answer(failure: NetworkError) -> AcquireResponse {
+    AcquireResponse {
         outcome: Outcome::Again {
             fault: failure.fault,
             after: None,
@@ -254,14 +264,14 @@ fn no_answer(failure: Failure) -> Answer {
 }
 
 /// How an answer's body ended.
-enum End {
+enum BodyEnd {
     /// All of it was read, or as much as is ever read.
     Whole,
     TimeOut,
     Broken(String),
 }
 
-async fn read(response: &mut ClientResponse, deadline: Instant) -> (Vec<u8>, End) {
+async fn read(response: &mut ClientResponse, deadline: Instant) -> (Vec<u8>, BodyEnd) {
     let mut body = Vec::new();
     while body.len() < MAX_BODY {
         match timeout_at(deadline, response.next()).await {
@@ -271,11 +281,11 @@ async fn read(response: &mut ClientResponse, deadline: Instant) -> (Vec<u8>, End
             }
             Ok(Some(Err(error))) => {
                 let words = format!("the answer broke off in its body: {error}");
-                return (body, End::Broken(words));
+                return (body, BodyEnd::Broken(words));
             }
             Ok(None) => break,
-            Err(_) => return (body, End::TimeOut),
+            Err(_) => return (body, BodyEnd::TimeOut),
         }
     }
-    (body, End::Whole)
+    (body, BodyEnd::Whole)
 }

@@ -5,44 +5,44 @@ use std::time::Instant;
 
 use tracing::{error, warn};
 
-use super::account_queues::Report;
+use super::account_queues::AnswerEffect;
 use super::{Worker, log};
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::plan::{self, Next, Received, Request, Rules, plan};
+use crate::domain::plan::{self, AcquireRequest, Next, ReceivedCallback, Rules, plan};
 use crate::domain::retry::{self, Jitter};
-use crate::store::{Claimed, Rest, Settlement, StoredCallback, Whose};
-use crate::twilio::Kind;
-use crate::twilio::callback::{self, NotACallback};
+use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
+use crate::twilio::CallbackContent;
+use crate::twilio::callback::{self, CallbackParseError};
 
 /// Calls made due in one transaction once Acquire is back: few enough that no accept waits
 /// noticeably.
-const HASTEN: usize = 200;
+const RETRY_NOW_BATCH: usize = 200;
 
 impl Worker {
     pub(super) async fn work(&self, call: &Claimed, account: &Account) -> Settlement {
         let callbacks = match read(&call.callbacks) {
             Ok(callbacks) => callbacks,
-            Err(why) => return at_rest(Rest::Parked(why)),
+            Err(why) => return without_attempt(NextState::Parked(why)),
         };
         let rules = Arc::clone(&self.rules.borrow());
-        self.tell_late(call, account, &callbacks, &rules);
+        self.count_late_recordings(call, account, &callbacks, &rules);
         let mut attempts = call.attempts.clone();
-        self.hasten(&mut attempts, account);
+        self.retry_now(&mut attempts, account);
         let request = match plan(&callbacks, &attempts, &rules, self.clock.now()) {
             Next::Send(request) => request,
             next => {
                 self.count_unmappable(call, account, &next, &callbacks, &attempts, &rules);
-                return at_rest(rest(next, self.clock.now()));
+                return without_attempt(next_state(next, self.clock.now()));
             }
         };
-        self.pace.turn().await;
-        if !self.lanes.lets_through(account, self.clock.now()) {
-            return at_rest(Rest::PendingAt(newest(&callbacks)));
+        self.rate_limiter.wait().await;
+        if !self.queues.lets_through(account, self.clock.now()) {
+            return without_attempt(NextState::PendingAt(newest(&callbacks)));
         }
         let Some(attempt) = self.send(account, &request, &attempts).await else {
-            return at_rest(Rest::PendingAt(self.clock.now()));
+            return without_attempt(NextState::PendingAt(self.clock.now()));
         };
         if attempt.verdict.is_accepted() {
             let of_leg = callbacks
@@ -52,20 +52,27 @@ impl Worker {
             self.metrics.delivered_after(lag);
         }
         attempts.push(attempt.clone());
-        self.hasten(&mut attempts, account);
+        self.retry_now(&mut attempts, account);
         let next = plan(&callbacks, &attempts, &rules, self.clock.now());
         self.count_unmappable(call, account, &next, &callbacks, &attempts, &rules);
         Settlement {
             attempt: Some(attempt),
-            rest: rest(next, self.clock.now()),
+            rest: next_state(next, self.clock.now()),
         }
     }
 
     /// Counts each recording that came after the end was taken, once: by what the last settled
     /// claim did not know.
-    fn tell_late(&self, call: &Claimed, account: &Account, callbacks: &[Received], rules: &Rules) {
-        let (known, news) = callbacks.split_at(call.planned.min(callbacks.len()));
-        let is_recording = |news: &Received| matches!(news.callback.kind, Kind::Recording(_));
+    fn count_late_recordings(
+        &self,
+        call: &Claimed,
+        account: &Account,
+        callbacks: &[ReceivedCallback],
+        rules: &Rules,
+    ) {
+        let (known, news) = callbacks.split_at(call.planned_callbacks.min(callbacks.len()));
+        let is_recording =
+            |news: &ReceivedCallback| matches!(news.callback.kind, CallbackContent::Recording(_));
         if call.attempts.is_empty() || !news.iter().any(is_recording) {
             return;
         }
@@ -93,7 +100,7 @@ impl Worker {
         call: &Claimed,
         account: &Account,
         next: &Next,
-        callbacks: &[Received],
+        callbacks: &[ReceivedCallback],
         attempts: &[Attempt],
         rules: &Rules,
     ) {
@@ -101,7 +108,7 @@ impl Worker {
             return;
         }
         let now = self.clock.now();
-        let (known, news) = callbacks.split_at(call.planned.min(callbacks.len()));
+        let (known, news) = callbacks.split_at(call.planned_callbacks.min(callbacks.len()));
         let counted = if news.is_empty() {
             0
         } else {
@@ -113,10 +120,10 @@ impl Worker {
     }
 
     /// What was put off while Acquire was away is due since it is back.
-    fn hasten(&self, attempts: &mut [Attempt], account: &Account) {
+    fn retry_now(&self, attempts: &mut [Attempt], account: &Account) {
         for attempt in attempts {
             if let Verdict::Again(due) = &mut attempt.verdict {
-                *due = self.lanes.hasten(account, attempt.at, *due);
+                *due = self.queues.retry_now(account, attempt.at, *due);
             }
         }
     }
@@ -126,7 +133,7 @@ impl Worker {
     async fn send(
         &self,
         account: &Account,
-        request: &Request,
+        request: &AcquireRequest,
         before: &[Attempt],
     ) -> Option<Attempt> {
         let at = self.clock.now();
@@ -143,10 +150,10 @@ impl Worker {
         self.metrics
             .attempted(&account.acquire_account_id, answer.outcome.as_str(), took);
         log::failed(request, before.len() + 1, &answer, took);
-        match self.lanes.report(account, &answer, at, now) {
-            Report::Spent => {}
-            Report::Unspent => return None,
-            Report::IsBack(whose) => self.hasten_waiting(whose, now).await,
+        match self.queues.report(account, &answer, at, now) {
+            AnswerEffect::Spent => {}
+            AnswerEffect::Unspent => return None,
+            AnswerEffect::IsBack(whose) => self.retry_waiting_now(whose, now).await,
         }
         Some(Attempt {
             leg: request.leg.clone(),
@@ -162,10 +169,14 @@ impl Worker {
     }
 
     /// Makes due what was put off while Acquire was away, a little at a time.
-    async fn hasten_waiting(&self, whose: Whose, now: Millis) {
+    async fn retry_waiting_now(&self, whose: AccountFilter, now: Millis) {
         loop {
-            match self.store.hasten(whose.clone(), now, HASTEN).await {
-                Ok(HASTEN) => {}
+            match self
+                .store
+                .retry_now(whose.clone(), now, RETRY_NOW_BATCH)
+                .await
+            {
+                Ok(RETRY_NOW_BATCH) => {}
                 Ok(_) => break,
                 Err(why) => {
                     // They fall due by themselves, later.
@@ -179,7 +190,7 @@ impl Worker {
 }
 
 /// A settlement without an attempt.
-pub(super) fn at_rest(rest: Rest) -> Settlement {
+pub(super) fn without_attempt(rest: NextState) -> Settlement {
     Settlement {
         attempt: None,
         rest,
@@ -187,31 +198,31 @@ pub(super) fn at_rest(rest: Rest) -> Settlement {
 }
 
 /// When the newest of these callbacks arrived.
-fn newest<'a>(told: impl IntoIterator<Item = &'a Received>) -> Millis {
+fn newest<'a>(told: impl IntoIterator<Item = &'a ReceivedCallback>) -> Millis {
     let arrived = told.into_iter().map(|told| told.at);
     arrived.max().unwrap_or_default()
 }
 
 /// The stored callbacks of a call, read as they would be on arrival.
-fn read(stored: &[StoredCallback]) -> Result<Vec<Received>, String> {
+fn read(stored: &[StoredCallback]) -> Result<Vec<ReceivedCallback>, String> {
     stored
         .iter()
         .map(|stored| {
-            Ok(Received {
+            Ok(ReceivedCallback {
                 at: stored.received,
                 callback: callback::read(&stored.request.body, &stored.request.url)?,
             })
         })
         .collect::<Result<_, _>>()
-        .map_err(|why: NotACallback| format!("a stored callback cannot be read: {why}"))
+        .map_err(|why: CallbackParseError| format!("a stored callback cannot be read: {why}"))
 }
 
-fn rest(next: Next, now: Millis) -> Rest {
+fn next_state(next: Next, now: Millis) -> NextState {
     match next {
-        Next::Send(_) => Rest::PendingAt(now),
-        Next::Wait(at) => Rest::PendingAt(at),
-        Next::Delivered => Rest::Delivered,
-        Next::Skipped(why) => Rest::Skipped(why),
-        Next::Parked(why) => Rest::Parked(why),
+        Next::Send(_) => NextState::PendingAt(now),
+        Next::Wait(at) => NextState::PendingAt(at),
+        Next::Delivered => NextState::Delivered,
+        Next::Skipped(why) => NextState::Skipped(why),
+        Next::Parked(why) => NextState::Parked(why),
     }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::acquire::Answer;
-use crate::domain::plan::Request;
-use crate::store::{Claimed, Rest, StoreError};
+use crate::acquire::AcquireResponse;
+use crate::domain::plan::AcquireRequest;
+use crate::store::{Claimed, NextState, StoreError};
 
 /// The attempt of this number did not succeed, though trying again may help. What the network said
 /// is told; what Acquire said is in the store, since it may name people.
-pub fn failed(request: &Request, number: usize, answer: &Answer, took: Duration) {
+pub fn failed(request: &AcquireRequest, number: usize, answer: &AcquireResponse, took: Duration) {
     let Some(fault) = answer.outcome.fault() else {
         return;
     };
@@ -28,13 +28,13 @@ pub fn failed(request: &Request, number: usize, answer: &Answer, took: Duration)
 }
 
 /// Where a call was left.
-pub fn rests(call: &Claimed, rest: &Rest) {
+pub fn settled(call: &Claimed, rest: &NextState) {
     let sid = &call.sid;
     match rest {
-        Rest::PendingAt(at) => info!(call.sid = %sid, "call {sid} is pending, due at {at}"),
-        Rest::Delivered => info!(call.sid = %sid, "call {sid} is delivered"),
-        Rest::Skipped(why) => info!(call.sid = %sid, "call {sid} is skipped: {why}"),
-        Rest::Parked(why) => warn!(call.sid = %sid, "call {sid} is parked: {why}"),
+        NextState::PendingAt(at) => info!(call.sid = %sid, "call {sid} is pending, due at {at}"),
+        NextState::Delivered => info!(call.sid = %sid, "call {sid} is delivered"),
+        NextState::Skipped(why) => info!(call.sid = %sid, "call {sid} is skipped: {why}"),
+        NextState::Parked(why) => warn!(call.sid = %sid, "call {sid} is parked: {why}"),
     }
 }
 

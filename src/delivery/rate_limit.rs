@@ -4,15 +4,15 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::config::PACED_AHEAD;
+use crate::config::MAX_RATE_LIMIT_WAIT;
 
-pub struct Pace {
+pub struct RateLimiter {
     /// Requests per second.
     rate: Option<usize>,
     next: Cell<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     #[must_use]
     pub fn new(rate: Option<usize>) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Pace {
     }
 
     /// Returns when the next request may leave.
-    pub async fn turn(&self) {
+    pub async fn wait(&self) {
         let Some(rate) = self.rate else {
             return;
         };
@@ -45,5 +45,5 @@ impl Pace {
 
 /// In seconds.
 fn ahead() -> usize {
-    usize::try_from(PACED_AHEAD.as_secs()).unwrap_or(usize::MAX)
+    usize::try_from(MAX_RATE_LIMIT_WAIT.as_secs()).unwrap_or(usize::MAX)
 }

@@ -10,13 +10,13 @@ use crate::clock;
 use crate::store::{Claimed, Settlement, StoreError};
 
 /// Between two tries to settle when the store refuses.
-const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+const SETTLE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Outcomes that the store refuses to keep for now.
 #[derive(Debug, Default)]
-pub struct Unkept(Cell<usize>);
+pub struct UnsettledCount(Cell<usize>);
 
-impl Unkept {
+impl UnsettledCount {
     /// While there is one, nothing is claimed: what is sent could not be settled either, and would
     /// be sent again when its lease ends.
     pub fn is_any(&self) -> bool {
@@ -27,16 +27,16 @@ impl Unkept {
 impl Worker {
     /// Tries until it is kept: what is not kept is sent again.
     pub(super) async fn settle(&self, call: Claimed, settlement: Settlement) {
-        log::rests(&call, &settlement.rest);
+        log::settled(&call, &settlement.rest);
         let Err(mut why) = self.try_to_settle(&call, &settlement).await else {
             return;
         };
         let lease_ends = Instant::now() + self.config.delivery.lease;
-        let Unkept(unkept) = &self.unkept;
+        let UnsettledCount(unkept) = &self.unsettled;
         unkept.update(|count| count + 1);
         while self.may_be_kept_later(&why, lease_ends).await {
             log::not_done(&why, format_args!("failed to settle call {}", call.sid));
-            clock::pause(SETTLE_AGAIN).await;
+            clock::pause(SETTLE_RETRY_INTERVAL).await;
             match self.try_to_settle(&call, &settlement).await {
                 Ok(()) => return unkept.update(|count| count - 1),
                 Err(again) => why = again,

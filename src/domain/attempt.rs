@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::acquire::{Fault, Kind};
+use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::twilio::CallSid;
 
@@ -10,7 +10,7 @@ use crate::twilio::CallSid;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     pub leg: CallSid,
-    pub kind: Kind,
+    pub kind: RequestKind,
     pub at: Millis,
     pub took: Duration,
     /// The JSON that was sent.
@@ -19,7 +19,7 @@ pub struct Attempt {
     pub status: Option<u16>,
     pub verdict: Verdict,
     /// What went wrong, if something did and trying again may help.
-    pub fault: Option<Fault>,
+    pub fault: Option<DeliveryFault>,
     /// The beginning of Acquire's answer, or the network's error in words.
     pub excerpt: String,
 }
@@ -30,15 +30,20 @@ impl Attempt {
     #[must_use]
     pub fn may_have_been_taken(&self) -> bool {
         match self.fault {
-            Some(Fault::TimeOut | Fault::Reset | Fault::SuccessFalse | Fault::Unreadable) => true,
-            Some(Fault::Busy) => !matches!(self.status, Some(408 | 425 | 429 | 503)),
             Some(
-                Fault::Dns
-                | Fault::Connect
-                | Fault::Proxy
-                | Fault::ProxyRefused
-                | Fault::Tls
-                | Fault::Configuration,
+                DeliveryFault::TimeOut
+                | DeliveryFault::Reset
+                | DeliveryFault::SuccessFalse
+                | DeliveryFault::Unreadable,
+            ) => true,
+            Some(DeliveryFault::Busy) => !matches!(self.status, Some(408 | 425 | 429 | 503)),
+            Some(
+                DeliveryFault::Dns
+                | DeliveryFault::Connect
+                | DeliveryFault::Proxy
+                | DeliveryFault::ProxyRefused
+                | DeliveryFault::Tls
+                | DeliveryFault::Configuration,
             )
             | None => false,
         }

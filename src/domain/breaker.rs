@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::acquire::{Answer, Fault, Outcome};
+use crate::acquire::{AcquireResponse, DeliveryFault, Outcome};
 use crate::clock::Millis;
 
 /// So many failures in a row open it.
@@ -15,7 +15,7 @@ const FIRST_PROBE: Duration = Duration::from_secs(1);
 
 /// The operator's choices.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct BreakerLimits {
     /// The longest wait between two probes (`delivery.probe_max`).
     pub probe_max: Duration,
     /// The most requests at once (`delivery.concurrency`), reached again step by step.
@@ -24,7 +24,7 @@ pub struct Limits {
 
 /// What an answer tells of Acquire, whatever it means for its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub enum Signal {
     /// It answers; a refusal or an unclear answer concerns the one call.
     Good,
     Bad,
@@ -32,12 +32,12 @@ pub enum Sign {
     Misconfigured,
 }
 
-impl Sign {
+impl Signal {
     #[must_use]
-    pub fn of(answer: &Answer) -> Self {
+    pub fn of(answer: &AcquireResponse) -> Self {
         match answer.outcome {
             Outcome::Again { fault, .. } => match fault {
-                Fault::Configuration | Fault::ProxyRefused => Self::Misconfigured,
+                DeliveryFault::Configuration | DeliveryFault::ProxyRefused => Self::Misconfigured,
                 fault if fault.is_unclear() => Self::Good,
                 _ => Self::Bad,
             },
@@ -56,7 +56,7 @@ pub enum Change {
 
 #[derive(Clone, Debug)]
 pub struct Breaker {
-    limits: Limits,
+    limits: BreakerLimits,
     state: State,
     /// When it last closed.
     closed: Option<Millis>,
@@ -80,7 +80,7 @@ enum State {
 
 impl Breaker {
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: BreakerLimits) -> Self {
         Self {
             limits,
             state: State::Closed {
@@ -99,13 +99,13 @@ impl Breaker {
 
     /// Closed and back at its full rate: nothing needs to be asked or told.
     #[must_use]
-    pub fn is_calm(&self) -> bool {
+    pub fn is_fully_closed(&self) -> bool {
         matches!(self.state, State::Closed { room, .. } if room == self.limits.concurrency)
     }
 
     /// How many more requests may begin at `now` beside those under way.
     #[must_use]
-    pub fn room(&self, under_way: usize, now: Millis) -> usize {
+    pub fn permits(&self, under_way: usize, now: Millis) -> usize {
         match self.state {
             State::Closed { room, .. } => room.saturating_sub(under_way),
             State::Open { probe_at, .. } => usize::from(under_way == 0 && now >= probe_at),
@@ -123,7 +123,7 @@ impl Breaker {
 
     /// When a call that Acquire failed at `tried` is due: at `due`, or when Acquire came back.
     #[must_use]
-    pub fn hasten(&self, tried: Millis, due: Millis) -> Millis {
+    pub fn retry_now(&self, tried: Millis, due: Millis) -> Millis {
         match self.closed {
             Some(closed) if tried < closed => due.min(closed),
             _ => due,
@@ -131,10 +131,10 @@ impl Breaker {
     }
 
     /// Takes the answer of `now` to a request that was sent at `sent`.
-    pub fn report(&mut self, sign: Sign, sent: Millis, now: Millis) -> Change {
+    pub fn report(&mut self, sign: Signal, sent: Millis, now: Millis) -> Change {
         match (sign, self.state) {
-            (Sign::Good, State::Open { .. }) => self.close(now),
-            (Sign::Good, State::Closed { room, good, .. }) => {
+            (Signal::Good, State::Open { .. }) => self.close(now),
+            (Signal::Good, State::Closed { room, good, .. }) => {
                 self.state = self.after_good(room, good + 1);
                 Change::None
             }
@@ -146,17 +146,17 @@ impl Breaker {
                 }
                 Change::None
             }
-            (Sign::Misconfigured, State::Closed { .. }) => self.open(FIRST_PROBE, now),
-            (Sign::Bad, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => {
+            (Signal::Misconfigured, State::Closed { .. }) => self.open(FIRST_PROBE, now),
+            (Signal::Bad, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => {
                 Change::None
             }
-            (Sign::Bad, State::Closed { failures, room, .. }) => {
+            (Signal::Bad, State::Closed { failures, room, .. }) => {
                 let failures = failures + 1;
                 if failures >= FAILURES {
                     return self.open(FIRST_PROBE, now);
                 }
                 // At the full rate a failure is that call's own until there are more.
-                let room = if self.is_calm() {
+                let room = if self.is_fully_closed() {
                     room
                 } else {
                     (room / 2).max(1)

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 
 use address::Address;
 
-pub use entries::{Listing, is_email};
+pub use entries::{DirectoryEntries, is_email};
 
 /// Who has which e-mail (`[directory]`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
-    /// E-mails by address, each in the form that [`Listing`] gives it.
+    /// E-mails by address, each in the form that [`DirectoryEntries`] gives it.
     pub entries: HashMap<String, String>,
     /// For all who are not found.
     pub default: Option<String>,
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn directory(entries: &[(&str, &str)]) -> Directory {
-        let mut listing = Listing::default();
+        let mut listing = DirectoryEntries::default();
         for (address, email) in entries {
             listing
                 .add(address, email, "the test")

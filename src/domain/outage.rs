@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::acquire::{Answer, Fault};
+use crate::acquire::{AcquireResponse, DeliveryFault};
 use crate::clock::Millis;
 
 /// Acquire takes no calls of an account: they wait and spend no attempts.
@@ -17,7 +17,7 @@ pub struct Outage {
     pub account: String,
     pub since: Millis,
     /// Of the latest request, which may have been a probe.
-    pub fault: Fault,
+    pub fault: DeliveryFault,
     pub status: Option<u16>,
     /// The beginning of its answer, or the network's error in words.
     pub answer: String,
@@ -30,7 +30,7 @@ pub struct Outages(Mutex<BTreeMap<String, Outage>>);
 
 impl Outages {
     /// The breaker of `account` is open by this answer's fault, until `next_probe`.
-    pub fn lasts(&self, account: &str, answer: &Answer, now: Millis, next_probe: Millis) {
+    pub fn lasts(&self, account: &str, answer: &AcquireResponse, now: Millis, next_probe: Millis) {
         let Some(fault) = answer.outcome.fault() else {
             return;
         };

@@ -16,16 +16,16 @@ use call::Call;
 use recording::Lateness;
 use reported_legs::Reported;
 
-use crate::acquire::{CallEnd, CallEvent, Kind};
+use crate::acquire::{CallEnd, CallEvent, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::directory::Directory;
-use crate::twilio::{CallSid, Callback, Status};
+use crate::twilio::{CallSid, Callback, StatusCallback};
 
-pub use events::{Events, Send};
+pub use events::{EventRules, Forward};
 pub use reason::{About, Reason};
-pub use recording::{Expect, Late, Recordings};
-pub use reported_legs::{Legs, Missed, Report};
+pub use recording::{LateRecording, RecordingExpectation, RecordingRules};
+pub use reported_legs::{LegRules, MissedStatus, ReportMode};
 
 /// The operator's choices that decide what a call becomes.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +34,10 @@ pub struct Rules {
     pub empty_to: Option<String>,
     /// `calls.client`
     pub client: ClientParents,
-    pub legs: Legs,
-    pub recordings: Recordings,
+    pub legs: LegRules,
+    pub recordings: RecordingRules,
     /// `acquire.events`
-    pub events: Events,
+    pub events: EventRules,
     pub directory: Directory,
 }
 
@@ -53,44 +53,44 @@ pub enum ClientParents {
 
 /// A callback and when it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceivedCallback {
     pub at: Millis,
     pub callback: Callback,
 }
 
 /// One request that a call makes owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct AcquireRequest {
     pub leg: CallSid,
-    pub message: Message,
+    pub message: AcquireMessage,
 }
 
 /// What is sent to Acquire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+pub enum AcquireMessage {
     /// What happened before the end.
-    Event(Kind, CallEvent),
+    Event(RequestKind, CallEvent),
     CallEnd(CallEnd),
     /// The same call-end with a recording that came after it.
     CallEndAgain(CallEnd),
 }
 
-impl Message {
+impl AcquireMessage {
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> RequestKind {
         match self {
             Self::Event(kind, _) => *kind,
-            Self::CallEnd(_) => Kind::CallEnd,
-            Self::CallEndAgain(_) => Kind::CallEndAgain,
+            Self::CallEnd(_) => RequestKind::CallEnd,
+            Self::CallEndAgain(_) => RequestKind::CallEndAgain,
         }
     }
 
     /// A body that was sent as this kind.
-    fn from_json(kind: Kind, body: &str) -> serde_json::Result<Self> {
+    fn from_json(kind: RequestKind, body: &str) -> serde_json::Result<Self> {
         match kind {
-            Kind::CallEnd => serde_json::from_str(body).map(Self::CallEnd),
-            Kind::CallEndAgain => serde_json::from_str(body).map(Self::CallEndAgain),
-            Kind::CallInQueue | Kind::CallRinging | Kind::CallAnswered => {
+            RequestKind::CallEnd => serde_json::from_str(body).map(Self::CallEnd),
+            RequestKind::CallEndAgain => serde_json::from_str(body).map(Self::CallEndAgain),
+            RequestKind::CallInQueue | RequestKind::CallRinging | RequestKind::CallAnswered => {
                 serde_json::from_str(body).map(|event| Self::Event(kind, event))
             }
         }
@@ -111,7 +111,7 @@ impl Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A request is due.
-    Send(Request),
+    Send(AcquireRequest),
     /// A request is owed, but not before this time.
     Wait(Millis),
     /// Acquire took all that was owed.
@@ -124,8 +124,8 @@ pub enum Next {
 
 /// What a call makes owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owed {
-    Send(Box<Due>),
+pub enum PlanItem {
+    Send(Box<PlannedRequest>),
     /// What is owed is not known before this time.
     Undecided(Wait),
     Nothing(String),
@@ -134,11 +134,11 @@ pub enum Owed {
 
 /// A request with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    pub request: Request,
+pub struct PlannedRequest {
+    pub request: AcquireRequest,
     /// What it waits for before it is sent.
     pub wait: Option<Wait>,
-    pub because: Vec<Reason>,
+    pub reasons: Vec<Reason>,
 }
 
 /// What is waited for, and how long.
@@ -152,32 +152,37 @@ pub struct Wait {
 ///
 /// `attempts` are those that count: all since the call was last requeued, oldest first.
 #[must_use]
-pub fn plan(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Millis) -> Next {
-    let mut due: Option<(Millis, Option<Request>)> = None;
+pub fn plan(
+    callbacks: &[ReceivedCallback],
+    attempts: &[Attempt],
+    rules: &Rules,
+    now: Millis,
+) -> Next {
+    let mut due: Option<(Millis, Option<AcquireRequest>)> = None;
     let mut parked = Vec::new();
     let mut skipped = Vec::new();
     let mut delivered = false;
 
-    for line in lines(callbacks, attempts, rules, now) {
+    for line in items_by_leg(callbacks, attempts, rules, now) {
         for owed in line {
             let (at, request) = match owed {
-                Owed::Send(due) => match standing(&due, attempts) {
-                    Standing::DueAt(at) => (at, Some(due.request)),
-                    Standing::Taken => {
+                PlanItem::Send(due) => match standing(&due, attempts) {
+                    RequestProgress::DueAt(at) => (at, Some(due.request)),
+                    RequestProgress::Taken => {
                         delivered = true;
                         continue;
                     }
-                    Standing::GivenUp(why) => {
+                    RequestProgress::GivenUp(why) => {
                         parked.push(why);
                         continue;
                     }
                 },
-                Owed::Undecided(wait) => (wait.until, None),
-                Owed::Nothing(why) => {
+                PlanItem::Undecided(wait) => (wait.until, None),
+                PlanItem::Nothing(why) => {
                     skipped.push(why);
                     continue;
                 }
-                Owed::Unmappable(why) => {
+                PlanItem::Unmappable(why) => {
                     parked.push(why);
                     continue;
                 }
@@ -200,13 +205,18 @@ pub fn plan(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Mi
 
 /// All that a call makes owed and why, whatever was taken, in a fixed order.
 #[must_use]
-pub fn owed(callbacks: &[Received], attempts: &[Attempt], rules: &Rules, now: Millis) -> Vec<Owed> {
-    lines(callbacks, attempts, rules, now).concat()
+pub fn items(
+    callbacks: &[ReceivedCallback],
+    attempts: &[Attempt],
+    rules: &Rules,
+    now: Millis,
+) -> Vec<PlanItem> {
+    items_by_leg(callbacks, attempts, rules, now).concat()
 }
 
 /// The status by which each leg that has ended ended.
 #[must_use]
-pub fn ends(callbacks: &[Received]) -> Vec<(CallSid, Status)> {
+pub fn ends(callbacks: &[ReceivedCallback]) -> Vec<(CallSid, StatusCallback)> {
     let call = Call::of(callbacks);
     let ends = call.legs.iter().filter_map(|leg| {
         let end = leg.end?;
@@ -217,14 +227,14 @@ pub fn ends(callbacks: &[Received]) -> Vec<(CallSid, Status)> {
 
 /// Whether a status ends its leg.
 #[must_use]
-pub fn is_end(status: &Status) -> bool {
+pub fn is_end(status: &StatusCallback) -> bool {
     call_end::ended_as(status).is_some()
 }
 
 /// For how much that cannot be sent, whatever Acquire does, the call is parked.
 #[must_use]
 pub fn parked_unmappable(
-    callbacks: &[Received],
+    callbacks: &[ReceivedCallback],
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
@@ -232,53 +242,53 @@ pub fn parked_unmappable(
     if !matches!(plan(callbacks, attempts, rules, now), Next::Parked(_)) {
         return 0;
     }
-    let all = owed(callbacks, attempts, rules, now).into_iter();
-    all.filter(|owed| matches!(owed, Owed::Unmappable(_)))
+    let all = items(callbacks, attempts, rules, now).into_iter();
+    all.filter(|owed| matches!(owed, PlanItem::Unmappable(_)))
         .count()
 }
 
 /// What is owed in the order in which it is sent, a line for each reported call; what is not
 /// reported has a line with the reason.
-fn lines(
-    callbacks: &[Received],
+fn items_by_leg(
+    callbacks: &[ReceivedCallback],
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> Vec<Vec<Owed>> {
+) -> Vec<Vec<PlanItem>> {
     let call = Call::of(callbacks);
     let (reported, others) = reported_legs::choose(&call, attempts, rules, now);
-    let mut lines: Vec<Vec<Owed>> = reported
+    let mut lines: Vec<Vec<PlanItem>> = reported
         .iter()
-        .map(|reported| line(reported, attempts, rules, now))
+        .map(|reported| items_of(reported, attempts, rules, now))
         .collect();
     lines.push(others);
     if call.legs.is_empty() {
-        lines.push(vec![Owed::Nothing(
+        lines.push(vec![PlanItem::Nothing(
             "recordings are known, and no leg has told its status".to_owned(),
         )]);
     }
     lines
 }
 
-fn line(
+fn items_of(
     reported: &Reported<'_, '_>,
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> Vec<Owed> {
+) -> Vec<PlanItem> {
     let mut line = events::events(reported, rules);
     match &reported.ended {
         Err(why) => line.push(why.clone()),
         Ok(ended) => line.extend(ended_call(reported, *ended, attempts, rules, now)),
     }
-    let line = events::in_turn(line, attempts, now).into_iter();
+    let line = events::drop_overtaken(line, attempts, now).into_iter();
     line.map(|owed| as_it_was_sent(owed, attempts)).collect()
 }
 
 /// What Acquire took stays as it was sent, and what it may have taken goes again so: what was told
 /// since contradicts nothing.
-fn as_it_was_sent(owed: Owed, attempts: &[Attempt]) -> Owed {
-    let Owed::Send(mut due) = owed else {
+fn as_it_was_sent(owed: PlanItem, attempts: &[Attempt]) -> PlanItem {
+    let PlanItem::Send(mut due) = owed else {
         return owed;
     };
     let made = || made_for(attempts, &due.request);
@@ -289,14 +299,14 @@ fn as_it_was_sent(owed: Owed, attempts: &[Attempt]) -> Owed {
             doubtful,
             "as it was sent before: Acquire may have taken that; what was told since is kept",
         ),
-        (None, None) => return Owed::Send(due),
+        (None, None) => return PlanItem::Send(due),
     };
-    let sent = Message::from_json(attempt.kind, &attempt.sent).ok();
+    let sent = AcquireMessage::from_json(attempt.kind, &attempt.sent).ok();
     if let Some(sent) = sent.filter(|sent| *sent != due.request.message) {
         due.request.message = sent;
-        due.because = vec![About::All.because(why)];
+        due.reasons = vec![About::All.because(why)];
     }
-    Owed::Send(due)
+    PlanItem::Send(due)
 }
 
 /// The call-end, and what a recording makes of it that came after it was taken.
@@ -306,21 +316,21 @@ fn ended_call(
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> Vec<Owed> {
+) -> Vec<PlanItem> {
     let leg = reported.leg;
     let found = recording::find(reported, ended, &rules.recordings, now);
     let late = recording::lateness(attempts, leg, &found, &rules.recordings);
     let mut owed = vec![call_end::call_end(reported, found, rules)];
     match late {
         None => {}
-        Some(Lateness::Kept(why)) => owed.push(Owed::Nothing(why)),
-        Some(Lateness::Again(end)) => owed.push(Owed::Send(Box::new(Due {
-            request: Request {
+        Some(Lateness::Kept(why)) => owed.push(PlanItem::Nothing(why)),
+        Some(Lateness::Again(end)) => owed.push(PlanItem::Send(Box::new(PlannedRequest {
+            request: AcquireRequest {
                 leg: leg.sid.clone(),
-                message: Message::CallEndAgain(*end),
+                message: AcquireMessage::CallEndAgain(*end),
             },
             wait: None,
-            because: vec![
+            reasons: vec![
                 About::RecordingUrl.because("its recording came after the end (recording.late)"),
             ],
         }))),
@@ -331,7 +341,7 @@ fn ended_call(
 /// How many recordings of the call came after Acquire had taken the end without them.
 #[must_use]
 pub fn late_recordings(
-    callbacks: &[Received],
+    callbacks: &[ReceivedCallback],
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
@@ -345,30 +355,30 @@ pub fn late_recordings(
 }
 
 /// Where a request stands after the attempts at it.
-enum Standing {
+enum RequestProgress {
     DueAt(Millis),
     Taken,
     GivenUp(String),
 }
 
-fn standing(due: &Due, attempts: &[Attempt]) -> Standing {
+fn standing(due: &PlannedRequest, attempts: &[Attempt]) -> RequestProgress {
     match last_verdict(attempts, &due.request) {
-        None => Standing::DueAt(
+        None => RequestProgress::DueAt(
             due.wait
                 .as_ref()
                 .map_or(Millis::default(), |wait| wait.until),
         ),
-        Some(Verdict::Again(at)) => Standing::DueAt(*at),
-        Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => Standing::Taken,
-        Some(Verdict::GivenUp(why)) => Standing::GivenUp(why.clone()),
+        Some(Verdict::Again(at)) => RequestProgress::DueAt(*at),
+        Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => RequestProgress::Taken,
+        Some(Verdict::GivenUp(why)) => RequestProgress::GivenUp(why.clone()),
     }
 }
 
 /// Whether nothing but Acquire keeps a request from being sent.
-fn reached(owed: &Owed, now: Millis) -> bool {
+fn reached(owed: &PlanItem, now: Millis) -> bool {
     match owed {
-        Owed::Send(due) => due.wait.as_ref().is_none_or(|wait| wait.until <= now),
-        Owed::Undecided(_) | Owed::Nothing(_) | Owed::Unmappable(_) => false,
+        PlanItem::Send(due) => due.wait.as_ref().is_none_or(|wait| wait.until <= now),
+        PlanItem::Undecided(_) | PlanItem::Nothing(_) | PlanItem::Unmappable(_) => false,
     }
 }
 
@@ -376,7 +386,7 @@ fn reached(owed: &Owed, now: Millis) -> bool {
 #[must_use]
 pub fn made_for<'a>(
     attempts: &'a [Attempt],
-    request: &Request,
+    request: &AcquireRequest,
 ) -> impl DoubleEndedIterator<Item = &'a Attempt> + use<'a> {
     let (leg, kind) = (request.leg.clone(), request.message.kind());
     attempts
@@ -384,7 +394,7 @@ pub fn made_for<'a>(
         .filter(move |attempt| attempt.leg == leg && attempt.kind == kind)
 }
 
-fn last_verdict<'a>(attempts: &'a [Attempt], request: &Request) -> Option<&'a Verdict> {
+fn last_verdict<'a>(attempts: &'a [Attempt], request: &AcquireRequest) -> Option<&'a Verdict> {
     let verdicts = || made_for(attempts, request).map(|attempt| &attempt.verdict);
     // Accepted once is accepted for good, whatever else was answered.
     verdicts()

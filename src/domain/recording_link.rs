@@ -26,7 +26,7 @@ pub enum RecordingLinks {
     /// Twilio's own URL; `format` is put behind it (`recording.format`).
     Twilio { format: &'static str },
     /// A link that the bridge serves.
-    Bridge(Linker),
+    Bridge(LinkSigner),
 }
 
 impl Default for RecordingLinks {
@@ -64,17 +64,17 @@ fn spelled(url: &str, format: &str) -> String {
 
 /// Signs links and checks them.
 #[derive(Clone, Debug)]
-pub struct Linker {
+pub struct LinkSigner {
     base: String,
     ttl: Duration,
-    keys: Vec<Key>,
+    keys: Vec<LinkKey>,
 }
 
 /// `recording.link_secret`, ready for use.
 #[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+pub struct LinkKey(Hmac<Sha256>);
 
-impl Key {
+impl LinkKey {
     #[must_use]
     pub fn new(secret: &str) -> Self {
         Self(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length"))
@@ -87,7 +87,7 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for LinkKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key")
     }
@@ -95,18 +95,18 @@ impl fmt::Debug for Key {
 
 /// Why a link is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadLink {
+pub enum RecordingLinkError {
     #[error("this is not a link that this bridge made")]
     Forged,
     #[error("this link has expired")]
     Expired,
 }
 
-impl Linker {
+impl LinkSigner {
     /// `base` is the public URL, without `/` at its end. The first of `keys` signs, all are
     /// accepted. Without any, for a mere look, links are shown without what makes them valid.
     #[must_use]
-    pub fn new(base: String, ttl: Duration, keys: Vec<Key>) -> Self {
+    pub fn new(base: String, ttl: Duration, keys: Vec<LinkKey>) -> Self {
         Self { base, ttl, keys }
     }
 
@@ -130,32 +130,32 @@ impl Linker {
         recording: &RecordingSid,
         query: &str,
         now: Millis,
-    ) -> Result<AccountSid, BadLink> {
-        let claim = Claim::parse(query).ok_or(BadLink::Forged)?;
-        let holds = |key: &Key| {
+    ) -> Result<AccountSid, RecordingLinkError> {
+        let claim = LinkQuery::parse(query).ok_or(RecordingLinkError::Forged)?;
+        let holds = |key: &LinkKey| {
             key.over(&claim.account, recording, claim.expires)
                 .verify_slice(&claim.signature)
                 .is_ok()
         };
         if !self.keys.iter().any(holds) {
-            return Err(BadLink::Forged);
+            return Err(RecordingLinkError::Forged);
         }
         if now.0.div_euclid(1_000) >= claim.expires {
-            return Err(BadLink::Expired);
+            return Err(RecordingLinkError::Expired);
         }
         Ok(claim.account)
     }
 }
 
 /// What the query of a link says.
-struct Claim {
+struct LinkQuery {
     account: AccountSid,
     /// Seconds since the Unix epoch.
     expires: i64,
     signature: Vec<u8>,
 }
 
-impl Claim {
+impl LinkQuery {
     /// Exactly the three keys, in the order in which they are written.
     fn parse(query: &str) -> Option<Self> {
         let rest = query.strip_prefix("account=")?;
@@ -183,9 +183,9 @@ mod tests {
     const SECRET: &str = "made-up-secret-of-32-characters!";
     const TTL: Duration = Duration::from_secs(60);
 
-    fn linker(secrets: &[&str]) -> Linker {
-        let keys = secrets.iter().map(|secret| Key::new(secret)).collect();
-        Linker::new("https://bridge.example.com/x".to_owned(), TTL, keys)
+    fn linker(secrets: &[&str]) -> LinkSigner {
+        let keys = secrets.iter().map(|secret| LinkKey::new(secret)).collect();
+        LinkSigner::new("https://bridge.example.com/x".to_owned(), TTL, keys)
     }
 
     fn account(number: u128) -> AccountSid {
@@ -218,7 +218,7 @@ mod tests {
         assert!(shown.ends_with("/recordings/RE00000000000000000000000000000002"));
         let signed = super::tests::linker(&[SECRET]).link(&account(1), &recording(2), Millis(0));
         let told = linker.verify(&recording(2), query(&signed), Millis(0));
-        assert_eq!(told, Err(BadLink::Forged));
+        assert_eq!(told, Err(RecordingLinkError::Forged));
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
                 .to_owned(),
         ] {
             let told = linker.verify(&recording(2), &bad, Millis(0));
-            assert_eq!(told, Err(BadLink::Forged), "{bad}");
+            assert_eq!(told, Err(RecordingLinkError::Forged), "{bad}");
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
             let now = Millis(arrived + after);
             let told = linker.verify(&recording(r), query(&link), now);
             let expires = (arrived + 60_000) / 1_000;
-            let expected = if now.0 / 1_000 < expires { Ok(account(a)) } else { Err(BadLink::Expired) };
+            let expected = if now.0 / 1_000 < expires { Ok(account(a)) } else { Err(RecordingLinkError::Expired) };
             prop_assert_eq!(told, expected);
         }
 
@@ -293,7 +293,7 @@ mod tests {
             let link = linker.link(&account(a), &recording(r), Millis(0));
             let good = query(&link);
             let forged = |sid: &RecordingSid, query: &str| {
-                linker.verify(sid, query, Millis(0)) == Err(BadLink::Forged)
+                linker.verify(sid, query, Millis(0)) == Err(RecordingLinkError::Forged)
             };
             prop_assert!(forged(&recording(r ^ other), good));
             let another = account(a ^ other);
@@ -316,13 +316,13 @@ mod tests {
             changed.replace_range(at..=at, &letter);
             prop_assume!(changed != link);
             let told = linker.verify(&recording(2), query(&changed), Millis(0));
-            prop_assert_eq!(told, Err(BadLink::Forged));
+            prop_assert_eq!(told, Err(RecordingLinkError::Forged));
         }
 
         #[test]
         fn nothing_else_holds(query in ".{0,200}") {
             let told = linker(&[SECRET]).verify(&recording(2), &query, Millis(0));
-            prop_assert_eq!(told, Err(BadLink::Forged));
+            prop_assert_eq!(told, Err(RecordingLinkError::Forged));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::acquire::{Answer, Fault, Outcome};
+use crate::acquire::{AcquireResponse, DeliveryFault, Outcome};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::plural::counted;
@@ -41,7 +41,7 @@ impl Jitter {
 pub fn decide(
     policy: &Policy,
     before: &[&Attempt],
-    answer: &Answer,
+    answer: &AcquireResponse,
     jitter: Jitter,
     now: Millis,
 ) -> Verdict {
@@ -59,7 +59,7 @@ pub fn decide(
     };
     let unclear_before = before
         .iter()
-        .filter(|attempt| attempt.fault.is_some_and(Fault::is_unclear))
+        .filter(|attempt| attempt.fault.is_some_and(DeliveryFault::is_unclear))
         .count();
     if fault.is_unclear() && unclear_before + 1 >= policy.unclear_tries {
         return Verdict::GivenUp(format!(
@@ -83,7 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::acquire::Kind;
+    use crate::acquire::RequestKind;
     use crate::twilio::CallSid;
 
     const NOW: Millis = Millis(1_700_000_000_000);
@@ -101,25 +101,25 @@ mod tests {
         }
     }
 
-    fn answer(outcome: Outcome) -> Answer {
-        Answer {
+    fn answer(outcome: Outcome) -> AcquireResponse {
+        AcquireResponse {
             outcome,
             status: Some(503),
             excerpt: "so it said".to_owned(),
         }
     }
 
-    fn again(fault: Fault, after: Option<u64>) -> Answer {
+    fn again(fault: DeliveryFault, after: Option<u64>) -> AcquireResponse {
         answer(Outcome::Again {
             fault,
             after: after.map(seconds),
         })
     }
 
-    fn failed(fault: Fault) -> Attempt {
+    fn failed(fault: DeliveryFault) -> Attempt {
         Attempt {
             leg: CallSid::parse("CA00000000000000000000000000000001").expect("it is a CallSid"),
-            kind: Kind::CallEnd,
+            kind: RequestKind::CallEnd,
             at: NOW,
             took: Duration::ZERO,
             sent: String::new(),
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    fn after(faults: &[Fault], answer: &Answer) -> Verdict {
+    fn after(faults: &[DeliveryFault], answer: &AcquireResponse) -> Verdict {
         let before: Vec<Attempt> = faults.iter().copied().map(failed).collect();
         decide(
             &policy(),
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn every_outcome_has_its_verdict() {
-        let busy = Fault::Busy;
+        let busy = DeliveryFault::Busy;
         for (before, answer, verdict) in [
             (&[][..], answer(Outcome::Accepted), Verdict::Accepted),
             (&[busy; 4], answer(Outcome::Accepted), Verdict::Accepted),
@@ -157,8 +157,12 @@ mod tests {
                 Verdict::AcceptedAsRepeat,
             ),
             (&[], again(busy, None), due_in(1)),
-            (&[busy], again(Fault::Dns, None), due_in(5)),
-            (&[busy; 3], again(Fault::Configuration, None), due_in(60)),
+            (&[busy], again(DeliveryFault::Dns, None), due_in(5)),
+            (
+                &[busy; 3],
+                again(DeliveryFault::Configuration, None),
+                due_in(60),
+            ),
             (&[], again(busy, Some(30)), due_in(30)),
             (&[busy; 3], again(busy, Some(30)), due_in(60)),
             (&[], again(busy, Some(86_400)), due_in(3_600)),
@@ -178,7 +182,10 @@ mod tests {
 
     #[test]
     fn a_used_up_schedule_gives_up_and_counts_the_attempts() {
-        let Verdict::GivenUp(why) = after(&[Fault::Busy; 4], &again(Fault::Reset, Some(1))) else {
+        let Verdict::GivenUp(why) = after(
+            &[DeliveryFault::Busy; 4],
+            &again(DeliveryFault::Reset, Some(1)),
+        ) else {
             panic!("the schedule is used up");
         };
         assert!(why.contains("used up after 5 attempts"), "{why}");
@@ -187,7 +194,7 @@ mod tests {
 
     #[test]
     fn unclear_answers_are_counted_by_themselves() {
-        use Fault::{Busy, SuccessFalse, Unreadable};
+        use DeliveryFault::{Busy, SuccessFalse, Unreadable};
         for (before, given_up) in [
             (&[][..], false),
             (&[Unreadable], false),
@@ -225,11 +232,11 @@ mod tests {
             late in 0..10_000_u64,
         ) {
             let policy = Policy { schedule, ..policy() };
-            let failure = failed(Fault::Busy);
+            let failure = failed(DeliveryFault::Busy);
             let mut before = Vec::new();
             let mut now = NOW;
             while let Verdict::Again(due) =
-                decide(&policy, &before, &again(Fault::Busy, asked), Jitter::new(part), now)
+                decide(&policy, &before, &again(DeliveryFault::Busy, asked), Jitter::new(part), now)
             {
                 prop_assert!(due >= now.plus(policy.schedule[before.len()]));
                 now = due.plus(Duration::from_millis(late));
@@ -244,10 +251,10 @@ mod tests {
             part in any::<f64>().prop_filter("a number", |part| !part.is_nan()),
             tried in 0..4_usize,
         ) {
-            let failure = failed(Fault::Busy);
+            let failure = failed(DeliveryFault::Busy);
             let before = vec![&failure; tried];
             let due = |asked| {
-                match decide(&policy(), &before, &again(Fault::Busy, asked), Jitter::new(part), NOW) {
+                match decide(&policy(), &before, &again(DeliveryFault::Busy, asked), Jitter::new(part), NOW) {
                     Verdict::Again(due) => due.since(NOW),
                     verdict => panic!("{verdict:?} within the schedule"),
                 }

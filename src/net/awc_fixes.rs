@@ -20,7 +20,7 @@ const MAX_HEADERS: usize = 96;
 
 /// An HTTP/1.1 connection, as a client sees it, on which every answer is final and has an end.
 #[derive(Debug)]
-pub struct FinalAnswers<Io> {
+pub struct AwcResponseFix<Io> {
     io: Io,
     reading: Reading,
 }
@@ -35,7 +35,7 @@ enum Reading {
     Handing(Vec<u8>, usize, Body),
 }
 
-impl<Io> FinalAnswers<Io> {
+impl<Io> AwcResponseFix<Io> {
     pub fn new(io: Io) -> Self {
         Self {
             io,
@@ -44,7 +44,7 @@ impl<Io> FinalAnswers<Io> {
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for FinalAnswers<Io> {
+impl<Io: AsyncRead + Unpin> AsyncRead for AwcResponseFix<Io> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -183,7 +183,7 @@ fn broken(why: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, why.to_owned())
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for FinalAnswers<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for AwcResponseFix<Io> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -206,7 +206,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for FinalAnswers<Io> {
 }
 
 /// awc asks for this trait but moves bytes only; readiness may be claimed when there is none.
-impl<Io: AsyncRead + AsyncWrite + Unpin> ActixStream for FinalAnswers<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin> ActixStream for AwcResponseFix<Io> {
     fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::ALL))
     }
@@ -228,7 +228,7 @@ mod tests {
     /// how the stream ended.
     async fn read(answer: &str, step: usize) -> (String, Result<(), ErrorKind>) {
         let (ours, theirs) = tokio::io::duplex(step);
-        let mut stream = FinalAnswers::new(ours);
+        let mut stream = AwcResponseFix::new(ours);
         let (mut from, mut to) = tokio::io::split(theirs);
         stream.write_all(b"!").await.expect("someone listens");
         from.read_u8().await.expect("a request arrives");

@@ -16,7 +16,7 @@ const MAX_HEADERS: usize = 96;
 
 /// Why the proxy opened no tunnel.
 #[derive(Debug, thiserror::Error)]
-pub enum NoTunnel {
+pub enum ProxyTunnelError {
     #[error("the proxy {0} cannot be reached: {1}")]
     Unreachable(String, String),
     #[error("the proxy {0} opened no tunnel within {1:?}")]
@@ -33,7 +33,7 @@ pub enum NoTunnel {
     Unreadable(String, &'static str),
 }
 
-impl NoTunnel {
+impl ProxyTunnelError {
     /// The proxy says no by its rules, and will say so again until someone changes a setting.
     #[must_use]
     pub fn is_by_rule(&self) -> bool {
@@ -42,23 +42,25 @@ impl NoTunnel {
 }
 
 /// Makes of a connection to `proxy` one to `target` (host and port).
-pub async fn open<Io>(mut io: Io, proxy: &Proxy, target: &str) -> Result<Io, NoTunnel>
+pub async fn open<Io>(mut io: Io, proxy: &Proxy, target: &str) -> Result<Io, ProxyTunnelError>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
     let name = proxy.authority();
-    let broke_off = |why| NoTunnel::BrokeOff(name.clone(), why);
+    let broke_off = |why| ProxyTunnelError::BrokeOff(name.clone(), why);
     let request = request(proxy, target);
     io.write_all(request.as_bytes()).await.map_err(broke_off)?;
     io.flush().await.map_err(broke_off)?;
     match status(&mut io, &name).await? {
         200..=299 => Ok(io),
         // tinyproxy 1.11 answers wrong ones with 401.
-        status @ (401 | 407) => Err(NoTunnel::WantsCredentials(name, status)),
-        status @ (408 | 425 | 429 | 500..) => {
-            Err(NoTunnel::CannotConnect(name, target.to_owned(), status))
-        }
-        status => Err(NoTunnel::Refuses(name, target.to_owned(), status)),
+        status @ (401 | 407) => Err(ProxyTunnelError::WantsCredentials(name, status)),
+        status @ (408 | 425 | 429 | 500..) => Err(ProxyTunnelError::CannotConnect(
+            name,
+            target.to_owned(),
+            status,
+        )),
+        status => Err(ProxyTunnelError::Refuses(name, target.to_owned(), status)),
     }
 }
 
@@ -72,8 +74,8 @@ fn request(proxy: &Proxy, target: &str) -> String {
 
 /// Reads the head of the final answer. Nothing may follow one that opens the tunnel: neither TLS
 /// nor HTTP lets the server speak first. What follows another is never read.
-async fn status(io: &mut (impl AsyncRead + Unpin), name: &str) -> Result<u16, NoTunnel> {
-    let unreadable = |why| NoTunnel::Unreadable(name.to_owned(), why);
+async fn status(io: &mut (impl AsyncRead + Unpin), name: &str) -> Result<u16, ProxyTunnelError> {
+    let unreadable = |why| ProxyTunnelError::Unreadable(name.to_owned(), why);
     let mut head = Vec::new();
     loop {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -97,10 +99,10 @@ async fn status(io: &mut (impl AsyncRead + Unpin), name: &str) -> Result<u16, No
         }
         let mut chunk = [0; 1024];
         let read = io.read(&mut chunk).await;
-        let read = read.map_err(|why| NoTunnel::BrokeOff(name.to_owned(), why))?;
+        let read = read.map_err(|why| ProxyTunnelError::BrokeOff(name.to_owned(), why))?;
         if read == 0 {
             let ended = io::ErrorKind::UnexpectedEof.into();
-            return Err(NoTunnel::BrokeOff(name.to_owned(), ended));
+            return Err(ProxyTunnelError::BrokeOff(name.to_owned(), ended));
         }
         head.extend_from_slice(&chunk[..read]);
     }

@@ -14,9 +14,9 @@ use tokio::task::coop;
 /// is not seen, and awc would take the connection from its pool and lose a request on it. So the
 /// kernel is asked itself before nothing is said to be there.
 #[derive(Debug)]
-pub struct Socket(pub TcpStream);
+pub struct PeekingTcpStream(pub TcpStream);
 
-impl AsyncRead for Socket {
+impl AsyncRead for PeekingTcpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -37,7 +37,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for PeekingTcpStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -55,7 +55,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-impl ActixStream for Socket {
+impl ActixStream for PeekingTcpStream {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(&self.0, cx)
     }
@@ -81,7 +81,7 @@ mod tests {
         let addr = listener.local_addr().expect("it is bound");
         let mut peer = std::net::TcpStream::connect(addr).expect("it listens");
         let (stream, _) = listener.accept().await.expect("a connection");
-        let mut socket = Socket(stream);
+        let mut socket = PeekingTcpStream(stream);
 
         peer.write_all(b"answer").expect("sent");
         let mut answer = [0; 16];

@@ -1,5 +1,4 @@
-//!
-
+//! The admin listener: probes, metrics, console and API.
 pub mod console;
 pub mod probes;
 pub mod refused;

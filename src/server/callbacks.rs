@@ -1,5 +1,4 @@
-//!
-
+//! Twilio's callbacks: verified, recorded, or refused.
 pub mod diagnosis;
 pub mod receive;
 pub mod refusal;

@@ -1,5 +1,4 @@
-//!
-
+//! Opens sockets, accepts connections and serves HTTP/1.1 on them, until the bridge is stopped.
 pub mod bind;
 pub mod certificate;
 pub mod connection;

@@ -28,7 +28,7 @@ pub enum ListenError {
 
 /// The parts that listeners, the delivery worker and background tasks of one bridge share.
 #[derive(Clone)]
-pub struct Shared {
+pub struct BridgeParts {
     /// The current configuration: a reload replaces it.
     pub config: watch::Receiver<Arc<Config>>,
     pub store: Arc<dyn Store>,

@@ -22,7 +22,7 @@ const IMPLAUSIBLE: Duration = Duration::from_micros(20);
 const SLOW: Duration = Duration::from_millis(100);
 
 /// Writes and syncs a file in `folder` that has no name and is gone afterwards; the median.
-pub fn sync_cost(folder: &Path) -> io::Result<Duration> {
+pub fn fsync_latency(folder: &Path) -> io::Result<Duration> {
     let mut file = tempfile::tempfile_in(folder)?;
     let begun = Instant::now();
     let mut took = Vec::with_capacity(SYNCS);
@@ -44,7 +44,7 @@ pub fn free_space(folder: &Path) -> io::Result<u64> {
 
 /// What an operator should know about a disk with so little space.
 #[must_use]
-pub fn want_of_space(free: u64) -> Option<&'static str> {
+pub fn low_space_warning(free: u64) -> Option<&'static str> {
     (free < LITTLE_SPACE).then_some(
         "that is little: a full disk refuses every callback; make room, or shorten \
          store.retention",
@@ -53,7 +53,7 @@ pub fn want_of_space(free: u64) -> Option<&'static str> {
 
 /// What an operator should know about a disk that syncs so fast or so slowly.
 #[must_use]
-pub fn doubt(sync: Duration) -> Option<&'static str> {
+pub fn latency_warning(sync: Duration) -> Option<&'static str> {
     if sync < IMPLAUSIBLE {
         Some(
             "that is too fast for a disk: if it only pretends to write (a memory file system, a \
@@ -80,7 +80,7 @@ mod tests {
             (100_000, None),
             (100_001, Some("slow")),
         ] {
-            let told = doubt(Duration::from_micros(micros));
+            let told = latency_warning(Duration::from_micros(micros));
             assert_eq!(told.is_some(), word.is_some(), "{micros}");
             assert!(told.unwrap_or_default().contains(word.unwrap_or_default()));
         }
@@ -88,8 +88,8 @@ mod tests {
 
     #[test]
     fn less_than_a_gibibyte_is_little() {
-        assert!(want_of_space((1 << 30) - 1).is_some());
-        assert!(want_of_space(1 << 30).is_none());
+        assert!(low_space_warning((1 << 30) - 1).is_some());
+        assert!(low_space_warning(1 << 30).is_none());
         let folder = tempfile::tempdir().expect("a folder");
         assert!(free_space(folder.path()).expect("a file system") > 0);
     }
@@ -97,12 +97,12 @@ mod tests {
     #[test]
     fn a_folder_is_measured_and_left_empty() {
         let folder = tempfile::tempdir().expect("a folder");
-        let cost = sync_cost(folder.path()).expect("it can be written");
+        let cost = fsync_latency(folder.path()).expect("it can be written");
         assert!(cost > Duration::ZERO);
         assert_eq!(
             std::fs::read_dir(folder.path()).expect("a folder").count(),
             0
         );
-        assert!(sync_cost(&folder.path().join("absent")).is_err());
+        assert!(fsync_latency(&folder.path().join("absent")).is_err());
     }
 }

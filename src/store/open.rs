@@ -4,18 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::postgres::{PostgresStore, Terms};
-use super::spool::{self, Spooled};
+use super::postgres::{PostgresStore, StoreOptions};
+use super::spool::{self, SpoolingStore};
 use super::{OpenError, Reader, Store, disk, sqlite};
-use crate::config::{self, Spool, StoreUrl};
+use crate::config::{self, SpoolSettings, StoreUrl};
 
 /// Opens the store of a bridge that serves: as [`open`] does, and with a spool if there is to be one.
-pub fn open_to_serve(settings: &config::Store) -> Result<Arc<dyn Store>, OpenError> {
+pub fn open_to_serve(settings: &config::StoreSettings) -> Result<Arc<dyn Store>, OpenError> {
     let database = open(&settings.url)?;
     Ok(match (&settings.url, &settings.spool) {
-        (StoreUrl::Postgres(_), Spool::At(path)) => {
-            Arc::new(Spooled::open(database, path, spool::PATIENCE)?)
-        }
+        (StoreUrl::Postgres(_), SpoolSettings::At(path)) => Arc::new(SpoolingStore::open(
+            database,
+            path,
+            spool::DATABASE_COMMIT_TIMEOUT,
+        )?),
         _ => database,
     })
 }
@@ -25,7 +27,7 @@ pub fn open_to_serve(settings: &config::Store) -> Result<Arc<dyn Store>, OpenErr
 pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match url {
         StoreUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(path)?),
-        StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(url, Terms::default())?),
+        StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(url, StoreOptions::default())?),
     })
 }
 
@@ -36,8 +38,8 @@ pub fn open_to_read(url: &StoreUrl) -> Result<Reader, OpenError> {
 
 /// What a sync costs where the store is kept, if that is here; see [`disk`].
 #[must_use]
-pub fn sync_cost(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
-    Some(folder(url)?.and_then(|folder| disk::sync_cost(&folder)))
+pub fn fsync_latency(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
+    Some(folder(url)?.and_then(|folder| disk::fsync_latency(&folder)))
 }
 
 fn folder(url: &StoreUrl) -> Option<std::io::Result<PathBuf>> {

@@ -3,7 +3,7 @@
 //! One thread speaks to the database, over four connections, so that pages keep nobody waiting:
 //! callbacks and settlements of all who wait share a transaction (`lane`), claims and questions are
 //! done one by one (`line`). The database may be away, at the start too: verbs then fail within
-//! [`Terms::limit`], and connections are made anew until it is back.
+//! [`StoreOptions::limit`], and connections are made anew until it is back.
 
 mod batcher;
 mod claim;
@@ -32,19 +32,19 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tracing::{error, warn};
 
-pub use self::claim::LeaseTime;
+pub use self::claim::LeaseClock;
 pub use self::reader::PostgresReader;
 pub(super) use self::reader::bring_up as migrate;
 
-use self::batcher::{Lane, Waiting};
-use self::claim::Claimant;
-use self::connection::{Line, Purpose, Server};
-use self::record::Recording;
-use self::session::{Session, Trouble};
-use self::settle::Settling;
+use self::batcher::{Batcher, Queued};
+use self::claim::NodeClaims;
+use self::connection::{ConnectionRole, ManagedConnection, PgServer};
+use self::record::RecordJob;
+use self::session::{PgError, Session};
+use self::settle::SettleJob;
 use super::{
-    CallSummary, Claims, Counts, Expiry, Filter, NewCallback, OpenError, Recorded, Settlement,
-    Store, StoreError, StoredCall, Ticket, Wanted, Whose,
+    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
+    NewCallback, OpenError, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
 };
 use crate::clock::{self, Millis};
 use crate::config::postgres::PostgresUrl;
@@ -52,55 +52,55 @@ use crate::twilio::CallSid;
 
 /// On what terms a store works.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    pub leases: LeaseTime,
+pub struct StoreOptions {
+    pub leases: LeaseClock,
     /// How long a verb may take: a database that hangs is told from one that works so soon, and
     /// callbacks are kept elsewhere.
     pub limit: Duration,
 }
 
-impl Default for Terms {
+impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            leases: LeaseTime::Database,
+            leases: LeaseClock::Database,
             limit: Duration::from_secs(1),
         }
     }
 }
 
 /// Between two foldings of the tally: few enough rows gather that counting them takes no time.
-const FOLD_AGAIN: Duration = Duration::from_secs(2);
+const COMPACT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Questions that may wait at once.
-const QUESTIONS: usize = 1024;
+const MAX_QUERIES: usize = 1024;
 
 /// A store in a database that other nodes share. Dropped, it finishes what it was given and frees
 /// the calls that it had claimed.
 pub struct PostgresStore {
-    recordings: Option<Lane<Recording>>,
-    settlings: Option<Lane<Settling>>,
-    questions: Option<mpsc::Sender<Question>>,
-    claimant: Arc<Claimant>,
+    recordings: Option<Batcher<RecordJob>>,
+    settlings: Option<Batcher<SettleJob>>,
+    questions: Option<mpsc::Sender<StoreQuery>>,
+    claimant: Arc<NodeClaims>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// A verb that is done by itself, on the store's own thread.
-type Question = Box<dyn FnOnce(Rc<Lines>) -> LocalBoxFuture<'static, ()> + Send>;
+type StoreQuery = Box<dyn FnOnce(Rc<QueryConnections>) -> LocalBoxFuture<'static, ()> + Send>;
 
 /// The connections of verbs that are done one by one.
-struct Lines {
-    claims: Line,
-    questions: Line,
+struct QueryConnections {
+    claims: ManagedConnection,
+    questions: ManagedConnection,
 }
 
 impl PostgresStore {
     /// Begins to connect, and returns at once: the database may be away.
-    pub fn open(url: &PostgresUrl, terms: Terms) -> Result<Self, OpenError> {
+    pub fn open(url: &PostgresUrl, terms: StoreOptions) -> Result<Self, OpenError> {
         let server = server(url, terms.limit)?;
-        let (recordings, to_record) = Lane::new();
-        let (settlings, to_settle) = Lane::new();
-        let (questions, asked) = mpsc::channel(QUESTIONS);
-        let claimant = Arc::new(Claimant::new(terms.leases));
+        let (recordings, to_record) = Batcher::new();
+        let (settlings, to_settle) = Batcher::new();
+        let (questions, asked) = mpsc::channel(MAX_QUERIES);
+        let claimant = Arc::new(NodeClaims::new(terms.leases));
         let who = Arc::clone(&claimant);
         let runtime = runtime().map_err(|error| no_thread(url, &error))?;
         let thread = thread::Builder::new()
@@ -121,11 +121,11 @@ impl PostgresStore {
 
     async fn ask<T: Send + 'static>(
         &self,
-        line: fn(&Lines) -> &Line,
-        verb: impl AsyncFn(&Session) -> Result<T, Trouble> + Send + 'static,
+        line: fn(&QueryConnections) -> &ManagedConnection,
+        verb: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let question: Question = Box::new(move |lines| {
+        let question: StoreQuery = Box::new(move |lines| {
             Box::pin(async move {
                 // Nobody waits any more if this fails.
                 let _ = answer.send(line(&lines).run(verb).await);
@@ -135,7 +135,7 @@ impl PostgresStore {
         questions.try_send(question).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
             mpsc::error::TrySendError::Full(_) => {
-                StoreError::Away(format!("{QUESTIONS} questions are waiting"))
+                StoreError::Away(format!("{MAX_QUERIES} questions are waiting"))
             }
         })?;
         answered.await.unwrap_or(Err(StoreError::Closed))
@@ -155,12 +155,12 @@ impl Drop for PostgresStore {
     }
 }
 
-fn server(url: &PostgresUrl, limit: Duration) -> Result<Server, OpenError> {
+fn server(url: &PostgresUrl, limit: Duration) -> Result<PgServer, OpenError> {
     let tls = tls::connector(&url.trust).map_err(|source| OpenError::Tls {
         url: url.to_string(),
         source: Box::new(source),
     })?;
-    Ok(Server {
+    Ok(PgServer {
         url: url.clone(),
         tls,
         limit,
@@ -183,20 +183,20 @@ fn no_thread(url: &PostgresUrl, error: &std::io::Error) -> OpenError {
 
 /// Works until nobody can ask any more, then frees what is still claimed.
 async fn serve(
-    server: Server,
-    claimant: &Claimant,
-    to_record: mpsc::Receiver<Waiting<Recording>>,
-    to_settle: mpsc::Receiver<Waiting<Settling>>,
-    mut asked: mpsc::Receiver<Question>,
+    server: PgServer,
+    claimant: &NodeClaims,
+    to_record: mpsc::Receiver<Queued<RecordJob>>,
+    to_settle: mpsc::Receiver<Queued<SettleJob>>,
+    mut asked: mpsc::Receiver<StoreQuery>,
 ) {
-    let line = |purpose| Line::start(server.clone(), purpose);
-    let callbacks = Rc::new(line(Purpose::Callbacks));
-    let settlements = Rc::new(line(Purpose::Settlements));
-    let lines = Rc::new(Lines {
-        claims: line(Purpose::Claims),
-        questions: line(Purpose::Questions),
+    let line = |purpose| ManagedConnection::start(server.clone(), purpose);
+    let callbacks = Rc::new(line(ConnectionRole::Callbacks));
+    let settlements = Rc::new(line(ConnectionRole::Settlements));
+    let lines = Rc::new(QueryConnections {
+        claims: line(ConnectionRole::Claims),
+        questions: line(ConnectionRole::Questions),
     });
-    let folding = tokio::task::spawn_local(fold(Rc::clone(&lines)));
+    let folding = tokio::task::spawn_local(compact(Rc::clone(&lines)));
     let answering = async {
         let mut open = tokio::task::JoinSet::new();
         while let Some(question) = asked.recv().await {
@@ -217,11 +217,11 @@ async fn serve(
     }
 }
 
-async fn fold(lines: Rc<Lines>) {
+async fn compact(lines: Rc<QueryConnections>) {
     loop {
-        clock::pause(FOLD_AGAIN).await;
+        clock::pause(COMPACT_INTERVAL).await;
         // Told where it keeps somebody from something; folding can wait.
-        let _ = lines.questions.run(counters::fold).await;
+        let _ = lines.questions.run(counters::compact).await;
     }
 }
 
@@ -229,15 +229,15 @@ async fn fold(lines: Rc<Lines>) {
 impl Store for PostgresStore {
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
         let lane = self.recordings.as_ref().ok_or(StoreError::Closed)?;
-        lane.done(Recording { callback, now }).await
+        lane.done(RecordJob { callback, now }).await
     }
 
     async fn claim(
         &self,
         now: Millis,
         lease: Duration,
-        wanted: Wanted,
-    ) -> Result<Claims, StoreError> {
+        wanted: ClaimRequest,
+    ) -> Result<ClaimedCalls, StoreError> {
         let claimant = Arc::clone(&self.claimant);
         self.ask(
             |lines| &lines.claims,
@@ -246,10 +246,15 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn hasten(&self, whose: Whose, now: Millis, limit: usize) -> Result<usize, StoreError> {
+    async fn retry_now(
+        &self,
+        whose: AccountFilter,
+        now: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
         self.ask(
             |lines| &lines.claims,
-            async move |session: &Session| claim::hasten(session, &whose, now, limit).await,
+            async move |session: &Session| claim::retry_now(session, &whose, now, limit).await,
         )
         .await
     }
@@ -261,7 +266,7 @@ impl Store for PostgresStore {
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
         let lane = self.settlings.as_ref().ok_or(StoreError::Closed)?;
-        let settling = Settling {
+        let settling = SettleJob {
             ticket,
             settlement,
             now,
@@ -291,7 +296,7 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+    async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         self.ask(
             |lines| &lines.questions,
             async move |session: &Session| operator_queries::list(session, filter).await,
@@ -337,7 +342,7 @@ impl Store for PostgresStore {
         self.ask(
             |lines| &lines.questions,
             async move |session: &Session| {
-                counters::add(session, &counters::Tally::default()).await
+                counters::add(session, &counters::Counters::default()).await
             },
         )
         .await

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::postgres::PostgresReader;
 use super::{
-    CallSummary, Filter, OpenError, RefusedCause, RefusedFilter, SqliteReader, StoreError,
-    StoredCall, StoredRefused,
+    CallSummary, ListFilter, OpenError, RefusedCause, RefusedFilter, SqliteReader, StoreError,
+    StoredCall, StoredRefusedRequest,
 };
 use crate::config::StoreUrl;
 use crate::twilio::CallSid;
 
 /// Whether a call is looked for; may ask the same reader for more of it.
-pub(super) type Wanted<'a> = dyn FnMut(&CallSummary) -> Result<bool, StoreError> + 'a;
+pub(super) type CallPredicate<'a> = dyn FnMut(&CallSummary) -> Result<bool, StoreError> + 'a;
 
 /// A store that is only read.
 pub enum Reader {
@@ -35,7 +35,7 @@ impl Reader {
         }
     }
 
-    pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+    pub fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         match self {
             Self::Sqlite(reader) => reader.list(filter),
             Self::Postgres(reader) => reader.list(filter),
@@ -45,7 +45,7 @@ impl Reader {
     /// Those of a list that are `wanted`; no others are kept in memory meanwhile.
     pub fn find(
         &self,
-        filter: Filter,
+        filter: ListFilter,
         mut wanted: impl FnMut(&CallSummary) -> Result<bool, StoreError>,
     ) -> Result<Vec<CallSummary>, StoreError> {
         match self {
@@ -62,7 +62,7 @@ impl Reader {
         }
     }
 
-    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         match self {
             Self::Sqlite(reader) => reader.refused(filter),
             Self::Postgres(reader) => reader.refused(filter),

@@ -11,12 +11,12 @@ use crate::clock::Millis;
 
 /// A refused request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedRequest {
     pub at: Millis,
     /// Why, in the word that is counted and logged.
     pub cause: String,
     /// Why, in sentences, and what to do.
-    pub told: String,
+    pub explanation: String,
     /// The HTTP status of the answer.
     pub status: u16,
     /// The address that it came from.
@@ -36,14 +36,14 @@ pub struct Refused {
 
 /// A refused request and the number by which it is found, which is never used twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRefused {
+pub struct StoredRefusedRequest {
     pub id: i64,
-    pub request: Refused,
+    pub request: RefusedRequest,
 }
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
+pub struct RefusedLimits {
     /// The most requests. Where there are more, the oldest of the cause that has most of them goes: no
     /// cause can push out another that is rarer.
     pub most: usize,
@@ -76,13 +76,14 @@ pub trait Refusals {
     /// Keeps these, and removes what is over the bounds or its time.
     async fn refuse(
         &self,
-        requests: Vec<Refused>,
-        keep: Keep,
+        requests: Vec<RefusedRequest>,
+        keep: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError>;
 
     /// What is kept by cause, the latest cause first.
     async fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError>;
 
-    async fn refused(&self, filter: RefusedFilter) -> Result<Vec<StoredRefused>, StoreError>;
+    async fn refused(&self, filter: RefusedFilter)
+    -> Result<Vec<StoredRefusedRequest>, StoreError>;
 }

@@ -21,20 +21,20 @@ use tracing::{error, warn};
 
 use super::sqlite::SqliteStore;
 use super::{
-    CallSummary, Claims, Counts, Expiry, Filter, NewCallback, OpenError, Recorded, Settlement,
-    Store, StoreError, StoredCall, Ticket, Wanted, Whose,
+    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
+    NewCallback, OpenError, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;
 
 /// How long the database may take for a callback before the spool takes it.
-pub const PATIENCE: Duration = Duration::from_millis(750);
+pub const DATABASE_COMMIT_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// What `reason` says of a call that is in the spool.
 const WAITS: &str = "in the spool of this bridge until the database is back";
 
 /// A store with a spool. Dropped, it leaves in the spool what could not be moved yet.
-pub struct Spooled {
+pub struct SpoolingStore {
     shared: Arc<Shared>,
     stop: CancellationToken,
     mover: Option<JoinHandle<()>>,
@@ -42,7 +42,7 @@ pub struct Spooled {
 
 /// Which way callbacks go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum WritePath {
     ToDatabase,
     ToSpool,
 }
@@ -53,14 +53,14 @@ struct Shared {
     spool: SqliteStore,
     path: PathBuf,
     patience: Duration,
-    way: watch::Sender<Way>,
+    way: watch::Sender<WritePath>,
     /// Held together by those who add to the spool, and alone by the mover when it empties it.
-    adding: RwLock<()>,
+    gate: RwLock<()>,
     /// Callbacks in the spool.
     waiting: AtomicU64,
 }
 
-impl Spooled {
+impl SpoolingStore {
     /// Opens the spool, which is then owned; the database may be away. What was left in the spool
     /// is moved first.
     pub fn open(
@@ -77,13 +77,13 @@ impl Spooled {
         };
         let (file, waiting) = SqliteStore::open_spool(path).map_err(spool)?;
         let way = if waiting == 0 {
-            Way::ToDatabase
+            WritePath::ToDatabase
         } else {
             warn!(
                 "{waiting} callbacks wait in {} for the database",
                 path.display()
             );
-            Way::ToSpool
+            WritePath::ToSpool
         };
         let shared = Arc::new(Shared {
             database,
@@ -91,7 +91,7 @@ impl Spooled {
             path: path.to_owned(),
             patience,
             way: watch::Sender::new(way),
-            adding: RwLock::new(()),
+            gate: RwLock::new(()),
             waiting: AtomicU64::new(waiting),
         });
         let stop = CancellationToken::new();
@@ -114,7 +114,7 @@ impl Spooled {
     }
 }
 
-impl Drop for Spooled {
+impl Drop for SpoolingStore {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(mover) = self.mover.take()
@@ -126,14 +126,14 @@ impl Drop for Spooled {
 }
 
 impl Shared {
-    fn way(&self) -> Way {
+    fn way(&self) -> WritePath {
         *self.way.borrow()
     }
 
     /// `None` where the database cannot keep it now.
     async fn record_in_database(&self, callback: &NewCallback, now: Millis) -> Option<Recorded> {
         let mut way = self.way.subscribe();
-        if *way.borrow_and_update() == Way::ToSpool {
+        if *way.borrow_and_update() == WritePath::ToSpool {
             return None;
         }
         let recording = self.database.record(callback.clone(), now);
@@ -153,9 +153,9 @@ impl Shared {
 
     /// From now on, callbacks go to the spool until it is empty.
     fn turn_to_spool(&self, why: &str) {
-        let turned = self
-            .way
-            .send_if_modified(|way| std::mem::replace(way, Way::ToSpool) == Way::ToDatabase);
+        let turned = self.way.send_if_modified(|way| {
+            std::mem::replace(way, WritePath::ToSpool) == WritePath::ToDatabase
+        });
         if turned {
             let path = self.path.display();
             warn!("callbacks are kept in {path} until the database takes them: {why}");
@@ -184,20 +184,20 @@ impl Shared {
 }
 
 #[async_trait]
-impl Store for Spooled {
+impl Store for SpoolingStore {
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
         let shared = &self.shared;
         if let Some(recorded) = shared.record_in_database(&callback, now).await {
             return Ok(recorded);
         }
-        let mut adding = shared.adding.read().await;
-        if shared.way() == Way::ToDatabase {
+        let mut adding = shared.gate.read().await;
+        if shared.way() == WritePath::ToDatabase {
             // The spool was emptied while its turn was waited for.
             drop(adding);
             if let Some(recorded) = shared.record_in_database(&callback, now).await {
                 return Ok(recorded);
             }
-            adding = shared.adding.read().await;
+            adding = shared.gate.read().await;
             shared.turn_to_spool("it went away again");
         }
         let recorded = shared.record_in_spool(callback, now).await;
@@ -209,13 +209,18 @@ impl Store for Spooled {
         &self,
         now: Millis,
         lease: Duration,
-        wanted: Wanted,
-    ) -> Result<Claims, StoreError> {
+        wanted: ClaimRequest,
+    ) -> Result<ClaimedCalls, StoreError> {
         self.shared.database.claim(now, lease, wanted).await
     }
 
-    async fn hasten(&self, whose: Whose, now: Millis, limit: usize) -> Result<usize, StoreError> {
-        self.shared.database.hasten(whose, now, limit).await
+    async fn retry_now(
+        &self,
+        whose: AccountFilter,
+        now: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.shared.database.retry_now(whose, now, limit).await
     }
 
     async fn settle(
@@ -240,7 +245,7 @@ impl Store for Spooled {
     }
 
     /// Of the spool, while the database is away.
-    async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+    async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         match self.shared.database.list(filter).await {
             Err(StoreError::Away(_)) => {
                 let calls = self.shared.spool.list(filter).await?;
@@ -265,7 +270,7 @@ impl Store for Spooled {
     /// Whether either can keep a callback: the one to which they go now.
     async fn ping(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        if shared.way() == Way::ToDatabase
+        if shared.way() == WritePath::ToDatabase
             && let Ok(Ok(())) = timeout(shared.patience, shared.database.ping()).await
         {
             return Ok(());

@@ -26,14 +26,14 @@ use async_trait::async_trait;
 
 pub use self::reader::SqliteReader;
 
-use self::leases::SharedClaims;
+use self::leases::SharedLeaseTable;
 use self::lock::Lock;
 use self::reader::ReaderThread;
-use self::write_tx::Ledger;
+use self::write_tx::WriteTx;
 use self::writer::Writer;
 use super::{
-    CallSummary, Claims, Counts, Expiry, Filter, Migrated, NewCallback, OpenError, Recorded,
-    Settlement, Store, StoreError, StoredCall, Ticket, Wanted, Whose,
+    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter, Migrated,
+    NewCallback, OpenError, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;
@@ -57,9 +57,9 @@ impl SqliteStore {
         };
         let mut lock = Lock::take(path)?;
         let connection = open::writer(path)?;
-        let claims = SharedClaims::new();
+        let claims = SharedLeaseTable::new();
         let reader = SqliteReader::open_beside(path, claims.clone())?;
-        let ledger = Ledger::new(connection, claims).map_err(|why| OpenError::of(path, why))?;
+        let ledger = WriteTx::new(connection, claims).map_err(|why| OpenError::of(path, why))?;
         lock.opened();
         let no_thread = |error: std::io::Error| unusable(format!("no thread for it: {error}"));
         Ok(Self {
@@ -88,8 +88,8 @@ impl Store for SqliteStore {
         &self,
         now: Millis,
         lease: Duration,
-        wanted: Wanted,
-    ) -> Result<Claims, StoreError> {
+        wanted: ClaimRequest,
+    ) -> Result<ClaimedCalls, StoreError> {
         self.writer
             .ask(move |ledger| {
                 let calls = ledger.claim(now, lease, &wanted)?;
@@ -99,7 +99,7 @@ impl Store for SqliteStore {
                 } else {
                     None
                 };
-                Ok(Claims { calls, next_due })
+                Ok(ClaimedCalls { calls, next_due })
             })
             .await
     }
@@ -115,9 +115,14 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn hasten(&self, whose: Whose, now: Millis, limit: usize) -> Result<usize, StoreError> {
+    async fn retry_now(
+        &self,
+        whose: AccountFilter,
+        now: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
         self.writer
-            .write(move |ledger| ledger.hasten(&whose, now, limit))
+            .write(move |ledger| ledger.retry_now(&whose, now, limit))
             .await
     }
 
@@ -126,7 +131,7 @@ impl Store for SqliteStore {
         self.reader.ask(move |reader| reader.get(&sid)).await
     }
 
-    async fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+    async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         self.reader.ask(move |reader| reader.list(filter)).await
     }
 

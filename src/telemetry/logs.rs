@@ -7,7 +7,7 @@ use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogFormat, LogSettings};
 
 /// What stands for the characters that are left out.
 const MASK: &str = "****";
@@ -22,7 +22,7 @@ const SHORTEST_SHOWN: usize = 8;
 ///
 /// # Errors
 /// `log.level` is no filter; [`crate::config::load`] lets none such through.
-pub fn init(log: &Log) -> Result<(), ParseError> {
+pub fn init(log: &LogSettings) -> Result<(), ParseError> {
     let filter: Targets = log.level.parse()?;
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_level_may_be_given_by_part_of_the_program() {
-        let log = |level: &str| Log {
+        let log = |level: &str| LogSettings {
             format: LogFormat::Json,
             level: level.to_owned(),
         };

@@ -14,7 +14,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use self::labels::{Asked, Attempted, InState, OfAccount, Reason, Received, Signing};
+use self::labels::{
+    AccountLabels, AttemptLabels, CallbackLabels, KeyLabels, ReasonLabels, RecordingLabels,
+    StateLabels,
+};
 use crate::clock::Millis;
 use crate::domain::outage::Outages;
 use crate::store::{Counts, State};
@@ -24,7 +27,7 @@ pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
 /// Whether a breaker lets calls through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Switch {
+pub enum BreakerState {
     Closed,
     Open,
 }
@@ -43,25 +46,25 @@ impl Uses {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    received: Family<Received, Counter>,
+    received: Family<CallbackLabels, Counter>,
     ack: Histogram,
-    signature_failures: Family<Reason, Counter>,
-    signing_keys: Family<Signing, Counter>,
-    calls: Family<InState, Gauge>,
+    signature_failures: Family<ReasonLabels, Counter>,
+    signing_keys: Family<KeyLabels, Counter>,
+    calls: Family<StateLabels, Gauge>,
     oldest_pending_age: Gauge<f64, std::sync::atomic::AtomicU64>,
-    attempts: Family<Attempted, Counter>,
+    attempts: Family<AttemptLabels, Counter>,
     delivery: Histogram,
     lag: Histogram,
-    late_recordings: Family<OfAccount, Counter>,
+    late_recordings: Family<AccountLabels, Counter>,
     sync: Gauge<f64, std::sync::atomic::AtomicU64>,
-    breakers: Family<OfAccount, Gauge>,
+    breakers: Family<AccountLabels, Gauge>,
     refused_not_kept: Counter,
-    connections_refused: Family<Reason, Counter>,
+    connections_refused: Family<ReasonLabels, Counter>,
     store_up: Gauge,
     spooled: Gauge,
     conservation_faults: Gauge,
     conservation_checked: Gauge<f64, std::sync::atomic::AtomicU64>,
-    recordings: Family<Asked, Counter>,
+    recordings: Family<RecordingLabels, Counter>,
     /// Told with the story of a call.
     pub outages: Outages,
 }
@@ -222,7 +225,7 @@ impl Metrics {
 
     /// `verdict` is what became of a request at the door: `new`, `repeated`, or why it was refused.
     pub fn received(&self, account: &str, verdict: &'static str) {
-        let labels = Received {
+        let labels = CallbackLabels {
             account: account.to_owned(),
             verdict,
         };
@@ -235,7 +238,7 @@ impl Metrics {
 
     pub fn signature_failed(&self, reason: &'static str) {
         self.signature_failures
-            .get_or_create(&Reason { reason })
+            .get_or_create(&ReasonLabels { reason })
             .inc();
     }
 
@@ -247,7 +250,7 @@ impl Metrics {
     /// The key at a position among those of an account, not yet used.
     #[must_use]
     pub fn signing_key(&self, account: &str, position: String) -> Uses {
-        let labels = Signing {
+        let labels = KeyLabels {
             account: account.to_owned(),
             key: position,
         };
@@ -260,12 +263,12 @@ impl Metrics {
 
     pub fn connection_refused(&self, reason: &'static str) {
         self.connections_refused
-            .get_or_create(&Reason { reason })
+            .get_or_create(&ReasonLabels { reason })
             .inc();
     }
 
     pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {
-        let labels = Attempted {
+        let labels = AttemptLabels {
             account: account.to_owned(),
             outcome,
         };
@@ -278,7 +281,7 @@ impl Metrics {
         if more == 0 {
             return;
         }
-        let labels = Attempted {
+        let labels = AttemptLabels {
             account: account.to_owned(),
             outcome: "unmappable",
         };
@@ -293,17 +296,17 @@ impl Metrics {
     /// Counts some more and returns how many there were before.
     #[must_use]
     pub fn recordings_were_late(&self, account: &str, more: u64) -> u64 {
-        let labels = OfAccount {
+        let labels = AccountLabels {
             account: account.to_owned(),
         };
         self.late_recordings.get_or_create(&labels).inc_by(more)
     }
 
-    pub fn breaker(&self, account: &str, state: Switch) {
-        let labels = OfAccount {
+    pub fn breaker(&self, account: &str, state: BreakerState) {
+        let labels = AccountLabels {
             account: account.to_owned(),
         };
-        let open = i64::from(state == Switch::Open);
+        let open = i64::from(state == BreakerState::Open);
         self.breakers.get_or_create(&labels).set(open);
     }
 
@@ -320,7 +323,7 @@ impl Metrics {
     }
 
     pub fn recording_asked(&self, account: &str, outcome: &'static str) {
-        let labels = Asked {
+        let labels = RecordingLabels {
             account: account.to_owned(),
             outcome,
         };
@@ -354,7 +357,7 @@ impl Metrics {
         for state in State::ALL {
             let calls = i64::try_from(counts.in_state(state)).unwrap_or(i64::MAX);
             self.calls
-                .get_or_create(&InState {
+                .get_or_create(&StateLabels {
                     state: state.as_str(),
                 })
                 .set(calls);

@@ -7,18 +7,18 @@ use percent_encoding::percent_decode;
 
 use super::signature::fields;
 use super::{
-    AccountSid, CallSid, CallStatus, Callback, Direction, Kind, NotASid, Origin, Recording,
-    RecordingSid, RecordingStatus, Status,
+    AccountSid, CallSid, CallStatus, Callback, CallbackContent, Direction, FieldSource,
+    RecordingCallback, RecordingSid, RecordingStatus, SidError, StatusCallback,
 };
 
 /// What a served path takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum CallbackKind {
     Status,
     Recording,
 }
 
-impl Form {
+impl CallbackKind {
     pub const ALL: [Self; 2] = [Self::Status, Self::Recording];
 
     /// Where it is served, behind the prefix of a public URL.
@@ -32,7 +32,7 @@ impl Form {
 
     /// What the URL of a request, or its path, takes.
     #[must_use]
-    pub fn at(url: &str) -> Self {
+    pub fn of_url(url: &str) -> Self {
         let path = url.split('?').next().unwrap_or_default();
         if path.ends_with(Self::Recording.path()) {
             Self::Recording
@@ -46,7 +46,7 @@ impl Form {
 ///
 /// The sentences are shown to whoever set up the URL at Twilio.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotACallback {
+pub enum CallbackParseError {
     #[error("{0} is missing")]
     Missing(&'static str),
     #[error("{0} is given more than once")]
@@ -87,7 +87,7 @@ pub enum Lookalike {
     Twiml,
 }
 
-impl NotACallback {
+impl CallbackParseError {
     /// A short label for counters.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -103,9 +103,9 @@ impl NotACallback {
 }
 
 /// Reads a callback from the raw form of a verified request to `url`.
-pub fn read(form: &[u8], url: &str) -> Result<Callback, NotACallback> {
+pub fn read(form: &[u8], url: &str) -> Result<Callback, CallbackParseError> {
     expect_utf8(form)?;
-    parse(Form::at(url), &fields(form), email(query(url))?)
+    parse(CallbackKind::of_url(url), &fields(form), email(query(url))?)
 }
 
 fn query(url: &str) -> &str {
@@ -113,11 +113,11 @@ fn query(url: &str) -> &str {
 }
 
 /// Decoding a form replaces what is not UTF-8, so two different forms would read the same.
-pub fn expect_utf8(form: &[u8]) -> Result<(), NotACallback> {
+pub fn expect_utf8(form: &[u8]) -> Result<(), CallbackParseError> {
     if is_ascii_decoded(form) || percent_decode(form).decode_utf8().is_ok() {
         Ok(())
     } else {
-        Err(NotACallback::NotUtf8)
+        Err(CallbackParseError::NotUtf8)
     }
 }
 
@@ -132,10 +132,10 @@ fn is_ascii_decoded(form: &[u8]) -> bool {
 
 /// The `?email=` of the callback URL; whatever else stands in a query could be part of the form
 /// glued onto the URL, since the signed text has no delimiters.
-pub fn email(query: &str) -> Result<Option<String>, NotACallback> {
+pub fn email(query: &str) -> Result<Option<String>, CallbackParseError> {
     let pairs = fields(query.as_bytes());
     if let Some((name, _)) = pairs.iter().find(|(name, _)| name != "email") {
-        return Err(NotACallback::UnexpectedQuery(name.clone()));
+        return Err(CallbackParseError::UnexpectedQuery(name.clone()));
     }
     filled(&Fields(&pairs), "email")
 }
@@ -144,24 +144,24 @@ pub fn email(query: &str) -> Result<Option<String>, NotACallback> {
 ///
 /// `email` is the `?email=` of the callback URL; a recording has no use for it.
 pub fn parse(
-    form: Form,
+    form: CallbackKind,
     fields: &[(String, String)],
     email: Option<String>,
-) -> Result<Callback, NotACallback> {
+) -> Result<Callback, CallbackParseError> {
     let fields = Fields(fields);
     reject_lookalikes(form, &fields)?;
     match form {
-        Form::Status => parse_status(&fields, email),
-        Form::Recording => parse_recording(&fields),
+        CallbackKind::Status => parse_status(&fields, email),
+        CallbackKind::Recording => parse_recording(&fields),
     }
 }
 
-fn parse_recording(fields: &Fields<'_>) -> Result<Callback, NotACallback> {
+fn parse_recording(fields: &Fields<'_>) -> Result<Callback, CallbackParseError> {
     Ok(Callback {
         leg: sid(fields, "CallSid", CallSid::parse)?,
         account: sid(fields, "AccountSid", AccountSid::parse)?,
         parent: None,
-        kind: Kind::Recording(Recording {
+        kind: CallbackContent::Recording(RecordingCallback {
             sid: sid(fields, "RecordingSid", RecordingSid::parse)?,
             status: fields
                 .required("RecordingStatus")
@@ -173,7 +173,10 @@ fn parse_recording(fields: &Fields<'_>) -> Result<Callback, NotACallback> {
     })
 }
 
-fn parse_status(fields: &Fields<'_>, email: Option<String>) -> Result<Callback, NotACallback> {
+fn parse_status(
+    fields: &Fields<'_>,
+    email: Option<String>,
+) -> Result<Callback, CallbackParseError> {
     let leg = sid(fields, "CallSid", CallSid::parse)?;
     let account = sid(fields, "AccountSid", AccountSid::parse)?;
     let status = fields.required("CallStatus").map(CallStatus::parse)?;
@@ -182,19 +185,19 @@ fn parse_status(fields: &Fields<'_>, email: Option<String>) -> Result<Callback, 
     let origin = origin(fields, direction.as_ref(), &from);
     let parent = match fields.single("ParentCallSid")? {
         None | Some("") => None,
-        Some(_) if origin == Origin::App => None,
+        Some(_) if origin == FieldSource::App => None,
         Some(text) => {
-            Some(CallSid::parse(text).map_err(|_| NotACallback::BadSid("ParentCallSid"))?)
+            Some(CallSid::parse(text).map_err(|_| CallbackParseError::BadSid("ParentCallSid"))?)
         }
     };
     if !is_terminal(&status) && fields.single("CallbackSource")?.is_none() {
-        return Err(NotACallback::Lookalike(Lookalike::Twiml));
+        return Err(CallbackParseError::Lookalike(Lookalike::Twiml));
     }
     Ok(Callback {
         account,
         leg,
         parent,
-        kind: Kind::Status(Status {
+        kind: CallbackContent::Status(StatusCallback {
             status,
             from,
             to: fields.single("To")?.unwrap_or_default().to_owned(),
@@ -216,12 +219,12 @@ fn parse_status(fields: &Fields<'_>, email: Option<String>) -> Result<Callback, 
 }
 
 /// An app's own leg is inbound and from its `client:`; `ApplicationSid` tells of its TwiML App.
-fn origin(fields: &Fields<'_>, direction: Option<&Direction>, from: &str) -> Origin {
+fn origin(fields: &Fields<'_>, direction: Option<&Direction>, from: &str) -> FieldSource {
     let is_of_app = from.starts_with("client:") || fields.has("ApplicationSid");
     if is_of_app && direction == Some(&Direction::Inbound) {
-        Origin::App
+        FieldSource::App
     } else {
-        Origin::Twilio
+        FieldSource::Twilio
     }
 }
 
@@ -233,7 +236,7 @@ impl<'a> Fields<'a> {
         self.0.iter().any(|(other, _)| other == name)
     }
 
-    fn single(&self, name: &'static str) -> Result<Option<&'a str>, NotACallback> {
+    fn single(&self, name: &'static str) -> Result<Option<&'a str>, CallbackParseError> {
         let mut values = self
             .0
             .iter()
@@ -241,13 +244,13 @@ impl<'a> Fields<'a> {
             .map(|(_, value)| value);
         match (values.next(), values.next()) {
             (first, None) => Ok(first.map(String::as_str)),
-            _ => Err(NotACallback::Repeated(name)),
+            _ => Err(CallbackParseError::Repeated(name)),
         }
     }
 
-    fn required(&self, name: &'static str) -> Result<&'a str, NotACallback> {
+    fn required(&self, name: &'static str) -> Result<&'a str, CallbackParseError> {
         match self.single(name)? {
-            None | Some("") => Err(NotACallback::Missing(name)),
+            None | Some("") => Err(CallbackParseError::Missing(name)),
             Some(value) => Ok(value),
         }
     }
@@ -255,30 +258,30 @@ impl<'a> Fields<'a> {
 
 /// Tells apart what Twilio sends to other URLs (facts gathered from Twilio docs: recording,
 /// `<Conference>` and `<Dial>` callbacks each carry a field that no status callback has).
-fn reject_lookalikes(form: Form, fields: &Fields<'_>) -> Result<(), NotACallback> {
+fn reject_lookalikes(form: CallbackKind, fields: &Fields<'_>) -> Result<(), CallbackParseError> {
     let is_recording = fields.has("RecordingStatus");
-    let lookalike = if form == Form::Status && is_recording {
+    let lookalike = if form == CallbackKind::Status && is_recording {
         Lookalike::Recording
-    } else if form == Form::Recording && is_recording && fields.has("ConferenceSid") {
+    } else if form == CallbackKind::Recording && is_recording && fields.has("ConferenceSid") {
         Lookalike::ConferenceRecording
     } else if fields.has("StatusCallbackEvent") {
         Lookalike::Conference
     } else if fields.has("DialCallStatus") {
         Lookalike::DialAction
-    } else if form == Form::Recording && !is_recording && fields.has("CallStatus") {
+    } else if form == CallbackKind::Recording && !is_recording && fields.has("CallStatus") {
         Lookalike::Status
     } else {
         return Ok(());
     };
-    Err(NotACallback::Lookalike(lookalike))
+    Err(CallbackParseError::Lookalike(lookalike))
 }
 
 fn sid<T>(
     fields: &Fields<'_>,
     name: &'static str,
-    parse: fn(&str) -> Result<T, NotASid>,
-) -> Result<T, NotACallback> {
-    parse(fields.required(name)?).map_err(|_| NotACallback::BadSid(name))
+    parse: fn(&str) -> Result<T, SidError>,
+) -> Result<T, CallbackParseError> {
+    parse(fields.required(name)?).map_err(|_| CallbackParseError::BadSid(name))
 }
 
 /// An unknown status counts as terminal here: it is kept, so that nothing Twilio adds is lost.
@@ -289,7 +292,7 @@ fn is_terminal(status: &CallStatus) -> bool {
     )
 }
 
-fn filled(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, NotACallback> {
+fn filled(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, CallbackParseError> {
     Ok(fields
         .single(name)?
         .filter(|value| !value.is_empty())
@@ -297,7 +300,10 @@ fn filled(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, Not
 }
 
 /// A number that only helps to choose: one that cannot be read counts as absent.
-fn lenient_seconds(fields: &Fields<'_>, name: &'static str) -> Result<Option<u32>, NotACallback> {
+fn lenient_seconds(
+    fields: &Fields<'_>,
+    name: &'static str,
+) -> Result<Option<u32>, CallbackParseError> {
     Ok(fields.single(name)?.and_then(|text| text.parse().ok()))
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::callback::Form;
+use super::callback::CallbackKind;
 use super::public_url::PublicUrl;
 use super::signature::fields;
 
@@ -22,7 +22,7 @@ pub const COST: &str = "Without #rc=5&rp=all Twilio repeats once, and only if it
 
 /// The URL of a callback for one public URL.
 #[must_use]
-pub fn to_enter(public_url: &PublicUrl, form: Form) -> String {
+pub fn to_enter(public_url: &PublicUrl, form: CallbackKind) -> String {
     format!("{public_url}{}{OVERRIDES}", form.path())
 }
 
@@ -224,12 +224,15 @@ fn of_port(port: &str, scheme: &str) -> (Weight, String) {
 
 fn of_path(parts: &Parts<'_>, public_urls: &[PublicUrl]) -> Option<(Weight, String)> {
     let whole = format!("{}{}", parts.origin, parts.path);
-    let served = |url: &PublicUrl| Form::ALL.map(|form| format!("{url}{}", form.path()));
+    let served = |url: &PublicUrl| CallbackKind::ALL.map(|form| format!("{url}{}", form.path()));
     if public_urls.iter().flat_map(served).any(|url| url == whole) {
         return None;
     }
     let path = parts.path;
-    let sentence = if let Some(form) = Form::ALL.iter().find(|form| path.ends_with(form.path())) {
+    let sentence = if let Some(form) = CallbackKind::ALL
+        .iter()
+        .find(|form| path.ends_with(form.path()))
+    {
         let is = &whole[..whole.len() - form.path().len()];
         let known: Vec<String> = public_urls.iter().map(|url| format!("\"{url}\"")).collect();
         let known = if known.is_empty() {
@@ -241,13 +244,13 @@ fn of_path(parts: &Parts<'_>, public_urls: &[PublicUrl]) -> Option<(Weight, Stri
             "server.public_url is {known}, so that its signature will not hold; enter another URL \
              or set server.public_url = \"{is}\""
         )
-    } else if Form::ALL
+    } else if CallbackKind::ALL
         .iter()
         .any(|form| path.trim_end_matches('/').ends_with(form.path()))
     {
         "its path ends in a slash, which the bridge does not serve; leave it out".to_owned()
     } else {
-        let [status, recording] = Form::ALL.map(Form::path);
+        let [status, recording] = CallbackKind::ALL.map(CallbackKind::path);
         format!("its path {path:?} is not served; calls go to {status}, recordings to {recording}")
     };
     Some((Weight::Wrong, sentence))

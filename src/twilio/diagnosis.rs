@@ -3,7 +3,7 @@
 //! This is for a request that plain verification has refused, and changes nothing about that: what
 //! comes out is a [`Finding`] for a person, never a verified form, and never an expected signature.
 //!
-//! The work is bounded: at most [`MOST_TRIES`] signatures are made and [`MOST_BYTES`] hashed,
+//! The work is bounded: at most [`MAX_TRIES`] signatures are made and [`MAX_BYTES`] hashed,
 //! likely ways and single faults first, then two and three at once.
 
 mod difference;
@@ -14,42 +14,42 @@ mod signature_text;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub use difference::{Fault, Finding};
+pub use difference::{Difference, Finding};
 
 use super::public_url::{PublicUrl, SERVED};
 use super::signature::Key;
-use signature_text::{Claim, Likeness};
+use signature_text::{Match, SignatureText};
 
 /// The most signatures that are made for one finding.
-pub const MOST_TRIES: usize = 8192;
+pub const MAX_TRIES: usize = 8192;
 
 /// The most bytes that are hashed for one finding.
-pub const MOST_BYTES: usize = 16 << 20;
+pub const MAX_BYTES: usize = 16 << 20;
 
 /// The most differences at once.
-const MOST_FAULTS: u8 = 3;
+const MAX_DIFFERENCES: u8 = 3;
 
 /// The most of them in one URL.
-const MOST_URL_FAULTS: u8 = 2;
+const MAX_URL_DIFFERENCES: u8 = 2;
 
 /// What a body was taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Media {
+pub enum BodyFormat {
     Form,
     Json,
 }
 
 /// A request whose signature did not hold, as it arrived.
 #[derive(Debug)]
-pub struct Evidence<'a> {
+pub struct DiagnosisInput<'a> {
     /// The URLs that it was compared with, without their served path.
-    pub bases: &'a [Base],
+    pub bases: &'a [UrlBase],
     /// The raw request target: path and query.
     pub target: &'a str,
     /// With names in lower case.
     pub headers: &'a [(String, String)],
     pub body: &'a [u8],
-    pub media: Media,
+    pub media: BodyFormat,
     /// Queries that Twilio may have been told, without `?`.
     pub queries: &'a [String],
     /// The accounts that are served.
@@ -58,12 +58,12 @@ pub struct Evidence<'a> {
 
 /// Scheme, host and port, and the path prefix, of a URL that Twilio was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Base {
+pub struct UrlBase {
     origin: String,
     prefix: String,
 }
 
-impl Base {
+impl UrlBase {
     #[must_use]
     pub fn of(url: &PublicUrl) -> Self {
         let (base, prefix) = (url.to_string(), url.prefix().to_owned());
@@ -91,10 +91,10 @@ impl Base {
 
 /// Keys that may have signed.
 #[derive(Clone, Debug)]
-pub struct Holder {
+pub struct KeySet {
     /// Where the keys stand in the configuration.
     pub setting: String,
-    pub role: Role,
+    pub role: KeyRole,
     pub auth_tokens: Vec<SecretString>,
     /// By their id.
     pub shared_keys: Vec<(String, SecretString)>,
@@ -102,16 +102,16 @@ pub struct Holder {
 
 /// What keys have to do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum KeyRole {
     /// Those that it was judged by.
-    Judge,
+    Configured,
     /// Those of another account.
     OtherAccount,
     /// Given to be tried only.
     Spare,
 }
 
-impl<'a> Evidence<'a> {
+impl<'a> DiagnosisInput<'a> {
     fn header<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'a str> {
         let named = move |(other, _): &&(String, String)| other == name;
         self.headers
@@ -133,7 +133,7 @@ impl<'a> Evidence<'a> {
     /// The targets that proxies say they were asked for.
     fn original_targets(&self, names: &[&str]) -> Vec<String> {
         let told = names.iter().flat_map(|name| self.header(name));
-        told.map(|text| match Base::split(text) {
+        told.map(|text| match UrlBase::split(text) {
             (base, target) if text.contains("://") => format!("{}{target}", base.prefix),
             _ => text.to_owned(),
         })
@@ -142,7 +142,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Whether [`Evidence`] has use for a header.
+/// Whether [`DiagnosisInput`] has use for a header.
 #[must_use]
 pub fn is_telling(name: &str) -> bool {
     origin::HOST_HEADERS.contains(&name)
@@ -160,7 +160,7 @@ pub fn is_telling(name: &str) -> bool {
 #[derive(Clone, Debug)]
 struct Candidate {
     text: String,
-    faults: Vec<Fault>,
+    faults: Vec<Difference>,
     cost: u8,
 }
 
@@ -169,8 +169,8 @@ impl Candidate {
         Self::new(text, [])
     }
 
-    fn new(text: String, faults: impl IntoIterator<Item = Fault>) -> Self {
-        let faults: Vec<Fault> = faults.into_iter().collect();
+    fn new(text: String, faults: impl IntoIterator<Item = Difference>) -> Self {
+        let faults: Vec<Difference> = faults.into_iter().collect();
         let cost = u8::try_from(faults.len()).unwrap_or(u8::MAX);
         Self { text, faults, cost }
     }
@@ -183,23 +183,27 @@ impl Candidate {
 
 /// Why `signature` does not hold for what arrived; `None` where it is missing.
 #[must_use]
-pub fn diagnose(evidence: &Evidence<'_>, holders: &[Holder], signature: Option<&str>) -> Finding {
+pub fn diagnose(
+    evidence: &DiagnosisInput<'_>,
+    holders: &[KeySet],
+    signature: Option<&str>,
+) -> Finding {
     let Some(signature) = signature.filter(|text| !text.is_empty()) else {
-        return Finding::of(Fault::NoSignature);
+        return Finding::of(Difference::NoSignature);
     };
-    let found = Search::of(evidence, holders, signature).run();
+    let found = CandidateSearch::of(evidence, holders, signature).run();
     found.unwrap_or_else(|| {
         Finding::of(if evidence.body.is_empty() {
-            Fault::BodyLost
+            Difference::BodyLost
         } else {
-            Fault::NoMatch
+            Difference::NoMatch
         })
     })
 }
 
-struct Search<'a> {
-    claim: Claim<'a>,
-    media: Media,
+struct CandidateSearch<'a> {
+    claim: SignatureText<'a>,
+    media: BodyFormat,
     keys: Vec<(Key, Candidate)>,
     urls: Vec<Candidate>,
     texts: Vec<Candidate>,
@@ -207,8 +211,8 @@ struct Search<'a> {
     bytes: usize,
 }
 
-impl<'a> Search<'a> {
-    fn of(evidence: &Evidence<'_>, holders: &[Holder], signature: &'a str) -> Self {
+impl<'a> CandidateSearch<'a> {
+    fn of(evidence: &DiagnosisInput<'_>, holders: &[KeySet], signature: &'a str) -> Self {
         let mut urls: Vec<Candidate> = evidence
             .bases
             .iter()
@@ -219,7 +223,7 @@ impl<'a> Search<'a> {
         urls.sort_by_key(|candidate| candidate.cost);
         texts.sort_by_key(|candidate| candidate.cost);
         Self {
-            claim: Claim::of(signature),
+            claim: SignatureText::of(signature),
             media: evidence.media,
             keys: keys(evidence, holders),
             urls,
@@ -230,7 +234,7 @@ impl<'a> Search<'a> {
     }
 
     fn run(mut self) -> Option<Finding> {
-        (0..=MOST_FAULTS).find_map(|cost| self.tries_that_cost(cost))
+        (0..=MAX_DIFFERENCES).find_map(|cost| self.tries_that_cost(cost))
     }
 
     fn tries_that_cost(&mut self, cost: u8) -> Option<Finding> {
@@ -267,26 +271,26 @@ impl<'a> Search<'a> {
     fn is_used_up(&mut self, url: &Candidate, text: &Candidate) -> bool {
         self.tries += 1;
         self.bytes += url.text.len() + text.text.len();
-        self.tries > MOST_TRIES || self.bytes > MOST_BYTES
+        self.tries > MAX_TRIES || self.bytes > MAX_BYTES
     }
 
     fn try_one(&self, key: &Key, [who, url, text]: [&Candidate; 3]) -> Option<Finding> {
         let likeness = self.claim.compare(&key.sign(&[&url.text], &text.text));
         let mended = match likeness {
-            Likeness::Other => return None,
-            Likeness::Mended => Some(Fault::SignatureText),
-            Likeness::Same => None,
+            Match::Other => return None,
+            Match::Mended => Some(Difference::SignatureText),
+            Match::Same => None,
         };
         let parts = [url, who, text]
             .into_iter()
             .flat_map(|part| part.faults.clone());
-        let mut faults: Vec<Fault> = parts.chain(mended).collect();
+        let mut faults: Vec<Difference> = parts.chain(mended).collect();
         if faults.is_empty() {
             // Plain verification asks for one thing more: the hash of a JSON body.
-            if self.media != Media::Json {
+            if self.media != BodyFormat::Json {
                 return None;
             }
-            faults.push(Fault::BodyChanged);
+            faults.push(Difference::BodyChanged);
         }
         Some(Finding {
             faults,
@@ -296,7 +300,7 @@ impl<'a> Search<'a> {
 }
 
 /// Every URL to try for one public URL.
-fn urls(base: &Base, evidence: &Evidence<'_>) -> Vec<Candidate> {
+fn urls(base: &UrlBase, evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
     let (path, query) = match evidence.target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (evidence.target, None),
@@ -310,13 +314,13 @@ fn urls(base: &Base, evidence: &Evidence<'_>) -> Vec<Candidate> {
     let mut found = Vec::new();
     for origin in &origins {
         // Three at once are only looked for in scheme, host and port.
-        let most = MOST_URL_FAULTS.max(origin.cost);
+        let most = MAX_URL_DIFFERENCES.max(origin.cost);
         for path in paths.iter().filter(|path| origin.cost + path.cost <= most) {
             let cost = origin.cost + path.cost;
             for query in queries.iter().filter(|query| cost + query.cost <= most) {
                 let parts = [origin, path, query];
                 let faults = parts.iter().flat_map(|part| part.faults.clone());
-                let faults = faults.chain(fragment.map(|_| Fault::Leftover));
+                let faults = faults.chain(fragment.map(|_| Difference::Leftover));
                 let text = parts.map(|part| part.text.as_str()).concat();
                 found.push(Candidate::new(text, faults).costs(cost + query.cost));
             }
@@ -326,37 +330,40 @@ fn urls(base: &Base, evidence: &Evidence<'_>) -> Vec<Candidate> {
 }
 
 /// Every key to try, those that judged first.
-fn keys(evidence: &Evidence<'_>, holders: &[Holder]) -> Vec<(Key, Candidate)> {
+fn keys(evidence: &DiagnosisInput<'_>, holders: &[KeySet]) -> Vec<(Key, Candidate)> {
     let settings = evidence
         .header("x-twilio-webhooks-signature-settings")
         .next();
     let mut found = Vec::new();
     for holder in holders {
         let other = match holder.role {
-            Role::Judge => None,
-            Role::OtherAccount => Some(Fault::OtherAccount(holder.setting.clone())),
-            Role::Spare => Some(Fault::SpareToken),
+            KeyRole::Configured => None,
+            KeyRole::OtherAccount => Some(Difference::OtherAccount(holder.setting.clone())),
+            KeyRole::Spare => Some(Difference::SpareToken),
         };
-        let mut add = |key: Key, more: Option<Fault>| {
+        let mut add = |key: Key, more: Option<Difference>| {
             let faults = other.iter().cloned().chain(more);
             found.push((key, Candidate::new(String::new(), faults)));
         };
-        let sha1 = settings.map(|_| Fault::Sha1);
-        let sha256 = settings.is_none().then_some(Fault::Sha256);
+        let sha1 = settings.map(|_| Difference::Sha1);
+        let sha256 = settings.is_none().then_some(Difference::Sha256);
         for token in &holder.auth_tokens {
             let token = token.expose_secret();
             add(Key::auth_token(token), sha1.clone());
-            add(Key::shared_key(token), Some(Fault::Sha256));
+            add(Key::shared_key(token), Some(Difference::Sha256));
             for text in meant(token) {
                 add(
                     Key::auth_token(&text),
-                    Some(Fault::TokenText(holder.setting.clone())),
+                    Some(Difference::TokenText(holder.setting.clone())),
                 );
             }
         }
         for (_, secret) in &holder.shared_keys {
             add(Key::shared_key(secret.expose_secret()), sha256.clone());
-            add(Key::auth_token(secret.expose_secret()), Some(Fault::Sha1));
+            add(
+                Key::auth_token(secret.expose_secret()),
+                Some(Difference::Sha1),
+            );
         }
     }
     found.sort_by_key(|(_, who)| who.cost);

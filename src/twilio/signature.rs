@@ -37,9 +37,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 pub use super::public_url::{PublicUrl, PublicUrlError};
-pub use super::signature::settings::{Settings, SettingsError};
+pub use super::signature::settings::{SignatureSettings, SignatureSettingsError};
 
-use url_variants::Spellings;
+use url_variants::UrlVariants;
 
 /// What a signature is made with.
 #[derive(Clone)]
@@ -115,7 +115,7 @@ pub fn signer(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> Optio
         return None;
     }
     let fields = canonical(body);
-    let spellings = Spellings::of(url, body, &fields);
+    let spellings = UrlVariants::of(url, body, &fields);
     keys.iter().position(|key| {
         spellings.each().any(|spelling| {
             let expected = key.sign(&spelling, &fields);

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use twilio_acquire_bridge::acquire::{Fault, Outcome};
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Reply, Share, Sink};
+use twilio_acquire_bridge::acquire::{DeliveryFault, Outcome};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Reply, Retain, Share};
 
 use crate::{Bridge, CALL_END, IMPATIENT, SAVED, again};
 
-fn sink() -> Sink {
+fn sink() -> FakeAcquire {
     let listen = ([127, 0, 0, 1], 0).into();
-    Sink::start(listen, Faults::default(), Keep::All).expect("a port is free")
+    FakeAcquire::start(listen, Faults::default(), Retain::All).expect("a port is free")
 }
 
 fn too_many(retry_after: &str) -> Reply {
@@ -21,7 +21,7 @@ fn too_many(retry_after: &str) -> Reply {
 
 fn busy_for(seconds: u64) -> Outcome {
     Outcome::Again {
-        fault: Fault::Busy,
+        fault: DeliveryFault::Busy,
         after: Some(Duration::from_secs(seconds)),
     }
 }
@@ -64,15 +64,31 @@ async fn every_answer_of_the_stand_in_has_its_outcome() {
     let bridge = Bridge::to(sink.base_url());
     for (reply, status, outcome) in [
         (Reply::Saved, Some(200), Outcome::Accepted),
-        (Reply::Status(503), Some(503), again(Fault::Busy)),
-        (Reply::Status(401), Some(401), again(Fault::Configuration)),
-        (Reply::Status(404), Some(404), again(Fault::Configuration)),
-        (Reply::Status(204), Some(204), again(Fault::Unreadable)),
-        (Reply::SuccessFalse, Some(200), again(Fault::SuccessFalse)),
-        (Reply::Html, Some(200), again(Fault::Unreadable)),
+        (Reply::Status(503), Some(503), again(DeliveryFault::Busy)),
+        (
+            Reply::Status(401),
+            Some(401),
+            again(DeliveryFault::Configuration),
+        ),
+        (
+            Reply::Status(404),
+            Some(404),
+            again(DeliveryFault::Configuration),
+        ),
+        (
+            Reply::Status(204),
+            Some(204),
+            again(DeliveryFault::Unreadable),
+        ),
+        (
+            Reply::SuccessFalse,
+            Some(200),
+            again(DeliveryFault::SuccessFalse),
+        ),
+        (Reply::Html, Some(200), again(DeliveryFault::Unreadable)),
         (Reply::Duplicate, Some(400), Outcome::AcceptedAsRepeat),
         (Reply::Invalid, Some(400), Outcome::Refused),
-        (Reply::Reset, None, again(Fault::Reset)),
+        (Reply::Reset, None, again(DeliveryFault::Reset)),
         (too_many("7"), Some(429), busy_for(7)),
         (
             too_many("Tue, 14 Nov 2023 22:14:20 GMT"),
@@ -82,11 +98,11 @@ async fn every_answer_of_the_stand_in_has_its_outcome() {
         (
             too_many("Tue, 14 Nov 2000 22:14:20 GMT"),
             Some(429),
-            again(Fault::Busy),
+            again(DeliveryFault::Busy),
         ),
-        (too_many("-7"), Some(429), again(Fault::Busy)),
-        (too_many("soon"), Some(429), again(Fault::Busy)),
-        (too_many(""), Some(429), again(Fault::Busy)),
+        (too_many("-7"), Some(429), again(DeliveryFault::Busy)),
+        (too_many("soon"), Some(429), again(DeliveryFault::Busy)),
+        (too_many(""), Some(429), again(DeliveryFault::Busy)),
         (too_many("31536000"), Some(429), busy_for(31_536_000)),
         (
             too_many("123456789012345678901234567890"),
@@ -112,7 +128,7 @@ async fn a_slow_answer_ends_with_the_time_limit() {
     let answer = Bridge::patient_for(IMPATIENT, sink.base_url())
         .sends()
         .await;
-    assert_eq!(answer.outcome, again(Fault::TimeOut));
+    assert_eq!(answer.outcome, again(DeliveryFault::TimeOut));
     assert_eq!(answer.status, None);
     assert!(answer.excerpt.contains("within 200ms"), "{answer:?}");
 }
@@ -146,8 +162,8 @@ async fn the_stand_in_fails_by_share_and_the_same_for_the_same_seed() {
 #[actix_web::test]
 async fn the_stand_in_keeps_no_more_than_it_is_told() {
     let listen = ([127, 0, 0, 1], 0).into();
-    for (keep, call_ids) in [(Keep::CallIds, 3), (Keep::Nothing, 0)] {
-        let sink = Sink::start(listen, Faults::default(), keep).expect("a port is free");
+    for (keep, call_ids) in [(Retain::CallIds, 3), (Retain::Nothing, 0)] {
+        let sink = FakeAcquire::start(listen, Faults::default(), keep).expect("a port is free");
         let bridge = Bridge::to(sink.base_url());
         for _ in 0..3 {
             bridge.sends().await;

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use actix_tls::connect::Resolver;
 use twilio_acquire_bridge::acquire::response::Success;
-use twilio_acquire_bridge::acquire::{Answer, Fault, Kind, Outcome};
+use twilio_acquire_bridge::acquire::{AcquireResponse, DeliveryFault, Outcome, RequestKind};
 use twilio_acquire_bridge::clock::{Clock, Millis};
-use twilio_acquire_bridge::config::{Account, Acquire, Delivery, Paths};
-use twilio_acquire_bridge::delivery::acquire_client::{Client, ClientError};
+use twilio_acquire_bridge::config::{Account, AcquirePaths, AcquireSettings, DeliverySettings};
+use twilio_acquire_bridge::delivery::acquire_client::{AcquireClient, AcquireClientError};
 use twilio_acquire_bridge::domain::retry::Policy;
 
 /// What the client's clock says: 2023-11-14T22:13:20Z.
@@ -37,7 +37,7 @@ const SAVED: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"
 
 /// A client and the account it sends for.
 struct Bridge {
-    client: Client,
+    client: AcquireClient,
     account: Account,
 }
 
@@ -51,16 +51,20 @@ impl Bridge {
             .expect("the settings are right")
     }
 
-    fn trusting(base_url: String, ca_file: Option<PathBuf>) -> Result<Self, ClientError> {
-        let acquire = Acquire {
+    fn trusting(base_url: String, ca_file: Option<PathBuf>) -> Result<Self, AcquireClientError> {
+        let acquire = AcquireSettings {
             ca_file,
             ..acquire(base_url)
         };
         Self::build(PATIENT, Resolver::default(), &acquire)
     }
 
-    fn build(timeout: Duration, names: Resolver, acquire: &Acquire) -> Result<Self, ClientError> {
-        let delivery = Delivery {
+    fn build(
+        timeout: Duration,
+        names: Resolver,
+        acquire: &AcquireSettings,
+    ) -> Result<Self, AcquireClientError> {
+        let delivery = DeliverySettings {
             probe_max: Duration::from_secs(60),
             timeout,
             concurrency: 32,
@@ -80,15 +84,15 @@ impl Bridge {
             twilio_api_key: None,
             acquire_api_key: None,
         };
-        let client = Client::with_names(acquire, &delivery, Clock::manual(NOW), names)?;
+        let client = AcquireClient::with_names(acquire, &delivery, Clock::manual(NOW), names)?;
         Ok(Self { client, account })
     }
 
     /// One attempt, which must end soon whatever the other side does.
-    async fn sends(&self) -> Answer {
+    async fn sends(&self) -> AcquireResponse {
         let sending = self
             .client
-            .send(&self.account, Kind::CallEnd, CALL_END.to_owned());
+            .send(&self.account, RequestKind::CallEnd, CALL_END.to_owned());
         tokio::time::timeout(2 * PATIENT, sending)
             .await
             .expect("an attempt ends within its time limit")
@@ -96,10 +100,10 @@ impl Bridge {
 }
 
 /// The settings of a plain account at this place.
-fn acquire(base_url: String) -> Acquire {
-    Acquire {
+fn acquire(base_url: String) -> AcquireSettings {
+    AcquireSettings {
         base_url,
-        paths: Paths {
+        paths: AcquirePaths {
             call_in_queue: "/api/v1/voip/call-in-queue".to_owned(),
             call_ringing: "/api/v1/voip/call-ringing".to_owned(),
             call_answered: "/api/v1/voip/call-answered".to_owned(),
@@ -112,7 +116,7 @@ fn acquire(base_url: String) -> Acquire {
     }
 }
 
-fn again(fault: Fault) -> Outcome {
+fn again(fault: DeliveryFault) -> Outcome {
     Outcome::Again { fault, after: None }
 }
 

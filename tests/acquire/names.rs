@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_tls::connect::{Resolve, Resolver};
 use futures_util::future::{self, FutureExt as _, LocalBoxFuture};
-use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
+use twilio_acquire_bridge::acquire::{AcquireResponse, DeliveryFault, Outcome};
 
 use crate::raw::{Raw, Step};
 use crate::wire::full_backlog;
@@ -38,7 +38,7 @@ impl Resolve for Names {
     }
 }
 
-async fn sent_where(names: Names, patience: Duration) -> Answer {
+async fn sent_where(names: Names, patience: Duration) -> AcquireResponse {
     let names = Resolver::custom(names);
     let acquire = acquire("http://{account_id}.example".to_owned());
     let bridge = Bridge::build(patience, names, &acquire).expect("the settings are right");
@@ -53,7 +53,7 @@ async fn every_fault_of_a_name_is_one_of_dns() {
         (Names::NeverAnswered, "no name server answered in time"),
     ] {
         let answer = sent_where(names, IMPATIENT).await;
-        assert_eq!(answer.outcome, again(Fault::Dns), "{answer:?}");
+        assert_eq!(answer.outcome, again(DeliveryFault::Dns), "{answer:?}");
         assert_eq!(answer.status, None);
         assert!(answer.excerpt.contains(words), "{answer:?}");
         assert!(answer.excerpt.contains("acme.example"), "{answer:?}");

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use actix_tls::connect::Resolver;
 use secrecy::SecretString;
 use tempfile::TempDir;
-use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
-use twilio_acquire_bridge::config::Acquire;
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::acquire::{AcquireResponse, DeliveryFault, Outcome};
+use twilio_acquire_bridge::config::AcquireSettings;
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 use twilio_acquire_bridge::net::proxy::Proxy;
 
 use crate::certificates::{Authority, Clients};
@@ -30,8 +30,8 @@ fn proxy(addr: SocketAddr, credentials: Option<&str>) -> Proxy {
 }
 
 /// What becomes of a call to a place that only the proxy can find.
-async fn sent_by(proxy: Proxy, base_url: &str, patience: Duration) -> Answer {
-    let acquire = Acquire {
+async fn sent_by(proxy: Proxy, base_url: &str, patience: Duration) -> AcquireResponse {
+    let acquire = AcquireSettings {
         proxy: Some(proxy),
         ..acquire(base_url.to_owned())
     };
@@ -41,7 +41,7 @@ async fn sent_by(proxy: Proxy, base_url: &str, patience: Duration) -> Answer {
 }
 
 /// What becomes of a call by a proxy with this script.
-async fn played(script: Vec<Step>) -> Answer {
+async fn played(script: Vec<Step>) -> AcquireResponse {
     let hangs = |step: &Step| matches!(step, Step::Hold | Step::Drip(..));
     let patience = if script.iter().any(hangs) {
         IMPATIENT
@@ -63,9 +63,9 @@ async fn a_call_passes_a_tunnel_and_its_faults_are_acquires() {
     for (opened, answer, outcome) in [
         (OPENED, http("200 OK", SAVED), Outcome::Accepted),
         (&early, http("200 OK", SAVED), Outcome::Accepted),
-        (OPENED, busy, again(Fault::Busy)),
+        (OPENED, busy, again(DeliveryFault::Busy)),
         (OPENED, http("407 Odd", ""), Outcome::Refused),
-        (OPENED, "SSH-2.0".to_owned(), again(Fault::Reset)),
+        (OPENED, "SSH-2.0".to_owned(), again(DeliveryFault::Reset)),
     ] {
         let script = vec![Step::Request, says(opened), Step::Request, says(&answer)];
         let got = played(script).await;
@@ -83,7 +83,7 @@ async fn a_fault_of_tls_behind_a_proxy_is_one_of_tls() {
         Step::Hold,
     ]]);
     let answer = sent_by(proxy(raw.addr, None), "https://acme.example", PATIENT).await;
-    assert_eq!(answer.outcome, again(Fault::Tls), "{answer:?}");
+    assert_eq!(answer.outcome, again(DeliveryFault::Tls), "{answer:?}");
 }
 
 #[actix_web::test]
@@ -98,46 +98,54 @@ async fn the_faults_of_a_proxy_are_its_own() {
     for (script, fault, words) in [
         (
             answers("HTTP/1.1 407 No\r\n\r\n"),
-            Fault::ProxyRefused,
+            DeliveryFault::ProxyRefused,
             "wants credentials",
         ),
         (
             answers("HTTP/1.1 403 No\r\n\r\n"),
-            Fault::ProxyRefused,
+            DeliveryFault::ProxyRefused,
             "refuses to connect to acme.example:80 (403)",
         ),
         (
             answers("HTTP/1.1 302 No\r\n\r\n"),
-            Fault::ProxyRefused,
+            DeliveryFault::ProxyRefused,
             "(302)",
         ),
         (
             answers("HTTP/1.1 502 No\r\n\r\n"),
-            Fault::Proxy,
+            DeliveryFault::Proxy,
             "cannot connect to acme.example:80 (502)",
         ),
-        (answers("HTTP/1.1 503 No\r\n\r\n"), Fault::Proxy, "(503)"),
-        (answers("HTTP/1.1 429 No\r\n\r\n"), Fault::Proxy, "(429)"),
+        (
+            answers("HTTP/1.1 503 No\r\n\r\n"),
+            DeliveryFault::Proxy,
+            "(503)",
+        ),
+        (
+            answers("HTTP/1.1 429 No\r\n\r\n"),
+            DeliveryFault::Proxy,
+            "(429)",
+        ),
         (
             answers("SSH-2.0-OpenSSH_9.6\r\n"),
-            Fault::Proxy,
+            DeliveryFault::Proxy,
             "it is not HTTP",
         ),
         (
             answers("HTTP/1.1 200 OK\r\n\r\nhello"),
-            Fault::Proxy,
+            DeliveryFault::Proxy,
             "something follows it",
         ),
-        (answers(""), Fault::Proxy, "broke off"),
-        (answers("HTTP/1.1 20"), Fault::Proxy, "broke off"),
-        (vec![Step::Reset], Fault::Proxy, "broke off"),
+        (answers(""), DeliveryFault::Proxy, "broke off"),
+        (answers("HTTP/1.1 20"), DeliveryFault::Proxy, "broke off"),
+        (vec![Step::Reset], DeliveryFault::Proxy, "broke off"),
         (
             vec![Step::Request, Step::Hold],
-            Fault::Proxy,
+            DeliveryFault::Proxy,
             "opened no tunnel within 180ms",
         ),
-        (drip, Fault::Proxy, "opened no tunnel within 180ms"),
-        (endless, Fault::Proxy, "it is too long"),
+        (drip, DeliveryFault::Proxy, "opened no tunnel within 180ms"),
+        (endless, DeliveryFault::Proxy, "it is too long"),
     ] {
         let answer = played(script).await;
         assert_eq!(answer.outcome, again(fault), "{words}: {answer:?}");
@@ -164,7 +172,7 @@ async fn a_proxy_that_cannot_be_reached_is_named() {
     ] {
         let named = format!("the proxy {} cannot be reached", proxy.authority());
         let answer = sent_by(proxy, "http://acme.example", PATIENT).await;
-        assert_eq!(answer.outcome, again(Fault::Proxy), "{answer:?}");
+        assert_eq!(answer.outcome, again(DeliveryFault::Proxy), "{answer:?}");
         assert!(answer.excerpt.contains(words), "{answer:?}");
         assert!(answer.excerpt.contains(&named), "{answer:?}");
     }
@@ -232,8 +240,9 @@ impl Drop for Tinyproxy {
 #[actix_web::test]
 async fn a_real_proxy_lets_calls_through_with_credentials_only() {
     let listen = ([127, 0, 0, 1], 0).into();
-    let sink = Sink::start(listen, Faults::default(), Keep::All).expect("a port is free");
-    let elsewhere = Sink::start(listen, Faults::default(), Keep::All).expect("a port is free");
+    let sink = FakeAcquire::start(listen, Faults::default(), Retain::All).expect("a port is free");
+    let elsewhere =
+        FakeAcquire::start(listen, Faults::default(), Retain::All).expect("a port is free");
     let closed = Port::reserve();
     let nobody = closed.address;
     let authority = Authority::new();
@@ -247,7 +256,7 @@ async fn a_real_proxy_lets_calls_through_with_credentials_only() {
 
     let through = async |credentials, base_url: String| {
         let trusted = authority.file();
-        let acquire = Acquire {
+        let acquire = AcquireSettings {
             proxy: Some(proxy(real.addr, credentials)),
             ca_file: Some(trusted.path().to_owned()),
             ..acquire(base_url)
@@ -259,14 +268,22 @@ async fn a_real_proxy_lets_calls_through_with_credentials_only() {
     for (credentials, base_url, outcome) in [
         (Some(JANE), sink.base_url(), Outcome::Accepted),
         (Some(JANE), secure, Outcome::Accepted),
-        (None, sink.base_url(), again(Fault::ProxyRefused)),
+        (None, sink.base_url(), again(DeliveryFault::ProxyRefused)),
         (
             Some("jane:wrong"),
             sink.base_url(),
-            again(Fault::ProxyRefused),
+            again(DeliveryFault::ProxyRefused),
         ),
-        (Some(JANE), elsewhere.base_url(), again(Fault::ProxyRefused)),
-        (Some(JANE), format!("http://{nobody}"), again(Fault::Proxy)),
+        (
+            Some(JANE),
+            elsewhere.base_url(),
+            again(DeliveryFault::ProxyRefused),
+        ),
+        (
+            Some(JANE),
+            format!("http://{nobody}"),
+            again(DeliveryFault::Proxy),
+        ),
     ] {
         let answer = through(credentials, base_url.clone()).await;
         assert_eq!(answer.outcome, outcome, "{base_url}: {answer:?}");
@@ -277,7 +294,7 @@ async fn a_real_proxy_lets_calls_through_with_credentials_only() {
 #[test]
 fn check_online_goes_through_the_proxy_and_shows_no_password() {
     let listen = ([127, 0, 0, 1], 0).into();
-    let sink = Sink::start(listen, Faults::default(), Keep::All).expect("a port is free");
+    let sink = FakeAcquire::start(listen, Faults::default(), Retain::All).expect("a port is free");
     let Some(real) = Tinyproxy::start(&[sink.addr().port()]) else {
         return;
     };

@@ -6,9 +6,9 @@ use actix_tls::connect::Resolver;
 use rcgen::{Certificate, CertificateParams, CertifiedKey, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use tempfile::NamedTempFile;
-use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
-use twilio_acquire_bridge::config::Acquire;
-use twilio_acquire_bridge::delivery::acquire_client::ClientError;
+use twilio_acquire_bridge::acquire::{AcquireResponse, DeliveryFault, Outcome};
+use twilio_acquire_bridge::config::AcquireSettings;
+use twilio_acquire_bridge::delivery::acquire_client::AcquireClientError;
 use twilio_acquire_bridge::net::tls::CertificatePair;
 use twilio_acquire_bridge::net::tls::TlsError;
 
@@ -37,11 +37,11 @@ async fn sent_with(
     authority: &Authority,
     server: Arc<ServerConfig>,
     certificate: Option<CertificatePair>,
-) -> Answer {
+) -> AcquireResponse {
     let saved = || Step::Send(http("200 OK", SAVED));
     let raw = Raw::start_tls(server, [vec![Step::Request, saved()]]);
     let trusted = authority.file();
-    let acquire = Acquire {
+    let acquire = AcquireSettings {
         ca_file: Some(trusted.path().to_owned()),
         client_certificate: certificate,
         ..acquire(format!("https://localhost:{}", raw.addr.port()))
@@ -50,8 +50,8 @@ async fn sent_with(
     bridge.expect("the files are right").sends().await
 }
 
-fn assert_refused(answer: &Answer, why: &str) {
-    assert_eq!(answer.outcome, again(Fault::Tls), "{answer:?}");
+fn assert_refused(answer: &AcquireResponse, why: &str) {
+    assert_eq!(answer.outcome, again(DeliveryFault::Tls), "{answer:?}");
     assert_eq!(answer.status, None);
     assert!(answer.excerpt.contains(why), "{answer:?}");
 }
@@ -130,7 +130,7 @@ async fn a_look_at_the_way_hears_what_a_server_objects_to() {
         let server = authority.server("localhost", Clients::CertifiedBy(&authority));
         let mut raw = Raw::start_tls(server, [vec![Step::Request]]);
         let trusted = authority.file();
-        let acquire = Acquire {
+        let acquire = AcquireSettings {
             ca_file: Some(trusted.path().to_owned()),
             client_certificate: certificate,
             ..acquire(format!("https://localhost:{}", raw.addr.port()))
@@ -152,7 +152,7 @@ async fn a_certificate_and_a_key_that_do_not_go_together_make_no_client() {
     let (mut certificate, _files) = authority.client();
     let (other, _others) = authority.client();
     certificate.key_file = other.key_file;
-    let acquire = Acquire {
+    let acquire = AcquireSettings {
         client_certificate: Some(certificate),
         ..acquire("https://acme.example".to_owned())
     };
@@ -194,7 +194,7 @@ async fn a_ca_file_that_is_not_there_makes_no_client() {
         Some("/nowhere/ca.pem".into()),
     );
     match bridge {
-        Err(error @ ClientError::Tls(TlsError::Unreadable { .. })) => {
+        Err(error @ AcquireClientError::Tls(TlsError::Unreadable { .. })) => {
             assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
         }
         Err(error) => panic!("another error: {error}"),
@@ -206,6 +206,9 @@ async fn a_ca_file_that_is_not_there_makes_no_client() {
 async fn a_base_url_that_is_not_http_makes_no_client() {
     for base_url in ["acme.acquire.io", "ftp://acme.acquire.io", ""] {
         let bridge = Bridge::trusting(base_url.to_owned(), None);
-        assert!(matches!(bridge, Err(ClientError::BaseUrl(_))), "{base_url}");
+        assert!(
+            matches!(bridge, Err(AcquireClientError::BaseUrl(_))),
+            "{base_url}"
+        );
     }
 }

@@ -5,20 +5,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-use twilio_acquire_bridge::acquire::{Answer, Fault, Outcome};
+use twilio_acquire_bridge::acquire::{AcquireResponse, DeliveryFault, Outcome};
 
 use crate::port::Port;
 use crate::raw::{Raw, Step};
 use crate::{Bridge, IMPATIENT, LESS_IMPATIENT, SAVED, again, http};
 
 /// What becomes of one call that is answered with these bytes, after which the server closes.
-async fn answered_with(bytes: &str) -> Answer {
+async fn answered_with(bytes: &str) -> AcquireResponse {
     let raw = Raw::start([vec![Step::Request, Step::Send(bytes.to_owned())]]);
     Bridge::to(raw.base_url()).sends().await
 }
 
 /// What becomes of one call of an impatient client with this script.
-async fn played(script: Vec<Step>) -> Answer {
+async fn played(script: Vec<Step>) -> AcquireResponse {
     let raw = Raw::start([script]);
     Bridge::patient_for(IMPATIENT, raw.base_url()).sends().await
 }
@@ -39,7 +39,7 @@ async fn an_interim_answer_decides_nothing_and_shifts_no_answer() {
         ]]);
         let bridge = Bridge::to(raw.base_url());
         assert_eq!(bridge.sends().await.outcome, Outcome::Accepted);
-        assert_eq!(bridge.sends().await.outcome, again(Fault::Busy));
+        assert_eq!(bridge.sends().await.outcome, again(DeliveryFault::Busy));
         assert_eq!(raw.closed().await, 2, "one connection served both");
     }
 }
@@ -55,19 +55,25 @@ async fn an_interim_answer_apart_from_the_final_one_is_waited_out() {
     ]]);
     let bridge = Bridge::to(raw.base_url());
     assert_eq!(bridge.sends().await.outcome, Outcome::Accepted);
-    assert_eq!(bridge.sends().await.outcome, again(Fault::Busy));
+    assert_eq!(bridge.sends().await.outcome, again(DeliveryFault::Busy));
 }
 
 #[actix_web::test]
 async fn interim_answers_alone_are_no_answer() {
     let interim = "HTTP/1.1 102 Processing\r\n\r\n";
-    assert_eq!(answered_with(interim).await.outcome, again(Fault::Reset));
+    assert_eq!(
+        answered_with(interim).await.outcome,
+        again(DeliveryFault::Reset)
+    );
     let held = vec![Step::Request, Step::Send(interim.to_owned()), Step::Hold];
-    assert_eq!(played(held).await.outcome, again(Fault::TimeOut));
+    assert_eq!(played(held).await.outcome, again(DeliveryFault::TimeOut));
     let endless = vec![Step::Request, Step::Endless(interim)];
-    assert_eq!(played(endless).await.outcome, again(Fault::TimeOut));
+    assert_eq!(played(endless).await.outcome, again(DeliveryFault::TimeOut));
     let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
-    assert_eq!(answered_with(switched).await.outcome, again(Fault::Reset));
+    assert_eq!(
+        answered_with(switched).await.outcome,
+        again(DeliveryFault::Reset)
+    );
 }
 
 #[actix_web::test]
@@ -80,7 +86,7 @@ async fn a_body_that_is_ended_by_closing_is_read() {
         let answer = answered_with(&format!("{head}{SAVED}")).await;
         assert_eq!(answer.outcome, Outcome::Accepted, "{head}");
         let answer = answered_with(&format!("{head}{}", &SAVED[..30])).await;
-        assert_eq!(answer.outcome, again(Fault::Unreadable), "{head}");
+        assert_eq!(answer.outcome, again(DeliveryFault::Unreadable), "{head}");
     }
 }
 
@@ -105,15 +111,15 @@ async fn what_breaks_off_is_sent_again() {
         let answer = answered_with(bytes).await;
         // Once a 2xx was told, Acquire may have taken the call.
         let fault = match status {
-            Some(200) => Fault::Unreadable,
-            _ => Fault::Reset,
+            Some(200) => DeliveryFault::Unreadable,
+            _ => DeliveryFault::Reset,
         };
         assert_eq!(answer.outcome, again(fault), "{bytes:?} {answer:?}");
         assert_eq!(answer.status, status, "{bytes:?}");
     }
     let raw = Raw::start([vec![Step::Reset]]);
     let answer = Bridge::to(raw.base_url()).sends().await;
-    assert_eq!(answer.outcome, again(Fault::Reset));
+    assert_eq!(answer.outcome, again(DeliveryFault::Reset));
     assert!(
         answer.excerpt.starts_with("connection reset by 127.0.0.1:"),
         "{answer:?}"
@@ -124,7 +130,7 @@ async fn what_breaks_off_is_sent_again() {
 async fn a_status_that_says_enough_counts_though_its_body_breaks_off() {
     let busy = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 9\r\nContent-Length: 9\r\n\r\n";
     let after = Some(Duration::from_secs(9));
-    let fault = Fault::Busy;
+    let fault = DeliveryFault::Busy;
     assert_eq!(
         answered_with(busy).await.outcome,
         Outcome::Again { fault, after }
@@ -134,7 +140,7 @@ async fn a_status_that_says_enough_counts_though_its_body_breaks_off() {
 #[actix_web::test]
 async fn truncated_json_is_unreadable() {
     let answer = answered_with(&http("200 OK", &SAVED[..30])).await;
-    assert_eq!(answer.outcome, again(Fault::Unreadable));
+    assert_eq!(answer.outcome, again(DeliveryFault::Unreadable));
     assert_eq!(answer.excerpt, &SAVED[..30]);
 }
 
@@ -149,7 +155,7 @@ async fn a_redirect_is_not_followed_though_it_leads_in_a_circle() {
         let mut raw = Raw::start([vec![Step::Request, circle(), Step::Request, circle()]]);
         let bridge = Bridge::to(raw.base_url());
         let outcome = bridge.sends().await.outcome;
-        assert_eq!(outcome, again(Fault::Configuration), "{status}");
+        assert_eq!(outcome, again(DeliveryFault::Configuration), "{status}");
         drop(bridge);
         assert_eq!(raw.closed().await, 1, "{status}");
     }
@@ -158,9 +164,9 @@ async fn a_redirect_is_not_followed_though_it_leads_in_a_circle() {
 #[actix_web::test]
 async fn a_head_without_its_body_ends_with_the_time_limit() {
     for (status, fault) in [
-        ("200 OK", Fault::Unreadable),
-        ("400 Bad Request", Fault::TimeOut),
-        ("503 Service Unavailable", Fault::Busy),
+        ("200 OK", DeliveryFault::Unreadable),
+        ("400 Bad Request", DeliveryFault::TimeOut),
+        ("503 Service Unavailable", DeliveryFault::Busy),
     ] {
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: 56\r\n\r\n");
         let raw = Raw::start([vec![Step::Request, Step::Send(head), Step::Hold]]);
@@ -176,7 +182,7 @@ async fn an_address_that_never_answers_ends_with_the_time_limit() {
     let (full, _queue) = full_backlog();
     let answer = Bridge::patient_for(IMPATIENT, format!("http://{full}"));
     let answer = answer.sends().await;
-    assert_eq!(answer.outcome, again(Fault::TimeOut), "{answer:?}");
+    assert_eq!(answer.outcome, again(DeliveryFault::TimeOut), "{answer:?}");
     assert_eq!(answer.status, None);
     assert!(
         answer.excerpt.contains("cannot be reached in time"),
@@ -189,7 +195,7 @@ async fn a_server_that_never_shakes_hands_ends_with_the_time_limit() {
     let raw = Raw::start([vec![Step::Hold]]);
     let base_url = format!("https://{}", raw.addr);
     let answer = Bridge::patient_for(IMPATIENT, base_url).sends().await;
-    assert_eq!(answer.outcome, again(Fault::TimeOut), "{answer:?}");
+    assert_eq!(answer.outcome, again(DeliveryFault::TimeOut), "{answer:?}");
 }
 
 /// A listener whose queue is full: the kernel leaves who else comes without an answer.
@@ -233,7 +239,7 @@ async fn an_endless_body_is_left_and_its_connection_not_used_again() {
         let bridge = Bridge::to(raw.base_url());
         assert_eq!(
             bridge.sends().await.outcome,
-            again(Fault::Unreadable),
+            again(DeliveryFault::Unreadable),
             "{head}"
         );
         assert_eq!(raw.closed().await, 1);
@@ -246,7 +252,7 @@ async fn a_slow_drip_ends_with_the_time_limit() {
     let pause = Duration::from_secs(2);
     let in_head = vec![Step::Request, Step::Drip("HTTP/1.1 200 OK\r\n\r\n", pause)];
     let answer = played(in_head).await;
-    assert_eq!(answer.outcome, again(Fault::TimeOut));
+    assert_eq!(answer.outcome, again(DeliveryFault::TimeOut));
     assert_eq!(answer.status, None);
 
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 56\r\n\r\n";
@@ -258,7 +264,7 @@ async fn a_slow_drip_ends_with_the_time_limit() {
     let raw = Raw::start([in_body]);
     let bridge = Bridge::patient_for(LESS_IMPATIENT, raw.base_url());
     let answer = bridge.sends().await;
-    assert_eq!(answer.outcome, again(Fault::Unreadable));
+    assert_eq!(answer.outcome, again(DeliveryFault::Unreadable));
     assert_eq!(answer.status, Some(200));
 }
 
@@ -296,7 +302,7 @@ async fn nobody_at_the_address_is_said_in_plain_words() {
     let nobody = Port::reserve();
     let addr = nobody.address;
     let answer = Bridge::to(format!("http://{addr}")).sends().await;
-    assert_eq!(answer.outcome, again(Fault::Connect));
+    assert_eq!(answer.outcome, again(DeliveryFault::Connect));
     assert_eq!(answer.status, None);
     assert_eq!(answer.excerpt, format!("connection refused by {addr}"));
 }
@@ -304,6 +310,6 @@ async fn nobody_at_the_address_is_said_in_plain_words() {
 #[actix_web::test]
 async fn what_is_no_url_is_a_fault_of_the_configuration() {
     let answer = Bridge::to("http://a b".to_owned()).sends().await;
-    assert_eq!(answer.outcome, again(Fault::Configuration));
+    assert_eq!(answer.outcome, again(DeliveryFault::Configuration));
     assert!(answer.excerpt.contains("acquire.base_url"), "{answer:?}");
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
-use twilio_acquire_bridge::store::Rest;
+use twilio_acquire_bridge::store::NextState;
 
 use crate::harness::{Bridge, until};
 use crate::http::exchange;
@@ -158,7 +158,7 @@ fn callbacks_are_refused_since_the_host_changed() {
 fn a_call_is_missing_since_the_key_is_wrong() {
     let mut bridge = Bridge::start();
     bridge.acquire.behaves(Faults {
-        otherwise: Reply::Status(401),
+        default_reply: Reply::Status(401),
         ..Faults::default()
     });
     assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);
@@ -203,7 +203,7 @@ fn ten_thousand_calls_are_parked() {
     let mut bridge = Bridge::start();
     bridge.stops();
     let reason = "Acquire refused it with 422: maintenance";
-    rested(&bridge, 10_000, &Rest::Parked(reason.to_owned()));
+    rested(&bridge, 10_000, &NextState::Parked(reason.to_owned()));
     bridge.starts();
     bridge.walks_through(5, |_| ());
     until("all are delivered", || {

@@ -155,7 +155,7 @@ fn a_redirect_is_not_followed() {
 fn the_end_of_the_schedule_parks_a_call() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__SCHEDULE", "1s 2s")]);
     bridge.acquire.behaves(Faults {
-        otherwise: Reply::Status(500),
+        default_reply: Reply::Status(500),
         ..Faults::default()
     });
     bridge.twilio.ends(&sid(1), "completed");
@@ -172,7 +172,7 @@ fn the_end_of_the_schedule_parks_a_call() {
 fn an_answer_that_stays_unclear_is_parked_as_perhaps_taken() {
     let bridge = Bridge::start();
     bridge.acquire.behaves(Faults {
-        otherwise: Reply::SuccessFalse,
+        default_reply: Reply::SuccessFalse,
         ..Faults::default()
     });
     bridge.twilio.ends(&sid(1), "completed");

@@ -45,7 +45,7 @@ impl Case {
 fn each_fault_is_told_apart_in_metrics_show_and_log() {
     let answering = |otherwise| {
         sink(Faults {
-            otherwise,
+            default_reply: otherwise,
             ..Faults::default()
         })
     };
@@ -176,7 +176,7 @@ fn what_cannot_be_mapped_is_told_as_unmappable_and_reaches_nobody() {
         .as_str()
         .expect("one call")
         .to_owned();
-    assert_eq!(bridge.call(&sid)["owed"][0]["what"], "unmappable");
+    assert_eq!(bridge.call(&sid)["planned"][0]["what"], "unmappable");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn the_story_of_a_call_says_that_acquire_is_away_and_when_it_is_probed() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "1")]);
     let outage = || bridge.call(&sid(1))["outage"].clone();
     bridge.acquire.behaves(Faults {
-        otherwise: Reply::Status(403),
+        default_reply: Reply::Status(403),
         ..Faults::default()
     });
     bridge.twilio.ends(&sid(1), "completed");
@@ -232,7 +232,7 @@ fn the_story_of_a_call_says_that_acquire_is_away_and_when_it_is_probed() {
     assert_eq!(first["since"], bridge.clock.now().to_string());
 
     bridge.acquire.behaves(Faults {
-        otherwise: Reply::Status(503),
+        default_reply: Reply::Status(503),
         ..Faults::default()
     });
     bridge.clock.advance(Duration::from_secs(2));

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use twilio_acquire_bridge::app::{App, AppError};
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config::{self, Config};
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 use twilio_acquire_bridge::store::OpenError;
 
 use crate::http::{Answer, exchange};
@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Bridge {
     pub twilio: Twilio,
-    pub acquire: Sink,
+    pub acquire: FakeAcquire,
     pub clock: Clock,
     pub folder: tempfile::TempDir,
     settings: Vec<(String, String)>,
@@ -52,7 +52,8 @@ impl Bridge {
     pub fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let acquire = Sink::start(listen, Faults::default(), Keep::All).expect("a free port");
+        let acquire =
+            FakeAcquire::start(listen, Faults::default(), Retain::All).expect("a free port");
         let mut all = base_settings(folder.path(), &acquire.base_url());
         for (key, value) in settings {
             all.retain(|(other, _)| other != key);

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio_util::sync::CancellationToken;
 use twilio_acquire_bridge::app::App;
-use twilio_acquire_bridge::app::systemd::Handed;
+use twilio_acquire_bridge::app::systemd::InheritedSockets;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::config;
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
@@ -279,7 +279,7 @@ pub fn on_handed_sockets(settings: &[(&str, String)], asks: impl FnOnce(SocketAd
         listener.set_nonblocking(true).expect("a socket");
         listener
     };
-    let handed = Handed {
+    let handed = InheritedSockets {
         public: listener(),
         admin: listener(),
     };

@@ -11,7 +11,7 @@ const OPEN: &str = "bridge_breaker_open{account=\"acme\"} ";
 
 fn down(status: u16) -> Faults {
     Faults {
-        otherwise: Reply::Status(status),
+        default_reply: Reply::Status(status),
         ..Faults::default()
     }
 }

@@ -16,7 +16,7 @@ fn calls_that_were_pending_at_a_kill_all_arrive() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
     let acquire = sink(Faults {
-        otherwise: Reply::Status(503),
+        default_reply: Reply::Status(503),
         ..Faults::default()
     });
     let first = Serve::start(&database, &acquire);

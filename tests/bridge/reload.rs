@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults};
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::harness::until;
@@ -19,7 +19,7 @@ const NEW: &str = "00000000000000000000000000000002";
 struct Reloading {
     serve: Serve,
     folder: tempfile::TempDir,
-    acquire: Sink,
+    acquire: FakeAcquire,
 }
 
 impl Reloading {
@@ -36,7 +36,12 @@ impl Reloading {
         Self::by(command, folder, acquire, file)
     }
 
-    fn by(mut command: Command, folder: tempfile::TempDir, acquire: Sink, file: &str) -> Self {
+    fn by(
+        mut command: Command,
+        folder: tempfile::TempDir,
+        acquire: FakeAcquire,
+        file: &str,
+    ) -> Self {
         let path = folder.path().join("bridge.toml");
         write(&folder, &acquire, file);
         std::fs::write(folder.path().join("tokens"), OLD).expect("a file");
@@ -93,7 +98,7 @@ impl Reloading {
     }
 }
 
-fn write(folder: &tempfile::TempDir, acquire: &Sink, file: &str) {
+fn write(folder: &tempfile::TempDir, acquire: &FakeAcquire, file: &str) {
     let text = file
         .replace("DIR", &folder.path().display().to_string())
         .replace("SINK", &acquire.base_url());

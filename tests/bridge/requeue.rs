@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use twilio_acquire_bridge::store::{
-    self, NewCallback, Rest, Settlement, SignedRequest, Store, Wanted,
+    self, ClaimRequest, NewCallback, NextState, Settlement, SignedRequest, Store,
 };
 use twilio_acquire_bridge::twilio::CallSid;
 use twilio_acquire_bridge::twilio::callback;
@@ -158,7 +158,7 @@ fn store_of(bridge: &Bridge) -> impl std::ops::Deref<Target = dyn Store> {
 
 /// Fills the store of a bridge that is stopped with calls that were delivered and requeued.
 fn requeued(bridge: &Bridge, count: usize) {
-    rested(bridge, count, &Rest::Delivered);
+    rested(bridge, count, &NextState::Delivered);
     let (store, now) = (store_of(bridge), bridge.clock.now());
     let sids = (1..=count).map(|number| CallSid::parse(&sid(number)).expect("a SID"));
     let sids: Vec<CallSid> = sids.collect();
@@ -168,7 +168,7 @@ fn requeued(bridge: &Bridge, count: usize) {
 }
 
 /// Fills the store of a bridge that is stopped with calls that came to rest.
-pub fn rested(bridge: &Bridge, count: usize, rest: &Rest) {
+pub fn rested(bridge: &Bridge, count: usize, rest: &NextState) {
     let (store, now) = (store_of(bridge), bridge.clock.now());
     let new = |number| {
         let (url, body) = (
@@ -186,7 +186,7 @@ pub fn rested(bridge: &Bridge, count: usize, rest: &Rest) {
     let fill = async {
         join_all((1..=count).map(|number| store.record(new(number), now))).await;
         let lease = Duration::from_secs(60);
-        let claims = store.claim(now, lease, Wanted::any(count)).await;
+        let claims = store.claim(now, lease, ClaimRequest::any(count)).await;
         let calls = claims.expect("claimed").calls;
         assert_eq!(calls.len(), count);
         let settlement = || Settlement {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
 use crate::harness::PATIENCE;
 use crate::http::exchange;
@@ -20,7 +20,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub fn start(database: &Path, acquire: &Sink) -> Self {
+    pub fn start(database: &Path, acquire: &FakeAcquire) -> Self {
         Self::by(command_to_serve(database, &acquire.base_url()))
     }
 
@@ -120,11 +120,12 @@ pub fn command_to_serve(database: &Path, acquire: &str) -> Command {
     command
 }
 
-pub fn sink(faults: Faults) -> Sink {
-    Sink::start(SocketAddr::from(([127, 0, 0, 1], 0)), faults, Keep::All).expect("a free port")
+pub fn sink(faults: Faults) -> FakeAcquire {
+    FakeAcquire::start(SocketAddr::from(([127, 0, 0, 1], 0)), faults, Retain::All)
+        .expect("a free port")
 }
 
-pub fn reached(sink: &Sink, count: u64) {
+pub fn reached(sink: &FakeAcquire, count: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

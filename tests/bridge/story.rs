@@ -56,7 +56,7 @@ impl Bridge {
 
     /// All that the call's story says about what is owed.
     fn owed(&self, call: &str) -> String {
-        self.call(call)["owed"].to_string()
+        self.call(call)["planned"].to_string()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
-use twilio_acquire_bridge::debugging::fake_acquire::{Received, Reply};
+use twilio_acquire_bridge::debugging::fake_acquire::{CapturedRequest, Reply};
 
 use crate::sender::Call;
 
@@ -81,7 +81,7 @@ impl Book {
         }
     }
 
-    pub fn arrived(&self, request: &Received) {
+    pub fn arrived(&self, request: &CapturedRequest) {
         let mut pages = self.pages();
         let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
         let sid = body["CallId"].as_str().unwrap_or_default();
@@ -136,7 +136,7 @@ impl Book {
 
 #[test]
 fn the_book_finds_each_kind_of_wrong() {
-    let arrival = |call: &Call, body: String, reply| Received {
+    let arrival = |call: &Call, body: String, reply| CapturedRequest {
         time: twilio_acquire_bridge::clock::Millis(0),
         method: "POST".to_owned(),
         path: call.sid.clone(),

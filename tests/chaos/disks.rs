@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 use twilio_acquire_bridge::store::SqliteReader;
 
 use crate::book::Book;
@@ -29,7 +29,7 @@ const SENDERS: u64 = 4;
 
 /// A healthy Acquire that notes what arrives.
 pub struct Acquire {
-    pub sink: Sink,
+    pub sink: FakeAcquire,
     notes: JoinHandle<()>,
     pub book: Arc<Book>,
 }
@@ -38,7 +38,7 @@ impl Acquire {
     pub fn start() -> Self {
         let (to_book, arrivals) = sync_channel(1024);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sink = Sink::start(listen, Faults::default(), Keep::Pass(to_book));
+        let sink = FakeAcquire::start(listen, Faults::default(), Retain::Pass(to_book));
         let book = Arc::new(Book::default());
         let notes = thread::spawn({
             let book = Arc::clone(&book);

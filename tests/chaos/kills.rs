@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Reply, Share, Sink};
-use twilio_acquire_bridge::store::{Filter, SqliteReader, State};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Reply, Retain, Share};
+use twilio_acquire_bridge::store::{ListFilter, SqliteReader, State};
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::book::{Balance, Book};
@@ -138,7 +138,7 @@ impl Bridge {
     }
 }
 
-fn command(database: &Path, acquire: &Sink) -> std::process::Command {
+fn command(database: &Path, acquire: &FakeAcquire) -> std::process::Command {
     let mut command = process::serve(database, &acquire.base_url());
     command
         .env(
@@ -150,7 +150,7 @@ fn command(database: &Path, acquire: &Sink) -> std::process::Command {
 }
 
 /// A stand-in that often fails and now and then refuses, and the thread that notes what arrives.
-fn acquire(plan: &Plan, book: Arc<Book>) -> (Sink, JoinHandle<()>) {
+fn acquire(plan: &Plan, book: Arc<Book>) -> (FakeAcquire, JoinHandle<()>) {
     let share = |reply, part| Share { reply, part };
     let faults = Faults {
         shares: vec![
@@ -165,7 +165,7 @@ fn acquire(plan: &Plan, book: Arc<Book>) -> (Sink, JoinHandle<()>) {
     };
     let (to_book, arrivals) = sync_channel(1024);
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let sink = Sink::start(listen, faults, Keep::Pass(to_book)).expect("a free port");
+    let sink = FakeAcquire::start(listen, faults, Retain::Pass(to_book)).expect("a free port");
     let notes = thread::spawn(move || {
         for request in arrivals {
             book.arrived(&request);
@@ -258,7 +258,7 @@ fn a_fresh_call_passes(plan: &Plan, bridge: &Bridge, book: &Book, database: &Pat
 fn in_state(database: &Path, state: State, limit: usize) -> Vec<CallSid> {
     let reader = SqliteReader::open_read_only(database).expect("a store");
     let state = Some(state);
-    let calls = reader.list(Filter { state, limit }).expect("readable");
+    let calls = reader.list(ListFilter { state, limit }).expect("readable");
     calls.into_iter().map(|call| call.sid).collect()
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
 use crate::book::Book;
 use crate::kills::comes_to_rest;
@@ -164,14 +164,14 @@ impl Crowd {
     }
 }
 
-fn acquire(book: &Arc<Book>) -> (Sink, JoinHandle<()>) {
+fn acquire(book: &Arc<Book>) -> (FakeAcquire, JoinHandle<()>) {
     let (to_book, arrivals) = sync_channel(1024);
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let faults = Faults {
         delay: Duration::from_millis(50),
         ..Faults::default()
     };
-    let sink = Sink::start(listen, faults, Keep::Pass(to_book)).expect("a free port");
+    let sink = FakeAcquire::start(listen, faults, Retain::Pass(to_book)).expect("a free port");
     let book = Arc::clone(book);
     let notes = thread::spawn(move || {
         for request in arrivals {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
 use crate::left_out;
 use crate::manager::Manager;
@@ -16,9 +16,9 @@ use crate::synced::has_strace;
 /// `WatchdogSec=` of these tests.
 const LIMIT: Duration = Duration::from_secs(8);
 
-fn acquire(faults: Faults) -> Sink {
+fn acquire(faults: Faults) -> FakeAcquire {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    Sink::start(listen, faults, Keep::All).expect("a free port")
+    FakeAcquire::start(listen, faults, Retain::All).expect("a free port")
 }
 
 /// A command whose end is awaited, with what it said on stderr.

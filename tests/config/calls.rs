@@ -1,7 +1,7 @@
 //! `[calls]`, `[recording]` and `acquire.events`.
 
 use twilio_acquire_bridge::config;
-use twilio_acquire_bridge::domain::plan::{Report, Rules, Send};
+use twilio_acquire_bridge::domain::plan::{Forward, ReportMode, Rules};
 use twilio_acquire_bridge::domain::recording_link::RecordingLinks;
 
 use super::{ENOUGH, load};
@@ -34,10 +34,10 @@ fn each_setting_is_read() {
         call_end_path = \"/api/v1/voip/call-end\"\n\
         [calls]\nreport = \"call\"\nsettle = \"0ms\"\n[recording]\nformat = \".wav\"\n";
     let rules = load(file, &[]).expect("a configuration").rules;
-    assert_eq!(rules.legs.report, Report::Call);
+    assert_eq!(rules.legs.report, ReportMode::Call);
     assert!(rules.legs.settle.is_zero());
     assert_eq!(format(&rules), Some(".wav"));
-    assert_eq!(rules.events.answered, Send::On);
+    assert_eq!(rules.events.answered, Forward::On);
     let spelled = load("[recording]\nformat = \"\"\n", &[]).expect("a configuration");
     assert_eq!(format(&spelled.rules), Some(""));
 }

@@ -8,7 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Received, Share, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{
+    CapturedRequest, FakeAcquire, Faults, Retain, Share,
+};
 
 use crate::book::Book;
 
@@ -16,7 +18,7 @@ use crate::book::Book;
 const ANSWERS_AFTER: Duration = Duration::from_millis(100);
 
 pub struct Acquire {
-    pub sink: Sink,
+    pub sink: FakeAcquire,
     notes: JoinHandle<Overlaps>,
 }
 
@@ -28,9 +30,9 @@ impl Acquire {
             delay: ANSWERS_AFTER,
             ..Faults::default()
         };
-        let (to_book, arrivals) = sync_channel::<Received>(1024);
+        let (to_book, arrivals) = sync_channel::<CapturedRequest>(1024);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sink = Sink::start(listen, faults, Keep::Pass(to_book)).expect("a free port");
+        let sink = FakeAcquire::start(listen, faults, Retain::Pass(to_book)).expect("a free port");
         let book = Arc::clone(book);
         let notes = thread::spawn(move || {
             let mut overlaps = Overlaps::default();
@@ -57,7 +59,7 @@ struct Overlaps {
 }
 
 impl Overlaps {
-    fn arrived(&mut self, request: &Received) {
+    fn arrived(&mut self, request: &CapturedRequest) {
         let sid = request.field("CallId").unwrap_or_default();
         let Some(last) = self.last.insert(sid.clone(), request.time) else {
             return;
@@ -74,7 +76,7 @@ impl Overlaps {
 fn a_call_that_is_sent_twice_at_once_is_found() {
     let mut overlaps = Overlaps::default();
     for (call, at) in [(1, 1_000), (2, 1_050), (1, 1_100), (2, 1_149), (3, 1_149)] {
-        overlaps.arrived(&Received {
+        overlaps.arrived(&CapturedRequest {
             time: Millis(at),
             method: "POST".to_owned(),
             path: "/".to_owned(),

@@ -9,7 +9,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Keep, Sink};
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
 use crate::book::Book;
 use crate::http::exchange;
@@ -35,7 +35,8 @@ fn no_request_fails_and_nothing_is_lost_through_restarts_of_the_database() {
     let book = Arc::new(Book::default());
     let (to_book, arrivals) = sync_channel(1024);
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let acquire = Sink::start(listen, Faults::default(), Keep::Pass(to_book)).expect("a port");
+    let acquire =
+        FakeAcquire::start(listen, Faults::default(), Retain::Pass(to_book)).expect("a port");
     let notes = thread::spawn({
         let book = Arc::clone(&book);
         move || arrivals.iter().for_each(|request| book.arrived(&request))

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use twilio_acquire_bridge::acquire::Fault;
+use twilio_acquire_bridge::acquire::DeliveryFault;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::{
-    Recorded, Rest, Settlement, State, Store, StoreError, Wanted, Whose,
+    AccountFilter, ClaimRequest, NextState, Recorded, Settlement, State, Store, StoreError,
 };
 
 use crate::place::{
@@ -42,7 +42,7 @@ pub async fn a_ticket_is_stale_once_another_claim_was_made(place: &Place) {
     let second = claim_one(&*store, 60_000).await;
     let late = store.settle(
         first.ticket,
-        settlement(&sid(1), Rest::Delivered, 1),
+        settlement(&sid(1), NextState::Delivered, 1),
         Millis(1),
     );
     assert!(matches!(late.await, Err(StoreError::StaleTicket)));
@@ -51,7 +51,7 @@ pub async fn a_ticket_is_stale_once_another_claim_was_made(place: &Place) {
         (call.summary.state, call.attempts.len()),
         (State::Claimed, 0)
     );
-    settle(&*store, &second, Rest::Delivered, 60_001).await;
+    settle(&*store, &second, NextState::Delivered, 60_001).await;
     assert_eq!(state(&*store, &sid(1)).await, State::Delivered);
 }
 
@@ -62,12 +62,12 @@ pub async fn a_ticket_settles_once(place: &Place) {
     let both = tokio::join!(
         store.settle(
             claimed.ticket.clone(),
-            settlement(&sid(1), Rest::Delivered, 1),
+            settlement(&sid(1), NextState::Delivered, 1),
             Millis(1)
         ),
         store.settle(
             claimed.ticket.clone(),
-            settlement(&sid(1), Rest::Parked("x".to_owned()), 1),
+            settlement(&sid(1), NextState::Parked("x".to_owned()), 1),
             Millis(1)
         ),
     );
@@ -79,7 +79,7 @@ pub async fn a_late_ticket_is_good_while_nobody_else_claimed(place: &Place) {
     let store = place.open();
     record(&*store, &sid(1), 0).await;
     let claimed = claim_one(&*store, 0).await;
-    settle(&*store, &claimed, Rest::Delivered, 70_000).await;
+    settle(&*store, &claimed, NextState::Delivered, 70_000).await;
     assert!(claim(&*store, 80_000, 10).await.is_empty());
 }
 
@@ -87,7 +87,7 @@ pub async fn a_retry_is_handed_out_when_it_is_due(place: &Place) {
     let store = place.open();
     record(&*store, &sid(1), 0).await;
     let claimed = claim_one(&*store, 0).await;
-    settle(&*store, &claimed, Rest::PendingAt(Millis(500)), 1).await;
+    settle(&*store, &claimed, NextState::PendingAt(Millis(500)), 1).await;
     assert_eq!(state(&*store, &sid(1)).await, State::Pending);
     assert!(claim(&*store, 499, 10).await.is_empty());
     assert_eq!(claim_one(&*store, 500).await.attempts.len(), 1);
@@ -102,7 +102,7 @@ pub async fn a_callback_recorded_while_claimed_makes_the_call_due_at_once(place:
         .await;
     assert_eq!(second.expect("recorded"), Recorded::New);
     assert!(claim(&*store, 6, 10).await.is_empty(), "still claimed");
-    settle(&*store, &claimed, Rest::Delivered, 7).await;
+    settle(&*store, &claimed, NextState::Delivered, 7).await;
     let again = claim_one(&*store, 7).await;
     assert_eq!((again.callbacks.len(), again.attempts.len()), (2, 1));
 }
@@ -111,28 +111,31 @@ pub async fn a_claim_tells_what_the_last_settled_one_had(place: &Place) {
     let store = place.open();
     record(&*store, &sid(1), 0).await;
     let first = claim_one(&*store, 0).await;
-    assert_eq!((first.planned, first.callbacks.len()), (0, 1));
+    assert_eq!((first.planned_callbacks, first.callbacks.len()), (0, 1));
     let second = callback(&sid(1), &sid(2), "busy");
     store.record(second, Millis(5)).await.expect("recorded");
-    settle(&*store, &first, Rest::Delivered, 7).await;
+    settle(&*store, &first, NextState::Delivered, 7).await;
     let overtaken = claim_one(&*store, 7).await;
-    assert_eq!((overtaken.planned, overtaken.callbacks.len()), (1, 2));
-    settle(&*store, &overtaken, Rest::Delivered, 8).await;
+    assert_eq!(
+        (overtaken.planned_callbacks, overtaken.callbacks.len()),
+        (1, 2)
+    );
+    settle(&*store, &overtaken, NextState::Delivered, 8).await;
     let third = callback(&sid(1), &sid(3), "busy");
     store.record(third, Millis(9)).await.expect("recorded");
     let last = claim_one(&*store, 9).await;
-    assert_eq!((last.planned, last.callbacks.len()), (2, 3));
+    assert_eq!((last.planned_callbacks, last.callbacks.len()), (2, 3));
 }
 
 pub async fn a_leg_that_ends_after_delivery_makes_the_call_due(place: &Place) {
-    second_leg_after(&*place.open(), Rest::Delivered).await;
+    second_leg_after(&*place.open(), NextState::Delivered).await;
 }
 
 pub async fn a_leg_that_ends_after_parking_makes_the_call_due(place: &Place) {
-    second_leg_after(&*place.open(), Rest::Parked("refused".to_owned())).await;
+    second_leg_after(&*place.open(), NextState::Parked("refused".to_owned())).await;
 }
 
-async fn second_leg_after(store: &dyn Store, rest: Rest) {
+async fn second_leg_after(store: &dyn Store, rest: NextState) {
     record(store, &sid(1), 0).await;
     let claimed = claim_one(store, 0).await;
     settle(store, &claimed, rest, 1).await;
@@ -163,14 +166,14 @@ pub async fn attempts_are_read_back_as_they_were_made(place: &Place) {
     let made = [
         Attempt {
             status: Some(503),
-            fault: Some(Fault::Busy),
+            fault: Some(DeliveryFault::Busy),
             sent: r#"{"From":"+12025550123"}"#.to_owned(),
             excerpt: "no \"room\"".to_owned(),
             ..attempt(&sid(1), Verdict::Again(Millis(2)), 1)
         },
         Attempt {
             status: None,
-            fault: Some(Fault::TimeOut),
+            fault: Some(DeliveryFault::TimeOut),
             took: Duration::from_secs(10),
             ..attempt(&sid(2), Verdict::GivenUp("used up".to_owned()), 2)
         },
@@ -181,7 +184,7 @@ pub async fn attempts_are_read_back_as_they_were_made(place: &Place) {
         let ticket = claim_one(&*store, attempt.at.0).await.ticket;
         let settlement = Settlement {
             attempt: Some(attempt.clone()),
-            rest: Rest::PendingAt(attempt.at),
+            rest: NextState::PendingAt(attempt.at),
         };
         let settled = store.settle(ticket, settlement, attempt.at);
         settled.await.expect("settled");
@@ -201,7 +204,7 @@ pub async fn the_next_due_time_leaves_claimed_calls_out(place: &Place) {
     assert_eq!(next_due(&*store).await, Some(Millis(20)));
     claim(&*store, 20, 1).await;
     assert_eq!(next_due(&*store).await, None);
-    settle(&*store, &first, Rest::PendingAt(Millis(15)), 21).await;
+    settle(&*store, &first, NextState::PendingAt(Millis(15)), 21).await;
     assert_eq!(next_due(&*store).await, Some(Millis(15)));
 }
 
@@ -212,7 +215,7 @@ pub async fn of_a_backlog_the_freshest_calls_come_first(place: &Place) {
         record(&*store, &sid(call), at).await;
     }
     let claim = async |limit| {
-        let claims = store.claim(Millis(10 * minute), LEASE, Wanted::any(limit));
+        let claims = store.claim(Millis(10 * minute), LEASE, ClaimRequest::any(limit));
         sids(&claims.await.expect("claimed").calls)
     };
     assert_eq!(claim(1).await, [sid(5)]);
@@ -230,7 +233,7 @@ pub async fn calls_are_handed_out_by_account(place: &Place) {
             .expect("recorded");
     }
     let claim = async |whose| {
-        let wanted = Wanted {
+        let wanted = ClaimRequest {
             whose,
             ..longest_due_first(9)
         };
@@ -240,14 +243,17 @@ pub async fn calls_are_handed_out_by_account(place: &Place) {
             .expect("claimed");
         (sids(&claims.calls), claims.next_due)
     };
-    let only = Whose::Only(vec![account(1)]);
+    let only = AccountFilter::Only(vec![account(1)]);
     assert_eq!(claim(only.clone()).await, (vec![sid(3), sid(6)], None));
     assert_eq!(claim(only.clone()).await, (vec![], None));
-    let but = Whose::AllBut(vec![account(1), account(3)]);
+    let but = AccountFilter::AllBut(vec![account(1), account(3)]);
     assert_eq!(claim(but).await, (vec![sid(1), sid(4)], None));
     record_for(&*store, 1, 7, 8).await;
     assert_eq!(claim(only).await, (vec![sid(7)], None));
-    assert_eq!(claim(Whose::All).await, (vec![sid(2), sid(5)], None));
+    assert_eq!(
+        claim(AccountFilter::All).await,
+        (vec![sid(2), sid(5)], None)
+    );
 }
 
 pub async fn many_calls_of_others_are_passed_over_step_by_step(place: &Place) {
@@ -256,8 +262,8 @@ pub async fn many_calls_of_others_are_passed_over_step_by_step(place: &Place) {
         record_for(&*store, 1, call, 1).await;
     }
     record_for(&*store, 2, 9_999, 2).await;
-    let wanted = || Wanted {
-        whose: Whose::Only(vec![account(2)]),
+    let wanted = || ClaimRequest {
+        whose: AccountFilter::Only(vec![account(2)]),
         ..longest_due_first(9)
     };
     let mut looks = 0;
@@ -281,15 +287,20 @@ pub async fn what_was_tried_is_hastened_and_nothing_else(place: &Place) {
     for call in [1, 2] {
         record(&*store, &sid(call), 0).await;
         let claimed = claim_one(&*store, 0).await;
-        settle(&*store, &claimed, Rest::PendingAt(Millis(900)), 1).await;
+        settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 1).await;
     }
     record_for(&*store, 2, 3, 500).await;
-    let hasten = async |whose, limit| store.hasten(whose, Millis(10), limit).await.expect("done");
-    assert_eq!(hasten(Whose::Only(vec![account(2)]), 9).await, 0);
-    assert_eq!(hasten(Whose::All, 1).await, 1);
+    let hasten = async |whose, limit| {
+        store
+            .retry_now(whose, Millis(10), limit)
+            .await
+            .expect("done")
+    };
+    assert_eq!(hasten(AccountFilter::Only(vec![account(2)]), 9).await, 0);
+    assert_eq!(hasten(AccountFilter::All, 1).await, 1);
     assert_eq!(claim(&*store, 10, 9).await.len(), 1);
-    assert_eq!(hasten(Whose::All, 9).await, 1);
-    assert_eq!(hasten(Whose::All, 9).await, 0);
+    assert_eq!(hasten(AccountFilter::All, 9).await, 1);
+    assert_eq!(hasten(AccountFilter::All, 9).await, 0);
     assert_eq!(claim(&*store, 10, 9).await.len(), 1);
 }
 

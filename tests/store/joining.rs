@@ -1,6 +1,6 @@
 //! A chain of parents is one call, whichever link is told first.
 
-use twilio_acquire_bridge::store::{Recorded, Rest, State, Store};
+use twilio_acquire_bridge::store::{NextState, Recorded, State, Store};
 
 use crate::place::{LEASE, Place, callback, claim, claim_one, settle, sid, state};
 use twilio_acquire_bridge::clock::Millis;
@@ -31,7 +31,7 @@ pub async fn every_order_of_a_chain_makes_one_call(place: &Place) {
                 let call = claim_one(&*store, 20).await;
                 assert_eq!(call.sid, sid(chain + 1));
                 assert_eq!(call.callbacks.len(), 4, "{first}{second}{third}{fourth}");
-                settle(&*store, &call, Rest::Delivered, 20).await;
+                settle(&*store, &call, NextState::Delivered, 20).await;
                 for (parent, leg) in links {
                     let again = ends(&*store, chain + parent, chain + leg, 30).await;
                     assert_eq!(again, Recorded::Repeated);
@@ -51,12 +51,12 @@ pub async fn a_call_that_is_being_sent_joins_its_parent_once_it_is_settled(place
     let begun = claim_one(&*store, 10).await;
     assert_eq!(begun.sid, sid(2));
     ends(&*store, 1, 2, 20).await;
-    settle(&*store, &begun, Rest::Delivered, 30).await;
+    settle(&*store, &begun, NextState::Delivered, 30).await;
     let call = claim_one(&*store, 30).await;
     assert_eq!(call.sid, sid(1));
     assert_eq!((call.callbacks.len(), call.attempts.len()), (2, 1));
     assert_eq!(claim(&*store, 30, 10).await.len(), 0);
-    settle(&*store, &call, Rest::Delivered, 30).await;
+    settle(&*store, &call, NextState::Delivered, 30).await;
     assert_eq!(state(&*store, &sid(3)).await, State::Delivered);
 }
 
@@ -71,7 +71,7 @@ pub async fn a_call_that_was_being_sent_at_a_crash_joins_its_parent(place: &Plac
     let later = 20 + i64::try_from(LEASE.as_millis()).expect("a minute");
     // Once the claim has ended; whatever is handed out first, one call is left.
     while let Some(call) = claim(&*store, later, 1).await.first() {
-        settle(&*store, call, Rest::Delivered, later).await;
+        settle(&*store, call, NextState::Delivered, later).await;
     }
     for leg in 1..=3 {
         let found = store.get(&sid(leg)).await.expect("read").expect("known");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
-    BACKLOG, Claimed, Counts, Expiry, Recorded, Rest, State, Store, StoreError,
+    BACKLOG, Claimed, Counts, Expiry, NextState, Recorded, State, Store, StoreError,
 };
 
 use crate::place::{
@@ -155,7 +155,7 @@ impl Model {
     }
 
     /// Whether the ticket was good.
-    fn settle(&mut self, ticket: usize, rest: &Rest) -> bool {
+    fn settle(&mut self, ticket: usize, rest: &NextState) -> bool {
         let now = self.now;
         let holds = |call: &&mut Call| call.claim.is_some_and(|claim| claim.number == ticket);
         let Some(call) = self.calls.iter_mut().find(holds) else {
@@ -163,10 +163,10 @@ impl Model {
         };
         let claim = call.claim.take().expect("just found");
         let (state, at) = match rest {
-            Rest::PendingAt(at) => (State::Pending, at.0),
-            Rest::Delivered => (State::Delivered, now),
-            Rest::Skipped(_) => (State::Skipped, now),
-            Rest::Parked(_) => (State::Parked, now),
+            NextState::PendingAt(at) => (State::Pending, at.0),
+            NextState::Delivered => (State::Delivered, now),
+            NextState::Skipped(_) => (State::Skipped, now),
+            NextState::Parked(_) => (State::Parked, now),
         };
         if state != State::Skipped {
             call.attempts.push(claim.round);
@@ -267,10 +267,10 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 }
                 let number = index.index(model.given.len());
                 let rest = match resting {
-                    Resting::Pending(wait) => Rest::PendingAt(Millis(model.now + wait)),
-                    Resting::Delivered => Rest::Delivered,
-                    Resting::Skipped => Rest::Skipped("x".to_owned()),
-                    Resting::Parked => Rest::Parked("x".to_owned()),
+                    Resting::Pending(wait) => NextState::PendingAt(Millis(model.now + wait)),
+                    Resting::Delivered => NextState::Delivered,
+                    Resting::Skipped => NextState::Skipped("x".to_owned()),
+                    Resting::Parked => NextState::Parked("x".to_owned()),
                 };
                 let given = &model.given[number];
                 let settlement = settlement(&given.sid, rest.clone(), model.now);

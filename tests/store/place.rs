@@ -8,8 +8,8 @@ use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::{
-    Claimed, NewCallback, Order, Reader, Recorded, Rest, Settlement, SignedRequest, State, Store,
-    Wanted,
+    ClaimRequest, Claimed, ListOrder, NewCallback, NextState, Reader, Recorded, Settlement,
+    SignedRequest, State, Store,
 };
 use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid};
 
@@ -118,10 +118,10 @@ pub async fn claim(store: &dyn Store, now: i64, limit: usize) -> Vec<Claimed> {
     claims.expect("claimed").calls
 }
 
-pub fn longest_due_first(limit: usize) -> Wanted {
-    Wanted {
-        order: Order::LongestDueFirst,
-        ..Wanted::any(limit)
+pub fn longest_due_first(limit: usize) -> ClaimRequest {
+    ClaimRequest {
+        order: ListOrder::LongestDueFirst,
+        ..ClaimRequest::any(limit)
     }
 }
 
@@ -140,19 +140,19 @@ pub async fn claim_one(store: &dyn Store, now: i64) -> Claimed {
     claimed.remove(0)
 }
 
-pub async fn settle(store: &dyn Store, claimed: &Claimed, rest: Rest, now: i64) {
+pub async fn settle(store: &dyn Store, claimed: &Claimed, rest: NextState, now: i64) {
     let settlement = settlement(&claimed.sid, rest, now);
     let settled = store.settle(claimed.ticket.clone(), settlement, Millis(now));
     settled.await.expect("settled");
 }
 
 /// A settlement with the attempt that may have led to it.
-pub fn settlement(leg: &CallSid, rest: Rest, now: i64) -> Settlement {
+pub fn settlement(leg: &CallSid, rest: NextState, now: i64) -> Settlement {
     let verdict = match &rest {
-        Rest::PendingAt(at) => Some(Verdict::Again(*at)),
-        Rest::Delivered => Some(Verdict::Accepted),
-        Rest::Skipped(_) => None,
-        Rest::Parked(why) => Some(Verdict::GivenUp(why.clone())),
+        NextState::PendingAt(at) => Some(Verdict::Again(*at)),
+        NextState::Delivered => Some(Verdict::Accepted),
+        NextState::Skipped(_) => None,
+        NextState::Parked(why) => Some(Verdict::GivenUp(why.clone())),
     };
     Settlement {
         attempt: verdict.map(|verdict| attempt(leg, verdict, now)),
@@ -163,7 +163,7 @@ pub fn settlement(leg: &CallSid, rest: Rest, now: i64) -> Settlement {
 pub fn attempt(leg: &CallSid, verdict: Verdict, now: i64) -> Attempt {
     Attempt {
         leg: leg.clone(),
-        kind: acquire::Kind::CallEnd,
+        kind: acquire::RequestKind::CallEnd,
         at: Millis(now),
         took: Duration::from_micros(1_234),
         sent: "{}".to_owned(),

@@ -1,7 +1,7 @@
 //! What people and metrics see, and what is removed after its time.
 
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::{Counts, Expiry, Filter, Recorded, Rest, State, Store};
+use twilio_acquire_bridge::store::{Counts, Expiry, ListFilter, NextState, Recorded, State, Store};
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::place::{Place, callback, claim, claim_one, record, settle, sid, state};
@@ -24,7 +24,10 @@ pub async fn a_call_is_found_by_any_of_its_legs(place: &Place) {
 }
 
 async fn list(store: &dyn Store, state: Option<State>, limit: usize) -> Vec<CallSid> {
-    let calls = store.list(Filter { state, limit }).await.expect("listed");
+    let calls = store
+        .list(ListFilter { state, limit })
+        .await
+        .expect("listed");
     calls.into_iter().map(|call| call.sid).collect()
 }
 
@@ -34,7 +37,13 @@ pub async fn a_list_is_newest_first_and_by_state(place: &Place) {
         record(&*store, &sid(number), i64::from(number)).await;
     }
     let claimed = claim(&*store, 10, 2).await;
-    settle(&*store, &claimed[0], Rest::Parked("refused".to_owned()), 11).await;
+    settle(
+        &*store,
+        &claimed[0],
+        NextState::Parked("refused".to_owned()),
+        11,
+    )
+    .await;
     assert_eq!(list(&*store, None, 3).await, [sid(4), sid(3), sid(2)]);
     let pending = list(&*store, Some(State::Pending), 9).await;
     assert_eq!(pending, [sid(3), sid(4)], "soonest due first");
@@ -59,9 +68,9 @@ pub async fn counts_tell_every_state_and_the_oldest_due_time(place: &Place) {
         record(&*store, &sid(number), i64::from(number)).await;
     }
     let claimed = claim(&*store, 10, 4).await;
-    settle(&*store, &claimed[0], Rest::Delivered, 11).await;
-    settle(&*store, &claimed[1], Rest::Skipped("x".to_owned()), 11).await;
-    settle(&*store, &claimed[2], Rest::Parked("x".to_owned()), 11).await;
+    settle(&*store, &claimed[0], NextState::Delivered, 11).await;
+    settle(&*store, &claimed[1], NextState::Skipped("x".to_owned()), 11).await;
+    settle(&*store, &claimed[2], NextState::Parked("x".to_owned()), 11).await;
     let expected = Counts {
         seen: 6,
         purged: 0,
@@ -86,12 +95,12 @@ pub async fn counts_tell_every_state_and_the_oldest_due_time(place: &Place) {
 pub async fn expired_calls_are_purged_oldest_first(place: &Place) {
     let store = place.open();
     let rests = [
-        Rest::Delivered,
-        Rest::Skipped("x".to_owned()),
-        Rest::Parked("x".to_owned()),
-        Rest::Delivered,
-        Rest::PendingAt(Millis(5)),
-        Rest::Parked("x".to_owned()),
+        NextState::Delivered,
+        NextState::Skipped("x".to_owned()),
+        NextState::Parked("x".to_owned()),
+        NextState::Delivered,
+        NextState::PendingAt(Millis(5)),
+        NextState::Parked("x".to_owned()),
     ];
     for (number, rest) in (1..).zip(rests) {
         record(&*store, &sid(number), 0).await;
@@ -123,7 +132,7 @@ pub async fn a_purged_call_is_new_again(place: &Place) {
     let child = callback(&sid(1), &sid(2), "completed");
     store.record(child, Millis(0)).await.expect("recorded");
     let claimed = claim_one(&*store, 0).await;
-    settle(&*store, &claimed, Rest::Delivered, 1).await;
+    settle(&*store, &claimed, NextState::Delivered, 1).await;
     let expiry = Expiry {
         delivered_and_skipped: Millis(2),
         parked: Millis(2),
@@ -149,7 +158,7 @@ pub async fn of_a_long_list_those_that_are_wanted_are_found(place: &Place) {
     let found = |state, limit| {
         place.look(|reader| {
             let wanted = [1, 700, 1_100].map(sid);
-            let found = reader.find(Filter { state, limit }, |call| {
+            let found = reader.find(ListFilter { state, limit }, |call| {
                 // The same reader is asked for more while it is at it.
                 let known = reader.get(&call.sid)?;
                 Ok(known.is_some_and(|call| wanted.contains(&call.summary.sid)))

@@ -3,20 +3,22 @@
 use std::time::Duration;
 
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::{Keep, Refused, RefusedCause, RefusedFilter, Store};
+use twilio_acquire_bridge::store::{
+    RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, Store,
+};
 
 use crate::place::Place;
 
-const TEN_FOR_AN_HOUR: Keep = Keep {
+const TEN_FOR_AN_HOUR: RefusedLimits = RefusedLimits {
     most: 10,
     retention: Duration::from_secs(3600),
 };
 
-fn refused(cause: &str, at: i64) -> Refused {
-    Refused {
+fn refused(cause: &str, at: i64) -> RefusedRequest {
+    RefusedRequest {
         at: Millis(at),
         cause: cause.to_owned(),
-        told: "the query was sorted on the way.\nKeep it as it is.".to_owned(),
+        explanation: "the query was sorted on the way.\nKeep it as it is.".to_owned(),
         status: 403,
         peer: "203.0.113.7".to_owned(),
         method: "POST".to_owned(),
@@ -28,7 +30,7 @@ fn refused(cause: &str, at: i64) -> Refused {
     }
 }
 
-async fn refuse(store: &dyn Store, requests: Vec<Refused>, now: i64) {
+async fn refuse(store: &dyn Store, requests: Vec<RefusedRequest>, now: i64) {
     let kept = store.refuse(requests, TEN_FOR_AN_HOUR, Millis(now)).await;
     kept.expect("kept");
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore};
-use twilio_acquire_bridge::store::{Expiry, Filter, OpenError, Reader, Recorded, Rest};
+use twilio_acquire_bridge::store::{Expiry, ListFilter, NextState, OpenError, Reader, Recorded};
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::place::{Database, Place, account, callback, claim, claim_one, record, settle, sid};
@@ -94,7 +94,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date() {
     let store = place.open();
     assert!(store.requeue(&sid(1), Millis(7)).await.expect("written"));
     let claimed = claim_one(&*store, 7).await;
-    assert_eq!((claimed.planned, claimed.callbacks.len()), (1, 1));
+    assert_eq!((claimed.planned_callbacks, claimed.callbacks.len()), (1, 1));
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn a_purge_gives_the_space_of_the_file_back() {
         let recorded = store.record(callback, Millis(0)).await;
         assert_eq!(recorded.expect("recorded"), Recorded::New);
         let claimed = claim_one(&*store, 0).await;
-        settle(&*store, &claimed, Rest::Delivered, 1).await;
+        settle(&*store, &claimed, NextState::Delivered, 1).await;
     }
     let pages = || {
         let connection = Connection::open(place.path()).expect("opened");
@@ -172,7 +172,7 @@ async fn commands_read_beside_a_running_store_and_without_one() {
     record(&*store, &sid(1), 10).await;
     let check = || {
         let reader = reader(&place.path());
-        let filter = Filter {
+        let filter = ListFilter {
             state: None,
             limit: 9,
         };

@@ -1,7 +1,7 @@
 //! How much of the database a verb reads, as the database itself counts it.
 
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::{Recorded, Rest, Store};
+use twilio_acquire_bridge::store::{NextState, Recorded, Store};
 
 use crate::place::{callback, claim, record, settle, sid};
 use crate::postgres::{BY_HAND, open};
@@ -77,8 +77,8 @@ async fn go_the_whole_way(store: &dyn Store, first: u32) {
     }
     let claimed = claim(store, 3, 9).await;
     assert_eq!(claimed.len(), 1);
-    settle(store, &claimed[0], Rest::PendingAt(Millis(4)), 3).await;
+    settle(store, &claimed[0], NextState::PendingAt(Millis(4)), 3).await;
     let claimed = claim(store, 5, 9).await;
     assert_eq!(claimed[0].attempts.len(), 1);
-    settle(store, &claimed[0], Rest::Delivered, 5).await;
+    settle(store, &claimed[0], NextState::Delivered, 5).await;
 }

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::clock::{self, Millis};
 use twilio_acquire_bridge::config::postgres::PostgresUrl;
-use twilio_acquire_bridge::store::postgres::{LeaseTime, PostgresReader, PostgresStore, Terms};
-use twilio_acquire_bridge::store::{Reader, Recorded, Store, StoreError, Wanted};
+use twilio_acquire_bridge::store::postgres::{
+    LeaseClock, PostgresReader, PostgresStore, StoreOptions,
+};
+use twilio_acquire_bridge::store::{ClaimRequest, Reader, Recorded, Store, StoreError};
 
 use crate::place::{Database, LEASE, Place, callback, record, sid, sids};
 use crate::server::Server;
 
 /// Time is turned by hand, and a busy machine has time enough.
-pub const BY_HAND: Terms = Terms {
-    leases: LeaseTime::Caller,
+pub const BY_HAND: StoreOptions = StoreOptions {
+    leases: LeaseClock::Caller,
     limit: Duration::from_secs(60),
 };
 
@@ -59,13 +61,13 @@ pub fn reader(url: &str) -> Reader {
     Reader::Postgres(Box::new(reader))
 }
 
-pub fn open(server: &Server, terms: Terms) -> PostgresStore {
+pub fn open(server: &Server, terms: StoreOptions) -> PostgresStore {
     PostgresStore::open(&parsed(&server.url("postgres")), terms).expect("a thread")
 }
 
 /// As in production, but for a busy machine.
-const PATIENT: Terms = Terms {
-    leases: LeaseTime::Database,
+const PATIENT: StoreOptions = StoreOptions {
+    leases: LeaseClock::Database,
     limit: Duration::from_secs(60),
 };
 
@@ -78,11 +80,11 @@ async fn leases_are_in_the_time_of_the_database() {
     // The clocks of both nodes are off, in both ways.
     let lease = Duration::from_millis(700);
     let began = Instant::now();
-    let claimed = dead.claim(Millis(9), lease, Wanted::any(9)).await;
+    let claimed = dead.claim(Millis(9), lease, ClaimRequest::any(9)).await;
     assert_eq!(claimed.expect("claimed").calls.len(), 1);
     let future = Millis(4_000_000_000_000);
     loop {
-        let rescued = alive.claim(future, LEASE, Wanted::any(9)).await;
+        let rescued = alive.claim(future, LEASE, ClaimRequest::any(9)).await;
         if rescued.expect("claimed").calls.len() == 1 {
             break;
         }
@@ -108,7 +110,7 @@ async fn nodes_that_claim_at_once_share_the_calls_and_none_twice() {
             let mut mine = Vec::new();
             loop {
                 let claims = node
-                    .claim(Millis(1), LEASE, Wanted::any(7))
+                    .claim(Millis(1), LEASE, ClaimRequest::any(7))
                     .await
                     .expect("claimed");
                 if claims.calls.is_empty() && claims.next_due.is_none() {
@@ -174,9 +176,9 @@ async fn a_call_and_its_count_are_one_transaction_also_the_first_of_a_connection
 async fn two_that_wait_for_each_other_part_before_the_server_looks_for_it() {
     let server = Arc::new(Server::start(&["deadlock_timeout=1min"]));
     let limit = Duration::from_secs(20);
-    let terms = Terms {
+    let terms = StoreOptions {
         limit,
-        ..Terms::default()
+        ..StoreOptions::default()
     };
     let store = open(&server, terms);
     // A leg that began a call of its own, and its parent's call.
@@ -271,9 +273,9 @@ async fn a_database_that_is_away_or_hangs_fails_each_verb_in_time_and_is_used_ag
     let limit = Duration::from_secs(4);
     let store = open(
         &server,
-        Terms {
+        StoreOptions {
             limit,
-            ..Terms::default()
+            ..StoreOptions::default()
         },
     );
     // What is not known to be away takes the limit, and a busy machine takes its time; else nothing hangs.
@@ -352,8 +354,8 @@ async fn the_server_is_trusted_as_the_url_says() {
 #[tokio::test]
 async fn what_a_claim_took_whose_answer_was_lost_is_claimed_again_before_its_lease_ends() {
     let server = Server::start(&[]);
-    let store = open(&server, Terms::default());
-    let claimed = async || store.claim(Millis(9), LEASE, Wanted::any(9)).await;
+    let store = open(&server, StoreOptions::default());
+    let claimed = async || store.claim(Millis(9), LEASE, ClaimRequest::any(9)).await;
     // A connection is made, and whatever the server still waits for is answered.
     while claimed().await.is_err() {
         clock::pause(Duration::from_millis(20)).await;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::store::spool::Spooled;
+use twilio_acquire_bridge::store::spool::SpoolingStore;
 use twilio_acquire_bridge::store::{OpenError, Store};
 
 use crate::place::Database;
@@ -18,7 +18,7 @@ pub const DATABASE: Database = Database {
         let database: Arc<dyn Store> = Arc::from((postgres::DATABASE.open)(path));
         let until = Instant::now() + PATIENCE;
         loop {
-            match Spooled::open(Arc::clone(&database), &spool(path), PATIENCE) {
+            match SpoolingStore::open(Arc::clone(&database), &spool(path), PATIENCE) {
                 // A process that another test begins holds what is open until it has begun.
                 Err(why) if is_in_use(&why) && Instant::now() < until => std::thread::yield_now(),
                 spooled => return Box::new(spooled.expect("a spool")),

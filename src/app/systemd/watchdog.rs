@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 
 /// What a restart could mend.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Stuck {
+enum StuckError {
     #[error("the delivery worker has not turned for {0:.0?}")]
     Worker(Duration),
     #[error("the store did not answer within {0:.0?}")]
@@ -37,7 +37,7 @@ pub async fn keep(store: Arc<dyn Store>, heartbeat: Heartbeat, stop: Cancellatio
         let answer = tokio::time::timeout(limit / 4, store.ping()).await;
         match judge(limit, heartbeat.age(), answer.as_ref().ok()) {
             Err(why) if !stop.is_cancelled() => error!("stuck: {why}"),
-            _ => super::tell(&[NotifyState::Watchdog]),
+            _ => super::notify(&[NotifyState::Watchdog]),
         }
         clock::pause((limit / 2).saturating_sub(begun.elapsed())).await;
     }
@@ -48,13 +48,13 @@ fn judge(
     limit: Duration,
     age: Duration,
     answer: Option<&Result<(), StoreError>>,
-) -> Result<(), Stuck> {
+) -> Result<(), StuckError> {
     if age > limit / 2 + 2 * HEARTBEAT_INTERVAL {
-        return Err(Stuck::Worker(age));
+        return Err(StuckError::Worker(age));
     }
     match answer {
-        None => Err(Stuck::Store(limit / 4)),
-        Some(Err(StoreError::Closed)) => Err(Stuck::Closed),
+        None => Err(StuckError::Store(limit / 4)),
+        Some(Err(StoreError::Closed)) => Err(StuckError::Closed),
         // An answer that refuses is an answer: a restart would not free a disk.
         Some(_) => Ok(()),
     }
@@ -72,9 +72,13 @@ mod tests {
         let cases = [
             (fresh, Some(Ok(())), Ok(())),
             (fresh, Some(Err(full())), Ok(())),
-            (fresh, Some(Err(StoreError::Closed)), Err(Stuck::Closed)),
-            (fresh, None, Err(Stuck::Store(limit / 4))),
-            (old, Some(Ok(())), Err(Stuck::Worker(old))),
+            (
+                fresh,
+                Some(Err(StoreError::Closed)),
+                Err(StuckError::Closed),
+            ),
+            (fresh, None, Err(StuckError::Store(limit / 4))),
+            (old, Some(Ok(())), Err(StuckError::Worker(old))),
         ];
         for (age, answer, expected) in cases {
             let case = format!("{age:?}, {answer:?}");

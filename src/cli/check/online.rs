@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
-use crate::delivery::acquire_client::Client;
+use crate::delivery::acquire_client::AcquireClient;
 use crate::store::{self, OpenError};
 
 /// Tells one line for the store and for each place that was reached; stops at the first that was
@@ -22,7 +22,7 @@ pub(super) fn reach(
     let url = &config.store.url;
     tell(format!("{url} {}", open_store(url)?))?;
     app::block_on(async {
-        let client = Client::new(&config.acquire, &config.delivery, Clock::system())?;
+        let client = AcquireClient::new(&config.acquire, &config.delivery, Clock::system())?;
         let mut reached = BTreeSet::new();
         for account in &config.accounts {
             let base = config.acquire.base_url_of(account);

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::{Note, own_file};
-use crate::config::{Config, Origin, Setting};
+use crate::config::{Config, Setting, SettingOrigin};
 
 /// For others than owner and group.
 const READ_BY_ALL: u32 = 0o004;
@@ -19,7 +19,7 @@ pub(super) fn look_at(config: &Config, settings: &[Setting], file: Option<&Path>
     }
     let is_secret = |setting: &&Setting| {
         let value = setting.value.as_deref().unwrap_or_default();
-        setting.origin == Origin::File && setting.file.is_none() && value.ends_with("set)")
+        setting.origin == SettingOrigin::File && setting.file.is_none() && value.ends_with("set)")
     };
     if let (Some(file), Some(setting)) = (file, settings.iter().find(is_secret)) {
         notes.extend(of_secret(file, &setting.key));

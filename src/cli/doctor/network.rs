@@ -8,16 +8,16 @@ use super::Note;
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
-use crate::delivery::acquire_client::Client;
+use crate::delivery::acquire_client::AcquireClient;
 use crate::net::http_url::HttpUrl;
 
 /// A `Date` counts whole seconds, and an answer takes its time.
-const TOLERABLE: Duration = Duration::from_secs(30);
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 pub(super) fn look_at(config: &Config) -> Vec<Note> {
     let clock = Clock::system();
     app::block_on(async {
-        let client = match Client::new(&config.acquire, &config.delivery, clock.clone()) {
+        let client = match AcquireClient::new(&config.acquire, &config.delivery, clock.clone()) {
             Ok(client) => client,
             Err(why) => return vec![Note::finding("network", why.to_string())],
         };
@@ -75,7 +75,7 @@ fn of_time(base: &str, told: Option<Millis>, now: Millis) -> Note {
     };
     let off = now.since(told).max(told.since(now));
     let way = if now < told { "behind" } else { "ahead of" };
-    if off > TOLERABLE {
+    if off > MAX_CLOCK_SKEW {
         let sentence = format!(
             "the clock is {} s {way} that of {base}: times in logs, retries and links of \
              recordings are off; run a time service such as chrony",
@@ -87,7 +87,7 @@ fn of_time(base: &str, told: Option<Millis>, now: Millis) -> Note {
         "clock",
         format!(
             "it agrees with that of {base} within {} s",
-            TOLERABLE.as_secs()
+            MAX_CLOCK_SKEW.as_secs()
         ),
     )
 }
@@ -95,16 +95,19 @@ fn of_time(base: &str, told: Option<Millis>, now: Millis) -> Note {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::Health;
+    use crate::cli::doctor::NoteStatus;
 
     #[test]
     fn a_clock_that_is_off_by_more_than_half_a_minute_is_a_finding() {
         let now = Millis(1_790_000_000_000);
         for (told, health) in [
-            (None, Health::Well),
-            (Some(now.plus(Duration::from_secs(30))), Health::Well),
-            (Some(now.plus(Duration::from_secs(31))), Health::Finding),
-            (Some(now.minus(Duration::from_secs(31))), Health::Finding),
+            (None, NoteStatus::Well),
+            (Some(now.plus(Duration::from_secs(30))), NoteStatus::Well),
+            (Some(now.plus(Duration::from_secs(31))), NoteStatus::Finding),
+            (
+                Some(now.minus(Duration::from_secs(31))),
+                NoteStatus::Finding,
+            ),
         ] {
             assert_eq!(
                 of_time("https://acme.acquire.io", told, now).health,

@@ -3,10 +3,10 @@
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::super::{Exit, Failure, Form, say};
+use super::super::{CliError, Exit, OutputFormat, print_line};
 
 /// What came of a group or of one fixture.
-pub(super) struct Outcome<'a> {
+pub(super) struct Comparison<'a> {
     pub name: &'a str,
     /// Requests, or one line of what became of it.
     pub lines: Vec<String>,
@@ -14,13 +14,17 @@ pub(super) struct Outcome<'a> {
     pub expected: Option<Value>,
 }
 
-impl Outcome<'_> {
-    pub fn of_requests(name: &str, got: Vec<Value>, expected: Option<Vec<Value>>) -> Outcome<'_> {
+impl Comparison<'_> {
+    pub fn of_requests(
+        name: &str,
+        got: Vec<Value>,
+        expected: Option<Vec<Value>>,
+    ) -> Comparison<'_> {
         let mut lines: Vec<String> = got.iter().map(ToString::to_string).collect();
         if lines.is_empty() {
             lines.push("nothing is sent".to_owned());
         }
-        Outcome {
+        Comparison {
             name,
             lines,
             got: got.into(),
@@ -29,31 +33,31 @@ impl Outcome<'_> {
     }
 
     /// Prints it, with a difference where there is one; then it is not what was expected.
-    pub fn tell(&self, form: Form) -> Result<Exit, Failure> {
+    pub fn print(&self, form: OutputFormat) -> Result<Exit, CliError> {
         let is_expected = self.expected.as_ref().map(|expected| *expected == self.got);
         match form {
-            Form::Json => {
+            OutputFormat::Json => {
                 let file = Value::from(self.name);
                 let got = &self.got;
                 let told = is_expected
                     .map(|is_expected| format!(r#","expected":{is_expected}"#))
                     .unwrap_or_default();
-                say(format_args!(r#"{{"file":{file},"acquire":{got}{told}}}"#))?;
+                print_line(format_args!(r#"{{"file":{file},"acquire":{got}{told}}}"#))?;
             }
-            Form::Text => {
+            OutputFormat::Text => {
                 for line in &self.lines {
-                    say(format_args!("{}: {line}", self.name))?;
+                    print_line(format_args!("{}: {line}", self.name))?;
                 }
                 if let Some(expected) = self
                     .expected
                     .as_ref()
                     .filter(|_| is_expected == Some(false))
                 {
-                    say(format_args!(
+                    print_line(format_args!(
                         "{}: differs from what is expected:",
                         self.name
                     ))?;
-                    say(difference(expected, &self.got))?;
+                    print_line(difference(expected, &self.got))?;
                 }
             }
         }

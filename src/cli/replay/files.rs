@@ -5,25 +5,25 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::Failure;
-use crate::debugging::fake_twilio::Item;
+use super::CliError;
+use crate::debugging::fake_twilio::ReplayItem;
 use crate::debugging::fake_twilio::records;
 use crate::debugging::fake_twilio::scenario::{self, Scenario};
 use crate::debugging::fixture::Fixture;
 
 /// A folder's fixtures, those of a record of Twilio or of a call of the store, or one by itself.
-pub(super) struct Group {
+pub(super) struct FixtureGroup {
     /// As the command line names it.
     pub name: String,
     /// The same wherever the files stand.
     pub label: String,
     /// By name, or in the order of their arrival.
-    pub items: Vec<Item>,
-    pub told: Told,
+    pub items: Vec<ReplayItem>,
+    pub grouping: Grouping,
 }
 
 /// What the fixtures of a group tell.
-pub(super) enum Told {
+pub(super) enum Grouping {
     /// Each by itself, with what must come of it where a file beside it says so.
     Apart,
     /// One call.
@@ -36,7 +36,7 @@ pub(super) enum Told {
 }
 
 /// The fixtures of all files and folders, those of a folder by name.
-pub(super) fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Failure> {
+pub(super) fn groups(paths: &[PathBuf]) -> Result<Vec<FixtureGroup>, CliError> {
     let mut groups = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -46,7 +46,7 @@ pub(super) fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Failure> {
         let before = groups.len();
         walk(path, &label(path), &mut groups)?;
         if groups.len() == before {
-            return Err(Failure::Usage(format!(
+            return Err(CliError::Usage(format!(
                 "the folder {} holds no .http file",
                 path.display()
             )));
@@ -61,7 +61,7 @@ fn label(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn file(path: &Path) -> Result<Group, Failure> {
+fn file(path: &Path) -> Result<FixtureGroup, CliError> {
     let name = path.display().to_string();
     if path
         .extension()
@@ -69,42 +69,42 @@ fn file(path: &Path) -> Result<Group, Failure> {
     {
         return record(path, name);
     }
-    Ok(Group {
+    Ok(FixtureGroup {
         label: label(path),
         items: vec![item(path)?],
         name,
-        told: Told::Apart,
+        grouping: Grouping::Apart,
     })
 }
 
 /// Records of Twilio, named by their place in the file.
-fn record(path: &Path, name: String) -> Result<Group, Failure> {
+fn record(path: &Path, name: String) -> Result<FixtureGroup, CliError> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     let read = records::read(&text).with_context(|| name.clone())?;
-    let items = read.into_iter().map(|(number, fixture)| Item {
+    let items = read.into_iter().map(|(number, fixture)| ReplayItem {
         name: format!("{name}[{number}]"),
         fixture,
     });
-    Ok(Group {
+    Ok(FixtureGroup {
         label: label(path),
         items: items.collect(),
         name,
-        told: Told::Together {
+        grouping: Grouping::Together {
             expected: None,
             settings: None,
         },
     })
 }
 
-fn item(path: &Path) -> Result<Item, Failure> {
-    Ok(Item {
+fn item(path: &Path) -> Result<ReplayItem, CliError> {
+    Ok(ReplayItem {
         name: path.display().to_string(),
         fixture: Fixture::read(path).map_err(anyhow::Error::from)?,
     })
 }
 
 /// The folder's own fixtures, then those of the folders in it.
-fn walk(folder: &Path, label: &str, groups: &mut Vec<Group>) -> Result<(), Failure> {
+fn walk(folder: &Path, label: &str, groups: &mut Vec<FixtureGroup>) -> Result<(), CliError> {
     let unreadable = || format!("failed to read the folder {}", folder.display());
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(folder).with_context(unreadable)? {
@@ -121,12 +121,13 @@ fn walk(folder: &Path, label: &str, groups: &mut Vec<Group>) -> Result<(), Failu
     files.sort();
     folders.sort();
     if !files.is_empty() {
-        let items: Result<Vec<Item>, Failure> = files.iter().map(|file| item(file)).collect();
-        groups.push(Group {
+        let items: Result<Vec<ReplayItem>, CliError> =
+            files.iter().map(|file| item(file)).collect();
+        groups.push(FixtureGroup {
             name: folder.display().to_string(),
             label: label.to_owned(),
             items: items?,
-            told: told(folder)?,
+            grouping: grouping(folder)?,
         });
     }
     folders
@@ -134,20 +135,20 @@ fn walk(folder: &Path, label: &str, groups: &mut Vec<Group>) -> Result<(), Failu
         .try_for_each(|inner| walk(inner, &format!("{label}/{}", self::label(inner)), groups))
 }
 
-fn told(folder: &Path) -> Result<Told, Failure> {
+fn grouping(folder: &Path) -> Result<Grouping, CliError> {
     if !Scenario::is_one(folder) {
-        return Ok(Told::Apart);
+        return Ok(Grouping::Apart);
     }
     let expected = scenario::expected(&folder.join("expected.json"));
     let settings = folder.join("bridge.toml");
-    Ok(Told::Together {
+    Ok(Grouping::Together {
         expected: Some(expected.map_err(anyhow::Error::from)?),
         settings: settings.is_file().then_some(settings),
     })
 }
 
 /// What `x.json` beside `x.http` says must come of it.
-pub(super) fn expected_beside(item: &Item) -> Result<Option<Value>, Failure> {
+pub(super) fn expected_beside(item: &ReplayItem) -> Result<Option<Value>, CliError> {
     let path = Path::new(&item.name).with_extension("json");
     if !path.is_file() {
         return Ok(None);

@@ -7,25 +7,25 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::super::Failure;
+use super::super::CliError;
 use super::super::ephemeral_bridge;
-use super::files::Group;
+use super::files::FixtureGroup;
 use crate::app::App;
 use crate::clock::{Clock, Millis, pause};
 use crate::config::{self, Config};
-use crate::debugging::fake_acquire::{Faults, Keep, Sink};
+use crate::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 use crate::debugging::fake_twilio::scenario::wait;
-use crate::debugging::fake_twilio::{Item, NotTaken};
+use crate::debugging::fake_twilio::{NotAccepted, ReplayItem};
 use crate::domain::plan::Rules;
-use crate::store::{CallSummary, Filter, State, Store};
+use crate::store::{CallSummary, ListFilter, State, Store};
 use crate::twilio::CallSid;
-use crate::twilio::callback::Form;
+use crate::twilio::callback::CallbackKind;
 
 /// When each replay begins: 2026-01-01T00:00:00Z, whatever the time is.
 const BEGINNING: Millis = Millis(1_767_225_600_000);
 
 /// More turns of the clock than a schedule of waits can have.
-const MOST_TURNS: usize = 1_000;
+const MAX_TURNS: usize = 1_000;
 
 /// What Acquire gets of a group, in order, and what was refused.
 pub(super) struct Played {
@@ -34,12 +34,12 @@ pub(super) struct Played {
 }
 
 /// Runs on an actix runtime.
-pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure> {
+pub(super) async fn play(group: &FixtureGroup, rules: &Rules) -> Result<Played, CliError> {
     let folder = tempfile::tempdir()?;
-    let sink = Sink::start(
+    let sink = FakeAcquire::start(
         ephemeral_bridge::any_port(),
         Faults::default(),
-        Keep::Nothing,
+        Retain::Nothing,
     )?;
     let clocks = Clocks::new();
     let mut refused = Vec::new();
@@ -56,7 +56,7 @@ pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure
             clocks.turn(store.as_ref(), clocks.now().plus(wait)).await?;
         }
         let summary = ephemeral_bridge::send(vec![item.clone()], to).await?;
-        refused.extend(summary.not_taken.iter().map(NotTaken::why));
+        refused.extend(summary.not_taken.iter().map(NotAccepted::why));
     }
     clocks.turn(store.as_ref(), Millis(i64::MAX)).await?;
     let requests = taken(store.as_ref()).await?;
@@ -67,10 +67,10 @@ pub(super) async fn play(group: &Group, rules: &Rules) -> Result<Played, Failure
 }
 
 /// The public URL that a fixture was sent to, with its prefix.
-fn base(item: &Item) -> String {
+fn base(item: &ReplayItem) -> String {
     let fixture = &item.fixture;
     let target = fixture.target();
-    let path = Form::at(&target).path();
+    let path = CallbackKind::of_url(&target).path();
     let prefix = target.split_once(path).map_or("", |(prefix, _)| prefix);
     format!("{}{prefix}", fixture.base())
 }
@@ -79,12 +79,12 @@ fn base(item: &Item) -> String {
 /// so that their order tells something.
 fn configuration(
     folder: &std::path::Path,
-    sink: &Sink,
+    sink: &FakeAcquire,
     bases: &[String],
     rules: &Rules,
-) -> Result<Config, Failure> {
+) -> Result<Config, CliError> {
     let file = folder.join("bridge.toml");
-    std::fs::write(&file, config::written(rules))?;
+    std::fs::write(&file, config::to_toml(rules))?;
     let mut bases = bases.to_vec();
     bases.sort();
     bases.dedup();
@@ -121,8 +121,8 @@ impl Clocks {
     }
 
     /// Lets all be done that is due now and falls due before `end`, one due time after another.
-    async fn turn(&self, store: &dyn Store, end: Millis) -> Result<(), Failure> {
-        for _ in 0..MOST_TURNS {
+    async fn turn(&self, store: &dyn Store, end: Millis) -> Result<(), CliError> {
+        for _ in 0..MAX_TURNS {
             let next = self.settled(store).await?;
             match next.filter(|due| *due < end) {
                 Some(due) => self.bridge.advance(due.since(self.now())),
@@ -133,13 +133,13 @@ impl Clocks {
                 }
             }
         }
-        Err(Failure::Failed(anyhow::anyhow!(
+        Err(CliError::Failed(anyhow::anyhow!(
             "the replay does not come to an end"
         )))
     }
 
     /// When the next call is due, once none is due or claimed.
-    async fn settled(&self, store: &dyn Store) -> Result<Option<Millis>, Failure> {
+    async fn settled(&self, store: &dyn Store) -> Result<Option<Millis>, CliError> {
         let now = self.now();
         self.worker.advance(now.since(self.worker.now()));
         loop {
@@ -156,7 +156,7 @@ impl Clocks {
 }
 
 /// What Acquire took of all calls, those of each call together, as `expected.json` writes it.
-async fn taken(store: &dyn Store) -> Result<Vec<Value>, Failure> {
+async fn taken(store: &dyn Store) -> Result<Vec<Value>, CliError> {
     let mut sids: Vec<CallSid> = all(store).await?.into_iter().map(|call| call.sid).collect();
     sids.sort();
     let mut requests = Vec::new();
@@ -175,8 +175,8 @@ async fn taken(store: &dyn Store) -> Result<Vec<Value>, Failure> {
     Ok(requests)
 }
 
-async fn all(store: &dyn Store) -> Result<Vec<CallSummary>, Failure> {
-    let filter = Filter {
+async fn all(store: &dyn Store) -> Result<Vec<CallSummary>, CliError> {
+    let filter = ListFilter {
         state: None,
         limit: usize::MAX,
     };

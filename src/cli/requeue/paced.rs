@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::target::{Door, NotRequeued};
+use super::target::{RequeueError, RequeueTarget};
 use crate::cli::output;
 use crate::clock;
 use crate::twilio::CallSid;
 
 /// A bridge that restarts, or a database that is away, is asked again after this.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// So often; then it is more than a restart.
-const MOST_ASKED: u32 = 60;
+const MAX_PER_REQUEST: u32 = 60;
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct RequeueReport {
     pub requeued: usize,
     /// Purged meanwhile.
     pub missing: usize,
@@ -28,12 +28,12 @@ pub struct Done {
 
 /// One after the other; each that is done stays done.
 pub async fn requeue(
-    door: &Door<'_>,
+    door: &RequeueTarget<'_>,
     sids: &[CallSid],
     rate: NonZeroU32,
     stop: &CancellationToken,
-) -> anyhow::Result<Done> {
-    let mut done = Done::default();
+) -> anyhow::Result<RequeueReport> {
+    let mut done = RequeueReport::default();
     let bar = output::bar(sids.len() as u64);
     let began = Instant::now();
     for (number, sid) in (0..).zip(sids) {
@@ -48,7 +48,7 @@ pub async fn requeue(
             done.is_stopped = true;
             break;
         }
-        let known = patiently(async || door.requeue(sid).await, AGAIN, stop).await;
+        let known = patiently(async || door.requeue(sid).await, RETRY_INTERVAL, stop).await;
         if known.with_context(|| format!("{number} of {} calls are requeued", sids.len()))? {
             done.requeued += 1;
         } else {
@@ -62,11 +62,11 @@ pub async fn requeue(
 
 /// Asks until it is answered, while what is in the way may pass; once more when it is stopped.
 async fn patiently(
-    ask: impl AsyncFn() -> Result<bool, NotRequeued>,
+    ask: impl AsyncFn() -> Result<bool, RequeueError>,
     again: Duration,
     stop: &CancellationToken,
-) -> Result<bool, NotRequeued> {
-    for asked in 1..MOST_ASKED {
+) -> Result<bool, RequeueError> {
+    for asked in 1..MAX_PER_REQUEST {
         match ask().await {
             Err(why) if why.may_pass() => {
                 if asked == 1 {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::store::StoreError;
 
-    async fn asked(failing: u32, why: StoreError) -> (Result<bool, NotRequeued>, u32) {
+    async fn asked(failing: u32, why: StoreError) -> (Result<bool, RequeueError>, u32) {
         let asked = Cell::new(0);
         let ask = async || {
             asked.set(asked.get() + 1);
@@ -110,7 +110,7 @@ mod tests {
         let (answer, times) = asked(5, away()).await;
         assert!(matches!(answer, Ok(true)) && times == 6, "{times}");
         let (answer, times) = asked(u32::MAX, away()).await;
-        assert!(answer.is_err() && times == MOST_ASKED, "{times}");
+        assert!(answer.is_err() && times == MAX_PER_REQUEST, "{times}");
     }
 
     #[tokio::test]

@@ -3,16 +3,18 @@
 use std::fmt::{Result, Write as _};
 
 use super::super::{COLUMNS, wrapped};
-use crate::debugging::timeline::{Due, Field, Leg, Made, Story, Told};
+use crate::debugging::timeline::{
+    AttemptView, CallTimeline, CallbackView, FieldView, LegView, PlannedView,
+};
 
-pub(super) fn of(story: &Story) -> String {
+pub(super) fn of(story: &CallTimeline) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write(&mut text, story);
     text
 }
 
-fn write(text: &mut String, story: &Story) -> Result {
+fn write(text: &mut String, story: &CallTimeline) -> Result {
     let line = &story.line;
     writeln!(text, "{}  {}", line.call_sid, line.state)?;
     writeln!(
@@ -48,7 +50,7 @@ fn write(text: &mut String, story: &Story) -> Result {
         let leg = story.legs.iter().find(|leg| leg.sid == sid);
         leg.map_or_else(|| sid.to_owned(), |leg| leg.name.clone())
     };
-    let mut gaps: Vec<(&Leg, u32)> = Vec::new();
+    let mut gaps: Vec<(&LegView, u32)> = Vec::new();
     for leg in &story.legs {
         gaps.extend(leg.missing.iter().map(|number| (leg, *number)));
     }
@@ -74,13 +76,13 @@ fn write(text: &mut String, story: &Story) -> Result {
     }
 
     writeln!(text, "\nwhat the plan makes of it")?;
-    for due in &story.owed {
+    for due in &story.planned {
         write_due(text, due, &spell)?;
     }
     Ok(())
 }
 
-fn write_leg(text: &mut String, leg: &Leg) -> Result {
+fn write_leg(text: &mut String, leg: &LegView) -> Result {
     let parent = leg
         .parent
         .as_ref()
@@ -98,7 +100,7 @@ fn write_leg(text: &mut String, leg: &Leg) -> Result {
     writeln!(text, "     {} -> {}", leg.from, leg.to)
 }
 
-fn write_told(text: &mut String, told: &Told, leg: &str) -> Result {
+fn write_told(text: &mut String, told: &CallbackView, leg: &str) -> Result {
     let number = told
         .sequence_number
         .map(|number| format!("#{number} "))
@@ -116,7 +118,12 @@ fn write_told(text: &mut String, told: &Told, leg: &str) -> Result {
     Ok(())
 }
 
-fn write_attempt(text: &mut String, attempt: &Made, leg: &str, story: &Story) -> Result {
+fn write_attempt(
+    text: &mut String,
+    attempt: &AttemptView,
+    leg: &str,
+    story: &CallTimeline,
+) -> Result {
     let status = attempt
         .status
         .map_or_else(|| "no answer".to_owned(), |s| s.to_string());
@@ -152,9 +159,9 @@ fn write_attempt(text: &mut String, attempt: &Made, leg: &str, story: &Story) ->
 }
 
 /// What was sent that would not be sent today; all else stands below.
-fn changes(attempt: &Made, story: &Story) -> Vec<String> {
-    let today = story.owed.iter().find_map(|due| match due {
-        Due::Send {
+fn changes(attempt: &AttemptView, story: &CallTimeline) -> Vec<String> {
+    let today = story.planned.iter().find_map(|due| match due {
+        PlannedView::Send {
             leg, kind, request, ..
         } if *leg == attempt.leg && *kind == attempt.kind => request.as_object(),
         _ => None,
@@ -178,19 +185,22 @@ fn changes(attempt: &Made, story: &Story) -> Vec<String> {
         .collect()
 }
 
-fn write_due(text: &mut String, due: &Due, spell: &impl Fn(&str) -> String) -> Result {
+fn write_due(text: &mut String, due: &PlannedView, spell: &impl Fn(&str) -> String) -> Result {
     let (head, rest) = match due {
-        Due::Send {
-            leg, kind, stands, ..
+        PlannedView::Send {
+            leg,
+            kind,
+            progress: stands,
+            ..
         } => ("", format!("{kind} of leg {leg}: {stands}")),
-        Due::Undecided { why } => ("not decided yet: ", why.clone()),
-        Due::Nothing { why } => ("nothing: ", why.clone()),
-        Due::Unmappable { why } => ("cannot be sent: ", why.clone()),
+        PlannedView::Undecided { why } => ("not decided yet: ", why.clone()),
+        PlannedView::Nothing { why } => ("nothing: ", why.clone()),
+        PlannedView::Unmappable { why } => ("cannot be sent: ", why.clone()),
     };
     writeln!(text, "  {}", wrapped(&format!("{head}{}", spell(&rest)), 4))?;
-    let Due::Send {
+    let PlannedView::Send {
         fields,
-        because,
+        reasons: because,
         waits,
         ..
     } = due
@@ -208,7 +218,7 @@ fn write_due(text: &mut String, due: &Due, spell: &impl Fn(&str) -> String) -> R
 }
 
 /// Name, value and origin; the origin on its own line where it does not fit.
-fn write_field(text: &mut String, field: &Field, from: &str) -> Result {
+fn write_field(text: &mut String, field: &FieldView, from: &str) -> Result {
     let line = format!("    {:<12}  {:<16}  {from}", field.name, field.value);
     if line.chars().count() <= COLUMNS {
         return writeln!(text, "{line}");

@@ -51,7 +51,7 @@ pub struct Share {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownFault {
+pub enum ParseReplyError {
     #[error(
         "{0:?} is no fault: give a status from 200 to 599, or false, html, duplicate, invalid, reset"
     )]
@@ -61,7 +61,7 @@ pub enum UnknownFault {
 }
 
 impl FromStr for Reply {
-    type Err = UnknownFault;
+    type Err = ParseReplyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
@@ -72,7 +72,7 @@ impl FromStr for Reply {
             "reset" => Ok(Self::Reset),
             status => match status.parse() {
                 Ok(status @ 200..=599) => Ok(Self::Status(status)),
-                _ => Err(UnknownFault::Reply(text.to_owned())),
+                _ => Err(ParseReplyError::Reply(text.to_owned())),
             },
         }
     }
@@ -80,13 +80,13 @@ impl FromStr for Reply {
 
 /// Without a share, all requests get the answer.
 impl FromStr for Share {
-    type Err = UnknownFault;
+    type Err = ParseReplyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (reply, part) = text.split_once(':').unwrap_or((text, "1"));
         let part = match part.parse() {
             Ok(part) if (0.0..=1.0).contains(&part) => part,
-            _ => return Err(UnknownFault::Share(part.to_owned())),
+            _ => return Err(ParseReplyError::Share(part.to_owned())),
         };
         Ok(Self {
             reply: reply.parse()?,

@@ -14,7 +14,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use futures_util::stream;
 
 use super::reply::SAVED;
-use super::{Keep, Received, Reply, Shared, lock};
+use super::{CapturedRequest, Reply, Retain, Shared, lock};
 use crate::clock::{self, Clock};
 
 const WORKERS: usize = 2;
@@ -101,7 +101,7 @@ fn answer(reply: &Reply) -> HttpResponse {
 
 impl Shared {
     fn keep(&self, request: &HttpRequest, body: &[u8], reply: &Reply) {
-        let received = || Received {
+        let received = || CapturedRequest {
             time: Clock::system().now(),
             method: request.method().to_string(),
             path: request.uri().to_string(),
@@ -117,15 +117,15 @@ impl Shared {
             reply: reply.clone(),
         };
         match &self.keep {
-            Keep::All => lock(&self.received).push(received()),
-            Keep::CallIds => {
+            Retain::All => lock(&self.received).push(received()),
+            Retain::CallIds => {
                 let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
                 let call_id = body.as_ref().and_then(|body| body.get("CallId")?.as_str());
                 lock(&self.call_ids).extend(call_id.map(str::to_owned));
             }
-            Keep::Nothing => {}
+            Retain::Nothing => {}
             // Who was to take it has gone: then nobody wants it.
-            Keep::Pass(to) => drop(to.send(received())),
+            Retain::Pass(to) => drop(to.send(received())),
         }
         self.count.send_modify(|count| *count += 1);
     }

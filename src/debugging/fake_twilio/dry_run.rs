@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::clock::Millis;
 use crate::debugging::fixture::Fixture;
-use crate::domain::plan::{Next, Received, Rules, plan};
+use crate::domain::plan::{Next, ReceivedCallback, Rules, plan};
 use crate::twilio::callback;
 
 /// When everything that could have been waited for has been.
@@ -12,7 +12,7 @@ const LATER: Millis = Millis(i64::MAX);
 
 /// What becomes of one callback on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Forecast {
+pub enum DryRun {
     /// The JSON that Acquire would get.
     Sent(String),
     Skipped(String),
@@ -21,7 +21,7 @@ pub enum Forecast {
     Refused(String),
 }
 
-impl Forecast {
+impl DryRun {
     /// Reads the fixture as a verified request and plans its call.
     #[must_use]
     pub fn of(fixture: &Fixture, rules: &Rules) -> Self {
@@ -30,7 +30,7 @@ impl Forecast {
             Err(why) => return Self::Refused(why.to_string()),
         };
         match plan(
-            &[Received {
+            &[ReceivedCallback {
                 at: Millis::default(),
                 callback,
             }],
@@ -59,7 +59,7 @@ impl Forecast {
 }
 
 /// For a person: the JSON, or why there is none.
-impl fmt::Display for Forecast {
+impl fmt::Display for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sent(json) => f.write_str(json),

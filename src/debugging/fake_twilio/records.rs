@@ -5,13 +5,13 @@
 use serde_json::{Map, Value};
 
 use crate::debugging::fixture::Fixture;
-use crate::twilio::callback::Form;
+use crate::twilio::callback::CallbackKind;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Why a JSON file is no record of Twilio.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotARecord {
+pub enum TwilioRecordError {
     #[error("is no JSON: {0}")]
     NotJson(String),
     #[error(
@@ -19,29 +19,31 @@ pub enum NotARecord {
          request_variables) nor the Call Events of a call"
     )]
     Unknown,
-    #[error("has no request to {} or {}", Form::Status.path(), Form::Recording.path())]
+    #[error("has no request to {} or {}", CallbackKind::Status.path(), CallbackKind::Recording.path())]
     Elsewhere,
 }
 
 /// The requests of a record, in its order, each with its number from 1.
-pub fn read(text: &str) -> Result<Vec<(usize, Fixture)>, NotARecord> {
+pub fn read(text: &str) -> Result<Vec<(usize, Fixture)>, TwilioRecordError> {
     let record: Value =
-        serde_json::from_str(text).map_err(|why| NotARecord::NotJson(why.to_string()))?;
+        serde_json::from_str(text).map_err(|why| TwilioRecordError::NotJson(why.to_string()))?;
     let fixtures: Option<Vec<Fixture>> = match (&record["events"], &record["alerts"]) {
         (Value::Array(events), _) => events.iter().map(event).collect(),
         (_, Value::Array(alerts)) => alerts.iter().map(alert).collect(),
         _ => alert(&record).map(|fixture| vec![fixture]),
     };
-    let mut all: Vec<(usize, Fixture)> = (1..).zip(fixtures.ok_or(NotARecord::Unknown)?).collect();
+    let mut all: Vec<(usize, Fixture)> = (1..)
+        .zip(fixtures.ok_or(TwilioRecordError::Unknown)?)
+        .collect();
     // A call's record has its requests for TwiML too.
-    all.retain(|(_, fixture)| Form::ALL.iter().any(|form| is_for(*form, fixture)));
+    all.retain(|(_, fixture)| CallbackKind::ALL.iter().any(|form| is_for(*form, fixture)));
     if all.is_empty() {
-        return Err(NotARecord::Elsewhere);
+        return Err(TwilioRecordError::Elsewhere);
     }
     Ok(all)
 }
 
-fn is_for(form: Form, fixture: &Fixture) -> bool {
+fn is_for(form: CallbackKind, fixture: &Fixture) -> bool {
     let target = fixture.target();
     target
         .split('?')
@@ -154,9 +156,12 @@ mod tests {
     fn what_is_no_record_is_told() {
         let listed = json!({"alerts": [{"sid": "NO1", "request_url": URL}]}).to_string();
         let elsewhere = json!({"request_url": "https://h.example/x", "request_variables": "a=b"});
-        assert_eq!(read(&listed), Err(NotARecord::Unknown));
-        assert_eq!(read("{}"), Err(NotARecord::Unknown));
-        assert_eq!(read(&elsewhere.to_string()), Err(NotARecord::Elsewhere));
-        assert!(matches!(read("x"), Err(NotARecord::NotJson(_))));
+        assert_eq!(read(&listed), Err(TwilioRecordError::Unknown));
+        assert_eq!(read("{}"), Err(TwilioRecordError::Unknown));
+        assert_eq!(
+            read(&elsewhere.to_string()),
+            Err(TwilioRecordError::Elsewhere)
+        );
+        assert!(matches!(read("x"), Err(TwilioRecordError::NotJson(_))));
     }
 }

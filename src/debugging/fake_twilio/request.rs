@@ -5,19 +5,19 @@ use std::fmt::Write as _;
 use awc::http::Method;
 use sha2::{Digest as _, Sha256};
 
-use super::{Signer, Target};
+use super::{ReplayTarget, Signer};
 use crate::debugging::fixture::Fixture;
 use crate::twilio::CallSid;
 use crate::twilio::signature::{self, Body};
 
 /// One pass over all items; each has its own fresh SIDs.
 #[derive(Clone, Copy, Debug)]
-pub struct Pass {
+pub struct SidPass {
     pub seed: u64,
     pub number: u64,
 }
 
-impl Pass {
+impl SidPass {
     /// Another SID in place of this one, the same for every request of the pass.
     fn fresh(self, sid: &CallSid) -> String {
         let digest = Sha256::new()
@@ -37,7 +37,7 @@ impl Pass {
 
 /// A request ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signed {
+pub struct SignedReplay {
     pub method: Method,
     /// Where it is sent, not the URL that was signed.
     pub url: String,
@@ -46,7 +46,12 @@ pub struct Signed {
 }
 
 /// Signs a fixture for what Twilio was told, with fresh SIDs if it is one of a pass.
-pub fn sign(fixture: &Fixture, target: &Target, signer: &Signer, pass: Option<Pass>) -> Signed {
+pub fn sign(
+    fixture: &Fixture,
+    target: &ReplayTarget,
+    signer: &Signer,
+    pass: Option<SidPass>,
+) -> SignedReplay {
     let path = fixture.target();
     let signed_url = match &target.public {
         Some(public) => public.signed_url(&path),
@@ -78,7 +83,7 @@ pub fn sign(fixture: &Fixture, target: &Target, signer: &Signer, pass: Option<Pa
             settings.clone(),
         ));
     }
-    Signed {
+    SignedReplay {
         method: Method::from_bytes(fixture.method.as_bytes()).unwrap_or(Method::POST),
         url: format!("{}{path}", target.to.trim_end_matches('/')),
         headers,
@@ -87,7 +92,7 @@ pub fn sign(fixture: &Fixture, target: &Target, signer: &Signer, pass: Option<Pa
 }
 
 /// Replaces each field value that is a `CallSid`; nothing else of the body changes.
-fn with_fresh_sids(body: &[u8], pass: Pass) -> Vec<u8> {
+fn with_fresh_sids(body: &[u8], pass: SidPass) -> Vec<u8> {
     let fields: Vec<Vec<u8>> = body
         .split(|byte| *byte == b'&')
         .map(|field| {
@@ -111,7 +116,7 @@ mod tests {
     use super::*;
     use crate::twilio::signature::{Key, PublicUrl, fields, verify};
 
-    const PASS: Pass = Pass { seed: 1, number: 2 };
+    const PASS: SidPass = SidPass { seed: 1, number: 2 };
 
     fn fixture() -> Fixture {
         let text = "POST https://u:p@bridge.example.com/twilio/voice/status?email=a%40b HTTP/1.1\n\
@@ -128,7 +133,7 @@ mod tests {
         }
     }
 
-    fn signs(signed: &Signed, url: &str) -> bool {
+    fn signs(signed: &SignedReplay, url: &str) -> bool {
         let signature = signed
             .headers
             .iter()
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_public_url_is_signed_and_the_target_is_called() {
-        let target = |public: Option<&str>| Target {
+        let target = |public: Option<&str>| ReplayTarget {
             to: "http://127.0.0.1:8080/".to_owned(),
             public: public.map(|text| PublicUrl::parse(text).expect("a public URL")),
         };
@@ -185,7 +190,7 @@ mod tests {
 
         let of_parent = b"CallSid=CA00000000000000000000000000000002";
         assert_eq!(of(&with_fresh_sids(of_parent, PASS), "CallSid"), parent);
-        let next = Pass { number: 3, ..PASS };
+        let next = SidPass { number: 3, ..PASS };
         assert_ne!(of(&with_fresh_sids(of_parent, next), "CallSid"), parent);
     }
 }

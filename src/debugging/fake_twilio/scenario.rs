@@ -13,12 +13,12 @@ use crate::clock::Millis;
 use crate::config::duration;
 use crate::debugging::fixture::{Fixture, FixtureError};
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::plan::{Next, Received, Request, Rules, plan};
-use crate::twilio::callback::{self, NotACallback};
+use crate::domain::plan::{AcquireRequest, Next, ReceivedCallback, Rules, plan};
+use crate::twilio::callback::{self, CallbackParseError};
 use crate::twilio::{CallSid, Callback};
 
 /// More requests than any call makes; a plan that never ends is a mistake.
-const MOST: usize = 100;
+const MAX_REQUESTS: usize = 100;
 
 /// Callbacks with the waits before them.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub enum ScenarioError {
     #[error(transparent)]
     Fixture(#[from] FixtureError),
     #[error("{0} would be refused with 400: {1}")]
-    Refused(String, NotACallback),
+    Refused(String, CallbackParseError),
     #[error("{0} is no list of requests: {1}")]
     Expected(String, String),
 }
@@ -108,12 +108,12 @@ pub fn expected(path: &Path) -> Result<Vec<Value>, ScenarioError> {
 
 /// The requests that these callbacks lead to, those of each call together.
 #[must_use]
-pub fn play(steps: &[Step], rules: &Rules) -> Vec<Request> {
+pub fn play(steps: &[Step], rules: &Rules) -> Vec<AcquireRequest> {
     let mut now = Millis::default();
-    let mut received: Vec<Received> = Vec::new();
+    let mut received: Vec<ReceivedCallback> = Vec::new();
     for step in steps {
         now = now.plus(step.after);
-        received.push(Received {
+        received.push(ReceivedCallback {
             at: now,
             callback: step.callback.clone(),
         });
@@ -123,14 +123,15 @@ pub fn play(steps: &[Step], rules: &Rules) -> Vec<Request> {
 }
 
 /// Callbacks by the call that they are of, as the store joins them: legs with their parents.
-fn calls(received: Vec<Received>) -> Vec<Vec<Received>> {
-    let mut calls: Vec<(Vec<CallSid>, Vec<Received>)> = Vec::new();
+fn calls(received: Vec<ReceivedCallback>) -> Vec<Vec<ReceivedCallback>> {
+    let mut calls: Vec<(Vec<CallSid>, Vec<ReceivedCallback>)> = Vec::new();
     for one in received {
         let mut legs = vec![one.callback.leg.clone()];
         legs.extend(one.callback.parent.clone());
         let mut joined = vec![one];
-        let is_of =
-            |call: &mut (Vec<CallSid>, Vec<Received>)| call.0.iter().any(|leg| legs.contains(leg));
+        let is_of = |call: &mut (Vec<CallSid>, Vec<ReceivedCallback>)| {
+            call.0.iter().any(|leg| legs.contains(leg))
+        };
         for (names, callbacks) in calls.extract_if(.., is_of).collect::<Vec<_>>() {
             legs.extend(names);
             joined.splice(..0, callbacks);
@@ -143,19 +144,19 @@ fn calls(received: Vec<Received>) -> Vec<Vec<Received>> {
 }
 
 /// Turns the clock from arrival to arrival and on until nothing is owed; Acquire takes everything.
-fn deliver(call: &[Received], rules: &Rules) -> Vec<Request> {
+fn deliver(call: &[ReceivedCallback], rules: &Rules) -> Vec<AcquireRequest> {
     let mut arrivals: Vec<Millis> = call.iter().map(|received| received.at).collect();
     arrivals.sort_unstable();
     arrivals.dedup();
     let ends = arrivals.iter().skip(1).copied().chain([Millis(i64::MAX)]);
     let (mut sent, mut attempts) = (Vec::new(), Vec::new());
     for (mut now, end) in arrivals.iter().copied().zip(ends) {
-        let known: Vec<Received> = call
+        let known: Vec<ReceivedCallback> = call
             .iter()
             .filter(|received| received.at <= now)
             .cloned()
             .collect();
-        while sent.len() < MOST {
+        while sent.len() < MAX_REQUESTS {
             match plan(&known, &attempts, rules, now) {
                 Next::Send(request) => {
                     attempts.push(accepted(&request, now));
@@ -169,7 +170,7 @@ fn deliver(call: &[Received], rules: &Rules) -> Vec<Request> {
     sent
 }
 
-fn accepted(request: &Request, at: Millis) -> Attempt {
+fn accepted(request: &AcquireRequest, at: Millis) -> Attempt {
     Attempt {
         leg: request.leg.clone(),
         kind: request.message.kind(),
@@ -185,7 +186,7 @@ fn accepted(request: &Request, at: Millis) -> Attempt {
 
 /// As `expected.json` writes a request.
 #[must_use]
-pub fn as_expected(request: &Request) -> Value {
+pub fn as_expected(request: &AcquireRequest) -> Value {
     let body: Value = serde_json::from_str(&request.message.to_json()).unwrap_or_default();
     json!({ request.message.kind().as_str(): body })
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// What one request got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ReplayAnswer {
     /// A 2xx.
     Taken(u16),
     /// Any other status, with the detail of its problem.
@@ -19,7 +19,7 @@ pub enum Answer {
 
 /// All answers of a replay, counted.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Summary {
+pub struct ReplaySummary {
     pub sent: u64,
     /// How many got each status; `none` counts those without an answer.
     pub answers: BTreeMap<String, u64>,
@@ -27,7 +27,7 @@ pub struct Summary {
     pub per_second: f64,
     pub latency_ms: Latencies,
     /// What was not answered 2xx, by item and reason.
-    pub not_taken: Vec<NotTaken>,
+    pub not_taken: Vec<NotAccepted>,
     #[serde(skip)]
     latencies: Vec<Duration>,
 }
@@ -42,7 +42,7 @@ pub struct Latencies {
 
 /// An item that was not answered 2xx.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotTaken {
+pub struct NotAccepted {
     pub item: String,
     /// `None` if no answer came.
     pub status: Option<u16>,
@@ -51,26 +51,26 @@ pub struct NotTaken {
     pub times: u64,
 }
 
-impl Summary {
-    pub(super) fn add(&mut self, item: &str, answer: &Answer, took: Duration) {
+impl ReplaySummary {
+    pub(super) fn add(&mut self, item: &str, answer: &ReplayAnswer, took: Duration) {
         self.sent += 1;
         self.latencies.push(took);
         let (status, reason) = match answer {
-            Answer::Taken(status) => (Some(*status), None),
-            Answer::NotTaken { status, detail } => (Some(*status), detail.clone()),
-            Answer::None(why) => (None, Some(why.clone())),
+            ReplayAnswer::Taken(status) => (Some(*status), None),
+            ReplayAnswer::NotTaken { status, detail } => (Some(*status), detail.clone()),
+            ReplayAnswer::None(why) => (None, Some(why.clone())),
         };
         let word = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         *self.answers.entry(word).or_default() += 1;
-        if matches!(answer, Answer::Taken(_)) {
+        if matches!(answer, ReplayAnswer::Taken(_)) {
             return;
         }
-        let same = |other: &&mut NotTaken| {
+        let same = |other: &&mut NotAccepted| {
             other.item == item && other.status == status && other.reason == reason
         };
         match self.not_taken.iter_mut().find(same) {
             Some(known) => known.times += 1,
-            None => self.not_taken.push(NotTaken {
+            None => self.not_taken.push(NotAccepted {
                 item: item.to_owned(),
                 status,
                 reason,
@@ -118,7 +118,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for ReplaySummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Latencies { p50, p99, max } = self.latency_ms;
         let answers: Vec<String> = self
@@ -143,7 +143,7 @@ impl fmt::Display for Summary {
     }
 }
 
-impl NotTaken {
+impl NotAccepted {
     /// What became of it, for people.
     #[must_use]
     pub fn why(&self) -> String {
@@ -155,7 +155,7 @@ impl NotTaken {
     }
 }
 
-impl fmt::Display for NotTaken {
+impl fmt::Display for NotAccepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.item)?;
         match self.status {
@@ -178,17 +178,21 @@ mod tests {
 
     #[test]
     fn a_summary_counts_answers_and_names_what_was_not_taken() {
-        let mut summary = Summary::default();
+        let mut summary = ReplaySummary::default();
         for millis in 1..=98 {
-            summary.add("a.http", &Answer::Taken(204), Duration::from_millis(millis));
+            summary.add(
+                "a.http",
+                &ReplayAnswer::Taken(204),
+                Duration::from_millis(millis),
+            );
         }
-        let refused = Answer::NotTaken {
+        let refused = ReplayAnswer::NotTaken {
             status: 400,
             detail: Some("CallSid is missing".to_owned()),
         };
         summary.add("b.http", &refused, Duration::from_millis(99));
         summary.add("b.http", &refused, Duration::from_millis(100));
-        let lost = Answer::None("connection refused".to_owned());
+        let lost = ReplayAnswer::None("connection refused".to_owned());
         summary.add("a.http", &lost, Duration::from_millis(101));
         summary.end(Duration::from_secs(2));
         assert!(!summary.all_taken());

@@ -9,7 +9,7 @@ pub(super) enum Plus {
 }
 
 /// A text without its escapes, and how each byte of it was written.
-pub(super) struct Spelled {
+pub(super) struct EscapedText {
     pub bytes: Vec<u8>,
     how: Vec<How>,
     escape: u8,
@@ -23,7 +23,7 @@ enum How {
     Lower,
 }
 
-impl Spelled {
+impl EscapedText {
     /// An escape sign that no two hexadecimal digits follow stands for itself.
     pub fn read(text: &[u8], escape: u8, plus: Plus) -> Self {
         let (mut bytes, mut how) = (Vec::new(), Vec::new());

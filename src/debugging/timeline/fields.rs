@@ -7,16 +7,16 @@ use crate::domain::plan::Reason;
 
 /// One field of what Acquire gets.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Field {
+pub struct FieldView {
     pub name: String,
     pub value: String,
     pub from: String,
 }
 
 /// Of `request` for the leg that `leg` names; `because` are the plan's reasons.
-pub(super) fn fields(request: &Value, leg: &str, because: &[Reason]) -> Vec<Field> {
+pub(super) fn fields(request: &Value, leg: &str, because: &[Reason]) -> Vec<FieldView> {
     let members = request.as_object().into_iter().flatten();
-    let fields = members.map(|(name, value)| Field {
+    let fields = members.map(|(name, value)| FieldView {
         name: name.clone(),
         value: value
             .as_str()

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Told;
+use super::CallbackView;
 
 /// One leg, or one that others name and that told nothing itself.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Leg {
+pub struct LegView {
     /// `A` is the first leg of the call.
     pub name: String,
     pub sid: String,
@@ -22,7 +22,7 @@ pub struct Leg {
 }
 
 /// Those without a parent first, then in the order of their first callback.
-pub(super) fn legs(callbacks: &[Told]) -> Vec<Leg> {
+pub(super) fn legs(callbacks: &[CallbackView]) -> Vec<LegView> {
     let mut sids: Vec<&str> = Vec::new();
     let parents = callbacks.iter().filter_map(|told| told.parent.as_deref());
     let named = callbacks.iter().map(|told| told.leg.as_str());
@@ -47,8 +47,8 @@ pub(super) fn legs(callbacks: &[Told]) -> Vec<Leg> {
                 .filter(|told| told.leg == *sid && told.kind == "status")
         };
         let told = own().next();
-        let text = |of: fn(&Told) -> &String| told.map(of).cloned().unwrap_or_default();
-        Leg {
+        let text = |of: fn(&CallbackView) -> &String| told.map(of).cloned().unwrap_or_default();
+        LegView {
             name: name(sid).unwrap_or_default(),
             sid: (*sid).to_owned(),
             parent: parent(sid).and_then(name),

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::acquire::Fault;
+use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
 use crate::config::duration;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::outage::Outage;
-use crate::domain::plan::{Owed, Wait};
+use crate::domain::plan::{PlanItem, Wait};
 use crate::store::{CallSummary, State};
 
 pub(super) fn next(
     call: &CallSummary,
-    owed: &[Owed],
+    owed: &[PlanItem],
     attempts: &[Attempt],
     outage: Option<&Outage>,
     now: Millis,
@@ -36,7 +36,7 @@ pub(super) fn next(
 
 fn pending(
     due: Millis,
-    owed: &[Owed],
+    owed: &[PlanItem],
     attempts: &[Attempt],
     outage: Option<&Outage>,
     now: Millis,
@@ -79,11 +79,11 @@ fn pending(
 }
 
 /// Of what is owed and not reached, the wait that ends first.
-fn waited_for(owed: &[Owed], now: Millis) -> Option<&Wait> {
+fn waited_for(owed: &[PlanItem], now: Millis) -> Option<&Wait> {
     let waits = owed.iter().filter_map(|owed| match owed {
-        Owed::Send(due) => due.wait.as_ref(),
-        Owed::Undecided(wait) => Some(wait),
-        Owed::Nothing(_) | Owed::Unmappable(_) => None,
+        PlanItem::Send(due) => due.wait.as_ref(),
+        PlanItem::Undecided(wait) => Some(wait),
+        PlanItem::Nothing(_) | PlanItem::Unmappable(_) => None,
     });
     waits
         .filter(|wait| wait.until > now)
@@ -107,7 +107,7 @@ fn left(at: Millis, now: Millis) -> String {
 }
 
 /// Where to look first; a status says more than the fault.
-fn advice(fault: Option<Fault>, status: Option<u16>) -> &'static str {
+fn advice(fault: Option<DeliveryFault>, status: Option<u16>) -> &'static str {
     match (status, fault) {
         (Some(401 | 403), _) => "look at acquire.api_key",
         (Some(404), _) => "look at acquire.call_end_path and acquire_account_id",

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::store::{RefusedCause, StoredRefused};
+use crate::store::{RefusedCause, StoredRefusedRequest};
 
 /// One cause and how much is kept of it.
 #[derive(Clone, Debug, Serialize)]
@@ -36,7 +36,7 @@ pub struct RefusedLine {
     /// RFC 3339.
     pub at: String,
     pub cause: String,
-    pub told: String,
+    pub explanation: String,
     pub status: u16,
     pub peer: String,
     pub method: String,
@@ -50,13 +50,13 @@ pub struct RefusedLine {
 
 impl RefusedLine {
     #[must_use]
-    pub fn of(stored: &StoredRefused) -> Self {
+    pub fn of(stored: &StoredRefusedRequest) -> Self {
         let request = &stored.request;
         Self {
             id: stored.id,
             at: request.at.to_string(),
             cause: request.cause.clone(),
-            told: request.told.clone(),
+            explanation: request.explanation.clone(),
             status: request.status,
             peer: request.peer.clone(),
             method: request.method.clone(),

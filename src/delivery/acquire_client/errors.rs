@@ -6,95 +6,107 @@ use std::io::{self, ErrorKind};
 use awc::error::{ConnectError, SendRequestError};
 use rustls::{AlertDescription, CertificateError};
 
-use crate::acquire::Fault;
-use crate::net::{HandshakeFailed, NoTunnel, root};
+use crate::acquire::DeliveryFault;
+use crate::net::{ProxyTunnelError, TlsHandshakeError, root};
 
 /// Why no whole answer arrived.
-pub struct Failure {
-    pub fault: Fault,
+pub struct NetworkError {
+    pub fault: DeliveryFault,
     pub words: String,
 }
 
 /// Puts an error of awc, met while talking to `peer`, into words.
-pub fn explain(error: &SendRequestError, peer: &str) -> Failure {
+pub fn explain(error: &SendRequestError, peer: &str) -> NetworkError {
     let (fault, words) = match error {
         SendRequestError::Connect(error) => connecting(error, peer),
-        SendRequestError::Timeout => (Fault::TimeOut, format!("{peer} did not answer in time")),
+        SendRequestError::Timeout => (
+            DeliveryFault::TimeOut,
+            format!("{peer} did not answer in time"),
+        ),
         SendRequestError::Send(error) => talking(error, peer),
         SendRequestError::Response(error) => {
             match error.source().and_then(<dyn Error>::downcast_ref) {
                 Some(error) => talking(error, peer),
                 None => (
-                    Fault::Reset,
+                    DeliveryFault::Reset,
                     format!("the answer of {peer} is not HTTP: {error}"),
                 ),
             }
         }
-        SendRequestError::Url(error) => (Fault::Configuration, error.to_string()),
+        SendRequestError::Url(error) => (DeliveryFault::Configuration, error.to_string()),
         SendRequestError::Http(error) => (
-            Fault::Configuration,
+            DeliveryFault::Configuration,
             format!("the request cannot be written (acquire.api_key?): {error}"),
         ),
         other => (
-            Fault::Reset,
+            DeliveryFault::Reset,
             format!("the connection to {peer} broke off: {other}"),
         ),
     };
-    Failure { fault, words }
+    NetworkError { fault, words }
 }
 
 /// Why no connection to `peer` was opened.
-pub fn of_connecting(error: &ConnectError, peer: &str) -> Failure {
+pub fn of_connecting(error: &ConnectError, peer: &str) -> NetworkError {
     let (fault, words) = connecting(error, peer);
-    Failure { fault, words }
+    NetworkError { fault, words }
 }
 
-fn connecting(error: &ConnectError, peer: &str) -> (Fault, String) {
+fn connecting(error: &ConnectError, peer: &str) -> (DeliveryFault, String) {
     match error {
         ConnectError::Resolver(error) => (
-            Fault::Dns,
+            DeliveryFault::Dns,
             format!("the name in {peer} cannot be resolved: {}", root(&**error)),
         ),
-        ConnectError::NoRecords | ConnectError::Unresolved => {
-            (Fault::Dns, format!("the name in {peer} has no address"))
-        }
-        ConnectError::Timeout => (Fault::TimeOut, format!("{peer} cannot be reached in time")),
+        ConnectError::NoRecords | ConnectError::Unresolved => (
+            DeliveryFault::Dns,
+            format!("the name in {peer} has no address"),
+        ),
+        ConnectError::Timeout => (
+            DeliveryFault::TimeOut,
+            format!("{peer} cannot be reached in time"),
+        ),
         ConnectError::Disconnected => (
-            Fault::Reset,
+            DeliveryFault::Reset,
             format!("{peer} closed the connection without an answer"),
         ),
         ConnectError::Io(error) => of_opening(error, peer),
-        other => (Fault::Connect, format!("{peer} cannot be reached: {other}")),
+        other => (
+            DeliveryFault::Connect,
+            format!("{peer} cannot be reached: {other}"),
+        ),
     }
 }
 
-fn of_opening(error: &io::Error, peer: &str) -> (Fault, String) {
-    if let Some(error) = inside::<NoTunnel>(error) {
+fn of_opening(error: &io::Error, peer: &str) -> (DeliveryFault, String) {
+    if let Some(error) = inside::<ProxyTunnelError>(error) {
         let fault = if error.is_by_rule() {
-            Fault::ProxyRefused
+            DeliveryFault::ProxyRefused
         } else {
-            Fault::Proxy
+            DeliveryFault::Proxy
         };
         return (fault, error.to_string());
     }
-    match inside::<HandshakeFailed>(error) {
-        Some(HandshakeFailed(error)) => (Fault::Tls, tls_words(error, peer)),
-        None if error.kind() == ErrorKind::TimedOut => (Fault::TimeOut, io_words(error, peer)),
-        None => (Fault::Connect, io_words(error, peer)),
+    match inside::<TlsHandshakeError>(error) {
+        Some(TlsHandshakeError(error)) => (DeliveryFault::Tls, tls_words(error, peer)),
+        None if error.kind() == ErrorKind::TimedOut => {
+            (DeliveryFault::TimeOut, io_words(error, peer))
+        }
+        None => (DeliveryFault::Connect, io_words(error, peer)),
     }
 }
 
 /// Why talking to `peer` over an open connection failed.
-pub fn of_talking(error: &io::Error, peer: &str) -> Failure {
+pub fn of_talking(error: &io::Error, peer: &str) -> NetworkError {
     let (fault, words) = talking(error, peer);
-    Failure { fault, words }
+    NetworkError { fault, words }
 }
 
-fn talking(error: &io::Error, peer: &str) -> (Fault, String) {
+fn talking(error: &io::Error, peer: &str) -> (DeliveryFault, String) {
     if inside::<rustls::Error>(error).is_some() {
-        return (Fault::Tls, tls_words(error, peer));
+        return (DeliveryFault::Tls, tls_words(error, peer));
     }
-    (Fault::Reset, io_words(error, peer))
+    (DeliveryFault::Reset, io_words(error, peer))
 }
 
 fn io_words(error: &io::Error, peer: &str) -> String {

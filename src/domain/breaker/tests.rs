@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: BreakerLimits = BreakerLimits {
     probe_max: Duration::from_secs(60),
     concurrency: 8,
 };
@@ -17,7 +17,7 @@ fn at(seconds: i64) -> Millis {
 fn opened() -> Breaker {
     let mut breaker = Breaker::new(LIMITS);
     for failure in 1..=5 {
-        let change = breaker.report(Sign::Bad, at(0), at(0));
+        let change = breaker.report(Signal::Bad, at(0), at(0));
         assert_eq!(change == Change::Opened, failure == 5);
     }
     breaker
@@ -29,17 +29,17 @@ fn five_failures_in_a_row_open_it_and_a_good_answer_between_does_not_let_them() 
     let mut breaker = Breaker::new(LIMITS);
     for _ in 0..10 {
         for _ in 0..4 {
-            assert_eq!(breaker.report(Sign::Bad, at(0), at(0)), Change::None);
+            assert_eq!(breaker.report(Signal::Bad, at(0), at(0)), Change::None);
         }
-        assert_eq!(breaker.report(Sign::Good, at(0), at(0)), Change::None);
+        assert_eq!(breaker.report(Signal::Good, at(0), at(0)), Change::None);
     }
-    assert!(breaker.is_calm());
+    assert!(breaker.is_fully_closed());
 }
 
 #[test]
 fn a_fault_of_the_configuration_opens_it_at_once() {
     let mut breaker = Breaker::new(LIMITS);
-    let change = breaker.report(Sign::Misconfigured, at(0), at(0));
+    let change = breaker.report(Signal::Misconfigured, at(0), at(0));
     assert_eq!((change, breaker.probe_at()), (Change::Opened, Some(at(1))));
 }
 
@@ -50,12 +50,12 @@ fn probes_come_one_at_a_time_and_less_and_less_often() {
     let mut now = at(0);
     for _ in 0..8 {
         let probe_at = breaker.probe_at().expect("open");
-        assert_eq!(breaker.room(0, Millis(probe_at.0 - 1)), 0);
-        assert_eq!(breaker.room(0, probe_at), 1);
-        assert_eq!(breaker.room(1, probe_at), 0);
+        assert_eq!(breaker.permits(0, Millis(probe_at.0 - 1)), 0);
+        assert_eq!(breaker.permits(0, probe_at), 1);
+        assert_eq!(breaker.permits(1, probe_at), 0);
         waits.push(probe_at.since(now).as_secs());
         now = probe_at;
-        assert_eq!(breaker.report(Sign::Bad, now, now), Change::None);
+        assert_eq!(breaker.report(Signal::Bad, now, now), Change::None);
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
 }
@@ -63,19 +63,19 @@ fn probes_come_one_at_a_time_and_less_and_less_often() {
 #[test]
 fn failures_of_requests_sent_before_it_opened_put_no_probe_off() {
     let mut breaker = opened();
-    breaker.report(Sign::Bad, at(-9), at(0));
-    breaker.report(Sign::Bad, at(-9), at(1));
+    breaker.report(Signal::Bad, at(-9), at(0));
+    breaker.report(Signal::Bad, at(-9), at(1));
     assert_eq!(breaker.probe_at(), Some(at(1)));
 }
 
 #[test]
 fn after_a_good_probe_the_rate_rises_by_doubling() {
     let mut breaker = opened();
-    assert_eq!(breaker.report(Sign::Good, at(1), at(1)), Change::Closed);
-    let mut rooms = vec![breaker.room(0, at(1))];
-    while !breaker.is_calm() {
-        breaker.report(Sign::Good, at(2), at(2));
-        rooms.push(breaker.room(0, at(2)));
+    assert_eq!(breaker.report(Signal::Good, at(1), at(1)), Change::Closed);
+    let mut rooms = vec![breaker.permits(0, at(1))];
+    while !breaker.is_fully_closed() {
+        breaker.report(Signal::Good, at(2), at(2));
+        rooms.push(breaker.permits(0, at(2)));
     }
     assert_eq!(rooms, [1, 2, 2, 4, 4, 4, 4, 8]);
 }
@@ -84,54 +84,58 @@ fn after_a_good_probe_the_rate_rises_by_doubling() {
 fn a_failure_on_the_way_up_halves_the_rate() {
     let mut breaker = opened();
     for _ in 0..4 {
-        breaker.report(Sign::Good, at(1), at(1));
+        breaker.report(Signal::Good, at(1), at(1));
     }
-    assert_eq!(breaker.room(0, at(2)), 4);
+    assert_eq!(breaker.permits(0, at(2)), 4);
     for room in [2, 1, 1, 1] {
-        breaker.report(Sign::Bad, at(2), at(2));
-        assert_eq!(breaker.room(0, at(2)), room);
+        breaker.report(Signal::Bad, at(2), at(2));
+        assert_eq!(breaker.permits(0, at(2)), room);
     }
-    assert_eq!(breaker.report(Sign::Bad, at(2), at(2)), Change::Opened);
+    assert_eq!(breaker.report(Signal::Bad, at(2), at(2)), Change::Opened);
 }
 
 #[test]
 fn what_waited_for_acquire_is_due_when_it_is_back() {
     let mut breaker = opened();
-    assert_eq!(breaker.hasten(at(0), at(9_999)), at(9_999));
-    breaker.report(Sign::Good, at(7), at(7));
-    assert_eq!(breaker.hasten(at(0), at(9_999)), at(7));
-    assert_eq!(breaker.hasten(at(0), at(5)), at(5));
-    assert_eq!(breaker.hasten(at(8), at(9_999)), at(9_999));
+    assert_eq!(breaker.retry_now(at(0), at(9_999)), at(9_999));
+    breaker.report(Signal::Good, at(7), at(7));
+    assert_eq!(breaker.retry_now(at(0), at(9_999)), at(7));
+    assert_eq!(breaker.retry_now(at(0), at(5)), at(5));
+    assert_eq!(breaker.retry_now(at(8), at(9_999)), at(9_999));
 }
 
 #[test]
 fn each_outcome_is_read_as_a_sign() {
-    let answer = |outcome| Answer {
+    let answer = |outcome| AcquireResponse {
         outcome,
         status: None,
         excerpt: String::new(),
     };
     let again = |fault| Outcome::Again { fault, after: None };
     for (outcome, sign) in [
-        (Outcome::Accepted, Sign::Good),
-        (Outcome::AcceptedAsRepeat, Sign::Good),
-        (Outcome::Refused, Sign::Good),
-        (again(Fault::SuccessFalse), Sign::Good),
-        (again(Fault::Unreadable), Sign::Good),
-        (again(Fault::Busy), Sign::Bad),
-        (again(Fault::Dns), Sign::Bad),
-        (again(Fault::Connect), Sign::Bad),
-        (again(Fault::Tls), Sign::Bad),
-        (again(Fault::TimeOut), Sign::Bad),
-        (again(Fault::Reset), Sign::Bad),
-        (again(Fault::Configuration), Sign::Misconfigured),
+        (Outcome::Accepted, Signal::Good),
+        (Outcome::AcceptedAsRepeat, Signal::Good),
+        (Outcome::Refused, Signal::Good),
+        (again(DeliveryFault::SuccessFalse), Signal::Good),
+        (again(DeliveryFault::Unreadable), Signal::Good),
+        (again(DeliveryFault::Busy), Signal::Bad),
+        (again(DeliveryFault::Dns), Signal::Bad),
+        (again(DeliveryFault::Connect), Signal::Bad),
+        (again(DeliveryFault::Tls), Signal::Bad),
+        (again(DeliveryFault::TimeOut), Signal::Bad),
+        (again(DeliveryFault::Reset), Signal::Bad),
+        (again(DeliveryFault::Configuration), Signal::Misconfigured),
     ] {
-        assert_eq!(Sign::of(&answer(outcome.clone())), sign, "{outcome:?}");
+        assert_eq!(Signal::of(&answer(outcome.clone())), sign, "{outcome:?}");
     }
 }
 
-fn signs() -> impl Strategy<Value = Vec<(Sign, i64)>> {
-    let sign = prop_oneof![Just(Sign::Good), Just(Sign::Bad), Just(Sign::Misconfigured)];
+fn signs() -> impl Strategy<Value = Vec<(Signal, i64)>> {
+    let sign = prop_oneof![
+        Just(Signal::Good),
+        Just(Signal::Bad),
+        Just(Signal::Misconfigured)
+    ];
     proptest::collection::vec((sign, 0..100_000_i64), 0..200)
 }
 
@@ -146,8 +150,8 @@ proptest! {
             let change = breaker.report(sign, now, now);
             prop_assert_eq!(change == Change::Opened, !was_open && breaker.is_open());
             prop_assert_eq!(change == Change::Closed, was_open && !breaker.is_open());
-            prop_assert!(breaker.room(0, now) <= LIMITS.concurrency);
-            let room = breaker.room(0, now.plus(LIMITS.probe_max));
+            prop_assert!(breaker.permits(0, now) <= LIMITS.concurrency);
+            let room = breaker.permits(0, now.plus(LIMITS.probe_max));
             prop_assert!(room >= 1, "at the latest after probe_max it asks again");
             prop_assert!(!breaker.is_open() || room == 1);
         }

@@ -19,13 +19,13 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Entries with the places where they stand. Its sentences name places and never what stands
 /// there, since they are logged too.
 #[derive(Clone, Debug, Default)]
-pub struct Listing {
+pub struct DirectoryEntries {
     emails: HashMap<String, String>,
     places: HashMap<String, String>,
     pub default: Option<String>,
 }
 
-impl Listing {
+impl DirectoryEntries {
     /// `place` is where the entry stands, as a later repeat names it.
     pub fn add(&mut self, address: &str, email: &str, place: &str) -> Result<(), String> {
         let key = key(address)?;
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_csv_file_may_quote_its_values_and_end_its_lines_either_way() {
-        let mut listing = Listing::default();
+        let mut listing = DirectoryEntries::default();
         let csv =
             "address,email\r\n\"+12025550123\", user@example.com\r\n\nclient:jane,jane@example.com";
         assert_eq!(listing.add_csv("d.csv", csv.as_bytes()), Ok(()));
@@ -158,14 +158,17 @@ mod tests {
             "d.csv:8: the line must be UTF-8".to_owned(),
         ];
         expected.extend((9..=14).map(|line| format!("d.csv:{line}: {NO_ADDRESS}")));
-        assert_eq!(Listing::default().add_csv("d.csv", csv), Err(expected));
+        assert_eq!(
+            DirectoryEntries::default().add_csv("d.csv", csv),
+            Err(expected)
+        );
     }
 
     #[test]
     fn a_csv_file_without_its_header_is_refused() {
-        let none = Listing::default().add_csv("d.csv", b"+12025550123,user@example.com\n");
+        let none = DirectoryEntries::default().add_csv("d.csv", b"+12025550123,user@example.com\n");
         let expected = vec!["d.csv:1: the first line must be address,email".to_owned()];
         assert_eq!(none, Err(expected));
-        assert_eq!(Listing::default().add_csv("d.csv", b""), none);
+        assert_eq!(DirectoryEntries::default().add_csv("d.csv", b""), none);
     }
 }

@@ -1,16 +1,18 @@
 //! A call as its callbacks tell it, the same whatever their order and however often they came.
 
-use super::Received;
+use super::ReceivedCallback;
 use super::call_end::ended_as;
 use crate::clock::Millis;
-use crate::twilio::{self, AccountSid, CallSid, Origin, RecordingSid, RecordingStatus, Status};
+use crate::twilio::{
+    self, AccountSid, CallSid, FieldSource, RecordingSid, RecordingStatus, StatusCallback,
+};
 
 /// What is known of one call.
 pub(super) struct Call<'a> {
     /// The one without a parent first, then by SID.
     pub legs: Vec<Leg<'a>>,
     /// By leg and SID.
-    pub recordings: Vec<Recording<'a>>,
+    pub recordings: Vec<KnownRecording<'a>>,
 }
 
 /// What is known of one leg; something always is.
@@ -18,20 +20,20 @@ pub(super) struct Leg<'a> {
     pub sid: &'a CallSid,
     pub parent: Option<&'a CallSid>,
     /// By `SequenceNumber`, then `Timestamp`.
-    pub told: Vec<&'a Status>,
+    pub statuses: Vec<&'a StatusCallback>,
     /// The first status that ended it.
-    pub end: Option<&'a Status>,
+    pub end: Option<&'a StatusCallback>,
     /// When an end of it first arrived.
     pub ended: Option<Millis>,
 }
 
 /// What is known of one recording.
-pub(super) struct Recording<'a> {
+pub(super) struct KnownRecording<'a> {
     pub sid: Option<&'a RecordingSid>,
     /// The leg that Twilio names.
     pub leg: &'a CallSid,
     pub account: &'a AccountSid,
-    pub stage: Stage<'a>,
+    pub stage: RecordingStage<'a>,
     /// When it was first told that it can be fetched.
     pub ready: Option<Millis>,
     pub seconds: Option<u32>,
@@ -40,7 +42,7 @@ pub(super) struct Recording<'a> {
 
 /// Where a recording is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage<'a> {
+pub(super) enum RecordingStage<'a> {
     /// It can be fetched, at this bare URL.
     Ready(&'a str),
     /// There is none, and none will come.
@@ -53,7 +55,7 @@ pub(super) enum Stage<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub fn of(callbacks: &'a [Received]) -> Self {
+    pub fn of(callbacks: &'a [ReceivedCallback]) -> Self {
         let mut sids: Vec<&CallSid> = statuses(callbacks)
             .map(|(received, _)| &received.callback.leg)
             .collect();
@@ -101,9 +103,9 @@ impl<'a> Call<'a> {
 }
 
 impl<'a> Leg<'a> {
-    fn of(sid: &'a CallSid, callbacks: &'a [Received]) -> Self {
+    fn of(sid: &'a CallSid, callbacks: &'a [ReceivedCallback]) -> Self {
         let own = || statuses(callbacks).filter(|(received, _)| received.callback.leg == *sid);
-        let mut told: Vec<&Status> = own().map(|(_, status)| status).collect();
+        let mut told: Vec<&StatusCallback> = own().map(|(_, status)| status).collect();
         // What else a status says breaks a tie, so that the order of arrival never matters.
         told.sort_by_key(|status| {
             (
@@ -125,69 +127,74 @@ impl<'a> Leg<'a> {
                 .filter(|(_, status)| ended_as(status).is_some())
                 .map(|(received, _)| received.at)
                 .min(),
-            told,
+            statuses: told,
         }
     }
 
     /// Whether somebody, or something such as a mailbox, took the leg.
     pub fn is_answered(&self) -> bool {
-        let was_in_progress = |status: &&Status| status.status == twilio::CallStatus::InProgress;
-        self.told.iter().any(was_in_progress)
+        let was_in_progress =
+            |status: &&StatusCallback| status.status == twilio::CallStatus::InProgress;
+        self.statuses.iter().any(was_in_progress)
             || self
                 .end
                 .is_some_and(|end| end.status == twilio::CallStatus::Completed)
     }
 
     /// What it told last, by its own count: the end if there is one.
-    pub fn latest(&self) -> Option<&'a Status> {
-        self.end.or_else(|| self.told.last().copied())
+    pub fn latest(&self) -> Option<&'a StatusCallback> {
+        self.end.or_else(|| self.statuses.last().copied())
     }
 
     fn began(&self) -> jiff::Timestamp {
-        let times = self.told.iter().filter_map(|status| status.timestamp);
+        let times = self.statuses.iter().filter_map(|status| status.timestamp);
         times.min().unwrap_or(jiff::Timestamp::MAX)
     }
 }
 
-fn statuses(callbacks: &[Received]) -> impl Iterator<Item = (&Received, &Status)> {
+fn statuses(
+    callbacks: &[ReceivedCallback],
+) -> impl Iterator<Item = (&ReceivedCallback, &StatusCallback)> {
     callbacks
         .iter()
         .filter_map(|received| match &received.callback.kind {
-            twilio::Kind::Status(status) => Some((received, status)),
-            twilio::Kind::Recording(_) => None,
+            twilio::CallbackContent::Status(status) => Some((received, status)),
+            twilio::CallbackContent::Recording(_) => None,
         })
 }
 
 /// The recordings that callbacks of their own or the ends of legs tell of.
-fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<'a>> {
+fn recordings<'a>(callbacks: &'a [ReceivedCallback], legs: &[Leg<'a>]) -> Vec<KnownRecording<'a>> {
     let of_ends = legs.iter().filter_map(|leg| {
         let end = leg.end?;
         let stage = match (&end.recording_url, &end.recording_sid) {
             (None, None) => return None,
-            _ if end.origin == Origin::App => Stage::Unproven,
-            (Some(url), _) => Stage::Ready(url),
-            (None, Some(_)) => Stage::UnderWay,
+            _ if end.origin == FieldSource::App => RecordingStage::Unproven,
+            (Some(url), _) => RecordingStage::Ready(url),
+            (None, Some(_)) => RecordingStage::UnderWay,
         };
         let first = statuses(callbacks)
             .filter(|(received, status)| received.callback.leg == *leg.sid && *status == end)
             .map(|(received, _)| received)
             .min_by_key(|received| received.at)?;
-        Some(Recording {
+        Some(KnownRecording {
             sid: end.recording_sid.as_ref(),
             leg: leg.sid,
             account: &first.callback.account,
             stage,
             ready: stage.is_ready().then_some(first.at),
-            seconds: end.recording_duration.filter(|_| stage != Stage::Unproven),
+            seconds: end
+                .recording_duration
+                .filter(|_| stage != RecordingStage::Unproven),
             started: None,
         })
     });
     let (of_apps, of_ends): (Vec<_>, Vec<_>) =
-        of_ends.partition(|recording| recording.stage == Stage::Unproven);
-    let mut own: Vec<Recording<'a>> = callbacks
+        of_ends.partition(|recording| recording.stage == RecordingStage::Unproven);
+    let mut own: Vec<KnownRecording<'a>> = callbacks
         .iter()
         .filter_map(|received| match &received.callback.kind {
-            twilio::Kind::Recording(told) => Some(Recording {
+            twilio::CallbackContent::Recording(told) => Some(KnownRecording {
                 sid: Some(&told.sid),
                 leg: &received.callback.leg,
                 account: &received.callback.account,
@@ -196,11 +203,11 @@ fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<
                 seconds: told.duration,
                 started: told.started,
             }),
-            twilio::Kind::Status(_) => None,
+            twilio::CallbackContent::Status(_) => None,
         })
         .collect();
     own.sort_by_key(|told| told.leg);
-    let mut known: Vec<Recording<'a>> = Vec::new();
+    let mut known: Vec<KnownRecording<'a>> = Vec::new();
     for told in of_ends.into_iter().chain(own).chain(of_apps) {
         let same = known
             .iter_mut()
@@ -214,18 +221,18 @@ fn recordings<'a>(callbacks: &'a [Received], legs: &[Leg<'a>]) -> Vec<Recording<
     known
 }
 
-fn stage(told: &twilio::Recording) -> Stage<'_> {
+fn stage(told: &twilio::RecordingCallback) -> RecordingStage<'_> {
     match (&told.status, &told.url) {
-        (RecordingStatus::Completed, Some(url)) => Stage::Ready(url),
+        (RecordingStatus::Completed, Some(url)) => RecordingStage::Ready(url),
         (RecordingStatus::Completed | RecordingStatus::Absent | RecordingStatus::Failed, _) => {
-            Stage::Nothing(&told.status)
+            RecordingStage::Nothing(&told.status)
         }
-        (RecordingStatus::InProgress, _) => Stage::UnderWay,
-        (RecordingStatus::Unknown(_), _) => Stage::Unknown(&told.status),
+        (RecordingStatus::InProgress, _) => RecordingStage::UnderWay,
+        (RecordingStatus::Unknown(_), _) => RecordingStage::Unknown(&told.status),
     }
 }
 
-impl Recording<'_> {
+impl KnownRecording<'_> {
     /// The leg named first stays: an end that names a recording knows better whose it is.
     fn learn(&mut self, told: &Self) {
         if told.stage.rank() < self.stage.rank() {
@@ -244,7 +251,7 @@ impl Recording<'_> {
     }
 }
 
-impl<'a> Stage<'a> {
+impl<'a> RecordingStage<'a> {
     fn is_ready(self) -> bool {
         matches!(self, Self::Ready(_))
     }

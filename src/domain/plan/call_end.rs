@@ -2,16 +2,18 @@
 
 use super::call::Leg;
 use super::email::call_email;
-use super::recording::Found;
+use super::recording::RecordingChoice;
 use super::reported_legs::Reported;
-use super::{About, ClientParents, Due, Message, Owed, Reason, Request, Rules};
+use super::{
+    About, AcquireMessage, AcquireRequest, ClientParents, PlanItem, PlannedRequest, Reason, Rules,
+};
 use crate::acquire::{self, CallEnd};
-use crate::twilio::{self, CallSid, Direction, Status};
+use crate::twilio::{self, CallSid, Direction, StatusCallback};
 
 /// Acquire's word for a leg that has ended; `None` while it has not.
 ///
 /// Acquire's five words are Twilio's five terminal statuses (call-end.md, "`CallStatus`").
-pub(super) fn ended_as(status: &Status) -> Option<acquire::CallStatus> {
+pub(super) fn ended_as(status: &StatusCallback) -> Option<acquire::CallStatus> {
     use twilio::CallStatus as Twilio;
     match status.status {
         Twilio::Busy => Some(acquire::CallStatus::Busy),
@@ -27,36 +29,40 @@ pub(super) fn ended_as(status: &Status) -> Option<acquire::CallStatus> {
     }
 }
 
-pub(super) fn not_ended(leg: &Leg<'_>) -> Owed {
+pub(super) fn not_ended(leg: &Leg<'_>) -> PlanItem {
     let sid = leg.sid;
-    let unknown = leg.told.iter().find_map(|status| match &status.status {
+    let unknown = leg.statuses.iter().find_map(|status| match &status.status {
         twilio::CallStatus::Unknown(text) => Some(text),
         _ => None,
     });
-    match (unknown, leg.told.last()) {
-        (Some(text), _) => Owed::Unmappable(format!(
+    match (unknown, leg.statuses.last()) {
+        (Some(text), _) => PlanItem::Unmappable(format!(
             "leg {sid} has CallStatus \"{text}\", which Acquire has no word for"
         )),
-        (None, Some(last)) => Owed::Nothing(format!(
+        (None, Some(last)) => PlanItem::Nothing(format!(
             "leg {sid} has not ended (CallStatus {})",
             last.status
         )),
-        (None, None) => Owed::Nothing(format!("leg {sid} has told no status")),
+        (None, None) => PlanItem::Nothing(format!("leg {sid} has told no status")),
     }
 }
 
-pub(super) fn call_end(reported: &Reported<'_, '_>, found: Found<'_>, rules: &Rules) -> Owed {
+pub(super) fn call_end(
+    reported: &Reported<'_, '_>,
+    found: RecordingChoice<'_>,
+    rules: &Rules,
+) -> PlanItem {
     let leg = reported.leg;
     let Some((status, own)) = leg.end.and_then(|end| Some((end, ended_as(end)?))) else {
         return not_ended(leg);
     };
     let (direction, why) = match call_direction(reported, status, rules) {
         Ok(direction) => direction,
-        Err(why) => return Owed::Unmappable(format!("leg {} {why}", leg.sid)),
+        Err(why) => return PlanItem::Unmappable(format!("leg {} {why}", leg.sid)),
     };
     let to = match to(leg.sid, status, rules) {
         Ok(to) => to,
-        Err(why) => return Owed::Nothing(why),
+        Err(why) => return PlanItem::Nothing(why),
     };
     let mut because = vec![About::Direction.because(why)];
     let (call_status, why) = match &reported.status {
@@ -67,11 +73,11 @@ pub(super) fn call_end(reported: &Reported<'_, '_>, found: Found<'_>, rules: &Ru
     let (email, why) = call_email(reported, status, direction, rules).unzip();
     because.extend(why.map(|why| About::Email.because(why)));
     because.extend(stand_in_for_to(status));
-    because.extend(found.because.map(|why| About::RecordingUrl.because(why)));
-    Owed::Send(Box::new(Due {
-        request: Request {
+    because.extend(found.reason.map(|why| About::RecordingUrl.because(why)));
+    PlanItem::Send(Box::new(PlannedRequest {
+        request: AcquireRequest {
             leg: leg.sid.clone(),
-            message: Message::CallEnd(CallEnd {
+            message: AcquireMessage::CallEnd(CallEnd {
                 from: status.from.clone(),
                 to,
                 call_id: leg.sid.to_string(),
@@ -83,23 +89,23 @@ pub(super) fn call_end(reported: &Reported<'_, '_>, found: Found<'_>, rules: &Ru
             }),
         },
         wait: found.wait,
-        because,
+        reasons: because,
     }))
 }
 
 /// `Duration` is sent only when known; what is no number tells nothing.
-fn seconds(status: &Status) -> Option<String> {
+fn seconds(status: &StatusCallback) -> Option<String> {
     let is_number = |text: &&String| text.bytes().all(|byte| byte.is_ascii_digit());
     status.call_duration.as_ref().filter(is_number).cloned()
 }
 
 /// Whether Acquire could take a leg with this end.
-pub(super) fn sendable(leg: &CallSid, end: &Status, rules: &Rules) -> Result<(), String> {
+pub(super) fn sendable(leg: &CallSid, end: &StatusCallback, rules: &Rules) -> Result<(), String> {
     direction(end, rules)?;
     to(leg, end, rules).map(|_| ())
 }
 
-pub(super) fn to(leg: &CallSid, status: &Status, rules: &Rules) -> Result<String, String> {
+pub(super) fn to(leg: &CallSid, status: &StatusCallback, rules: &Rules) -> Result<String, String> {
     match (status.to.as_str(), &rules.empty_to) {
         ("", None) => Err(format!(
             "leg {leg} has an empty To, which Acquire requires (calls.empty_to can name a text)"
@@ -110,14 +116,14 @@ pub(super) fn to(leg: &CallSid, status: &Status, rules: &Rules) -> Result<String
 }
 
 /// Told where [`to`] gave another text than Twilio's.
-pub(super) fn stand_in_for_to(status: &Status) -> Option<Reason> {
+pub(super) fn stand_in_for_to(status: &StatusCallback) -> Option<Reason> {
     let why = "calls.empty_to, since the leg has none";
     status.to.is_empty().then(|| About::To.because(why))
 }
 
 pub(super) fn call_direction(
     reported: &Reported<'_, '_>,
-    status: &Status,
+    status: &StatusCallback,
     rules: &Rules,
 ) -> Result<(acquire::Direction, &'static str), String> {
     reported
@@ -125,7 +131,10 @@ pub(super) fn call_direction(
         .map_or_else(|| direction(status, rules), Ok)
 }
 
-fn direction(status: &Status, rules: &Rules) -> Result<(acquire::Direction, &'static str), String> {
+fn direction(
+    status: &StatusCallback,
+    rules: &Rules,
+) -> Result<(acquire::Direction, &'static str), String> {
     let from_softphone = status.from.starts_with("client:");
     match &status.direction {
         Some(Direction::Inbound) if from_softphone && rules.client == ClientParents::Outgoing => {

@@ -1,11 +1,11 @@
 //! Which leg of a human call is the call, by what the first leg began.
 
 use super::call::{Call, Leg};
-use crate::twilio::{Direction, Status};
+use crate::twilio::{Direction, StatusCallback};
 
 /// What kind of human call the first leg began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum CallShape {
     /// A telephone called in: the first leg is the call.
     CalledIn,
     /// An internal address called, or was called first, and a telephone was dialled for it: the
@@ -17,7 +17,7 @@ pub(super) enum Shape {
     Plain,
 }
 
-impl Shape {
+impl CallShape {
     /// None while the first leg has told nothing.
     pub fn of(call: &Call<'_>) -> Option<Self> {
         let first = call.root()?.latest()?;
@@ -56,13 +56,16 @@ impl Shape {
 }
 
 /// The leg that is the call, now that its legs have ended or were waited for; one has ended.
-pub(super) fn ended_leg<'r, 'a>(shape: Option<Shape>, call: &'r Call<'a>) -> Option<&'r Leg<'a>> {
+pub(super) fn ended_leg<'r, 'a>(
+    shape: Option<CallShape>,
+    call: &'r Call<'a>,
+) -> Option<&'r Leg<'a>> {
     let has_ended = |leg: &Leg<'a>| leg.end.is_some();
     let dialled = match shape {
-        Some(shape @ (Shape::DialledOut | Shape::Internal)) => {
+        Some(shape @ (CallShape::DialledOut | CallShape::Internal)) => {
             pick(call, |child| has_ended(child) && shape.is_of(child))
         }
-        Some(Shape::CalledIn | Shape::Plain) | None => None,
+        Some(CallShape::CalledIn | CallShape::Plain) | None => None,
     };
     dialled
         .or_else(|| call.root().filter(|root| has_ended(root)))
@@ -89,7 +92,7 @@ fn begins_internally(root: &Leg<'_>) -> bool {
     })
 }
 
-fn is_inbound(told: &Status) -> bool {
+fn is_inbound(told: &StatusCallback) -> bool {
     matches!(
         told.direction,
         Some(Direction::Inbound | Direction::TrunkingOriginating)

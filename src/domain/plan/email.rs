@@ -6,17 +6,17 @@ use super::Rules;
 use super::reported_legs::Reported;
 use crate::acquire;
 use crate::domain::directory::Directory;
-use crate::twilio::Status;
+use crate::twilio::StatusCallback;
 
 /// An e-mail and where it is from.
-pub(super) type Email = (String, Cow<'static, str>);
+pub(super) type CalleeEmail = (String, Cow<'static, str>);
 
 pub(super) fn call_email(
     reported: &Reported<'_, '_>,
-    status: &Status,
+    status: &StatusCallback,
     direction: acquire::Direction,
     rules: &Rules,
-) -> Option<Email> {
+) -> Option<CalleeEmail> {
     reported
         .email
         .clone()
@@ -24,7 +24,11 @@ pub(super) fn call_email(
 }
 
 /// The person's e-mail: the callback URL's, else the directory's.
-fn email(status: &Status, direction: acquire::Direction, directory: &Directory) -> Option<Email> {
+fn email(
+    status: &StatusCallback,
+    direction: acquire::Direction,
+    directory: &Directory,
+) -> Option<CalleeEmail> {
     if let Some(email) = &status.email {
         return Some((email.clone(), "e-mail of the callback URL".into()));
     }

@@ -3,48 +3,50 @@
 use super::call_end::{call_direction, stand_in_for_to, to};
 use super::email::call_email;
 use super::reported_legs::Reported;
-use super::{About, Due, Message, Owed, Request, Rules, last_verdict, reached};
-use crate::acquire::{CallEvent, Direction, Kind};
+use super::{
+    About, AcquireMessage, AcquireRequest, PlanItem, PlannedRequest, Rules, last_verdict, reached,
+};
+use crate::acquire::{CallEvent, Direction, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::twilio::CallStatus;
 
 /// Which events of a call's life are sent beside its end (`acquire.events`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Events {
-    pub in_queue: Send,
-    pub ringing: Send,
-    pub answered: Send,
+pub struct EventRules {
+    pub in_queue: Forward,
+    pub ringing: Forward,
+    pub answered: Forward,
 }
 
 /// Whether an event is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Send {
+pub enum Forward {
     #[default]
     Off,
     On,
 }
 
 /// The events of a reported call that are wanted and were told, in the call's order.
-pub(super) fn events(reported: &Reported<'_, '_>, rules: &Rules) -> Vec<Owed> {
+pub(super) fn events(reported: &Reported<'_, '_>, rules: &Rules) -> Vec<PlanItem> {
     let wanted = [
-        (Kind::CallInQueue, rules.events.in_queue),
-        (Kind::CallRinging, rules.events.ringing),
-        (Kind::CallAnswered, rules.events.answered),
+        (RequestKind::CallInQueue, rules.events.in_queue),
+        (RequestKind::CallRinging, rules.events.ringing),
+        (RequestKind::CallAnswered, rules.events.answered),
     ];
     wanted
         .into_iter()
-        .filter(|(kind, send)| *send == Send::On && is_told(reported, *kind))
+        .filter(|(kind, send)| *send == Forward::On && is_told(reported, *kind))
         .map(|(kind, _)| event(reported, kind, rules))
         .collect()
 }
 
-fn is_told(reported: &Reported<'_, '_>, kind: Kind) -> bool {
-    reported.told.iter().any(|status| {
+fn is_told(reported: &Reported<'_, '_>, kind: RequestKind) -> bool {
+    reported.statuses.iter().any(|status| {
         let told = match status.status {
-            CallStatus::Queued | CallStatus::Initiated => Kind::CallInQueue,
-            CallStatus::Ringing => Kind::CallRinging,
-            CallStatus::InProgress => Kind::CallAnswered,
+            CallStatus::Queued | CallStatus::Initiated => RequestKind::CallInQueue,
+            CallStatus::Ringing => RequestKind::CallRinging,
+            CallStatus::InProgress => RequestKind::CallAnswered,
             _ => return false,
         };
         told == kind
@@ -54,9 +56,9 @@ fn is_told(reported: &Reported<'_, '_>, kind: Kind) -> bool {
 /// What the endpoint of `kind` requires (developer.acquire.io, 273cf39): all want `CallId`, `To` and
 /// `From`; ringing and answered `Direction` too; answered the e-mail, and so does ringing for an
 /// outgoing call.
-fn event(reported: &Reported<'_, '_>, kind: Kind, rules: &Rules) -> Owed {
+fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanItem {
     let leg = reported.leg.sid;
-    let skipped = |why: &str| Owed::Nothing(format!("leg {leg}: {} {why}", kind.as_str()));
+    let skipped = |why: &str| PlanItem::Nothing(format!("leg {leg}: {} {why}", kind.as_str()));
     let Some(status) = reported.leg.latest() else {
         return skipped("has nothing to tell");
     };
@@ -74,14 +76,14 @@ fn event(reported: &Reported<'_, '_>, kind: Kind, rules: &Rules) -> Owed {
         direction: None,
     };
     let mut because = Vec::from_iter(stand_in_for_to(status));
-    if kind != Kind::CallInQueue {
+    if kind != RequestKind::CallInQueue {
         let Ok((direction, why)) = call_direction(reported, status, rules) else {
             return skipped("requires Direction, which is unknown");
         };
         because.push(About::Direction.because(why));
         body.direction = Some(direction);
         let email = call_email(reported, status, direction, rules);
-        let is_required = kind == Kind::CallAnswered || direction == Direction::Outgoing;
+        let is_required = kind == RequestKind::CallAnswered || direction == Direction::Outgoing;
         if email.is_none() && is_required {
             return skipped("requires an e-mail, and nobody's is known ([directory])");
         }
@@ -90,19 +92,23 @@ fn event(reported: &Reported<'_, '_>, kind: Kind, rules: &Rules) -> Owed {
             because.push(About::Email.because(why));
         }
     }
-    Owed::Send(Box::new(Due {
-        request: Request {
+    PlanItem::Send(Box::new(PlannedRequest {
+        request: AcquireRequest {
             leg: leg.clone(),
-            message: Message::Event(kind, body),
+            message: AcquireMessage::Event(kind, body),
         },
         wait: None,
-        because,
+        reasons: because,
     }))
 }
 
 /// A line of requests in the call's order as it can still be sent: what a later one has overtaken is
 /// left out, and a request that failed does not hold up the next.
-pub(super) fn in_turn(line: Vec<Owed>, attempts: &[Attempt], now: Millis) -> Vec<Owed> {
+pub(super) fn drop_overtaken(
+    line: Vec<PlanItem>,
+    attempts: &[Attempt],
+    now: Millis,
+) -> Vec<PlanItem> {
     let tried: Vec<bool> = line
         .iter()
         .map(|owed| request(owed).is_some_and(|request| last_verdict(attempts, request).is_some()))
@@ -113,7 +119,7 @@ pub(super) fn in_turn(line: Vec<Owed>, attempts: &[Attempt], now: Millis) -> Vec
             return owed;
         };
         let (leg, kind) = (&request.leg, request.message.kind());
-        let is_event = matches!(request.message, Message::Event(..));
+        let is_event = matches!(request.message, AcquireMessage::Event(..));
         let why = match last_verdict(attempts, request) {
             None if tried[place + 1..].contains(&true) => "came after a later event was sent",
             Some(Verdict::Again(_)) if is_event && is_behind(&is_due, &tried, place) => {
@@ -121,7 +127,7 @@ pub(super) fn in_turn(line: Vec<Owed>, attempts: &[Attempt], now: Millis) -> Vec
             }
             _ => return owed,
         };
-        Owed::Nothing(format!(
+        PlanItem::Nothing(format!(
             "leg {leg}: {} is left out: it {why}",
             kind.as_str()
         ))
@@ -134,9 +140,9 @@ fn is_behind(is_due: &[bool], tried: &[bool], place: usize) -> bool {
     is_due[place + 1..].contains(&true) || tried[place + 1..].contains(&true)
 }
 
-fn request(owed: &Owed) -> Option<&Request> {
+fn request(owed: &PlanItem) -> Option<&AcquireRequest> {
     match owed {
-        Owed::Send(due) => Some(&due.request),
+        PlanItem::Send(due) => Some(&due.request),
         _ => None,
     }
 }

@@ -9,10 +9,10 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::Wait;
-use super::call::{Call, Leg, Recording, Stage};
+use super::call::{Call, KnownRecording, Leg, RecordingStage};
 use super::call_end::sendable;
 use super::reported_legs::Reported;
-use crate::acquire::{CallEnd, Kind};
+use crate::acquire::{CallEnd, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::domain::plan::Rules;
@@ -21,18 +21,18 @@ use crate::twilio::RecordingSid;
 
 /// The operator's choices about recordings (`[recording]`).
 #[derive(Clone, Debug)]
-pub struct Recordings {
-    pub expect: Expect,
+pub struct RecordingRules {
+    pub expect: RecordingExpectation,
     /// From the arrival of a call's end.
     pub wait: Duration,
-    pub late: Late,
+    pub late: LateRecording,
     /// What is sent as the URL (`recording.link`, `recording.format`).
     pub links: RecordingLinks,
 }
 
 /// Which calls wait for a recording (`recording.expect`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Expect {
+pub enum RecordingExpectation {
     /// Those of which a recording is known to be under way.
     #[default]
     WhenStarted,
@@ -42,7 +42,7 @@ pub enum Expect {
 
 /// What becomes of a recording that came after the end was sent (`recording.late`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Late {
+pub enum LateRecording {
     /// It is shown, not sent.
     #[default]
     Keep,
@@ -50,47 +50,47 @@ pub enum Late {
     Resend,
 }
 
-impl Default for Recordings {
+impl Default for RecordingRules {
     fn default() -> Self {
         Self {
-            expect: Expect::default(),
+            expect: RecordingExpectation::default(),
             wait: Duration::from_secs(120),
-            late: Late::default(),
+            late: LateRecording::default(),
             links: RecordingLinks::default(),
         }
     }
 }
 
 /// What is known of the recording of one reported leg.
-pub(super) struct Found<'a> {
+pub(super) struct RecordingChoice<'a> {
     pub sid: Option<&'a RecordingSid>,
     /// For Acquire.
     pub url: Option<String>,
     pub wait: Option<Wait>,
     /// Why this one, or why none.
-    pub because: Option<Cow<'static, str>>,
+    pub reason: Option<Cow<'static, str>>,
 }
 
 /// The recording for the call-end of a leg whose end counts from `ended`.
 pub(super) fn find<'a>(
     reported: &Reported<'_, 'a>,
     ended: Millis,
-    rules: &Recordings,
+    rules: &RecordingRules,
     now: Millis,
-) -> Found<'a> {
+) -> RecordingChoice<'a> {
     let candidates = &reported.recordings[..];
     let until = ended.plus(rules.wait);
     let under_way: Vec<String> = candidates
         .iter()
-        .filter(|recording| recording.stage == Stage::UnderWay)
+        .filter(|recording| recording.stage == RecordingStage::UnderWay)
         .map(|recording| recording.name())
         .collect();
-    let is_expected = rules.expect == Expect::Always
+    let is_expected = rules.expect == RecordingExpectation::Always
         && reported.expects_recording
         && reported.leg.is_answered()
         && candidates
             .iter()
-            .all(|recording| recording.stage == Stage::Unproven);
+            .all(|recording| recording.stage == RecordingStage::Unproven);
     let missing = match (under_way.is_empty(), is_expected) {
         (false, _) => Some(under_way.join(", ")),
         (true, true) => Some("a recording (recording.expect = \"always\")".to_owned()),
@@ -99,9 +99,9 @@ pub(super) fn find<'a>(
     let chosen = longest(candidates);
     let url = chosen.and_then(|(recording, url)| link(recording, url, &rules.links));
     let waits = until > now;
-    Found {
+    RecordingChoice {
         sid: chosen.and_then(|(recording, _)| recording.sid),
-        because: match (&missing, chosen) {
+        reason: match (&missing, chosen) {
             (_, Some(_)) if url.is_none() => Some(Cow::Borrowed(
                 "without recording: its callback names no RecordingSid, which a link needs",
             )),
@@ -119,15 +119,17 @@ pub(super) fn find<'a>(
 }
 
 /// What is sent as the URL of a recording that is ready; a link counts from its first arrival.
-fn link(recording: &Recording<'_>, url: &str, links: &RecordingLinks) -> Option<String> {
+fn link(recording: &KnownRecording<'_>, url: &str, links: &RecordingLinks) -> Option<String> {
     links.url(recording.account, recording.sid, url, recording.ready?)
 }
 
-fn longest<'r, 'a>(candidates: &[&'r Recording<'a>]) -> Option<(&'r Recording<'a>, &'a str)> {
+fn longest<'r, 'a>(
+    candidates: &[&'r KnownRecording<'a>],
+) -> Option<(&'r KnownRecording<'a>, &'a str)> {
     candidates
         .iter()
         .filter_map(|recording| match recording.stage {
-            Stage::Ready(url) => Some((*recording, url)),
+            RecordingStage::Ready(url) => Some((*recording, url)),
             _ => None,
         })
         .min_by_key(|(recording, url)| {
@@ -143,8 +145,8 @@ fn longest<'r, 'a>(candidates: &[&'r Recording<'a>]) -> Option<(&'r Recording<'a
 }
 
 fn reason(
-    candidates: &[&Recording<'_>],
-    chosen: Option<&Recording<'_>>,
+    candidates: &[&KnownRecording<'_>],
+    chosen: Option<&KnownRecording<'_>>,
 ) -> Option<Cow<'static, str>> {
     if let Some(chosen) = chosen {
         let others = candidates.len() - 1;
@@ -159,14 +161,14 @@ fn reason(
     let told: Vec<String> = candidates
         .iter()
         .filter_map(|recording| match recording.stage {
-            Stage::Nothing(status) | Stage::Unknown(status) => {
+            RecordingStage::Nothing(status) | RecordingStage::Unknown(status) => {
                 Some(format!("{} is {status}", recording.name()))
             }
-            Stage::Unproven => Some(format!(
+            RecordingStage::Unproven => Some(format!(
                 "{} is named by a softphone's own leg alone, which could name any",
                 recording.name()
             )),
-            Stage::Ready(_) | Stage::UnderWay => None,
+            RecordingStage::Ready(_) | RecordingStage::UnderWay => None,
         })
         .collect();
     (!told.is_empty()).then(|| Cow::Owned(format!("without recording: {}", told.join(", "))))
@@ -178,14 +180,14 @@ pub(super) fn of_leg<'r, 'a>(
     leg: &Leg<'a>,
     call: &'r Call<'a>,
     rules: &Rules,
-) -> Vec<&'r Recording<'a>> {
+) -> Vec<&'r KnownRecording<'a>> {
     call.recordings
         .iter()
         .filter(|recording| {
             if is_reported(call, recording, rules) {
                 recording.leg == leg.sid
             } else {
-                heir(call, recording).is_some_and(|heir| heir.sid == leg.sid)
+                recording_owner(call, recording).is_some_and(|heir| heir.sid == leg.sid)
             }
         })
         .collect()
@@ -208,14 +210,17 @@ pub(super) fn is_expected_of(leg: &Leg<'_>, call: &Call<'_>, rules: &Rules) -> b
 }
 
 /// A leg that has not ended may still be reported; one that told nothing is not.
-fn is_reported(call: &Call<'_>, recording: &Recording<'_>, rules: &Rules) -> bool {
+fn is_reported(call: &Call<'_>, recording: &KnownRecording<'_>, rules: &Rules) -> bool {
     call.leg(recording.leg).is_some_and(|leg| {
         leg.end
             .is_none_or(|end| sendable(leg.sid, end, rules).is_ok())
     })
 }
 
-fn heir<'r, 'a>(call: &'r Call<'a>, recording: &Recording<'_>) -> Option<&'r Leg<'a>> {
+fn recording_owner<'r, 'a>(
+    call: &'r Call<'a>,
+    recording: &KnownRecording<'_>,
+) -> Option<&'r Leg<'a>> {
     let children = call.children();
     let own = |leg: &&&Leg<'_>| leg.is_answered() && leg.parent == Some(recording.leg);
     let any = |leg: &&&Leg<'_>| leg.is_answered();
@@ -237,8 +242,8 @@ pub(super) enum Lateness {
 pub(super) fn lateness(
     attempts: &[Attempt],
     leg: &Leg<'_>,
-    found: &Found<'_>,
-    rules: &Recordings,
+    found: &RecordingChoice<'_>,
+    rules: &RecordingRules,
 ) -> Option<Lateness> {
     let url = found.url.as_deref()?;
     let sent = taken(attempts, leg)?;
@@ -249,14 +254,14 @@ pub(super) fn lateness(
              nothing about repeats",
             leg.sid
         ))),
-        (None, Late::Keep) => Some(Lateness::Kept(format!(
+        (None, LateRecording::Keep) => Some(Lateness::Kept(format!(
             "leg {}: its recording came after the end was sent; Acquire promises nothing about \
              repeats (recording.late = \"resend\" sends the end again). To have it waited for, \
              subscribe RecordingStatusCallbackEvent \"in-progress completed\" at Twilio, or set \
              recording.expect = \"always\"",
             leg.sid
         ))),
-        (None, Late::Resend) => Some(Lateness::Again(Box::new(CallEnd {
+        (None, LateRecording::Resend) => Some(Lateness::Again(Box::new(CallEnd {
             recording_url: Some(url.to_owned()),
             ..sent
         }))),
@@ -267,13 +272,13 @@ pub(super) fn lateness(
 pub(super) fn count_late(
     reported: &Reported<'_, '_>,
     attempts: &[Attempt],
-    rules: &Recordings,
+    rules: &RecordingRules,
 ) -> u64 {
     let Some(sent) = taken(attempts, reported.leg) else {
         return 0;
     };
-    let is_late = |recording: &&&Recording<'_>| {
-        let Stage::Ready(url) = recording.stage else {
+    let is_late = |recording: &&&KnownRecording<'_>| {
+        let RecordingStage::Ready(url) = recording.stage else {
             return false;
         };
         let url = link(recording, url, &rules.links);
@@ -288,7 +293,8 @@ pub(super) fn count_late(
 
 /// The call-end of a leg as Acquire took it.
 fn taken(attempts: &[Attempt], leg: &Leg<'_>) -> Option<CallEnd> {
-    let of_leg = |attempt: &&Attempt| attempt.leg == *leg.sid && attempt.kind == Kind::CallEnd;
+    let of_leg =
+        |attempt: &&Attempt| attempt.leg == *leg.sid && attempt.kind == RequestKind::CallEnd;
     let taken = attempts
         .iter()
         .filter(of_leg)

@@ -5,31 +5,31 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::call::{Call, Leg, Recording};
+use super::call::{Call, KnownRecording, Leg};
 use super::call_end::{ended_as, not_ended};
-use super::call_shape::{self, Shape, is_internal};
-use super::email::Email;
-use super::{Owed, Rules, Wait, recording};
-use crate::acquire::{self, Kind};
+use super::call_shape::{self, CallShape, is_internal};
+use super::email::CalleeEmail;
+use super::{PlanItem, Rules, Wait, recording};
+use crate::acquire::{self, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::domain::directory::Directory;
-use crate::twilio::{CallSid, Status};
+use crate::twilio::{CallSid, StatusCallback};
 
 /// The operator's choices about legs (`calls.report`, `calls.settle`, `calls.missed`, `calls.wait`).
 #[derive(Clone, Debug)]
-pub struct Legs {
-    pub report: Report,
+pub struct LegRules {
+    pub report: ReportMode,
     /// After the last known leg has ended; for one call-end per call.
     pub settle: Duration,
-    pub missed: Missed,
+    pub missed: MissedStatus,
     /// For a known leg that does not end, after the last one that did.
     pub wait: Duration,
 }
 
 /// How many call-ends a call has (`calls.report`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Report {
+pub enum ReportMode {
     /// One for each leg whose end was told.
     #[default]
     Legs,
@@ -39,7 +39,7 @@ pub enum Report {
 
 /// Whose status a call has that nobody took (`calls.missed`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Missed {
+pub enum MissedStatus {
     /// That of the last who was called.
     #[default]
     Children,
@@ -47,12 +47,12 @@ pub enum Missed {
     Parent,
 }
 
-impl Default for Legs {
+impl Default for LegRules {
     fn default() -> Self {
         Self {
-            report: Report::default(),
+            report: ReportMode::default(),
             settle: Duration::from_secs(5),
-            missed: Missed::default(),
+            missed: MissedStatus::default(),
             wait: Duration::from_secs(4 * 3600),
         }
     }
@@ -62,20 +62,20 @@ impl Default for Legs {
 pub(super) struct Reported<'r, 'a> {
     pub leg: &'r Leg<'a>,
     /// When its end counts from, or why no end is due.
-    pub ended: Result<Millis, Owed>,
+    pub ended: Result<Millis, PlanItem>,
     /// What counts instead of the leg's own, with the reason.
     pub direction: Option<(acquire::Direction, &'static str)>,
     pub status: Option<(acquire::CallStatus, Cow<'static, str>)>,
-    pub email: Option<Email>,
+    pub email: Option<CalleeEmail>,
     /// What tells of the call before its end.
-    pub told: Vec<&'a Status>,
-    pub recordings: Vec<&'r Recording<'a>>,
+    pub statuses: Vec<&'a StatusCallback>,
+    pub recordings: Vec<&'r KnownRecording<'a>>,
     /// Whether a recording of which nothing is known yet would be this leg's.
     pub expects_recording: bool,
 }
 
 /// The reported legs, and a reason for each other one.
-pub(super) type Choice<'r, 'a> = (Vec<Reported<'r, 'a>>, Vec<Owed>);
+pub(super) type Choice<'r, 'a> = (Vec<Reported<'r, 'a>>, Vec<PlanItem>);
 
 pub(super) fn choose<'r, 'a>(
     call: &'r Call<'a>,
@@ -84,12 +84,12 @@ pub(super) fn choose<'r, 'a>(
     now: Millis,
 ) -> Choice<'r, 'a> {
     match rules.legs.report {
-        Report::Legs => (each(call, rules), Vec::new()),
-        Report::Call => one(call, attempts, rules, now),
+        ReportMode::Legs => (per_leg(call, rules), Vec::new()),
+        ReportMode::Call => per_call(call, attempts, rules, now),
     }
 }
 
-fn each<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {
+fn per_leg<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {
     let legs = call.legs.iter().map(|leg| Reported {
         recordings: recording::of_leg(leg, call, rules),
         expects_recording: recording::is_expected_of(leg, call, rules),
@@ -99,28 +99,28 @@ fn each<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {
 }
 
 impl<'r, 'a> Reported<'r, 'a> {
-    fn plain(leg: &'r Leg<'a>, ended: Result<Millis, Owed>) -> Self {
+    fn plain(leg: &'r Leg<'a>, ended: Result<Millis, PlanItem>) -> Self {
         Self {
             leg,
             ended,
             direction: None,
             status: None,
             email: None,
-            told: leg.told.clone(),
+            statuses: leg.statuses.clone(),
             recordings: Vec::new(),
             expects_recording: true,
         }
     }
 }
 
-fn one<'r, 'a>(
+fn per_call<'r, 'a>(
     call: &'r Call<'a>,
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
 ) -> Choice<'r, 'a> {
-    let ended = decided(call, attempts, rules, now);
-    let shape = Shape::of(call);
+    let ended = end_decided_at(call, attempts, rules, now);
+    let shape = CallShape::of(call);
     // What was begun as one leg goes on as that leg, whatever comes later.
     let begun = attempts.iter().find_map(|attempt| call.leg(&attempt.leg));
     let leg = begun.or_else(|| match ended {
@@ -129,14 +129,14 @@ fn one<'r, 'a>(
     });
     let Some(leg) = leg else {
         let undecided = match ended {
-            Err(undecided @ Owed::Undecided(_)) => vec![undecided],
+            Err(undecided @ PlanItem::Undecided(_)) => vec![undecided],
             _ => call.legs.iter().map(not_ended).collect(),
         };
         return (Vec::new(), undecided);
     };
     let mut reported = match shape.filter(|shape| shape.is_of(leg)) {
         Some(shape) => report(shape, call, leg, ended, rules),
-        None => alone(leg, ended),
+        None => orphan_leg(leg, ended),
     };
     reported.recordings = call.recordings.iter().collect();
     reported.expects_recording = reported.status.is_none();
@@ -144,7 +144,7 @@ fn one<'r, 'a>(
     let others = call.legs.iter().filter(|leg| leg.sid != sid);
     let others = others
         .map(|leg| {
-            Owed::Nothing(format!(
+            PlanItem::Nothing(format!(
                 "leg {} is not reported for itself: leg {sid} is the call (calls.report = \"call\")",
                 leg.sid
             ))
@@ -155,19 +155,22 @@ fn one<'r, 'a>(
 
 /// When the call's end counts from: all known legs have ended and settled, or were waited for. A leg
 /// that others name as their parent is known: by default it tells nothing before its end.
-fn decided(
+fn end_decided_at(
     call: &Call<'_>,
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> Result<Millis, Owed> {
+) -> Result<Millis, PlanItem> {
     let Some(last) = call.legs.iter().filter_map(|leg| leg.ended).max() else {
         return Err(call.legs.first().map_or_else(
-            || Owed::Nothing("no leg has told its status".to_owned()),
+            || PlanItem::Nothing("no leg has told its status".to_owned()),
             not_ended,
         ));
     };
-    if attempts.iter().any(|attempt| attempt.kind == Kind::CallEnd) {
+    if attempts
+        .iter()
+        .any(|attempt| attempt.kind == RequestKind::CallEnd)
+    {
         return Ok(last);
     }
     let open = call.open_legs();
@@ -180,32 +183,32 @@ fn decided(
         (last.plus(rules.legs.wait), why)
     };
     if until > now {
-        return Err(Owed::Undecided(Wait { until, why }));
+        return Err(PlanItem::Undecided(Wait { until, why }));
     }
     Ok(last)
 }
 
 fn report<'r, 'a>(
-    shape: Shape,
+    shape: CallShape,
     call: &'r Call<'a>,
     leg: &'r Leg<'a>,
-    ended: Result<Millis, Owed>,
+    ended: Result<Millis, PlanItem>,
     rules: &Rules,
 ) -> Reported<'r, 'a> {
     let plain = Reported::plain(leg, ended);
     let directory = &rules.directory;
     match shape {
-        Shape::CalledIn => Reported {
+        CallShape::CalledIn => Reported {
             direction: Some((
                 acquire::Direction::Incoming,
                 "incoming: a telephone called in",
             )),
             status: missed(call, leg, rules.legs.missed),
             email: first_answered(call).and_then(|child| of_callee(child, directory)),
-            told: told_to_people(call, leg),
+            statuses: told_to_people(call, leg),
             ..plain
         },
-        Shape::DialledOut => Reported {
+        CallShape::DialledOut => Reported {
             direction: Some((
                 acquire::Direction::Outgoing,
                 "outgoing: an internal address dialled a telephone",
@@ -213,12 +216,12 @@ fn report<'r, 'a>(
             email: of_caller(call, leg, directory),
             ..plain
         },
-        Shape::Internal | Shape::Plain => plain,
+        CallShape::Internal | CallShape::Plain => plain,
     }
 }
 
 /// A leg whose parent has told nothing: a person who was called by a telephone, or a call out.
-fn alone<'r, 'a>(leg: &'r Leg<'a>, ended: Result<Millis, Owed>) -> Reported<'r, 'a> {
+fn orphan_leg<'r, 'a>(leg: &'r Leg<'a>, ended: Result<Millis, PlanItem>) -> Reported<'r, 'a> {
     let offered = leg.parent.is_some()
         && leg
             .latest()
@@ -242,11 +245,11 @@ fn first_answered<'r, 'a>(call: &'r Call<'a>) -> Option<&'r Leg<'a>> {
 fn missed(
     call: &Call<'_>,
     root: &Leg<'_>,
-    missed: Missed,
+    missed: MissedStatus,
 ) -> Option<(acquire::CallStatus, Cow<'static, str>)> {
     let own = ended_as(root.end?)?;
     let is_missed = own == acquire::CallStatus::Completed && first_answered(call).is_none();
-    if !is_missed || missed == Missed::Parent {
+    if !is_missed || missed == MissedStatus::Parent {
         return None;
     }
     let children = call.children();
@@ -260,16 +263,20 @@ fn missed(
 
 /// A person is reached when a child leg is answered; the first leg of a call that a menu took was
 /// not answered by anybody.
-fn told_to_people<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<&'a Status> {
+fn told_to_people<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<&'a StatusCallback> {
     let children = call.children();
-    let own = root.told.iter().copied().filter(|status| {
+    let own = root.statuses.iter().copied().filter(|status| {
         children.is_empty() || status.status != crate::twilio::CallStatus::InProgress
     });
-    own.chain(children.iter().flat_map(|child| child.told.iter().copied()))
-        .collect()
+    own.chain(
+        children
+            .iter()
+            .flat_map(|child| child.statuses.iter().copied()),
+    )
+    .collect()
 }
 
-fn of_callee(child: &Leg<'_>, directory: &Directory) -> Option<Email> {
+fn of_callee(child: &Leg<'_>, directory: &Directory) -> Option<CalleeEmail> {
     let told = child.latest()?;
     let named = told.email.clone();
     let email = named.or_else(|| directory.email_of(&told.to))?;
@@ -277,7 +284,7 @@ fn of_callee(child: &Leg<'_>, directory: &Directory) -> Option<Email> {
     Some((email, Cow::Owned(why)))
 }
 
-fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<Email> {
+fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<CalleeEmail> {
     let root = call.root()?.latest()?;
     let person = if is_internal(&root.from) {
         &root.from

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::acquire;
-use crate::twilio::callback::{Form, parse};
+use crate::twilio::callback::{CallbackKind, parse};
 use crate::twilio::{self, Callback};
 
 const NOW: Millis = Millis(1_000_000);
@@ -30,7 +30,7 @@ fn callback(changes: &[(&str, &str)]) -> Callback {
     .collect();
     let email = fields.iter().position(|(name, _)| name == "?email");
     let email = email.map(|at| fields.swap_remove(at).1);
-    parse(Form::Status, &fields, email).expect("a status callback")
+    parse(CallbackKind::Status, &fields, email).expect("a status callback")
 }
 
 fn child(changes: &[(&str, &str)]) -> Callback {
@@ -49,7 +49,7 @@ fn child(changes: &[(&str, &str)]) -> Callback {
 fn attempt(leg: &str, verdict: Verdict) -> Attempt {
     Attempt {
         leg: CallSid::parse(leg).expect("a SID"),
-        kind: Kind::CallEnd,
+        kind: RequestKind::CallEnd,
         at: Millis(0),
         took: Duration::ZERO,
         sent: String::new(),
@@ -64,8 +64,8 @@ fn next(callbacks: &[Callback], attempts: &[Attempt]) -> Next {
     plan(&received(callbacks), attempts, &Rules::default(), NOW)
 }
 
-fn received(callbacks: &[Callback]) -> Vec<Received> {
-    let received = callbacks.iter().cloned().map(|callback| Received {
+fn received(callbacks: &[Callback]) -> Vec<ReceivedCallback> {
+    let received = callbacks.iter().cloned().map(|callback| ReceivedCallback {
         at: Millis(0),
         callback,
     });
@@ -75,8 +75,8 @@ fn received(callbacks: &[Callback]) -> Vec<Received> {
 /// The call-end that is due.
 fn sent(next: Next) -> CallEnd {
     match next {
-        Next::Send(Request {
-            message: Message::CallEnd(call_end),
+        Next::Send(AcquireRequest {
+            message: AcquireMessage::CallEnd(call_end),
             ..
         }) => call_end,
         other => panic!("nothing is sent: {other:?}"),
@@ -144,7 +144,7 @@ fn a_direction_follows_twilio_unless_softphones_call_out() {
 #[test]
 fn an_unknown_or_missing_direction_is_parked() {
     let mut missing = callback(&[]);
-    if let twilio::Kind::Status(status) = &mut missing.kind {
+    if let twilio::CallbackContent::Status(status) = &mut missing.kind {
         status.direction = None;
     }
     for (callback, words) in [

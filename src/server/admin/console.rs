@@ -20,19 +20,19 @@ use tracing::info;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::debugging::timeline::{Line, Story};
+use crate::debugging::timeline::{CallLine, CallTimeline};
 use crate::domain::plan::Rules;
-use crate::server::callbacks::refusal::NoAnswer;
-use crate::store::{Filter, State, Store, StoreError};
+use crate::server::callbacks::refusal::AdminError;
+use crate::store::{ListFilter, State, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::CallSid;
 
 /// Calls on the overview, and the most that one API answer lists.
-pub(crate) const PAGE: usize = 50;
-pub(crate) const MOST: usize = 1000;
+pub(crate) const PAGE_SIZE: usize = 50;
+pub(crate) const MAX_PAGE_SIZE: usize = 1000;
 
 /// What the handlers of the operator's side share.
-pub struct Admin {
+pub struct AdminState {
     pub config: watch::Receiver<Arc<Config>>,
     pub store: Arc<dyn Store>,
     /// Told when a call has become due.
@@ -51,11 +51,11 @@ pub async fn authorized(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
     let token = request
-        .app_data::<Data<Admin>>()
+        .app_data::<Data<AdminState>>()
         .and_then(|admin| admin.config.borrow().admin.token.clone());
     match token {
         Some(token) if !shows(request.headers(), &token) => {
-            let answer = NoAnswer::NoToken.error_response();
+            let answer = AdminError::NoToken.error_response();
             Ok(request.into_response(answer).map_into_right_body())
         }
         _ => Ok(next.call(request).await?.map_into_left_body()),
@@ -88,30 +88,33 @@ pub struct ListQuery {
     limit: Option<usize>,
 }
 
-/// `GET /api/calls?state=parked&limit=50`, in the order of [`Filter`].
-pub async fn list(admin: Data<Admin>, query: Query<ListQuery>) -> Result<HttpResponse, NoAnswer> {
+/// `GET /api/calls?state=parked&limit=50`, in the order of [`ListFilter`].
+pub async fn list(
+    admin: Data<AdminState>,
+    query: Query<ListQuery>,
+) -> Result<HttpResponse, AdminError> {
     let calls = admin.store.list(query.filter()?).await?;
-    let calls: Vec<Line> = calls.iter().map(Line::of).collect();
+    let calls: Vec<CallLine> = calls.iter().map(CallLine::of).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({ "calls": calls })))
 }
 
 /// `GET /api/calls/{CallSid}`: the story of the call that the SID names, or of which it is a leg.
-pub async fn show(admin: Data<Admin>, sid: Path<String>) -> Result<HttpResponse, NoAnswer> {
+pub async fn show(admin: Data<AdminState>, sid: Path<String>) -> Result<HttpResponse, AdminError> {
     Ok(HttpResponse::Ok().json(story(&admin, &sid).await?))
 }
 
 /// `POST /api/calls/{CallSid}/requeue`: all of the call's requests are owed again, behind fresh calls.
 pub async fn requeue(
     request: HttpRequest,
-    admin: Data<Admin>,
+    admin: Data<AdminState>,
     sid: Path<String>,
-) -> Result<HttpResponse, NoAnswer> {
+) -> Result<HttpResponse, AdminError> {
     if is_from_another_site(&request) {
-        return Err(NoAnswer::AnotherSite);
+        return Err(AdminError::AnotherSite);
     }
     let sid = CallSid::parse(&sid)?;
     if !admin.store.requeue(&sid, admin.clock.now()).await? {
-        return Err(NoAnswer::UnknownCall(sid));
+        return Err(AdminError::UnknownCall(sid));
     }
     info!(call.sid = %sid, "call {sid} is requeued");
     admin.due.notify_one();
@@ -135,15 +138,15 @@ struct OverviewPage {
     /// Callbacks in the spool, while the database is away.
     spooled: Option<u64>,
     selected: Option<&'static str>,
-    calls: Vec<Line>,
+    calls: Vec<CallLine>,
     now: String,
 }
 
 /// `GET /`: states and the latest calls; while the database is away, those in the spool.
 pub async fn overview(
-    admin: Data<Admin>,
+    admin: Data<AdminState>,
     query: Query<ListQuery>,
-) -> Result<HttpResponse, NoAnswer> {
+) -> Result<HttpResponse, AdminError> {
     let filter = query.filter()?;
     let (counts, spooled) = match (admin.store.counts().await, admin.store.spooled()) {
         (Err(StoreError::Away(_)), Some(spooled)) => (None, Some(spooled)),
@@ -157,7 +160,7 @@ pub async fn overview(
         }),
         spooled,
         selected: filter.state.map(State::as_str),
-        calls: calls.iter().map(Line::of).collect(),
+        calls: calls.iter().map(CallLine::of).collect(),
         now: admin.clock.now().to_string(),
     })
 }
@@ -165,39 +168,42 @@ pub async fn overview(
 #[derive(Template)]
 #[template(path = "call.html")]
 struct CallPage {
-    story: Story,
+    story: CallTimeline,
     now: String,
 }
 
 /// `GET /calls/{CallSid}`: one call's story.
-pub async fn call_page(admin: Data<Admin>, sid: Path<String>) -> Result<HttpResponse, NoAnswer> {
+pub async fn call_page(
+    admin: Data<AdminState>,
+    sid: Path<String>,
+) -> Result<HttpResponse, AdminError> {
     let story = story(&admin, &sid).await?;
     let now = admin.clock.now().to_string();
     page(&CallPage { story, now })
 }
 
-async fn story(admin: &Admin, sid: &str) -> Result<Story, NoAnswer> {
+async fn story(admin: &AdminState, sid: &str) -> Result<CallTimeline, AdminError> {
     let sid = CallSid::parse(sid)?;
     let call = admin.store.get(&sid).await?;
-    let call = call.ok_or(NoAnswer::UnknownCall(sid))?;
+    let call = call.ok_or(AdminError::UnknownCall(sid))?;
     let rules = Arc::clone(&admin.rules.borrow());
     let config = Arc::clone(&admin.config.borrow());
     let account = config.account(&call.summary.account);
     let outage = account.and_then(|account| admin.metrics.outages.of(&account.acquire_account_id));
-    Ok(Story::of(&call, &rules, outage, admin.clock.now()))
+    Ok(CallTimeline::of(&call, &rules, outage, admin.clock.now()))
 }
 
 impl ListQuery {
-    fn filter(&self) -> Result<Filter, NoAnswer> {
-        let parse = |text: &String| State::parse(text).ok_or(NoAnswer::UnknownState);
-        Ok(Filter {
+    fn filter(&self) -> Result<ListFilter, AdminError> {
+        let parse = |text: &String| State::parse(text).ok_or(AdminError::UnknownState);
+        Ok(ListFilter {
             state: self.state.as_ref().map(parse).transpose()?,
-            limit: self.limit.unwrap_or(PAGE).min(MOST),
+            limit: self.limit.unwrap_or(PAGE_SIZE).min(MAX_PAGE_SIZE),
         })
     }
 }
 
-pub(crate) fn page(template: &impl Template) -> Result<HttpResponse, NoAnswer> {
+pub(crate) fn page(template: &impl Template) -> Result<HttpResponse, AdminError> {
     let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
                   form-action 'none'; frame-ancestors 'none'";
     Ok(HttpResponse::Ok()

@@ -6,8 +6,8 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 
-use super::console::Admin;
-use crate::server::callbacks::refusal::{NoAnswer, problem};
+use super::console::AdminState;
+use crate::server::callbacks::refusal::{AdminError, problem};
 
 /// How long the disk may take to show that a callback could be kept.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ pub async fn livez() -> &'static str {
 
 /// Callbacks can be kept and the bridge is not stopping. Stays ready while Acquire is down: taking
 /// the node out would only lose callbacks, since Twilio tries once.
-pub async fn readyz(admin: Data<Admin>) -> HttpResponse {
+pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
     let not_ready = |why: &str| problem(StatusCode::SERVICE_UNAVAILABLE, why);
     if admin.stop.is_cancelled() {
         return not_ready("the bridge is stopping");
@@ -35,7 +35,7 @@ pub async fn readyz(admin: Data<Admin>) -> HttpResponse {
 }
 
 /// The text that Prometheus scrapes.
-pub async fn metrics(admin: Data<Admin>) -> Result<HttpResponse, NoAnswer> {
+pub async fn metrics(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> {
     let counts = match admin.store.counts().await {
         Ok(counts) => Some(counts),
         Err(why) if why.is_away() => None,

@@ -5,9 +5,9 @@ use actix_web::web::{Data, Query};
 use askama::Template;
 use serde::Deserialize;
 
-use super::console::{Admin, MOST, PAGE, page};
+use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
-use crate::server::callbacks::refusal::NoAnswer;
+use crate::server::callbacks::refusal::AdminError;
 use crate::store::RefusedFilter;
 
 #[derive(Debug, Deserialize)]
@@ -27,9 +27,9 @@ struct RefusedPage {
 
 /// `GET /refused?cause=no-match`: how many of which cause, and the latest of one.
 pub async fn overview(
-    admin: Data<Admin>,
+    admin: Data<AdminState>,
     query: Query<RefusedQuery>,
-) -> Result<HttpResponse, NoAnswer> {
+) -> Result<HttpResponse, AdminError> {
     let causes = causes(&admin).await?;
     let requests = match query.cause {
         Some(_) => latest(&admin, &query).await?,
@@ -45,9 +45,9 @@ pub async fn overview(
 
 /// `GET /api/refused?cause=no-match&limit=50`: the causes, or the latest requests of one.
 pub async fn list(
-    admin: Data<Admin>,
+    admin: Data<AdminState>,
     query: Query<RefusedQuery>,
-) -> Result<HttpResponse, NoAnswer> {
+) -> Result<HttpResponse, AdminError> {
     let told = match query.cause {
         Some(_) => serde_json::json!({ "refused": latest(&admin, &query).await? }),
         None => serde_json::json!({ "causes": causes(&admin).await? }),
@@ -55,16 +55,16 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(told))
 }
 
-async fn causes(admin: &Admin) -> Result<Vec<CauseLine>, NoAnswer> {
+async fn causes(admin: &AdminState) -> Result<Vec<CauseLine>, AdminError> {
     let causes = admin.store.refused_by_cause().await?;
     Ok(causes.iter().map(CauseLine::of).collect())
 }
 
-async fn latest(admin: &Admin, query: &RefusedQuery) -> Result<Vec<RefusedLine>, NoAnswer> {
+async fn latest(admin: &AdminState, query: &RefusedQuery) -> Result<Vec<RefusedLine>, AdminError> {
     let filter = RefusedFilter {
         id: None,
         cause: query.cause.clone(),
-        limit: query.limit.unwrap_or(PAGE).min(MOST),
+        limit: query.limit.unwrap_or(PAGE_SIZE).min(MAX_PAGE_SIZE),
     };
     let requests = admin.store.refused(filter).await?;
     Ok(requests.iter().map(RefusedLine::of).collect())

@@ -12,37 +12,37 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::refusal::Refusal;
-use super::refused_buffer::{self, Tray};
+use super::refusal::RefusalError;
+use super::refused_buffer::{self, RefusedBuffer};
 use crate::clock::{self, Clock, Millis};
 use crate::config::{Account, Config};
 use crate::server::target;
-use crate::store::{Refused, Store};
+use crate::store::{RefusedRequest, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::diagnosis::{
-    Base, Evidence, Finding, Holder, Media, Role, diagnose, is_telling,
+    BodyFormat, DiagnosisInput, Finding, KeyRole, KeySet, UrlBase, diagnose, is_telling,
 };
 use crate::twilio::signature;
 
 /// Cases that may wait; each holds a body of at most 64 KiB.
-const MOST_WAITING: usize = 16;
+const MAX_QUEUED: usize = 16;
 
 /// After each look: four in a second at most, so that a flood of forged requests cannot keep a
 /// core busy.
-const REST: Duration = Duration::from_millis(250);
+const DIAGNOSIS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Between two log lines of one cause; all of them are counted.
-const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// E-mails beyond these are not tried.
-const MOST_EMAILS: usize = 64;
+const MAX_EMAILS: usize = 64;
 
 /// Counts what could not be looked at.
 const UNDIAGNOSED: &str = "undiagnosed";
 
 /// A refused request as it arrived, and what is made of it once its cause is known.
-struct Case {
-    refused: Refused,
+struct DiagnosisJob {
+    refused: RefusedRequest,
     target: String,
     headers: Vec<(String, String)>,
     signature: Option<String>,
@@ -51,27 +51,27 @@ struct Case {
 }
 
 /// Where the handlers leave their cases.
-pub struct Doctor {
-    waiting: mpsc::Sender<Case>,
-    tray: Arc<Tray>,
+pub struct SignatureDiagnosis {
+    waiting: mpsc::Sender<DiagnosisJob>,
+    tray: Arc<RefusedBuffer>,
     metrics: Arc<Metrics>,
 }
 
 /// What looks at them, to be run beside the handlers.
-pub struct Practice {
-    cases: mpsc::Receiver<Case>,
-    tray: Arc<Tray>,
+pub struct DiagnosisTask {
+    cases: mpsc::Receiver<DiagnosisJob>,
+    tray: Arc<RefusedBuffer>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     clock: Clock,
     config: watch::Receiver<Arc<Config>>,
-    known: Arc<Known>,
-    told: HashMap<&'static str, Millis>,
+    known: Arc<DiagnosisContext>,
+    last_logged_at: HashMap<&'static str, Millis>,
 }
 
 /// What the configuration says.
-struct Known {
-    bases: Vec<Base>,
+struct DiagnosisContext {
+    bases: Vec<UrlBase>,
     accounts: Vec<Account>,
     account_sids: Vec<String>,
     queries: Vec<String>,
@@ -83,16 +83,16 @@ pub fn open(
     store: &Arc<dyn Store>,
     metrics: &Arc<Metrics>,
     clock: &Clock,
-) -> (Doctor, Practice) {
-    let known = Arc::new(Known::of(&config.borrow_and_update()));
-    let (waiting, cases) = mpsc::channel(MOST_WAITING);
-    let tray = Arc::new(Tray::new(metrics));
-    let doctor = Doctor {
+) -> (SignatureDiagnosis, DiagnosisTask) {
+    let known = Arc::new(DiagnosisContext::of(&config.borrow_and_update()));
+    let (waiting, cases) = mpsc::channel(MAX_QUEUED);
+    let tray = Arc::new(RefusedBuffer::new(metrics));
+    let doctor = SignatureDiagnosis {
         waiting,
         tray: Arc::clone(&tray),
         metrics: Arc::clone(metrics),
     };
-    let practice = Practice {
+    let practice = DiagnosisTask {
         cases,
         tray,
         store: Arc::clone(store),
@@ -100,39 +100,42 @@ pub fn open(
         clock: clock.clone(),
         config,
         known,
-        told: HashMap::new(),
+        last_logged_at: HashMap::new(),
     };
     (doctor, practice)
 }
 
-impl Doctor {
+impl SignatureDiagnosis {
     /// Whether this is a refusal of which the cause may be found.
     #[must_use]
-    pub fn takes(refusal: &Refusal) -> bool {
-        matches!(refusal, Refusal::WrongSignature | Refusal::NoAccountSid)
+    pub fn takes(refusal: &RefusalError) -> bool {
+        matches!(
+            refusal,
+            RefusalError::WrongSignature | RefusalError::NoAccountSid
+        )
     }
 
     /// Leaves a refusal to be kept, and a case to be looked at before, where not too many wait.
-    pub fn leave(
+    pub fn submit(
         &self,
         request: &HttpRequest,
         body: &Bytes,
-        refusal: &Refusal,
-        refused: impl FnOnce() -> Refused,
+        refusal: &RefusalError,
+        refused: impl FnOnce() -> RefusedRequest,
     ) {
         if !Self::takes(refusal) {
-            return self.tray.lay(refusal.reason(), refused);
+            return self.tray.push(refusal.reason(), refused);
         }
         let Ok(place) = self.waiting.try_reserve() else {
             self.metrics.signature_failed(UNDIAGNOSED);
-            return self.tray.lay(UNDIAGNOSED, || Refused {
+            return self.tray.push(UNDIAGNOSED, || RefusedRequest {
                 cause: UNDIAGNOSED.to_owned(),
                 ..refused()
             });
         };
         let headers = refused_buffer::some_of(request.headers(), is_telling).into_iter();
         let signature = request.headers().get("x-twilio-signature");
-        place.send(Case {
+        place.send(DiagnosisJob {
             refused: refused(),
             target: target(request).to_owned(),
             headers: headers
@@ -145,7 +148,7 @@ impl Doctor {
     }
 }
 
-impl Practice {
+impl DiagnosisTask {
     /// Looks at one case after another, and keeps what was refused, until no handler is left.
     pub async fn run(mut self) {
         let (store, config) = (Arc::clone(&self.store), self.config.clone());
@@ -164,20 +167,20 @@ impl Practice {
     async fn look_at_cases(&mut self) {
         while let Some(case) = self.cases.recv().await {
             if self.config.has_changed().unwrap_or(false) {
-                self.known = Arc::new(Known::of(&self.config.borrow_and_update()));
+                self.known = Arc::new(DiagnosisContext::of(&self.config.borrow_and_update()));
             }
             let known = Arc::clone(&self.known);
             let reason = case.reason;
             let look = tokio::task::spawn_blocking(move || (known.look_at(&case), case.refused));
             match look.await {
-                Ok((finding, refused)) => self.tell(&finding, reason, refused),
+                Ok((finding, refused)) => self.report(&finding, reason, refused),
                 Err(_) => self.metrics.signature_failed(UNDIAGNOSED),
             }
-            clock::pause(REST).await;
+            clock::pause(DIAGNOSIS_INTERVAL).await;
         }
     }
 
-    fn tell(&mut self, finding: &Finding, refused_as: &'static str, refused: Refused) {
+    fn report(&mut self, finding: &Finding, refused_as: &'static str, refused: RefusedRequest) {
         let reason = match finding.reason() {
             // What plain verification said is then all there is to say.
             "no-match" => refused_as,
@@ -185,24 +188,24 @@ impl Practice {
         };
         self.metrics.signature_failed(reason);
         let (found, remedy) = (finding.sentences(), finding.remedies().join(" "));
-        self.tray.lay(reason, || Refused {
+        self.tray.push(reason, || RefusedRequest {
             cause: reason.to_owned(),
-            told: format!("{found} {remedy}").trim_end().to_owned(),
+            explanation: format!("{found} {remedy}").trim_end().to_owned(),
             ..refused
         });
         let now = self.clock.now();
         let lately = self
-            .told
+            .last_logged_at
             .get(reason)
-            .is_some_and(|told| now.since(*told) < TOLD_AGAIN_AFTER);
+            .is_some_and(|told| now.since(*told) < LOG_INTERVAL);
         if !lately {
-            self.told.insert(reason, now);
+            self.last_logged_at.insert(reason, now);
             warn!(reason, remedy, "a signature did not hold: {found} {remedy}");
         }
     }
 }
 
-impl Known {
+impl DiagnosisContext {
     fn of(config: &Config) -> Self {
         let sids = config
             .accounts
@@ -210,9 +213,9 @@ impl Known {
             .filter_map(|account| account.twilio_account_sid.as_ref());
         let directory = &config.rules.directory;
         let emails = directory.default.iter().chain(directory.entries.values());
-        let emails = emails.take(MOST_EMAILS);
+        let emails = emails.take(MAX_EMAILS);
         Self {
-            bases: config.server.public_urls.iter().map(Base::of).collect(),
+            bases: config.server.public_urls.iter().map(UrlBase::of).collect(),
             accounts: config.accounts.clone(),
             account_sids: sids.map(ToString::to_string).collect(),
             queries: emails
@@ -221,16 +224,16 @@ impl Known {
         }
     }
 
-    fn look_at(&self, case: &Case) -> Finding {
+    fn look_at(&self, case: &DiagnosisJob) -> Finding {
         let fields = signature::fields(&case.body);
         let claimed = fields.iter().find(|(name, _)| name == "AccountSid");
         let claimed = claimed.map(|(_, sid)| sid.as_str());
-        let evidence = Evidence {
+        let evidence = DiagnosisInput {
             bases: &self.bases,
             target: &case.target,
             headers: &case.headers,
             body: &case.body,
-            media: Media::Form,
+            media: BodyFormat::Form,
             queries: &self.queries,
             account_sids: &self.account_sids,
         };
@@ -238,16 +241,16 @@ impl Known {
     }
 
     /// The keys of all accounts, seen from one that is claimed.
-    fn holders(&self, claimed: Option<&str>) -> Vec<Holder> {
+    fn holders(&self, claimed: Option<&str>) -> Vec<KeySet> {
         let role = |account: &Account| match (&account.twilio_account_sid, claimed) {
-            (Some(sid), Some(claimed)) if sid.to_string() != claimed => Role::OtherAccount,
-            _ => Role::Judge,
+            (Some(sid), Some(claimed)) if sid.to_string() != claimed => KeyRole::OtherAccount,
+            _ => KeyRole::Configured,
         };
         let setting = |number: usize, account: &Account| match account.twilio_account_sid {
             Some(_) => format!("accounts[{number}].twilio_auth_tokens"),
             None => "TWILIO_AUTH_TOKEN".to_owned(),
         };
-        let holders = (1..).zip(&self.accounts).map(|(number, account)| Holder {
+        let holders = (1..).zip(&self.accounts).map(|(number, account)| KeySet {
             setting: setting(number, account),
             role: role(account),
             auth_tokens: account.auth_tokens.clone(),

@@ -6,11 +6,11 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use tracing::debug;
 
-use super::refusal::Refusal;
+use super::refusal::RefusalError;
 use super::signed_form::SignedForm;
-use super::state::{Intake, Verified};
+use super::state::{CallbackState, Verified};
 use crate::store::{NewCallback, Recorded};
-use crate::twilio::callback::{self, Form};
+use crate::twilio::callback::{self, CallbackKind};
 
 /// Twilio gives up after 15 s and tries once, so an answer must come well before.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,15 +20,15 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn callback(
     request: HttpRequest,
     form: SignedForm,
-    intake: Data<Intake>,
-) -> Result<HttpResponse, Refusal> {
+    intake: Data<CallbackState>,
+) -> Result<HttpResponse, RefusalError> {
     let began = form.began;
     let verified = Verified {
         account: form.account.clone(),
         from: form.field("From").unwrap_or_default().to_owned(),
         body: form.request.body.clone(),
     };
-    let refused = |refusal: &Refusal| intake.refused(&request, Some(&verified), refusal);
+    let refused = |refusal: &RefusalError| intake.refused(&request, Some(&verified), refusal);
     let callback = read(form).inspect_err(refused)?;
     let recorded = record(callback, &intake).await.inspect_err(refused)?;
     intake
@@ -38,20 +38,20 @@ pub async fn callback(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn read(form: SignedForm) -> Result<NewCallback, Refusal> {
+fn read(form: SignedForm) -> Result<NewCallback, RefusalError> {
     callback::expect_utf8(&form.request.body)?;
     let email = callback::email(form.request.query())?;
-    let callback = callback::parse(Form::at(&form.request.url), &form.fields, email)?;
+    let callback = callback::parse(CallbackKind::of_url(&form.request.url), &form.fields, email)?;
     Ok(NewCallback::of(callback, form.request))
 }
 
-async fn record(callback: NewCallback, intake: &Intake) -> Result<Recorded, Refusal> {
+async fn record(callback: NewCallback, intake: &CallbackState) -> Result<Recorded, RefusalError> {
     let key = callback.key.clone();
     let recording = intake.store.record(callback, intake.clock.now());
     let recorded = tokio::time::timeout(COMMIT_TIMEOUT, recording)
         .await
-        .map_err(|_| Refusal::Unavailable(format!("no commit within {COMMIT_TIMEOUT:?}")))?
-        .map_err(|why| Refusal::Unavailable(why.to_string()))?;
+        .map_err(|_| RefusalError::Unavailable(format!("no commit within {COMMIT_TIMEOUT:?}")))?
+        .map_err(|why| RefusalError::Unavailable(why.to_string()))?;
     if recorded == Recorded::New {
         intake.due.notify_one();
     }

@@ -10,13 +10,13 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use tracing::error;
 
 use crate::store::{State, StoreError};
-use crate::twilio::callback::NotACallback;
-use crate::twilio::signature::SettingsError;
-use crate::twilio::{CallSid, NotASid};
+use crate::twilio::callback::CallbackParseError;
+use crate::twilio::signature::SignatureSettingsError;
+use crate::twilio::{CallSid, SidError};
 
 /// A request that is not recorded.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum RefusalError {
     #[error("the body must be application/x-www-form-urlencoded, as Twilio sends it")]
     NotAForm,
     #[error("the body is larger than 64 KiB")]
@@ -34,11 +34,11 @@ pub enum Refusal {
     #[error("the X-Twilio-Signature header does not match")]
     WrongSignature,
     #[error("X-Twilio-Webhooks-Signature-Settings cannot be followed: {0}")]
-    Settings(#[from] SettingsError),
+    Settings(#[from] SignatureSettingsError),
     #[error("X-Twilio-Webhooks-Signature-Settings names a key that this bridge does not have")]
     UnknownSharedKey,
     #[error("{0}")]
-    NotACallback(#[from] NotACallback),
+    NotACallback(#[from] CallbackParseError),
     /// With the cause, which is logged and not shown.
     #[error("the callback could not be recorded; try again")]
     Unavailable(String),
@@ -50,7 +50,7 @@ pub enum Refusal {
     WrongMethod,
 }
 
-impl Refusal {
+impl RefusalError {
     /// A short label for counters and logs.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -62,8 +62,8 @@ impl Refusal {
             Self::UnknownAccount | Self::NoAccountSid => "unknown-account",
             Self::NoSignature => "no-signature",
             Self::WrongSignature => "no-match",
-            Self::Settings(SettingsError::UnknownAlgorithm(_)) => "unknown-algorithm",
-            Self::Settings(SettingsError::Malformed) => "malformed-settings",
+            Self::Settings(SignatureSettingsError::UnknownAlgorithm(_)) => "unknown-algorithm",
+            Self::Settings(SignatureSettingsError::Malformed) => "malformed-settings",
             Self::UnknownSharedKey => "unknown-shared-key",
             Self::NotACallback(not) => not.reason(),
             Self::Unavailable(_) => "unavailable",
@@ -73,7 +73,7 @@ impl Refusal {
     }
 }
 
-impl ResponseError for Refusal {
+impl ResponseError for RefusalError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -104,11 +104,11 @@ impl ResponseError for Refusal {
 
 /// A question of the operator's side that has no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
+pub enum AdminError {
     #[error("no callback of {0} was recorded here")]
     UnknownCall(CallSid),
     #[error("a CallSid {0}")]
-    NotASid(#[from] NotASid),
+    NotASid(#[from] SidError),
     #[error("state must be one of {}", State::ALL.map(State::as_str).join(", "))]
     UnknownState,
     #[error("{0}")]
@@ -123,7 +123,7 @@ pub enum NoAnswer {
     Page(#[from] askama::Error),
 }
 
-impl ResponseError for NoAnswer {
+impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::UnknownCall(_) => StatusCode::NOT_FOUND,

@@ -11,28 +11,28 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::refusal::Refusal;
+use super::refusal::RefusalError;
 use crate::clock::{self, Clock, Millis};
 use crate::config::Config;
 use crate::server::target;
-use crate::store::{Keep, Refused, Store};
+use crate::store::{RefusedLimits, RefusedRequest, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::diagnosis::is_telling;
 
 /// The most of one cause that wait: each has its own places, whatever floods the others.
-const MOST_OF_A_CAUSE: usize = 4;
+const MAX_PER_CAUSE: usize = 4;
 
 /// Between two writes.
-const REST: Duration = Duration::from_secs(1);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// So often what is past its time is removed though nothing new was refused, in [`REST`]s.
-const TIDY_EVERY: u32 = 60;
+/// So often what is past its time is removed though nothing new was refused, in [`FLUSH_INTERVAL`]s.
+const TRIM_EVERY: u32 = 60;
 
 /// More than these of a request is cut off; what Twilio sends is below 2 KiB.
-const MOST_BODY: usize = 16 * 1024;
-const MOST_TARGET: usize = 4 * 1024;
-const MOST_HEADERS: usize = 16;
-const MOST_HEADER_BYTES: usize = 1024;
+const MAX_BODY: usize = 16 * 1024;
+const MAX_TARGET: usize = 4 * 1024;
+const MAX_HEADERS: usize = 16;
+const MAX_HEADER_BYTES: usize = 1024;
 
 /// Kept beside what tells of proxies.
 const KEPT_HEADERS: [&str; 5] = [
@@ -44,12 +44,12 @@ const KEPT_HEADERS: [&str; 5] = [
 ];
 
 /// Where refused requests wait to be kept.
-pub struct Tray {
-    waiting: Mutex<Vec<Refused>>,
+pub struct RefusedBuffer {
+    waiting: Mutex<Vec<RefusedRequest>>,
     metrics: Arc<Metrics>,
 }
 
-impl Tray {
+impl RefusedBuffer {
     pub fn new(metrics: &Arc<Metrics>) -> Self {
         Self {
             waiting: Mutex::default(),
@@ -58,17 +58,17 @@ impl Tray {
     }
 
     /// Takes a request, or counts that it did not. It is made only where there is a place for it.
-    pub fn lay(&self, cause: &str, request: impl FnOnce() -> Refused) {
+    pub fn push(&self, cause: &str, request: impl FnOnce() -> RefusedRequest) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let alike = waiting.iter().filter(|other| other.cause == cause).count();
-        if alike < MOST_OF_A_CAUSE {
+        if alike < MAX_PER_CAUSE {
             waiting.push(request());
         } else {
             self.metrics.refused_not_kept(1);
         }
     }
 
-    fn take(&self) -> Vec<Refused> {
+    fn take(&self) -> Vec<RefusedRequest> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut waiting)
     }
@@ -79,20 +79,20 @@ pub fn as_it_arrived(
     request: &HttpRequest,
     body: &Bytes,
     peer: Option<String>,
-    refusal: &Refusal,
+    refusal: &RefusalError,
     config: &Config,
     now: Millis,
-) -> Refused {
-    let target = target(request).chars().take(MOST_TARGET);
+) -> RefusedRequest {
+    let target = target(request).chars().take(MAX_TARGET);
     // Shown on terminals, which some of them would command.
     let target: String = target
         .map(|char| if char.is_control() { '?' } else { char })
         .collect();
-    let kept = &body[..body.len().min(MOST_BODY)];
-    Refused {
+    let kept = &body[..body.len().min(MAX_BODY)];
+    RefusedRequest {
         at: now,
         cause: refusal.reason().to_owned(),
-        told: refusal.to_string(),
+        explanation: refusal.to_string(),
         status: refusal.status_code().as_u16(),
         peer: peer.unwrap_or_default(),
         method: request.method().to_string(),
@@ -121,17 +121,17 @@ pub fn some_of(headers: &HeaderMap, matters: impl Fn(&str) -> bool) -> Vec<(&str
         .iter()
         .filter(|(name, _)| matters(name.as_str()))
         .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-        .filter(|(_, value)| value.len() <= MOST_HEADER_BYTES)
+        .filter(|(_, value)| value.len() <= MAX_HEADER_BYTES)
         .collect();
     // They come in the order of a hash; those of one name keep theirs.
     some.sort_by_key(|(name, _)| *name);
-    some.truncate(MOST_HEADERS);
+    some.truncate(MAX_HEADERS);
     some
 }
 
 /// Empties the tray, for the last time once nobody lays anything into it any more.
 pub async fn keep(
-    tray: &Tray,
+    tray: &RefusedBuffer,
     store: Arc<dyn Store>,
     config: watch::Receiver<Arc<Config>>,
     clock: Clock,
@@ -141,9 +141,9 @@ pub async fn keep(
         let is_last = ended.is_cancelled();
         let requests = tray.take();
         let count = requests.len();
-        if count > 0 || turn % TIDY_EVERY == 0 {
+        if count > 0 || turn % TRIM_EVERY == 0 {
             let settings = config.borrow().refused;
-            let keep = Keep {
+            let keep = RefusedLimits {
                 most: settings.keep,
                 retention: settings.retention,
             };
@@ -157,7 +157,7 @@ pub async fn keep(
         }
         tokio::select! {
             () = ended.cancelled() => {}
-            () = clock::pause(REST) => {}
+            () = clock::pause(FLUSH_INTERVAL) => {}
         }
     }
 }

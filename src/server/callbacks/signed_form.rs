@@ -12,13 +12,13 @@ use actix_web::{FromRequest, HttpRequest, dev};
 use futures_util::Stream;
 use secrecy::ExposeSecret as _;
 
-use super::refusal::Refusal;
-use super::state::Intake;
+use super::refusal::RefusalError;
+use super::state::CallbackState;
 use crate::config::{Account, Config};
 use crate::server::target;
 use crate::store::SignedRequest;
 use crate::telemetry::metrics::{Metrics, Uses};
-use crate::twilio::signature::{self, Body, Key, PublicUrl, Settings};
+use crate::twilio::signature::{self, Body, Key, PublicUrl, SignatureSettings};
 
 /// The most bytes of a body that are read; Twilio's callbacks are below 2 KiB.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -116,11 +116,11 @@ impl Verifier {
         headers: &HeaderMap,
         body: Bytes,
         began: Instant,
-    ) -> Result<SignedForm, Refusal> {
+    ) -> Result<SignedForm, RefusalError> {
         let fields = signature::fields(&body);
         let account = self.account(&fields)?;
         let keys = account.keys(headers)?;
-        let signature = text(headers, "x-twilio-signature").ok_or(Refusal::NoSignature)?;
+        let signature = text(headers, "x-twilio-signature").ok_or(RefusalError::NoSignature)?;
         let (url, signer) = self
             .public_urls
             .iter()
@@ -129,7 +129,7 @@ impl Verifier {
                 let signer = signature::signer(&keys.keys, &url, Body::Form(&fields), signature);
                 signer.map(|signer| (url, signer))
             })
-            .ok_or(Refusal::WrongSignature)?;
+            .ok_or(RefusalError::WrongSignature)?;
         keys.uses[signer].one_more();
         Ok(SignedForm {
             account: account.acquire_account_id.clone(),
@@ -146,13 +146,13 @@ impl Verifier {
 
     /// Chosen by what the form says before it is verified: a wrong choice can only fail. The format
     /// is looked at afterwards, as that of all fields.
-    fn account(&self, fields: &[(String, String)]) -> Result<&AccountKeys, Refusal> {
+    fn account(&self, fields: &[(String, String)]) -> Result<&AccountKeys, RefusalError> {
         let sid = fields.iter().find(|(name, _)| name == "AccountSid");
-        let (_, sid) = sid.ok_or(Refusal::NoAccountSid)?;
+        let (_, sid) = sid.ok_or(RefusalError::NoAccountSid)?;
         self.accounts
             .get(&Some(sid.clone()))
             .or_else(|| self.accounts.get(&None))
-            .ok_or(Refusal::UnknownAccount)
+            .ok_or(RefusalError::UnknownAccount)
     }
 }
 
@@ -179,14 +179,14 @@ impl AccountKeys {
     }
 
     /// The keys that may have signed: a `SharedKey` if the settings header names one, else tokens.
-    fn keys(&self, headers: &HeaderMap) -> Result<&Keys, Refusal> {
+    fn keys(&self, headers: &HeaderMap) -> Result<&Keys, RefusalError> {
         let Some(settings) = headers.get("x-twilio-webhooks-signature-settings") else {
             return Ok(&self.auth_tokens);
         };
-        let settings = Settings::parse(settings.to_str().unwrap_or_default())?;
+        let settings = SignatureSettings::parse(settings.to_str().unwrap_or_default())?;
         self.shared_keys
             .get(settings.key)
-            .ok_or(Refusal::UnknownSharedKey)
+            .ok_or(RefusalError::UnknownSharedKey)
     }
 }
 
@@ -198,15 +198,15 @@ impl Keys {
 }
 
 impl FromRequest for SignedForm {
-    type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+    type Error = RefusalError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, RefusalError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            let Some(intake) = request.app_data::<Data<Intake>>() else {
-                return Err(Refusal::Unavailable(
+            let Some(intake) = request.app_data::<Data<CallbackState>>() else {
+                return Err(RefusalError::Unavailable(
                     "the routes lack their intake".to_owned(),
                 ));
             };
@@ -220,20 +220,20 @@ impl FromRequest for SignedForm {
 async fn read(
     request: &HttpRequest,
     payload: dev::Payload,
-    intake: &Intake,
+    intake: &CallbackState,
     body: &mut Bytes,
-) -> Result<SignedForm, Refusal> {
+) -> Result<SignedForm, RefusalError> {
     let began = Instant::now();
     expect_form(request.headers())?;
     *body = tokio::time::timeout(intake.request_timeout, whole_body(payload))
         .await
-        .map_err(|_| Refusal::TooSlow)??;
+        .map_err(|_| RefusalError::TooSlow)??;
     let verifier = Arc::clone(&intake.verifier.borrow());
     verifier.verify(target(request), request.headers(), body.clone(), began)
 }
 
 /// Twilio sends the media type with and without parameters; only its essence counts.
-fn expect_form(headers: &HeaderMap) -> Result<(), Refusal> {
+fn expect_form(headers: &HeaderMap) -> Result<(), RefusalError> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -244,19 +244,19 @@ fn expect_form(headers: &HeaderMap) -> Result<(), Refusal> {
     if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         Ok(())
     } else {
-        Err(Refusal::NotAForm)
+        Err(RefusalError::NotAForm)
     }
 }
 
 /// The body in memory of its own: a piece as it arrives is a part of the connection's buffer, and
 /// keeping it would make the connection take a new one.
-async fn whole_body(payload: dev::Payload) -> Result<Bytes, Refusal> {
+async fn whole_body(payload: dev::Payload) -> Result<Bytes, RefusalError> {
     let mut payload = std::pin::pin!(payload);
     let mut body = BytesMut::new();
     while let Some(piece) = poll_fn(|cx| payload.as_mut().poll_next(cx)).await {
-        body.extend_from_slice(&piece.map_err(|_| Refusal::Unreadable)?);
+        body.extend_from_slice(&piece.map_err(|_| RefusalError::Unreadable)?);
         if body.len() > BODY_LIMIT {
-            return Err(Refusal::TooLarge);
+            return Err(RefusalError::TooLarge);
         }
     }
     Ok(body.freeze())

@@ -9,8 +9,8 @@ use actix_web::{HttpRequest, ResponseError as _};
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
-use super::diagnosis::Doctor;
-use super::refusal::Refusal;
+use super::diagnosis::SignatureDiagnosis;
+use super::refusal::RefusalError;
 use super::refused_buffer;
 use super::signed_form::Verifier;
 use crate::clock::Clock;
@@ -21,7 +21,7 @@ use crate::telemetry::logs::masked;
 use crate::telemetry::metrics::{self, Metrics};
 
 /// Verifies, keeps, counts; one for all HTTP workers.
-pub struct Intake {
+pub struct CallbackState {
     /// As the configuration is now.
     pub verifier: watch::Receiver<Arc<Verifier>>,
     pub config: watch::Receiver<Arc<Config>>,
@@ -33,10 +33,10 @@ pub struct Intake {
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     /// Told of signatures that do not hold.
-    pub doctor: Doctor,
+    pub doctor: SignatureDiagnosis,
 }
 
-impl Intake {
+impl CallbackState {
     #[must_use]
     pub fn new(
         config: watch::Receiver<Arc<Config>>,
@@ -45,7 +45,7 @@ impl Intake {
         due: Arc<Notify>,
         metrics: Arc<Metrics>,
         clock: Clock,
-        doctor: Doctor,
+        doctor: SignatureDiagnosis,
     ) -> Self {
         let request_timeout = config.borrow().server.request_timeout;
         Self {
@@ -61,35 +61,35 @@ impl Intake {
     }
 
     /// Counts and logs a refusal, once. `form` is there once the signature held.
-    pub fn refused(&self, request: &HttpRequest, form: Option<&Verified>, refusal: &Refusal) {
+    pub fn refused(&self, request: &HttpRequest, form: Option<&Verified>, refusal: &RefusalError) {
         let body = form.map(|form| form.body.clone()).unwrap_or_default();
         self.refused_with(request, form, &body, refusal);
     }
 
-    /// As [`Intake::refused`], with what was read of the body.
+    /// As [`CallbackState::refused`], with what was read of the body.
     pub fn refused_with(
         &self,
         request: &HttpRequest,
         form: Option<&Verified>,
         body: &Bytes,
-        refusal: &Refusal,
+        refusal: &RefusalError,
     ) {
         let account = form.map_or(metrics::UNKNOWN_ACCOUNT, |form| &form.account);
         let reason = refusal.reason();
         self.metrics.received(account, reason);
         // The doctor counts those that it takes, once it knows more.
-        if refusal.status_code() == StatusCode::FORBIDDEN && !Doctor::takes(refusal) {
+        if refusal.status_code() == StatusCode::FORBIDDEN && !SignatureDiagnosis::takes(refusal) {
             self.metrics.signature_failed(reason);
         }
         // Neither body nor query: both hold personal data.
         let (path, from) = (request.path(), form.map(|form| masked(&form.from)));
         let client = client_ip::address(request, &self.config.borrow().server.trusted_proxies);
-        self.doctor.leave(request, body, refusal, || {
+        self.doctor.submit(request, body, refusal, || {
             let config = Arc::clone(&self.config.borrow());
             let (client, now) = (client.clone(), self.clock.now());
             refused_buffer::as_it_arrived(request, body, client, refusal, &config, now)
         });
-        if let Refusal::Unavailable(why) = refusal {
+        if let RefusalError::Unavailable(why) = refusal {
             error!(
                 reason,
                 account, client, path, from, "refused a request: {refusal} ({why})"

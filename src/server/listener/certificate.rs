@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::config::watched::Watched;
+use crate::config::watched::FileWatch;
 use crate::net::tls::CertificatePair;
 use crate::net::tls::{TlsError, certificates, key};
 
@@ -19,7 +19,7 @@ const KEY: &str = "server.tls_key_file";
 
 /// The certificate as it stands now.
 #[derive(Debug)]
-pub struct Served(watch::Sender<Arc<CertifiedKey>>);
+pub struct ServedCertificate(watch::Sender<Arc<CertifiedKey>>);
 
 /// Gives each new connection the certificate of its moment.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub fn read(pair: &CertificatePair) -> Result<CertifiedKey, TlsError> {
     })
 }
 
-impl Served {
+impl ServedCertificate {
     pub fn new(pair: &CertificatePair) -> Result<Self, TlsError> {
         Ok(Self(watch::Sender::new(Arc::new(read(pair)?))))
     }
@@ -78,7 +78,7 @@ impl Served {
 
     async fn follow_files(&self, pair: &CertificatePair) {
         let paths = vec![pair.cert_file.clone(), pair.key_file.clone()];
-        let mut watched = Watched::new(paths);
+        let mut watched = FileWatch::new(paths);
         loop {
             watched.changed().await;
             let pair = pair.clone();

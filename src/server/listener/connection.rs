@@ -10,16 +10,16 @@ use actix_rt::net::{ActixStream, Ready, TcpStream};
 use actix_web::dev::Extensions;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::server::listener::drain::Visit;
+use crate::server::listener::drain::ConnectionGuard;
 
-pub(super) struct Arrival {
+pub(super) struct ClientConnection {
     tcp: TcpStream,
     client: Option<SocketAddr>,
-    visit: Rc<Visit>,
+    visit: Rc<ConnectionGuard>,
 }
 
-impl Arrival {
-    pub fn new(tcp: TcpStream, client: Option<SocketAddr>, visit: Visit) -> Self {
+impl ClientConnection {
+    pub fn new(tcp: TcpStream, client: Option<SocketAddr>, visit: ConnectionGuard) -> Self {
         Self {
             tcp,
             client,
@@ -33,7 +33,7 @@ impl Arrival {
     }
 
     /// Tells its requests of the visit that they belong to.
-    pub fn tell(&self, data: &mut Extensions) {
+    pub fn store_in(&self, data: &mut Extensions) {
         data.insert(Rc::clone(&self.visit));
     }
 
@@ -42,7 +42,7 @@ impl Arrival {
     }
 }
 
-impl AsyncRead for Arrival {
+impl AsyncRead for ClientConnection {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -52,7 +52,7 @@ impl AsyncRead for Arrival {
     }
 }
 
-impl AsyncWrite for Arrival {
+impl AsyncWrite for ClientConnection {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -82,7 +82,7 @@ impl AsyncWrite for Arrival {
     }
 }
 
-impl ActixStream for Arrival {
+impl ActixStream for ClientConnection {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<Result<Ready>> {
         ActixStream::poll_read_ready(&self.tcp, context)
     }

@@ -17,18 +17,18 @@ use crate::clock;
 
 /// How long the acceptor may take to notice that it is to rest, on a busy machine too: what it accepts
 /// later is closed unanswered.
-const REST: Duration = Duration::from_millis(300);
+const ACCEPTOR_PAUSE_DELAY: Duration = Duration::from_millis(300);
 
 /// How long a client that has connected may take to ask, once the bridge is stopping. What was asked
 /// has longer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two looks at whether all have been answered.
-const LOOK: Duration = Duration::from_millis(10);
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Whose a listening socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum SocketOwner {
     /// Bound by the bridge, and closed with it.
     Bridge,
     /// Handed over by systemd: what is not yet accepted waits for the next process.
@@ -43,7 +43,7 @@ pub struct Connections {
     /// Cancelled once all are answered.
     closing: CancellationToken,
     /// Open, and neither idle between two requests nor closed.
-    owed: Arc<AtomicUsize>,
+    busy: Arc<AtomicUsize>,
 }
 
 impl Connections {
@@ -52,19 +52,19 @@ impl Connections {
         Self {
             stop,
             closing: CancellationToken::new(),
-            owed: Arc::default(),
+            busy: Arc::default(),
         }
     }
 
     /// To be called for each connection that was accepted, with its data.
     pub fn begin(&self, data: &mut Extensions) {
-        data.insert(Rc::new(self.visit()));
+        data.insert(Rc::new(self.guard()));
     }
 
     /// As [`Connections::begin`], for a connection that has no data yet: it is to get this, in an `Rc`.
     #[must_use]
-    pub fn visit(&self) -> Visit {
-        Visit::begin(&self.owed)
+    pub fn guard(&self) -> ConnectionGuard {
+        ConnectionGuard::begin(&self.busy)
     }
 
     /// Returns when connections that rest are to be closed.
@@ -82,9 +82,9 @@ impl Connections {
         S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody,
     {
-        let visit = request.conn_data::<Rc<Visit>>().cloned();
+        let visit = request.conn_data::<Rc<ConnectionGuard>>().cloned();
         if let Some(visit) = &visit {
-            visit.asks();
+            visit.mark_busy();
         }
         let answer = inner.call(request);
         let stop = self.stop.clone();
@@ -94,7 +94,7 @@ impl Connections {
                 let head = answer.response_mut().head_mut();
                 head.set_connection_type(ConnectionType::Close);
             } else if let Some(visit) = visit {
-                visit.rests();
+                visit.mark_idle();
             }
             Ok(answer)
         }
@@ -103,56 +103,56 @@ impl Connections {
     /// Closes the listener: accepts no more, answers who has connected, and finishes what is in
     /// flight. actix alone would close each connection that has not asked yet, and looks only once a
     /// second whether all are gone.
-    pub async fn close(&self, server: &ServerHandle, owner: Owner) {
-        if owner == Owner::Systemd {
+    pub async fn close(&self, server: &ServerHandle, owner: SocketOwner) {
+        if owner == SocketOwner::Systemd {
             // Returns before the acceptor has noticed.
             server.pause().await;
-            clock::pause(REST).await;
+            clock::pause(ACCEPTOR_PAUSE_DELAY).await;
         }
-        let _ = tokio::time::timeout(PATIENCE, self.all_are_answered()).await;
+        let _ = tokio::time::timeout(FIRST_REQUEST_TIMEOUT, self.all_are_answered()).await;
         self.closing.cancel();
         server.stop(true).await;
     }
 
     async fn all_are_answered(&self) {
-        while self.owed.load(Ordering::Acquire) > 0 {
-            clock::pause(LOOK).await;
+        while self.busy.load(Ordering::Acquire) > 0 {
+            clock::pause(DRAIN_POLL_INTERVAL).await;
         }
     }
 }
 
 /// A connection, counted while it is owed something: from its begin to its first answer, during each
 /// request, and from its last answer until it is closed.
-pub struct Visit {
-    owed: Arc<AtomicUsize>,
+pub struct ConnectionGuard {
+    busy: Arc<AtomicUsize>,
     counts: Cell<bool>,
 }
 
-impl Visit {
+impl ConnectionGuard {
     fn begin(owed: &Arc<AtomicUsize>) -> Self {
         let visit = Self {
-            owed: Arc::clone(owed),
+            busy: Arc::clone(owed),
             counts: Cell::new(false),
         };
-        visit.asks();
+        visit.mark_busy();
         visit
     }
 
-    fn asks(&self) {
+    fn mark_busy(&self) {
         if !self.counts.replace(true) {
-            self.owed.fetch_add(1, Ordering::AcqRel);
+            self.busy.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    fn rests(&self) {
+    fn mark_idle(&self) {
         if self.counts.replace(false) {
-            self.owed.fetch_sub(1, Ordering::AcqRel);
+            self.busy.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
 
-impl Drop for Visit {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.rests();
+        self.mark_idle();
     }
 }

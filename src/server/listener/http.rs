@@ -19,9 +19,9 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
 use rustls::ServerConfig;
 
-use super::connection::Arrival;
-use super::proxy_protocol::Door;
-use super::serve::Limits;
+use super::connection::ClientConnection;
+use super::proxy_protocol::ProxyProtocolAcceptor;
+use super::serve::ServerLimits;
 use crate::server::KEEP_ALIVE;
 use crate::server::listener::drain::Connections;
 
@@ -31,10 +31,10 @@ const DISCONNECT: Duration = Duration::from_secs(1);
 /// As actix-web's `HttpServer` with the same limits.
 pub(super) fn serve<F, R, S, B>(
     listener: TcpListener,
-    door: Arc<Door>,
+    door: Arc<ProxyProtocolAcceptor>,
     tls: Option<Arc<ServerConfig>>,
     connections: &Connections,
-    limits: Limits,
+    limits: ServerLimits,
     routes: F,
 ) -> std::io::Result<Server>
 where
@@ -54,7 +54,7 @@ where
     let connections = connections.clone();
     let come_in = move || {
         let door = Arc::clone(&door);
-        fn_service(move |tcp: TcpStream| Arc::clone(&door).lets_in(tcp))
+        fn_service(move |tcp: TcpStream| Arc::clone(&door).accept(tcp))
     };
     let server = Server::build()
         .disable_signals()
@@ -75,19 +75,19 @@ where
     Ok(server?.run())
 }
 
-fn plainly(stream: &Arrival) -> &Arrival {
+fn plainly(stream: &ClientConnection) -> &ClientConnection {
     stream
 }
 
-fn within_tls(stream: &TlsStream<Arrival>) -> &Arrival {
+fn within_tls(stream: &TlsStream<ClientConnection>) -> &ClientConnection {
     stream.get_ref().0
 }
 
 /// HTTP/1.1 over streams that are, or hold, an arrival.
 fn http<IO, R, S, B>(
-    arrival: fn(&IO) -> &Arrival,
+    arrival: fn(&IO) -> &ClientConnection,
     connections: &Connections,
-    limits: Limits,
+    limits: ServerLimits,
     routes: R,
 ) -> impl ServiceFactory<IO, Config = (), Response = (), Error = (), InitError = ()> + use<IO, R, S, B>
 where
@@ -110,7 +110,7 @@ where
         .client_request_timeout(limits.request_timeout)
         .client_disconnect_timeout(DISCONNECT)
         .graceful_shutdown_signal(move || connections.clone().closing())
-        .on_connect_ext(move |stream: &IO, data| arrival(stream).tell(data))
+        .on_connect_ext(move |stream: &IO, data| arrival(stream).store_in(data))
         .h1(map_config(
             routes.into_factory().map_err(|why| why.error_response()),
             |()| AppConfig::default(),

@@ -14,20 +14,20 @@ use actix_rt::net::TcpStream;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::connection::Arrival;
+use super::connection::ClientConnection;
 use crate::clock::{Clock, Millis};
-use crate::config::{Config, ProxyProtocol, duration};
+use crate::config::{Config, ProxyProtocolSetting, duration};
 use crate::server::client_ip;
 use crate::server::listener::drain::Connections;
-use crate::server::shared::Shared;
+use crate::server::shared::BridgeParts;
 use crate::telemetry::metrics::Metrics;
 
 /// Between two lines of the log that give the same reason; all are counted.
-const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Closed {
+pub(super) enum ProxyHeaderError {
     #[error(
         "only balancers may connect where server.proxy_protocol is \"required\", and server.trusted_proxies does not have it"
     )]
@@ -44,7 +44,7 @@ pub(super) enum Closed {
     Stopping,
 }
 
-impl Closed {
+impl ProxyHeaderError {
     /// As the metric names it; `None` where nothing is wrong.
     fn reason(&self) -> Option<&'static str> {
         match self {
@@ -57,7 +57,7 @@ impl Closed {
     }
 }
 
-impl From<ProxyProtocolError> for Closed {
+impl From<ProxyProtocolError> for ProxyHeaderError {
     fn from(why: ProxyProtocolError) -> Self {
         match why {
             ProxyProtocolError::Io(_) | ProxyProtocolError::MissingHeader => Self::Missing,
@@ -68,39 +68,42 @@ impl From<ProxyProtocolError> for Closed {
 }
 
 /// Lets connections in, one by one.
-pub(super) struct Door {
+pub(super) struct ProxyProtocolAcceptor {
     config: watch::Receiver<Arc<Config>>,
     connections: Connections,
     metrics: Arc<Metrics>,
     clock: Clock,
     /// When each reason was last logged.
-    told: Mutex<BTreeMap<&'static str, Millis>>,
+    last_logged_at: Mutex<BTreeMap<&'static str, Millis>>,
 }
 
-impl Door {
-    pub fn new(shared: &Shared, connections: &Connections) -> Self {
+impl ProxyProtocolAcceptor {
+    pub fn new(shared: &BridgeParts, connections: &Connections) -> Self {
         Self {
             config: shared.config.clone(),
             connections: connections.clone(),
             metrics: Arc::clone(&shared.metrics),
             clock: shared.clock.clone(),
-            told: Mutex::default(),
+            last_logged_at: Mutex::default(),
         }
     }
 
     /// Owed from now on, and known by its client's address.
-    pub async fn lets_in(self: Arc<Self>, mut tcp: TcpStream) -> Result<Arrival, Closed> {
-        let visit = self.connections.visit();
+    pub async fn accept(
+        self: Arc<Self>,
+        mut tcp: TcpStream,
+    ) -> Result<ClientConnection, ProxyHeaderError> {
+        let visit = self.connections.guard();
         let peer = tcp.peer_addr().ok();
         let config = Arc::clone(&self.config.borrow());
         let client = match config.server.proxy_protocol {
-            ProxyProtocol::Off => peer,
-            ProxyProtocol::Required => self
+            ProxyProtocolSetting::Off => peer,
+            ProxyProtocolSetting::Required => self
                 .client(&mut tcp, peer, &config)
                 .await
-                .inspect_err(|why| self.tell(peer, why))?,
+                .inspect_err(|why| self.log_refusal(peer, why))?,
         };
-        Ok(Arrival::new(tcp, client, visit))
+        Ok(ClientConnection::new(tcp, client, visit))
     }
 
     async fn client(
@@ -108,30 +111,33 @@ impl Door {
         tcp: &mut TcpStream,
         peer: Option<SocketAddr>,
         config: &Config,
-    ) -> Result<Option<SocketAddr>, Closed> {
+    ) -> Result<Option<SocketAddr>, ProxyHeaderError> {
         let trusted = &config.server.trusted_proxies;
         if !peer.is_some_and(|peer| client_ip::is_trusted(peer.ip(), trusted)) {
-            return Err(Closed::Untrusted);
+            return Err(ProxyHeaderError::Untrusted);
         }
         let limit = config.server.request_timeout;
         let header = tokio::select! {
             header = tokio::time::timeout(limit, ProxyStream::accept(tcp)) => header,
-            () = self.connections.closing() => return Err(Closed::Stopping),
+            () = self.connections.closing() => return Err(ProxyHeaderError::Stopping),
         };
-        let mut stream = header.map_err(|_| Closed::Late(limit))??;
-        let header = stream.take_header().ok_or(Closed::Missing)?;
+        let mut stream = header.map_err(|_| ProxyHeaderError::Late(limit))??;
+        let header = stream.take_header().ok_or(ProxyHeaderError::Missing)?;
         Ok(source(&header)?.or(peer))
     }
 
-    fn tell(&self, peer: Option<SocketAddr>, why: &Closed) {
+    fn log_refusal(&self, peer: Option<SocketAddr>, why: &ProxyHeaderError) {
         let Some(reason) = why.reason() else {
             return;
         };
         self.metrics.connection_refused(reason);
         let now = self.clock.now();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self
+            .last_logged_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let last = told.get(reason);
-        if last.is_none_or(|last| now.since(*last) >= TOLD_AGAIN_AFTER) {
+        if last.is_none_or(|last| now.since(*last) >= LOG_INTERVAL) {
             told.insert(reason, now);
             let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
             warn!(
@@ -144,10 +150,12 @@ impl Door {
 
 /// Whom a header speaks for; `None` where the balancer speaks for itself, as in its checks, or knows
 /// no address.
-fn source(header: &Header) -> Result<Option<SocketAddr>, Closed> {
+fn source(header: &Header) -> Result<Option<SocketAddr>, ProxyHeaderError> {
     if let Header::V2(header) = header {
         if header.validate_crc32c_tlv() == Some(false) {
-            return Err(Closed::Broken("its checksum does not hold".to_owned()));
+            return Err(ProxyHeaderError::Broken(
+                "its checksum does not hold".to_owned(),
+            ));
         }
         if header.command() == Command::Local {
             return Ok(None);

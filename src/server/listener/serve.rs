@@ -12,21 +12,21 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::http;
-use super::proxy_protocol::Door;
+use super::proxy_protocol::ProxyProtocolAcceptor;
 use crate::config;
-use crate::server::admin::console::Admin;
+use crate::server::admin::console::AdminState;
 use crate::server::callbacks::diagnosis;
 use crate::server::callbacks::signed_form::Verifier;
-use crate::server::callbacks::state::Intake;
-use crate::server::listener::certificate::Served;
+use crate::server::callbacks::state::CallbackState;
+use crate::server::listener::certificate::ServedCertificate;
 use crate::server::listener::drain::Connections;
 use crate::server::recordings::play::Playback;
-use crate::server::shared::{ListenError, Shared};
+use crate::server::shared::{BridgeParts, ListenError};
 use crate::server::{admin_routes, public_routes};
 
 /// What one server may use.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ServerLimits {
     pub workers: usize,
     /// For each worker.
     pub connections: usize,
@@ -35,8 +35,8 @@ pub(super) struct Limits {
     pub shutdown_timeout: u64,
 }
 
-impl Limits {
-    fn of(settings: &config::Server) -> Self {
+impl ServerLimits {
+    fn of(settings: &config::ServerSettings) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             workers,
@@ -52,17 +52,17 @@ impl Limits {
 
 pub(crate) fn serve_twilio(
     listener: TcpListener,
-    certificate: Option<Served>,
+    certificate: Option<ServedCertificate>,
     connections: &Connections,
-    shared: &Shared,
+    shared: &BridgeParts,
     drained: &CancellationToken,
 ) -> Result<Server, ListenError> {
     let config = Arc::clone(&shared.config.borrow());
-    let limits = Limits::of(&config.server);
+    let limits = ServerLimits::of(&config.server);
     let (clock, metrics) = (&shared.clock, &shared.metrics);
     let (doctor, practice) = diagnosis::open(shared.config.clone(), &shared.store, metrics, clock);
     tokio::spawn(practice.run());
-    let intake = Data::new(Intake::new(
+    let intake = Data::new(CallbackState::new(
         shared.config.clone(),
         verifier(shared),
         Arc::clone(&shared.store),
@@ -82,12 +82,12 @@ pub(crate) fn serve_twilio(
     };
     let tls = certificate
         .as_ref()
-        .map(Served::server_config)
+        .map(ServedCertificate::server_config)
         .transpose()?;
     if let Some(certificate) = certificate {
         tokio::spawn(certificate.follow(shared.config.clone(), drained.clone()));
     }
-    let door = Arc::new(Door::new(shared, connections));
+    let door = Arc::new(ProxyProtocolAcceptor::new(shared, connections));
     let server = http::serve(listener, door, tls, connections, limits, routes);
     server.map_err(|source| ListenError::Bind {
         key: "server.listen",
@@ -97,7 +97,7 @@ pub(crate) fn serve_twilio(
 }
 
 /// Made anew whenever the configuration changes.
-fn verifier(shared: &Shared) -> watch::Receiver<Arc<Verifier>> {
+fn verifier(shared: &BridgeParts) -> watch::Receiver<Arc<Verifier>> {
     let (mut config, metrics) = (shared.config.clone(), Arc::clone(&shared.metrics));
     let first = Verifier::new(&config.borrow_and_update(), &metrics);
     let (changed, verifier) = watch::channel(Arc::new(first));
@@ -113,10 +113,10 @@ fn verifier(shared: &Shared) -> watch::Receiver<Arc<Verifier>> {
 pub(crate) fn serve_operators(
     listener: TcpListener,
     connections: &Connections,
-    shared: &Shared,
+    shared: &BridgeParts,
     stop: CancellationToken,
 ) -> Result<Server, ListenError> {
-    let admin = Data::new(Admin {
+    let admin = Data::new(AdminState {
         config: shared.config.clone(),
         store: Arc::clone(&shared.store),
         due: Arc::clone(&shared.due),

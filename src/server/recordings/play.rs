@@ -15,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::{Account, Config, Playing};
-use crate::domain::recording_link::{BadLink, PATH};
+use crate::config::{Account, Config, PlaybackSettings};
+use crate::domain::recording_link::{PATH, RecordingLinkError};
 use crate::net::tls::TlsError;
 use crate::server::callbacks::refusal::problem;
 use crate::server::client_ip;
-use crate::server::recordings::twilio_client::{self, Door, Found, NotFetched, Wanted};
+use crate::server::recordings::twilio_client::{
+    self, FetchRecordingError, RecordingClient, RecordingRequest, RecordingResponse,
+};
 use crate::telemetry::metrics::{Metrics, UNKNOWN_ACCOUNT};
 use crate::twilio::{AccountSid, RecordingSid};
 
@@ -31,7 +33,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 #[derive(Clone)]
 pub struct Playback {
     config: watch::Receiver<Arc<Config>>,
-    playing: Playing,
+    playing: PlaybackSettings,
     tls: Option<Arc<ClientConfig>>,
     listeners: Arc<Semaphore>,
     metrics: Arc<Metrics>,
@@ -64,7 +66,7 @@ impl Playback {
     #[must_use]
     pub fn player(&self) -> Data<Player> {
         Data::new(Player {
-            door: Rc::new(Door::new(
+            door: Rc::new(RecordingClient::new(
                 &self.playing,
                 self.tls.clone(),
                 self.stop.clone(),
@@ -77,22 +79,22 @@ impl Playback {
 /// Plays recordings on one thread.
 pub struct Player {
     shared: Playback,
-    door: Rc<Door>,
+    door: Rc<RecordingClient>,
 }
 
 /// Why nothing is played.
 #[derive(Debug, thiserror::Error)]
-pub enum NotPlayed {
+pub enum PlayRecordingError {
     #[error("nothing is served here")]
     NotASid,
     #[error("{0}")]
-    BadLink(#[from] BadLink),
+    BadLink(#[from] RecordingLinkError),
     #[error("the account of this recording is not served any more")]
     UnknownAccount,
     #[error("too many recordings are played at this moment; try again")]
     Busy,
     #[error("{0}")]
-    NotFetched(#[from] NotFetched),
+    NotFetched(#[from] FetchRecordingError),
     #[error("only GET and HEAD are served here")]
     WrongMethod,
 }
@@ -109,19 +111,19 @@ async fn recording(
     request: HttpRequest,
     sid: Path<String>,
     player: Data<Player>,
-) -> Result<HttpResponse, NotPlayed> {
+) -> Result<HttpResponse, PlayRecordingError> {
     let config = Arc::clone(&player.shared.config.borrow());
     let (account, outcome) = player.play(&config, &request, &sid).await;
-    player.told(&request, account, &outcome);
+    player.described(&request, account, &outcome);
     outcome.map(answer)
 }
 
 async fn wrong_method(
     request: HttpRequest,
     player: Data<Player>,
-) -> Result<HttpResponse, NotPlayed> {
-    let refused = Err(NotPlayed::WrongMethod);
-    player.told(&request, None, &refused);
+) -> Result<HttpResponse, PlayRecordingError> {
+    let refused = Err(PlayRecordingError::WrongMethod);
+    player.described(&request, None, &refused);
     refused.map(answer)
 }
 
@@ -132,15 +134,18 @@ impl Player {
         config: &'a Config,
         request: &HttpRequest,
         sid: &str,
-    ) -> (Option<&'a Account>, Result<Found, NotPlayed>) {
+    ) -> (
+        Option<&'a Account>,
+        Result<RecordingResponse, PlayRecordingError>,
+    ) {
         let (sid, account_sid) = match self.followed(request, sid) {
             Ok(followed) => followed,
             Err(why) => return (None, Err(why)),
         };
         let Some(account) = config.account(&account_sid) else {
-            return (None, Err(NotPlayed::UnknownAccount));
+            return (None, Err(PlayRecordingError::UnknownAccount));
         };
-        let wanted = Wanted {
+        let wanted = RecordingRequest {
             method: request.method().clone(),
             account: &account_sid,
             recording: &sid,
@@ -153,27 +158,33 @@ impl Player {
         &self,
         request: &HttpRequest,
         sid: &str,
-    ) -> Result<(RecordingSid, AccountSid), NotPlayed> {
-        let sid = RecordingSid::parse(sid).map_err(|_| NotPlayed::NotASid)?;
+    ) -> Result<(RecordingSid, AccountSid), PlayRecordingError> {
+        let sid = RecordingSid::parse(sid).map_err(|_| PlayRecordingError::NotASid)?;
         let linker = &self.shared.playing.linker;
         let account = linker.verify(&sid, request.query_string(), self.shared.clock.now())?;
         Ok((sid, account))
     }
 
-    async fn fetch(&self, account: &Account, wanted: &Wanted<'_>) -> Result<Found, NotPlayed> {
+    async fn fetch(
+        &self,
+        account: &Account,
+        wanted: &RecordingRequest<'_>,
+    ) -> Result<RecordingResponse, PlayRecordingError> {
         let key = account.twilio_api_key.as_ref();
-        let key = key.ok_or(NotPlayed::UnknownAccount)?;
+        let key = key.ok_or(PlayRecordingError::UnknownAccount)?;
         let listeners = Arc::clone(&self.shared.listeners);
-        let permit = listeners.try_acquire_owned().map_err(|_| NotPlayed::Busy)?;
+        let permit = listeners
+            .try_acquire_owned()
+            .map_err(|_| PlayRecordingError::Busy)?;
         Ok(self.door.fetch(wanted, key, permit).await?)
     }
 
     /// Counts and logs, once. The query is left out: it is what makes a link valid.
-    fn told(
+    fn described(
         &self,
         request: &HttpRequest,
         account: Option<&Account>,
-        played: &Result<Found, NotPlayed>,
+        played: &Result<RecordingResponse, PlayRecordingError>,
     ) {
         let account = account.map_or(UNKNOWN_ACCOUNT, |account| &account.acquire_account_id);
         let path = request.path();
@@ -207,7 +218,7 @@ fn conditions(request: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
     }
 }
 
-fn answer(found: Found) -> HttpResponse {
+fn answer(found: RecordingResponse) -> HttpResponse {
     let mut answer = HttpResponseBuilder::new(found.status);
     for header in found.headers {
         answer.insert_header(header);
@@ -227,59 +238,65 @@ fn answer(found: Found) -> HttpResponse {
     }
 }
 
-impl NotPlayed {
+impl PlayRecordingError {
     /// A short label for counters and logs.
     fn outcome(&self) -> &'static str {
         match self {
             Self::NotASid => "not-found",
-            Self::BadLink(BadLink::Forged) => "forged",
-            Self::BadLink(BadLink::Expired) => "expired",
+            Self::BadLink(RecordingLinkError::Forged) => "forged",
+            Self::BadLink(RecordingLinkError::Expired) => "expired",
             Self::UnknownAccount => "unknown-account",
             Self::Busy => "busy",
             Self::WrongMethod => "wrong-method",
             Self::NotFetched(why) => match why {
-                NotFetched::NotFound => "not-found",
-                NotFetched::NoSuchRange { .. } => "no-such-range",
-                NotFetched::TooOften { .. } => "busy",
+                FetchRecordingError::NotFound => "not-found",
+                FetchRecordingError::NoSuchRange { .. } => "no-such-range",
+                FetchRecordingError::TooOften { .. } => "busy",
                 _ => "upstream",
             },
         }
     }
 }
 
-impl ResponseError for NotPlayed {
+impl ResponseError for PlayRecordingError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NotASid | Self::UnknownAccount | Self::NotFetched(NotFetched::NotFound) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NotASid
+            | Self::UnknownAccount
+            | Self::NotFetched(FetchRecordingError::NotFound) => StatusCode::NOT_FOUND,
             Self::BadLink(_) => StatusCode::FORBIDDEN,
-            Self::Busy | Self::NotFetched(NotFetched::TooOften { .. }) => {
+            Self::Busy | Self::NotFetched(FetchRecordingError::TooOften { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotFetched(NotFetched::NoSuchRange { .. }) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::NotFetched(NotFetched::TimeOut(_)) => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotFetched(FetchRecordingError::NoSuchRange { .. }) => {
+                StatusCode::RANGE_NOT_SATISFIABLE
+            }
+            Self::NotFetched(FetchRecordingError::TimeOut(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::NotFetched(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         let told = match self {
-            Self::NotFetched(NotFetched::NotFound) => "the recording is not there (any more)",
-            Self::NotFetched(NotFetched::NoSuchRange { .. }) => "the recording has no such range",
-            Self::NotFetched(NotFetched::TooOften { .. }) => "try again later",
+            Self::NotFetched(FetchRecordingError::NotFound) => {
+                "the recording is not there (any more)"
+            }
+            Self::NotFetched(FetchRecordingError::NoSuchRange { .. }) => {
+                "the recording has no such range"
+            }
+            Self::NotFetched(FetchRecordingError::TooOften { .. }) => "try again later",
             Self::NotFetched(_) => "the recording cannot be fetched; the bridge's log says why",
             other => &other.to_string(),
         };
         let mut answer = problem(self.status_code(), told);
         let header = match self {
             Self::Busy => Some((header::RETRY_AFTER, RETRY_AFTER)),
-            Self::NotFetched(NotFetched::TooOften { retry_after }) => {
+            Self::NotFetched(FetchRecordingError::TooOften { retry_after }) => {
                 let wait = retry_after.clone().unwrap_or(RETRY_AFTER);
                 Some((header::RETRY_AFTER, wait))
             }
-            Self::NotFetched(NotFetched::NoSuchRange { content_range }) => content_range
+            Self::NotFetched(FetchRecordingError::NoSuchRange { content_range }) => content_range
                 .clone()
                 .map(|range| (header::CONTENT_RANGE, range)),
             Self::WrongMethod => Some((header::ALLOW, HeaderValue::from_static("GET, HEAD"))),

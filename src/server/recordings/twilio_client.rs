@@ -20,9 +20,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::config::{ApiKey, Playing};
+use crate::config::{ApiKey, PlaybackSettings};
 use crate::net::tls::{self, Private, TlsError};
-use crate::net::{self, Route, Target, USER_AGENT};
+use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
 use crate::twilio::{AccountSid, RecordingSid};
 
 /// Pieces that wait for the listener; each is at most what one read of a socket gives.
@@ -41,7 +41,7 @@ const KEPT_HEADERS: [HeaderName; 5] = [
 ];
 
 /// TLS for `twilio.api_url`, to be shared by the doors of all threads; `None` in the clear.
-pub fn trust(playing: &Playing) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+pub fn trust(playing: &PlaybackSettings) -> Result<Option<Arc<ClientConfig>>, TlsError> {
     if playing.api_url.starts_with("https://") {
         let private = playing.ca_file.as_deref().map(|file| Private {
             setting: "twilio.ca_file",
@@ -54,7 +54,7 @@ pub fn trust(playing: &Playing) -> Result<Option<Arc<ClientConfig>>, TlsError> {
 }
 
 /// Fetches recordings over kept connections.
-pub struct Door {
+pub struct RecordingClient {
     http: awc::Client,
     api_url: String,
     format: &'static str,
@@ -64,7 +64,7 @@ pub struct Door {
 }
 
 /// Which recording is asked for, and how.
-pub struct Wanted<'a> {
+pub struct RecordingRequest<'a> {
     /// GET or HEAD.
     pub method: Method,
     pub account: &'a AccountSid,
@@ -75,19 +75,19 @@ pub struct Wanted<'a> {
 
 /// Twilio has the recording.
 #[derive(Debug)]
-pub struct Found {
+pub struct RecordingResponse {
     /// 200 or 206.
     pub status: StatusCode,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// In bytes, if Twilio told.
     pub length: Option<u64>,
-    pub pieces: Pieces,
+    pub pieces: AudioStream,
 }
 
 /// The recording as it comes. It breaks off, rather than ends, if Twilio's answer did, or if a
 /// piece was not taken in time.
 #[derive(Debug)]
-pub struct Pieces(mpsc::Receiver<Piece>);
+pub struct AudioStream(mpsc::Receiver<Piece>);
 
 #[derive(Debug)]
 enum Piece {
@@ -98,22 +98,22 @@ enum Piece {
 /// The recording did not arrive whole, or was not taken in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the recording broke off")]
-pub struct BrokenOff;
+pub struct TruncatedRecordingError;
 
-impl Pieces {
+impl AudioStream {
     /// The next piece; `None` at the end.
-    pub async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+    pub async fn next(&mut self) -> Option<Result<Bytes, TruncatedRecordingError>> {
         match self.0.recv().await {
             Some(Piece::Some(bytes)) => Some(Ok(bytes)),
             Some(Piece::End) => None,
-            None => Some(Err(BrokenOff)),
+            None => Some(Err(TruncatedRecordingError)),
         }
     }
 }
 
 /// Why there is nothing to play. The sentences are for the operator's log.
 #[derive(Debug, thiserror::Error)]
-pub enum NotFetched {
+pub enum FetchRecordingError {
     #[error("Twilio has no such recording: it was deleted, is stored elsewhere, or is not ready")]
     NotFound,
     #[error("the recording has no such range")]
@@ -134,13 +134,17 @@ pub enum NotFetched {
     Network(String),
 }
 
-impl Door {
+impl RecordingClient {
     /// Connects to nothing yet. A recording that plays at `stop` breaks off: a player asks for the
     /// rest where it is served then.
     #[must_use]
-    pub fn new(playing: &Playing, tls: Option<Arc<ClientConfig>>, stop: CancellationToken) -> Self {
+    pub fn new(
+        playing: &PlaybackSettings,
+        tls: Option<Arc<ClientConfig>>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
-            http: net::http_client(Rc::new(Route {
+            http: net::http_client(Rc::new(OutboundConnector {
                 tls,
                 proxy: playing.proxy.clone(),
                 names: Resolver::default(),
@@ -156,22 +160,22 @@ impl Door {
     /// Asks Twilio once. `permit` is given back when the last piece was taken, or none is wanted.
     pub async fn fetch(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &RecordingRequest<'_>,
         key: &ApiKey,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Found, NotFetched> {
+    ) -> Result<RecordingResponse, FetchRecordingError> {
         let request = self.request(wanted, key)?;
         let answer = timeout(self.timeout, request.send())
             .await
-            .map_err(|_| NotFetched::TimeOut(self.timeout))?
-            .map_err(|why| NotFetched::Network(why.to_string()))?;
+            .map_err(|_| FetchRecordingError::TimeOut(self.timeout))?
+            .map_err(|why| FetchRecordingError::Network(why.to_string()))?;
         judge(&answer)?;
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let found = Found {
+        let found = RecordingResponse {
             status: answer.status(),
             headers: kept(answer.headers()),
             length: length(answer.headers()),
-            pieces: Pieces(pieces),
+            pieces: AudioStream(pieces),
         };
         if wanted.method == Method::HEAD {
             // The receiver is there and the channel empty.
@@ -190,14 +194,18 @@ impl Door {
         Ok(found)
     }
 
-    fn request(&self, wanted: &Wanted<'_>, key: &ApiKey) -> Result<awc::ClientRequest, NotFetched> {
+    fn request(
+        &self,
+        wanted: &RecordingRequest<'_>,
+        key: &ApiKey,
+    ) -> Result<awc::ClientRequest, FetchRecordingError> {
         let (api, account, recording) = (&self.api_url, wanted.account, wanted.recording);
         let url = format!(
             "{api}/2010-04-01/Accounts/{account}/Recordings/{recording}{}",
             self.format
         );
-        let target =
-            Target::of(&url).ok_or_else(|| NotFetched::Network(format!("{api:?} makes no URL")))?;
+        let target = OutboundUrl::of(&url)
+            .ok_or_else(|| FetchRecordingError::Network(format!("{api:?} makes no URL")))?;
         let request = self
             .http
             .request(wanted.method.clone(), target.uri)
@@ -212,26 +220,26 @@ impl Door {
     }
 }
 
-fn judge(answer: &ClientResponse) -> Result<(), NotFetched> {
+fn judge(answer: &ClientResponse) -> Result<(), FetchRecordingError> {
     let header = |name| answer.headers().get(name).cloned();
     match answer.status() {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => expect_audio(answer.headers()),
-        StatusCode::RANGE_NOT_SATISFIABLE => Err(NotFetched::NoSuchRange {
+        StatusCode::RANGE_NOT_SATISFIABLE => Err(FetchRecordingError::NoSuchRange {
             content_range: header(header::CONTENT_RANGE),
         }),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(NotFetched::NotFound),
-        StatusCode::TOO_MANY_REQUESTS => Err(NotFetched::TooOften {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchRecordingError::NotFound),
+        StatusCode::TOO_MANY_REQUESTS => Err(FetchRecordingError::TooOften {
             retry_after: header(header::RETRY_AFTER),
         }),
         status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            Err(NotFetched::KeyRefused(status))
+            Err(FetchRecordingError::KeyRefused(status))
         }
-        status if status.is_redirection() => Err(NotFetched::Redirected(status)),
-        status => Err(NotFetched::Unexpected(status)),
+        status if status.is_redirection() => Err(FetchRecordingError::Redirected(status)),
+        status => Err(FetchRecordingError::Unexpected(status)),
     }
 }
 
-fn expect_audio(headers: &HeaderMap) -> Result<(), NotFetched> {
+fn expect_audio(headers: &HeaderMap) -> Result<(), FetchRecordingError> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -240,7 +248,7 @@ fn expect_audio(headers: &HeaderMap) -> Result<(), NotFetched> {
     if TYPES.iter().any(|known| lower.starts_with(known)) {
         Ok(())
     } else {
-        Err(NotFetched::NoAudio(content_type.to_owned()))
+        Err(FetchRecordingError::NoAudio(content_type.to_owned()))
     }
 }
 

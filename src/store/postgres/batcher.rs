@@ -6,35 +6,35 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::connection::Line;
-use super::session::{Session, Trouble};
+use super::connection::ManagedConnection;
+use super::session::{PgError, Session};
 use crate::clock;
 use crate::store::StoreError;
 
 /// The most that may wait while the database stalls; more is refused at once.
-const WAITING: usize = 16_384;
+const MAX_QUEUED: usize = 16_384;
 
 /// So many leave while a batch is still under way, so that the database has work while others are
 /// answered; fewer wait for its end, since each batch costs a commit.
-const WORTH_IT: usize = 16;
+const MIN_BATCH: usize = 16;
 
 /// What many may wait for at once.
-pub(super) trait Job: Send + 'static {
+pub(super) trait BatchJob: Send + 'static {
     type Done: Send + 'static;
 
     /// The most that one transaction takes, so that nobody waits long behind a burst.
-    const MOST: usize;
+    const MAX_BATCH: usize;
 
     /// How long a first one waits for others, if nobody waits for its answer in haste.
-    const COMPANY: Option<Duration>;
+    const BATCH_WAIT: Option<Duration>;
 
     /// Does all in one statement, or none; what came of each, in their order.
-    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Self::Done>, Trouble>
+    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Self::Done>, PgError>
     where
         Self: Sized;
 
-    /// As [`Job::at_once`], in a transaction of as many statements as it takes.
-    async fn carry_out(session: &Session, jobs: &[Self]) -> Result<Vec<Self::Done>, Trouble>
+    /// As [`BatchJob::at_once`], in a transaction of as many statements as it takes.
+    async fn carry_out(session: &Session, jobs: &[Self]) -> Result<Vec<Self::Done>, PgError>
     where
         Self: Sized,
     {
@@ -43,28 +43,28 @@ pub(super) trait Job: Send + 'static {
 }
 
 /// The way to those who do jobs of one kind.
-pub(super) struct Lane<J: Job>(mpsc::Sender<Waiting<J>>);
+pub(super) struct Batcher<J: BatchJob>(mpsc::Sender<Queued<J>>);
 
 /// A job and who waits for it.
-pub(super) struct Waiting<J: Job> {
+pub(super) struct Queued<J: BatchJob> {
     job: J,
     answer: oneshot::Sender<Result<J::Done, StoreError>>,
 }
 
-impl<J: Job> Lane<J> {
-    pub fn new() -> (Self, mpsc::Receiver<Waiting<J>>) {
-        let (sender, waiting) = mpsc::channel(WAITING);
+impl<J: BatchJob> Batcher<J> {
+    pub fn new() -> (Self, mpsc::Receiver<Queued<J>>) {
+        let (sender, waiting) = mpsc::channel(MAX_QUEUED);
         (Self(sender), waiting)
     }
 
     pub async fn done(&self, job: J) -> Result<J::Done, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.0
-            .try_send(Waiting { job, answer })
+            .try_send(Queued { job, answer })
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
                 mpsc::error::TrySendError::Full(_) => StoreError::Away(format!(
-                    "the database does not keep up: {WAITING} writes are waiting"
+                    "the database does not keep up: {MAX_QUEUED} writes are waiting"
                 )),
             })?;
         answered.await.unwrap_or(Err(StoreError::Closed))
@@ -72,21 +72,24 @@ impl<J: Job> Lane<J> {
 }
 
 /// Does what waits until nobody can ask any more. What was asked for first reaches the database first.
-pub(super) async fn serve<J: Job>(line: Rc<Line>, mut waiting: mpsc::Receiver<Waiting<J>>) {
+pub(super) async fn serve<J: BatchJob>(
+    line: Rc<ManagedConnection>,
+    mut waiting: mpsc::Receiver<Queued<J>>,
+) {
     let mut under_way = JoinSet::new();
     while let Some(first) = waiting.recv().await {
-        if let Some(company) = J::COMPANY {
+        if let Some(company) = J::BATCH_WAIT {
             clock::pause(company).await;
         }
         let mut batch = vec![first];
         loop {
             while under_way.try_join_next().is_some() {}
-            while batch.len() < J::MOST
+            while batch.len() < J::MAX_BATCH
                 && let Ok(next) = waiting.try_recv()
             {
                 batch.push(next);
             }
-            let is_worth_it = batch.len() >= WORTH_IT;
+            let is_worth_it = batch.len() >= MIN_BATCH;
             if under_way.is_empty() || under_way.len() == 1 && is_worth_it {
                 break;
             }
@@ -100,7 +103,7 @@ pub(super) async fn serve<J: Job>(line: Rc<Line>, mut waiting: mpsc::Receiver<Wa
     under_way.join_all().await;
 }
 
-async fn answer<J: Job>(line: Rc<Line>, batch: Vec<Waiting<J>>) {
+async fn answer<J: BatchJob>(line: Rc<ManagedConnection>, batch: Vec<Queued<J>>) {
     let batch = batch
         .into_iter()
         .map(|waiting| (waiting.job, waiting.answer));
@@ -113,7 +116,10 @@ async fn answer<J: Job>(line: Rc<Line>, batch: Vec<Waiting<J>>) {
 
 /// All in one statement, or else in one transaction; if the database refuses that, each in one of its
 /// own, so that one that cannot be done does not keep the others from being done.
-async fn together<J: Job>(line: &Line, jobs: Vec<J>) -> Vec<Result<J::Done, StoreError>> {
+async fn together<J: BatchJob>(
+    line: &ManagedConnection,
+    jobs: Vec<J>,
+) -> Vec<Result<J::Done, StoreError>> {
     let at_once = line.run_beside(async |session| J::at_once(session, &jobs).await);
     let all = match at_once.await {
         Ok(Some(done)) => Ok(done),
@@ -136,7 +142,7 @@ async fn together<J: Job>(line: &Line, jobs: Vec<J>) -> Vec<Result<J::Done, Stor
     }
 }
 
-async fn alone<J: Job>(line: &Line, job: J) -> Result<J::Done, StoreError> {
+async fn alone<J: BatchJob>(line: &ManagedConnection, job: J) -> Result<J::Done, StoreError> {
     let job = [job];
     let done = line.run(async |session| J::carry_out(session, &job).await);
     done.await?.pop().ok_or(StoreError::Closed)

@@ -7,17 +7,19 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 use super::rows::{self, word};
-use super::session::{Session, Trouble, Values};
+use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
-use crate::store::{BACKLOG, Claimed, Claims, Order, Ticket, Wanted, Whose};
+use crate::store::{
+    AccountFilter, BACKLOG, ClaimRequest, Claimed, ClaimedCalls, ListOrder, Ticket,
+};
 use crate::twilio::{AccountSid, CallSid};
 
 /// Who claims, and whose time counts.
 #[derive(Debug)]
-pub(super) struct Claimant {
+pub(super) struct NodeClaims {
     /// Tells the claims of one store from those of others.
     node: i64,
-    leases: LeaseTime,
+    leases: LeaseClock,
     /// The number of the last claim that was answered with calls.
     heard: AtomicI64,
     /// Whether a claim may have been made whose answer was not heard.
@@ -26,7 +28,7 @@ pub(super) struct Claimant {
 
 /// Whose time leases are counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseTime {
+pub enum LeaseClock {
     /// The database's, the same for all nodes, whatever their clocks show.
     Database,
     /// The caller's, which a test turns by hand.
@@ -36,7 +38,7 @@ pub enum LeaseTime {
 /// The accounts asked for that have calls nobody holds, each with the time of its first: `$1` those
 /// meant, `$2` whether all but those. One look into the index for each account, however many calls
 /// wait.
-macro_rules! whose {
+macro_rules! accounts_with_due {
     () => {
         "WITH RECURSIVE every (account, at) AS ( \
             (SELECT account, at FROM call WHERE state = 'pending' AND claim IS NULL \
@@ -49,7 +51,7 @@ macro_rules! whose {
             SELECT account, at AS oldest FROM every WHERE (account = ANY ($1::text[])) <> $2)"
     };
 }
-pub(super) use whose;
+pub(super) use accounts_with_due;
 
 /// Takes calls whose lease has ended, then those that are due, as far as no other node is about to
 /// take them: those due longest first or, where `$3` asks for it and one has been due since before
@@ -60,7 +62,7 @@ pub(super) use whose;
 /// The one row that is always there tells when the next falls due. What is said of the plan of a
 /// record holds here too.
 const CLAIM: &str = concat!(
-    whose!(),
+    accounts_with_due!(),
     ", turn AS MATERIALIZED ( \
         SELECT nextval('claim_number') AS number, \
             coalesce($7, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now, \
@@ -105,22 +107,24 @@ const CLAIM: &str = concat!(
 const RELEASE: &str = "UPDATE call SET claim = NULL, node = NULL, lease_end = NULL \
     WHERE claim IS NOT NULL AND node = $1 AND claim > $2";
 
-const HASTEN: &str = "UPDATE call SET at = $3, changed = $3 WHERE id IN ( \
+const RETRY_NOW: &str = "UPDATE call SET at = $3, changed = $3 WHERE id IN ( \
     SELECT id FROM call WHERE state = 'pending' AND claim IS NULL AND attempts > 0 \
         AND at > $3 AND (account = ANY ($1::text[])) <> $2 \
     ORDER BY at LIMIT $4 FOR UPDATE SKIP LOCKED)";
 
 /// Accounts, and whether all but those are meant.
-fn asked(whose: &Whose) -> (Vec<&str>, bool) {
+fn asked(whose: &AccountFilter) -> (Vec<&str>, bool) {
     match whose {
-        Whose::All => (Vec::new(), true),
-        Whose::Only(accounts) => (accounts.iter().map(AccountSid::as_str).collect(), false),
-        Whose::AllBut(accounts) => (accounts.iter().map(AccountSid::as_str).collect(), true),
+        AccountFilter::All => (Vec::new(), true),
+        AccountFilter::Only(accounts) => (accounts.iter().map(AccountSid::as_str).collect(), false),
+        AccountFilter::AllBut(accounts) => {
+            (accounts.iter().map(AccountSid::as_str).collect(), true)
+        }
     }
 }
 
-impl Claimant {
-    pub fn new(leases: LeaseTime) -> Self {
+impl NodeClaims {
+    pub fn new(leases: LeaseClock) -> Self {
         Self {
             node: fastrand::i64(..),
             leases,
@@ -136,8 +140,8 @@ impl Claimant {
         session: &Session,
         now: Millis,
         lease: Duration,
-        wanted: &Wanted,
-    ) -> Result<Claims, Trouble> {
+        wanted: &ClaimRequest,
+    ) -> Result<ClaimedCalls, PgError> {
         if self.is_unsure.load(Ordering::Relaxed) {
             self.release_after(session, self.heard.load(Ordering::Relaxed))
                 .await?;
@@ -152,11 +156,11 @@ impl Claimant {
     }
 
     /// Frees what a node that stops still holds, so that nobody waits for its leases.
-    pub async fn release(&self, session: &Session) -> Result<(), Trouble> {
+    pub async fn release(&self, session: &Session) -> Result<(), PgError> {
         self.release_after(session, 0).await
     }
 
-    async fn release_after(&self, session: &Session, claim: i64) -> Result<(), Trouble> {
+    async fn release_after(&self, session: &Session, claim: i64) -> Result<(), PgError> {
         session.execute(RELEASE, &[&self.node, &claim]).await?;
         Ok(())
     }
@@ -164,21 +168,21 @@ impl Claimant {
 
 async fn claim(
     session: &Session,
-    claimant: &Claimant,
+    claimant: &NodeClaims,
     now: Millis,
     lease: Duration,
-    wanted: &Wanted,
-) -> Result<Claims, Trouble> {
+    wanted: &ClaimRequest,
+) -> Result<ClaimedCalls, PgError> {
     let (accounts, all_but) = asked(&wanted.whose);
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let told = match claimant.leases {
-        LeaseTime::Database => None,
-        LeaseTime::Caller => Some(now.0),
+        LeaseClock::Database => None,
+        LeaseClock::Caller => Some(now.0),
     };
     let values: Values<'_> = &[
         &accounts,
         &all_but,
-        &(wanted.order == Order::FreshFirst),
+        &(wanted.order == ListOrder::FreshFirst),
         &now.minus(BACKLOG).0,
         &limit,
         &now.0,
@@ -197,11 +201,11 @@ async fn claim(
         _ => None,
     };
     let calls = calls.into_iter().map(|(call, _)| call).collect();
-    Ok(Claims { calls, next_due })
+    Ok(ClaimedCalls { calls, next_due })
 }
 
 /// The calls in the rows of [`CLAIM`], and whether there are attempts of each.
-fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, Trouble> {
+fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
     let mut calls: Vec<(Claimed, bool)> = Vec::new();
     for row in rows {
         let Some(id) = row.try_get::<_, Option<i64>>(1)? else {
@@ -213,12 +217,12 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, Trouble> {
                     call: id,
                     claim: row.try_get(2)?,
                     newest_callback: 0,
-                    round: row.try_get(5)?,
+                    requeue_count: row.try_get(5)?,
                 },
                 sid: word(row, 3, |text| CallSid::parse(text).ok())?,
                 account: word(row, 4, |text| AccountSid::parse(text).ok())?,
                 callbacks: Vec::new(),
-                planned: usize::try_from(row.try_get::<_, i64>(6)?).unwrap_or_default(),
+                planned_callbacks: usize::try_from(row.try_get::<_, i64>(6)?).unwrap_or_default(),
                 attempts: Vec::new(),
             };
             calls.push((call, row.try_get::<_, i64>(7)? > 0));
@@ -231,7 +235,7 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, Trouble> {
     Ok(calls)
 }
 
-async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Result<(), Trouble> {
+async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Result<(), PgError> {
     let ids: Vec<i64> = calls.iter().map(|(call, _)| call.ticket.call).collect();
     let mut at: HashMap<i64, &mut Claimed> = calls
         .iter_mut()
@@ -239,7 +243,7 @@ async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Resul
         .collect();
     for (id, round, attempt) in rows::attempts_of(session, &ids).await? {
         if let Some(call) = at.get_mut(&id)
-            && call.ticket.round == round
+            && call.ticket.requeue_count == round
         {
             call.attempts.push(attempt);
         }
@@ -247,16 +251,16 @@ async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Resul
     Ok(())
 }
 
-pub(super) async fn hasten(
+pub(super) async fn retry_now(
     session: &Session,
-    whose: &Whose,
+    whose: &AccountFilter,
     now: Millis,
     limit: usize,
-) -> Result<usize, Trouble> {
+) -> Result<usize, PgError> {
     let (accounts, all_but) = asked(whose);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let hastened = session
-        .execute(HASTEN, &[&accounts, &all_but, &now.0, &limit])
+        .execute(RETRY_NOW, &[&accounts, &all_but, &now.0, &limit])
         .await?;
     Ok(usize::try_from(hastened).unwrap_or(usize::MAX))
 }

@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{info, warn};
 
 use super::migrate;
-use super::session::{Session, Trouble};
+use super::session::{PgError, Session};
 use crate::clock;
 use crate::config::postgres::PostgresUrl;
 use crate::store::StoreError;
@@ -20,14 +20,14 @@ use crate::store::StoreError;
 pub(super) const CONNECTING: Duration = Duration::from_secs(3);
 
 /// Between two tries to connect.
-const CONNECT_AGAIN: Duration = Duration::from_millis(200);
+const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often a verb is tried whose transaction met another's.
 const TRIES: usize = 5;
 
 /// What a connection is for, as logs name it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Purpose {
+pub(super) enum ConnectionRole {
     Callbacks,
     Settlements,
     Claims,
@@ -36,7 +36,7 @@ pub(super) enum Purpose {
 
 /// Where connections lead.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(super) struct PgServer {
     pub url: PostgresUrl,
     pub tls: MakeRustlsConnect,
     /// For a verb, its wait for a turn included.
@@ -47,14 +47,14 @@ pub(super) struct Server {
 }
 
 /// A connection and the turns on it: one verb at a time has it, or several that are a statement each.
-pub(super) struct Line {
-    link: watch::Receiver<Link>,
+pub(super) struct ManagedConnection {
+    link: watch::Receiver<ConnectionState>,
     turn: RwLock<()>,
     limit: Duration,
 }
 
 #[derive(Clone)]
-enum Link {
+enum ConnectionState {
     /// For the first time.
     Connecting,
     Up(Rc<Session>),
@@ -62,10 +62,10 @@ enum Link {
     Away(String),
 }
 
-impl Line {
+impl ManagedConnection {
     /// Keeps a connection as long as the local set runs that this is called in.
-    pub fn start(server: Server, purpose: Purpose) -> Self {
-        let (told, link) = watch::channel(Link::Connecting);
+    pub fn start(server: PgServer, purpose: ConnectionRole) -> Self {
+        let (told, link) = watch::channel(ConnectionState::Connecting);
         let limit = server.limit;
         tokio::task::spawn_local(keep(server, purpose, told));
         Self {
@@ -78,20 +78,20 @@ impl Line {
     /// Does `work` on the connection, again if it met another's transaction; fails within the server's limit.
     pub async fn run<T>(
         &self,
-        work: impl AsyncFn(&Session) -> Result<T, Trouble>,
+        work: impl AsyncFn(&Session) -> Result<T, PgError>,
     ) -> Result<T, StoreError> {
         let end = Instant::now() + self.limit;
         let _turn = self.until(end, self.turn.write()).await?;
-        let done = self.try_until(end, async |session| persist(session, work).await);
+        let done = self.try_until(end, async |session| retry_on_conflict(session, work).await);
         done.await?
             .ok_or_else(|| StoreError::Database("others kept changing the same calls".to_owned()))
     }
 
     /// Does one statement, behind others that are under way and ahead of their answers; none if it
-    /// met another's transaction, then it is to be [`Line::run`].
+    /// met another's transaction, then it is to be [`ManagedConnection::run`].
     pub async fn run_beside<T>(
         &self,
-        statement: impl AsyncFnOnce(&Session) -> Result<T, Trouble>,
+        statement: impl AsyncFnOnce(&Session) -> Result<T, PgError>,
     ) -> Result<Option<T>, StoreError> {
         let end = Instant::now() + self.limit;
         let _turn = self.until(end, self.turn.read()).await?;
@@ -108,49 +108,49 @@ impl Line {
     async fn try_until<T>(
         &self,
         end: Instant,
-        work: impl AsyncFnOnce(&Session) -> Result<T, Trouble>,
+        work: impl AsyncFnOnce(&Session) -> Result<T, PgError>,
     ) -> Result<Option<T>, StoreError> {
         let session = self.until(end, self.session()).await??;
         // The answer of one that is late may still come: it must not be taken for another's.
         let done = self.until(end, work(&session)).await;
         match done.inspect_err(|_| session.give_up())? {
             Ok(done) => Ok(Some(done)),
-            Err(Trouble::Raced) => Ok(None),
-            Err(Trouble::Away(why)) => {
+            Err(PgError::Conflict) => Ok(None),
+            Err(PgError::Away(why)) => {
                 session.give_up();
                 Err(StoreError::Away(why))
             }
-            Err(Trouble::Refused(why)) => Err(StoreError::Database(why)),
+            Err(PgError::Refused(why)) => Err(StoreError::Database(why)),
         }
     }
 
     async fn session(&self) -> Result<Rc<Session>, StoreError> {
         let mut link = self.link.clone();
-        let known = link.wait_for(|link| !matches!(link, Link::Connecting));
+        let known = link.wait_for(|link| !matches!(link, ConnectionState::Connecting));
         match known.await.map_err(|_| StoreError::Closed)?.clone() {
-            Link::Up(session) if !session.is_lost() => Ok(session),
-            Link::Away(why) => Err(StoreError::Away(why)),
-            Link::Up(_) | Link::Connecting => {
+            ConnectionState::Up(session) if !session.is_lost() => Ok(session),
+            ConnectionState::Away(why) => Err(StoreError::Away(why)),
+            ConnectionState::Up(_) | ConnectionState::Connecting => {
                 Err(StoreError::Away("the connection was lost".to_owned()))
             }
         }
     }
 }
 
-async fn persist<T>(
+async fn retry_on_conflict<T>(
     session: &Session,
-    work: impl AsyncFn(&Session) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
+    work: impl AsyncFn(&Session) -> Result<T, PgError>,
+) -> Result<T, PgError> {
     for _ in 1..TRIES {
         match work(session).await {
-            Err(Trouble::Raced) => {}
+            Err(PgError::Conflict) => {}
             done => return done,
         }
     }
     work(session).await
 }
 
-async fn keep(server: Server, purpose: Purpose, link: watch::Sender<Link>) {
+async fn keep(server: PgServer, purpose: ConnectionRole, link: watch::Sender<ConnectionState>) {
     let mut is_away = false;
     loop {
         match connect(&server).await {
@@ -160,26 +160,26 @@ async fn keep(server: Server, purpose: Purpose, link: watch::Sender<Link>) {
                 }
                 is_away = false;
                 let session = Rc::new(session);
-                link.send_replace(Link::Up(Rc::clone(&session)));
+                link.send_replace(ConnectionState::Up(Rc::clone(&session)));
                 session.lost().await;
-                link.send_replace(Link::Away("the connection was lost".to_owned()));
+                link.send_replace(ConnectionState::Away("the connection was lost".to_owned()));
             }
             Err(trouble) => {
                 if !is_away && server.away.fetch_add(1, Ordering::Relaxed) == 0 {
                     warn!("{} is away ({purpose:?}): {trouble}", server.url);
                 }
                 is_away = true;
-                link.send_replace(Link::Away(trouble.to_string()));
-                clock::pause(CONNECT_AGAIN).await;
+                link.send_replace(ConnectionState::Away(trouble.to_string()));
+                clock::pause(RECONNECT_INTERVAL).await;
             }
         }
     }
 }
 
 /// A connection to a database of this version, migrated if need be, for which it may take its time.
-async fn connect(server: &Server) -> Result<Session, Trouble> {
+async fn connect(server: &PgServer) -> Result<Session, PgError> {
     let limit = CONNECTING.max(server.limit);
-    let late = |_| Trouble::Away(format!("no connection within {limit:?}"));
+    let late = |_| PgError::Away(format!("no connection within {limit:?}"));
     let mut session = timeout(limit, Session::connect(server))
         .await
         .map_err(late)??;

@@ -1,7 +1,7 @@
 //! Counts everything again from the rows and says in words what does not agree.
 
-use super::counters::{SUM, Tally};
-use super::session::{Session, Trouble};
+use super::counters::{Counters, SUM};
+use super::session::{PgError, Session};
 use crate::store::State;
 
 const CALLS: &str = "SELECT count(*) FROM call";
@@ -51,7 +51,7 @@ const LOCK: i64 = 0x5477_4143;
 
 /// Waits until no other counts: it reads every row, and nodes would all do so at once. The connection
 /// keeps the turn until it ends, and no longer than so for each of its questions.
-pub(super) async fn take_turn(session: &Session) -> Result<(), Trouble> {
+pub(super) async fn take_turn(session: &Session) -> Result<(), PgError> {
     let limit = "SELECT set_config('statement_timeout', '10min', false)";
     session.query(limit, &[]).await?;
     session
@@ -61,10 +61,10 @@ pub(super) async fn take_turn(session: &Session) -> Result<(), Trouble> {
 }
 
 /// A sentence for each disagreement. Reads every row.
-pub(super) async fn conservation(session: &Session) -> Result<Vec<String>, Trouble> {
+pub(super) async fn conservation(session: &Session) -> Result<Vec<String>, PgError> {
     let tally = match session.query(SUM, &[]).await?.first() {
-        Some(row) => Tally::read(row)?,
-        None => Tally::default(),
+        Some(row) => Counters::read(row)?,
+        None => Counters::default(),
     };
     let mut found = Vec::new();
     let rows = count(session, CALLS, &[]).await?;
@@ -100,7 +100,7 @@ async fn count(
     session: &Session,
     sql: &'static str,
     values: super::session::Values<'_>,
-) -> Result<i64, Trouble> {
+) -> Result<i64, PgError> {
     match session.query(sql, values).await?.first() {
         Some(row) => Ok(row.try_get(0)?),
         None => Ok(0),

@@ -2,13 +2,13 @@
 
 use tokio_postgres::Row;
 
-use super::session::{Session, Trouble};
+use super::session::{PgError, Session};
 use crate::clock::Millis;
 use crate::store::{Counts, State};
 
 /// What a transaction changes, or the sum of all. A claimed call counts as pending here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct Counters {
     pub seen: i64,
     pub purged: i64,
     pub pending: i64,
@@ -17,7 +17,7 @@ pub(super) struct Tally {
     pub parked: i64,
 }
 
-impl Tally {
+impl Counters {
     pub fn moves(&mut self, from: State, to: State) {
         self.add(from, -1);
         self.add(to, 1);
@@ -33,7 +33,7 @@ impl Tally {
     }
 
     /// Reads the columns of [`SUM`].
-    pub fn read(row: &Row) -> Result<Self, Trouble> {
+    pub fn read(row: &Row) -> Result<Self, PgError> {
         Ok(Self {
             seen: row.try_get(0)?,
             purged: row.try_get(1)?,
@@ -54,7 +54,7 @@ pub(super) const ADD: &str = "INSERT INTO tally (seen, purged, pending, delivere
     VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// Folds up to so many rows into one. Those that another node folds meanwhile are left to it.
-const FOLD: &str = "WITH folded AS (DELETE FROM tally WHERE id IN \
+const COMPACT: &str = "WITH folded AS (DELETE FROM tally WHERE id IN \
     (SELECT id FROM tally ORDER BY id LIMIT 2000 FOR UPDATE SKIP LOCKED) RETURNING *) \
     INSERT INTO tally (seen, purged, pending, delivered, skipped, parked) \
     SELECT sum(seen), sum(purged), sum(pending), sum(delivered), sum(skipped), sum(parked) \
@@ -77,7 +77,7 @@ const COUNTS: &str = "SELECT sums.*, claimed.count, least(claimed.at, \
         coalesce(sum(skipped), 0)::bigint, coalesce(sum(parked), 0)::bigint FROM tally) AS sums, \
     (SELECT count(*) AS count, min(at) AS at FROM call WHERE claim IS NOT NULL) AS claimed";
 
-pub(super) async fn add(session: &Session, tally: &Tally) -> Result<(), Trouble> {
+pub(super) async fn add(session: &Session, tally: &Counters) -> Result<(), PgError> {
     let values = [
         tally.seen,
         tally.purged,
@@ -93,17 +93,17 @@ pub(super) async fn add(session: &Session, tally: &Tally) -> Result<(), Trouble>
     Ok(())
 }
 
-pub(super) async fn fold(session: &Session) -> Result<(), Trouble> {
-    session.execute(FOLD, &[]).await?;
+pub(super) async fn compact(session: &Session) -> Result<(), PgError> {
+    session.execute(COMPACT, &[]).await?;
     Ok(())
 }
 
-pub(super) async fn counts(session: &Session) -> Result<Counts, Trouble> {
+pub(super) async fn counts(session: &Session) -> Result<Counts, PgError> {
     let rows = session.query(COUNTS, &[]).await?;
     let [row] = &rows[..] else {
-        return Err(Trouble::Refused("the counts are not one row".to_owned()));
+        return Err(PgError::Refused("the counts are not one row".to_owned()));
     };
-    let tally = Tally::read(row)?;
+    let tally = Counters::read(row)?;
     let claimed: i64 = row.try_get(6)?;
     let oldest_due: Option<i64> = row.try_get(7)?;
     Ok(Counts {

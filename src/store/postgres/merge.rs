@@ -5,9 +5,9 @@
 
 use tokio_postgres::Row;
 
-use super::counters::Tally;
+use super::counters::Counters;
 use super::rows::word;
-use super::session::{Session, Trouble, Values};
+use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::State;
 use crate::twilio::{AccountSid, CallSid};
@@ -51,18 +51,18 @@ struct Held {
     sid: String,
     state: State,
     is_claimed: bool,
-    round: i64,
+    requeue_count: i64,
     attempts: i64,
 }
 
 impl Held {
-    fn read(row: &Row) -> Result<Self, Trouble> {
+    fn read(row: &Row) -> Result<Self, PgError> {
         Ok(Self {
             id: row.try_get(1)?,
             sid: row.try_get(2)?,
             state: word(row, 3, State::parse)?,
             is_claimed: row.try_get(4)?,
-            round: row.try_get(5)?,
+            requeue_count: row.try_get(5)?,
             attempts: row.try_get(6)?,
         })
     }
@@ -70,13 +70,13 @@ impl Held {
 
 /// Makes the call that `leg` began a part of its parent's, at once or, if it is being sent, when
 /// that is settled. Returns whether it was made so at once.
-pub(super) async fn join(
+pub(super) async fn merge_into_parent(
     session: &Session,
-    tally: &mut Tally,
+    tally: &mut Counters,
     account: &AccountSid,
     (leg, parent): (&CallSid, &CallSid),
     now: Millis,
-) -> Result<bool, Trouble> {
+) -> Result<bool, PgError> {
     let (account, leg, parent) = (account.as_str(), leg.as_str(), parent.as_str());
     let rows = session.query(BOTH, &[&account, &leg, &parent]).await?;
     let (mut begun, mut call) = (None, None);
@@ -101,7 +101,7 @@ pub(super) async fn join(
         .transpose()?
         != Some(2)
     {
-        return Err(Trouble::Raced);
+        return Err(PgError::Conflict);
     }
     if begun.is_claimed {
         // What is being sent for it must be kept first.
@@ -120,7 +120,7 @@ async fn take_over(
     begun: &Held,
     call: &Held,
     now: Millis,
-) -> Result<(), Trouble> {
+) -> Result<(), PgError> {
     let (from, to) = (&begun.id, &call.id);
     session
         .execute(NAMES, &[from, to, &begun.sid, &account])
@@ -128,7 +128,10 @@ async fn take_over(
     session.execute(REPEATS, &[from, to]).await?;
     let moved = session.execute(CALLBACKS, &[from, to]).await?;
     session
-        .execute(ATTEMPTS, &[from, to, &begun.round, &call.round])
+        .execute(
+            ATTEMPTS,
+            &[from, to, &begun.requeue_count, &call.requeue_count],
+        )
         .await?;
     let why = format!("it is a part of call {}, which has its callbacks", call.sid);
     session.execute(EMPTY, &[from, &now.0, &why]).await?;

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Transaction};
 
-use super::session::Trouble;
+use super::session::PgError;
 
 /// One step to the next version.
 struct Migration {
@@ -26,21 +26,22 @@ const MIGRATIONS: [Migration; 2] = [
 const LOCK: i64 = 0x5477_4142;
 
 /// How long one that migrates waits for another that does, and for its own steps.
-const PATIENCE: &str = "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '10min'";
+const MIGRATION_TIMEOUTS: &str =
+    "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '10min'";
 
 const NOTES: &str = "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, \
     works_with integer NOT NULL, applied timestamptz NOT NULL DEFAULT now())";
 
 /// Applies what is missing; nodes that start at once wait for the first of them. Returns the
 /// versions before and after.
-pub(super) async fn bring_up(client: &mut Client) -> Result<(i32, i32), Trouble> {
+pub(super) async fn bring_up(client: &mut Client) -> Result<(i32, i32), PgError> {
     let known = known();
     let found = version(client).await?;
     if found >= known {
         return Ok((found, found));
     }
     let transaction = client.transaction().await?;
-    transaction.batch_execute(PATIENCE).await?;
+    transaction.batch_execute(MIGRATION_TIMEOUTS).await?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
         .await?;
@@ -71,7 +72,7 @@ pub(super) fn known() -> i32 {
 }
 
 /// The version of the database, zero if it is empty; refused if this program is too old for it.
-pub(super) async fn version(client: &Client) -> Result<i32, Trouble> {
+pub(super) async fn version(client: &Client) -> Result<i32, PgError> {
     let row = client
         .query_one("SELECT to_regclass('migration') IS NOT NULL", &[])
         .await?;
@@ -87,7 +88,7 @@ pub(super) async fn version(client: &Client) -> Result<i32, Trouble> {
     let (found, needed): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
     let known = known();
     if needed > known {
-        return Err(Trouble::Refused(format!(
+        return Err(PgError::Refused(format!(
             "the database was migrated by a newer version of this program: it has version {found}, \
              which works with {needed} and newer, and this program knows up to {known}"
         )));
@@ -96,7 +97,7 @@ pub(super) async fn version(client: &Client) -> Result<i32, Trouble> {
 }
 
 /// Names and e-mails are not of one country.
-async fn need_utf8(transaction: &Transaction<'_>) -> Result<(), Trouble> {
+async fn need_utf8(transaction: &Transaction<'_>) -> Result<(), PgError> {
     let row = transaction
         .query_one("SELECT current_setting('server_encoding')", &[])
         .await?;
@@ -104,7 +105,7 @@ async fn need_utf8(transaction: &Transaction<'_>) -> Result<(), Trouble> {
     if encoding == "UTF8" {
         return Ok(());
     }
-    Err(Trouble::Refused(format!(
+    Err(PgError::Refused(format!(
         "the database has the encoding {encoding}, and must have UTF8: make it with \
          CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
     )))

@@ -1,12 +1,12 @@
 //! What people ask for: a call, lists, a requeue, and what is removed after its time.
 
-use super::claim::whose;
-use super::counters::Tally;
+use super::claim::accounts_with_due;
+use super::counters::Counters;
 use super::rows::{self, read_summary, word};
-use super::session::{Session, Trouble, Values};
+use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::backlog::due_of_requeued;
-use crate::store::{CallSummary, Expiry, Filter, State, StoredCall};
+use crate::store::{CallSummary, Expiry, ListFilter, State, StoredCall};
 use crate::twilio::CallSid;
 
 const FIND: &str = concat!(
@@ -23,7 +23,7 @@ const NEWEST: &str = concat!(
 );
 
 const SOONEST_DUE: &str = concat!(
-    whose!(),
+    accounts_with_due!(),
     " SELECT ",
     rows::summary!(),
     " FROM whose CROSS JOIN LATERAL (SELECT * FROM call WHERE call.account = whose.account \
@@ -77,7 +77,7 @@ const REMOVE_ATTEMPTS: &str = "DELETE FROM attempt WHERE call = ANY ($1)";
 const REMOVE_CALLS: &str = "DELETE FROM call WHERE id = ANY ($1)";
 
 /// The call that `sid` names, or of which it names a leg.
-pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<StoredCall>, Trouble> {
+pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<StoredCall>, PgError> {
     let rows = session.query(FIND, &[&sid.as_str()]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
@@ -99,15 +99,18 @@ pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<Store
     }))
 }
 
-pub(super) async fn list(session: &Session, filter: Filter) -> Result<Vec<CallSummary>, Trouble> {
+pub(super) async fn list(
+    session: &Session,
+    filter: ListFilter,
+) -> Result<Vec<CallSummary>, PgError> {
     let query = async |sql, values: Values<'_>| session.query(sql, values).await;
     let rows = listed(filter, query).await?;
     rows.iter().map(read_summary).collect()
 }
 
 /// Has the server keep the whole list, whatever the limit, for [`some_found`].
-pub(super) async fn find(session: &Session, filter: Filter) -> Result<(), Trouble> {
-    let whole = Filter {
+pub(super) async fn find(session: &Session, filter: ListFilter) -> Result<(), PgError> {
+    let whole = ListFilter {
         limit: usize::MAX,
         ..filter
     };
@@ -116,15 +119,15 @@ pub(super) async fn find(session: &Session, filter: Filter) -> Result<(), Troubl
 }
 
 /// The next of what was found; none at its end.
-pub(super) async fn some_found(session: &Session) -> Result<Vec<CallSummary>, Trouble> {
+pub(super) async fn some_found(session: &Session) -> Result<Vec<CallSummary>, PgError> {
     let rows = session.query("FETCH 500 FROM found", &[]).await?;
     rows.iter().map(read_summary).collect()
 }
 
 async fn listed<T>(
-    filter: Filter,
-    ask: impl AsyncFnOnce(&'static str, Values<'_>) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
+    filter: ListFilter,
+    ask: impl AsyncFnOnce(&'static str, Values<'_>) -> Result<T, PgError>,
+) -> Result<T, PgError> {
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     match filter.state {
         None => ask(NEWEST, &[&limit]).await,
@@ -139,10 +142,10 @@ async fn listed<T>(
 
 pub(super) async fn requeue(
     session: &Session,
-    tally: &mut Tally,
+    tally: &mut Counters,
     sid: &CallSid,
     now: Millis,
-) -> Result<bool, Trouble> {
+) -> Result<bool, PgError> {
     let values: Values<'_> = &[&sid.as_str(), &now.0, &due_of_requeued(now).0];
     let rows = session.query(REQUEUE, values).await?;
     for row in &rows {
@@ -153,10 +156,10 @@ pub(super) async fn requeue(
 
 pub(super) async fn purge(
     session: &Session,
-    tally: &mut Tally,
+    tally: &mut Counters,
     expiry: Expiry,
     limit: usize,
-) -> Result<usize, Trouble> {
+) -> Result<usize, PgError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let (rested, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
     let rows = session.query(EXPIRED, &[&rested, &parked, &limit]).await?;

@@ -9,13 +9,13 @@ use super::consistency;
 use super::migrate;
 use super::operator_queries;
 use super::refused;
-use super::session::{Session, Trouble};
+use super::session::{PgError, Session};
 use super::{runtime, server};
 use crate::config::postgres::PostgresUrl;
-use crate::store::reader::Wanted;
+use crate::store::reader::CallPredicate;
 use crate::store::{
-    CallSummary, Filter, Migrated, OpenError, RefusedCause, RefusedFilter, StoreError, StoredCall,
-    StoredRefused,
+    CallSummary, ListFilter, Migrated, OpenError, RefusedCause, RefusedFilter, StoreError,
+    StoredCall, StoredRefusedRequest,
 };
 use crate::twilio::CallSid;
 
@@ -60,12 +60,12 @@ impl PostgresReader {
         let tasks = LocalSet::new();
         let connecting = async {
             let late =
-                |_| Trouble::Away(format!("no connection within {:?}", connection::CONNECTING));
+                |_| PgError::Away(format!("no connection within {:?}", connection::CONNECTING));
             let connected = timeout(connection::CONNECTING, Session::connect(&server));
             let mut session = connected.await.map_err(late)??;
             if migrate::version(session.client()).await? < migrate::known() {
                 let why = "`serve` or `migrate` has not yet brought it to this version";
-                return Err(Trouble::Refused(why.to_owned()));
+                return Err(PgError::Refused(why.to_owned()));
             }
             Ok(session)
         };
@@ -87,15 +87,15 @@ impl PostgresReader {
         )
     }
 
-    pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+    pub fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         self.wait_for(operator_queries::list(&self.session, filter))
     }
 
     /// As [`crate::store::Reader::find`].
     pub fn find(
         &self,
-        filter: Filter,
-        wanted: &mut Wanted<'_>,
+        filter: ListFilter,
+        wanted: &mut CallPredicate<'_>,
     ) -> Result<Vec<CallSummary>, StoreError> {
         self.wait_for(operator_queries::find(&self.session, filter))?;
         let mut found = Vec::new();
@@ -119,7 +119,7 @@ impl PostgresReader {
         self.wait_for(refused::by_cause(&self.session))
     }
 
-    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         self.wait_for(refused::latest(&self.session, filter))
     }
 
@@ -133,7 +133,7 @@ impl PostgresReader {
 
     fn wait_for<T>(
         &self,
-        answer: impl Future<Output = Result<T, Trouble>>,
+        answer: impl Future<Output = Result<T, PgError>>,
     ) -> Result<T, StoreError> {
         Ok(self.tasks.block_on(&self.runtime, answer)?)
     }

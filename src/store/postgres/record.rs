@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::batcher::Job;
+use super::batcher::BatchJob;
 use super::merge;
-use super::session::{Session, Trouble, Values};
+use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::{NewCallback, Recorded};
 
 /// A callback to keep.
-pub(super) struct Recording {
+pub(super) struct RecordJob {
     pub callback: NewCallback,
     pub now: Millis,
 }
@@ -97,26 +97,29 @@ const RECORD: &str = "WITH asked AS MATERIALIZED ( \
                 THEN (leg, account, call) NOT IN (SELECT sid, account, call FROM names) \
                 ELSE known <> call END FROM legs ORDER BY n)";
 
-impl Job for Recording {
+impl BatchJob for RecordJob {
     type Done = Recorded;
 
-    const MOST: usize = 256;
+    const MAX_BATCH: usize = 256;
 
-    const COMPANY: Option<Duration> = None;
+    const BATCH_WAIT: Option<Duration> = None;
 
-    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Recorded>, Trouble> {
-        let (recorded, _) = Batch::of(jobs).record(session, Legs::MustNotJoin).await?;
+    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Recorded>, PgError> {
+        let (recorded, _) = Batch::of(jobs)
+            .record(session, LegColumns::MustNotJoin)
+            .await?;
         Ok(recorded)
     }
 
-    async fn carry_out(session: &Session, jobs: &[Self]) -> Result<Vec<Recorded>, Trouble> {
+    async fn carry_out(session: &Session, jobs: &[Self]) -> Result<Vec<Recorded>, PgError> {
         let batch = Batch::of(jobs);
         session
             .transaction(async |session, tally| {
-                let (recorded, to_join) = batch.record(session, Legs::MayJoin).await?;
-                for Recording { callback, now } in to_join {
+                let (recorded, to_join) = batch.record(session, LegColumns::MayJoin).await?;
+                for RecordJob { callback, now } in to_join {
                     let (leg, call) = (&callback.leg, &callback.call);
-                    merge::join(session, tally, &callback.account, (leg, call), *now).await?;
+                    merge::merge_into_parent(session, tally, &callback.account, (leg, call), *now)
+                        .await?;
                 }
                 Ok(recorded)
             })
@@ -126,7 +129,7 @@ impl Job for Recording {
 
 /// Whether a leg may have begun a call of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Legs {
+enum LegColumns {
     MayJoin,
     /// Then all fails as if it had met another's transaction.
     MustNotJoin,
@@ -136,8 +139,8 @@ enum Legs {
 struct Batch<'a> {
     calls: Vec<Asked<'a>>,
     /// Each once, with the place of its call.
-    callbacks: Vec<(i64, &'a Recording)>,
-    legs: Vec<(i64, &'a Recording)>,
+    callbacks: Vec<(i64, &'a RecordJob)>,
+    legs: Vec<(i64, &'a RecordJob)>,
     /// For each job the place of its callback; none if another has the same.
     given: Vec<Option<usize>>,
 }
@@ -150,7 +153,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn of(jobs: &'a [Recording]) -> Self {
+    fn of(jobs: &'a [RecordJob]) -> Self {
         let mut batch = Self {
             calls: Vec::new(),
             callbacks: Vec::with_capacity(jobs.len()),
@@ -195,8 +198,8 @@ impl<'a> Batch<'a> {
     async fn record(
         &self,
         session: &Session,
-        legs: Legs,
-    ) -> Result<(Vec<Recorded>, Vec<&Recording>), Trouble> {
+        legs: LegColumns,
+    ) -> Result<(Vec<Recorded>, Vec<&RecordJob>), PgError> {
         macro_rules! column {
             ($rows:ident, $row:pat => $value:expr) => {
                 &self.$rows.iter().map(|$row| $value).collect::<Vec<_>>()
@@ -217,7 +220,7 @@ impl<'a> Batch<'a> {
             column!(legs, (place, _) => place),
             column!(legs, (_, job) => job.callback.account.as_str()),
             column!(legs, (_, job) => job.callback.leg.as_str()),
-            &(legs == Legs::MustNotJoin),
+            &(legs == LegColumns::MustNotJoin),
         ];
         let rows = session.query(RECORD, values).await?;
         let (is_new, begun): (Vec<bool>, Vec<bool>) = match rows.first() {
@@ -225,7 +228,7 @@ impl<'a> Batch<'a> {
             None => Default::default(),
         };
         if (is_new.len(), begun.len()) != (self.callbacks.len(), self.legs.len()) {
-            return Err(Trouble::Refused("a callback was not placed".to_owned()));
+            return Err(PgError::Refused("a callback was not placed".to_owned()));
         }
         let recorded = self.given.iter().map(|given| match given {
             Some(at) if is_new[*at] => Recorded::New,

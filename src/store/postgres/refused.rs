@@ -5,10 +5,11 @@ use tokio_postgres::Row;
 
 use super::PostgresStore;
 use super::rows::without_nul;
-use super::session::{Session, Trouble, Values};
+use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::{
-    Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoreError, StoredRefused,
+    Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoreError,
+    StoredRefusedRequest,
 };
 
 const INSERT: &str = "INSERT INTO refused (at, cause, told, status, peer, method, target, url, \
@@ -38,8 +39,8 @@ const LATEST: &str = "SELECT id, at, cause, told, status, peer, method, target, 
 impl Refusals for PostgresStore {
     async fn refuse(
         &self,
-        requests: Vec<Refused>,
-        keep: Keep,
+        requests: Vec<RefusedRequest>,
+        keep: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError> {
         self.ask(
@@ -57,7 +58,10 @@ impl Refusals for PostgresStore {
         self.ask(|lines| &lines.questions, by_cause).await
     }
 
-    async fn refused(&self, filter: RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+    async fn refused(
+        &self,
+        filter: RefusedFilter,
+    ) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         self.ask(
             |lines| &lines.questions,
             async move |session: &Session| latest(session, &filter).await,
@@ -68,16 +72,16 @@ impl Refusals for PostgresStore {
 
 async fn refuse(
     session: &Session,
-    requests: &[Refused],
-    keep: Keep,
+    requests: &[RefusedRequest],
+    keep: RefusedLimits,
     now: Millis,
-) -> Result<(), Trouble> {
+) -> Result<(), PgError> {
     for request in requests {
         let body_bytes = i64::try_from(request.body_bytes).unwrap_or(i64::MAX);
         let values: Values<'_> = &[
             &request.at.0,
             &request.cause,
-            &without_nul(&request.told),
+            &without_nul(&request.explanation),
             &i32::from(request.status),
             &request.peer,
             &without_nul(&request.method),
@@ -96,7 +100,7 @@ async fn refuse(
     Ok(())
 }
 
-pub(super) async fn by_cause(session: &Session) -> Result<Vec<RefusedCause>, Trouble> {
+pub(super) async fn by_cause(session: &Session) -> Result<Vec<RefusedCause>, PgError> {
     let rows = session.query(BY_CAUSE, &[]).await?;
     let causes = rows.iter().map(|row| {
         Ok(RefusedCause {
@@ -113,20 +117,20 @@ pub(super) async fn by_cause(session: &Session) -> Result<Vec<RefusedCause>, Tro
 pub(super) async fn latest(
     session: &Session,
     filter: &RefusedFilter,
-) -> Result<Vec<StoredRefused>, Trouble> {
+) -> Result<Vec<StoredRefusedRequest>, PgError> {
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let values: Values<'_> = &[&filter.id, &filter.cause, &limit];
     let rows = session.query(LATEST, values).await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &Row) -> Result<StoredRefused, Trouble> {
-    Ok(StoredRefused {
+fn read(row: &Row) -> Result<StoredRefusedRequest, PgError> {
+    Ok(StoredRefusedRequest {
         id: row.try_get(0)?,
-        request: Refused {
+        request: RefusedRequest {
             at: Millis(row.try_get(1)?),
             cause: row.try_get(2)?,
-            told: row.try_get(3)?,
+            explanation: row.try_get(3)?,
             status: u16::try_from(row.try_get::<_, i32>(4)?).unwrap_or_default(),
             peer: row.try_get(5)?,
             method: row.try_get(6)?,

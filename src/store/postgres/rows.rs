@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use super::session::{Session, Trouble};
-use crate::acquire::{Fault, Kind};
+use super::session::{PgError, Session};
+use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::store::{CallSummary, SignedRequest, State, StoredCallback};
@@ -26,7 +26,7 @@ macro_rules! summary {
 }
 pub(super) use summary;
 
-pub(super) fn read_summary(row: &Row) -> Result<CallSummary, Trouble> {
+pub(super) fn read_summary(row: &Row) -> Result<CallSummary, PgError> {
     let state = word(row, 2, State::parse)?;
     let at = Millis(row.try_get(3)?);
     Ok(CallSummary {
@@ -44,7 +44,7 @@ pub(super) fn read_summary(row: &Row) -> Result<CallSummary, Trouble> {
 pub(super) async fn callbacks_of(
     session: &Session,
     calls: &[i64],
-) -> Result<Vec<(i64, StoredCallback)>, Trouble> {
+) -> Result<Vec<(i64, StoredCallback)>, PgError> {
     let rows = session.query(CALLBACKS, &[&calls]).await?;
     rows.iter()
         .map(|row| Ok((row.try_get(0)?, callback(row, 1)?)))
@@ -52,7 +52,7 @@ pub(super) async fn callbacks_of(
 }
 
 /// A callback of which the columns from `first` on tell.
-pub(super) fn callback(row: &Row, first: usize) -> Result<StoredCallback, Trouble> {
+pub(super) fn callback(row: &Row, first: usize) -> Result<StoredCallback, PgError> {
     Ok(StoredCallback {
         received: Millis(row.try_get(first)?),
         request: SignedRequest {
@@ -68,20 +68,20 @@ pub(super) fn callback(row: &Row, first: usize) -> Result<StoredCallback, Troubl
 pub(super) async fn attempts_of(
     session: &Session,
     calls: &[i64],
-) -> Result<Vec<(i64, i64, Attempt)>, Trouble> {
+) -> Result<Vec<(i64, i64, Attempt)>, PgError> {
     let rows = session.query(ATTEMPTS, &[&calls]).await?;
     rows.iter()
         .map(|row| {
             let attempt = Attempt {
                 leg: word(row, 2, |text| CallSid::parse(text).ok())?,
-                kind: word(row, 3, Kind::parse)?,
+                kind: word(row, 3, RequestKind::parse)?,
                 at: Millis(row.try_get(4)?),
                 took: Duration::from_micros(row.try_get::<_, i64>(5)?.unsigned_abs()),
                 sent: row.try_get(6)?,
                 status: row.try_get::<_, Option<i32>>(7)?.map(status).transpose()?,
                 verdict: verdict(row)?,
                 fault: match row.try_get::<_, Option<&str>>(11)? {
-                    Some(_) => Some(word(row, 11, Fault::parse)?),
+                    Some(_) => Some(word(row, 11, DeliveryFault::parse)?),
                     None => None,
                 },
                 excerpt: row.try_get(12)?,
@@ -91,11 +91,11 @@ pub(super) async fn attempts_of(
         .collect()
 }
 
-fn status(number: i32) -> Result<u16, Trouble> {
-    u16::try_from(number).map_err(|_| Trouble::Refused(format!("{number} is no HTTP status")))
+fn status(number: i32) -> Result<u16, PgError> {
+    u16::try_from(number).map_err(|_| PgError::Refused(format!("{number} is no HTTP status")))
 }
 
-fn verdict(row: &Row) -> Result<Verdict, Trouble> {
+fn verdict(row: &Row) -> Result<Verdict, PgError> {
     let again_at = row.try_get::<_, Option<i64>>(9)?.map(Millis);
     let reason: Option<String> = row.try_get(10)?;
     word(row, 8, |text| match text {
@@ -112,14 +112,14 @@ pub(super) fn word<T>(
     row: &Row,
     column: usize,
     parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, Trouble> {
+) -> Result<T, PgError> {
     let text: &str = row.try_get(column)?;
     parse(text).ok_or_else(|| {
         let name = row
             .columns()
             .get(column)
             .map_or("?", |column| column.name());
-        Trouble::Refused(format!(
+        PgError::Refused(format!(
             "column {name} has \"{text}\", which is no word for it"
         ))
     })

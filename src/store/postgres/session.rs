@@ -10,8 +10,8 @@ use tokio_postgres::types::{ToSql, WrongType};
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Server;
-use super::counters::{self, Tally};
+use super::connection::PgServer;
+use super::counters::{self, Counters};
 use crate::store::StoreError;
 
 /// A transaction that a node left open is ended after so long: it may hold calls of others.
@@ -27,7 +27,7 @@ pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Why a verb was not done.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum PgError {
     /// The database cannot be reached or does not work now; whether something was committed may not
     /// be known.
     #[error("{0}")]
@@ -36,21 +36,21 @@ pub(super) enum Trouble {
     Refused(String),
     /// Another transaction was in the way: to be tried again, nothing was done.
     #[error("another transaction was in the way")]
-    Raced,
+    Conflict,
 }
 
-impl From<Trouble> for StoreError {
-    fn from(trouble: Trouble) -> Self {
+impl From<PgError> for StoreError {
+    fn from(trouble: PgError) -> Self {
         match trouble {
-            Trouble::Away(why) => Self::Away(why),
+            PgError::Away(why) => Self::Away(why),
             refused => Self::Database(refused.to_string()),
         }
     }
 }
 
-impl From<tokio_postgres::Error> for Trouble {
+impl From<tokio_postgres::Error> for PgError {
     fn from(error: tokio_postgres::Error) -> Self {
-        let why = told(&error);
+        let why = error_chain(&error);
         let Some(code) = error.code() else {
             // What cannot be written or read as the type it should have is nobody's absence.
             let is_ours = std::error::Error::source(&error)
@@ -66,7 +66,7 @@ impl From<tokio_postgres::Error> for Trouble {
             | &SqlState::T_R_DEADLOCK_DETECTED
             | &SqlState::LOCK_NOT_AVAILABLE
             // Another was first to add the same.
-            | &SqlState::UNIQUE_VIOLATION => Self::Raced,
+            | &SqlState::UNIQUE_VIOLATION => Self::Conflict,
             // A time limit of ours, a stop, a standby, or too many connections.
             &SqlState::QUERY_CANCELED
             | &SqlState::ADMIN_SHUTDOWN
@@ -82,7 +82,7 @@ impl From<tokio_postgres::Error> for Trouble {
 }
 
 /// The error and its causes in one line: the library's own text ends before them.
-fn told(error: &tokio_postgres::Error) -> String {
+fn error_chain(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         return format!(
             "{} (SQLSTATE {})",
@@ -108,7 +108,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects; the connection lives as long as the local set that this is called in.
-    pub async fn connect(server: &Server) -> Result<Self, Trouble> {
+    pub async fn connect(server: &PgServer) -> Result<Self, PgError> {
         let (client, connection) = server.url.config.connect(server.tls.clone()).await?;
         let lost = CancellationToken::new();
         let end = lost.clone();
@@ -130,7 +130,7 @@ impl Session {
     /// Settings of the connection: what is answered as kept is on disk, nothing outlasts `limit`,
     /// and plans fit a queue, whose statistics are of another hour. They are made once: for arrays of
     /// a few values the server would plan anew each time, which takes longer than the work.
-    pub async fn set_up(&mut self, limit: Duration) -> Result<(), Trouble> {
+    pub async fn set_up(&mut self, limit: Duration) -> Result<(), PgError> {
         let settings = format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = {}; \
@@ -162,26 +162,26 @@ impl Session {
         self.lost.cancelled().await;
     }
 
-    pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, Trouble> {
+    pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, PgError> {
         let statement = self.prepared(sql).await?;
         Ok(self.client.query(&statement, values).await?)
     }
 
     /// As [`Session::query`], for what tells nothing; returns how many rows were changed.
-    pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, Trouble> {
+    pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, PgError> {
         let statement = self.prepared(sql).await?;
         Ok(self.client.execute(&statement, values).await?)
     }
 
     /// Keeps what `sql` finds on the server, to be fetched as `found`; what was kept before is let go.
-    pub async fn declare(&self, sql: &str, values: Values<'_>) -> Result<(), Trouble> {
+    pub async fn declare(&self, sql: &str, values: Values<'_>) -> Result<(), PgError> {
         self.client.batch_execute("CLOSE ALL").await?;
         let declaration = format!("DECLARE found CURSOR WITH HOLD FOR {sql}");
         self.client.execute(&declaration, values).await?;
         Ok(())
     }
 
-    async fn prepared(&self, sql: &'static str) -> Result<Statement, Trouble> {
+    async fn prepared(&self, sql: &'static str) -> Result<Statement, PgError> {
         let known = self.statements.borrow().get(sql).cloned();
         if let Some(statement) = known {
             return Ok(statement);
@@ -195,9 +195,9 @@ impl Session {
     /// first statement, the count with the commit.
     pub async fn transaction<T>(
         &self,
-        work: impl AsyncFnOnce(&Self, &mut Tally) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
-        let mut tally = Tally::default();
+        work: impl AsyncFnOnce(&Self, &mut Counters) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
+        let mut tally = Counters::default();
         let begin = async { Ok(self.client.batch_execute("BEGIN").await?) };
         let work = async {
             let done = work(self, &mut tally).await?;
@@ -208,14 +208,14 @@ impl Session {
         let done = match try_join(begin, work).await {
             Ok(((), done)) => done,
             Err(trouble) => {
-                if !matches!(trouble, Trouble::Away(_)) {
+                if !matches!(trouble, PgError::Away(_)) {
                     self.client.batch_execute("ROLLBACK").await?;
                 }
                 return Err(trouble);
             }
         };
         let commit = async { Ok(self.client.batch_execute("COMMIT").await?) };
-        if tally == Tally::default() {
+        if tally == Counters::default() {
             commit.await?;
         } else {
             try_join(counters::add(self, &tally), commit).await?;
@@ -226,8 +226,8 @@ impl Session {
     /// Does `look`, all of which sees one moment and changes nothing.
     pub async fn snapshot<T>(
         &self,
-        look: impl AsyncFnOnce(&Self) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        look: impl AsyncFnOnce(&Self) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         self.client.batch_execute(begin).await?;
         let seen = look(self).await;

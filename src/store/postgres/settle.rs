@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use super::batcher::Job;
-use super::counters::Tally;
+use super::batcher::BatchJob;
+use super::counters::Counters;
 use super::merge;
 use super::rows::{without_nul, word};
-use super::session::{Session, Trouble, Values};
-use crate::acquire::Fault;
+use super::session::{PgError, Session, Values};
+use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::store::{Rest, Settlement, State, StoreError, Ticket};
+use crate::store::{NextState, Settlement, State, StoreError, Ticket};
 use crate::twilio::{AccountSid, CallSid};
 
 /// A claim to end.
 #[derive(Clone)]
-pub(super) struct Settling {
+pub(super) struct SettleJob {
     pub ticket: Ticket,
     pub settlement: Settlement,
     pub now: Millis,
@@ -66,16 +66,16 @@ const SETTLE: &str = "WITH given AS MATERIALIZED ( \
 /// When the call is due next, if it is pending.
 type Due = Option<Millis>;
 
-impl Job for Settling {
+impl BatchJob for SettleJob {
     /// None if the claim was no longer held, or if there is more to do: see [`alone`].
     type Done = Option<Due>;
 
-    const MOST: usize = 256;
+    const MAX_BATCH: usize = 256;
 
     /// No longer than a commit takes: so long more may be sent again after a crash.
-    const COMPANY: Option<Duration> = Some(Duration::from_millis(2));
+    const BATCH_WAIT: Option<Duration> = Some(Duration::from_millis(2));
 
-    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Option<Due>>, Trouble> {
+    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Option<Due>>, PgError> {
         // Of two that end one claim the first does.
         let mut seen = HashSet::new();
         let firsts: Vec<usize> = (0..jobs.len())
@@ -97,9 +97,9 @@ impl Job for Settling {
 /// Ends one claim, and joins its call to another if that waited for it.
 pub(super) async fn alone(
     session: &Session,
-    tally: &mut Tally,
-    job: &Settling,
-) -> Result<Result<Due, StoreError>, Trouble> {
+    tally: &mut Counters,
+    job: &SettleJob,
+) -> Result<Result<Due, StoreError>, PgError> {
     let rows = settle(session, &[Given::of(job)], Those::ThatJoinToo).await?;
     let Some(row) = rows.first() else {
         return Ok(Err(StoreError::StaleTicket));
@@ -108,14 +108,14 @@ pub(super) async fn alone(
         let account = word(row, 3, |text| AccountSid::parse(text).ok())?;
         let leg = word(row, 4, |text| CallSid::parse(text).ok())?;
         let parent = word(row, 5, |text| CallSid::parse(text).ok())?;
-        if merge::join(session, tally, &account, (&leg, &parent), job.now).await? {
+        if merge::merge_into_parent(session, tally, &account, (&leg, &parent), job.now).await? {
             return Ok(Ok(Some(job.now)));
         }
     }
     Ok(Ok(due(row)?))
 }
 
-fn due(row: &Row) -> Result<Due, Trouble> {
+fn due(row: &Row) -> Result<Due, PgError> {
     let state = word(row, 1, State::parse)?;
     let at = Millis(row.try_get(2)?);
     Ok((state == State::Pending).then_some(at))
@@ -129,7 +129,7 @@ enum Those {
     ThatJoinToo,
 }
 
-async fn settle(session: &Session, given: &[Given<'_>], those: Those) -> Result<Vec<Row>, Trouble> {
+async fn settle(session: &Session, given: &[Given<'_>], those: Those) -> Result<Vec<Row>, PgError> {
     macro_rules! column {
         ($field:ident) => {
             &given.iter().map(|row| &row.$field).collect::<Vec<_>>()
@@ -139,7 +139,7 @@ async fn settle(session: &Session, given: &[Given<'_>], those: Those) -> Result<
         column!(call),
         column!(claim),
         column!(newest),
-        column!(round),
+        column!(requeue_count),
         column!(state),
         column!(at),
         column!(why),
@@ -166,7 +166,7 @@ struct Given<'a> {
     call: i64,
     claim: i64,
     newest: i64,
-    round: i64,
+    requeue_count: i64,
     state: &'static str,
     at: i64,
     why: Option<String>,
@@ -185,18 +185,18 @@ struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    fn of(job: &'a Settling) -> Self {
+    fn of(job: &'a SettleJob) -> Self {
         let (state, at, why) = match &job.settlement.rest {
-            Rest::PendingAt(due) => (State::Pending, *due, None),
-            Rest::Delivered => (State::Delivered, job.now, None),
-            Rest::Skipped(why) => (State::Skipped, job.now, Some(without_nul(why))),
-            Rest::Parked(why) => (State::Parked, job.now, Some(without_nul(why))),
+            NextState::PendingAt(due) => (State::Pending, *due, None),
+            NextState::Delivered => (State::Delivered, job.now, None),
+            NextState::Skipped(why) => (State::Skipped, job.now, Some(without_nul(why))),
+            NextState::Parked(why) => (State::Parked, job.now, Some(without_nul(why))),
         };
         Self {
             call: job.ticket.call,
             claim: job.ticket.claim,
             newest: job.ticket.newest_callback,
-            round: job.ticket.round,
+            requeue_count: job.ticket.requeue_count,
             state: state.as_str(),
             at: at.0,
             why,
@@ -226,7 +226,7 @@ impl<'a> Given<'a> {
             verdict: Some(attempt.verdict.as_str()),
             again_at,
             reason,
-            fault: attempt.fault.map(Fault::as_str),
+            fault: attempt.fault.map(DeliveryFault::as_str),
             excerpt: Some(without_nul(&attempt.excerpt)),
             ..Self::default()
         }

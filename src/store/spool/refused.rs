@@ -2,18 +2,19 @@
 
 use async_trait::async_trait;
 
-use super::Spooled;
+use super::SpoolingStore;
 use crate::clock::Millis;
 use crate::store::{
-    Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoreError, StoredRefused,
+    Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoreError,
+    StoredRefusedRequest,
 };
 
 #[async_trait]
-impl Refusals for Spooled {
+impl Refusals for SpoolingStore {
     async fn refuse(
         &self,
-        requests: Vec<Refused>,
-        keep: Keep,
+        requests: Vec<RefusedRequest>,
+        keep: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError> {
         self.shared.database.refuse(requests, keep, now).await
@@ -23,7 +24,10 @@ impl Refusals for Spooled {
         self.shared.database.refused_by_cause().await
     }
 
-    async fn refused(&self, filter: RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+    async fn refused(
+        &self,
+        filter: RefusedFilter,
+    ) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         self.shared.database.refused(filter).await
     }
 }

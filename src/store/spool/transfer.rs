@@ -7,20 +7,20 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
-use super::{Shared, Way};
+use super::{Shared, WritePath};
 use crate::clock;
 use crate::store::StoreError;
-use crate::store::sqlite::spool::{HandedOver, Waiting};
+use crate::store::sqlite::spool::{Transferred, Waiting};
 
 /// Calls moved at once: those who wait for the database share its transactions.
 const CALLS: usize = 256;
 
 /// So few callbacks are moved while nobody adds any: with others coming in, the spool would never be
 /// empty. It takes the time of some transactions.
-const LAST: u64 = 256;
+const FINAL_TRANSFER: u64 = 256;
 
 /// Between two looks whether the database is back.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const DATABASE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Between two tries with what a database that works refuses.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
@@ -31,14 +31,14 @@ const REFUSES_ALL_AGAIN: Duration = Duration::from_secs(10);
 
 /// What one pass over the spool led to, in callbacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Pass {
+struct TransferPass {
     moved: u64,
     /// By a database that works: they stay, and keep no other waiting.
     refused: u64,
 }
 
 /// Why the spool could not be emptied.
-enum Halt {
+enum TransferStop {
     Away(String),
     RefusesAll(String),
     Spool(StoreError),
@@ -48,9 +48,9 @@ enum Halt {
 pub(super) async fn run(shared: &Shared) {
     let mut way = shared.way.subscribe();
     let mut refused = 0;
-    let mut look_again = LOOK_AGAIN;
+    let mut look_again = DATABASE_POLL_INTERVAL;
     loop {
-        let spooling = way.wait_for(|way| *way == Way::ToSpool);
+        let spooling = way.wait_for(|way| *way == WritePath::ToSpool);
         // The sender lives in `shared`, so waiting cannot end in an error.
         if refused == 0 {
             let _ = spooling.await;
@@ -60,20 +60,20 @@ pub(super) async fn run(shared: &Shared) {
         match shared.empty(refused).await {
             Ok(left) => {
                 refused = left;
-                look_again = LOOK_AGAIN;
+                look_again = DATABASE_POLL_INTERVAL;
             }
-            Err(Halt::RefusesAll(why)) => {
+            Err(TransferStop::RefusesAll(why)) => {
                 error!("the database takes nothing of the spool: {why}");
                 clock::pause(look_again).await;
                 look_again = REFUSES_ALL_AGAIN.min(look_again * 2);
             }
-            Err(Halt::Away(why)) => {
+            Err(TransferStop::Away(why)) => {
                 debug!("the database is still away: {why}");
-                clock::pause(LOOK_AGAIN).await;
+                clock::pause(DATABASE_POLL_INTERVAL).await;
             }
-            Err(Halt::Spool(why)) => {
+            Err(TransferStop::Spool(why)) => {
                 error!("failed to empty the spool: {why}");
-                clock::pause(LOOK_AGAIN).await;
+                clock::pause(DATABASE_POLL_INTERVAL).await;
             }
         }
     }
@@ -81,20 +81,20 @@ pub(super) async fn run(shared: &Shared) {
 
 impl Shared {
     /// Moves all, and lets callbacks go to the database again; returns how many it refused.
-    async fn empty(&self, mut refused: u64) -> Result<u64, Halt> {
+    async fn empty(&self, mut refused: u64) -> Result<u64, TransferStop> {
         let answer = timeout(self.patience, self.database.ping()).await;
         answer
-            .map_err(|_| Halt::Away("no answer".to_owned()))?
-            .map_err(|why| Halt::Away(why.to_string()))?;
+            .map_err(|_| TransferStop::Away("no answer".to_owned()))?
+            .map_err(|why| TransferStop::Away(why.to_string()))?;
         let mut moved = 0;
-        while self.waiting.load(Ordering::Relaxed) > refused + LAST {
+        while self.waiting.load(Ordering::Relaxed) > refused + FINAL_TRANSFER {
             let pass = self.pass().await?;
             refused = pass.refused;
             moved += pass.moved;
         }
-        let _alone = self.adding.write().await;
+        let _alone = self.gate.write().await;
         let pass = self.pass().await?;
-        if self.way.send_replace(Way::ToDatabase) == Way::ToSpool {
+        if self.way.send_replace(WritePath::ToDatabase) == WritePath::ToSpool {
             let (moved, path) = (moved + pass.moved, self.path.display());
             info!(
                 moved,
@@ -105,12 +105,12 @@ impl Shared {
     }
 
     /// Moves what there is.
-    async fn pass(&self) -> Result<Pass, Halt> {
-        let mut pass = Pass::default();
+    async fn pass(&self) -> Result<TransferPass, TransferStop> {
+        let mut pass = TransferPass::default();
         let (mut after, mut refusal) = (0, String::new());
         loop {
             let calls = self.spool.waiting(after, CALLS).await;
-            let calls = calls.map_err(Halt::Spool)?;
+            let calls = calls.map_err(TransferStop::Spool)?;
             let Some(last) = calls.last() else {
                 break;
             };
@@ -121,7 +121,7 @@ impl Shared {
             for (call, moved) in calls.iter().zip(moved) {
                 let callbacks = call.callbacks.len();
                 match moved {
-                    Ok(()) => handed.push(HandedOver {
+                    Ok(()) => handed.push(Transferred {
                         row: call.row,
                         callbacks,
                     }),
@@ -129,10 +129,14 @@ impl Shared {
                         pass.refused += u64::try_from(callbacks).unwrap_or(u64::MAX);
                         refusal = format!("{why} (call {})", call.sid);
                     }
-                    Err(why) => away = Some(Halt::Away(why.to_string())),
+                    Err(why) => away = Some(TransferStop::Away(why.to_string())),
                 }
             }
-            let removed = self.spool.hand_over(handed).await.map_err(Halt::Spool)?;
+            let removed = self
+                .spool
+                .hand_over(handed)
+                .await
+                .map_err(TransferStop::Spool)?;
             self.waiting.fetch_sub(removed, Ordering::Relaxed);
             pass.moved += removed;
             if let Some(away) = away {
@@ -140,9 +144,9 @@ impl Shared {
             }
         }
         match pass {
-            Pass { refused: 0, .. } => {}
-            Pass { moved: 0, .. } => return Err(Halt::RefusesAll(refusal)),
-            Pass { refused, .. } => {
+            TransferPass { refused: 0, .. } => {}
+            TransferPass { moved: 0, .. } => return Err(TransferStop::RefusesAll(refusal)),
+            TransferPass { refused, .. } => {
                 let path = self.path.display();
                 error!(
                     refused,

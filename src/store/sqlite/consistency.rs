@@ -1,6 +1,6 @@
 //! Counts everything again from the rows and says in words what does not agree.
 
-use super::counters::Tally;
+use super::counters::Counters;
 use super::reader::SqliteReader;
 use crate::store::{State, StoreError};
 
@@ -41,12 +41,12 @@ const RULES: [(&str, &str); 6] = [
 ];
 
 /// The most sentences that the database's own check writes.
-const MOST_DAMAGES: i64 = 20;
+const MAX_DAMAGES: i64 = 20;
 
 impl SqliteReader {
     /// What the database itself finds damaged in its file: a sentence each. Reads every page.
     pub fn verify_integrity(&self) -> Result<Vec<String>, StoreError> {
-        let sql = format!("PRAGMA integrity_check({MOST_DAMAGES})");
+        let sql = format!("PRAGMA integrity_check({MAX_DAMAGES})");
         let mut statement = self.connection().prepare(&sql)?;
         let told = statement.query_map([], |row| row.get(0))?;
         let mut told: Vec<String> = told.collect::<rusqlite::Result<_>>()?;
@@ -63,7 +63,7 @@ impl SqliteReader {
             self.connection()
                 .query_row(sql, [], |row| row.get::<_, i64>(0))
         };
-        let tally = Tally::load(self.connection())?;
+        let tally = Counters::load(self.connection())?;
         let mut found = Vec::new();
 
         let rows = count("SELECT count(*) FROM call")?;

@@ -8,7 +8,7 @@ use crate::store::{Counts, State};
 
 /// The row of `tally`. Claims are not in the database: a claimed call counts as pending here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct Counters {
     /// Calls ever seen; also the row of the newest call.
     pub seen: i64,
     pub purged: i64,
@@ -19,7 +19,7 @@ pub(super) struct Tally {
     pub pings: i64,
 }
 
-impl Tally {
+impl Counters {
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         connection.query_row(
             "SELECT seen, purged, pending, delivered, skipped, parked, pings FROM tally",

@@ -4,16 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Millis;
-use crate::store::Whose;
+use crate::store::AccountFilter;
 
 /// A place in the order in which pending calls are handed out: due time, then row.
-pub(super) type Place = (Millis, i64);
+pub(super) type QueuePosition = (Millis, i64);
 
-const MOST_FLOORS: usize = 64;
+const MAX_SCAN_STARTS: usize = 64;
 
 /// One call's claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
+pub(super) struct Lease {
     /// Told to this claim alone.
     pub number: i64,
     /// The end of the lease.
@@ -22,28 +22,28 @@ pub(super) struct Claim {
 
 /// All claims.
 #[derive(Debug)]
-pub(super) struct Claims {
-    held: HashMap<i64, Claim>,
+pub(super) struct LeaseTable {
+    held: HashMap<i64, Lease>,
     by_lease: BTreeSet<(Millis, i64)>,
     /// Each pending call of these accounts up to here is claimed, so a search for one that is not
     /// starts behind it.
-    floors: HashMap<Whose, Place>,
+    scan_starts: HashMap<AccountFilter, QueuePosition>,
     last: i64,
 }
 
-impl Claims {
+impl LeaseTable {
     pub fn new() -> Self {
         Self {
             held: HashMap::new(),
             by_lease: BTreeSet::new(),
-            floors: HashMap::new(),
+            scan_starts: HashMap::new(),
             last: 0,
         }
     }
 
-    pub fn claim(&mut self, call: i64, until: Millis) -> Claim {
+    pub fn claim(&mut self, call: i64, until: Millis) -> Lease {
         self.last += 1;
-        let claim = Claim {
+        let claim = Lease {
             number: self.last,
             until,
         };
@@ -52,19 +52,19 @@ impl Claims {
     }
 
     /// Puts back a claim that was released.
-    pub fn restore(&mut self, call: i64, claim: Claim) {
+    pub fn restore(&mut self, call: i64, claim: Lease) {
         self.release(call);
         self.held.insert(call, claim);
         self.by_lease.insert((claim.until, call));
     }
 
-    pub fn release(&mut self, call: i64) -> Option<Claim> {
+    pub fn release(&mut self, call: i64) -> Option<Lease> {
         let claim = self.held.remove(&call)?;
         self.by_lease.remove(&(claim.until, call));
         Some(claim)
     }
 
-    pub fn of(&self, call: i64) -> Option<Claim> {
+    pub fn of(&self, call: i64) -> Option<Lease> {
         self.held.get(&call).copied()
     }
 
@@ -93,27 +93,27 @@ impl Claims {
             .collect()
     }
 
-    pub fn floor(&self, whose: &Whose) -> Place {
-        const LOWEST: Place = (Millis(i64::MIN), 0);
-        self.floors.get(whose).copied().unwrap_or(LOWEST)
+    pub fn scan_start(&self, whose: &AccountFilter) -> QueuePosition {
+        const LOWEST: QueuePosition = (Millis(i64::MIN), 0);
+        self.scan_starts.get(whose).copied().unwrap_or(LOWEST)
     }
 
     /// All calls of these accounts up to `place` are claimed now.
-    pub fn raise_floor(&mut self, whose: &Whose, place: Place) {
-        if let Some(floor) = self.floors.get_mut(whose) {
+    pub fn raise_floor(&mut self, whose: &AccountFilter, place: QueuePosition) {
+        if let Some(floor) = self.scan_starts.get_mut(whose) {
             *floor = place.max(*floor);
         } else {
             // Accounts are asked for together in few ways; a forgotten floor costs a longer search.
-            if self.floors.len() >= MOST_FLOORS {
-                self.floors.clear();
+            if self.scan_starts.len() >= MAX_SCAN_STARTS {
+                self.scan_starts.clear();
             }
-            self.floors.insert(whose.clone(), place);
+            self.scan_starts.insert(whose.clone(), place);
         }
     }
 
     /// The call at `place` is pending and may be unclaimed.
-    pub fn lower_floor(&mut self, (due, call): Place) {
-        for floor in self.floors.values_mut() {
+    pub fn lower_floor(&mut self, (due, call): QueuePosition) {
+        for floor in self.scan_starts.values_mut() {
             *floor = (due, call - 1).min(*floor);
         }
     }
@@ -121,15 +121,15 @@ impl Claims {
 
 /// The claims as the writer and the readers of one store see them.
 #[derive(Clone, Debug)]
-pub(super) struct SharedClaims(Arc<Mutex<Claims>>);
+pub(super) struct SharedLeaseTable(Arc<Mutex<LeaseTable>>);
 
-impl SharedClaims {
+impl SharedLeaseTable {
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Claims::new())))
+        Self(Arc::new(Mutex::new(LeaseTable::new())))
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Claims> {
-        // No method of `Claims` panics half-way.
+    pub fn lock(&self) -> MutexGuard<'_, LeaseTable> {
+        // No method of `ClaimedCalls` panics half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_claim_that_was_renewed_ends_with_its_second_lease() {
-        let mut claims = Claims::new();
+        let mut claims = LeaseTable::new();
         let first = claims.claim(7, Millis(10));
         let second = claims.claim(7, Millis(20));
         assert_ne!(first.number, second.number);
@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn a_call_that_becomes_due_below_the_floor_lowers_it() {
-        let mut claims = Claims::new();
-        claims.raise_floor(&Whose::All, (Millis(10), 5));
+        let mut claims = LeaseTable::new();
+        claims.raise_floor(&AccountFilter::All, (Millis(10), 5));
         claims.lower_floor((Millis(10), 3));
-        assert_eq!(claims.floor(&Whose::All), (Millis(10), 2));
+        assert_eq!(claims.scan_start(&AccountFilter::All), (Millis(10), 2));
         claims.lower_floor((Millis(11), 1));
-        assert_eq!(claims.floor(&Whose::All), (Millis(10), 2));
+        assert_eq!(claims.scan_start(&AccountFilter::All), (Millis(10), 2));
     }
 }

@@ -7,12 +7,12 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, ToSql, params};
 use tokio::sync::oneshot;
 
-use super::leases::SharedClaims;
+use super::leases::SharedLeaseTable;
 use super::open;
 use super::rows::{self, CallRow};
 use super::sid_index;
-use crate::store::reader::Wanted;
-use crate::store::{CallSummary, Filter, OpenError, State, StoreError, StoredCall};
+use crate::store::reader::CallPredicate;
+use crate::store::{CallSummary, ListFilter, OpenError, State, StoreError, StoredCall};
 use crate::twilio::CallSid;
 
 /// A read-only connection of its own; works whether a bridge runs or not.
@@ -20,15 +20,15 @@ use crate::twilio::CallSid;
 /// Claims live in the memory of the bridge: from outside it a claimed call is seen as pending.
 pub struct SqliteReader {
     connection: Connection,
-    claims: SharedClaims,
+    claims: SharedLeaseTable,
 }
 
 impl SqliteReader {
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
-        Self::open_beside(&open::plain(path)?, SharedClaims::new())
+        Self::open_beside(&open::plain(path)?, SharedLeaseTable::new())
     }
 
-    pub(super) fn open_beside(path: &Path, claims: SharedClaims) -> Result<Self, OpenError> {
+    pub(super) fn open_beside(path: &Path, claims: SharedLeaseTable) -> Result<Self, OpenError> {
         Ok(Self {
             connection: open::reader(path)?,
             claims,
@@ -59,23 +59,23 @@ impl SqliteReader {
             callbacks: rows::callbacks_of(&self.connection, call.id)?,
             attempts_before_requeue: attempts
                 .iter()
-                .filter(|(round, _)| *round < call.round)
+                .filter(|(round, _)| *round < call.requeue_count)
                 .count(),
             attempts: attempts.into_iter().map(|(_, attempt)| attempt).collect(),
             summary: self.summary(call),
         }))
     }
 
-    /// See [`Filter`] for the order, which is that of an index.
-    pub fn list(&self, filter: Filter) -> Result<Vec<CallSummary>, StoreError> {
+    /// See [`ListFilter`] for the order, which is that of an index.
+    pub fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         self.find(filter, &mut |_| Ok(true))
     }
 
     /// Those of a list that are `wanted`; the others are forgotten at once, however many they are.
     pub fn find(
         &self,
-        filter: Filter,
-        wanted: &mut Wanted<'_>,
+        filter: ListFilter,
+        wanted: &mut CallPredicate<'_>,
     ) -> Result<Vec<CallSummary>, StoreError> {
         match filter.state {
             None => self.select(NEWEST, params![], filter, wanted),
@@ -90,8 +90,8 @@ impl SqliteReader {
         &self,
         sql: &str,
         params: &[&dyn ToSql],
-        filter: Filter,
-        wanted: &mut Wanted<'_>,
+        filter: ListFilter,
+        wanted: &mut CallPredicate<'_>,
     ) -> Result<Vec<CallSummary>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params)?;
@@ -138,18 +138,18 @@ const SOONEST_DUE: &str = "SELECT id, sid, account, state, at, changed, received
 const LATEST_AT_REST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
     attempts, round, planned, reason FROM call WHERE state = ?1 ORDER BY at DESC, id DESC";
 
-type Question = Box<dyn FnOnce(&SqliteReader) + Send>;
+type StoreQuery = Box<dyn FnOnce(&SqliteReader) + Send>;
 
 /// The way to the thread that reads for the running store. Dropped, it waits for the thread, which
 /// has then closed its connection.
 pub(super) struct ReaderThread {
-    questions: Option<Sender<Question>>,
+    questions: Option<Sender<StoreQuery>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ReaderThread {
     pub fn start(reader: SqliteReader) -> std::io::Result<Self> {
-        let (questions, asked) = channel::<Question>();
+        let (questions, asked) = channel::<StoreQuery>();
         let thread = thread::Builder::new()
             .name("store-reader".to_owned())
             .spawn(move || {
@@ -169,7 +169,7 @@ impl ReaderThread {
         F: FnOnce(&SqliteReader) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let question: Question = Box::new(move |reader| {
+        let question: StoreQuery = Box::new(move |reader| {
             // Nobody waits any more if this fails.
             let _ = answer.send(question(reader));
         });

@@ -6,7 +6,8 @@ use rusqlite::{Row, params};
 use super::{SqliteReader, SqliteStore};
 use crate::clock::Millis;
 use crate::store::{
-    Keep, Refusals, Refused, RefusedCause, RefusedFilter, StoreError, StoredRefused,
+    Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoreError,
+    StoredRefusedRequest,
 };
 
 const BY_CAUSE: &str = "SELECT cause, count(*), min(at), max(at), max(id) FROM refused \
@@ -20,8 +21,8 @@ const LATEST: &str = "SELECT id, at, cause, told, status, peer, method, target, 
 impl Refusals for SqliteStore {
     async fn refuse(
         &self,
-        requests: Vec<Refused>,
-        keep: Keep,
+        requests: Vec<RefusedRequest>,
+        keep: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError> {
         self.writer
@@ -33,7 +34,10 @@ impl Refusals for SqliteStore {
         self.reader.ask(SqliteReader::refused_by_cause).await
     }
 
-    async fn refused(&self, filter: RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+    async fn refused(
+        &self,
+        filter: RefusedFilter,
+    ) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         self.reader.ask(move |reader| reader.refused(&filter)).await
     }
 }
@@ -53,7 +57,7 @@ impl SqliteReader {
         Ok(causes.collect::<rusqlite::Result<_>>()?)
     }
 
-    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefused>, StoreError> {
+    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
         let mut statement = self.connection().prepare_cached(LATEST)?;
         let requests = statement.query_map(params![filter.id, filter.cause, limit], read)?;
@@ -61,13 +65,13 @@ impl SqliteReader {
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<StoredRefused> {
-    Ok(StoredRefused {
+fn read(row: &Row<'_>) -> rusqlite::Result<StoredRefusedRequest> {
+    Ok(StoredRefusedRequest {
         id: row.get(0)?,
-        request: Refused {
+        request: RefusedRequest {
             at: Millis(row.get(1)?),
             cause: row.get(2)?,
-            told: row.get(3)?,
+            explanation: row.get(3)?,
             status: row.get(4)?,
             peer: row.get(5)?,
             method: row.get(6)?,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Row, params};
 
-use crate::acquire::{Fault, Kind};
+use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::store::{CallSummary, SignedRequest, State, StoreError, StoredCallback};
@@ -48,14 +48,14 @@ pub(super) struct CallRow {
     pub sid: CallSid,
     pub account: AccountSid,
     pub state: State,
-    pub at: Millis,
+    pub effective_at: Millis,
     pub changed: Millis,
     pub received: Millis,
     pub callbacks: i64,
     pub attempts: i64,
-    pub round: i64,
+    pub requeue_count: i64,
     /// How many of the callbacks the last settled claim had.
-    pub planned: i64,
+    pub planned_callbacks: i64,
     pub reason: Option<String>,
 }
 
@@ -67,13 +67,13 @@ impl CallRow {
             sid: word(row, 1, |text| CallSid::parse(text).ok())?,
             account: word(row, 2, |text| AccountSid::parse(text).ok())?,
             state: word(row, 3, State::parse)?,
-            at: Millis(row.get(4)?),
+            effective_at: Millis(row.get(4)?),
             changed: Millis(row.get(5)?),
             received: Millis(row.get(6)?),
             callbacks: row.get(7)?,
             attempts: row.get(8)?,
-            round: row.get(9)?,
-            planned: row.get(10)?,
+            requeue_count: row.get(9)?,
+            planned_callbacks: row.get(10)?,
             reason: row.get(11)?,
         })
     }
@@ -93,7 +93,7 @@ impl CallRow {
             sid: self.sid,
             account: self.account,
             state: self.state,
-            due: pending.then_some(self.at),
+            due: pending.then_some(self.effective_at),
             reason: self.reason,
             first_received: self.received,
             changed: self.changed,
@@ -189,13 +189,13 @@ pub(super) fn attempts_of(
         .query_and_then(rows_of(call), |row| {
             let attempt = Attempt {
                 leg: word(row, 1, |text| CallSid::parse(text).ok())?,
-                kind: word(row, 2, Kind::parse)?,
+                kind: word(row, 2, RequestKind::parse)?,
                 at: Millis(row.get(3)?),
                 took: Duration::from_micros(row.get::<_, i64>(4)?.unsigned_abs()),
                 sent: row.get(5)?,
                 status: row.get(6)?,
                 verdict: verdict(row)?,
-                fault: optional_word(row, 10, Fault::parse)?,
+                fault: optional_word(row, 10, DeliveryFault::parse)?,
                 excerpt: row.get(11)?,
             };
             Ok((row.get(0)?, attempt))
@@ -246,7 +246,7 @@ pub(super) fn insert_attempt(
             attempt.verdict.as_str(),
             again_at,
             reason,
-            attempt.fault.map(Fault::as_str),
+            attempt.fault.map(DeliveryFault::as_str),
             attempt.excerpt,
         ])?;
     Ok(())

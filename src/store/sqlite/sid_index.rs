@@ -18,10 +18,10 @@ const FREEZE_AT: usize = 65_536;
 const SLICE: usize = 512;
 
 /// Rows of `fresh_name` that are removed per transaction.
-const SWEEP: i64 = 2_048;
+const TRUNCATE_LOG: i64 = 2_048;
 
 /// A hash and the call that it may mean.
-pub(super) type Name = (i64, i64);
+pub(super) type SidEntry = (i64, i64);
 
 /// Sixteen of the 32 hexadecimal digits folded over the others: they are random already.
 ///
@@ -34,12 +34,12 @@ pub(super) fn hash(sid: &CallSid) -> i64 {
 
 /// The names of all calls; the writer's side.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct SidIndex {
     /// With their rows in `fresh_name`.
-    fresh: BTreeMap<Name, i64>,
-    frozen: BTreeMap<Name, i64>,
+    memtable: BTreeMap<SidEntry, i64>,
+    immutable: BTreeMap<SidEntry, i64>,
     /// The last name of `frozen` that is in the index.
-    sorted_to: Option<Name>,
+    sorted_to: Option<SidEntry>,
     /// Rows of `fresh_name` up to `swept_to` are gone, up to `sweep_to` they are to go.
     swept_to: i64,
     sweep_to: i64,
@@ -52,12 +52,12 @@ pub(super) struct Names {
 enum Step {
     #[default]
     None,
-    SortedTo(Name),
+    SortedTo(SidEntry),
     SortedAll,
     SweptTo(i64),
 }
 
-impl Names {
+impl SidIndex {
     /// Reads back what was not yet sorted in.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut names = Self::default();
@@ -66,11 +66,11 @@ impl Names {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
-            if names.fresh.is_empty() {
+            if names.memtable.is_empty() {
                 names.swept_to = id - 1;
                 names.sweep_to = id - 1;
             }
-            names.fresh.insert((row.get(1)?, row.get(2)?), id);
+            names.memtable.insert((row.get(1)?, row.get(2)?), id);
             names.last_row = id;
         }
         Ok(names)
@@ -79,7 +79,7 @@ impl Names {
     /// The calls that `hash` may mean.
     pub fn find(&self, connection: &Connection, hash: i64) -> rusqlite::Result<Vec<i64>> {
         let mut calls = Vec::new();
-        for level in [&self.fresh, &self.frozen] {
+        for level in [&self.memtable, &self.immutable] {
             let found = level.range((hash, i64::MIN)..=(hash, i64::MAX));
             calls.extend(found.map(|((_, call), _)| *call));
         }
@@ -91,28 +91,28 @@ impl Names {
         Ok(calls)
     }
 
-    pub fn add(&mut self, connection: &Connection, name: Name) -> rusqlite::Result<()> {
+    pub fn add(&mut self, connection: &Connection, name: SidEntry) -> rusqlite::Result<()> {
         let row = self.last_row + 1;
         connection
             .prepare_cached("INSERT INTO fresh_name (id, hash, call) VALUES (?1, ?2, ?3)")?
             .execute(params![row, name.0, name.1])?;
         self.last_row = row;
-        self.fresh.insert(name, row);
+        self.memtable.insert(name, row);
         Ok(())
     }
 
-    /// Takes back [`Names::add`] of a transaction that failed.
-    pub fn forget(&mut self, name: Name) {
-        self.fresh.remove(&name);
+    /// Takes back [`SidIndex::add`] of a transaction that failed.
+    pub fn forget(&mut self, name: SidEntry) {
+        self.memtable.remove(&name);
     }
 
     /// Removes the name of a purged call from the database. In memory it stays until
-    /// [`Names::forget_purged`], and means a call that is not there.
-    pub fn remove(&mut self, connection: &Connection, name: Name) -> rusqlite::Result<()> {
+    /// [`SidIndex::forget_purged`], and means a call that is not there.
+    pub fn remove(&mut self, connection: &Connection, name: SidEntry) -> rusqlite::Result<()> {
         connection
             .prepare_cached("DELETE FROM name WHERE hash = ?1 AND call = ?2")?
             .execute(params![name.0, name.1])?;
-        for level in [&self.fresh, &self.frozen] {
+        for level in [&self.memtable, &self.immutable] {
             if let Some(row) = level.get(&name) {
                 connection
                     .prepare_cached("DELETE FROM fresh_name WHERE id = ?1")?
@@ -122,19 +122,19 @@ impl Names {
         Ok(())
     }
 
-    pub fn forget_purged(&mut self, name: Name) {
-        self.fresh.remove(&name);
-        self.frozen.remove(&name);
+    pub fn forget_purged(&mut self, name: SidEntry) {
+        self.memtable.remove(&name);
+        self.immutable.remove(&name);
     }
 
     /// Sorts in a slice of what is frozen, or sweeps behind it, within the open transaction and
     /// before anything is purged there: what is purged must not be sorted in again.
-    pub fn tidy(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    pub fn maintain(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.step = Step::None;
-        if !self.frozen.is_empty() {
-            self.step = self.sort_in(connection)?;
+        if !self.immutable.is_empty() {
+            self.step = self.flush(connection)?;
         } else if self.swept_to < self.sweep_to {
-            let to = self.sweep_to.min(self.swept_to + SWEEP);
+            let to = self.sweep_to.min(self.swept_to + TRUNCATE_LOG);
             connection
                 .prepare_cached("DELETE FROM fresh_name WHERE id > ?1 AND id <= ?2")?
                 .execute([self.swept_to, to])?;
@@ -143,14 +143,14 @@ impl Names {
         Ok(())
     }
 
-    fn sort_in(&self, connection: &Connection) -> rusqlite::Result<Step> {
+    fn flush(&self, connection: &Connection) -> rusqlite::Result<Step> {
         use std::ops::Bound::{Excluded, Unbounded};
 
         let mut insert =
             connection.prepare_cached("INSERT OR IGNORE INTO name (hash, call) VALUES (?1, ?2)")?;
         let behind = self.sorted_to.map_or(Unbounded, Excluded);
         let mut last = None;
-        for name in self.frozen.range((behind, Unbounded)).take(SLICE) {
+        for name in self.immutable.range((behind, Unbounded)).take(SLICE) {
             insert.execute(params![name.0.0, name.0.1])?;
             last = Some(*name.0);
         }
@@ -163,14 +163,14 @@ impl Names {
             Step::None => {}
             Step::SortedTo(name) => self.sorted_to = Some(name),
             Step::SortedAll => {
-                self.frozen.clear();
+                self.immutable.clear();
                 self.sorted_to = None;
             }
             Step::SweptTo(row) => self.swept_to = row,
         }
-        let idle = self.frozen.is_empty() && self.swept_to >= self.sweep_to;
-        if idle && self.fresh.len() >= FREEZE_AT {
-            self.frozen = std::mem::take(&mut self.fresh);
+        let idle = self.immutable.is_empty() && self.swept_to >= self.sweep_to;
+        if idle && self.memtable.len() >= FREEZE_AT {
+            self.immutable = std::mem::take(&mut self.memtable);
             self.sweep_to = self.last_row;
         }
     }

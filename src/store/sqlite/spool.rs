@@ -6,7 +6,7 @@ use super::SqliteStore;
 use super::reader::SqliteReader;
 use crate::store::{OpenError, StoreError};
 
-pub(in crate::store) use super::write_tx::spool::{HandedOver, Waiting};
+pub(in crate::store) use super::write_tx::spool::{Transferred, Waiting};
 
 impl SqliteStore {
     /// Opens the file as a spool, and tells how many callbacks wait in it.
@@ -34,7 +34,7 @@ impl SqliteStore {
     /// Removes what another store has; returns how many callbacks that were.
     pub(in crate::store) async fn hand_over(
         &self,
-        calls: Vec<HandedOver>,
+        calls: Vec<Transferred>,
     ) -> Result<u64, StoreError> {
         if calls.is_empty() {
             return Ok(0);

@@ -1,7 +1,7 @@
 //! What is written and handed out: the verbs of the store on the writer's connection.
 //!
-//! Each verb leaves memory and database as they were if it fails before [`Ledger::commit`]; what it
-//! changed in memory is undone by [`Ledger::roll_back`].
+//! Each verb leaves memory and database as they were if it fails before [`WriteTx::commit`]; what it
+//! changed in memory is undone by [`WriteTx::roll_back`].
 
 mod claim;
 mod merge;
@@ -15,40 +15,40 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
 
-use super::counters::Tally;
-use super::leases::{Claim, SharedClaims};
+use super::counters::Counters;
+use super::leases::{Lease, SharedLeaseTable};
 use super::rows::{self, CallRow};
-use super::sid_index::{self, Name, Names};
+use super::sid_index::{self, SidEntry, SidIndex};
 use crate::clock::Millis;
 use crate::store::backlog::due_of_requeued;
-use crate::store::{Counts, NewCallback, Recorded, Rest, State, StoreError};
+use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
 
 /// The writer's connection and what it keeps in memory beside it.
-pub(super) struct Ledger {
+pub(super) struct WriteTx {
     connection: Connection,
-    names: Names,
-    claims: SharedClaims,
+    names: SidIndex,
+    claims: SharedLeaseTable,
     /// Every call in the table `joining`, so that most settlements need not look there.
     joining: HashSet<i64>,
-    tally: Tally,
-    committed_tally: Tally,
+    tally: Counters,
+    committed_tally: Counters,
     undo: Vec<Undo>,
-    purged: Vec<Name>,
+    purged: Vec<SidEntry>,
 }
 
 /// A change in memory made by the open transaction.
 enum Undo {
-    Named(Name),
-    Released(i64, Claim),
+    Named(SidEntry),
+    Released(i64, Lease),
     Joined(i64),
 }
 
-impl Ledger {
-    pub fn new(connection: Connection, claims: SharedClaims) -> Result<Self, StoreError> {
-        let tally = Tally::load(&connection)?;
+impl WriteTx {
+    pub fn new(connection: Connection, claims: SharedLeaseTable) -> Result<Self, StoreError> {
+        let tally = Counters::load(&connection)?;
         let mut ledger = Self {
-            names: Names::load(&connection)?,
+            names: SidIndex::load(&connection)?,
             connection,
             claims,
             joining: HashSet::new(),
@@ -58,14 +58,14 @@ impl Ledger {
             purged: Vec::new(),
         };
         ledger.begin()?;
-        ledger.join_unclaimed()?;
+        ledger.merge_unclaimed()?;
         ledger.commit()?;
         Ok(ledger)
     }
 
     pub fn begin(&mut self) -> Result<(), StoreError> {
         self.run("BEGIN IMMEDIATE")?;
-        Ok(self.names.tidy(&self.connection)?)
+        Ok(self.names.maintain(&self.connection)?)
     }
 
     pub fn commit(&mut self) -> Result<(), StoreError> {
@@ -207,7 +207,7 @@ impl Ledger {
             .exists(params![first, last, key])?)
     }
 
-    fn name(&mut self, name: Name) -> Result<(), StoreError> {
+    fn name(&mut self, name: SidEntry) -> Result<(), StoreError> {
         self.names.add(&self.connection, name)?;
         self.undo.push(Undo::Named(name));
         Ok(())
@@ -216,19 +216,19 @@ impl Ledger {
     /// Makes an unclaimed call pending, due at `due` unless it has been due before.
     fn make_due(&mut self, call: &CallRow, due: Millis, now: Millis) -> Result<(), StoreError> {
         let due = match call.state {
-            State::Pending => call.at.min(due),
+            State::Pending => call.effective_at.min(due),
             _ => due,
         };
-        self.rest(call, &Rest::PendingAt(due), now)
+        self.rest(call, &NextState::PendingAt(due), now)
     }
 
     /// Writes where a call rests now, with its attempts and what of it was planned.
-    fn rest(&mut self, call: &CallRow, rest: &Rest, now: Millis) -> Result<(), StoreError> {
+    fn rest(&mut self, call: &CallRow, rest: &NextState, now: Millis) -> Result<(), StoreError> {
         let (state, at, reason) = match rest {
-            Rest::PendingAt(due) => (State::Pending, *due, None),
-            Rest::Delivered => (State::Delivered, now, None),
-            Rest::Skipped(why) => (State::Skipped, now, Some(why)),
-            Rest::Parked(why) => (State::Parked, now, Some(why)),
+            NextState::PendingAt(due) => (State::Pending, *due, None),
+            NextState::Delivered => (State::Delivered, now, None),
+            NextState::Skipped(why) => (State::Skipped, now, Some(why)),
+            NextState::Parked(why) => (State::Parked, now, Some(why)),
         };
         self.connection
             .prepare_cached(
@@ -242,7 +242,7 @@ impl Ledger {
                 now.0,
                 reason,
                 call.attempts,
-                call.planned
+                call.planned_callbacks
             ])?;
         self.tally.add(call.state, -1);
         self.tally.add(state, 1);

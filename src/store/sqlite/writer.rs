@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::lock::Lock;
-use super::write_tx::Ledger;
+use super::write_tx::WriteTx;
 use crate::store::StoreError;
 
 /// The most that one transaction takes, so that nobody waits long behind a burst.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// How long what can wait does so for company: a crash within this time repeats a request.
-const LINGER: Duration = Duration::from_millis(2);
+const BATCH_WAIT: Duration = Duration::from_millis(2);
 
 /// Company enough to begin at once.
-const ENOUGH: usize = 16;
+const MIN_BATCH: usize = 16;
 
 /// The most that may wait while the disk stalls: some 16 MiB of usual callbacks. More is refused at
 /// once, since nobody would be there any more to be answered.
-const WAITING: usize = 16_384;
+const MAX_QUEUED: usize = 16_384;
 
 /// The way to the writer's thread. Dropped, it lets the thread finish what it was given and waits
 /// for it.
@@ -36,12 +36,12 @@ enum Job {
     /// Done within the next transaction, which may wait for others to share it with.
     WriteSoon(Box<dyn Write>),
     /// Done between transactions.
-    Ask(Box<dyn FnOnce(&mut Ledger) + Send>),
+    Ask(Box<dyn FnOnce(&mut WriteTx) + Send>),
 }
 
 impl Writer {
-    pub fn start(ledger: Ledger, lock: Lock) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(WAITING);
+    pub fn start(ledger: WriteTx, lock: Lock) -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel(MAX_QUEUED);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
@@ -61,17 +61,17 @@ impl Writer {
     pub async fn write<T, F>(&self, verb: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
         self.write_as(Job::Write, verb).await
     }
 
-    /// As [`Writer::write`], for what nobody outside waits for: begun at most [`LINGER`] later, so
+    /// As [`Writer::write`], for what nobody outside waits for: begun at most [`BATCH_WAIT`] later, so
     /// that it costs no sync of its own while callbacks come in.
     pub async fn write_soon<T, F>(&self, verb: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
         self.write_as(Job::WriteSoon, verb).await
     }
@@ -79,7 +79,7 @@ impl Writer {
     async fn write_as<T, F>(&self, job: fn(Box<dyn Write>) -> Job, verb: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let work = Work {
@@ -95,7 +95,7 @@ impl Writer {
     pub async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         self.submit(Job::Ask(Box::new(move |ledger| {
@@ -110,7 +110,7 @@ impl Writer {
         jobs.try_send(job).map_err(|error| match error {
             TrySendError::Disconnected(_) => StoreError::Closed,
             TrySendError::Full(_) => StoreError::Database(format!(
-                "the disk does not keep up: {WAITING} writes are waiting"
+                "the disk does not keep up: {MAX_QUEUED} writes are waiting"
             )),
         })
     }
@@ -136,7 +136,7 @@ struct Work<T, F> {
 
 trait Write: Send {
     /// Fails only if the database did.
-    fn apply(&mut self, ledger: &mut Ledger) -> Result<(), StoreError>;
+    fn apply(&mut self, ledger: &mut WriteTx) -> Result<(), StoreError>;
 
     /// Tells who waits what the verb led to, or why it was not committed.
     fn answer(self: Box<Self>, failed: Option<StoreError>);
@@ -145,9 +145,9 @@ trait Write: Send {
 impl<T, F> Write for Work<T, F>
 where
     T: Send,
-    F: FnMut(&mut Ledger) -> Result<T, StoreError> + Send,
+    F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send,
 {
-    fn apply(&mut self, ledger: &mut Ledger) -> Result<(), StoreError> {
+    fn apply(&mut self, ledger: &mut WriteTx) -> Result<(), StoreError> {
         match (self.verb)(ledger) {
             Err(why @ (StoreError::Database(_) | StoreError::Damaged(_))) => Err(why),
             done => {
@@ -167,7 +167,7 @@ where
     }
 }
 
-fn serve(mut ledger: Ledger, jobs: &Receiver<Job>) {
+fn serve(mut ledger: WriteTx, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let (writes, questions) = take_waiting(first, jobs);
         commit_together(&mut ledger, writes);
@@ -177,12 +177,12 @@ fn serve(mut ledger: Ledger, jobs: &Receiver<Job>) {
     }
 }
 
-type Questions = Vec<Box<dyn FnOnce(&mut Ledger) + Send>>;
+type Questions = Vec<Box<dyn FnOnce(&mut WriteTx) + Send>>;
 
 /// All that waits, up to a batch; lingers while nothing of it is urgent.
 fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Questions) {
     let (mut writes, mut questions) = (Vec::new(), Vec::new());
-    let until = Instant::now() + LINGER;
+    let until = Instant::now() + BATCH_WAIT;
     let mut is_urgent = false;
     let mut next = Some(first);
     while let Some(job) = next {
@@ -192,9 +192,9 @@ fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Quest
             Job::Ask(question) => questions.push(question),
         }
         // Asked for only where there is room: what is taken out must be done.
-        next = if writes.len() + questions.len() >= BATCH {
+        next = if writes.len() + questions.len() >= MAX_BATCH {
             None
-        } else if is_urgent || writes.len() >= ENOUGH {
+        } else if is_urgent || writes.len() >= MIN_BATCH {
             jobs.try_recv().ok()
         } else {
             let left = until.saturating_duration_since(Instant::now());
@@ -206,7 +206,7 @@ fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Quest
 
 /// Commits all in one transaction; if that fails, each in one of its own, so that one that cannot
 /// be done does not keep the others from being done.
-fn commit_together(ledger: &mut Ledger, mut writes: Vec<Box<dyn Write>>) {
+fn commit_together(ledger: &mut WriteTx, mut writes: Vec<Box<dyn Write>>) {
     if writes.is_empty() {
         return;
     }
@@ -222,7 +222,7 @@ fn commit_together(ledger: &mut Ledger, mut writes: Vec<Box<dyn Write>>) {
     }
 }
 
-fn transaction(ledger: &mut Ledger, writes: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+fn transaction(ledger: &mut WriteTx, writes: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
     let mut steps = || {
         ledger.begin()?;
         for write in &mut *writes {
@@ -242,13 +242,13 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::store::sqlite::leases::SharedClaims;
+    use crate::store::sqlite::leases::SharedLeaseTable;
     use crate::store::sqlite::open;
 
     fn writer(path: &Path) -> Writer {
         let lock = Lock::take(path).expect("nobody has it");
         let connection = open::writer(path).expect("a new file");
-        let ledger = Ledger::new(connection, SharedClaims::new()).expect("an empty ledger");
+        let ledger = WriteTx::new(connection, SharedLeaseTable::new()).expect("an empty ledger");
         Writer::start(ledger, lock).expect("a thread")
     }
 
@@ -287,8 +287,8 @@ mod tests {
             let _ = wait.recv();
             Ok(())
         });
-        let waiting = (0..3 * BATCH).map(|number| {
-            let ping = |ledger: &mut Ledger| {
+        let waiting = (0..3 * MAX_BATCH).map(|number| {
+            let ping = |ledger: &mut WriteTx| {
                 ledger.ping();
                 Ok(())
             };
@@ -312,6 +312,6 @@ mod tests {
         held.expect("asked");
         assert!(done.iter().all(Result::is_ok), "each of them was answered");
         let pings = writer.ask(|ledger| Ok(ledger.pings())).await;
-        assert_eq!(pings.ok(), i64::try_from(3 * BATCH).ok());
+        assert_eq!(pings.ok(), i64::try_from(3 * MAX_BATCH).ok());
     }
 }

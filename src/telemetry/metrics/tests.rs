@@ -9,7 +9,7 @@ fn the_promised_names_are_exposed() {
     metrics.recording_asked("acme", "played");
     metrics.attempted("acme", "accepted", Duration::from_millis(3));
     assert_eq!(metrics.recordings_were_late("acme", 1), 0);
-    metrics.breaker("acme", Switch::Open);
+    metrics.breaker("acme", BreakerState::Open);
     let text = metrics.exposition(Some(&Counts::default()), Millis(0));
     for line in [
         r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,

@@ -8,14 +8,16 @@ const FORM: &str = "CallSid=CA00000000000000000000000000000001\
     &Timestamp=Thu%2C%2001%20Jan%202026%2000%3A00%3A09%20%2B0000\
     &CallbackSource=call-progress-events";
 
-fn status(form: &str) -> Status {
-    let Kind::Status(status) = read(form.as_bytes(), "").expect("a status callback").kind else {
+fn status(form: &str) -> StatusCallback {
+    let CallbackContent::Status(status) =
+        read(form.as_bytes(), "").expect("a status callback").kind
+    else {
         panic!("a status");
     };
     status
 }
 
-fn refusal(form: &str) -> NotACallback {
+fn refusal(form: &str) -> CallbackParseError {
     read(form.as_bytes(), "").expect_err("no status callback")
 }
 
@@ -51,19 +53,22 @@ fn a_timestamp_is_read_with_an_unpadded_day_and_a_wrong_weekday() {
 fn what_an_app_says_of_a_parent_is_not_believed() {
     let parent = "&ParentCallSid=CA00000000000000000000000000000002";
     for (form, origin) in [
-        (FORM.replace("%2B12025550123", "client%3Ajane"), Origin::App),
-        (format!("{FORM}&ApplicationSid=x"), Origin::App),
-        (FORM.to_owned(), Origin::Twilio),
+        (
+            FORM.replace("%2B12025550123", "client%3Ajane"),
+            FieldSource::App,
+        ),
+        (format!("{FORM}&ApplicationSid=x"), FieldSource::App),
+        (FORM.to_owned(), FieldSource::Twilio),
         (
             FORM.replace("%2B12025550123", "client%3Ajane")
                 .replace("inbound", "outbound-dial"),
-            Origin::Twilio,
+            FieldSource::Twilio,
         ),
     ] {
         assert_eq!(status(&form).origin, origin, "{form}");
         let callback = read((form.clone() + parent).as_bytes(), "").expect("a status callback");
         let is_believed = callback.parent.is_some();
-        assert_eq!(is_believed, origin == Origin::Twilio, "{form}");
+        assert_eq!(is_believed, origin == FieldSource::Twilio, "{form}");
     }
 }
 
@@ -90,31 +95,40 @@ fn a_form_that_lacks_or_repeats_what_is_used_is_refused() {
         kept.collect::<Vec<_>>().join("&")
     };
     for (form, expected) in [
-        (without("CallSid="), NotACallback::Missing("CallSid")),
-        (without("AccountSid="), NotACallback::Missing("AccountSid")),
-        (without("CallStatus="), NotACallback::Missing("CallStatus")),
+        (without("CallSid="), CallbackParseError::Missing("CallSid")),
+        (
+            without("AccountSid="),
+            CallbackParseError::Missing("AccountSid"),
+        ),
+        (
+            without("CallStatus="),
+            CallbackParseError::Missing("CallStatus"),
+        ),
         (
             FORM.replace("=completed", "="),
-            NotACallback::Missing("CallStatus"),
+            CallbackParseError::Missing("CallStatus"),
         ),
         (
             format!("{FORM}&CallSid=CA00000000000000000000000000000001"),
-            NotACallback::Repeated("CallSid"),
+            CallbackParseError::Repeated("CallSid"),
         ),
-        (format!("{FORM}&To=x"), NotACallback::Repeated("To")),
+        (format!("{FORM}&To=x"), CallbackParseError::Repeated("To")),
         (
             FORM.replace("=CA0", "=ca0"),
-            NotACallback::BadSid("CallSid"),
+            CallbackParseError::BadSid("CallSid"),
         ),
         (
             FORM.replace("=AC0", "=ACg"),
-            NotACallback::BadSid("AccountSid"),
+            CallbackParseError::BadSid("AccountSid"),
         ),
         (
             format!("{FORM}&ParentCallSid=1"),
-            NotACallback::BadSid("ParentCallSid"),
+            CallbackParseError::BadSid("ParentCallSid"),
         ),
-        (format!("{FORM}&CallerName=%FF"), NotACallback::NotUtf8),
+        (
+            format!("{FORM}&CallerName=%FF"),
+            CallbackParseError::NotUtf8,
+        ),
     ] {
         assert_eq!(refusal(&form), expected, "{form}");
     }
@@ -131,13 +145,16 @@ fn what_looks_like_a_status_callback_is_named_for_what_it_is() {
         ("DialCallStatus=busy", Lookalike::DialAction),
     ] {
         let refusal = refusal(&format!("{FORM}&{more}"));
-        assert_eq!(refusal, NotACallback::Lookalike(expected), "{more}");
+        assert_eq!(refusal, CallbackParseError::Lookalike(expected), "{more}");
         assert_eq!(refusal.reason(), "lookalike");
     }
     let twiml = FORM
         .replace("=completed", "=ringing")
         .replace("&CallbackSource=call-progress-events", "");
-    assert_eq!(refusal(&twiml), NotACallback::Lookalike(Lookalike::Twiml));
+    assert_eq!(
+        refusal(&twiml),
+        CallbackParseError::Lookalike(Lookalike::Twiml)
+    );
 }
 
 #[test]
@@ -165,15 +182,15 @@ fn the_query_may_name_an_email_and_nothing_else() {
         ),
         (
             "email=a%40b&email=c%40d",
-            Err(NotACallback::Repeated("email")),
+            Err(CallbackParseError::Repeated("email")),
         ),
         (
             "Email=a%40b",
-            Err(NotACallback::UnexpectedQuery("Email".to_owned())),
+            Err(CallbackParseError::UnexpectedQuery("Email".to_owned())),
         ),
         (
             "x=1CallSidCA0",
-            Err(NotACallback::UnexpectedQuery("x".to_owned())),
+            Err(CallbackParseError::UnexpectedQuery("x".to_owned())),
         ),
     ] {
         assert_eq!(email(query), expected, "{query}");
@@ -203,7 +220,7 @@ proptest! {
     ) {
         let fields: Vec<(String, String)> =
             fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        for form in Form::ALL {
+        for form in CallbackKind::ALL {
             let _ = parse(form, &fields, None);
         }
     }
@@ -224,7 +241,7 @@ fn a_recording_callback_names_its_call_and_tells_nothing_else_of_it() {
         callback.key().as_str(),
         "CA00000000000000000000000000000001/recording/RE00000000000000000000000000000001/completed"
     );
-    let Kind::Recording(recording) = callback.kind else {
+    let CallbackContent::Recording(recording) = callback.kind else {
         panic!("a recording");
     };
     assert_eq!(recording.status, RecordingStatus::Completed);
@@ -241,7 +258,7 @@ fn a_recording_status_that_is_not_known_is_kept() {
     let callback = read(form.as_bytes(), AT_RECORDING).expect("a recording callback");
     assert!(matches!(
         callback.kind,
-        Kind::Recording(Recording { status: RecordingStatus::Unknown(text), .. }) if &*text == "paused"
+        CallbackContent::Recording(RecordingCallback { status: RecordingStatus::Unknown(text), .. }) if &*text == "paused"
     ));
 }
 
@@ -250,22 +267,25 @@ fn each_path_takes_its_own_callbacks_and_names_the_others() {
     let at_recording = |form: &str| read(form.as_bytes(), AT_RECORDING).expect_err("no recording");
     assert_eq!(
         refusal(RECORDING),
-        NotACallback::Lookalike(Lookalike::Recording)
+        CallbackParseError::Lookalike(Lookalike::Recording)
     );
     assert_eq!(
         at_recording(FORM),
-        NotACallback::Lookalike(Lookalike::Status)
+        CallbackParseError::Lookalike(Lookalike::Status)
     );
     let conference = RECORDING.replace("&CallSid=CA", "&ConferenceSid=CF");
     assert_eq!(
         at_recording(&conference),
-        NotACallback::Lookalike(Lookalike::ConferenceRecording)
+        CallbackParseError::Lookalike(Lookalike::ConferenceRecording)
     );
     let bare = RECORDING.replace("&RecordingStatus=completed", "");
     assert_eq!(
         at_recording(&bare),
-        NotACallback::Missing("RecordingStatus")
+        CallbackParseError::Missing("RecordingStatus")
     );
     let other = RECORDING.replace("RecordingSid=RE", "RecordingSid=XX");
-    assert_eq!(at_recording(&other), NotACallback::BadSid("RecordingSid"));
+    assert_eq!(
+        at_recording(&other),
+        CallbackParseError::BadSid("RecordingSid")
+    );
 }

@@ -17,7 +17,7 @@ fn what_is_printed_passes_its_own_check() {
         "https://bridge.example.com/a/b",
     ] {
         let public = PublicUrl::parse(text).expect("a URL");
-        for form in Form::ALL {
+        for form in CallbackKind::ALL {
             let url = to_enter(&public, form);
             assert_eq!(judge(&url, std::slice::from_ref(&public)), [], "{url}");
         }

@@ -4,7 +4,7 @@ use super::super::public_url::PublicUrl;
 
 /// One difference between what Twilio signed and what arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Difference {
     /// Signed for `http` where the public URL says `https`, or the reverse.
     Scheme,
     Port,
@@ -43,7 +43,7 @@ pub enum Fault {
     NoMatch,
 }
 
-impl Fault {
+impl Difference {
     /// A short label for counters and logs.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -202,13 +202,13 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// At least one; the first one names the finding.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<Difference>,
     /// The URL that was signed, where that is known. Its query may hold an e-mail.
     pub url: Option<String>,
 }
 
 impl Finding {
-    pub(super) fn of(fault: Fault) -> Self {
+    pub(super) fn of(fault: Difference) -> Self {
         Self {
             faults: vec![fault],
             url: None,
@@ -218,13 +218,13 @@ impl Finding {
     /// The label of its first fault.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        self.faults.first().map_or("no-match", Fault::reason)
+        self.faults.first().map_or("no-match", Difference::reason)
     }
 
     /// What happened, a sentence for each fault.
     #[must_use]
     pub fn sentences(&self) -> String {
-        let sentences: Vec<String> = self.faults.iter().map(Fault::sentence).collect();
+        let sentences: Vec<String> = self.faults.iter().map(Difference::sentence).collect();
         sentences.join(" ")
     }
 
@@ -236,7 +236,7 @@ impl Finding {
             .map(|line| format!("Set {line}"))
             .into_iter()
             .collect();
-        for remedy in self.faults.iter().filter_map(Fault::remedy) {
+        for remedy in self.faults.iter().filter_map(Difference::remedy) {
             if !remedies.iter().any(|other| other == remedy) {
                 remedies.push(remedy.to_owned());
             }

@@ -3,8 +3,8 @@
 use percent_encoding::percent_decode;
 
 use super::super::signature::{Body, canonical, fields};
-use super::difference::Fault;
-use super::{Candidate, Evidence, Media};
+use super::difference::Difference;
+use super::{BodyFormat, Candidate, DiagnosisInput};
 
 /// Twilio fills each of these in for each party, with nothing where it does not know.
 const PLACES: [&str; 4] = ["City", "State", "Zip", "Country"];
@@ -55,18 +55,18 @@ const ALIASES: [(&str, &str); 4] = [
 ];
 
 /// More fields than Twilio sends are not looked at one by one.
-const MOST_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 64;
 
 type Fields = Vec<(String, String)>;
 
 /// The texts to try behind the URL, as they are signed; that of the body as it arrived first.
-pub(super) fn texts(evidence: &Evidence<'_>) -> Vec<Candidate> {
-    if evidence.media == Media::Json {
+pub(super) fn texts(evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
+    if evidence.media == BodyFormat::Json {
         return of_json(evidence.body);
     }
     let arrived = fields(evidence.body);
     let mut found = vec![Candidate::right(text(&arrived))];
-    let mut add = |other: Fields, fault: Fault, cost: u8| {
+    let mut add = |other: Fields, fault: Difference, cost: u8| {
         let text = text(&other);
         if found.iter().all(|known| known.text != text) {
             found.push(Candidate::new(text, [fault]).costs(cost));
@@ -76,21 +76,25 @@ pub(super) fn texts(evidence: &Evidence<'_>) -> Vec<Candidate> {
         .body
         .strip_prefix(b"\xef\xbb\xbf")
         .unwrap_or(evidence.body);
-    add(fields(begins.trim_ascii_end()), Fault::LineEnd, 1);
-    add(fields(begins.trim_ascii()), Fault::LineEnd, 1);
+    add(fields(begins.trim_ascii_end()), Difference::LineEnd, 1);
+    add(fields(begins.trim_ascii()), Difference::LineEnd, 1);
     for (other, fault) in encoded_anew(&arrived, evidence.body) {
         add(other, fault, 1);
     }
     for (lost, names) in lost_places(&arrived) {
-        add(with(&arrived, lost), Fault::FieldsLost(names), 1);
+        add(with(&arrived, lost), Difference::FieldsLost(names), 1);
     }
     if evidence.body.trim_ascii_start().starts_with(b"{") {
         // What an application makes of JSON in a form's clothes.
         for candidate in of_json(evidence.body).into_iter().skip(1) {
-            add(vec![(candidate.text, String::new())], Fault::FormAsJson, 1);
+            add(
+                vec![(candidate.text, String::new())],
+                Difference::FormAsJson,
+                1,
+            );
         }
     }
-    add(Vec::new(), Fault::JsonAsForm, 1);
+    add(Vec::new(), Difference::JsonAsForm, 1);
     let foreign = |name: &str| !name.starts_with(|first: char| first.is_ascii_uppercase());
     let named = |picked: &dyn Fn(&str) -> bool| {
         let names = arrived
@@ -105,9 +109,9 @@ pub(super) fn texts(evidence: &Evidence<'_>) -> Vec<Candidate> {
         .cloned()
         .collect();
     if own.len() < arrived.len() {
-        add(own, Fault::FieldsAdded(named(&foreign)), 1);
+        add(own, Difference::FieldsAdded(named(&foreign)), 1);
     }
-    if arrived.len() <= MOST_FIELDS {
+    if arrived.len() <= MAX_FIELDS {
         for (other, fault) in one_by_one(&arrived, evidence) {
             add(other, fault, 2);
         }
@@ -126,7 +130,10 @@ fn with(arrived: &Fields, more: Fields) -> Fields {
 /// Of JSON nothing stands behind the URL, unless it was a form.
 fn of_json(body: &[u8]) -> Vec<Candidate> {
     let mut found = vec![Candidate::right(String::new())];
-    found.push(Candidate::new(text(&fields(body)), [Fault::FormAsJson]));
+    found.push(Candidate::new(
+        text(&fields(body)),
+        [Difference::FormAsJson],
+    ));
     if let Ok(serde_json::Value::Object(members)) = serde_json::from_slice(body) {
         let value = |value: serde_json::Value| match value {
             serde_json::Value::String(text) => text,
@@ -137,13 +144,13 @@ fn of_json(body: &[u8]) -> Vec<Candidate> {
             .into_iter()
             .map(|(name, member)| (name, value(member)))
             .collect();
-        found.push(Candidate::new(text(&fields), [Fault::FormAsJson]));
+        found.push(Candidate::new(text(&fields), [Difference::FormAsJson]));
     }
     found
 }
 
 /// The whole form read in another way.
-fn encoded_anew(arrived: &Fields, body: &[u8]) -> Vec<(Fields, Fault)> {
+fn encoded_anew(arrived: &Fields, body: &[u8]) -> Vec<(Fields, Difference)> {
     let each = |change: &dyn Fn(&str) -> String| -> Fields {
         arrived
             .iter()
@@ -199,28 +206,28 @@ fn encoded_anew(arrived: &Fields, body: &[u8]) -> Vec<(Fields, Fault)> {
         }
     };
     let mut found = vec![
-        (each(&plus_before_digits), Fault::FieldsEncoding),
-        (each(&number), Fault::FieldsTrimmed),
+        (each(&plus_before_digits), Difference::FieldsEncoding),
+        (each(&number), Difference::FieldsTrimmed),
         (
             each(&|value| value.replace(' ', "+")),
-            Fault::FieldsEncoding,
+            Difference::FieldsEncoding,
         ),
-        (each(&spaces), Fault::FieldsEncoding),
-        (each(&decoded), Fault::FieldsEncoding),
-        (each(&percents), Fault::FieldsEncoding),
-        (each(&plain), Fault::FieldsEncoding),
-        (each(&nothing), Fault::FieldsEncoding),
+        (each(&spaces), Difference::FieldsEncoding),
+        (each(&decoded), Difference::FieldsEncoding),
+        (each(&percents), Difference::FieldsEncoding),
+        (each(&plain), Difference::FieldsEncoding),
+        (each(&nothing), Difference::FieldsEncoding),
         (
             each(&|value| value.replace("\r\n", "\n")),
-            Fault::FieldsEncoding,
+            Difference::FieldsEncoding,
         ),
-        (each(&|value| from_latin1(value)), Fault::Charset),
-        (read_as_latin1(body), Fault::Charset),
+        (each(&|value| from_latin1(value)), Difference::Charset),
+        (read_as_latin1(body), Difference::Charset),
     ];
     let separated = String::from_utf8_lossy(body)
         .replace("&amp;", "&")
         .replace(';', "&");
-    found.push((fields(separated.as_bytes()), Fault::FieldsEncoding));
+    found.push((fields(separated.as_bytes()), Difference::FieldsEncoding));
     found
 }
 
@@ -291,13 +298,16 @@ fn lost_places(arrived: &Fields) -> Vec<(Fields, String)> {
 }
 
 /// What one field alone may have lost, or which one may be too much.
-fn one_by_one(arrived: &Fields, evidence: &Evidence<'_>) -> Vec<(Fields, Fault)> {
+fn one_by_one(arrived: &Fields, evidence: &DiagnosisInput<'_>) -> Vec<(Fields, Difference)> {
     let mut found = Vec::new();
     let has = |name: &str| arrived.iter().any(|(known, _)| known == name);
     let mut lose = |name: &str, value: &str| {
         if !has(name) {
             let field = vec![(name.to_owned(), value.to_owned())];
-            found.push((with(arrived, field), Fault::FieldsLost(name.to_owned())));
+            found.push((
+                with(arrived, field),
+                Difference::FieldsLost(name.to_owned()),
+            ));
         }
     };
     for sid in evidence.account_sids {
@@ -330,9 +340,9 @@ fn one_by_one(arrived: &Fields, evidence: &Evidence<'_>) -> Vec<(Fields, Fault)>
         ] {
             let mut other = arrived.clone();
             other[at].1 = spaced;
-            found.push((other, Fault::FieldsTrimmed));
+            found.push((other, Difference::FieldsTrimmed));
         }
-        found.push((fewer, Fault::FieldsAdded(name)));
+        found.push((fewer, Difference::FieldsAdded(name)));
     }
     found
 }

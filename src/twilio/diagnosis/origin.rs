@@ -1,7 +1,7 @@
 //! Which scheme, host and port may have been signed instead.
 
-use super::difference::Fault;
-use super::{Candidate, Evidence};
+use super::difference::Difference;
+use super::{Candidate, DiagnosisInput};
 
 /// Ports that services and proxies usually stand on.
 const USUAL_PORTS: [&str; 9] = [
@@ -18,18 +18,18 @@ pub(super) const HOST_HEADERS: [&str; 6] = [
     "host",
 ];
 
-const MOST_HOSTS: usize = 9;
-const MOST_PORTS: usize = 16;
+const MAX_HOSTS: usize = 9;
+const MAX_PORTS: usize = 16;
 
 /// Scheme, host and port of a URL.
-struct Origin<'a> {
+struct UrlOrigin<'a> {
     scheme: &'a str,
     host: &'a str,
     /// Without its colon; empty if there is none.
     port: &'a str,
 }
 
-impl<'a> Origin<'a> {
+impl<'a> UrlOrigin<'a> {
     fn of(text: &'a str) -> Self {
         let (scheme, authority) = text.split_once("://").unwrap_or(("https", text));
         let (host, port) = split_port(authority);
@@ -45,15 +45,15 @@ fn split_port(authority: &str) -> (&str, &str) {
 }
 
 /// The origins to try for one that is configured, itself first.
-pub(super) fn origins(configured: &str, evidence: &Evidence<'_>) -> Vec<Candidate> {
+pub(super) fn origins(configured: &str, evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
     let (bare, leftover) = match configured.split_once("://") {
         Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((_, host)) => (format!("{scheme}://{host}"), Some(Fault::Leftover)),
+            Some((_, host)) => (format!("{scheme}://{host}"), Some(Difference::Leftover)),
             None => (configured.to_owned(), None),
         },
         None => (configured.to_owned(), None),
     };
-    let origin = Origin::of(&bare);
+    let origin = UrlOrigin::of(&bare);
     let other = if origin.scheme.eq_ignore_ascii_case("https") {
         "http"
     } else {
@@ -61,7 +61,7 @@ pub(super) fn origins(configured: &str, evidence: &Evidence<'_>) -> Vec<Candidat
     };
     let mut found = Vec::new();
     for (host, host_fault, source) in hosts(&origin, evidence) {
-        for (scheme, scheme_fault) in [(origin.scheme, None), (other, Some(Fault::Scheme))] {
+        for (scheme, scheme_fault) in [(origin.scheme, None), (other, Some(Difference::Scheme))] {
             for (port, port_fault, known) in ports(&origin, evidence) {
                 let colon = if port.is_empty() { "" } else { ":" };
                 let text = format!("{scheme}://{host}{colon}{port}");
@@ -87,14 +87,14 @@ enum Source {
     Guessed,
 }
 
-type Found = Vec<(String, Option<Fault>, Source)>;
+type Found = Vec<(String, Option<Difference>, Source)>;
 
-fn hosts(origin: &Origin<'_>, evidence: &Evidence<'_>) -> Found {
+fn hosts(origin: &UrlOrigin<'_>, evidence: &DiagnosisInput<'_>) -> Found {
     let mut hosts = vec![(origin.host.to_owned(), None, Source::Configured)];
     let mut add = |host: &str, source| {
         let is_host = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
-        if is_host && hosts.len() < MOST_HOSTS && hosts.iter().all(|(known, ..)| known != host) {
-            hosts.push((host.to_owned(), Some(Fault::Host), source));
+        if is_host && hosts.len() < MAX_HOSTS && hosts.iter().all(|(known, ..)| known != host) {
+            hosts.push((host.to_owned(), Some(Difference::Host), source));
         }
     };
     for authority in authorities(evidence) {
@@ -108,7 +108,7 @@ fn hosts(origin: &Origin<'_>, evidence: &Evidence<'_>) -> Found {
     hosts
 }
 
-fn ports(origin: &Origin<'_>, evidence: &Evidence<'_>) -> Found {
+fn ports(origin: &UrlOrigin<'_>, evidence: &DiagnosisInput<'_>) -> Found {
     let default = if origin.scheme.eq_ignore_ascii_case("https") {
         "443"
     } else {
@@ -117,10 +117,14 @@ fn ports(origin: &Origin<'_>, evidence: &Evidence<'_>) -> Found {
     let mut ports = vec![(origin.port.to_owned(), None, Source::Told)];
     let mut add = |port: &str, source| {
         let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
-        if is_port && ports.len() < MOST_PORTS && ports.iter().all(|(known, ..)| known != port) {
+        if is_port && ports.len() < MAX_PORTS && ports.iter().all(|(known, ..)| known != port) {
             // Plain verification leaves a port out, and adds the default one, by itself.
             let is_plain = port.is_empty() || (origin.port.is_empty() && port == default);
-            ports.push((port.to_owned(), (!is_plain).then_some(Fault::Port), source));
+            ports.push((
+                port.to_owned(),
+                (!is_plain).then_some(Difference::Port),
+                source,
+            ));
         }
     };
     add("", Source::Told);
@@ -137,7 +141,7 @@ fn ports(origin: &Origin<'_>, evidence: &Evidence<'_>) -> Found {
 }
 
 /// The hosts, with their ports, that headers tell.
-fn authorities(evidence: &Evidence<'_>) -> Vec<String> {
+fn authorities(evidence: &DiagnosisInput<'_>) -> Vec<String> {
     let headers = HOST_HEADERS.iter().flat_map(|name| evidence.header(name));
     let mut told: Vec<String> = headers
         .flat_map(|value| value.split(','))

@@ -3,8 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::Candidate;
-use super::difference::Fault;
-use super::{Evidence, SERVED};
+use super::difference::Difference;
+use super::{DiagnosisInput, SERVED};
 
 /// Path prefixes that gateways usually add or strip.
 const USUAL_PREFIXES: [&str; 16] = [
@@ -41,10 +41,10 @@ pub(super) const PREFIX_HEADERS: [&str; 3] =
     ["x-forwarded-prefix", "x-script-name", "x-forwarded-base"];
 
 /// The most query keys of which every order is tried.
-const MOST_KEYS: usize = 5;
+const MAX_KEYS: usize = 5;
 
 /// The paths to try for one that arrived; `prefix` is that of the public URL.
-pub(super) fn paths(path: &str, prefix: &str, evidence: &Evidence<'_>) -> Vec<Candidate> {
+pub(super) fn paths(path: &str, prefix: &str, evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
     let served = path.find(SERVED).map_or(path, |at| &path[at..]);
     let before = &path[..path.len() - served.len()];
     let configured = if before == prefix {
@@ -53,16 +53,16 @@ pub(super) fn paths(path: &str, prefix: &str, evidence: &Evidence<'_>) -> Vec<Ca
         format!("{prefix}{path}")
     };
     let mut found = vec![Candidate::right(configured.clone())];
-    let mut add = |path: String, fault: Fault| {
+    let mut add = |path: String, fault: Difference| {
         if found.iter().all(|known| known.text != path) {
             found.push(Candidate::new(path, [fault]));
         }
     };
     for target in evidence.original_targets(&TARGET_HEADERS) {
         let original = target.split('?').next().unwrap_or_default().to_owned();
-        let fault = original.find(SERVED).map_or(Fault::Path, |at| {
+        let fault = original.find(SERVED).map_or(Difference::Path, |at| {
             if original[at..] == *served {
-                Fault::Prefix
+                Difference::Prefix
             } else {
                 slash_or_path(&original, path)
             }
@@ -73,41 +73,47 @@ pub(super) fn paths(path: &str, prefix: &str, evidence: &Evidence<'_>) -> Vec<Ca
         for value in evidence.header(name) {
             add(
                 format!("{}{served}", value.trim_end_matches('/')),
-                Fault::Prefix,
+                Difference::Prefix,
             );
         }
     }
     for base in [configured.as_str(), served] {
         match base.strip_suffix('/') {
-            Some(bare) => add(bare.to_owned(), Fault::TrailingSlash),
-            None => add(format!("{base}/"), Fault::TrailingSlash),
+            Some(bare) => add(bare.to_owned(), Difference::TrailingSlash),
+            None => add(format!("{base}/"), Difference::TrailingSlash),
         }
     }
-    add(served.to_owned(), Fault::Prefix);
-    add(path.to_owned(), Fault::Prefix);
+    add(served.to_owned(), Difference::Prefix);
+    add(path.to_owned(), Difference::Prefix);
     for usual in USUAL_PREFIXES {
-        add(format!("{usual}{served}"), Fault::Prefix);
+        add(format!("{usual}{served}"), Difference::Prefix);
     }
     for shorter in shorter_prefixes(before) {
-        add(format!("{shorter}{served}"), Fault::Prefix);
+        add(format!("{shorter}{served}"), Difference::Prefix);
     }
-    add(format!("{prefix}/{served}"), Fault::Path);
-    add(configured.replacen("/twilio/", "/twilio//", 1), Fault::Path);
-    add(configured.replacen("/voice/", "/voice//", 1), Fault::Path);
-    add(configured.replace("//", "/"), Fault::Path);
+    add(format!("{prefix}/{served}"), Difference::Path);
+    add(
+        configured.replacen("/twilio/", "/twilio//", 1),
+        Difference::Path,
+    );
+    add(
+        configured.replacen("/voice/", "/voice//", 1),
+        Difference::Path,
+    );
+    add(configured.replace("//", "/"), Difference::Path);
     for (one, other) in [("/status", "/recording"), ("/recording", "/status")] {
         if let Some(stem) = configured.strip_suffix(one) {
-            add(format!("{stem}{other}"), Fault::Path);
+            add(format!("{stem}{other}"), Difference::Path);
         }
     }
     found
 }
 
-fn slash_or_path(one: &str, other: &str) -> Fault {
+fn slash_or_path(one: &str, other: &str) -> Difference {
     if one.trim_end_matches('/') == other.trim_end_matches('/') {
-        Fault::TrailingSlash
+        Difference::TrailingSlash
     } else {
-        Fault::Path
+        Difference::Path
     }
 }
 
@@ -119,13 +125,13 @@ fn shorter_prefixes(prefix: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The queries to try for one that arrived, with their `?`.
-pub(super) fn queries(query: Option<&str>, evidence: &Evidence<'_>) -> Vec<Candidate> {
+pub(super) fn queries(query: Option<&str>, evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
     let shown = |query: &str| format!("?{query}");
     let mut found = vec![Candidate::right(query.map_or_else(String::new, shown))];
-    let mut add = |query: String, fault: Fault| {
+    let mut add = |query: String, fault: Difference| {
         if found.iter().all(|known| known.text != query) {
             // Of many orders each one is unlikely.
-            let cost = if fault == Fault::QueryOrder && found.len() > 64 {
+            let cost = if fault == Difference::QueryOrder && found.len() > 64 {
                 2
             } else {
                 1
@@ -146,42 +152,42 @@ pub(super) fn queries(query: Option<&str>, evidence: &Evidence<'_>) -> Vec<Candi
         }
     }
     let Some(query) = query else {
-        add("?".to_owned(), Fault::QueryEncoding);
+        add("?".to_owned(), Difference::QueryEncoding);
         evidence
             .queries
             .iter()
-            .for_each(|query| add(shown(query), Fault::QueryLost));
+            .for_each(|query| add(shown(query), Difference::QueryLost));
         return found;
     };
     let (sent, fragment) = query
         .split_once('#')
         .map_or((query, None), |(q, f)| (q, Some(f)));
     if fragment.is_some() {
-        add(shown(sent), Fault::Leftover);
+        add(shown(sent), Difference::Leftover);
     }
     for other in encoded_anew(query) {
-        add(shown(&other), Fault::QueryEncoding);
+        add(shown(&other), Difference::QueryEncoding);
     }
-    add(String::new(), Fault::QueryAdded);
+    add(String::new(), Difference::QueryAdded);
     let pairs: Vec<&str> = query.split('&').collect();
     if pairs.len() > 1 {
         for left_out in 0..pairs.len().min(16) {
             let mut fewer = pairs.clone();
             fewer.remove(left_out);
-            add(shown(&fewer.join("&")), Fault::QueryAdded);
+            add(shown(&fewer.join("&")), Difference::QueryAdded);
         }
         for order in orders(&pairs) {
-            add(shown(&order.join("&")), Fault::QueryOrder);
+            add(shown(&order.join("&")), Difference::QueryOrder);
         }
     }
     for known in evidence.queries {
-        add(shown(&format!("{query}&{known}")), Fault::QueryLost);
-        add(shown(&format!("{known}&{query}")), Fault::QueryLost);
+        add(shown(&format!("{query}&{known}")), Difference::QueryLost);
+        add(shown(&format!("{known}&{query}")), Difference::QueryLost);
     }
     found
 }
 
-fn changed(original: &str, arrived: &str) -> Fault {
+fn changed(original: &str, arrived: &str) -> Difference {
     let sorted = |query: &str| {
         let mut pairs: Vec<String> = query.split('&').map(str::to_owned).collect();
         pairs.sort_unstable();
@@ -189,15 +195,15 @@ fn changed(original: &str, arrived: &str) -> Fault {
     };
     let decoded = |query: &str| percent_decode_str(&query.replace('+', " ")).collect::<Vec<u8>>();
     if arrived.is_empty() || original.len() > arrived.len() && original.contains(arrived) {
-        Fault::QueryLost
+        Difference::QueryLost
     } else if original.is_empty() || arrived.contains(original) {
-        Fault::QueryAdded
+        Difference::QueryAdded
     } else if sorted(original) == sorted(arrived) {
-        Fault::QueryOrder
+        Difference::QueryOrder
     } else if decoded(original) == decoded(arrived) {
-        Fault::QueryEncoding
+        Difference::QueryEncoding
     } else {
-        Fault::QueryLost
+        Difference::QueryLost
     }
 }
 
@@ -255,7 +261,7 @@ fn encoded_anew(query: &str) -> Vec<String> {
 
 /// Every order of a few parts, another than theirs; of many, the sorted and the reversed one.
 fn orders<'a>(parts: &[&'a str]) -> Vec<Vec<&'a str>> {
-    if parts.len() > MOST_KEYS {
+    if parts.len() > MAX_KEYS {
         let mut sorted = parts.to_vec();
         sorted.sort_unstable();
         return vec![sorted, parts.iter().rev().copied().collect()];

@@ -4,21 +4,21 @@
 const SHORTEST_PIECE: usize = 16;
 
 /// The texts that a signature may have been.
-pub(super) struct Claim<'a> {
+pub(super) struct SignatureText<'a> {
     sent: &'a str,
     mended: Vec<String>,
 }
 
 /// How an expected signature compares with what came.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Likeness {
+pub(super) enum Match {
     Same,
     /// The same but for its text.
     Mended,
     Other,
 }
 
-impl<'a> Claim<'a> {
+impl<'a> SignatureText<'a> {
     pub(super) fn of(sent: &'a str) -> Self {
         let bare = sent.trim().trim_matches(['"', '\'']);
         let decoded = bare
@@ -42,16 +42,16 @@ impl<'a> Claim<'a> {
         Self { sent, mended }
     }
 
-    pub(super) fn compare(&self, expected: &str) -> Likeness {
+    pub(super) fn compare(&self, expected: &str) -> Match {
         if self.sent == expected {
-            return Likeness::Same;
+            return Match::Same;
         }
         let is_piece = self.sent.len() >= SHORTEST_PIECE
             && (expected.starts_with(self.sent) || expected.eq_ignore_ascii_case(self.sent));
         if is_piece || self.mended.iter().any(|text| text == expected) {
-            Likeness::Mended
+            Match::Mended
         } else {
-            Likeness::Other
+            Match::Other
         }
     }
 }

@@ -89,33 +89,33 @@ fn the_work_for_a_hopeless_case_is_bounded() {
         Induced::none(),
         Induced::none().body(huge).query("", "?f=1&e=2&d=3&c=4&b=5"),
     ] {
-        let bases = [Base::split(&induced.told).0];
-        let evidence = Evidence {
+        let bases = [UrlBase::split(&induced.told).0];
+        let evidence = DiagnosisInput {
             bases: &bases,
             target: &induced.target,
             headers: &[],
             body: &induced.body,
-            media: Media::Form,
+            media: BodyFormat::Form,
             queries: &[],
             account_sids: &[],
         };
-        let holders: Vec<Holder> = (0..8)
-            .map(|n| Holder {
+        let holders: Vec<KeySet> = (0..8)
+            .map(|n| KeySet {
                 setting: format!("accounts[{n}]"),
-                role: Role::OtherAccount,
+                role: KeyRole::OtherAccount,
                 auth_tokens: vec!["x".into()],
                 shared_keys: Vec::new(),
             })
             .collect();
-        let mut search = Search::of(&evidence, &holders, "c2lnbmF0dXJlc2lnbmF0dXJlc2k=");
-        let found = (0..=MOST_FAULTS).find_map(|cost| search.tries_that_cost(cost));
+        let mut search = CandidateSearch::of(&evidence, &holders, "c2lnbmF0dXJlc2lnbmF0dXJlc2k=");
+        let found = (0..=MAX_DIFFERENCES).find_map(|cost| search.tries_that_cost(cost));
         assert_eq!(found, None);
         // One more is counted at each cost, and not made.
-        let over = usize::from(MOST_FAULTS) + 1;
-        assert!(search.tries <= MOST_TRIES + over, "{}", search.tries);
+        let over = usize::from(MAX_DIFFERENCES) + 1;
+        assert!(search.tries <= MAX_TRIES + over, "{}", search.tries);
         assert!(search.urls.len() < 20_000, "{}", search.urls.len());
         assert!(
-            search.bytes <= MOST_BYTES + over * 64 * 1024,
+            search.bytes <= MAX_BYTES + over * 64 * 1024,
             "{}",
             search.bytes
         );
@@ -139,7 +139,7 @@ fn a_url_is_split_before_the_served_path() {
         ),
         ("https://h.example", "https://h.example", "", ""),
     ] {
-        let (base, rest) = Base::split(url);
+        let (base, rest) = UrlBase::split(url);
         assert_eq!(
             (base.origin.as_str(), base.prefix.as_str(), rest),
             (origin, prefix, target)

@@ -2,29 +2,29 @@
 
 /// `X-Twilio-Webhooks-Signature-Settings`: which `SharedKey` signed a request, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings<'a> {
+pub struct SignatureSettings<'a> {
     pub key: &'a str,
 }
 
 /// Why a settings header cannot be followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub enum SignatureSettingsError {
     #[error("the signing algorithm \"{0}\" is not known; HMAC_SHA256 is")]
     UnknownAlgorithm(String),
     #[error("the header must read key=<id>,algorithm=HMAC_SHA256")]
     Malformed,
 }
 
-impl<'a> Settings<'a> {
+impl<'a> SignatureSettings<'a> {
     /// Reads `key=<shared key id>,algorithm=HMAC_SHA256`.
-    pub fn parse(header: &'a str) -> Result<Self, SettingsError> {
+    pub fn parse(header: &'a str) -> Result<Self, SignatureSettingsError> {
         let mut key = None;
         let mut algorithm = None;
         for part in header.split(',') {
             let (name, value) = part
                 .trim()
                 .split_once('=')
-                .ok_or(SettingsError::Malformed)?;
+                .ok_or(SignatureSettingsError::Malformed)?;
             let slot = match name {
                 "key" => &mut key,
                 "algorithm" => &mut algorithm,
@@ -32,15 +32,15 @@ impl<'a> Settings<'a> {
                 _ => continue,
             };
             if slot.replace(value).is_some() {
-                return Err(SettingsError::Malformed);
+                return Err(SignatureSettingsError::Malformed);
             }
         }
         match (key, algorithm) {
             (Some(key), Some(name)) if is_sha256(name) && !key.is_empty() => Ok(Self { key }),
             (_, Some(other)) if !is_sha256(other) => {
-                Err(SettingsError::UnknownAlgorithm(other.to_owned()))
+                Err(SignatureSettingsError::UnknownAlgorithm(other.to_owned()))
             }
-            _ => Err(SettingsError::Malformed),
+            _ => Err(SignatureSettingsError::Malformed),
         }
     }
 }
@@ -57,30 +57,39 @@ mod tests {
     #[test]
     fn the_header_names_a_key_and_an_algorithm() {
         for (header, expected) in [
-            ("key=WK1,algorithm=HMAC_SHA256", Ok(Settings { key: "WK1" })),
+            (
+                "key=WK1,algorithm=HMAC_SHA256",
+                Ok(SignatureSettings { key: "WK1" }),
+            ),
             (
                 "algorithm=HMAC_SHA256, key=WK1",
-                Ok(Settings { key: "WK1" }),
+                Ok(SignatureSettings { key: "WK1" }),
             ),
             (
                 "key=WK1,algorithm=HMAC_SHA256,version=2",
-                Ok(Settings { key: "WK1" }),
+                Ok(SignatureSettings { key: "WK1" }),
             ),
             (
                 "key=WK1,algorithm=HMAC_MD5",
-                Err(SettingsError::UnknownAlgorithm("HMAC_MD5".into())),
+                Err(SignatureSettingsError::UnknownAlgorithm("HMAC_MD5".into())),
             ),
-            ("key=WK1,algorithm=hmac_sha256", Ok(Settings { key: "WK1" })),
-            ("key=WK1", Err(SettingsError::Malformed)),
-            ("key=,algorithm=HMAC_SHA256", Err(SettingsError::Malformed)),
+            (
+                "key=WK1,algorithm=hmac_sha256",
+                Ok(SignatureSettings { key: "WK1" }),
+            ),
+            ("key=WK1", Err(SignatureSettingsError::Malformed)),
+            (
+                "key=,algorithm=HMAC_SHA256",
+                Err(SignatureSettingsError::Malformed),
+            ),
             (
                 "key=WK1,key=WK2,algorithm=HMAC_SHA256",
-                Err(SettingsError::Malformed),
+                Err(SignatureSettingsError::Malformed),
             ),
-            ("WK1", Err(SettingsError::Malformed)),
-            ("", Err(SettingsError::Malformed)),
+            ("WK1", Err(SignatureSettingsError::Malformed)),
+            ("", Err(SignatureSettingsError::Malformed)),
         ] {
-            assert_eq!(Settings::parse(header), expected, "{header}");
+            assert_eq!(SignatureSettings::parse(header), expected, "{header}");
         }
     }
 }

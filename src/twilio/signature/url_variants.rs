@@ -5,23 +5,23 @@ use std::borrow::Cow;
 use super::Body;
 
 /// What to try for one request.
-pub(super) struct Spellings<'a> {
+pub(super) struct UrlVariants<'a> {
     url: &'a str,
     /// The URL with its scheme in lower case.
     lower: Cow<'a, str>,
-    trust: Trust,
+    trust: LibraryRules,
 }
 
 /// Whose word on the URL is enough.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
+enum LibraryRules {
     /// Node's: for this body the libraries have the same rules.
     Either,
     /// Python's: its rules for this body are followed against Node's.
     Python,
 }
 
-impl<'a> Spellings<'a> {
+impl<'a> UrlVariants<'a> {
     pub(super) fn of(url: &'a str, body: Body<'_>, fields: &str) -> Self {
         // Node sorts by UTF-16 units, in which astral characters come before U+E000..U+FFFF.
         let sorts_differ = fields.contains(|character| character > '\u{ffff}')
@@ -31,9 +31,9 @@ impl<'a> Spellings<'a> {
             url,
             lower: lower_scheme(url),
             trust: if by_python {
-                Trust::Python
+                LibraryRules::Python
             } else {
-                Trust::Either
+                LibraryRules::Either
             },
         }
     }
@@ -41,10 +41,10 @@ impl<'a> Spellings<'a> {
     /// Each spelling in parts that follow each other, the usual one first.
     pub(super) fn each(&self) -> impl Iterator<Item = [&str; 3]> {
         let is_lower = self.lower == self.url;
-        let received = (is_lower || self.trust == Trust::Either)
+        let received = (is_lower || self.trust == LibraryRules::Either)
             .then(|| Parts::of(self.url).spellings(self.trust));
         // Python alone puts a scheme into lower case without changing anything else.
-        let lowered = (!is_lower).then(|| Parts::of(&self.lower).spellings(Trust::Python));
+        let lowered = (!is_lower).then(|| Parts::of(&self.lower).spellings(LibraryRules::Python));
         received.into_iter().chain(lowered).flatten().flatten()
     }
 }
@@ -112,9 +112,9 @@ impl<'a> Parts<'a> {
     }
 
     /// Without a port, which is how Twilio is documented to sign voice over HTTPS, and with one.
-    fn spellings(&self, trust: Trust) -> [Option<[&'a str; 3]>; 2] {
+    fn spellings(&self, trust: LibraryRules) -> [Option<[&'a str; 3]>; 2] {
         let number = self.port_number();
-        let either = trust == Trust::Either;
+        let either = trust == LibraryRules::Either;
         let keeps = either || (number.is_some() && !self.has_empty_part());
         let cuts = either || (keeps && self.is_cut_by_python(number));
         let port = if self.port.is_empty() {

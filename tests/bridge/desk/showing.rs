@@ -108,7 +108,7 @@ fn what_did_not_come_is_shown_where_it_should_have_been() {
         serde_json::from_str(&bridge.runs(&["show", "--json", &sid(1)]).out).expect("JSON");
     assert_eq!(story["legs"][0]["missing"], serde_json::json!([1]));
     assert_eq!(
-        story["owed"][0]["fields"][0]["from"],
+        story["planned"][0]["fields"][0]["from"],
         format!("From of leg {}", sid(1))
     );
 }
@@ -119,7 +119,7 @@ fn what_happens_next_is_told_in_words_beside_a_running_bridge() {
     bridge
         .acquire
         .behaves(twilio_acquire_bridge::debugging::fake_acquire::Faults {
-            otherwise: twilio_acquire_bridge::debugging::fake_acquire::Reply::Status(401),
+            default_reply: twilio_acquire_bridge::debugging::fake_acquire::Reply::Status(401),
             ..Default::default()
         });
     assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);

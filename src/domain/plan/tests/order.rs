@@ -82,10 +82,10 @@ fn any_rules() -> impl Strategy<Value = Rules> {
     (any::<bool>(), any::<bool>()).prop_map(|(is_one, has_life)| {
         let mut rules = if is_one { one_call() } else { Rules::default() };
         if has_life {
-            rules.events = Events {
-                in_queue: Send::On,
-                ringing: Send::On,
-                answered: Send::On,
+            rules.events = EventRules {
+                in_queue: Forward::On,
+                ringing: Forward::On,
+                answered: Forward::On,
             };
         }
         rules
@@ -106,7 +106,7 @@ proptest! {
     ) {
         let of = |callbacks: &[Callback]| {
             let received = received(callbacks);
-            (plan(&received, &attempts, &rules, now), owed(&received, &attempts, &rules, now))
+            (plan(&received, &attempts, &rules, now), items(&received, &attempts, &rules, now))
         };
         prop_assert_eq!(of(&callbacks), of(&shuffled));
     }

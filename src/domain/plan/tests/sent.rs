@@ -2,12 +2,12 @@
 
 use super::whole::{one_call, recording};
 use super::*;
-use crate::acquire::Fault;
+use crate::acquire::DeliveryFault;
 
 const SECOND_CHILD: &str = "CA00000000000000000000000000000003";
 
 /// A try of the request that is due, which failed by `fault`.
-fn failed(next: Next, status: Option<u16>, fault: Fault) -> Attempt {
+fn failed(next: Next, status: Option<u16>, fault: DeliveryFault) -> Attempt {
     let Next::Send(request) = next else {
         panic!("nothing is sent: {next:?}");
     };
@@ -34,18 +34,18 @@ fn an_end_that_may_have_been_taken_goes_again_as_it_was_sent() {
     ];
     let all = [&first[..], &told_later].concat();
     for (status, fault, may_have_been_taken) in [
-        (None, Fault::TimeOut, true),
-        (None, Fault::Reset, true),
-        (Some(200), Fault::Unreadable, true),
-        (Some(200), Fault::SuccessFalse, true),
-        (Some(500), Fault::Busy, true),
-        (Some(504), Fault::Busy, true),
-        (Some(503), Fault::Busy, false),
-        (Some(429), Fault::Busy, false),
-        (Some(404), Fault::Configuration, false),
-        (None, Fault::Connect, false),
-        (None, Fault::Dns, false),
-        (None, Fault::Tls, false),
+        (None, DeliveryFault::TimeOut, true),
+        (None, DeliveryFault::Reset, true),
+        (Some(200), DeliveryFault::Unreadable, true),
+        (Some(200), DeliveryFault::SuccessFalse, true),
+        (Some(500), DeliveryFault::Busy, true),
+        (Some(504), DeliveryFault::Busy, true),
+        (Some(503), DeliveryFault::Busy, false),
+        (Some(429), DeliveryFault::Busy, false),
+        (Some(404), DeliveryFault::Configuration, false),
+        (None, DeliveryFault::Connect, false),
+        (None, DeliveryFault::Dns, false),
+        (None, DeliveryFault::Tls, false),
     ] {
         let tried = failed(settled(&first, &[]), status, fault);
         let again = sent(settled(&all, std::slice::from_ref(&tried)));
@@ -62,9 +62,9 @@ fn an_end_that_may_have_been_taken_goes_again_as_it_was_sent() {
 fn an_end_is_repeated_as_first_tried_whatever_failed_since() {
     let first = [callback(&[])];
     let known = [&first[..], &[recording(1, "completed", &[])]].concat();
-    let perhaps = failed(settled(&first, &[]), None, Fault::TimeOut);
+    let perhaps = failed(settled(&first, &[]), None, DeliveryFault::TimeOut);
     let refused = Attempt {
-        fault: Some(Fault::Connect),
+        fault: Some(DeliveryFault::Connect),
         ..perhaps.clone()
     };
     for attempts in [
@@ -79,7 +79,7 @@ fn an_end_is_repeated_as_first_tried_whatever_failed_since() {
 fn a_recording_that_came_between_two_tries_of_a_doubtful_end_is_late() {
     let first = [callback(&[])];
     let known = [&first[..], &[recording(1, "completed", &[])]].concat();
-    let perhaps = failed(settled(&first, &[]), None, Fault::TimeOut);
+    let perhaps = failed(settled(&first, &[]), None, DeliveryFault::TimeOut);
     let taken = Attempt {
         verdict: Verdict::AcceptedAsRepeat,
         fault: None,
@@ -89,11 +89,11 @@ fn a_recording_that_came_between_two_tries_of_a_doubtful_end_is_late() {
     let attempts = [perhaps, taken];
     let next = |rules: &Rules| plan(&received(&known), &attempts, rules, NOW);
     assert_eq!(next(&rules), Next::Delivered);
-    rules.recordings.late = Late::Resend;
+    rules.recordings.late = LateRecording::Resend;
     let Next::Send(request) = next(&rules) else {
         panic!("the recording is sent");
     };
-    assert_eq!(request.message.kind(), Kind::CallEndAgain);
+    assert_eq!(request.message.kind(), RequestKind::CallEndAgain);
 }
 
 #[test]
@@ -103,16 +103,16 @@ fn what_was_taken_is_shown_as_it_was_sent() {
     let taken = Attempt {
         verdict: Verdict::Accepted,
         fault: None,
-        ..failed(settled(&first, &[]), Some(200), Fault::Busy)
+        ..failed(settled(&first, &[]), Some(200), DeliveryFault::Busy)
     };
     let known = received(&[&first[..], &[failed_before]].concat());
-    let owed = owed(&known, std::slice::from_ref(&taken), &one_call(), NOW);
-    let [Owed::Send(due)] = &owed[..] else {
+    let owed = items(&known, std::slice::from_ref(&taken), &one_call(), NOW);
+    let [PlanItem::Send(due)] = &owed[..] else {
         panic!("one end: {owed:?}");
     };
     assert_eq!(due.request.message.to_json(), taken.sent);
-    let [because] = &due.because[..] else {
-        panic!("one reason: {:?}", due.because);
+    let [because] = &due.reasons[..] else {
+        panic!("one reason: {:?}", due.reasons);
     };
     assert!(because.why.contains("as Acquire took it"));
 }
@@ -120,7 +120,7 @@ fn what_was_taken_is_shown_as_it_was_sent() {
 #[test]
 fn an_event_that_may_have_been_taken_goes_again_as_it_was_sent() {
     let mut rules = one_call();
-    rules.events.ringing = Send::On;
+    rules.events.ringing = Forward::On;
     let ringing = [callback(&[
         ("CallStatus", "ringing"),
         ("To", "+14045550111"),
@@ -129,7 +129,7 @@ fn an_event_that_may_have_been_taken_goes_again_as_it_was_sent() {
     let next =
         |known: &[Callback], attempts: &[Attempt]| plan(&received(known), attempts, &rules, NOW);
     let first = next(&ringing, &[]);
-    let tried = failed(first.clone(), None, Fault::TimeOut);
+    let tried = failed(first.clone(), None, DeliveryFault::TimeOut);
     let known = [&ringing[..], &[now_another]].concat();
     assert_ne!(next(&known, &[]), first);
     assert_eq!(next(&known, &[tried]), first);
@@ -156,13 +156,13 @@ fn a_first_leg_that_tells_nothing_is_waited_for() {
 }
 
 /// Of these callbacks the kinds and legs that go out at once, if Acquire takes everything.
-fn events_of(known: &[Callback]) -> Vec<(Kind, String)> {
+fn events_of(known: &[Callback]) -> Vec<(RequestKind, String)> {
     let mut rules = one_call();
     rules.directory.default = Some("calls@example.com".to_owned());
-    rules.events = Events {
-        in_queue: Send::On,
-        ringing: Send::On,
-        answered: Send::On,
+    rules.events = EventRules {
+        in_queue: Forward::On,
+        ringing: Forward::On,
+        answered: Forward::On,
     };
     let (mut attempts, mut told) = (Vec::new(), Vec::new());
     while let Next::Send(request) = plan(&received(known), &attempts, &rules, Millis(0)) {
@@ -197,8 +197,8 @@ fn a_number_that_is_dialled_is_told_of_once_it_answers() {
     assert_eq!(
         events_of(&known),
         [
-            (Kind::CallRinging, call.clone()),
-            (Kind::CallAnswered, call)
+            (RequestKind::CallRinging, call.clone()),
+            (RequestKind::CallAnswered, call)
         ]
     );
 }
@@ -214,11 +214,14 @@ fn a_person_whom_the_api_calls_first_is_not_told_of_as_the_call() {
         callback(&to)
     };
     assert_eq!(events_of(&[api("ringing", "client:jane")]), []);
-    let customer = [(Kind::CallRinging, PARENT.to_owned())];
+    let customer = [(RequestKind::CallRinging, PARENT.to_owned())];
     assert_eq!(events_of(&[api("ringing", AGENT)]), customer);
     let dialled = child(&[("CallStatus", "in-progress")]);
     let known = [api("in-progress", "client:jane"), dialled];
-    assert_eq!(events_of(&known), [(Kind::CallAnswered, CHILD.to_owned())]);
+    assert_eq!(
+        events_of(&known),
+        [(RequestKind::CallAnswered, CHILD.to_owned())]
+    );
 }
 
 #[test]
@@ -237,7 +240,7 @@ fn a_recording_that_only_an_app_names_is_neither_sent_nor_waited_for() {
             assert_eq!(end.recording_url, None);
         }
         let mut always = rules.clone();
-        always.recordings.expect = Expect::Always;
+        always.recordings.expect = RecordingExpectation::Always;
         let waits = plan(&received(&of_app(&[url])), &[], &always, Millis(0));
         assert!(matches!(waits, Next::Wait(_)), "{waits:?}");
         // The leg of a telephone that was created with Record=true names its own.

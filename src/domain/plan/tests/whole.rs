@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::recording_link::{Key, Linker, RecordingLinks};
+use crate::domain::recording_link::{LinkKey, LinkSigner, RecordingLinks};
 
 const SECOND_CHILD: &str = "CA00000000000000000000000000000003";
 
@@ -22,7 +22,7 @@ pub(super) fn recording(sid: u8, status: &str, changes: &[(&str, &str)]) -> Call
     .chain(changes)
     .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
     .collect();
-    parse(Form::Recording, &fields, None).expect("a recording callback")
+    parse(CallbackKind::Recording, &fields, None).expect("a recording callback")
 }
 
 fn rules(change: impl FnOnce(&mut Rules)) -> Rules {
@@ -32,7 +32,7 @@ fn rules(change: impl FnOnce(&mut Rules)) -> Rules {
 }
 
 pub(super) fn one_call() -> Rules {
-    rules(|rules| rules.legs.report = Report::Call)
+    rules(|rules| rules.legs.report = ReportMode::Call)
 }
 
 fn at(now: i64, callbacks: &[Callback], rules: &Rules) -> Next {
@@ -49,7 +49,7 @@ fn an_end_waits_for_its_recording_to_the_millisecond() {
 
 #[test]
 fn only_the_leg_that_gets_the_recording_waits_for_it() {
-    let always = rules(|rules| rules.recordings.expect = Expect::Always);
+    let always = rules(|rules| rules.recordings.expect = RecordingExpectation::Always);
     let known = [callback(&[]), child(&[])];
     assert_eq!(sent(at(0, &known, &always)).call_id, CHILD);
     let softphone = [callback(&[("To", "")]), child(&[])];
@@ -88,10 +88,10 @@ fn a_recording_that_an_end_names_stays_with_its_leg() {
         ("RecordingUrl", "https://api.example.com/child"),
     ];
     let known = [callback(&[]), child(&own), recording(1, "completed", &[])];
-    let ends: Vec<_> = owed(&received(&known), &[], &Rules::default(), NOW)
+    let ends: Vec<_> = items(&received(&known), &[], &Rules::default(), NOW)
         .into_iter()
         .filter_map(|owed| match owed {
-            Owed::Send(due) => Some(due.request),
+            PlanItem::Send(due) => Some(due.request),
             _ => None,
         })
         .map(|request| (request.leg.to_string(), request.message.to_json()))
@@ -194,10 +194,10 @@ fn a_recording_without_its_call_is_skipped() {
 #[test]
 fn an_event_that_failed_delays_neither_the_next_nor_the_end() {
     let mut rules = rules(|rules| rules.directory.default = Some("calls@example.com".to_owned()));
-    rules.events.ringing = Send::On;
-    rules.events.answered = Send::On;
+    rules.events.ringing = Forward::On;
+    rules.events.answered = Forward::On;
     let failed = Attempt {
-        kind: Kind::CallRinging,
+        kind: RequestKind::CallRinging,
         ..attempt(PARENT, Verdict::Again(Millis(NOW.0 + 500_000)))
     };
     let ringing = callback(&[("CallStatus", "ringing")]);
@@ -220,13 +220,13 @@ fn an_event_that_failed_delays_neither_the_next_nor_the_end() {
     let Next::Send(request) = next(&answered, 0) else {
         panic!("answered is sent");
     };
-    assert_eq!(request.message.kind(), Kind::CallAnswered);
+    assert_eq!(request.message.kind(), RequestKind::CallAnswered);
 }
 
 #[test]
 fn no_event_is_sent_before_it_is_known_which_leg_is_the_call() {
     let mut rules = one_call();
-    rules.events.ringing = Send::On;
+    rules.events.ringing = Forward::On;
     let ringing = child(&[("CallStatus", "ringing"), ("To", "client:jane")]);
     assert!(matches!(
         at(0, std::slice::from_ref(&ringing), &rules),
@@ -237,22 +237,22 @@ fn no_event_is_sent_before_it_is_known_which_leg_is_the_call() {
         panic!("ringing is sent");
     };
     assert_eq!(request.leg.as_str(), PARENT);
-    assert_eq!(request.message.kind(), Kind::CallRinging);
+    assert_eq!(request.message.kind(), RequestKind::CallRinging);
 }
 
 fn linking(secret: &str) -> Rules {
     let day = Duration::from_secs(86_400);
-    let linker = Linker::new(
+    let linker = LinkSigner::new(
         "https://bridge.example.com".into(),
         day,
-        vec![Key::new(secret)],
+        vec![LinkKey::new(secret)],
     );
     rules(|rules| rules.recordings.links = RecordingLinks::Bridge(linker))
 }
 
 #[test]
 fn a_link_counts_from_the_first_arrival_that_told_its_url() {
-    let arrived = |at, callback: Callback| Received {
+    let arrived = |at, callback: Callback| ReceivedCallback {
         at: Millis(at),
         callback,
     };
@@ -282,7 +282,7 @@ fn a_link_counts_from_the_first_arrival_that_told_its_url() {
             86_404,
         ),
     ] {
-        let reversed: Vec<Received> = known.iter().rev().cloned().collect();
+        let reversed: Vec<ReceivedCallback> = known.iter().rev().cloned().collect();
         for known in [known, reversed] {
             let end = sent(plan(&known, &[], &linking("made-up"), NOW));
             let url = end.recording_url.expect("a link");
@@ -311,7 +311,9 @@ fn a_link_with_another_secret_is_no_late_recording() {
         ..attempt(PARENT, Verdict::Accepted)
     };
     let new = linking("new");
-    let late = |known: &[Received]| late_recordings(known, std::slice::from_ref(&taken), &new, NOW);
+    let late = |known: &[ReceivedCallback]| {
+        late_recordings(known, std::slice::from_ref(&taken), &new, NOW)
+    };
     assert_eq!(late(&known), 0);
     let longer = recording(2, "completed", &[("RecordingDuration", "9")]);
     let absent = recording(3, "absent", &[]);

@@ -5,11 +5,14 @@ use std::time::Duration;
 use rusqlite::params;
 use tracing::error;
 
-use super::{Ledger, Undo};
+use super::{Undo, WriteTx};
 use crate::clock::Millis;
-use crate::store::sqlite::leases::{Claims, Place};
+use crate::store::sqlite::leases::{LeaseTable, QueuePosition};
 use crate::store::sqlite::rows::{self, CallRow};
-use crate::store::{BACKLOG, Claimed, Order, Rest, Settlement, StoreError, Ticket, Wanted, Whose};
+use crate::store::{
+    AccountFilter, BACKLOG, ClaimRequest, Claimed, ListOrder, NextState, Settlement, StoreError,
+    Ticket,
+};
 
 /// Pending calls behind a place, up to a time. In two parts, so that of a million calls due at one
 /// time none is passed over twice.
@@ -33,26 +36,26 @@ const TRIED_AGAIN_LATER: &str =
 
 /// What a search found.
 struct Found {
-    places: Vec<Place>,
+    places: Vec<QueuePosition>,
     /// Every call up to here was seen.
-    seen_to: Place,
+    seen_to: QueuePosition,
     /// Too much had to be passed over to see all.
     is_cut: bool,
 }
 
-impl Ledger {
+impl WriteTx {
     pub fn claim(
         &mut self,
         now: Millis,
         lease: Duration,
-        wanted: &Wanted,
+        wanted: &ClaimRequest,
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut claims = self.claims.lock();
         let mut chosen = self.expired(&claims, now, wanted)?;
-        let floor = claims.floor(&wanted.whose);
+        let floor = claims.scan_start(&wanted.whose);
         let left = wanted.limit - chosen.len();
         let oldest = self.search_due(&claims, floor, now, &wanted.whose, left)?;
-        let is_backlog = wanted.order == Order::FreshFirst
+        let is_backlog = wanted.order == ListOrder::FreshFirst
             && matches!(oldest.places.first(), Some((at, _)) if now.since(*at) > BACKLOG);
         let floor = match oldest.places.first() {
             Some((at, call)) if is_backlog => {
@@ -95,9 +98,9 @@ impl Ledger {
 
     fn expired(
         &self,
-        claims: &Claims,
+        claims: &LeaseTable,
         now: Millis,
-        wanted: &Wanted,
+        wanted: &ClaimRequest,
     ) -> Result<Vec<i64>, StoreError> {
         let mut chosen = Vec::new();
         for call in claims.expired(now, wanted.limit) {
@@ -111,10 +114,10 @@ impl Ledger {
     /// Unclaimed calls behind `floor`, those due longest first.
     fn search_due(
         &self,
-        claims: &Claims,
-        floor: Place,
+        claims: &LeaseTable,
+        floor: QueuePosition,
         until: Millis,
-        whose: &Whose,
+        whose: &AccountFilter,
         limit: usize,
     ) -> Result<Found, StoreError> {
         let mut found = Found {
@@ -146,9 +149,9 @@ impl Ledger {
 
     fn freshest(
         &self,
-        claims: &Claims,
+        claims: &LeaseTable,
         now: Millis,
-        whose: &Whose,
+        whose: &AccountFilter,
         limit: usize,
     ) -> Result<Vec<i64>, StoreError> {
         let mut chosen = Vec::new();
@@ -172,8 +175,8 @@ impl Ledger {
         Ok(chosen)
     }
 
-    fn is_of(&self, call: i64, whose: &Whose) -> Result<bool, StoreError> {
-        if *whose == Whose::All {
+    fn is_of(&self, call: i64, whose: &AccountFilter) -> Result<bool, StoreError> {
+        if *whose == AccountFilter::All {
             return Ok(true);
         }
         match CallRow::load(&self.connection, call) {
@@ -184,9 +187,9 @@ impl Ledger {
         }
     }
 
-    pub fn hasten(
+    pub fn retry_now(
         &mut self,
-        whose: &Whose,
+        whose: &AccountFilter,
         now: Millis,
         limit: usize,
     ) -> Result<usize, StoreError> {
@@ -206,7 +209,7 @@ impl Ledger {
         }
         for &id in &later {
             if let Some(call) = CallRow::load(&self.connection, id)? {
-                self.rest(&call, &Rest::PendingAt(now), now)?;
+                self.rest(&call, &NextState::PendingAt(now), now)?;
             }
         }
         Ok(later.len())
@@ -228,13 +231,13 @@ impl Ledger {
                 call: call.id,
                 claim: 0,
                 newest_callback: call.callbacks,
-                round: call.round,
+                requeue_count: call.requeue_count,
             },
             callbacks: rows::callbacks_of(&self.connection, call.id)?,
-            planned: usize::try_from(call.planned).unwrap_or_default(),
+            planned_callbacks: usize::try_from(call.planned_callbacks).unwrap_or_default(),
             attempts: attempts
                 .into_iter()
-                .filter(|(round, _)| *round == call.round)
+                .filter(|(round, _)| *round == call.requeue_count)
                 .map(|(_, attempt)| attempt)
                 .collect(),
             sid: call.sid,
@@ -257,12 +260,13 @@ impl Ledger {
         if let Some(attempt) = &settlement.attempt {
             call.attempts += 1;
             let row = rows::row_of(call.id, call.attempts)?;
-            rows::insert_attempt(&self.connection, row, ticket.round, attempt)?;
+            rows::insert_attempt(&self.connection, row, ticket.requeue_count, attempt)?;
         }
-        call.planned = ticket.newest_callback;
-        let is_overtaken = call.callbacks > ticket.newest_callback || call.round > ticket.round;
+        call.planned_callbacks = ticket.newest_callback;
+        let is_overtaken =
+            call.callbacks > ticket.newest_callback || call.requeue_count > ticket.requeue_count;
         let rest = if is_overtaken {
-            &Rest::PendingAt(now)
+            &NextState::PendingAt(now)
         } else {
             &settlement.rest
         };
@@ -270,16 +274,16 @@ impl Ledger {
         if let Some(claim) = self.claims.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
-        let adopted = self.join(call.id, now)?;
+        let adopted = self.merge_pending(call.id, now)?;
         Ok(match rest {
-            Rest::PendingAt(due) if adopted.is_none() => Some(*due),
+            NextState::PendingAt(due) if adopted.is_none() => Some(*due),
             _ => adopted,
         })
     }
 
-    pub fn next_due(&self, whose: &Whose) -> Result<Option<Millis>, StoreError> {
+    pub fn next_due(&self, whose: &AccountFilter) -> Result<Option<Millis>, StoreError> {
         let claims = self.claims.lock();
-        let floor = claims.floor(whose);
+        let floor = claims.scan_start(whose);
         let found = self.search_due(&claims, floor, Millis(i64::MAX), whose, 1)?;
         let next = match found.places.first() {
             None if found.is_cut => Some(&found.seen_to),

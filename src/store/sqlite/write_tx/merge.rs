@@ -7,13 +7,13 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Ledger, Undo};
+use super::{Undo, WriteTx};
 use crate::clock::Millis;
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::sid_index;
-use crate::store::{NewCallback, Rest, StoreError};
+use crate::store::{NewCallback, NextState, StoreError};
 
-impl Ledger {
+impl WriteTx {
     /// The call that a callback belongs to, if there is one: that of its parent, or of which its
     /// parent is a leg.
     pub(super) fn call_of(&self, callback: &NewCallback) -> Result<Option<CallRow>, StoreError> {
@@ -57,7 +57,7 @@ impl Ledger {
                     .execute([id, call])?;
                 self.joining.insert(id);
             } else {
-                self.adopt(begun, call, now)?;
+                self.merge_into_parent(begun, call, now)?;
             }
         }
         Ok(())
@@ -65,7 +65,11 @@ impl Ledger {
 
     /// Takes over a call that was claimed when its parent became known, and no longer is. Returns
     /// when the call that took it over is due.
-    pub(super) fn join(&mut self, begun: i64, now: Millis) -> Result<Option<Millis>, StoreError> {
+    pub(super) fn merge_pending(
+        &mut self,
+        begun: i64,
+        now: Millis,
+    ) -> Result<Option<Millis>, StoreError> {
         if !self.joining.remove(&begun) {
             return Ok(None);
         }
@@ -78,12 +82,12 @@ impl Ledger {
         let (Some(call), Some(begun)) = (call, CallRow::load(&self.connection, begun)?) else {
             return Ok(None);
         };
-        self.adopt(begun, call, now)?;
+        self.merge_into_parent(begun, call, now)?;
         Ok(Some(now))
     }
 
     /// Takes over what was still claimed when the process before this one ended.
-    pub(super) fn join_unclaimed(&mut self) -> Result<(), StoreError> {
+    pub(super) fn merge_unclaimed(&mut self) -> Result<(), StoreError> {
         let claimed: Vec<(i64, i64)> = self
             .connection
             .prepare_cached("SELECT begun, at FROM joining JOIN call ON call.id = begun")?
@@ -91,7 +95,7 @@ impl Ledger {
             .collect::<rusqlite::Result<_>>()?;
         for (begun, was_due) in claimed {
             self.joining.insert(begun);
-            self.join(begun, Millis(was_due))?;
+            self.merge_pending(begun, Millis(was_due))?;
         }
         Ok(())
     }
@@ -101,7 +105,12 @@ impl Ledger {
         Ok(call.filter(|call| call.account == callback.account && call.callbacks > 0))
     }
 
-    fn adopt(&mut self, mut begun: CallRow, into: i64, now: Millis) -> Result<(), StoreError> {
+    fn merge_into_parent(
+        &mut self,
+        mut begun: CallRow,
+        into: i64,
+        now: Millis,
+    ) -> Result<(), StoreError> {
         let Some(mut call) = CallRow::load(&self.connection, into)? else {
             return Ok(());
         };
@@ -117,14 +126,14 @@ impl Ledger {
         let callbacks = self.move_callbacks(&begun, &call)?;
         self.move_attempts(&begun, &call)?;
         call.attempts += begun.attempts;
-        (begun.attempts, begun.planned) = (0, 0);
+        (begun.attempts, begun.planned_callbacks) = (0, 0);
         for (id, callbacks, attempts) in [(begun.id, 0, 0), (call.id, callbacks, call.attempts)] {
             self.connection
                 .prepare_cached("UPDATE call SET callbacks = ?2, attempts = ?3 WHERE id = ?1")?
                 .execute(params![id, callbacks, attempts])?;
         }
         let why = format!("it is a part of call {}, which has its callbacks", call.sid);
-        self.rest(&begun, &Rest::Skipped(why), now)?;
+        self.rest(&begun, &NextState::Skipped(why), now)?;
         if !self.claims.lock().holds(call.id) {
             self.make_due(&call, now, now)?;
         }
@@ -173,8 +182,8 @@ impl Ledger {
                 .execute(params![
                     rows::row_of(begun.id, number)?,
                     rows::row_of(call.id, call.attempts + number)?,
-                    begun.round,
-                    call.round
+                    begun.requeue_count,
+                    call.requeue_count
                 ])?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::Ledger;
+use super::WriteTx;
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::sid_index;
 use crate::store::{Expiry, StoreError};
@@ -18,7 +18,7 @@ const EXPIRED: &str = "SELECT id FROM ( \
 /// So many free pages are given back at once: 512 KiB, more than a purge of a hundred calls frees.
 const SHRINK: &str = "PRAGMA incremental_vacuum(128)";
 
-impl Ledger {
+impl WriteTx {
     pub fn purge(&mut self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let (rested, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);

@@ -2,9 +2,9 @@
 
 use rusqlite::params;
 
-use super::Ledger;
+use super::WriteTx;
 use crate::clock::Millis;
-use crate::store::{Keep, Refused, StoreError};
+use crate::store::{RefusedLimits, RefusedRequest, StoreError};
 
 const INSERT: &str = "INSERT INTO refused (at, cause, told, status, peer, method, target, url, \
     headers, body, body_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -18,11 +18,11 @@ const TOO_MANY: &str = "DELETE FROM refused WHERE id IN ( \
         FROM refused) \
     ORDER BY rank DESC, id LIMIT max(0, (SELECT count(*) FROM refused) - ?1))";
 
-impl Ledger {
+impl WriteTx {
     pub fn refuse(
         &mut self,
-        requests: &[Refused],
-        keep: Keep,
+        requests: &[RefusedRequest],
+        keep: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError> {
         let mut insert = self.connection.prepare_cached(INSERT)?;
@@ -30,7 +30,7 @@ impl Ledger {
             insert.execute(params![
                 request.at.0,
                 request.cause,
-                request.told,
+                request.explanation,
                 request.status,
                 request.peer,
                 request.method,

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::Ledger;
+use super::WriteTx;
 use crate::clock::Millis;
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::{NewCallback, SignedRequest, StoreError};
@@ -17,12 +17,12 @@ pub(in crate::store) struct Waiting {
 
 /// A call of which another store has so many callbacks.
 #[derive(Clone, Copy)]
-pub(in crate::store) struct HandedOver {
+pub(in crate::store) struct Transferred {
     pub row: i64,
     pub callbacks: usize,
 }
 
-impl Ledger {
+impl WriteTx {
     /// Up to `limit` calls that were begun after the one in that row, in the order of their rows.
     pub fn waiting(&self, after: i64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -69,7 +69,7 @@ impl Ledger {
 
     /// Removes these calls, but for those that have got more callbacks since; returns how many
     /// callbacks were removed.
-    pub fn hand_over(&mut self, calls: &[HandedOver]) -> Result<u64, StoreError> {
+    pub fn hand_over(&mut self, calls: &[Transferred]) -> Result<u64, StoreError> {
         let mut removed = 0;
         for handed in calls {
             let Some(call) = CallRow::load(&self.connection, handed.row)? else {

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Ledger;
+use super::WriteTx;
 use crate::clock::Millis;
-use crate::store::sqlite::leases::SharedClaims;
+use crate::store::sqlite::leases::SharedLeaseTable;
 use crate::store::sqlite::open;
-use crate::store::{NewCallback, Recorded, Rest, Settlement, SignedRequest, StoreError, Wanted};
+use crate::store::{
+    ClaimRequest, NewCallback, NextState, Recorded, Settlement, SignedRequest, StoreError,
+};
 use crate::twilio::callback;
 
 fn callback(number: u32) -> NewCallback {
@@ -25,13 +27,13 @@ fn callback(number: u32) -> NewCallback {
     NewCallback::of(callback, request)
 }
 
-fn ledger(path: &Path) -> Ledger {
+fn ledger(path: &Path) -> WriteTx {
     let connection = open::writer(path).expect("a new file");
-    Ledger::new(connection, SharedClaims::new()).expect("an empty ledger")
+    WriteTx::new(connection, SharedLeaseTable::new()).expect("an empty ledger")
 }
 
-fn record(ledger: &mut Ledger, number: u32) -> Result<Recorded, StoreError> {
-    let steps = |ledger: &mut Ledger| {
+fn record(ledger: &mut WriteTx, number: u32) -> Result<Recorded, StoreError> {
+    let steps = |ledger: &mut WriteTx| {
         ledger.begin()?;
         let recorded = ledger.record(&callback(number), Millis(0))?;
         ledger.commit().map(|()| recorded)
@@ -39,7 +41,7 @@ fn record(ledger: &mut Ledger, number: u32) -> Result<Recorded, StoreError> {
     steps(ledger).inspect_err(|_| ledger.roll_back())
 }
 
-fn pages(ledger: &Ledger, most: i64) {
+fn pages(ledger: &WriteTx, most: i64) {
     let set = ledger
         .connection
         .pragma_update(None, "max_page_count", most);
@@ -70,11 +72,11 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
     record(&mut ledger, 1).expect("room");
     let lease = Duration::from_secs(60);
     let claimed = ledger
-        .claim(Millis(0), lease, &Wanted::any(9))
+        .claim(Millis(0), lease, &ClaimRequest::any(9))
         .expect("claimed");
     let settlement = Settlement {
         attempt: None,
-        rest: Rest::Delivered,
+        rest: NextState::Delivered,
     };
     for _ in 0..2 {
         ledger.begin().expect("begun");
@@ -86,7 +88,7 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
     assert_eq!((counts.claimed, counts.delivered), (1, 0));
     assert!(
         ledger
-            .claim(Millis(2), lease, &Wanted::any(9))
+            .claim(Millis(2), lease, &ClaimRequest::any(9))
             .expect("claimed")
             .is_empty()
     );

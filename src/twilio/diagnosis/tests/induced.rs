@@ -25,7 +25,7 @@ pub struct Induced {
     pub headers: Vec<(&'static str, String)>,
     pub signed_form: String,
     pub body: Vec<u8>,
-    pub media: Media,
+    pub media: BodyFormat,
     pub configured: &'static str,
     pub key: Key,
     /// What the signature's text becomes.
@@ -41,7 +41,7 @@ impl Induced {
             headers: Vec::new(),
             signed_form: FORM.to_owned(),
             body: FORM.into(),
-            media: Media::Form,
+            media: BodyFormat::Form,
             configured: TOKEN,
             key: Key::auth_token(TOKEN),
             mangle: |text| text,
@@ -123,8 +123,8 @@ impl Induced {
             .signed_url(&self.target);
         let fields = fields(&self.body);
         let body = match self.media {
-            Media::Form => Body::Form(&fields),
-            Media::Json => Body::Json(&self.body),
+            BodyFormat::Form => Body::Form(&fields),
+            BodyFormat::Json => Body::Json(&self.body),
         };
         verify(
             &[Key::auth_token(self.configured)],
@@ -135,13 +135,15 @@ impl Induced {
     }
 
     pub fn finding(&self) -> Finding {
-        let bases = [Base::of(&PublicUrl::parse(self.public_url).expect("a URL"))];
+        let bases = [UrlBase::of(
+            &PublicUrl::parse(self.public_url).expect("a URL"),
+        )];
         let headers: Vec<(String, String)> = self
             .headers
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
-        let evidence = Evidence {
+        let evidence = DiagnosisInput {
             bases: &bases,
             target: &self.target,
             headers: &headers,
@@ -150,7 +152,7 @@ impl Induced {
             queries: &["email=jane%40example.com".to_owned()],
             account_sids: &["AC00000000000000000000000000000001".to_owned()],
         };
-        let holder = |setting: &str, role, token: &str, shared: &[&str]| Holder {
+        let holder = |setting: &str, role, token: &str, shared: &[&str]| KeySet {
             setting: setting.to_owned(),
             role,
             auth_tokens: vec![token.into()],
@@ -160,14 +162,19 @@ impl Induced {
                 .collect(),
         };
         let holders = [
-            holder("TWILIO_AUTH_TOKEN", Role::Judge, self.configured, &[SHARED]),
+            holder(
+                "TWILIO_AUTH_TOKEN",
+                KeyRole::Configured,
+                self.configured,
+                &[SHARED],
+            ),
             holder(
                 "accounts[2].twilio_auth_tokens",
-                Role::OtherAccount,
+                KeyRole::OtherAccount,
                 OTHER,
                 &[],
             ),
-            holder("--spare-token", Role::Spare, SPARE, &[]),
+            holder("--spare-token", KeyRole::Spare, SPARE, &[]),
         ];
         diagnose(&evidence, &holders, Some(&self.signature()))
     }

@@ -120,10 +120,10 @@ pub fn table() -> Vec<(&'static str, &'static str, Induced)> {
         ("a byte order mark before the body", "line-end", i().body(format!("\u{feff}{FORM}"))),
         ("a body that did not arrive", "body-lost", i().body("")),
         // JSON.
-        ("a form that arrived as JSON", "form-as-json", Induced { media: Media::Json, ..i().body(json_of_form()) }),
-        ("a form in JSON's clothes", "form-as-json", Induced { media: Media::Json, ..i() }),
+        ("a form that arrived as JSON", "form-as-json", Induced { media: BodyFormat::Json, ..i().body(json_of_form()) }),
+        ("a form in JSON's clothes", "form-as-json", Induced { media: BodyFormat::Json, ..i() }),
         ("JSON taken for a form", "json-as-form", Induced { signed_form: json.to_owned(), ..i().body(json) }.query(&format!("?bodySHA256={hash}"), &format!("?bodySHA256={hash}"))),
-        ("JSON that was changed", "body-changed", Induced { signed_form: json.to_owned(), media: Media::Json, ..i().body("{}") }.query(&format!("?bodySHA256={hash}"), &format!("?bodySHA256={hash}"))),
+        ("JSON that was changed", "body-changed", Induced { signed_form: json.to_owned(), media: BodyFormat::Json, ..i().body("{}") }.query(&format!("?bodySHA256={hash}"), &format!("?bodySHA256={hash}"))),
         // The signature itself.
         ("quotes around the signature", "signature-text", i().mangled(|text| format!("\"{text}\""))),
         ("a signature without its =", "signature-text", i().mangled(|text| text.trim_end_matches('=').to_owned())),
