@@ -11,15 +11,15 @@
 
 #[path = "throughput/load.rs"]
 mod load;
-#[path = "../tests/store_on_postgres/server.rs"]
-#[expect(dead_code, reason = "tests do more with it")]
-mod postgres;
 #[path = "throughput/servers.rs"]
 mod servers;
 #[path = "throughput/sink.rs"]
 mod sink;
 #[path = "throughput/size.rs"]
 mod size;
+#[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "tests use the rest of it")]
+mod support;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -23,7 +23,7 @@ use twilio_acquire_bridge::telemetry::logs;
 use twilio_acquire_bridge::telemetry::metrics::Metrics;
 
 use super::load::{PUBLIC_URL, TOKEN};
-use super::postgres::Server as Postgres;
+use super::support::postgres_server::Server as Postgres;
 
 /// Nobody answers there.
 pub const AWAY: &str = "127.0.0.1:9";

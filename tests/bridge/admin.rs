@@ -1,7 +1,7 @@
 //! The operator's side: probes, metrics, API, pages, and who may see them.
 
-use crate::harness::Bridge;
-use crate::twilio::sid;
+use crate::support::harness::Bridge;
+use crate::support::twilio::sid;
 
 #[test]
 fn the_probes_answer() {
@@ -106,9 +106,11 @@ fn a_page_of_another_site_cannot_requeue() {
 #[test]
 fn the_pages_show_a_call_and_escape_what_it_says() {
     let bridge = Bridge::start();
-    let form = crate::twilio::status_form(&sid(1), "completed")
+    let form = crate::support::twilio::status_form(&sid(1), "completed")
         .replace("From=%2B12025550123", "From=%3Cscript%3E");
-    bridge.twilio.sends_form(crate::twilio::STATUS, &form);
+    bridge
+        .twilio
+        .sends_form(crate::support::twilio::STATUS, &form);
     bridge.settles();
     let overview = bridge.admin("GET", "/", &[]);
     assert!(

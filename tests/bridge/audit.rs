@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::harness::Bridge;
-use crate::twilio::sid;
+use crate::support::harness::Bridge;
+use crate::support::twilio::sid;
 
 const FAULTS: &str = "bridge_conservation_faults";
 const CHECKED: &str = "bridge_conservation_checked_timestamp_seconds";

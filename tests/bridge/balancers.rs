@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
-use crate::harness::PATIENCE;
-use crate::http::exchange;
 use crate::https::{Client, Pair};
-use crate::port::Port;
 use crate::proxies::Proxy;
 use crate::proxies::rules::Kind;
-use crate::serve::{Serve, command_to_serve, sink};
-use crate::twilio::{STATUS, sid, signature, status_form};
+use crate::support::harness::PATIENCE;
+use crate::support::http::exchange;
+use crate::support::port::Port;
+use crate::support::serve::{Serve, command_to_serve, sink};
+use crate::support::twilio::{STATUS, sid, signature, status_form};
 
 /// Where the client is, so that it is not where the balancer is.
 const CLIENT: [u8; 4] = [127, 0, 0, 2];

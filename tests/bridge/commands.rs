@@ -4,9 +4,9 @@ use std::process::{Command, Stdio};
 
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
-use crate::harness::until;
-use crate::serve::{Serve, command_to_serve, reached, sink};
-use crate::twilio::sid;
+use crate::support::harness::until;
+use crate::support::serve::{Serve, command_to_serve, reached, sink};
+use crate::support::twilio::sid;
 
 #[test]
 fn a_port_in_use_is_told_in_one_sentence() {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use twilio_acquire_bridge::store::NextState;
 
-use crate::harness::{Bridge, until};
-use crate::http::exchange;
 use crate::requeue::rested;
-use crate::twilio::{STATUS, sid, signature, status_form};
+use crate::support::harness::{Bridge, until};
+use crate::support::http::exchange;
+use crate::support::twilio::{STATUS, sid, signature, status_form};
 
 const PROGRAM: &str = "twilio-acquire-bridge ";
 

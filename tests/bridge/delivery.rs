@@ -7,9 +7,9 @@ use serde_json::json;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
-use crate::harness::{Bridge, until};
 use crate::places::Held;
-use crate::twilio::{STATUS, fixture, sid, status_form};
+use crate::support::harness::{Bridge, until};
+use crate::support::twilio::{STATUS, fixture, sid, status_form};
 
 /// Longer than the longest wait of the default schedule with its jitter.
 const LONG: Duration = Duration::from_secs(14 * 3600);

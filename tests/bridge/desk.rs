@@ -7,10 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 use twilio_acquire_bridge::debugging::fixture::Fixture;
 
-use crate::harness::{Bridge, until};
-use crate::twilio::{sid, status_form};
+use crate::support::harness::{Bridge, until};
+use crate::support::twilio::{sid, status_form};
 
-#[path = "desk/showing.rs"]
 mod showing;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -191,7 +190,7 @@ fn calls_are_listed_by_what_is_known_of_them() {
     assert_eq!(
         bridge
             .twilio
-            .sends_form(crate::twilio::STATUS, &other)
+            .sends_form(crate::support::twilio::STATUS, &other)
             .status,
         204
     );

@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::harness::{Bridge, PATIENCE};
-use crate::http::send;
-use crate::twilio::sid;
+use crate::support::harness::{Bridge, PATIENCE};
+use crate::support::http::send;
+use crate::support::twilio::sid;
 
 const ASK: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: bridge.example.com\r\n\r\n";
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
-use crate::harness::{Bridge, until};
-use crate::http::exchange;
 use crate::places::{floods, read_head, serves, silent, untrusted};
-use crate::port::Port;
-use crate::serve::{Serve, command_to_serve, sink};
-use crate::twilio::sid;
+use crate::support::harness::{Bridge, until};
+use crate::support::http::exchange;
+use crate::support::port::Port;
+use crate::support::serve::{Serve, command_to_serve, sink};
+use crate::support::twilio::sid;
 
 const UNMAPPABLE: &str = "bridge_delivery_attempts_total{account=\"acme\",outcome=\"unmappable\"}";
 

@@ -17,10 +17,10 @@ use twilio_acquire_bridge::config;
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::certified::self_signed;
-use crate::harness::PATIENCE;
-use crate::serve::{Serve, command_to_serve, sink};
-use crate::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, status_form};
+use crate::support::certified::self_signed;
+use crate::support::harness::PATIENCE;
+use crate::support::serve::{Serve, command_to_serve, sink};
+use crate::support::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, status_form};
 
 /// A certificate for the bridge, and its key.
 pub struct Pair {

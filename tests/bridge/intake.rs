@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::harness::Bridge;
-use crate::http::{Answer, exchange, send};
-use crate::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, signature, status_form};
+use crate::support::harness::Bridge;
+use crate::support::http::{Answer, exchange, send};
+use crate::support::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, signature, status_form};
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
-use crate::harness::{Bridge, until};
-use crate::twilio::{STATUS, sid, status_form};
+use crate::support::harness::{Bridge, until};
+use crate::support::twilio::{STATUS, sid, status_form};
 
 const OPEN: &str = "bridge_breaker_open{account=\"acme\"} ";
 
@@ -144,7 +144,7 @@ fn an_account_that_acquire_refuses_holds_no_other_back() {
         format!(
             "[[accounts]]\ntwilio_account_sid = \"AC{number:032}\"\n\
              twilio_auth_tokens = [\"{}\"]\nacquire_account_id = \"{name}\"\n",
-            crate::twilio::TOKEN
+            crate::support::twilio::TOKEN
         )
     };
     std::fs::write(&file, account(1, "acme") + &account(2, "other")).expect("a file");

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Bridge, PATIENCE};
-use crate::twilio::{STATUS, sid, status_form};
+use crate::support::harness::{Bridge, PATIENCE};
+use crate::support::twilio::{STATUS, sid, status_form};
 
 /// The e-mail that each call gets is asked for until it is `expected`; a change may take seconds.
 fn becomes(bridge: &Bridge, calls: &mut usize, expected: &str) {

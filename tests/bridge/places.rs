@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use rcgen::CertifiedKey;
 use rustls::{ServerConnection, StreamOwned};
 
-use crate::certified::{self_signed, showing};
+use crate::support::certified::{self_signed, showing};
 
 const SAVED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"success\":true}";
 

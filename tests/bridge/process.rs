@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
-use crate::harness::until;
 use crate::places::Held;
-use crate::serve::{Serve, command_to_serve, reached, sink};
-use crate::twilio::sid;
+use crate::support::harness::until;
+use crate::support::serve::{Serve, command_to_serve, reached, sink};
+use crate::support::twilio::sid;
 
 #[test]
 fn calls_that_were_pending_at_a_kill_all_arrive() {

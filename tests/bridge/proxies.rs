@@ -1,7 +1,6 @@
 //! Real proxies with the rules that break signatures, before a real bridge: each cause is counted
 //! by its name, and nothing is taken.
 
-#[path = "proxies/rules.rs"]
 pub mod rules;
 
 use std::io::Write as _;
@@ -10,10 +9,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::harness::{Bridge, PATIENCE};
-use crate::http::exchange;
-use crate::port::Port;
-use crate::twilio::{STATUS, sid, signature, status_form};
+use crate::support::harness::{Bridge, PATIENCE};
+use crate::support::http::exchange;
+use crate::support::port::Port;
+use crate::support::twilio::{STATUS, sid, signature, status_form};
 use rules::{Case, Kind, cases};
 
 /// One proxy before one bridge; ended when dropped.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
-use crate::harness::PATIENCE;
-use crate::http::exchange;
 use crate::https::{Client, Pair, on_handed_sockets};
-use crate::serve::{Serve, command_to_serve, sink};
-use crate::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
+use crate::support::harness::PATIENCE;
+use crate::support::http::exchange;
+use crate::support::serve::{Serve, command_to_serve, sink};
+use crate::support::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: bridge.example.com\r\nConnection: close\r\n\r\n";
 

@@ -1,19 +1,14 @@
 //! Recordings by links of the bridge, played from a stand-in for Twilio's API.
 
-#[path = "recordings/chromium.rs"]
 mod chromium;
-#[path = "recordings/door.rs"]
 mod door;
-#[path = "recordings/playing.rs"]
 mod playing;
-#[path = "recordings/tls.rs"]
 mod tls;
-#[path = "recordings/twilio.rs"]
 mod twilio;
 
-use crate::harness::{Bridge, PATIENCE, until};
-use crate::http::{Answer, exchange};
-use crate::twilio::{PUBLIC_URL, STATUS, sid, status_form};
+use crate::support::harness::{Bridge, PATIENCE, until};
+use crate::support::http::{Answer, exchange};
+use crate::support::twilio::{PUBLIC_URL, STATUS, sid, status_form};
 use twilio::{Api, Gives};
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";

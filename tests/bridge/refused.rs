@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::{Bridge, PATIENCE};
-use crate::http::exchange;
-use crate::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
+use crate::support::harness::{Bridge, PATIENCE};
+use crate::support::http::exchange;
+use crate::support::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 

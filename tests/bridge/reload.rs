@@ -7,10 +7,10 @@ use std::time::Duration;
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults};
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
-use crate::harness::until;
-use crate::http::exchange;
-use crate::serve::{Serve, command_to_serve, reached, sink};
-use crate::twilio::{PUBLIC_URL, STATUS, sid, status_form};
+use crate::support::harness::until;
+use crate::support::http::exchange;
+use crate::support::serve::{Serve, command_to_serve, reached, sink};
+use crate::support::twilio::{PUBLIC_URL, STATUS, sid, status_form};
 
 const OLD: &str = "00000000000000000000000000000001";
 const NEW: &str = "00000000000000000000000000000002";

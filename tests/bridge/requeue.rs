@@ -12,8 +12,8 @@ use twilio_acquire_bridge::store::{
 use twilio_acquire_bridge::twilio::CallSid;
 use twilio_acquire_bridge::twilio::callback;
 
-use crate::harness::{Bridge, until};
-use crate::twilio::{PUBLIC_URL, STATUS, sid, status_form};
+use crate::support::harness::{Bridge, until};
+use crate::support::twilio::{PUBLIC_URL, STATUS, sid, status_form};
 
 const MANY: usize = 10_000;
 const MINUTE: Duration = Duration::from_secs(60);

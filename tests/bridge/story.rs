@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use twilio_acquire_bridge::debugging::fake_acquire::Reply;
 
-use crate::harness::Bridge;
-use crate::twilio::{STATUS, sid, status_form};
+use crate::support::harness::Bridge;
+use crate::support::twilio::{STATUS, sid, status_form};
 
 const RECORDING: &str = "/twilio/voice/recording";
 const URL: &str = "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1";

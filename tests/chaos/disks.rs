@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 use twilio_acquire_bridge::store::SqliteReader;
 
-use crate::book::Book;
 use crate::kills::comes_to_rest;
 use crate::mount::{Mount, repair};
-use crate::process::{self, Addresses, Serve};
-use crate::sender::{Call, ask, send};
+use crate::support::book::Book;
+use crate::support::process::{self, Addresses, Serve};
+use crate::support::sender::{Call, ask, send};
 use crate::synced::{has_strace, strace};
 use crate::{left_out, pause};
 

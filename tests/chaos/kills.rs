@@ -13,9 +13,9 @@ use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Reply,
 use twilio_acquire_bridge::store::{ListFilter, SqliteReader, State};
 use twilio_acquire_bridge::twilio::CallSid;
 
-use crate::book::{Balance, Book};
-use crate::process::{self, Addresses, Serve};
-use crate::sender::{Call, ask, send};
+use crate::support::book::{Balance, Book};
+use crate::support::process::{self, Addresses, Serve};
+use crate::support::sender::{Call, ask, send};
 use crate::{number, pause};
 
 /// Callbacks offered per second, new calls only.

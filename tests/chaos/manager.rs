@@ -10,7 +10,7 @@ use std::time::Duration;
 use command_fds::{CommandFdExt as _, FdMapping};
 use socket2::{Domain, Socket, Type};
 
-use crate::process::{Addresses, PROGRAM, configure};
+use crate::support::process::{Addresses, PROGRAM, configure};
 
 /// Far longer than a bridge takes to tell anything.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::book::Book;
 use crate::disks::Acquire;
 use crate::kills::comes_to_rest;
 use crate::pause;
-use crate::process::{self, Addresses, PROGRAM, Serve};
-use crate::sender::{Call, ask, send};
+use crate::support::book::Book;
+use crate::support::process::{self, Addresses, PROGRAM, Serve};
+use crate::support::sender::{Call, ask, send};
 
 fn run(database: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
-use crate::book::Book;
 use crate::kills::comes_to_rest;
 use crate::manager::Manager;
-use crate::process::{Addresses, Serve};
-use crate::sender::{Call, ask, send, send_slowly};
+use crate::support::book::Book;
+use crate::support::process::{Addresses, Serve};
+use crate::support::sender::{Call, ask, send, send_slowly};
 use crate::{number, pause};
 
 /// Enough for all who wait while none accepts.

@@ -9,8 +9,8 @@ use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain
 use crate::left_out;
 use crate::manager::Manager;
 use crate::mount::Mount;
-use crate::process::Serve;
-use crate::sender::{Call, ask, send};
+use crate::support::process::Serve;
+use crate::support::sender::{Call, ask, send};
 use crate::synced::has_strace;
 
 /// `WatchdogSec=` of these tests.

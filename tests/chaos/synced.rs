@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::left_out;
-use crate::process::{self, PROGRAM, Serve};
-use crate::sender::Call;
+use crate::support::process::{self, PROGRAM, Serve};
+use crate::support::sender::Call;
 use crate::trace::{self, Findings};
 
 const CONNECTIONS: u64 = 16;

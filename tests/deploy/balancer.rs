@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::container::TOKEN;
-use crate::postgres_server::port::Port;
 use crate::process::{PROGRAM, Serve};
+use crate::support::port::Port;
 use crate::{left_out, root};
 
 pub struct Haproxy {

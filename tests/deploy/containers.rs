@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::balancer::Haproxy;
 use crate::container::{Container, Image, TOKEN};
 use crate::lint;
-use crate::postgres_server::Server;
 use crate::process::Serve;
+use crate::support::postgres_server::Server;
 use crate::{deploy, root};
 
 const COMPOSED: [&str; 2] = ["compose.sqlite.yaml", "compose.postgres.yaml"];

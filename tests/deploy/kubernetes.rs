@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::container::{Container, Image, TOKEN};
-use crate::postgres_server::Server;
+use crate::support::postgres_server::Server;
 use crate::{deploy, lint};
 
 fn files() -> [PathBuf; 2] {

@@ -6,18 +6,15 @@ mod containers;
 mod kubernetes;
 mod lint;
 mod package;
-#[path = "../store_on_postgres/server.rs"]
-#[expect(dead_code, reason = "what only tests of the store need of it")]
-mod postgres_server;
 mod process;
-#[path = "../common/real.rs"]
-#[expect(dead_code, reason = "what tests under load need besides")]
-mod real;
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
 mod units;
 
 use std::path::{Path, PathBuf};
 
-use crate::real::left_out;
+use crate::support::real::left_out;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -12,7 +12,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::{
     CapturedRequest, FakeAcquire, Faults, Retain, Share,
 };
 
-use crate::book::Book;
+use crate::support::book::Book;
 
 /// How long each request is under way: no answer comes sooner.
 const ANSWERS_AFTER: Duration = Duration::from_millis(100);

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::process::Addresses;
-use crate::server::port::Port;
+use crate::support::port::Port;
+use crate::support::process::Addresses;
 use crate::{left_out, until};
 
 /// The names of the nodes in its configuration.

@@ -10,11 +10,11 @@ use twilio_acquire_bridge::debugging::fake_acquire::Share;
 
 use crate::acquire::Acquire;
 use crate::balancer::{Balancer, NAMES, Refused};
-use crate::book::{Balance, Book};
-use crate::process::{self, Addresses, Serve};
-use crate::sender::{Call, ask, send};
-use crate::server::Server;
-use crate::server::port::Port;
+use crate::support::book::{Balance, Book};
+use crate::support::port::Port;
+use crate::support::postgres_server::Server;
+use crate::support::process::{self, Addresses, Serve};
+use crate::support::sender::{Call, ask, send};
 use crate::{number, until};
 
 /// Calls that end a run are counted from here, so that no sender has the same.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::book::Book;
 use crate::line::{Habit, Line};
 use crate::pause;
-use crate::sender::Call;
+use crate::support::book::Book;
+use crate::support::sender::Call;
 
 /// Calls per second.
 const RATE: u64 = 200;

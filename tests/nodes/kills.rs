@@ -9,7 +9,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::{Reply, Share};
 use crate::balancer::Refused;
 use crate::cluster::{Cluster, Node, some};
 use crate::crowd::Crowd;
-use crate::server::Server;
+use crate::support::postgres_server::Server;
 use crate::{number, pause};
 
 /// The longest time that a node is away, and from one kill to the next.

@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::sender::Call;
+use crate::support::sender::Call;
 
 /// As long as Twilio waits.
 const TIMEOUT: Duration = Duration::from_secs(15);

@@ -11,19 +11,8 @@ mod crowd;
 mod kills;
 mod line;
 mod rolls;
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
 
-#[path = "../chaos/book.rs"]
-mod book;
-#[path = "../chaos/process.rs"]
-#[expect(dead_code, reason = "what the tests of one bridge need besides")]
-mod process;
-#[path = "../common/real.rs"]
-mod real;
-#[path = "../chaos/sender.rs"]
-#[expect(dead_code, reason = "all clients are quick here")]
-mod sender;
-#[path = "../store_on_postgres/server.rs"]
-#[expect(dead_code, reason = "the server is stopped, and nothing else")]
-mod server;
-
-use crate::real::{left_out, number, pause, until};
+use crate::support::real::{left_out, number, pause, until};

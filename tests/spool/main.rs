@@ -4,33 +4,12 @@
 //! A process of its own, since it starts others: one that is just being started holds for a moment
 //! what SQLite has locked.
 
-#[path = "../chaos/book.rs"]
-#[expect(dead_code, reason = "what kills count is not asked for here")]
-mod book;
-#[path = "../bridge/harness.rs"]
-#[expect(dead_code, reason = "a part of the harness suffices")]
-mod harness;
-#[path = "../bridge/http.rs"]
-#[expect(dead_code, reason = "a part of the harness suffices")]
-mod http;
 mod proxy;
-#[path = "../common/real.rs"]
-#[expect(dead_code, reason = "nothing is set from outside here")]
-mod real;
 mod refusals;
 mod restarts;
-#[path = "../chaos/sender.rs"]
-#[expect(dead_code, reason = "all clients are quick here")]
-mod sender;
-#[path = "../bridge/serve.rs"]
-#[expect(dead_code, reason = "a part of the harness suffices")]
-mod serve;
-#[path = "../store_on_postgres/server.rs"]
-#[expect(dead_code, reason = "each test stops a server of its own")]
-mod server;
-#[path = "../bridge/twilio.rs"]
-#[expect(dead_code, reason = "a part of the harness suffices")]
-mod twilio;
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::path::Path;
 use std::process::Command;
@@ -38,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
-use crate::harness::Bridge;
-use crate::http::exchange;
 use crate::proxy::{Proxy, Way};
-use crate::real::{left_out, pause, until};
-use crate::serve::{Serve, command_to_serve, sink};
-use crate::server::Server;
-use crate::twilio::sid;
+use crate::support::harness::Bridge;
+use crate::support::http::exchange;
+use crate::support::postgres_server::Server;
+use crate::support::real::{left_out, pause, until};
+use crate::support::serve::{Serve, command_to_serve, sink};
+use crate::support::twilio::{STATUS, sid, status_form};
 
 /// What needs no database is quick, and the rest takes no longer than a second; each time, unless the
 /// machine itself is busy.
@@ -335,10 +314,10 @@ fn a_spool_whose_disk_is_full_answers_503_and_is_not_ready() {
     until("the spool is full", || {
         let form = format!(
             "{}&Filler={}",
-            twilio::status_form(&sid(3), "busy"),
+            status_form(&sid(3), "busy"),
             "x".repeat(60_000)
         );
-        bridge.twilio.sends_form(twilio::STATUS, &form).status == 503
+        bridge.twilio.sends_form(STATUS, &form).status == 503
     });
     assert!(!is_ready(&bridge));
     std::fs::remove_file(&filler).expect("removed");

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::pause;
-use crate::server::Server;
+use crate::support::postgres_server::Server;
 
 /// What becomes of what is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::harness::Bridge;
-use crate::server::Server;
+use crate::support::harness::Bridge;
+use crate::support::postgres_server::Server;
 use crate::{bridge, empties_its_spool, is_ready, spooled, takes, times_sent, until};
 
 /// From now on the database refuses callbacks of which this is true.

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
-use crate::book::Book;
-use crate::http::exchange;
-use crate::sender::{Call, send};
-use crate::serve::Serve;
-use crate::server::Server;
+use crate::support::book::Book;
+use crate::support::http::exchange;
+use crate::support::postgres_server::Server;
+use crate::support::sender::{Call, send};
+use crate::support::serve::Serve;
 use crate::{Fault, pause, serve, until};
 
 const RESTARTS: usize = 6;

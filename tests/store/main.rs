@@ -1,17 +1,10 @@
 //! What every store must do, run on SQLite; and what concerns SQLite alone.
 
-mod claiming;
-mod joining;
-mod model;
-mod place;
-mod reading;
-mod recording;
-mod refusing;
-mod requeuing;
 mod sqlite;
-#[macro_use]
-mod suite;
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
 
 mod on_sqlite {
-    on!(crate::sqlite::DATABASE);
+    crate::on!(crate::sqlite::DATABASE);
 }

@@ -11,7 +11,9 @@ use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore};
 use twilio_acquire_bridge::store::{Expiry, ListFilter, NextState, OpenError, Reader, Recorded};
 use twilio_acquire_bridge::twilio::CallSid;
 
-use crate::place::{Database, Place, account, callback, claim, claim_one, record, settle, sid};
+use crate::support::store_suite::place::{
+    Database, Place, account, callback, claim, claim_one, record, settle, sid,
+};
 
 pub const DATABASE: Database = Database {
     sequences: 96,

@@ -2,8 +2,8 @@
 
 use assert_cmd::Command;
 
-use crate::place::Place;
 use crate::postgres::{DATABASE, url_of};
+use crate::support::store_suite::place::Place;
 
 /// Runs a command on the database of `place`, and returns its exit code and all that it said.
 fn run(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {

@@ -3,9 +3,9 @@
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{NextState, Recorded, Store};
 
-use crate::place::{callback, claim, record, settle, sid};
 use crate::postgres::{BY_HAND, open};
-use crate::server::Server;
+use crate::support::postgres_server::Server;
+use crate::support::store_suite::place::{callback, claim, record, settle, sid};
 
 /// Each has a callback and a name; a third are at rest, a third wait, and a third are claimed.
 const GROW: &str = "\

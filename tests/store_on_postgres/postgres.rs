@@ -11,8 +11,8 @@ use twilio_acquire_bridge::store::postgres::{
 };
 use twilio_acquire_bridge::store::{ClaimRequest, Reader, Recorded, Store, StoreError};
 
-use crate::place::{Database, LEASE, Place, callback, record, sid, sids};
-use crate::server::Server;
+use crate::support::postgres_server::Server;
+use crate::support::store_suite::place::{Database, LEASE, Place, callback, record, sid, sids};
 
 /// Time is turned by hand, and a busy machine has time enough.
 pub const BY_HAND: StoreOptions = StoreOptions {

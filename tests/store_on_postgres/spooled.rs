@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use twilio_acquire_bridge::store::spool::SpoolingStore;
 use twilio_acquire_bridge::store::{OpenError, Store};
 
-use crate::place::Database;
 use crate::postgres;
+use crate::support::store_suite::place::Database;
 
 /// A busy machine has time enough, so that nothing goes to the spool but what should.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -74,7 +74,7 @@ fn what_did_not_come_is_shown_where_it_should_have_been() {
         assert_eq!(
             bridge
                 .twilio
-                .sends_form(crate::twilio::STATUS, &form)
+                .sends_form(crate::support::twilio::STATUS, &form)
                 .status,
             204
         );

@@ -9,7 +9,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::NamedTempFile;
 
 use super::*;
-use crate::certified::{self_signed, showing};
+use crate::support::certified::{self_signed, showing};
 
 /// A stand-in for Twilio's API behind TLS, and its certificate as a file.
 struct TlsApi {

@@ -1,0 +1,27 @@
+//! The whole bridge over real sockets: Twilio on one side, Acquire's stand-in on the other.
+
+mod admin;
+mod audit;
+mod balancers;
+mod commands;
+mod debugging;
+mod delivery;
+mod desk;
+mod draining;
+mod faults;
+mod https;
+mod intake;
+mod outage;
+mod people;
+mod places;
+mod process;
+mod proxies;
+mod proxy_protocol;
+mod recordings;
+mod refused;
+mod reload;
+mod requeue;
+mod story;
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,230 @@
+//! `check`, and the files that come with the program.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use assert_cmd::Command;
+use twilio_acquire_bridge::config;
+
+use super::ENOUGH;
+
+const MANUAL: &str = include_str!("../../../src/config.default.toml");
+
+fn check() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
+    command.env_clear().arg("check");
+    command
+}
+
+#[test]
+fn settings_and_schedule_are_shown_without_secrets() {
+    let output = check()
+        .envs(ENOUGH)
+        .env("TWILIO_AUTH_TOKEN", "planted-secret,planted-secret-2")
+        .env("BRIDGE__ACQUIRE__API_KEY", "planted-secret")
+        .env("BRIDGE__DELIVERY__SCHEDULE", "1s 2m")
+        .assert()
+        .code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(!shown.contains("planted-secret"), "{shown}");
+    for line in [
+        "server.listen = \"0.0.0.0:8080\"  # default",
+        "server.public_url = \"https://bridge.example.com\"  # environment",
+        "TWILIO_AUTH_TOKEN = (2 set)  # environment",
+        "acquire.api_key = (set)  # environment",
+        "# admin.token is not set",
+        "attempt  wait      since the end of the call",
+        "      1  0s        0s",
+        "      2  1s        1s",
+        "      3  2m        2m 1s",
+        "A call that Acquire does not take is parked after attempt 3, 2m 1s after its end",
+        "or up to 10 % later.",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+    }
+}
+
+#[test]
+fn what_is_shown_fits_into_80_columns() {
+    let output = check().envs(ENOUGH).assert().code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    let wide = shown.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "{shown}");
+}
+
+#[test]
+fn a_program_can_read_the_check() {
+    let output = check().envs(ENOUGH).arg("--json").assert().code(0);
+    let json: serde_json::Value =
+        serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+    assert_eq!(json["settings"]["TWILIO_AUTH_TOKEN"]["value"], "(set)");
+    assert_eq!(json["settings"]["delivery.timeout"]["from"], "default");
+    assert_eq!(json["schedule"][16]["attempt"], 17);
+    assert_eq!(json["schedule"][1]["wait_seconds"], 1.0);
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_2_and_each_mistake_on_stderr() {
+    let output = check().env("BRIDGE__LOG__FORMAT", "xml").assert().code(2);
+    let output = output.get_output();
+    assert!(output.stdout.is_empty());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(told.lines().count(), 4, "{told}");
+    assert!(
+        told.lines().all(|line| line.starts_with("error: ")),
+        "{told}"
+    );
+}
+
+#[test]
+fn online_a_place_that_does_not_answer_ends_with_1() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let online = |url: &str| {
+        let mut command = check();
+        command.envs(ENOUGH).env("BRIDGE__ACQUIRE__BASE_URL", url);
+        command.arg("--online");
+        command
+    };
+    online(&url).assert().code(0);
+    // No test listens there; the port of one that stopped may be another's by now.
+    let output = online("http://127.0.0.1:9").assert().code(1);
+    let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(
+        told.contains("cannot be reached (acquire.base_url)"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_unit_with_its_configuration_passes() {
+    let credentials = tempfile::tempdir().expect("a folder");
+    std::fs::write(
+        credentials.path().join("twilio-auth-token"),
+        "made-up-token\n",
+    )
+    .expect("a credential");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let unit = std::fs::read_to_string(folder.join("systemd/twilio-acquire-bridge.service"))
+        .expect("the unit");
+    let set = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="))
+        .filter_map(|set| set.split_once('='))
+        .map(|(name, value)| {
+            let value = value.replace("%d", &credentials.path().display().to_string());
+            (name, value)
+        });
+    let output = check()
+        .envs(set)
+        .arg("--config")
+        .arg(folder.join("bridge.toml"))
+        .assert()
+        .code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(shown.contains("log.format = \"json\"  # file"), "{shown}");
+    assert!(shown.contains("TWILIO_AUTH_TOKEN = (set)"), "{shown}");
+}
+
+/// Each line `key =` or `# key =` of the manual, under its section.
+fn manual_keys() -> BTreeSet<String> {
+    let mut section = String::new();
+    let mut keys = BTreeSet::new();
+    for line in MANUAL.lines() {
+        let line = line.trim_start_matches("# ");
+        if let Some(name) = line.strip_prefix('[') {
+            name.trim_matches(['[', ']']).clone_into(&mut section);
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        {
+            keys.insert(format!("{section}.{key}"));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_manual_has_every_key_and_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bridge.toml");
+    std::fs::write(&file, "[[accounts]]\ntwilio_account_sid = \"AC00000000000000000000000000000001\"\ntwilio_auth_tokens = \"a\"\nacquire_account_id = \"b\"\n").expect("a file");
+    let url = (
+        "BRIDGE__SERVER__PUBLIC_URL".to_owned(),
+        ENOUGH[2].1.to_owned(),
+    );
+    let one = ENOUGH.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let (_, several) = config::explain(Some(&file), [url]).expect("several accounts");
+    let (_, one) = config::explain(None, one).expect("one account");
+    let read: BTreeSet<String> = several
+        .into_iter()
+        .chain(one)
+        .map(|setting| setting.key.replace("[1]", ""))
+        .filter(|key| key.contains('.'))
+        .collect();
+    assert_eq!(read, manual_keys());
+}
+
+#[test]
+fn a_proxy_is_read_from_a_file_and_never_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("proxy");
+    std::fs::write(
+        &file,
+        "http://jane:planted%20secret@proxy.example.com:3128\n",
+    )
+    .expect("a file");
+    let output = check()
+        .envs(ENOUGH)
+        .env("BRIDGE__ACQUIRE__PROXY_FILE", &file)
+        .env("BRIDGE__TWILIO__PROXY", "http://jane:planted@proxy:3128")
+        .assert()
+        .code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(
+        shown.contains("acquire.proxy = (set)  # environment"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("twilio.proxy = (set)  # environment"),
+        "{shown}"
+    );
+    assert!(!shown.contains("planted"), "{shown}");
+}
+
+#[test]
+fn a_client_certificate_without_its_key_is_a_mistake() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    for (set, other) in [
+        ("CERT", "acquire.client_key_file"),
+        ("KEY", "acquire.client_cert_file"),
+    ] {
+        let name = format!("BRIDGE__ACQUIRE__CLIENT_{set}_FILE");
+        let output = check()
+            .envs(ENOUGH)
+            .env(&name, file.path())
+            .assert()
+            .code(2);
+        let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        let sentence = format!("{name} is set without {other}: a client certificate needs both");
+        assert!(told.contains(&sentence), "{told}");
+    }
+}
+
+#[test]
+fn the_store_is_read_from_a_file_and_its_password_never_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("store-url");
+    std::fs::write(&file, "postgres://bridge:planted@db.example.com/bridge\n").expect("a file");
+    let output = check()
+        .envs(ENOUGH)
+        .env("BRIDGE__STORE__URL_FILE", &file)
+        .assert()
+        .code(0);
+    let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    let line = "store.url = \"postgres://***@db.example.com/bridge\"  # environment";
+    assert!(
+        shown.lines().any(|shown| shown.starts_with(line)),
+        "{shown}"
+    );
+    assert!(!shown.contains("planted"), "{shown}");
+}

@@ -1,0 +1,16 @@
+//! Tests that share no database with one another: the commands, the client for Acquire, settings,
+//! fixtures, signatures, and rules about the source and the pages.
+
+mod acquire;
+mod architecture;
+mod cli_doctor;
+mod cli_replay;
+mod cli_sign;
+mod config;
+mod fixtures;
+mod readme;
+mod scenarios;
+mod signature;
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;

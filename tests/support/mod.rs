@@ -1,0 +1,14 @@
+//! What several test binaries share. Each binary includes this folder once and uses a part of it.
+
+pub mod book;
+pub mod certified;
+pub mod harness;
+pub mod http;
+pub mod port;
+pub mod postgres_server;
+pub mod process;
+pub mod real;
+pub mod sender;
+pub mod serve;
+pub mod store_suite;
+pub mod twilio;

@@ -1,0 +1,135 @@
+//! `serve` as a process of its own, killed when dropped.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::sender::{PUBLIC_URL, TOKEN};
+
+/// Far longer than a start takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_twilio-acquire-bridge");
+
+/// Where one bridge listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+pub struct Serve {
+    child: Child,
+    told: Receiver<Addresses>,
+    log: Option<JoinHandle<Vec<String>>>,
+}
+
+impl Serve {
+    /// Begins to start; [`Serve::addresses`] waits for it.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
+        let log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let (tell, told) = channel();
+        let log = std::thread::spawn(move || {
+            let mut lines = Vec::new();
+            for line in log.lines().map_while(Result::ok) {
+                if let Some(addresses) = addresses(&line) {
+                    // Nobody listens where the process is killed while it starts.
+                    let _ = tell.send(addresses);
+                }
+                lines.push(line);
+            }
+            lines
+        });
+        Self {
+            child,
+            told,
+            log: Some(log),
+        }
+    }
+
+    /// Waits until it serves.
+    pub fn addresses(&mut self) -> Addresses {
+        let told = self.told.recv_timeout(PATIENCE);
+        told.unwrap_or_else(|_| {
+            self.kill();
+            panic!("it did not begin to serve: {:?}", self.log());
+        })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Tells it to stop, as systemd does.
+    pub fn terminate(&self) {
+        let told = Command::new("kill").arg(self.id().to_string()).status();
+        assert!(told.expect("kill runs").success());
+    }
+
+    /// Stops as SIGTERM does, and waits for the end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.terminate();
+        self.child.wait().expect("an end")
+    }
+
+    /// All that was logged; waits for the end of the process.
+    pub fn log(&mut self) -> Vec<String> {
+        let log = self.log.take().map(JoinHandle::join);
+        log.and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn addresses(line: &str) -> Option<Addresses> {
+    let (_, rest) = line.split_once("serving Twilio on ")?;
+    let (public, rest) = rest.split_once(", operators on ")?;
+    Some(Addresses {
+        public: public.parse().ok()?,
+        admin: rest.split_whitespace().next()?.parse().ok()?,
+    })
+}
+
+/// `PROGRAM serve` for one account, on free ports, quiet in its log.
+pub fn serve(database: &Path, acquire: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("serve");
+    configure(&mut command, database, acquire);
+    command
+}
+
+/// The settings of [`serve`], for a command that runs it in its own way.
+pub fn configure(command: &mut Command, database: &Path, acquire: &str) {
+    let store = format!("sqlite:{}", database.display());
+    command
+        .env_clear()
+        .env("TWILIO_AUTH_TOKEN", TOKEN)
+        .env("ACQUIRE_ACCOUNT_ID", "acme")
+        .env("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL)
+        .env("BRIDGE__SERVER__LISTEN", "127.0.0.1:0")
+        .env("BRIDGE__ADMIN__LISTEN", "127.0.0.1:0")
+        .env("BRIDGE__STORE__URL", store)
+        .env("BRIDGE__ACQUIRE__BASE_URL", acquire)
+        .env(
+            "BRIDGE__LOG__LEVEL",
+            "error,twilio_acquire_bridge::cli=info",
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+}

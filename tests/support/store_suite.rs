@@ -1,0 +1,92 @@
+//! The suite itself: which checks there are.
+
+pub mod claiming;
+pub mod joining;
+pub mod model;
+pub mod place;
+pub mod reading;
+pub mod recording;
+pub mod refusing;
+pub mod requeuing;
+
+/// One test per check of the suite.
+#[macro_export]
+macro_rules! conformance {
+    ($database:expr; $($module:ident: $($check:ident)*;)*) => {
+        $($(
+            #[tokio::test]
+            async fn $check() {
+                let place = $crate::support::store_suite::place::Place::new($database);
+                $crate::support::store_suite::$module::$check(&place).await;
+                assert_eq!(place.disagreements(), Vec::<String>::new());
+            }
+        )*)*
+
+        #[test]
+        fn any_sequence_of_verbs_does_what_the_model_does() {
+            $crate::support::store_suite::model::any_sequence_of_verbs_does_what_the_model_does($database);
+        }
+    };
+}
+
+/// The suite on one database.
+#[macro_export]
+macro_rules! on {
+    ($database:expr) => {
+        $crate::conformance! {
+            $database;
+            recording:
+                a_callback_is_new_once_and_repeated_ever_after
+                a_repeat_is_recognised_after_a_restart
+                another_status_of_a_leg_is_new
+                the_same_callback_recorded_at_once_by_many_is_new_exactly_once
+                calls_whose_sids_share_a_hash_stay_apart
+                two_accounts_with_one_call_sid_stay_apart
+                bytes_are_kept_as_they_came;
+            joining:
+                every_order_of_a_chain_makes_one_call
+                a_call_that_is_being_sent_joins_its_parent_once_it_is_settled
+                a_call_that_was_being_sent_at_a_crash_joins_its_parent;
+            claiming:
+                calls_are_handed_out_in_the_order_they_fell_due
+                a_claimed_call_is_handed_out_again_only_after_its_lease
+                a_ticket_is_stale_once_another_claim_was_made
+                a_ticket_settles_once
+                a_late_ticket_is_good_while_nobody_else_claimed
+                a_retry_is_handed_out_when_it_is_due
+                a_callback_recorded_while_claimed_makes_the_call_due_at_once
+                a_claim_tells_what_the_last_settled_one_had
+                a_leg_that_ends_after_delivery_makes_the_call_due
+                a_leg_that_ends_after_parking_makes_the_call_due
+                a_claim_ends_with_the_process
+                attempts_are_read_back_as_they_were_made
+                the_next_due_time_leaves_claimed_calls_out
+                of_a_backlog_the_freshest_calls_come_first
+                calls_are_handed_out_by_account
+                many_calls_of_others_are_passed_over_step_by_step
+                what_was_tried_is_hastened_and_nothing_else;
+            requeuing:
+                a_requeued_call_is_due_whatever_its_state
+                a_requeued_call_is_handed_out_without_its_earlier_attempts
+                a_requeue_while_claimed_makes_the_call_due_at_once
+                a_call_is_requeued_by_a_child_leg_too
+                an_unknown_call_is_not_requeued
+                requeued_calls_stand_behind_fresh_ones;
+            refusing:
+                a_refused_request_is_read_back_as_it_was
+                refused_requests_are_told_by_cause
+                a_flood_of_one_cause_pushes_out_no_other
+                refused_requests_go_when_their_time_is_over
+                the_number_of_a_refused_request_is_not_used_again;
+            reading:
+                a_call_is_found_by_any_of_its_legs
+                a_list_is_newest_first_and_by_state
+                of_a_long_list_those_that_are_wanted_are_found
+                a_claimed_call_is_shown_as_claimed
+                counts_tell_every_state_and_the_oldest_due_time
+                expired_calls_are_purged_oldest_first
+                a_purged_call_is_new_again
+                a_ping_is_answered;
+        }
+    };
+}

@@ -1,0 +1,99 @@
+//! A person makes all requests of a call owed again.
+
+use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::store::{ClaimRequest, NextState, State, Store};
+
+use super::place::{LEASE, Place, callback, claim, claim_one, record, settle, sid, state};
+
+async fn requeue(store: &dyn Store, number: u32, now: i64) -> bool {
+    let requeued = store.requeue(&sid(number), Millis(now)).await;
+    requeued.expect("requeued")
+}
+
+pub async fn a_requeued_call_is_due_whatever_its_state(place: &Place) {
+    let store = place.open();
+    let rests = [
+        NextState::PendingAt(Millis(9_000)),
+        NextState::Delivered,
+        NextState::Skipped("nothing to send".to_owned()),
+        NextState::Parked("refused".to_owned()),
+    ];
+    for (number, rest) in (1..).zip(rests) {
+        record(&*store, &sid(number), 0).await;
+        let claimed = claim_one(&*store, 0).await;
+        settle(&*store, &claimed, rest, 1).await;
+        assert!(requeue(&*store, number, 2).await);
+        assert_eq!(state(&*store, &sid(number)).await, State::Pending);
+        let again = claim_one(&*store, 2).await;
+        assert_eq!(again.sid, sid(number));
+        settle(&*store, &again, NextState::Delivered, 3).await;
+    }
+}
+
+pub async fn a_requeued_call_is_handed_out_without_its_earlier_attempts(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let claimed = claim_one(&*store, 0).await;
+    settle(&*store, &claimed, NextState::Delivered, 1).await;
+    requeue(&*store, 1, 2).await;
+    let again = claim_one(&*store, 2).await;
+    assert!(again.attempts.is_empty());
+    settle(&*store, &again, NextState::PendingAt(Millis(3)), 3).await;
+    assert_eq!(claim_one(&*store, 3).await.attempts.len(), 1);
+    let call = store.get(&sid(1)).await.expect("read").expect("known");
+    assert_eq!((call.attempts.len(), call.attempts_before_requeue), (2, 1));
+}
+
+pub async fn a_requeue_while_claimed_makes_the_call_due_at_once(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let claimed = claim_one(&*store, 0).await;
+    assert!(requeue(&*store, 1, 1).await);
+    assert!(claim(&*store, 2, 10).await.is_empty(), "still claimed");
+    settle(&*store, &claimed, NextState::Delivered, 3).await;
+    let again = claim_one(&*store, 3).await;
+    assert!(
+        again.attempts.is_empty(),
+        "the attempt was of the round before"
+    );
+    let call = store.get(&sid(1)).await.expect("read").expect("known");
+    assert_eq!((call.attempts.len(), call.attempts_before_requeue), (1, 1));
+}
+
+pub async fn a_call_is_requeued_by_a_child_leg_too(place: &Place) {
+    let store = place.open();
+    let child = callback(&sid(1), &sid(2), "completed");
+    store.record(child, Millis(0)).await.expect("recorded");
+    let claimed = claim_one(&*store, 0).await;
+    settle(&*store, &claimed, NextState::Delivered, 1).await;
+    assert!(requeue(&*store, 2, 2).await);
+    assert_eq!(claim_one(&*store, 2).await.sid, sid(1));
+}
+
+pub async fn an_unknown_call_is_not_requeued(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    assert!(!requeue(&*store, 2, 1).await);
+}
+
+pub async fn requeued_calls_stand_behind_fresh_ones(place: &Place) {
+    let store = place.open();
+    for number in 1..=40 {
+        record(&*store, &sid(number), 0).await;
+        let claimed = claim_one(&*store, 0).await;
+        settle(&*store, &claimed, NextState::Delivered, 0).await;
+    }
+    let now = 1_000_000;
+    for number in 1..=40 {
+        assert!(requeue(&*store, number, now).await);
+    }
+    record(&*store, &sid(99), now + 1).await;
+    let next = async || {
+        let claims = store
+            .claim(Millis(now + 1), LEASE, ClaimRequest::any(1))
+            .await;
+        claims.expect("claimed").calls[0].sid.clone()
+    };
+    assert_eq!(next().await, sid(99), "the fresh call first");
+    assert_ne!(next().await, sid(99), "then the others, at once");
+}
