@@ -7,11 +7,14 @@ pub mod callback;
 pub mod callback_url;
 pub mod diagnosis;
 mod public_url;
+mod raw_url;
 pub mod signature;
 
 use std::fmt;
 
 use jiff::Timestamp;
+
+pub use raw_url::RawUrl;
 
 /// A text that is not a SID of the expected kind.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

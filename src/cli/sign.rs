@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::signing_keys::KeyArgs;
 use super::{CliError, Exit, print_line};
+use crate::twilio::RawUrl;
 use crate::twilio::diagnosis::BodyFormat;
 use crate::twilio::signature::{self, Body};
 
@@ -103,19 +104,17 @@ impl RequestArgs {
 
     /// Says so on stderr if the URL has a part that Twilio never signs.
     pub fn warn_omitted_url_parts(url: &str) {
-        let sent = url.split('#').next().unwrap_or_default();
-        let (scheme, rest) = sent.split_once("://").unwrap_or(("", sent));
-        let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let user_info = rest[..authority_end].rfind('@');
-        let part = match (sent.len() < url.len(), user_info) {
-            (false, None) => return,
-            (true, None) => "a fragment",
-            (false, Some(_)) => "user info",
-            (true, Some(_)) => "user info and a fragment",
+        let url = RawUrl::of(url);
+        let part = match (url.fragment, url.user_info) {
+            (None, None) => return,
+            (Some(_), None) => "a fragment",
+            (None, Some(_)) => "user info",
+            (Some(_), Some(_)) => "user info and a fragment",
         };
-        let rest = &rest[user_info.map_or(0, |at| at + 1)..];
         eprintln!(
-            "note: the URL has {part}, which Twilio leaves out of what it signs: {scheme}://{rest}"
+            "note: the URL has {part}, which Twilio does not sign; it signs {}{}",
+            url.origin(),
+            url.target()
         );
     }
 }

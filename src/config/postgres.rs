@@ -112,6 +112,7 @@ fn error_chain(error: &tokio_postgres::Error) -> String {
     }
 }
 
+/// Not by `RawUrl`: libpq's URL ends the password at the `@`, also after a `/` or `#`.
 fn without_password(base: &str) -> String {
     let Some((scheme, rest)) = base.split_once("://") else {
         return base.to_owned();

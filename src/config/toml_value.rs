@@ -47,6 +47,8 @@ pub(super) fn is_secret(text: &str) -> bool {
 }
 
 /// A value as messages show it: cut if long, and without the user info of a URL.
+///
+/// Not by `RawUrl`: the text may be no URL, or a broken one, and must not show a password either.
 pub(super) fn shown(value: &Value) -> String {
     let text = value.to_string();
     let text = match (text.find("://"), text.rfind('@')) {

@@ -22,6 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use crate::twilio::RawUrl;
 pub use builtin::{BuiltinCase, builtin};
 
 /// The largest file that is read, in bytes; Twilio's own requests are below 64 KiB.
@@ -127,17 +128,13 @@ impl Fixture {
     /// Scheme, host and port of the URL, without user info, which Twilio does not sign.
     #[must_use]
     pub fn base(&self) -> String {
-        let (scheme, authority, _) = self.url_parts();
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        format!("{scheme}://{host}")
+        RawUrl::of(&self.url).origin()
     }
 
     /// Path and query of the URL, as they stand in a request.
     #[must_use]
     pub fn target(&self) -> String {
-        let (_, _, target) = self.url_parts();
+        let target = RawUrl::of(&self.url).target();
         if target.starts_with('/') {
             target.to_owned()
         } else {
@@ -148,8 +145,7 @@ impl Fixture {
     /// The query of the URL; empty if it has none.
     #[must_use]
     pub fn query(&self) -> &str {
-        let (_, _, target) = self.url_parts();
-        target.split_once('?').map_or("", |(_, query)| query)
+        RawUrl::of(&self.url).query.unwrap_or_default()
     }
 
     /// Whether the body is JSON, which the signature covers by its hash alone.
@@ -160,13 +156,6 @@ impl Fixture {
             name.eq_ignore_ascii_case("content-type")
                 && essence.eq_ignore_ascii_case("application/json")
         })
-    }
-
-    fn url_parts(&self) -> (&str, &str, &str) {
-        let sent = self.url.split('#').next().unwrap_or_default();
-        let (scheme, rest) = sent.split_once("://").unwrap_or(("", sent));
-        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        (scheme, authority, target)
     }
 }
 
@@ -217,12 +206,9 @@ fn read_request_line(lines: &mut Lines<'_>) -> Result<(String, String), FixtureE
     if !is_method || !version_is_known || words.next().is_some() {
         return Err(FixtureErrorKind::NoRequestLine);
     }
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
-        .ok_or(FixtureErrorKind::NotAUrl)?;
-    if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) || rest.contains(char::is_control)
-    {
+    let parts = RawUrl::of(url);
+    let is_http = ["https", "http"].contains(&parts.scheme);
+    if !is_http || parts.host.is_empty() || url.contains(char::is_control) {
         return Err(FixtureErrorKind::NotAUrl);
     }
     Ok((method.to_owned(), url.to_owned()))

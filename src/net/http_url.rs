@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::proxy::Proxy;
+use crate::twilio::RawUrl;
 
 /// Stands in `acquire.base_url` where the account's name goes.
 pub const ACCOUNT_ID: &str = "{account_id}";
@@ -20,34 +21,27 @@ impl HttpUrl {
     /// The error reads after the value, as in "must be ...".
     pub fn parse(text: &str) -> Result<Self, String> {
         let shape = || "must be https://HOST or http://HOST, with an optional port and path";
-        let (is_https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-            (Some(rest), _) => (true, rest),
-            (_, Some(rest)) => (false, rest),
+        let url = RawUrl::of(text);
+        let is_https = match url.scheme {
+            "https" => true,
+            "http" => false,
             _ => return Err(shape().to_owned()),
         };
-        if rest.contains(['?', '#', '@']) || !rest.bytes().all(|b| b.is_ascii_graphic()) {
+        if text.contains(['?', '#', '@']) || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(format!(
                 "{}, and without user info, query, fragment or spaces",
                 shape()
             ));
         }
-        let authority = rest.split('/').next().unwrap_or(rest);
-        let (host, port) = match authority.rfind(':') {
-            Some(colon) if !authority.ends_with(']') => {
-                (&authority[..colon], Some(&authority[colon + 1..]))
-            }
-            _ => (authority, None),
-        };
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        let port = match port {
+        let host = url.host.strip_prefix('[');
+        let host = host.and_then(|host| host.strip_suffix(']'));
+        let host = host.unwrap_or(url.host);
+        let port = match url.port {
             Some(port) => port.parse().map_err(|_| shape().to_owned())?,
             None if is_https => 443,
             None => 80,
         };
-        let without_name = rest.replace(ACCOUNT_ID, "");
+        let without_name = text.replace(ACCOUNT_ID, "");
         if host.is_empty() || without_name.contains(['{', '}']) {
             return Err(format!(
                 "{}; {ACCOUNT_ID} is the only name in braces",

@@ -31,6 +31,7 @@ impl Proxy {
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("http://")?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
+        // Not by RawUrl: a password may hold a `/`, which would end the authority of a URL.
         let (credentials, authority) = match rest.rsplit_once('@') {
             Some((credentials, authority)) => (Some(credentials), authority),
             None => (None, rest),

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::callback::CallbackKind;
 use super::public_url::PublicUrl;
+use super::raw_url::RawUrl;
 use super::signature::fields;
 
 /// Asks Twilio for five repeats on any failure; all tries share 15 s (Twilio docs, "Webhooks
@@ -65,7 +66,7 @@ pub fn judge(url: &str, public_urls: &[PublicUrl]) -> Vec<Remark> {
             sentence,
         });
     };
-    let parts = match Parts::of(url) {
+    let parts = match parse(url) {
         Ok(parts) => parts,
         Err(sentence) => {
             say(Weight::Wrong, "url", sentence.to_owned());
@@ -97,64 +98,26 @@ pub fn judge(url: &str, public_urls: &[PublicUrl]) -> Vec<Remark> {
     if let Some((weight, sentence)) = of_path(&parts, public_urls) {
         say(weight, "path", sentence);
     }
-    for (weight, about, sentence) in of_query(parts.query) {
+    for (weight, about, sentence) in of_query(parts.query.unwrap_or_default()) {
         say(weight, about, sentence);
     }
-    for (weight, sentence) in of_overrides(parts.fragment) {
+    for (weight, sentence) in of_overrides(parts.fragment.unwrap_or_default()) {
         say(weight, "overrides", sentence);
     }
     remarks.sort_by_key(|remark| remark.weight);
     remarks
 }
 
-struct Parts<'a> {
-    scheme: &'a str,
-    user_info: Option<&'a str>,
-    host: &'a str,
-    port: Option<&'a str>,
-    /// Scheme, host and port as they stand there.
-    origin: String,
-    path: &'a str,
-    query: &'a str,
-    fragment: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn of(url: &'a str) -> Result<Self, &'static str> {
-        const NO_URL: &str = "it must begin with https://, followed by a host";
-        if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("it has a space or a character beyond ASCII; write it in percent escapes");
-        }
-        let (scheme, rest) = url.split_once("://").ok_or(NO_URL)?;
-        if !["http", "https"].contains(&scheme) {
-            return Err(NO_URL);
-        }
-        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (user_info, place) = match authority.rsplit_once('@') {
-            Some((user, place)) => (Some(user), place),
-            None => (None, authority),
-        };
-        let (host, port) = match place.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-            _ => (place, None),
-        };
-        if host.is_empty() {
-            return Err(NO_URL);
-        }
-        let origin = format!("{scheme}://{place}");
-        Ok(Self {
-            scheme,
-            user_info,
-            host,
-            port,
-            origin,
-            path,
-            query,
-            fragment,
-        })
+/// Splits a URL that Twilio could request.
+fn parse(url: &str) -> Result<RawUrl<'_>, &'static str> {
+    if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("it has a space or a character beyond ASCII; write it in percent escapes");
     }
+    let parts = RawUrl::of(url);
+    if !["http", "https"].contains(&parts.scheme) || parts.host.is_empty() {
+        return Err("it must begin with https://, followed by a host");
+    }
+    Ok(parts)
 }
 
 fn of_host(host: &str) -> Option<String> {
@@ -222,8 +185,8 @@ fn of_port(port: &str, scheme: &str) -> (Weight, String) {
     (Weight::Risky, sentence)
 }
 
-fn of_path(parts: &Parts<'_>, public_urls: &[PublicUrl]) -> Option<(Weight, String)> {
-    let whole = format!("{}{}", parts.origin, parts.path);
+fn of_path(parts: &RawUrl<'_>, public_urls: &[PublicUrl]) -> Option<(Weight, String)> {
+    let whole = format!("{}{}", parts.origin(), parts.path);
     let served = |url: &PublicUrl| CallbackKind::ALL.map(|form| format!("{url}{}", form.path()));
     if public_urls.iter().flat_map(served).any(|url| url == whole) {
         return None;

@@ -17,6 +17,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub use difference::{Difference, Finding};
 
 use super::public_url::{PublicUrl, SERVED};
+use super::raw_url::RawUrl;
 use super::signature::Key;
 use signature_text::{Match, SignatureText};
 
@@ -74,18 +75,14 @@ impl UrlBase {
     /// A whole URL as its base and the target that would be requested.
     #[must_use]
     pub fn split(url: &str) -> (Self, &str) {
-        let authority = url.find("://").map_or(0, |at| at + 3);
-        let path = url[authority..]
-            .find(['/', '?', '#'])
-            .map_or(url.len(), |at| authority + at);
-        let served = url[path..].find(SERVED).map_or(path, |at| path + at);
-        let query = url.find(['?', '#']).unwrap_or(url.len());
-        let cut = if served <= query { served } else { path };
+        let url = RawUrl::of(url);
+        let prefix = url.path.find(SERVED).unwrap_or_default();
+        let (prefix, target) = url.from_path().split_at(prefix);
         let base = Self {
-            origin: url[..path].to_owned(),
-            prefix: url[path..cut].to_owned(),
+            origin: url.before_path().to_owned(),
+            prefix: prefix.to_owned(),
         };
-        (base, &url[cut..])
+        (base, target)
     }
 }
 

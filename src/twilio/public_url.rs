@@ -1,5 +1,7 @@
 //! The URL that Twilio was told, which its signatures cover byte for byte.
 
+use super::raw_url::RawUrl;
+
 /// The scheme, host, port and optional path prefix of the URL that Twilio was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
@@ -27,25 +29,18 @@ pub(super) const SERVED: &str = "/twilio/voice";
 impl PublicUrl {
     pub fn parse(text: &str) -> Result<Self, PublicUrlError> {
         let text = text.trim();
-        let (scheme, rest) = text.split_once("://").ok_or(PublicUrlError::NotAUrl)?;
-        if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
+        let url = RawUrl::of(text);
+        let is_http = ["https", "http"].map(|scheme| url.scheme.eq_ignore_ascii_case(scheme));
+        if !is_http.contains(&true) || url.host.is_empty() || text.contains(char::is_whitespace) {
             return Err(PublicUrlError::NotAUrl);
         }
-        let bare = rest.split(['?', '#']).next().unwrap_or(rest);
-        let (authority, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        if host.is_empty() || host.starts_with(':') || text.contains(char::is_whitespace) {
-            return Err(PublicUrlError::NotAUrl);
-        }
-        let origin = format!("{scheme}://{host}");
+        let (origin, path) = (url.origin(), url.path);
         let prefix = path
             .find(SERVED)
             .map_or(path, |at| &path[..at])
             .trim_end_matches('/');
         let corrected = format!("{origin}{prefix}");
-        if bare != rest || host != authority {
+        if url.user_info.is_some() || url.query.is_some() || url.fragment.is_some() {
             return Err(PublicUrlError::Superfluous(corrected));
         }
         if path.contains(SERVED) {

@@ -39,6 +39,7 @@ use subtle::ConstantTimeEq as _;
 pub use super::public_url::{PublicUrl, PublicUrlError};
 pub use super::signature::settings::{SignatureSettings, SignatureSettingsError};
 
+use super::raw_url::RawUrl;
 use url_variants::UrlVariants;
 
 /// What a signature is made with.
@@ -147,8 +148,7 @@ pub(in crate::twilio) fn canonical(body: Body<'_>) -> String {
 
 /// Whether the first filled `bodySHA256` of the URL's query is the body's hash in lower-case hex.
 fn hash_matches(url: &str, body: &[u8]) -> bool {
-    let sent = url.split_once('#').map_or(url, |(sent, _)| sent);
-    let query = sent.split_once('?').map_or("", |(_, query)| query);
+    let query = RawUrl::of(url).query.unwrap_or_default();
     let stated = fields(query.as_bytes())
         .into_iter()
         .find_map(|(name, value)| (name == "bodySHA256" && !value.is_empty()).then_some(value));

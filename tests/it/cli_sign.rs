@@ -127,8 +127,8 @@ fn a_failed_verify_tells_what_twilio_leaves_out_of_the_url() {
         told(&mut bridge(&args)).1
     };
     assert_eq!(judge("https://h.example/p?a=@"), "");
-    insta::assert_snapshot!(judge("https://u:p@h.example:8443/p?a=1#rc=2"), @"note: the URL has user info and a fragment, which Twilio leaves out of what it signs: https://h.example:8443/p?a=1");
-    insta::assert_snapshot!(judge("https://h.example#rc=2"), @"note: the URL has a fragment, which Twilio leaves out of what it signs: https://h.example");
+    insta::assert_snapshot!(judge("https://u:p@h.example:8443/p?a=1#rc=2"), @"note: the URL has user info and a fragment, which Twilio does not sign; it signs https://h.example:8443/p?a=1");
+    insta::assert_snapshot!(judge("https://h.example#rc=2"), @"note: the URL has a fragment, which Twilio does not sign; it signs https://h.example");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Which scheme, host and port may have been signed instead.
 
+use super::super::raw_url::RawUrl;
 use super::difference::Difference;
 use super::{Candidate, DiagnosisInput};
 
@@ -21,39 +22,15 @@ pub(super) const HOST_HEADERS: [&str; 6] = [
 const MAX_HOSTS: usize = 9;
 const MAX_PORTS: usize = 16;
 
-/// Scheme, host and port of a URL.
-struct UrlOrigin<'a> {
-    scheme: &'a str,
-    host: &'a str,
-    /// Without its colon; empty if there is none.
-    port: &'a str,
-}
-
-impl<'a> UrlOrigin<'a> {
-    fn of(text: &'a str) -> Self {
-        let (scheme, authority) = text.split_once("://").unwrap_or(("https", text));
-        let (host, port) = split_port(authority);
-        Self { scheme, host, port }
-    }
-}
-
-fn split_port(authority: &str) -> (&str, &str) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
-        _ => (authority, ""),
-    }
-}
-
 /// The origins to try for one that is configured, itself first.
 pub(super) fn origins(configured: &str, evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
-    let (bare, leftover) = match configured.split_once("://") {
-        Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((_, host)) => (format!("{scheme}://{host}"), Some(Difference::Leftover)),
-            None => (configured.to_owned(), None),
-        },
-        None => (configured.to_owned(), None),
+    // A URL that was given without its scheme is diagnosed as https.
+    let with_scheme = match RawUrl::of(configured).scheme {
+        "" => format!("https://{configured}"),
+        _ => configured.to_owned(),
     };
-    let origin = UrlOrigin::of(&bare);
+    let origin = RawUrl::of(&with_scheme);
+    let leftover = origin.user_info.map(|_| Difference::Leftover);
     let other = if origin.scheme.eq_ignore_ascii_case("https") {
         "http"
     } else {
@@ -89,7 +66,7 @@ enum Source {
 
 type Found = Vec<(String, Option<Difference>, Source)>;
 
-fn hosts(origin: &UrlOrigin<'_>, evidence: &DiagnosisInput<'_>) -> Found {
+fn hosts(origin: &RawUrl<'_>, evidence: &DiagnosisInput<'_>) -> Found {
     let mut hosts = vec![(origin.host.to_owned(), None, Source::Configured)];
     let mut add = |host: &str, source| {
         let is_host = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
@@ -98,7 +75,7 @@ fn hosts(origin: &UrlOrigin<'_>, evidence: &DiagnosisInput<'_>) -> Found {
         }
     };
     for authority in authorities(evidence) {
-        add(split_port(&authority).0, Source::Told);
+        add(RawUrl::of(&authority).host, Source::Told);
     }
     add(&origin.host.to_ascii_lowercase(), Source::Guessed);
     match origin.host.strip_prefix("www.") {
@@ -108,18 +85,19 @@ fn hosts(origin: &UrlOrigin<'_>, evidence: &DiagnosisInput<'_>) -> Found {
     hosts
 }
 
-fn ports(origin: &UrlOrigin<'_>, evidence: &DiagnosisInput<'_>) -> Found {
+fn ports(origin: &RawUrl<'_>, evidence: &DiagnosisInput<'_>) -> Found {
     let default = if origin.scheme.eq_ignore_ascii_case("https") {
         "443"
     } else {
         "80"
     };
-    let mut ports = vec![(origin.port.to_owned(), None, Source::Told)];
+    let configured = origin.port.unwrap_or_default();
+    let mut ports = vec![(configured.to_owned(), None, Source::Told)];
     let mut add = |port: &str, source| {
         let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
         if is_port && ports.len() < MAX_PORTS && ports.iter().all(|(known, ..)| known != port) {
             // Plain verification leaves a port out, and adds the default one, by itself.
-            let is_plain = port.is_empty() || (origin.port.is_empty() && port == default);
+            let is_plain = port.is_empty() || (configured.is_empty() && port == default);
             ports.push((
                 port.to_owned(),
                 (!is_plain).then_some(Difference::Port),
@@ -132,7 +110,10 @@ fn ports(origin: &UrlOrigin<'_>, evidence: &DiagnosisInput<'_>) -> Found {
         add(port.trim(), Source::Told);
     }
     for authority in authorities(evidence) {
-        add(split_port(&authority).1, Source::Told);
+        add(
+            RawUrl::of(&authority).port.unwrap_or_default(),
+            Source::Told,
+        );
     }
     for port in USUAL_PORTS {
         add(port, Source::Guessed);

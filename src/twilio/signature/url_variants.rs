@@ -1,23 +1,26 @@
-//! The spellings of a URL that may have been signed: with and without its port.
+//! The variants of a URL that may have been signed: with and without its port.
+//!
+//! This file knows what each of Twilio's libraries tries. It does not sign or compare.
 
 use std::borrow::Cow;
 
+use super::super::raw_url::RawUrl;
 use super::Body;
 
-/// What to try for one request.
+/// The variants to try for one request.
 pub(super) struct UrlVariants<'a> {
     url: &'a str,
     /// The URL with its scheme in lower case.
     lower: Cow<'a, str>,
-    trust: LibraryRules,
+    rules: LibraryRules,
 }
 
-/// Whose word on the URL is enough.
+/// The libraries of Twilio that must accept a variant before it is tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LibraryRules {
-    /// Node's: for this body the libraries have the same rules.
+    /// Node or Python, because both read this body in the same way.
     Either,
-    /// Python's: its rules for this body are followed against Node's.
+    /// Python, because this bridge reads the body by Python's rules and Node's differ.
     Python,
 }
 
@@ -30,7 +33,7 @@ impl<'a> UrlVariants<'a> {
         Self {
             url,
             lower: lower_scheme(url),
-            trust: if by_python {
+            rules: if by_python {
                 LibraryRules::Python
             } else {
                 LibraryRules::Either
@@ -38,121 +41,68 @@ impl<'a> UrlVariants<'a> {
         }
     }
 
-    /// Each spelling in parts that follow each other, the usual one first.
+    /// Each variant in three parts that follow each other, the usual variant first.
     pub(super) fn each(&self) -> impl Iterator<Item = [&str; 3]> {
         let is_lower = self.lower == self.url;
-        let received = (is_lower || self.trust == LibraryRules::Either)
-            .then(|| Parts::of(self.url).spellings(self.trust));
-        // Python alone puts a scheme into lower case without changing anything else.
-        let lowered = (!is_lower).then(|| Parts::of(&self.lower).spellings(LibraryRules::Python));
+        let received = (is_lower || self.rules == LibraryRules::Either)
+            .then(|| variants(self.url, self.rules));
+        // Only Python puts a scheme into lower case without any other change.
+        let lowered = (!is_lower).then(|| variants(&self.lower, LibraryRules::Python));
         received.into_iter().chain(lowered).flatten().flatten()
     }
 }
 
 fn lower_scheme(url: &str) -> Cow<'_, str> {
-    match split_scheme(url) {
-        Some((scheme, rest)) if scheme.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-            Cow::Owned(format!("{}://{rest}", scheme.to_ascii_lowercase()))
-        }
-        _ => Cow::Borrowed(url),
+    let scheme = RawUrl::of(url).scheme;
+    if scheme.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let rest = &url[scheme.len()..];
+        Cow::Owned(format!("{}{rest}", scheme.to_ascii_lowercase()))
+    } else {
+        Cow::Borrowed(url)
     }
 }
 
-fn split_scheme(url: &str) -> Option<(&str, &str)> {
-    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    url.split_once("://").filter(|(scheme, _)| {
-        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.bytes().all(in_scheme)
-    })
+/// Without a port, which is how Twilio is documented to sign voice over HTTPS, and with one.
+fn variants(text: &str, rules: LibraryRules) -> [Option<[&str; 3]>; 2] {
+    let url = RawUrl::of(text);
+    if url.scheme.is_empty() {
+        // Not an absolute URL: a port has no place in it.
+        return [Some([text, "", ""]), None];
+    }
+    let number = port_number(url.port);
+    let either = rules == LibraryRules::Either;
+    let keeps = either || (number.is_some() && !has_empty_part(&url));
+    let cuts = either || (keeps && is_cut_by_python(&url, number));
+    let port_length = url.port.map_or(0, |port| port.len() + ":".len());
+    let authority_end = url.before_path().len();
+    let before_port = &text[..authority_end - port_length];
+    let port = match &text[before_port.len()..authority_end] {
+        "" if url.scheme.eq_ignore_ascii_case("https") => ":443",
+        "" => ":80",
+        port => port,
+    };
+    let without = [before_port, "", url.from_path()];
+    let with = [before_port, port, url.from_path()];
+    [cuts.then_some(without), keeps.then_some(with)]
 }
 
-/// An absolute URL cut where its port stands or would stand.
-struct Parts<'a> {
-    before_port: &'a str,
-    /// With its colon; empty if the URL has none.
-    port: &'a str,
-    after_port: &'a str,
-    /// Empty for what is no absolute URL, where a port has no place.
-    default_port: &'static str,
-}
-
-impl<'a> Parts<'a> {
-    fn of(url: &'a str) -> Self {
-        let Some((scheme, rest)) = split_scheme(url) else {
-            return Self {
-                before_port: url,
-                port: "",
-                after_port: "",
-                default_port: "",
-            };
-        };
-        let authority_at = url.len() - rest.len();
-        let authority_end = rest
-            .find(['/', '?', '#'])
-            .map_or(url.len(), |length| authority_at + length);
-        let authority = &url[authority_at..authority_end];
-        let host_at = authority.rfind('@').map_or(0, |at| at + 1);
-        // A colon begins the port only behind an IPv6 literal's bracket.
-        let name_end = authority[host_at..]
-            .rfind(']')
-            .map_or(host_at, |bracket| host_at + bracket + 1);
-        let port_at = authority[name_end..]
-            .find(':')
-            .map_or(authority_end, |colon| authority_at + name_end + colon);
-        Self {
-            before_port: &url[..port_at],
-            port: &url[port_at..authority_end],
-            after_port: &url[authority_end..],
-            default_port: if scheme.eq_ignore_ascii_case("https") {
-                ":443"
-            } else {
-                ":80"
-            },
-        }
-    }
-
-    /// Without a port, which is how Twilio is documented to sign voice over HTTPS, and with one.
-    fn spellings(&self, trust: LibraryRules) -> [Option<[&'a str; 3]>; 2] {
-        let number = self.port_number();
-        let either = trust == LibraryRules::Either;
-        let keeps = either || (number.is_some() && !self.has_empty_part());
-        let cuts = either || (keeps && self.is_cut_by_python(number));
-        let port = if self.port.is_empty() {
-            self.default_port
-        } else {
-            self.port
-        };
-        let without = [self.before_port, "", self.after_port];
-        let with = [self.before_port, port, self.after_port];
-        [cuts.then_some(without), keeps.then_some(with)]
-    }
-
-    /// The port as Python reads it: 0 for none, `None` where it raises an error.
-    fn port_number(&self) -> Option<u16> {
-        match self.port.strip_prefix(':') {
-            None | Some("") => Some(0),
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
-            Some(_) => None,
-        }
-    }
-
-    /// Python takes `:` and `:0` for no port, and cuts at the first colon, which must be the port's.
-    fn is_cut_by_python(&self, number: Option<u16>) -> bool {
-        let (_, authority) = split_scheme(self.before_port).unwrap_or_default();
-        self.port.is_empty() || (number != Some(0) && !authority.contains(':'))
-    }
-
-    /// Python drops a `?`, `#` or `;` with nothing behind it.
-    fn has_empty_part(&self) -> bool {
-        let (sent, fragment) = split_at_first(self.after_port, '#');
-        let (path, query) = split_at_first(sent, '?');
-        fragment == Some("") || query == Some("") || path.ends_with(';')
+/// The port as Python reads it: 0 for none, `None` where it raises an error.
+fn port_number(port: Option<&str>) -> Option<u16> {
+    match port {
+        None | Some("") => Some(0),
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
+        Some(_) => None,
     }
 }
 
-fn split_at_first(text: &str, separator: char) -> (&str, Option<&str>) {
-    match text.split_once(separator) {
-        Some((before, after)) => (before, Some(after)),
-        None => (text, None),
-    }
+/// Python reads `:` and `:0` as no port, and cuts at the first colon, which must be the port's.
+fn is_cut_by_python(url: &RawUrl<'_>, number: Option<u16>) -> bool {
+    let has_other_colon =
+        url.host.contains(':') || url.user_info.is_some_and(|user| user.contains(':'));
+    url.port.is_none() || (number != Some(0) && !has_other_colon)
+}
+
+/// Python drops a `?`, `#` or `;` with nothing behind it.
+fn has_empty_part(url: &RawUrl<'_>) -> bool {
+    url.fragment == Some("") || url.query == Some("") || url.path.ends_with(';')
 }
