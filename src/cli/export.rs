@@ -34,7 +34,7 @@ pub struct Export {
     #[arg(value_name = "CALLSID", value_parser = super::show::sid)]
     sids: Vec<CallSid>,
     /// A request that was refused, by its number in `list --refused`, for `verify`. Not verified.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["Which", "sids"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["CallFilter", "sids"])]
     refused: Option<i64>,
     /// The folder to write to; made where there is none.
     #[arg(long, value_name = "FOLDER")]

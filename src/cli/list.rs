@@ -16,7 +16,7 @@ pub struct List {
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
     /// The requests that were refused, by cause; nothing of them is verified.
-    #[arg(long, conflicts_with = "Which")]
+    #[arg(long, conflicts_with = "CallFilter")]
     refused: bool,
     /// With --refused: the latest requests of this cause.
     #[arg(long, value_name = "CAUSE", requires = "refused")]
