@@ -3,7 +3,6 @@
 //! A store knows how to keep and to hand out. What a call needs is decided in [`crate::domain::plan`], and
 //! time comes in as an argument.
 
-mod backlog;
 pub mod disk;
 mod error;
 mod open;
@@ -12,7 +11,6 @@ mod reader;
 mod refused;
 pub mod spool;
 pub mod sqlite;
-mod upgrade;
 
 use std::time::Duration;
 
@@ -23,15 +21,13 @@ use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
-pub use backlog::BACKLOG;
 pub use error::{OpenError, StoreError};
-pub use open::{fsync_latency, open, open_to_read, open_to_serve};
+pub use open::{Migrated, fsync_latency, migrate, open, open_to_read, open_to_serve};
 pub use reader::Reader;
 pub use refused::{
     Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoredRefusedRequest,
 };
 pub use sqlite::SqliteReader;
-pub use upgrade::{Migrated, migrate};
 
 /// Where a call stands. The same words are in the database, metrics, console and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -216,6 +212,15 @@ impl AccountFilter {
             Self::AllBut(accounts) => !accounts.contains(account),
         }
     }
+}
+
+/// Calls that have been due for longer are a backlog: claims hand out fresh calls before them.
+pub const BACKLOG: Duration = Duration::from_secs(120);
+
+/// Since when a call that is requeued at `now` is due: part of the backlog, so that any number of
+/// requeued calls does not delay fresh ones.
+fn due_of_requeued(now: Millis) -> Millis {
+    now.minus(BACKLOG + Duration::from_millis(1))
 }
 
 /// Which calls come first.

@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::net::tls::TlsError;
 
+/// Why no release opens a database whose tables have the names of the time before the first release.
+pub(super) const DEVELOPMENT_VERSION: &str = "a development version of this program made it, and no \
+     release can read it; start with an empty store";
+
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::postgres::{PostgresStore, StoreOptions};
+use super::postgres::{self, PostgresStore, StoreOptions};
 use super::spool::{self, SpoolingStore};
 use super::{OpenError, Reader, Store, disk, sqlite};
 use crate::config::{self, SpoolSettings, StoreUrl};
@@ -34,6 +34,22 @@ pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
 /// Opens a store to look at, beside the bridges that use it or without one.
 pub fn open_to_read(url: &StoreUrl) -> Result<Reader, OpenError> {
     Reader::open(url)
+}
+
+/// The versions of a store before and after a migration; 0: there was none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    pub from: usize,
+    pub to: usize,
+}
+
+/// Brings a store to this version without running a bridge. No bridge may have the file open; a
+/// database may be in use.
+pub fn migrate(url: &StoreUrl) -> Result<Migrated, OpenError> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::migrate(path),
+        StoreUrl::Postgres(url) => postgres::migrate(url, &postgres::MIGRATIONS),
+    }
 }
 
 /// What a sync costs where the store is kept, if that is here; see [`disk`].

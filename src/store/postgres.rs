@@ -33,8 +33,8 @@ use tokio::task::LocalSet;
 use tracing::{error, warn};
 
 pub use self::claim::LeaseClock;
-pub use self::reader::PostgresReader;
-pub(super) use self::reader::bring_up as migrate;
+pub use self::migrate::{MIGRATIONS, Migration};
+pub use self::reader::{PostgresReader, migrate};
 
 use self::batcher::{Batcher, Queued};
 use self::claim::NodeClaims;

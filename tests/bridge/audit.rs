@@ -33,7 +33,7 @@ fn a_healthy_store_agrees_with_itself() {
 #[test]
 fn a_call_that_went_missing_is_counted() {
     assert!(faults_after("DELETE FROM call WHERE id = 1") > 0.0);
-    assert!(faults_after("UPDATE tally SET seen = seen + 1") > 0.0);
+    assert!(faults_after("UPDATE counters SET seen = seen + 1") > 0.0);
 }
 
 #[test]

@@ -64,10 +64,13 @@ fn each_kind_of_damage_is_told() {
     for (sql, told) in [
         ("DELETE FROM call WHERE id = 1", "20 calls were seen"),
         (
-            "UPDATE tally SET seen = seen + 1",
+            "UPDATE counters SET seen = seen + 1",
             "24 calls were seen, but 23 are there",
         ),
-        ("UPDATE tally SET purged = purged + 1", "and 1 were purged"),
+        (
+            "UPDATE counters SET purged = purged + 1",
+            "and 1 were purged",
+        ),
         (
             "DELETE FROM call WHERE id = 1",
             "1 callbacks belong to no call",

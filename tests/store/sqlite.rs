@@ -12,7 +12,7 @@ use twilio_acquire_bridge::store::{Expiry, ListFilter, NextState, OpenError, Rea
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::support::store_suite::place::{
-    Database, Place, account, callback, claim, claim_one, record, settle, sid,
+    Database, Place, callback, claim, claim_one, record, settle, sid,
 };
 
 pub const DATABASE: Database = Database {
@@ -65,38 +65,11 @@ async fn a_database_of_a_newer_version_is_refused() {
     newer.expect("updated");
     drop(connection);
     let refused = refusal(&place.path());
-    let (found, known) = (7, 3);
+    let (found, known) = (7, 1);
     assert!(
         matches!(refused, OpenError::Newer { found: f, known: k, .. } if (f, k) == (found, known)),
         "{refused}"
     );
-}
-
-#[tokio::test]
-async fn a_database_of_the_first_version_is_brought_up_to_date() {
-    let place = Place::new(DATABASE);
-    let connection = Connection::open(place.path()).expect("opened");
-    let first = include_str!("../../src/store/migrations/sqlite/0001_calls.sql");
-    let call = format!(
-        "PRAGMA application_id = {};
-         INSERT INTO call VALUES (1, '{}', '{}', 'skipped', 5, 5, 5, 1, 0, 0, 'it has not ended');
-         INSERT INTO callback VALUES ((1 << 20) + 1, 'a key', NULL, 5, 'a URL', '', x'00');
-         INSERT INTO name VALUES (1, 1);
-         UPDATE tally SET seen = 1, skipped = 1",
-        0x5477_4142,
-        sid(1),
-        account(1)
-    );
-    let made = connection
-        .execute_batch(first)
-        .and_then(|()| connection.execute_batch(&call));
-    made.expect("a database of the first version");
-    drop(connection);
-
-    let store = place.open();
-    assert!(store.requeue(&sid(1), Millis(7)).await.expect("written"));
-    let claimed = claim_one(&*store, 7).await;
-    assert_eq!((claimed.planned_callbacks, claimed.callbacks.len()), (1, 1));
 }
 
 #[tokio::test]
@@ -241,8 +214,8 @@ async fn calls_are_found_while_and_after_their_names_are_sorted_in() {
     drop(store);
     let connection = Connection::open(place.path()).expect("opened");
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0));
-    let sorted = count("SELECT count(*) FROM name").expect("counted");
-    let fresh = count("SELECT count(*) FROM fresh_name").expect("counted");
+    let sorted = count("SELECT count(*) FROM sid_index").expect("counted");
+    let fresh = count("SELECT count(*) FROM sid_log").expect("counted");
     assert!(sorted >= 65_536, "{sorted} names are sorted in");
     assert!(fresh < CALLS, "the sorted ones were swept");
     assert_eq!(place.disagreements(), Vec::<String>::new());

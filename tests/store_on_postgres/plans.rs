@@ -9,19 +9,19 @@ use crate::support::store_suite::place::{callback, claim, record, settle, sid};
 
 /// Each has a callback and a name; a third are at rest, a third wait, and a third are claimed.
 const GROW: &str = "\
-    INSERT INTO call (sid, account, state, at, changed, received, callbacks, attempts, round, \
-        planned, claim, node, lease_end) \
+    INSERT INTO call (sid, account, state, effective_at, changed, received, callbacks, attempts, \
+        requeue_count, planned_callbacks, claim, node, lease_end) \
     SELECT 'CAf' || lpad(n::text, 31, '0'), 'AC' || lpad('1', 32, '0'), \
         CASE n % 3 WHEN 0 THEN 'delivered' ELSE 'pending' END, 1000, 0, 0, 1, 0, 0, 0, \
         CASE n % 3 WHEN 1 THEN 1000000 + n END, CASE n % 3 WHEN 1 THEN 1 END, \
         CASE n % 3 WHEN 1 THEN 1000 END \
     FROM generate_series(1, 9000) AS n; \
-    INSERT INTO name (sid, account, call) SELECT sid, account, id FROM call WHERE sid LIKE 'CAf%'; \
+    INSERT INTO sid_index (sid, account, call) SELECT sid, account, id FROM call WHERE sid LIKE 'CAf%'; \
     INSERT INTO callback (call, key, leg, received, url, headers, body) \
     SELECT id, 'key', sid, 0, '', '', '' FROM call WHERE sid LIKE 'CAf%'";
 
 const READ: &str = "SELECT sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit) \
-    FROM pg_statio_user_tables WHERE relname IN ('call', 'name', 'callback', 'attempt')";
+    FROM pg_statio_user_tables WHERE relname IN ('call', 'sid_index', 'callback', 'attempt')";
 
 /// Connections tell what they read when they end, and leave this list after that.
 const CONNECTIONS: &str = "SELECT count(*) FROM pg_stat_activity \

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use twilio_acquire_bridge::clock::{self, Millis};
 use twilio_acquire_bridge::config::postgres::PostgresUrl;
 use twilio_acquire_bridge::store::postgres::{
-    LeaseClock, PostgresReader, PostgresStore, StoreOptions,
+    self, LeaseClock, MIGRATIONS, Migration, PostgresReader, PostgresStore, StoreOptions,
 };
 use twilio_acquire_bridge::store::{ClaimRequest, Reader, Recorded, Store, StoreError};
 
 use crate::support::postgres_server::Server;
-use crate::support::store_suite::place::{Database, LEASE, Place, callback, record, sid, sids};
+use crate::support::store_suite::place::{
+    Database, LEASE, Place, callback, claim, record, sid, sids,
+};
 
 /// Time is turned by hand, and a busy machine has time enough.
 pub const BY_HAND: StoreOptions = StoreOptions {
@@ -162,7 +164,7 @@ async fn nodes_that_record_one_call_at_once_keep_each_callback_once() {
 #[tokio::test]
 async fn a_call_and_its_count_are_one_transaction_also_the_first_of_a_connection() {
     let place = Place::new(DATABASE);
-    let apart = "SELECT count(*) FROM call WHERE xmin NOT IN (SELECT xmin FROM tally)";
+    let apart = "SELECT count(*) FROM call WHERE xmin NOT IN (SELECT xmin FROM counters)";
     for number in 0..3 {
         // With connections of its own.
         let store = place.open();
@@ -264,6 +266,39 @@ async fn a_newer_database_is_worked_with_as_long_as_it_allows() {
         .await
         .expect_err("a contracted one is not");
     assert!(refused.to_string().contains("newer version"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_made_up_next_version_is_applied_once_beside_a_node_of_this_version() {
+    let place = Place::new(DATABASE);
+    let node = place.open();
+    record(&*node, &sid(1), 10).await;
+    let url = url_of(&place);
+    let next = Migration {
+        sql: "ALTER TABLE call ADD COLUMN note text NOT NULL DEFAULT 'none'",
+        works_with: 1,
+    };
+    let migrated = tokio::task::spawn_blocking(move || {
+        let migrations = [MIGRATIONS[0], next];
+        [(); 2].map(|()| postgres::migrate(&parsed(&url), &migrations).expect("migrated"))
+    });
+    let versions = migrated.await.expect("no panic").map(|m| (m.from, m.to));
+    assert_eq!(versions, [(1, 2), (2, 2)]);
+    record(&*node, &sid(2), 10).await;
+    assert_eq!(claim(&*place.open(), 10, 9).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_database_of_a_development_version_is_refused_as_such() {
+    let place = Place::new(DATABASE);
+    let tables = "CREATE TABLE tally (); CREATE TABLE migration (version integer, works_with integer); \
+                  INSERT INTO migration VALUES (1, 1), (2, 1)";
+    Server::shared().sql_in(&name(&place.path()), tables);
+    let refused = place.open().ping().await.expect_err("no release reads it");
+    assert!(
+        refused.to_string().contains("a development version"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

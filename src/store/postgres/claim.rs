@@ -40,15 +40,15 @@ pub enum LeaseClock {
 /// wait.
 macro_rules! accounts_with_due {
     () => {
-        "WITH RECURSIVE every (account, at) AS ( \
-            (SELECT account, at FROM call WHERE state = 'pending' AND claim IS NULL \
-                ORDER BY account, at LIMIT 1) \
+        "WITH RECURSIVE every (account, effective_at) AS ( \
+            (SELECT account, effective_at FROM call WHERE state = 'pending' AND claim IS NULL \
+                ORDER BY account, effective_at LIMIT 1) \
             UNION ALL \
-            SELECT next.account, next.at FROM every CROSS JOIN LATERAL ( \
-                SELECT account, at FROM call WHERE state = 'pending' AND claim IS NULL \
-                    AND call.account > every.account ORDER BY account, at LIMIT 1) AS next), \
+            SELECT next.account, next.effective_at FROM every CROSS JOIN LATERAL ( \
+                SELECT account, effective_at FROM call WHERE state = 'pending' AND claim IS NULL \
+                    AND call.account > every.account ORDER BY account, effective_at LIMIT 1) AS next), \
         whose AS MATERIALIZED ( \
-            SELECT account, at AS oldest FROM every WHERE (account = ANY ($1::text[])) <> $2)"
+            SELECT account, effective_at AS oldest FROM every WHERE (account = ANY ($1::text[])) <> $2)"
     };
 }
 pub(super) use accounts_with_due;
@@ -72,32 +72,32 @@ const CLAIM: &str = concat!(
             AND lease_end <= (SELECT now FROM turn) AND (account = ANY ($1::text[])) <> $2 \
         ORDER BY lease_end, id LIMIT $5 FOR UPDATE SKIP LOCKED), \
     longest AS ( \
-        SELECT due.id, due.at FROM whose CROSS JOIN LATERAL ( \
-            SELECT id, at FROM call WHERE call.account = whose.account AND state = 'pending' \
-                AND claim IS NULL AND at <= $6 AND NOT (SELECT is_backlog FROM turn) \
-            ORDER BY at, id LIMIT $5 FOR UPDATE SKIP LOCKED) AS due), \
+        SELECT due.id, due.effective_at FROM whose CROSS JOIN LATERAL ( \
+            SELECT id, effective_at FROM call WHERE call.account = whose.account AND state = 'pending' \
+                AND claim IS NULL AND effective_at <= $6 AND NOT (SELECT is_backlog FROM turn) \
+            ORDER BY effective_at, id LIMIT $5 FOR UPDATE SKIP LOCKED) AS due), \
     freshest AS ( \
-        SELECT due.id, due.at FROM whose CROSS JOIN LATERAL ( \
-            SELECT id, at FROM call WHERE call.account = whose.account AND state = 'pending' \
-                AND claim IS NULL AND at <= $6 AND (SELECT is_backlog FROM turn) \
-            ORDER BY at DESC, id DESC LIMIT $5 FOR UPDATE SKIP LOCKED) AS due), \
+        SELECT due.id, due.effective_at FROM whose CROSS JOIN LATERAL ( \
+            SELECT id, effective_at FROM call WHERE call.account = whose.account AND state = 'pending' \
+                AND claim IS NULL AND effective_at <= $6 AND (SELECT is_backlog FROM turn) \
+            ORDER BY effective_at DESC, id DESC LIMIT $5 FOR UPDATE SKIP LOCKED) AS due), \
     chosen AS ( \
         SELECT id, row_number() OVER (ORDER BY part, rank, tie) AS place FROM ( \
             SELECT 0 AS part, lease_end AS rank, id AS tie, id FROM expired \
-            UNION ALL SELECT 1, at, id, id FROM longest \
-            UNION ALL SELECT 1, -at, -id, id FROM freshest) AS found \
+            UNION ALL SELECT 1, effective_at, id, id FROM longest \
+            UNION ALL SELECT 1, -effective_at, -id, id FROM freshest) AS found \
         ORDER BY place LIMIT $5), \
     claimed AS ( \
         UPDATE call SET claim = turn.number, node = $8, lease_end = turn.now + $9 \
         FROM chosen CROSS JOIN turn WHERE call.id = chosen.id \
             AND call.id = ANY (ARRAY(SELECT id FROM chosen)) \
-        RETURNING chosen.place, call.id, call.claim, call.sid, call.account, call.round, \
-            call.planned, call.attempts) \
-    SELECT next.at, claimed.id, claim, sid, account, round, planned, attempts, \
-        callback.received, url, headers, body \
-    FROM (SELECT min(due.at) AS at FROM whose CROSS JOIN LATERAL ( \
-        SELECT at FROM call WHERE call.account = whose.account AND state = 'pending' \
-            AND claim IS NULL AND at > $6 ORDER BY at LIMIT 1) AS due) AS next \
+        RETURNING chosen.place, call.id, call.claim, call.sid, call.account, \
+            call.requeue_count, call.planned_callbacks, call.attempts) \
+    SELECT next.due, claimed.id, claim, sid, account, requeue_count, planned_callbacks, \
+        attempts, callback.received, url, headers, body \
+    FROM (SELECT min(later.effective_at) AS due FROM whose CROSS JOIN LATERAL ( \
+        SELECT effective_at FROM call WHERE call.account = whose.account AND state = 'pending' \
+            AND claim IS NULL AND effective_at > $6 ORDER BY effective_at LIMIT 1) AS later) AS next \
     LEFT JOIN claimed ON true \
     LEFT JOIN LATERAL (SELECT number, received, url, headers, body FROM callback \
         WHERE callback.call = claimed.id OFFSET 0) AS callback ON true \
@@ -107,10 +107,10 @@ const CLAIM: &str = concat!(
 const RELEASE: &str = "UPDATE call SET claim = NULL, node = NULL, lease_end = NULL \
     WHERE claim IS NOT NULL AND node = $1 AND claim > $2";
 
-const RETRY_NOW: &str = "UPDATE call SET at = $3, changed = $3 WHERE id IN ( \
+const RETRY_NOW: &str = "UPDATE call SET effective_at = $3, changed = $3 WHERE id IN ( \
     SELECT id FROM call WHERE state = 'pending' AND claim IS NULL AND attempts > 0 \
-        AND at > $3 AND (account = ANY ($1::text[])) <> $2 \
-    ORDER BY at LIMIT $4 FOR UPDATE SKIP LOCKED)";
+        AND effective_at > $3 AND (account = ANY ($1::text[])) <> $2 \
+    ORDER BY effective_at LIMIT $4 FOR UPDATE SKIP LOCKED)";
 
 /// Accounts, and whether all but those are meant.
 fn asked(whose: &AccountFilter) -> (Vec<&str>, bool) {

@@ -183,7 +183,7 @@ async fn connect(server: &PgServer) -> Result<Session, PgError> {
     let mut session = timeout(limit, Session::connect(server))
         .await
         .map_err(late)??;
-    migrate::bring_up(session.client()).await?;
+    migrate::bring_up(session.client(), &migrate::MIGRATIONS).await?;
     let set_up = timeout(limit, session.set_up(server.limit));
     set_up.await.map_err(late)??;
     Ok(session)

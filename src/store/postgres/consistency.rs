@@ -34,15 +34,15 @@ const RULES: [(&str, &str); 6] = [
     (
         "callbacks cannot be found by their leg or their call",
         "SELECT count(*) FROM callback JOIN call ON call.id = callback.call \
-         LEFT JOIN name AS first ON first.sid = call.sid AND first.account = call.account \
+         LEFT JOIN sid_index AS first ON first.sid = call.sid AND first.account = call.account \
              AND first.call = call.id \
-         LEFT JOIN name ON name.sid = callback.leg AND name.account = call.account \
-         WHERE first.call IS NULL OR name.call IS NULL",
+         LEFT JOIN sid_index ON sid_index.sid = callback.leg AND sid_index.account = call.account \
+         WHERE first.call IS NULL OR sid_index.call IS NULL",
     ),
     (
         "names are of no call",
-        "SELECT count(*) FROM name WHERE NOT EXISTS \
-         (SELECT 1 FROM call WHERE call.id = name.call AND call.callbacks > 0)",
+        "SELECT count(*) FROM sid_index WHERE NOT EXISTS \
+         (SELECT 1 FROM call WHERE call.id = sid_index.call AND call.callbacks > 0)",
     ),
 ];
 

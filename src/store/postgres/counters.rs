@@ -48,21 +48,21 @@ impl Counters {
 pub(super) const SUM: &str = "SELECT coalesce(sum(seen), 0)::bigint, \
     coalesce(sum(purged), 0)::bigint, coalesce(sum(pending), 0)::bigint, \
     coalesce(sum(delivered), 0)::bigint, coalesce(sum(skipped), 0)::bigint, \
-    coalesce(sum(parked), 0)::bigint FROM tally";
+    coalesce(sum(parked), 0)::bigint FROM counters";
 
-pub(super) const ADD: &str = "INSERT INTO tally (seen, purged, pending, delivered, skipped, parked) \
+pub(super) const ADD: &str = "INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
     VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// Folds up to so many rows into one. Those that another node folds meanwhile are left to it.
-const COMPACT: &str = "WITH folded AS (DELETE FROM tally WHERE id IN \
-    (SELECT id FROM tally ORDER BY id LIMIT 2000 FOR UPDATE SKIP LOCKED) RETURNING *) \
-    INSERT INTO tally (seen, purged, pending, delivered, skipped, parked) \
+const COMPACT: &str = "WITH folded AS (DELETE FROM counters WHERE id IN \
+    (SELECT id FROM counters ORDER BY id LIMIT 2000 FOR UPDATE SKIP LOCKED) RETURNING *) \
+    INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
     SELECT sum(seen), sum(purged), sum(pending), sum(delivered), sum(skipped), sum(parked) \
     FROM folded HAVING count(*) > 0";
 
 /// The columns of [`SUM`], how many are claimed, and the oldest due time.
-const COUNTS: &str = "SELECT sums.*, claimed.count, least(claimed.at, \
-    (SELECT min(at) FROM ( \
+const COUNTS: &str = "SELECT sums.*, claimed.count, least(claimed.due, \
+    (SELECT min(due) FROM ( \
         WITH RECURSIVE whose (account) AS ( \
             (SELECT account FROM call WHERE state = 'pending' AND claim IS NULL \
                 ORDER BY account LIMIT 1) \
@@ -70,12 +70,12 @@ const COUNTS: &str = "SELECT sums.*, claimed.count, least(claimed.at, \
             SELECT (SELECT account FROM call WHERE state = 'pending' AND claim IS NULL \
                 AND account > whose.account ORDER BY account LIMIT 1) \
             FROM whose WHERE account IS NOT NULL) \
-        SELECT (SELECT at FROM call WHERE call.account = whose.account AND state = 'pending' \
-            AND claim IS NULL ORDER BY at LIMIT 1) AS at FROM whose) AS oldest)) \
+        SELECT (SELECT effective_at FROM call WHERE call.account = whose.account AND state = 'pending' \
+            AND claim IS NULL ORDER BY effective_at LIMIT 1) AS due FROM whose) AS oldest)) \
     FROM (SELECT coalesce(sum(seen), 0)::bigint, coalesce(sum(purged), 0)::bigint, \
         coalesce(sum(pending), 0)::bigint, coalesce(sum(delivered), 0)::bigint, \
-        coalesce(sum(skipped), 0)::bigint, coalesce(sum(parked), 0)::bigint FROM tally) AS sums, \
-    (SELECT count(*) AS count, min(at) AS at FROM call WHERE claim IS NOT NULL) AS claimed";
+        coalesce(sum(skipped), 0)::bigint, coalesce(sum(parked), 0)::bigint FROM counters) AS sums, \
+    (SELECT count(*) AS count, min(effective_at) AS due FROM call WHERE claim IS NOT NULL) AS claimed";
 
 pub(super) async fn add(session: &Session, tally: &Counters) -> Result<(), PgError> {
     let values = [

@@ -12,17 +12,17 @@ use crate::clock::Millis;
 use crate::store::State;
 use crate::twilio::{AccountSid, CallSid};
 
-const BOTH: &str = "SELECT name.sid, call.id, call.sid, call.state, call.claim IS NOT NULL, \
-    call.round, call.attempts \
-    FROM name JOIN call ON call.id = name.call AND call.callbacks > 0 \
-    WHERE name.account = $1 AND name.sid IN ($2, $3) ORDER BY call.id FOR UPDATE OF call";
+const BOTH: &str = "SELECT sid_index.sid, call.id, call.sid, call.state, call.claim IS NOT NULL, \
+    call.requeue_count, call.attempts \
+    FROM sid_index JOIN call ON call.id = sid_index.call AND call.callbacks > 0 \
+    WHERE sid_index.account = $1 AND sid_index.sid IN ($2, $3) ORDER BY call.id FOR UPDATE OF call";
 
-const STILL: &str = "SELECT count(*) FROM name WHERE account = $1 \
+const STILL: &str = "SELECT count(*) FROM sid_index WHERE account = $1 \
     AND (sid = $2 AND call = $3 OR sid = $4 AND call = $5)";
 
-const LATER: &str = "UPDATE call SET joins = $2 WHERE id = $1";
+const LATER: &str = "UPDATE call SET merge_parent = $2 WHERE id = $1";
 
-const NAMES: &str = "UPDATE name SET call = $2 WHERE call = $1 AND (sid, account) IN ( \
+const NAMES: &str = "UPDATE sid_index SET call = $2 WHERE call = $1 AND (sid, account) IN ( \
     SELECT leg, $4 FROM callback WHERE call = $1 UNION SELECT $3, $4)";
 
 const REPEATS: &str = "DELETE FROM callback WHERE call = $1 AND key IN \
@@ -36,14 +36,14 @@ const CALLBACKS: &str = "UPDATE callback SET call = $2, number = moved.number FR
 
 /// Attempts before the last requeue of the call that they were made for stay such.
 const ATTEMPTS: &str = "UPDATE attempt SET call = $2, \
-    round = CASE round WHEN $3::bigint THEN $4::bigint ELSE -1 END WHERE call = $1";
+    requeue_count = CASE requeue_count WHEN $3::bigint THEN $4::bigint ELSE -1 END WHERE call = $1";
 
-const EMPTY: &str = "UPDATE call SET callbacks = 0, attempts = 0, planned = 0, state = 'skipped', at = $2, \
-    changed = $2, reason = $3, joins = NULL WHERE id = $1";
+const EMPTY: &str = "UPDATE call SET callbacks = 0, attempts = 0, planned_callbacks = 0, \
+    state = 'skipped', effective_at = $2, changed = $2, reason = $3, merge_parent = NULL WHERE id = $1";
 
 const GROW: &str = "UPDATE call SET callbacks = callbacks + $2, attempts = attempts + $3, \
     state = 'pending', reason = NULL, changed = $4, \
-    at = CASE state WHEN 'pending' THEN least(at, $4) ELSE $4 END WHERE id = $1";
+    effective_at = CASE state WHEN 'pending' THEN least(effective_at, $4) ELSE $4 END WHERE id = $1";
 
 /// A call as it is held.
 struct Held {

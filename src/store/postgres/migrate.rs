@@ -3,24 +3,21 @@
 use tokio_postgres::{Client, Transaction};
 
 use super::session::PgError;
+use crate::store::error::DEVELOPMENT_VERSION;
 
 /// One step to the next version.
-struct Migration {
-    sql: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    pub sql: &'static str,
     /// The oldest version that still works on a database with this one applied.
-    works_with: i32,
+    pub works_with: i32,
 }
 
-const MIGRATIONS: [Migration; 2] = [
-    Migration {
-        sql: include_str!("../migrations/postgres/0001_calls.sql"),
-        works_with: 1,
-    },
-    Migration {
-        sql: include_str!("../migrations/postgres/0002_refused.sql"),
-        works_with: 1,
-    },
-];
+/// From an empty database to this version.
+pub const MIGRATIONS: [Migration; 1] = [Migration {
+    sql: include_str!("../migrations/postgres/0001_initial.sql"),
+    works_with: 1,
+}];
 
 /// "TwAB": the advisory lock under which databases are migrated.
 const LOCK: i64 = 0x5477_4142;
@@ -34,9 +31,12 @@ const NOTES: &str = "CREATE TABLE IF NOT EXISTS migration (version integer PRIMA
 
 /// Applies what is missing; nodes that start at once wait for the first of them. Returns the
 /// versions before and after.
-pub(super) async fn bring_up(client: &mut Client) -> Result<(i32, i32), PgError> {
-    let known = known();
-    let found = version(client).await?;
+pub(super) async fn bring_up(
+    client: &mut Client,
+    migrations: &[Migration],
+) -> Result<(i32, i32), PgError> {
+    let known = number_of(migrations);
+    let found = version(client, known).await?;
     if found >= known {
         return Ok((found, found));
     }
@@ -52,7 +52,7 @@ pub(super) async fn bring_up(client: &mut Client) -> Result<(i32, i32), PgError>
         .query_one("SELECT coalesce(max(version), 0) FROM migration", &[])
         .await?;
     let from: i32 = row.try_get(0)?;
-    for (version, migration) in (1..).zip(&MIGRATIONS) {
+    for (version, migration) in (1..).zip(migrations) {
         if version > from {
             transaction.batch_execute(migration.sql).await?;
             transaction
@@ -67,15 +67,24 @@ pub(super) async fn bring_up(client: &mut Client) -> Result<(i32, i32), PgError>
     Ok((from, from.max(known)))
 }
 
+/// The version of this program.
 pub(super) fn known() -> i32 {
-    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+    number_of(&MIGRATIONS)
 }
 
-/// The version of the database, zero if it is empty; refused if this program is too old for it.
-pub(super) async fn version(client: &Client) -> Result<i32, PgError> {
-    let row = client
-        .query_one("SELECT to_regclass('migration') IS NOT NULL", &[])
-        .await?;
+fn number_of(migrations: &[Migration]) -> i32 {
+    i32::try_from(migrations.len()).unwrap_or(i32::MAX)
+}
+
+/// The version of the database, zero if it is empty; refused if a program of version `known` is too
+/// old for it.
+pub(super) async fn version(client: &Client, known: i32) -> Result<i32, PgError> {
+    // The second is a table that no release has. The versions of development were 1 and 2, too.
+    let tables = "SELECT to_regclass('migration') IS NOT NULL, to_regclass('tally') IS NOT NULL";
+    let row = client.query_one(tables, &[]).await?;
+    if row.try_get::<_, bool>(1)? {
+        return Err(PgError::Refused(DEVELOPMENT_VERSION.to_owned()));
+    }
     if !row.try_get::<_, bool>(0)? {
         return Ok(0);
     }
@@ -86,7 +95,6 @@ pub(super) async fn version(client: &Client) -> Result<i32, PgError> {
         )
         .await?;
     let (found, needed): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
-    let known = known();
     if needed > known {
         return Err(PgError::Refused(format!(
             "the database was migrated by a newer version of this program: it has version {found}, \

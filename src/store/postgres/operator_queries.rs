@@ -5,14 +5,15 @@ use super::counters::Counters;
 use super::rows::{self, read_summary, word};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
-use crate::store::backlog::due_of_requeued;
+use crate::store::due_of_requeued;
 use crate::store::{CallSummary, Expiry, ListFilter, State, StoredCall};
 use crate::twilio::CallSid;
 
 const FIND: &str = concat!(
     "SELECT ",
     rows::summary!(),
-    ", call.id, call.round FROM name JOIN call ON call.id = name.call WHERE name.sid = $1 \
+    ", call.id, call.requeue_count FROM sid_index JOIN call ON call.id = sid_index.call \
+     WHERE sid_index.sid = $1 \
      ORDER BY call.sid <> $1, call.id LIMIT 1"
 );
 
@@ -27,8 +28,8 @@ const SOONEST_DUE: &str = concat!(
     " SELECT ",
     rows::summary!(),
     " FROM whose CROSS JOIN LATERAL (SELECT * FROM call WHERE call.account = whose.account \
-        AND state = 'pending' AND claim IS NULL ORDER BY at, id LIMIT $3) AS call \
-     ORDER BY at, id LIMIT $3"
+        AND state = 'pending' AND claim IS NULL ORDER BY effective_at, id LIMIT $3) AS call \
+     ORDER BY effective_at, id LIMIT $3"
 );
 
 const NEWEST_CLAIMED: &str = concat!(
@@ -40,37 +41,37 @@ const NEWEST_CLAIMED: &str = concat!(
 const LATEST_AT_REST: &str = concat!(
     "SELECT ",
     rows::summary!(),
-    " FROM call WHERE state = $2 AND state <> 'pending' ORDER BY at DESC, id DESC LIMIT $1"
+    " FROM call WHERE state = $2 AND state <> 'pending' ORDER BY effective_at DESC, id DESC LIMIT $1"
 );
 
 /// A claimed call stays so, and its settlement sees the later round.
 const REQUEUE: &str = "WITH found AS MATERIALIZED ( \
-        SELECT call.id, call.state FROM name JOIN call ON call.id = name.call \
+        SELECT call.id, call.state FROM sid_index JOIN call ON call.id = sid_index.call \
             AND call.callbacks > 0 \
-        WHERE name.sid = $1 ORDER BY call.sid <> $1, call.id LIMIT 1 FOR UPDATE OF call) \
-    UPDATE call SET round = round + 1, state = 'pending', reason = NULL, \
+        WHERE sid_index.sid = $1 ORDER BY call.sid <> $1, call.id LIMIT 1 FOR UPDATE OF call) \
+    UPDATE call SET requeue_count = requeue_count + 1, state = 'pending', reason = NULL, \
         changed = CASE WHEN claim IS NULL THEN $2 ELSE changed END, \
-        at = CASE WHEN claim IS NOT NULL THEN at \
-            WHEN call.state = 'pending' THEN least(at, $3) ELSE $3 END \
+        effective_at = CASE WHEN claim IS NOT NULL THEN effective_at \
+            WHEN call.state = 'pending' THEN least(effective_at, $3) ELSE $3 END \
     FROM found WHERE call.id = found.id RETURNING found.state";
 
 const EXPIRED: &str = "SELECT id, state FROM call WHERE id IN ( \
         SELECT id FROM ( \
-            SELECT * FROM (SELECT id, at FROM call WHERE state = 'delivered' \
-                AND state <> 'pending' AND at < $1 ORDER BY at, id LIMIT $3) AS delivered \
-            UNION ALL SELECT * FROM (SELECT id, at FROM call WHERE state = 'skipped' \
-                AND state <> 'pending' AND at < $1 ORDER BY at, id LIMIT $3) AS skipped \
-            UNION ALL SELECT * FROM (SELECT id, at FROM call WHERE state = 'parked' \
-                AND state <> 'pending' AND at < $2 ORDER BY at, id LIMIT $3) AS parked) AS expired \
-        ORDER BY at, id LIMIT $3) \
-    AND state <> 'pending' AND at < CASE state WHEN 'parked' THEN $2 ELSE $1 END \
+            SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'delivered' \
+                AND state <> 'pending' AND effective_at < $1 ORDER BY effective_at, id LIMIT $3) AS delivered \
+            UNION ALL SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'skipped' \
+                AND state <> 'pending' AND effective_at < $1 ORDER BY effective_at, id LIMIT $3) AS skipped \
+            UNION ALL SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'parked' \
+                AND state <> 'pending' AND effective_at < $2 ORDER BY effective_at, id LIMIT $3) AS parked) AS expired \
+        ORDER BY effective_at, id LIMIT $3) \
+    AND state <> 'pending' AND effective_at < CASE state WHEN 'parked' THEN $2 ELSE $1 END \
     ORDER BY id FOR UPDATE SKIP LOCKED";
 
-const REMOVE_NAMES: &str = "DELETE FROM name USING ( \
+const REMOVE_NAMES: &str = "DELETE FROM sid_index USING ( \
         SELECT callback.leg AS sid, call.account, call.id FROM callback \
             JOIN call ON call.id = callback.call WHERE call.id = ANY ($1) \
         UNION SELECT sid, account, id FROM call WHERE id = ANY ($1)) AS gone \
-    WHERE name.sid = gone.sid AND name.account = gone.account AND name.call = gone.id";
+    WHERE sid_index.sid = gone.sid AND sid_index.account = gone.account AND sid_index.call = gone.id";
 
 const REMOVE_CALLBACKS: &str = "DELETE FROM callback WHERE call = ANY ($1)";
 const REMOVE_ATTEMPTS: &str = "DELETE FROM attempt WHERE call = ANY ($1)";

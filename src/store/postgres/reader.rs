@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::connection;
 use super::consistency;
-use super::migrate;
+use super::migrate::{self, Migration};
 use super::operator_queries;
 use super::refused;
 use super::session::{PgError, Session};
@@ -27,8 +27,8 @@ pub struct PostgresReader {
     runtime: Runtime,
 }
 
-/// Brings a database to this version, which other nodes may use meanwhile.
-pub(in crate::store) fn bring_up(url: &PostgresUrl) -> Result<Migrated, OpenError> {
+/// Brings a database to the version of the last of `migrations`; other nodes may use it meanwhile.
+pub fn migrate(url: &PostgresUrl, migrations: &[Migration]) -> Result<Migrated, OpenError> {
     let unusable = |why: String| OpenError::Database {
         url: url.to_string(),
         why,
@@ -37,7 +37,7 @@ pub(in crate::store) fn bring_up(url: &PostgresUrl) -> Result<Migrated, OpenErro
     let runtime = runtime().map_err(|error| unusable(error.to_string()))?;
     let migrating = async {
         let mut session = Session::connect(&server).await?;
-        migrate::bring_up(session.client()).await
+        migrate::bring_up(session.client(), migrations).await
     };
     let (from, to) = LocalSet::new()
         .block_on(&runtime, migrating)
@@ -63,7 +63,7 @@ impl PostgresReader {
                 |_| PgError::Away(format!("no connection within {:?}", connection::CONNECTING));
             let connected = timeout(connection::CONNECTING, Session::connect(&server));
             let mut session = connected.await.map_err(late)??;
-            if migrate::version(session.client()).await? < migrate::known() {
+            if migrate::version(session.client(), migrate::known()).await? < migrate::known() {
                 let why = "`serve` or `migrate` has not yet brought it to this version";
                 return Err(PgError::Refused(why.to_owned()));
             }

@@ -33,9 +33,9 @@ const RECORD: &str = "WITH asked AS MATERIALIZED ( \
             WITH ORDINALITY AS asked (account, sid, at, callbacks, place)), \
     known AS MATERIALIZED ( \
         SELECT place, held.id, held.state FROM ( \
-            SELECT place, name.call FROM asked CROSS JOIN LATERAL (SELECT call FROM name \
-                WHERE name.sid = asked.sid AND name.account = asked.account LIMIT 1) AS name \
-            ORDER BY name.call) AS found \
+            SELECT place, entry.call FROM asked CROSS JOIN LATERAL (SELECT call FROM sid_index \
+                WHERE sid_index.sid = asked.sid AND sid_index.account = asked.account LIMIT 1) AS entry \
+            ORDER BY entry.call) AS found \
         CROSS JOIN LATERAL (SELECT id, state FROM call \
             WHERE call.id = found.call AND callbacks > 0 FOR UPDATE) AS held), \
     fresh AS MATERIALIZED ( \
@@ -51,11 +51,11 @@ const RECORD: &str = "WITH asked AS MATERIALIZED ( \
             $10::text[], $11::bytea[]) WITH ORDINALITY \
             AS given (place, leg, key, received, url, headers, body, n)), \
     legs AS MATERIALIZED ( \
-        SELECT n, leg, given.account, (SELECT ids FROM calls)[place] AS call, name.call AS known \
+        SELECT n, leg, given.account, (SELECT ids FROM calls)[place] AS call, entry.call AS known \
         FROM unnest($12::bigint[], $13::text[], $14::text[]) WITH ORDINALITY \
             AS given (place, account, leg, n) \
-        LEFT JOIN LATERAL (SELECT call FROM name WHERE name.sid = given.leg \
-            AND name.account = given.account LIMIT 1) AS name ON true), \
+        LEFT JOIN LATERAL (SELECT call FROM sid_index WHERE sid_index.sid = given.leg \
+            AND sid_index.account = given.account LIMIT 1) AS entry ON true), \
     names AS MATERIALIZED ( \
         SELECT DISTINCT ON (sid, account, rival) sid, account, call FROM ( \
             SELECT sid, account, id AS call, 0 AS level, CASE WHEN $15 THEN id END AS rival \
@@ -64,11 +64,11 @@ const RECORD: &str = "WITH asked AS MATERIALIZED ( \
             WHERE known IS NULL OR $15 AND known <> call) AS unknown \
         ORDER BY sid, account, rival, level, call), \
     named AS ( \
-        INSERT INTO name (sid, account, call) \
+        INSERT INTO sid_index (sid, account, call) \
         SELECT sid, account, call FROM names ORDER BY sid, account), \
     begun AS ( \
-        INSERT INTO call (id, sid, account, state, at, changed, received, callbacks, attempts, \
-            round, planned) \
+        INSERT INTO call (id, sid, account, state, effective_at, changed, received, callbacks, \
+            attempts, requeue_count, planned_callbacks) \
         SELECT id, sid, account, 'pending', at, at, at, callbacks, 0, 0, 0 FROM fresh), \
     kept AS ( \
         INSERT INTO callback (call, key, number, leg, received, url, headers, body) \
@@ -79,12 +79,12 @@ const RECORD: &str = "WITH asked AS MATERIALIZED ( \
         WHERE call IN (SELECT id FROM known) GROUP BY call), \
     made_due AS ( \
         UPDATE call SET callbacks = callbacks + grown.count, state = 'pending', reason = NULL, \
-            at = CASE state WHEN 'pending' THEN least(at, grown.received) \
+            effective_at = CASE state WHEN 'pending' THEN least(effective_at, grown.received) \
                 ELSE grown.received END, changed = grown.received \
         FROM grown WHERE call.id = grown.call \
             AND call.id = ANY (ARRAY(SELECT call FROM grown))), \
     counted AS ( \
-        INSERT INTO tally (seen, purged, pending, delivered, skipped, parked) \
+        INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
         SELECT seen, 0, seen + delivered + skipped + parked, -delivered, -skipped, -parked \
         FROM (SELECT (SELECT count(*) FROM fresh) AS seen, \
                 count(DISTINCT id) FILTER (WHERE state = 'delivered') AS delivered, \

@@ -12,7 +12,7 @@ use crate::store::{
     StoredRefusedRequest,
 };
 
-const INSERT: &str = "INSERT INTO refused (at, cause, told, status, peer, method, target, url, \
+const INSERT: &str = "INSERT INTO refused (at, cause, explanation, status, peer, method, target, url, \
     headers, body, body_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// Of what is about to be removed by another node nothing is waited for.
@@ -30,7 +30,7 @@ const TOO_MANY: &str = "DELETE FROM refused WHERE id IN ( \
 const BY_CAUSE: &str = "SELECT cause, count(*), min(at), max(at), max(id) FROM refused \
     GROUP BY cause ORDER BY max(at) DESC, cause";
 
-const LATEST: &str = "SELECT id, at, cause, told, status, peer, method, target, url, headers, \
+const LATEST: &str = "SELECT id, at, cause, explanation, status, peer, method, target, url, headers, \
     body, body_bytes FROM refused \
     WHERE ($1::bigint IS NULL OR id = $1) AND ($2::text IS NULL OR cause = $2) \
     ORDER BY id DESC LIMIT $3";

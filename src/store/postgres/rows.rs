@@ -14,13 +14,13 @@ use crate::twilio::{AccountSid, CallSid};
 const CALLBACKS: &str = "SELECT call, received, url, headers, body FROM callback \
     WHERE call = ANY ($1) ORDER BY call, number";
 
-const ATTEMPTS: &str = "SELECT call, round, leg, kind, at, took_us, sent, status, verdict, \
+const ATTEMPTS: &str = "SELECT call, requeue_count, leg, kind, at, took_us, sent, status, verdict, \
     again_at, reason, fault, excerpt FROM attempt WHERE call = ANY ($1) ORDER BY call, number";
 
 /// The columns that [`summary`] reads.
 macro_rules! summary {
     () => {
-        "call.sid, call.account, CASE WHEN claim IS NULL THEN state ELSE 'claimed' END, at, \
+        "call.sid, call.account, CASE WHEN claim IS NULL THEN state ELSE 'claimed' END, effective_at, \
          reason, received, changed"
     };
 }

@@ -33,35 +33,36 @@ const SETTLE: &str = "WITH given AS MATERIALIZED ( \
             $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[], $10::text[], \
             $11::bigint[], $12::bigint[], $13::text[], $14::int[], $15::text[], $16::bigint[], \
             $17::text[], $18::text[], $19::text[]) WITH ORDINALITY \
-            AS given (call, claim, newest, round, state, at, why, now, leg, kind, tried_at, took_us, \
-                sent, status, verdict, again_at, reason, fault, excerpt, n)), \
+            AS given (call, claim, newest, requeue_count, state, effective_at, why, now, leg, \
+                kind, tried_at, took_us, sent, status, verdict, again_at, reason, fault, excerpt, n)), \
     held AS MATERIALIZED ( \
-        SELECT given.*, call.callbacks > given.newest OR call.round > given.round AS is_overtaken \
+        SELECT given.*, call.callbacks > given.newest OR call.requeue_count > given.requeue_count \
+            AS is_overtaken \
         FROM (SELECT * FROM given ORDER BY call) AS given \
-        CROSS JOIN LATERAL (SELECT callbacks, round FROM call \
+        CROSS JOIN LATERAL (SELECT callbacks, requeue_count FROM call \
             WHERE call.id = given.call AND claim IS NOT DISTINCT FROM given.claim \
-                AND (joins IS NULL OR $20::bool) FOR UPDATE) AS call), \
+                AND (merge_parent IS NULL OR $20::bool) FOR UPDATE) AS call), \
     kept AS ( \
-        INSERT INTO attempt (call, round, leg, kind, at, took_us, sent, status, verdict, again_at, \
+        INSERT INTO attempt (call, requeue_count, leg, kind, at, took_us, sent, status, verdict, again_at, \
             reason, fault, excerpt) \
-        SELECT call, round, leg, kind, tried_at, took_us, sent, status, verdict, again_at, reason, \
+        SELECT call, requeue_count, leg, kind, tried_at, took_us, sent, status, verdict, again_at, reason, \
             fault, excerpt FROM held WHERE leg IS NOT NULL), \
     settled AS ( \
         UPDATE call SET state = CASE WHEN is_overtaken THEN 'pending' ELSE held.state END, \
-            at = CASE WHEN is_overtaken THEN held.now ELSE held.at END, \
+            effective_at = CASE WHEN is_overtaken THEN held.now ELSE held.effective_at END, \
             reason = CASE WHEN is_overtaken THEN NULL ELSE held.why END, \
-            changed = held.now, planned = held.newest, claim = NULL, node = NULL, lease_end = NULL, \
+            changed = held.now, planned_callbacks = held.newest, claim = NULL, node = NULL, lease_end = NULL, \
             attempts = attempts + (held.leg IS NOT NULL)::int \
         FROM held WHERE call.id = held.call AND call.id = ANY (ARRAY(SELECT call FROM held)) \
-        RETURNING held.n, call.state, call.at, call.account, call.sid, call.joins), \
+        RETURNING held.n, call.state, call.effective_at, call.account, call.sid, call.merge_parent), \
     counted AS ( \
-        INSERT INTO tally (seen, purged, pending, delivered, skipped, parked) \
+        INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
         SELECT 0, 0, -(delivered + skipped + parked), delivered, skipped, parked FROM ( \
             SELECT count(*) FILTER (WHERE state = 'delivered') AS delivered, \
                 count(*) FILTER (WHERE state = 'skipped') AS skipped, \
                 count(*) FILTER (WHERE state = 'parked') AS parked FROM settled) AS moved \
         WHERE delivered + skipped + parked > 0) \
-    SELECT n, state, at, account, sid, joins FROM settled ORDER BY n";
+    SELECT n, state, effective_at, account, sid, merge_parent FROM settled ORDER BY n";
 
 /// When the call is due next, if it is pending.
 type Due = Option<Millis>;
@@ -141,7 +142,7 @@ async fn settle(session: &Session, given: &[Given<'_>], those: Those) -> Result<
         column!(newest),
         column!(requeue_count),
         column!(state),
-        column!(at),
+        column!(effective_at),
         column!(why),
         column!(now),
         column!(leg),
@@ -168,7 +169,7 @@ struct Given<'a> {
     newest: i64,
     requeue_count: i64,
     state: &'static str,
-    at: i64,
+    effective_at: i64,
     why: Option<String>,
     now: i64,
     leg: Option<&'a str>,
@@ -198,7 +199,7 @@ impl<'a> Given<'a> {
             newest: job.ticket.newest_callback,
             requeue_count: job.ticket.requeue_count,
             state: state.as_str(),
-            at: at.0,
+            effective_at: at.0,
             why,
             now: job.now.0,
             ..job

@@ -31,11 +31,11 @@ const RULES: [(&str, &str); 6] = [
     (
         "calls cannot be found by any name",
         "SELECT count(*) FROM (SELECT id FROM call \
-         EXCEPT SELECT call FROM name EXCEPT SELECT call FROM fresh_name)",
+         EXCEPT SELECT call FROM sid_index EXCEPT SELECT call FROM sid_log)",
     ),
     (
         "names are of no call",
-        "SELECT count(*) FROM (SELECT call FROM name UNION SELECT call FROM fresh_name \
+        "SELECT count(*) FROM (SELECT call FROM sid_index UNION SELECT call FROM sid_log \
          EXCEPT SELECT id FROM call)",
     ),
 ];

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use crate::clock::Millis;
 use crate::store::{Counts, State};
 
-/// The row of `tally`. Claims are not in the database: a claimed call counts as pending here.
+/// The row of `counters`. Claims are not in the database: a claimed call counts as pending here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     /// Calls ever seen; also the row of the newest call.
@@ -22,7 +22,7 @@ pub(super) struct Counters {
 impl Counters {
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         connection.query_row(
-            "SELECT seen, purged, pending, delivered, skipped, parked, pings FROM tally",
+            "SELECT seen, purged, pending, delivered, skipped, parked, pings FROM counters",
             [],
             |row| {
                 Ok(Self {
@@ -41,7 +41,7 @@ impl Counters {
     pub fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection
             .prepare_cached(
-                "UPDATE tally SET seen = ?1, purged = ?2, pending = ?3, delivered = ?4, \
+                "UPDATE counters SET seen = ?1, purged = ?2, pending = ?3, delivered = ?4, \
                  skipped = ?5, parked = ?6, pings = ?7",
             )?
             .execute(params![

@@ -8,17 +8,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::store::error::DEVELOPMENT_VERSION;
 use crate::store::{Migrated, OpenError};
 
-/// Each brings the database from the version of its index to the next one, and says so in
+/// Each brings a database from the version of its index to the next one, which it writes to
 /// `user_version`.
-const MIGRATIONS: [&str; 3] = [
-    include_str!("../migrations/sqlite/0001_calls.sql"),
-    include_str!("../migrations/sqlite/0002_planned.sql"),
-    include_str!("../migrations/sqlite/0003_refused.sql"),
-];
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_initial.sql")];
 
-/// "TwAB": tells our databases from others (`PRAGMA application_id`).
+/// "TwAB": distinguishes our databases from those of other programs (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x5477_4142;
 
 /// The writer's page cache in KiB: the index pages of some million calls.
@@ -38,18 +35,17 @@ pub(super) fn plain(path: &Path) -> Result<PathBuf, OpenError> {
         .map_err(|error| unusable(path, &error.to_string()))
 }
 
-/// Opens the file for its one writer, made or migrated as needed.
+/// Opens the file for its one writer; creates or migrates it as needed.
 pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
-    brought_up(path).map(|(connection, _)| connection)
+    open_and_migrate(path, &MIGRATIONS).map(|(connection, _)| connection)
 }
 
-/// Migrates the file as needed and tells from which version.
+/// Creates or migrates the file as needed; returns its versions before and after.
 pub(super) fn migrated(path: &Path) -> Result<Migrated, OpenError> {
-    let to = MIGRATIONS.len();
-    brought_up(path).map(|(_, from)| Migrated { from, to })
+    open_and_migrate(path, &MIGRATIONS).map(|(_, migrated)| migrated)
 }
 
-fn brought_up(path: &Path) -> Result<(Connection, usize), OpenError> {
+fn open_and_migrate(path: &Path, migrations: &[&str]) -> Result<(Connection, Migrated), OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -60,13 +56,17 @@ fn brought_up(path: &Path) -> Result<(Connection, usize), OpenError> {
     if connection.is_readonly("main").map_err(failed)? {
         return Err(unusable(path, "it may only be read"));
     }
-    let version = version(&connection, path)?;
+    let version = version(&connection, path, migrations.len())?;
     let journal = set_up(&connection).map_err(failed)?;
     if journal != "wal" {
         return Err(unusable(path, "its file system allows no write-ahead log"));
     }
-    migrate(&mut connection, version).map_err(failed)?;
-    Ok((connection, version))
+    migrate(&mut connection, &migrations[version..]).map_err(failed)?;
+    let migrated = Migrated {
+        from: version,
+        to: migrations.len(),
+    };
+    Ok((connection, migrated))
 }
 
 /// Makes an empty file that its owner alone may read: it will tell who called whom. What SQLite
@@ -88,11 +88,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| failed(path, error);
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    if version(&connection, path)? < MIGRATIONS.len() {
-        return Err(unusable(
-            path,
-            "`serve` has not yet brought it to this version",
-        ));
+    if version(&connection, path, MIGRATIONS.len())? < MIGRATIONS.len() {
+        let why = "an older version of this program wrote it; `serve` or `migrate` migrates it";
+        return Err(unusable(path, why));
     }
     connection
         .pragma_update(None, "cache_size", -READER_CACHE_KIB)
@@ -101,8 +99,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// The version of a database that is ours, or is empty and may become ours.
-fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
+/// The version of a database that is ours; 0 if it is empty and may become ours. An error if it is
+/// newer than version `known`.
+fn version(connection: &Connection, path: &Path, known: usize) -> Result<usize, OpenError> {
     let number = |sql: &str| {
         connection
             .query_row(sql, [], |row| row.get::<_, i64>(0))
@@ -112,13 +111,17 @@ fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     if tables > 0 && number("PRAGMA application_id")? != i64::from(APPLICATION_ID) {
         return Err(unusable(path, "it belongs to another program"));
     }
+    // A table that no release has. The versions of development were numbered 1 to 3, too.
+    if number("SELECT count(*) FROM sqlite_schema WHERE name = 'tally'")? > 0 {
+        return Err(unusable(path, DEVELOPMENT_VERSION));
+    }
     let found = usize::try_from(number("PRAGMA user_version")?)
         .map_err(|_| unusable(path, "its version is negative"))?;
-    if found > MIGRATIONS.len() {
+    if found > known {
         return Err(OpenError::Newer {
             path: path.into(),
             found,
-            known: MIGRATIONS.len(),
+            known,
         });
     }
     Ok(found)
@@ -141,8 +144,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<String> {
     Ok(journal)
 }
 
-fn migrate(connection: &mut Connection, version: usize) -> rusqlite::Result<()> {
-    for sql in &MIGRATIONS[version..] {
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
+    for sql in migrations {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -159,5 +162,68 @@ fn unusable(path: &Path, why: &str) -> OpenError {
     OpenError::Unusable {
         path: path.into(),
         why: why.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made up: what a release after this one could bring.
+    const NEXT: &str = "ALTER TABLE call ADD COLUMN note TEXT NOT NULL DEFAULT 'none';
+        PRAGMA user_version = 2";
+
+    #[test]
+    fn a_file_of_this_version_is_migrated_to_the_next_and_then_refused_as_newer() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("bridge.db");
+        let (connection, migrated) = open_and_migrate(&path, &MIGRATIONS).expect("a new file");
+        assert_eq!((migrated.from, migrated.to), (0, 1));
+        let call =
+            "INSERT INTO call VALUES (1, 'CA1', 'AC1', 'pending', 5, 5, 5, 1, 0, 0, 0, NULL)";
+        connection.execute(call, []).expect("a call");
+        drop(connection);
+
+        let next = [MIGRATIONS[0], NEXT];
+        for from in [1, 2] {
+            let (connection, migrated) = open_and_migrate(&path, &next).expect("it is migrated");
+            assert_eq!((migrated.from, migrated.to), (from, 2));
+            let note = connection.query_row("SELECT sid || note FROM call", [], |row| {
+                row.get::<_, String>(0)
+            });
+            assert_eq!(note.expect("the call is there"), "CA1none");
+        }
+        let refused = open_and_migrate(&path, &MIGRATIONS).expect_err("it is newer");
+        assert!(
+            matches!(
+                refused,
+                OpenError::Newer {
+                    found: 2,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_file_of_a_development_version_is_refused_as_such() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("bridge.db");
+        let (connection, _) = open_and_migrate(&path, &MIGRATIONS).expect("a new file");
+        let tables = "DROP TABLE counters; CREATE TABLE tally (id INTEGER)";
+        connection.execute_batch(tables).expect("as it was");
+        drop(connection);
+        for version in 1..=3 {
+            let connection = Connection::open(&path).expect("a database");
+            let set = connection.pragma_update(None, "user_version", version);
+            set.expect("set");
+            drop(connection);
+            for refused in [writer(&path), reader(&path)] {
+                let why = refused.expect_err("no release can read it").to_string();
+                assert!(why.contains("a development version"), "{why}");
+            }
+        }
     }
 }

@@ -46,8 +46,8 @@ impl SqliteReader {
         let candidates: Vec<i64> = self
             .connection
             .prepare_cached(
-                "SELECT call FROM name WHERE hash = ?1 \
-                 UNION SELECT call FROM fresh_name WHERE hash = ?1",
+                "SELECT call FROM sid_index WHERE hash = ?1 \
+                 UNION SELECT call FROM sid_log WHERE hash = ?1",
             )?
             .query_and_then([sid_index::hash(sid)], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
@@ -82,7 +82,7 @@ impl SqliteReader {
             Some(State::Claimed) => self.claimed(filter.limit),
             // Claimed calls are pending in the database and left out here.
             Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
-            Some(state) => self.select(LATEST_AT_REST, params![state.as_str()], filter, wanted),
+            Some(state) => self.select(LATEST_FINAL, params![state.as_str()], filter, wanted),
         }
     }
 
@@ -129,14 +129,23 @@ impl SqliteReader {
     }
 }
 
-const NEWEST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, attempts, \
-    round, planned, reason FROM call ORDER BY id DESC";
+const NEWEST: &str = concat!(
+    "SELECT ",
+    rows::call_columns!(),
+    " FROM call ORDER BY id DESC"
+);
 
-const SOONEST_DUE: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
-    attempts, round, planned, reason FROM call WHERE state = 'pending' ORDER BY at, id";
+const SOONEST_DUE: &str = concat!(
+    "SELECT ",
+    rows::call_columns!(),
+    " FROM call WHERE state = 'pending' ORDER BY effective_at, id"
+);
 
-const LATEST_AT_REST: &str = "SELECT id, sid, account, state, at, changed, received, callbacks, \
-    attempts, round, planned, reason FROM call WHERE state = ?1 ORDER BY at DESC, id DESC";
+const LATEST_FINAL: &str = concat!(
+    "SELECT ",
+    rows::call_columns!(),
+    " FROM call WHERE state = ?1 ORDER BY effective_at DESC, id DESC"
+);
 
 type StoreQuery = Box<dyn FnOnce(&SqliteReader) + Send>;
 

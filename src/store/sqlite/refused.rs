@@ -13,7 +13,7 @@ use crate::store::{
 const BY_CAUSE: &str = "SELECT cause, count(*), min(at), max(at), max(id) FROM refused \
     GROUP BY cause ORDER BY max(at) DESC, cause";
 
-const LATEST: &str = "SELECT id, at, cause, told, status, peer, method, target, url, headers, \
+const LATEST: &str = "SELECT id, at, cause, explanation, status, peer, method, target, url, headers, \
     body, body_bytes FROM refused \
     WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR cause = ?2) ORDER BY id DESC LIMIT ?3";
 

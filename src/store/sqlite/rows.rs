@@ -41,6 +41,15 @@ pub(super) fn rows_of(call: i64) -> [i64; 2] {
     [call << NUMBER_BITS, ((call + 1) << NUMBER_BITS) - 1]
 }
 
+/// The columns that [`CallRow::read`] reads.
+macro_rules! call_columns {
+    () => {
+        "id, sid, account, state, effective_at, changed, received, callbacks, attempts, \
+         requeue_count, planned_callbacks, reason"
+    };
+}
+pub(super) use call_columns;
+
 /// A row of `call`.
 #[derive(Debug)]
 pub(super) struct CallRow {
@@ -79,10 +88,11 @@ impl CallRow {
     }
 
     pub fn load(connection: &Connection, id: i64) -> Result<Option<Self>, StoreError> {
-        let mut statement = connection.prepare_cached(
-            "SELECT id, sid, account, state, at, changed, received, callbacks, attempts, round, \
-             planned, reason FROM call WHERE id = ?1",
-        )?;
+        let mut statement = connection.prepare_cached(concat!(
+            "SELECT ",
+            call_columns!(),
+            " FROM call WHERE id = ?1"
+        ))?;
         let mut rows = statement.query([id])?;
         rows.next()?.map(Self::read).transpose()
     }
@@ -183,7 +193,7 @@ pub(super) fn attempts_of(
 ) -> Result<Vec<(i64, Attempt)>, StoreError> {
     connection
         .prepare_cached(
-            "SELECT round, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault, \
+            "SELECT requeue_count, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault, \
              excerpt FROM attempt WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         )?
         .query_and_then(rows_of(call), |row| {
@@ -220,7 +230,7 @@ fn verdict(row: &Row<'_>) -> Result<Verdict, StoreError> {
 pub(super) fn insert_attempt(
     connection: &Connection,
     row: i64,
-    round: i64,
+    requeue_count: i64,
     attempt: &Attempt,
 ) -> Result<(), StoreError> {
     let (again_at, reason) = match &attempt.verdict {
@@ -230,13 +240,13 @@ pub(super) fn insert_attempt(
     };
     connection
         .prepare_cached(
-            "INSERT INTO attempt (id, round, leg, kind, at, took_us, sent, status, verdict, \
+            "INSERT INTO attempt (id, requeue_count, leg, kind, at, took_us, sent, status, verdict, \
              again_at, reason, fault, excerpt) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             row,
-            round,
+            requeue_count,
             attempt.leg.as_str(),
             attempt.kind.as_str(),
             attempt.at.0,

@@ -17,7 +17,7 @@ const FREEZE_AT: usize = 65_536;
 /// commit is delayed by more than about a millisecond.
 const SLICE: usize = 512;
 
-/// Rows of `fresh_name` that are removed per transaction.
+/// Rows of `sid_log` that are removed per transaction.
 const TRUNCATE_LOG: i64 = 2_048;
 
 /// A hash and the call that it may mean.
@@ -35,12 +35,12 @@ pub(super) fn hash(sid: &CallSid) -> i64 {
 /// The names of all calls; the writer's side.
 #[derive(Debug, Default)]
 pub(super) struct SidIndex {
-    /// With their rows in `fresh_name`.
+    /// With their rows in `sid_log`.
     memtable: BTreeMap<SidEntry, i64>,
     immutable: BTreeMap<SidEntry, i64>,
     /// The last name of `frozen` that is in the index.
     sorted_to: Option<SidEntry>,
-    /// Rows of `fresh_name` up to `swept_to` are gone, up to `sweep_to` they are to go.
+    /// Rows of `sid_log` up to `swept_to` are gone, up to `sweep_to` they are to go.
     swept_to: i64,
     sweep_to: i64,
     last_row: i64,
@@ -61,8 +61,7 @@ impl SidIndex {
     /// Reads back what was not yet sorted in.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut names = Self::default();
-        let mut statement =
-            connection.prepare("SELECT id, hash, call FROM fresh_name ORDER BY id")?;
+        let mut statement = connection.prepare("SELECT id, hash, call FROM sid_log ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
@@ -83,7 +82,8 @@ impl SidIndex {
             let found = level.range((hash, i64::MIN)..=(hash, i64::MAX));
             calls.extend(found.map(|((_, call), _)| *call));
         }
-        let mut statement = connection.prepare_cached("SELECT call FROM name WHERE hash = ?1")?;
+        let mut statement =
+            connection.prepare_cached("SELECT call FROM sid_index WHERE hash = ?1")?;
         let mut rows = statement.query([hash])?;
         while let Some(row) = rows.next()? {
             calls.push(row.get(0)?);
@@ -94,7 +94,7 @@ impl SidIndex {
     pub fn add(&mut self, connection: &Connection, name: SidEntry) -> rusqlite::Result<()> {
         let row = self.last_row + 1;
         connection
-            .prepare_cached("INSERT INTO fresh_name (id, hash, call) VALUES (?1, ?2, ?3)")?
+            .prepare_cached("INSERT INTO sid_log (id, hash, call) VALUES (?1, ?2, ?3)")?
             .execute(params![row, name.0, name.1])?;
         self.last_row = row;
         self.memtable.insert(name, row);
@@ -110,12 +110,12 @@ impl SidIndex {
     /// [`SidIndex::forget_purged`], and means a call that is not there.
     pub fn remove(&mut self, connection: &Connection, name: SidEntry) -> rusqlite::Result<()> {
         connection
-            .prepare_cached("DELETE FROM name WHERE hash = ?1 AND call = ?2")?
+            .prepare_cached("DELETE FROM sid_index WHERE hash = ?1 AND call = ?2")?
             .execute(params![name.0, name.1])?;
         for level in [&self.memtable, &self.immutable] {
             if let Some(row) = level.get(&name) {
                 connection
-                    .prepare_cached("DELETE FROM fresh_name WHERE id = ?1")?
+                    .prepare_cached("DELETE FROM sid_log WHERE id = ?1")?
                     .execute([row])?;
             }
         }
@@ -136,7 +136,7 @@ impl SidIndex {
         } else if self.swept_to < self.sweep_to {
             let to = self.sweep_to.min(self.swept_to + TRUNCATE_LOG);
             connection
-                .prepare_cached("DELETE FROM fresh_name WHERE id > ?1 AND id <= ?2")?
+                .prepare_cached("DELETE FROM sid_log WHERE id > ?1 AND id <= ?2")?
                 .execute([self.swept_to, to])?;
             self.step = Step::SweptTo(to);
         }
@@ -146,8 +146,8 @@ impl SidIndex {
     fn flush(&self, connection: &Connection) -> rusqlite::Result<Step> {
         use std::ops::Bound::{Excluded, Unbounded};
 
-        let mut insert =
-            connection.prepare_cached("INSERT OR IGNORE INTO name (hash, call) VALUES (?1, ?2)")?;
+        let mut insert = connection
+            .prepare_cached("INSERT OR IGNORE INTO sid_index (hash, call) VALUES (?1, ?2)")?;
         let behind = self.sorted_to.map_or(Unbounded, Excluded);
         let mut last = None;
         for name in self.immutable.range((behind, Unbounded)).take(SLICE) {

@@ -20,7 +20,7 @@ use super::leases::{Lease, SharedLeaseTable};
 use super::rows::{self, CallRow};
 use super::sid_index::{self, SidEntry, SidIndex};
 use crate::clock::Millis;
-use crate::store::backlog::due_of_requeued;
+use crate::store::due_of_requeued;
 use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
 
@@ -29,7 +29,7 @@ pub(super) struct WriteTx {
     connection: Connection,
     names: SidIndex,
     claims: SharedLeaseTable,
-    /// Every call in the table `joining`, so that most settlements need not look there.
+    /// Every call in the table `pending_merge`, so that most settlements need not look there.
     joining: HashSet<i64>,
     tally: Counters,
     committed_tally: Counters,
@@ -123,8 +123,9 @@ impl WriteTx {
         let id = self.tally.seen + 1;
         self.connection
             .prepare_cached(
-                "INSERT INTO call (id, sid, account, state, at, changed, received, callbacks, \
-                 attempts, round, planned) VALUES (?1, ?2, ?3, 'pending', ?4, ?4, ?4, 1, 0, 0, 0)",
+                "INSERT INTO call (id, sid, account, state, effective_at, changed, received, \
+                 callbacks, attempts, requeue_count, planned_callbacks) \
+                 VALUES (?1, ?2, ?3, 'pending', ?4, ?4, ?4, 1, 0, 0, 0)",
             )?
             .execute(params![
                 id,
@@ -232,8 +233,8 @@ impl WriteTx {
         };
         self.connection
             .prepare_cached(
-                "UPDATE call SET state = ?2, at = ?3, changed = ?4, reason = ?5, attempts = ?6, \
-                 planned = ?7 WHERE id = ?1",
+                "UPDATE call SET state = ?2, effective_at = ?3, changed = ?4, reason = ?5, \
+                 attempts = ?6, planned_callbacks = ?7 WHERE id = ?1",
             )?
             .execute(params![
                 call.id,
@@ -258,7 +259,7 @@ impl WriteTx {
             return Ok(false);
         };
         self.connection
-            .prepare_cached("UPDATE call SET round = round + 1 WHERE id = ?1")?
+            .prepare_cached("UPDATE call SET requeue_count = requeue_count + 1 WHERE id = ?1")?
             .execute([call.id])?;
         if !self.claims.lock().holds(call.id) {
             self.make_due(&call, due_of_requeued(now), now)?;
@@ -279,7 +280,7 @@ impl WriteTx {
     pub fn counts(&self) -> Result<Counts, StoreError> {
         let oldest_due: Option<i64> = self
             .connection
-            .prepare_cached("SELECT min(at) FROM call WHERE state = 'pending'")?
+            .prepare_cached("SELECT min(effective_at) FROM call WHERE state = 'pending'")?
             .query_row([], |row| row.get(0))?;
         let claimed = self.claims.lock().len();
         Ok(self.tally.counts(claimed, oldest_due.map(Millis)))

@@ -1,78 +1,105 @@
--- A call. `id` counts the calls ever seen, so it is never used twice.
+-- All times are in milliseconds since 1970-01-01 00:00 UTC unless a column says otherwise.
+
+-- Calls. A claim is in the memory of the process that owns the file: a claimed call is pending here.
 CREATE TABLE call (
-    id        INTEGER PRIMARY KEY,
-    sid       TEXT NOT NULL,
-    account   TEXT NOT NULL,
-    state     TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'skipped', 'parked')),
-    -- Pending: when it is due. Otherwise: when it came to rest.
-    at        INTEGER NOT NULL,
-    changed   INTEGER NOT NULL,
-    received  INTEGER NOT NULL,
-    -- How many callbacks and attempts it has, and how often it was requeued.
-    callbacks INTEGER NOT NULL,
-    attempts  INTEGER NOT NULL,
-    round     INTEGER NOT NULL,
-    reason    TEXT
+    id                INTEGER PRIMARY KEY,  -- counts the calls ever seen, so it is never used twice
+    sid               TEXT NOT NULL,        -- CallSid of the first leg
+    account           TEXT NOT NULL,        -- Twilio's AccountSid
+    state             TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'skipped', 'parked')),
+    -- Pending: when it is due. Otherwise: since when it is in its state. One column, because one index
+    -- serves both.
+    effective_at      INTEGER NOT NULL,
+    changed           INTEGER NOT NULL,     -- when the state was last written
+    received          INTEGER NOT NULL,     -- when the first callback arrived
+    callbacks         INTEGER NOT NULL,     -- number of its rows in `callback`
+    attempts          INTEGER NOT NULL,     -- number of its rows in `attempt`
+    requeue_count     INTEGER NOT NULL,     -- how often an operator requeued it
+    planned_callbacks INTEGER NOT NULL,     -- how many callbacks, from the first, the last settled claim had
+    reason            TEXT                  -- why it is skipped or parked
 ) STRICT;
 
--- Serves claims, purge, and lists by state. Both times mostly grow, so that few pages are touched.
-CREATE INDEX call_by_state ON call (state, at);
+-- Serves claims, purge, and lists by state. Both times mostly grow, so that few pages change.
+CREATE INDEX call_by_state ON call (state, effective_at);
 
--- `id` is the call's id * 2^20 + the number of the callback within the call: the callbacks of a
--- call stand together and need no index.
+-- Verified requests of Twilio. The rows of one call are adjacent and need no index.
 CREATE TABLE callback (
-    id       INTEGER PRIMARY KEY,
-    key      TEXT NOT NULL,
-    -- Absent for the call's own, first leg.
-    leg      TEXT,
-    received INTEGER NOT NULL,
-    url      TEXT NOT NULL,
-    headers  TEXT NOT NULL,
-    body     BLOB NOT NULL
+    id       INTEGER PRIMARY KEY,  -- call.id * 2^20 + the callback's number in the call, from 1
+    key      TEXT NOT NULL,        -- leg, kind and status: a repeated callback has the same key
+    leg      TEXT,                 -- CallSid of a child leg; NULL: the call's first leg
+    received INTEGER NOT NULL,     -- when it arrived
+    url      TEXT NOT NULL,        -- the public URL that Twilio signed
+    headers  TEXT NOT NULL,        -- `name: value` a line
+    body     BLOB NOT NULL         -- the form as it arrived
 ) STRICT;
 
--- `id` as in callback.
+-- Requests to Acquire.
 CREATE TABLE attempt (
-    id       INTEGER PRIMARY KEY,
-    round    INTEGER NOT NULL,
-    leg      TEXT NOT NULL,
-    kind     TEXT NOT NULL,
-    at       INTEGER NOT NULL,
-    took_us  INTEGER NOT NULL,
-    sent     TEXT NOT NULL,
-    status   INTEGER,
-    verdict  TEXT NOT NULL,
-    again_at INTEGER,
-    reason   TEXT,
-    fault    TEXT,
-    excerpt  TEXT NOT NULL
+    id            INTEGER PRIMARY KEY,  -- call.id * 2^20 + the attempt's number in the call, from 1
+    requeue_count INTEGER NOT NULL,     -- call.requeue_count of that time; -1: of a merged call, before its last requeue
+    leg           TEXT NOT NULL,        -- CallSid of the leg that was sent
+    kind          TEXT NOT NULL,        -- which of Acquire's requests
+    at            INTEGER NOT NULL,     -- when it was sent
+    took_us       INTEGER NOT NULL,     -- microseconds until the response
+    sent          TEXT NOT NULL,        -- the JSON that was sent
+    status        INTEGER,              -- HTTP status; NULL: no response
+    verdict       TEXT NOT NULL,        -- accepted, accepted-as-repeat, again or given-up
+    again_at      INTEGER,              -- again: when it is due again
+    reason        TEXT,                 -- given-up: why
+    fault         TEXT,                 -- why it failed, if a retry may help
+    excerpt       TEXT NOT NULL         -- start of the response, or the network error
 ) STRICT;
 
--- Finds calls by the hash of their SID or of a child leg's. The texts decide.
-CREATE TABLE name (
-    hash INTEGER NOT NULL,
-    call INTEGER NOT NULL,
+-- SID index, sorted level: finds calls by the SID of their first or a child leg.
+CREATE TABLE sid_index (
+    hash INTEGER NOT NULL,  -- hash of the SID; two SIDs may share one, so readers compare the SIDs
+    call INTEGER NOT NULL,  -- call.id
     PRIMARY KEY (hash, call)
 ) STRICT, WITHOUT ROWID;
 
--- Names that are not yet sorted into `name`, in the order of arrival.
-CREATE TABLE fresh_name (
+-- SID index, log: entries that are not yet flushed into `sid_index`, in the order of arrival.
+CREATE TABLE sid_log (
     id   INTEGER PRIMARY KEY,
-    hash INTEGER NOT NULL,
-    call INTEGER NOT NULL
+    hash INTEGER NOT NULL,  -- as in sid_index
+    call INTEGER NOT NULL   -- as in sid_index
 ) STRICT;
 
--- How many calls there are, kept in the transactions that change it.
-CREATE TABLE tally (
+-- Numbers of calls: one row, written by the transactions that change them.
+CREATE TABLE counters (
     id        INTEGER PRIMARY KEY CHECK (id = 1),
-    seen      INTEGER NOT NULL,
-    purged    INTEGER NOT NULL,
-    pending   INTEGER NOT NULL,
+    seen      INTEGER NOT NULL,  -- ever; the largest call.id
+    purged    INTEGER NOT NULL,  -- removed after their retention
+    pending   INTEGER NOT NULL,  -- claimed calls included
     delivered INTEGER NOT NULL,
     skipped   INTEGER NOT NULL,
     parked    INTEGER NOT NULL,
-    pings     INTEGER NOT NULL
+    pings     INTEGER NOT NULL   -- health checks, each of which writes to the disk
 ) STRICT;
-INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0);
+
+-- Calls that were claimed when their parent became known: they are merged into the parent's call when
+-- they are settled or, if the process ends first, at the next start.
+CREATE TABLE pending_merge (
+    child  INTEGER PRIMARY KEY,  -- call.id of the call to merge
+    parent INTEGER NOT NULL      -- call.id of the parent's call
+) STRICT;
+
+-- Requests that the bridge refused, kept for diagnosis. Nothing in them is verified.
+CREATE TABLE refused (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice
+    at          INTEGER NOT NULL,  -- when it arrived
+    cause       TEXT NOT NULL,     -- the label in metrics and logs
+    explanation TEXT NOT NULL,     -- why, and what to do
+    status      INTEGER NOT NULL,  -- HTTP status of the response
+    peer        TEXT NOT NULL,     -- IP address of the client
+    method      TEXT NOT NULL,     -- HTTP method
+    target      TEXT NOT NULL,     -- path and query
+    url         TEXT NOT NULL,     -- the public URL that the signature was compared with
+    headers     TEXT NOT NULL,     -- `name: value` a line
+    body        BLOB NOT NULL,     -- the stored part of the body
+    body_bytes  INTEGER NOT NULL   -- size of the body that was read, in bytes
+) STRICT;
+
+-- Serves the limits, and the numbers by cause.
+CREATE INDEX refused_by_cause ON refused (cause, id, at);
 
 PRAGMA user_version = 1;

@@ -16,15 +16,15 @@ use crate::store::{
 
 /// Pending calls behind a place, up to a time. In two parts, so that of a million calls due at one
 /// time none is passed over twice.
-pub(super) const DUE_BEHIND: &str = "SELECT at, id FROM call \
-    WHERE state = 'pending' AND at = ?1 AND id > ?2 AND ?1 <= ?3 \
+pub(super) const DUE_BEHIND: &str = "SELECT effective_at, id FROM call \
+    WHERE state = 'pending' AND effective_at = ?1 AND id > ?2 AND ?1 <= ?3 \
     UNION ALL \
-    SELECT at, id FROM call WHERE state = 'pending' AND at > ?1 AND at <= ?3 \
-    ORDER BY at, id";
+    SELECT effective_at, id FROM call WHERE state = 'pending' AND effective_at > ?1 AND effective_at <= ?3 \
+    ORDER BY effective_at, id";
 
 /// Calls that are due, those last that have been due longest.
-pub(super) const FRESHEST: &str = "SELECT at, id FROM call \
-    WHERE state = 'pending' AND at <= ?1 ORDER BY at DESC, id DESC";
+pub(super) const FRESHEST: &str = "SELECT effective_at, id FROM call \
+    WHERE state = 'pending' AND effective_at <= ?1 ORDER BY effective_at DESC, id DESC";
 
 /// Calls of accounts not asked for that one search passes over: a moment's work, so that nobody
 /// waits behind it. The next search goes on from there.
@@ -32,7 +32,7 @@ const PASS_OVER: usize = 1_000;
 
 /// Calls that were tried and are to be tried again later.
 const TRIED_AGAIN_LATER: &str =
-    "SELECT id FROM call WHERE state = 'pending' AND at > ?1 AND attempts > 0";
+    "SELECT id FROM call WHERE state = 'pending' AND effective_at > ?1 AND attempts > 0";
 
 /// What a search found.
 struct Found {

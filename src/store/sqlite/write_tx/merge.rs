@@ -53,7 +53,9 @@ impl WriteTx {
             if self.claims.lock().holds(id) {
                 // What is being sent for it must be kept first.
                 self.connection
-                    .prepare_cached("INSERT OR REPLACE INTO joining (begun, call) VALUES (?1, ?2)")?
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO pending_merge (child, parent) VALUES (?1, ?2)",
+                    )?
                     .execute([id, call])?;
                 self.joining.insert(id);
             } else {
@@ -76,7 +78,7 @@ impl WriteTx {
         self.undo.push(Undo::Joined(begun));
         let call: Option<i64> = self
             .connection
-            .prepare_cached("DELETE FROM joining WHERE begun = ?1 RETURNING call")?
+            .prepare_cached("DELETE FROM pending_merge WHERE child = ?1 RETURNING parent")?
             .query_row([begun], |row| row.get(0))
             .optional()?;
         let (Some(call), Some(begun)) = (call, CallRow::load(&self.connection, begun)?) else {
@@ -90,7 +92,9 @@ impl WriteTx {
     pub(super) fn merge_unclaimed(&mut self) -> Result<(), StoreError> {
         let claimed: Vec<(i64, i64)> = self
             .connection
-            .prepare_cached("SELECT begun, at FROM joining JOIN call ON call.id = begun")?
+            .prepare_cached(
+                "SELECT child, effective_at FROM pending_merge JOIN call ON call.id = child",
+            )?
             .query_and_then([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (begun, was_due) in claimed {
@@ -177,7 +181,7 @@ impl WriteTx {
             self.connection
                 .prepare_cached(
                     "UPDATE attempt SET id = ?2, \
-                     round = CASE round WHEN ?3 THEN ?4 ELSE -1 END WHERE id = ?1",
+                     requeue_count = CASE requeue_count WHEN ?3 THEN ?4 ELSE -1 END WHERE id = ?1",
                 )?
                 .execute(params![
                     rows::row_of(begun.id, number)?,

@@ -8,12 +8,12 @@ use crate::store::sqlite::sid_index;
 use crate::store::{Expiry, StoreError};
 
 const EXPIRED: &str = "SELECT id FROM ( \
-    SELECT * FROM (SELECT id, at FROM call WHERE state = 'delivered' AND at < ?1 \
-        ORDER BY at LIMIT ?3) UNION ALL \
-    SELECT * FROM (SELECT id, at FROM call WHERE state = 'skipped' AND at < ?1 \
-        ORDER BY at LIMIT ?3) UNION ALL \
-    SELECT * FROM (SELECT id, at FROM call WHERE state = 'parked' AND at < ?2 \
-        ORDER BY at LIMIT ?3)) ORDER BY at, id LIMIT ?3";
+    SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'delivered' AND effective_at < ?1 \
+        ORDER BY effective_at LIMIT ?3) UNION ALL \
+    SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'skipped' AND effective_at < ?1 \
+        ORDER BY effective_at LIMIT ?3) UNION ALL \
+    SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'parked' AND effective_at < ?2 \
+        ORDER BY effective_at LIMIT ?3)) ORDER BY effective_at, id LIMIT ?3";
 
 /// So many free pages are given back at once: 512 KiB, more than a purge of a hundred calls frees.
 const SHRINK: &str = "PRAGMA incremental_vacuum(128)";

@@ -6,7 +6,7 @@ use super::WriteTx;
 use crate::clock::Millis;
 use crate::store::{RefusedLimits, RefusedRequest, StoreError};
 
-const INSERT: &str = "INSERT INTO refused (at, cause, told, status, peer, method, target, url, \
+const INSERT: &str = "INSERT INTO refused (at, cause, explanation, status, peer, method, target, url, \
     headers, body, body_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 const TOO_OLD: &str = "DELETE FROM refused WHERE id IN \

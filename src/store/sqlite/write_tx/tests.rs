@@ -112,12 +112,18 @@ fn the_search_for_due_calls_sorts_and_passes_over_nothing() {
     };
     let longest = steps(super::claim::DUE_BEHIND);
     assert!(
-        longest.contains("(state=? AND at=? AND rowid>?)"),
+        longest.contains("(state=? AND effective_at=? AND rowid>?)"),
         "{longest}"
     );
-    assert!(longest.contains("(state=? AND at>? AND at<?)"), "{longest}");
+    assert!(
+        longest.contains("(state=? AND effective_at>? AND effective_at<?)"),
+        "{longest}"
+    );
     let freshest = steps(super::claim::FRESHEST);
-    assert!(freshest.contains("(state=? AND at<?)"), "{freshest}");
+    assert!(
+        freshest.contains("(state=? AND effective_at<?)"),
+        "{freshest}"
+    );
     for steps in [longest, freshest] {
         assert!(!steps.contains("TEMP B-TREE"), "{steps}");
     }
