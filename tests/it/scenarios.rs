@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use serde_json::Value;
 use twilio_acquire_bridge::config;
 use twilio_acquire_bridge::debugging::fake_twilio::scenario::{Scenario, Step, as_expected, play};
@@ -13,6 +13,12 @@ use twilio_acquire_bridge::domain::plan::Rules;
 
 /// So many callbacks are tried in every order; of more, some orders.
 const EXHAUSTIVE: usize = 8;
+
+/// Seeds that failed once. They are run first, and are committed.
+const REGRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/proptest-regressions/scenarios.txt"
+);
 
 struct Case {
     name: String,
@@ -123,7 +129,7 @@ fn repeats_of_a_scenario_lead_to_the_same_requests() {
         );
         let mut runner = TestRunner::new(ProptestConfig {
             cases: 64,
-            failure_persistence: None,
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
             ..ProptestConfig::default()
         });
         let same = runner.run(

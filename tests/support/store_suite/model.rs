@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
     BACKLOG, Claimed, Counts, Expiry, NextState, Recorded, State, Store, StoreError,
@@ -11,6 +12,12 @@ use twilio_acquire_bridge::store::{
 use super::place::{
     Database, LEASE, Place, callback, longest_due_first, next_due, settlement, sid,
 };
+
+/// Seeds that failed once. They are run first, on each database, and are committed.
+const REGRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/proptest-regressions/store_suite/model.txt"
+);
 
 #[derive(Clone, Debug)]
 enum Verb {
@@ -355,7 +362,7 @@ pub fn any_sequence_of_verbs_does_what_the_model_does(database: Database) {
         .expect("a runtime");
     let config = ProptestConfig {
         cases: database.sequences,
-        failure_persistence: None,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
         ..ProptestConfig::default()
     };
     proptest!(config, |(verbs in verbs())| {
