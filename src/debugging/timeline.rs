@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::outage::Outage;
-use crate::domain::plan::{self, PlanItem, ReceivedCallback, Rules, items};
+use crate::domain::plan::{self, Plan, PlanItem, ReceivedCallback, Rules};
 use crate::domain::plural::counted;
 use crate::store::{CallSummary, StoredCall, StoredCallback};
 use crate::twilio::{
@@ -144,7 +144,7 @@ impl CallTimeline {
             })
             .collect();
         let counting = &call.attempts[call.attempts_before_requeue.min(call.attempts.len())..];
-        let owed = items(&read, counting, rules, now);
+        let plan = Plan::of(&read, counting, rules, now);
         let ends = plan::ends(&read);
         let callbacks: Vec<CallbackView> = call
             .callbacks
@@ -153,11 +153,11 @@ impl CallTimeline {
             .collect();
         Self {
             line: CallLine::of(&call.summary),
-            next: next::next(&call.summary, &owed, counting, outage.as_ref(), now),
+            next: next::next(&call.summary, &plan, counting, outage.as_ref(), now),
             legs: legs::legs(&callbacks),
             callbacks,
             attempts: made(call),
-            planned: owed.into_iter().map(|owed| due(owed, counting)).collect(),
+            planned: plan.items().map(|item| due(item, counting)).collect(),
             outage,
         }
     }
@@ -282,10 +282,10 @@ fn stands(due: &plan::PlannedRequest, attempts: &[Attempt]) -> String {
     }
 }
 
-fn due(owed: PlanItem, attempts: &[Attempt]) -> PlannedView {
-    match owed {
+fn due(item: &PlanItem, attempts: &[Attempt]) -> PlannedView {
+    match item {
         PlanItem::Send(due) => {
-            let stands = stands(&due, attempts);
+            let stands = stands(due, attempts);
             let request = as_json(&due.request.message.to_json());
             let leg = due.request.leg.to_string();
             PlannedView::Send {
@@ -295,19 +295,20 @@ fn due(owed: PlanItem, attempts: &[Attempt]) -> PlannedView {
                 request,
                 reasons: due
                     .reasons
-                    .into_iter()
-                    .map(|reason| reason.why.into())
+                    .iter()
+                    .map(|reason| reason.why.to_string())
                     .collect(),
                 progress: stands,
                 waits: due
                     .wait
+                    .as_ref()
                     .map(|wait| format!("{}, until {}", wait.why, wait.until)),
             }
         }
         PlanItem::Undecided(wait) => PlannedView::Undecided {
             why: format!("{}, until {}", wait.why, wait.until),
         },
-        PlanItem::Nothing(why) => PlannedView::Nothing { why },
-        PlanItem::Unmappable(why) => PlannedView::Unmappable { why },
+        PlanItem::Nothing(why) => PlannedView::Nothing { why: why.clone() },
+        PlanItem::Unmappable(why) => PlannedView::Unmappable { why: why.clone() },
     }
 }

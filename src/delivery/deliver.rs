@@ -10,10 +10,9 @@ use super::{Worker, log};
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::plan::{self, AcquireRequest, Next, ReceivedCallback, Rules, plan};
+use crate::domain::plan::{self, AcquireRequest, Next, Plan, ReceivedCallback};
 use crate::domain::retry::{self, Jitter};
 use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
-use crate::twilio::CallbackContent;
 use crate::twilio::callback::{self, CallbackParseError};
 
 /// Calls made due in one transaction once Acquire is back: few enough that no accept waits
@@ -27,58 +26,43 @@ impl Worker {
             Err(why) => return without_attempt(NextState::Parked(why)),
         };
         let rules = Arc::clone(&self.rules.borrow());
-        self.count_late_recordings(call, account, &callbacks, &rules);
         let mut attempts = call.attempts.clone();
         self.retry_now(&mut attempts, account);
-        let request = match plan(&callbacks, &attempts, &rules, self.clock.now()) {
-            Next::Send(request) => request,
-            next => {
-                self.count_unmappable(call, account, &next, &callbacks, &attempts, &rules);
-                return without_attempt(next_state(next, self.clock.now()));
-            }
+        let before = Plan::of(&callbacks, &attempts, &rules, self.clock.now());
+        self.count_late_recordings(call, account, &before);
+        let Next::Send(request) = before.next() else {
+            self.count_unmappable(call, account, &before, &before);
+            return without_attempt(next_state(before.next(), self.clock.now()));
         };
         self.rate_limiter.wait().await;
         if !self.queues.lets_through(account, self.clock.now()) {
             return without_attempt(NextState::PendingAt(newest(&callbacks)));
         }
-        let Some(attempt) = self.send(account, &request, &attempts).await else {
+        let Some(attempt) = self.send(account, request, &attempts).await else {
             return without_attempt(NextState::PendingAt(self.clock.now()));
         };
         if attempt.verdict.is_accepted() {
             let of_leg = callbacks
                 .iter()
-                .filter(|told| told.callback.leg == request.leg);
+                .filter(|received| received.callback.leg == request.leg);
             let lag = self.clock.now().since(newest(of_leg));
             self.metrics.delivered_after(lag);
         }
         attempts.push(attempt.clone());
         self.retry_now(&mut attempts, account);
-        let next = plan(&callbacks, &attempts, &rules, self.clock.now());
-        self.count_unmappable(call, account, &next, &callbacks, &attempts, &rules);
+        let after = Plan::of(&callbacks, &attempts, &rules, self.clock.now());
+        self.count_unmappable(call, account, &before, &after);
         Settlement {
             attempt: Some(attempt),
-            rest: next_state(next, self.clock.now()),
+            rest: next_state(after.next(), self.clock.now()),
         }
     }
 
-    /// Counts each recording that came after the end was taken, once: by what the last settled
-    /// claim did not know.
-    fn count_late_recordings(
-        &self,
-        call: &Claimed,
-        account: &Account,
-        callbacks: &[ReceivedCallback],
-        rules: &Rules,
-    ) {
-        let (known, news) = callbacks.split_at(call.planned_callbacks.min(callbacks.len()));
-        let is_recording =
-            |news: &ReceivedCallback| matches!(news.callback.kind, CallbackContent::Recording(_));
-        if call.attempts.is_empty() || !news.iter().any(is_recording) {
-            return;
-        }
-        let now = self.clock.now();
-        let late_in = |told| plan::late_recordings(told, &call.attempts, rules, now);
-        let late = late_in(callbacks).saturating_sub(late_in(known));
+    /// Counts each recording that came after the end was accepted once: when its callback is first
+    /// planned.
+    fn count_late_recordings(&self, call: &Claimed, account: &Account, plan: &Plan) {
+        let is_new = |position: &&usize| **position >= call.planned_callbacks;
+        let late = plan.late_recordings().iter().filter(is_new).count();
         let account = &account.acquire_account_id;
         if late > 0 && self.metrics.recordings_were_late(account, late) == 0 {
             warn!(
@@ -93,30 +77,21 @@ impl Worker {
         }
     }
 
-    /// Counts what cannot be mapped once the call is parked for it, and not again with what is told
-    /// of the parked call later.
-    fn count_unmappable(
-        &self,
-        call: &Claimed,
-        account: &Account,
-        next: &Next,
-        callbacks: &[ReceivedCallback],
-        attempts: &[Attempt],
-        rules: &Rules,
-    ) {
-        if !matches!(next, Next::Parked(_)) {
-            return;
-        }
-        let now = self.clock.now();
-        let (known, news) = callbacks.split_at(call.planned_callbacks.min(callbacks.len()));
-        let counted = if news.is_empty() {
-            0
+    /// Counts each leg that cannot be mapped once: when its call is parked.
+    fn count_unmappable(&self, call: &Claimed, account: &Account, before: &Plan, after: &Plan) {
+        // A parked call is claimed again after a new callback, or after a requeue, which has none.
+        let has_news = call.planned_callbacks < call.callbacks.len();
+        let had_work = before
+            .unfinished_since()
+            .is_some_and(|position| position < call.planned_callbacks);
+        let counted = if has_news && !had_work {
+            call.planned_callbacks
         } else {
-            plan::parked_unmappable(known, &call.attempts, rules, now)
+            0
         };
-        let parked = plan::parked_unmappable(callbacks, attempts, rules, now);
+        let unmappable = after.unmappable().filter(|position| *position >= counted);
         self.metrics
-            .unmappable(&account.acquire_account_id, parked.saturating_sub(counted));
+            .unmappable(&account.acquire_account_id, unmappable.count());
     }
 
     /// What was put off while Acquire was away is due since it is back.
@@ -217,12 +192,12 @@ fn read(stored: &[StoredCallback]) -> Result<Vec<ReceivedCallback>, String> {
         .map_err(|why: CallbackParseError| format!("a stored callback cannot be read: {why}"))
 }
 
-fn next_state(next: Next, now: Millis) -> NextState {
+fn next_state(next: &Next, now: Millis) -> NextState {
     match next {
         Next::Send(_) => NextState::PendingAt(now),
-        Next::Wait(at) => NextState::PendingAt(at),
+        Next::Wait(at) => NextState::PendingAt(*at),
         Next::Delivered => NextState::Delivered,
-        Next::Skipped(why) => NextState::Skipped(why),
-        Next::Parked(why) => NextState::Parked(why),
+        Next::Skipped(why) => NextState::Skipped(why.clone()),
+        Next::Parked(why) => NextState::Parked(why.clone()),
     }
 }

@@ -148,54 +148,134 @@ pub struct Wait {
     pub why: String,
 }
 
-/// Decides what to do next for a call at `now`.
+/// Everything that a call needs sent, and the next step.
 ///
-/// `attempts` are those that count: all since the call was last requeued, oldest first.
-#[must_use]
-pub fn plan(
-    callbacks: &[ReceivedCallback],
-    attempts: &[Attempt],
-    rules: &Rules,
-    now: Millis,
-) -> Next {
-    let mut due: Option<(Millis, Option<AcquireRequest>)> = None;
-    let mut parked = Vec::new();
-    let mut skipped = Vec::new();
-    let mut delivered = false;
+/// A position is that of a callback among those that the plan was made of: it says since which
+/// callback a part of the plan was known.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    entries: Vec<PlanEntry>,
+    next: Next,
+    late_recordings: Vec<usize>,
+    unfinished_since: Option<usize>,
+}
 
-    for line in items_by_leg(callbacks, attempts, rules, now) {
-        for owed in line {
-            let (at, request) = match owed {
-                PlanItem::Send(due) => match standing(&due, attempts) {
-                    RequestProgress::DueAt(at) => (at, Some(due.request)),
-                    RequestProgress::Taken => {
-                        delivered = true;
-                        continue;
-                    }
-                    RequestProgress::GivenUp(why) => {
-                        parked.push(why);
-                        continue;
-                    }
-                },
-                PlanItem::Undecided(wait) => (wait.until, None),
-                PlanItem::Nothing(why) => {
-                    skipped.push(why);
-                    continue;
-                }
-                PlanItem::Unmappable(why) => {
-                    parked.push(why);
-                    continue;
-                }
-            };
-            // Of what is due at once, the first in the call's order goes first.
-            if due.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
-                due = Some((at, request));
-            }
+/// A part of a plan.
+#[derive(Clone, Debug)]
+pub(crate) struct PlanEntry {
+    pub item: PlanItem,
+    /// The first callback that led to it.
+    pub position: usize,
+}
+
+impl Plan {
+    /// Plans a call at `now`.
+    ///
+    /// `attempts` are those since the call was last requeued, oldest first.
+    #[must_use]
+    pub fn of(
+        callbacks: &[ReceivedCallback],
+        attempts: &[Attempt],
+        rules: &Rules,
+        now: Millis,
+    ) -> Self {
+        let call = Call::of(callbacks);
+        let (reported, others) = reported_legs::choose(&call, attempts, rules, now);
+        let mut entries: Vec<PlanEntry> = reported
+            .iter()
+            .flat_map(|reported| entries_of(reported, attempts, rules, now))
+            .collect();
+        entries.extend(others);
+        if call.legs.is_empty() {
+            let why = "recordings are known, and no leg has told its status".to_owned();
+            entries.push(PlanEntry {
+                item: PlanItem::Nothing(why),
+                position: 0,
+            });
+        }
+        let late_recordings = reported
+            .iter()
+            .flat_map(|reported| recording::late(reported, attempts, &rules.recordings));
+        let unfinished = entries
+            .iter()
+            .filter(|entry| is_unfinished(&entry.item, attempts))
+            .map(|entry| entry.position);
+        Self {
+            next: next(&entries, attempts, now),
+            late_recordings: late_recordings.collect(),
+            unfinished_since: unfinished.min(),
+            entries,
         }
     }
 
+    /// What to do next.
+    #[must_use]
+    pub fn next(&self) -> &Next {
+        &self.next
+    }
+
+    /// All requests, finished ones too, and the reasons where there is none, in a fixed order.
+    pub fn items(&self) -> impl Iterator<Item = &PlanItem> {
+        self.entries.iter().map(|entry| &entry.item)
+    }
+
+    /// The positions of the recordings that came after Acquire had accepted the end without them.
+    #[must_use]
+    pub fn late_recordings(&self) -> &[usize] {
+        &self.late_recordings
+    }
+
+    /// The positions of what no request can be made of, if the call is parked for it.
+    pub fn unmappable(&self) -> impl Iterator<Item = usize> {
+        let is_parked = matches!(self.next, Next::Parked(_));
+        self.entries
+            .iter()
+            .filter(move |entry| is_parked && matches!(entry.item, PlanItem::Unmappable(_)))
+            .map(|entry| entry.position)
+    }
+
+    /// The position of the oldest part that Acquire has neither accepted nor finally refused.
+    #[must_use]
+    pub fn unfinished_since(&self) -> Option<usize> {
+        self.unfinished_since
+    }
+}
+
+fn next(entries: &[PlanEntry], attempts: &[Attempt], now: Millis) -> Next {
+    let mut due: Option<(Millis, Option<&AcquireRequest>)> = None;
+    let mut parked: Vec<String> = Vec::new();
+    let mut skipped: Vec<&str> = Vec::new();
+    let mut delivered = false;
+    for PlanEntry { item, .. } in entries {
+        let (at, request) = match item {
+            PlanItem::Send(planned) => match progress(planned, attempts) {
+                RequestProgress::DueAt(at) => (at, Some(&planned.request)),
+                RequestProgress::Accepted => {
+                    delivered = true;
+                    continue;
+                }
+                RequestProgress::GivenUp(why) => {
+                    parked.push(why);
+                    continue;
+                }
+            },
+            PlanItem::Undecided(wait) => (wait.until, None),
+            PlanItem::Nothing(why) => {
+                skipped.push(why);
+                continue;
+            }
+            PlanItem::Unmappable(why) => {
+                parked.push(why.clone());
+                continue;
+            }
+        };
+        // If several are due at the same time, the first in the call's order goes first.
+        if due.is_none_or(|(earliest, _)| at < earliest) {
+            due = Some((at, request));
+        }
+    }
     match due {
-        Some((at, Some(request))) if at <= now => Next::Send(request),
+        Some((at, Some(request))) if at <= now => Next::Send(request.clone()),
         Some((at, _)) => Next::Wait(at),
         None if !parked.is_empty() => Next::Parked(parked.join("; ")),
         None if delivered => Next::Delivered,
@@ -203,15 +283,14 @@ pub fn plan(
     }
 }
 
-/// All that a call makes owed and why, whatever was taken, in a fixed order.
-#[must_use]
-pub fn items(
-    callbacks: &[ReceivedCallback],
-    attempts: &[Attempt],
-    rules: &Rules,
-    now: Millis,
-) -> Vec<PlanItem> {
-    items_by_leg(callbacks, attempts, rules, now).concat()
+fn is_unfinished(item: &PlanItem, attempts: &[Attempt]) -> bool {
+    match item {
+        PlanItem::Send(planned) => {
+            matches!(progress(planned, attempts), RequestProgress::DueAt(_))
+        }
+        PlanItem::Undecided(_) => true,
+        PlanItem::Nothing(_) | PlanItem::Unmappable(_) => false,
+    }
 }
 
 /// The status by which each leg that has ended ended.
@@ -231,58 +310,25 @@ pub fn is_end(status: &StatusCallback) -> bool {
     call_end::ended_as(status).is_some()
 }
 
-/// For how much that cannot be sent, whatever Acquire does, the call is parked.
-#[must_use]
-pub fn parked_unmappable(
-    callbacks: &[ReceivedCallback],
-    attempts: &[Attempt],
-    rules: &Rules,
-    now: Millis,
-) -> usize {
-    if !matches!(plan(callbacks, attempts, rules, now), Next::Parked(_)) {
-        return 0;
-    }
-    let all = items(callbacks, attempts, rules, now).into_iter();
-    all.filter(|owed| matches!(owed, PlanItem::Unmappable(_)))
-        .count()
-}
-
-/// What is owed in the order in which it is sent, a line for each reported call; what is not
-/// reported has a line with the reason.
-fn items_by_leg(
-    callbacks: &[ReceivedCallback],
-    attempts: &[Attempt],
-    rules: &Rules,
-    now: Millis,
-) -> Vec<Vec<PlanItem>> {
-    let call = Call::of(callbacks);
-    let (reported, others) = reported_legs::choose(&call, attempts, rules, now);
-    let mut lines: Vec<Vec<PlanItem>> = reported
-        .iter()
-        .map(|reported| items_of(reported, attempts, rules, now))
-        .collect();
-    lines.push(others);
-    if call.legs.is_empty() {
-        lines.push(vec![PlanItem::Nothing(
-            "recordings are known, and no leg has told its status".to_owned(),
-        )]);
-    }
-    lines
-}
-
-fn items_of(
+/// The entries of a reported call in the order in which they are sent.
+fn entries_of(
     reported: &Reported<'_, '_>,
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> Vec<PlanItem> {
-    let mut line = events::events(reported, rules);
+) -> Vec<PlanEntry> {
+    let mut entries = events::events(reported, rules);
     match &reported.ended {
-        Err(why) => line.push(why.clone()),
-        Ok(ended) => line.extend(ended_call(reported, *ended, attempts, rules, now)),
+        Err(why) => entries.push(why.clone()),
+        Ok(ended) => entries.extend(ended_call(reported, *ended, attempts, rules, now)),
     }
-    let line = events::drop_overtaken(line, attempts, now).into_iter();
-    line.map(|owed| as_it_was_sent(owed, attempts)).collect()
+    let entries = events::drop_overtaken(entries, attempts, now).into_iter();
+    entries
+        .map(|entry| PlanEntry {
+            item: as_it_was_sent(entry.item, attempts),
+            ..entry
+        })
+        .collect()
 }
 
 /// What Acquire took stays as it was sent, and what it may have taken goes again so: what was told
@@ -316,15 +362,16 @@ fn ended_call(
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> Vec<PlanItem> {
+) -> Vec<PlanEntry> {
     let leg = reported.leg;
     let found = recording::find(reported, ended, &rules.recordings, now);
+    let position = found.position;
     let late = recording::lateness(attempts, leg, &found, &rules.recordings);
-    let mut owed = vec![call_end::call_end(reported, found, rules)];
-    match late {
-        None => {}
-        Some(Lateness::Kept(why)) => owed.push(PlanItem::Nothing(why)),
-        Some(Lateness::Again(end)) => owed.push(PlanItem::Send(Box::new(PlannedRequest {
+    let mut entries = vec![call_end::call_end(reported, found, rules)];
+    let item = match late {
+        None => return entries,
+        Some(Lateness::Kept(why)) => PlanItem::Nothing(why),
+        Some(Lateness::Again(end)) => PlanItem::Send(Box::new(PlannedRequest {
             request: AcquireRequest {
                 leg: leg.sid.clone(),
                 message: AcquireMessage::CallEndAgain(*end),
@@ -333,35 +380,20 @@ fn ended_call(
             reasons: vec![
                 About::RecordingUrl.because("its recording came after the end (recording.late)"),
             ],
-        }))),
-    }
-    owed
-}
-
-/// How many recordings of the call came after Acquire had taken the end without them.
-#[must_use]
-pub fn late_recordings(
-    callbacks: &[ReceivedCallback],
-    attempts: &[Attempt],
-    rules: &Rules,
-    now: Millis,
-) -> u64 {
-    let call = Call::of(callbacks);
-    let (reported, _) = reported_legs::choose(&call, attempts, rules, now);
-    let late = reported
-        .iter()
-        .map(|reported| recording::count_late(reported, attempts, &rules.recordings));
-    late.sum()
+        })),
+    };
+    entries.push(PlanEntry { item, position });
+    entries
 }
 
 /// Where a request stands after the attempts at it.
 enum RequestProgress {
     DueAt(Millis),
-    Taken,
+    Accepted,
     GivenUp(String),
 }
 
-fn standing(due: &PlannedRequest, attempts: &[Attempt]) -> RequestProgress {
+fn progress(due: &PlannedRequest, attempts: &[Attempt]) -> RequestProgress {
     match last_verdict(attempts, &due.request) {
         None => RequestProgress::DueAt(
             due.wait
@@ -369,7 +401,7 @@ fn standing(due: &PlannedRequest, attempts: &[Attempt]) -> RequestProgress {
                 .map_or(Millis::default(), |wait| wait.until),
         ),
         Some(Verdict::Again(at)) => RequestProgress::DueAt(*at),
-        Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => RequestProgress::Taken,
+        Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => RequestProgress::Accepted,
         Some(Verdict::GivenUp(why)) => RequestProgress::GivenUp(why.clone()),
     }
 }

@@ -295,11 +295,12 @@ impl Metrics {
 
     /// Counts some more and returns how many there were before.
     #[must_use]
-    pub fn recordings_were_late(&self, account: &str, more: u64) -> u64 {
+    pub fn recordings_were_late(&self, account: &str, more: usize) -> u64 {
         let labels = AccountLabels {
             account: account.to_owned(),
         };
-        self.late_recordings.get_or_create(&labels).inc_by(more)
+        let late = self.late_recordings.get_or_create(&labels);
+        late.inc_by(more as u64)
     }
 
     pub fn breaker(&self, account: &str, state: BreakerState) {

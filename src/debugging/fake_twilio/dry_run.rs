@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::clock::Millis;
 use crate::debugging::fixture::Fixture;
-use crate::domain::plan::{Next, ReceivedCallback, Rules, plan};
+use crate::domain::plan::{Next, Plan, ReceivedCallback, Rules};
 use crate::twilio::callback;
 
 /// When everything that could have been waited for has been.
@@ -29,18 +29,14 @@ impl DryRun {
             Ok(callback) => callback,
             Err(why) => return Self::Refused(why.to_string()),
         };
-        match plan(
-            &[ReceivedCallback {
-                at: Millis::default(),
-                callback,
-            }],
-            &[],
-            rules,
-            LATER,
-        ) {
+        let received = ReceivedCallback {
+            at: Millis::default(),
+            callback,
+        };
+        match Plan::of(&[received], &[], rules, LATER).next() {
             Next::Send(request) => Self::Sent(request.message.to_json()),
-            Next::Skipped(why) => Self::Skipped(why),
-            Next::Parked(why) => Self::Parked(why),
+            Next::Skipped(why) => Self::Skipped(why.clone()),
+            Next::Parked(why) => Self::Parked(why.clone()),
             // Both need attempts, and none were made.
             Next::Wait(_) | Next::Delivered => Self::Skipped("nothing is due".to_owned()),
         }

@@ -7,12 +7,12 @@ use crate::clock::Millis;
 use crate::config::duration;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::outage::Outage;
-use crate::domain::plan::{PlanItem, Wait};
+use crate::domain::plan::{Plan, PlanItem, Wait};
 use crate::store::{CallSummary, State};
 
 pub(super) fn next(
     call: &CallSummary,
-    owed: &[PlanItem],
+    plan: &Plan,
     attempts: &[Attempt],
     outage: Option<&Outage>,
     now: Millis,
@@ -20,7 +20,7 @@ pub(super) fn next(
     let reason = call.reason.as_deref().unwrap_or("without a reason");
     match call.state {
         State::Pending if call.due.is_none() => format!("waits: it is {reason}"),
-        State::Pending => pending(call.due.unwrap_or(now), owed, attempts, outage, now),
+        State::Pending => pending(call.due.unwrap_or(now), plan, attempts, outage, now),
         State::Claimed => "it is being sent now".to_owned(),
         State::Delivered => {
             "nothing: Acquire took all that is owed; a later callback may owe more".to_owned()
@@ -36,12 +36,12 @@ pub(super) fn next(
 
 fn pending(
     due: Millis,
-    owed: &[PlanItem],
+    plan: &Plan,
     attempts: &[Attempt],
     outage: Option<&Outage>,
     now: Millis,
 ) -> String {
-    if let Some(wait) = waited_for(owed, now).filter(|_| due > now) {
+    if let Some(wait) = waited_for(plan, now).filter(|_| due > now) {
         return format!(
             "{}: {} left, until {}",
             wait.why,
@@ -79,8 +79,8 @@ fn pending(
 }
 
 /// Of what is owed and not reached, the wait that ends first.
-fn waited_for(owed: &[PlanItem], now: Millis) -> Option<&Wait> {
-    let waits = owed.iter().filter_map(|owed| match owed {
+fn waited_for(plan: &Plan, now: Millis) -> Option<&Wait> {
+    let waits = plan.items().filter_map(|item| match item {
         PlanItem::Send(due) => due.wait.as_ref(),
         PlanItem::Undecided(wait) => Some(wait),
         PlanItem::Nothing(_) | PlanItem::Unmappable(_) => None,

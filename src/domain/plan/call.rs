@@ -20,11 +20,35 @@ pub(super) struct Leg<'a> {
     pub sid: &'a CallSid,
     pub parent: Option<&'a CallSid>,
     /// By `SequenceNumber`, then `Timestamp`.
-    pub statuses: Vec<&'a StatusCallback>,
+    pub statuses: Vec<LegStatus<'a>>,
     /// The first status that ended it.
     pub end: Option<&'a StatusCallback>,
     /// When an end of it first arrived.
-    pub ended: Option<Millis>,
+    pub ended: Option<Arrival>,
+}
+
+/// A status of a leg, and its callback's position among those of the call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LegStatus<'a> {
+    pub position: usize,
+    pub status: &'a StatusCallback,
+}
+
+/// When something was first received, and with which of the call's callbacks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub position: usize,
+    pub at: Millis,
+}
+
+impl Arrival {
+    /// Callbacks of two calls that were joined are not in the order of their times.
+    fn first(self, other: Self) -> Self {
+        Self {
+            position: self.position.min(other.position),
+            at: self.at.min(other.at),
+        }
+    }
 }
 
 /// What is known of one recording.
@@ -35,7 +59,7 @@ pub(super) struct KnownRecording<'a> {
     pub account: &'a AccountSid,
     pub stage: RecordingStage<'a>,
     /// When it was first told that it can be fetched.
-    pub ready: Option<Millis>,
+    pub ready: Option<Arrival>,
     pub seconds: Option<u32>,
     pub started: Option<jiff::Timestamp>,
 }
@@ -57,7 +81,7 @@ pub(super) enum RecordingStage<'a> {
 impl<'a> Call<'a> {
     pub fn of(callbacks: &'a [ReceivedCallback]) -> Self {
         let mut sids: Vec<&CallSid> = statuses(callbacks)
-            .map(|(received, _)| &received.callback.leg)
+            .map(|(_, received, _)| &received.callback.leg)
             .collect();
         sids.sort_unstable();
         sids.dedup();
@@ -104,10 +128,12 @@ impl<'a> Call<'a> {
 
 impl<'a> Leg<'a> {
     fn of(sid: &'a CallSid, callbacks: &'a [ReceivedCallback]) -> Self {
-        let own = || statuses(callbacks).filter(|(received, _)| received.callback.leg == *sid);
-        let mut told: Vec<&StatusCallback> = own().map(|(_, status)| status).collect();
-        // What else a status says breaks a tie, so that the order of arrival never matters.
-        told.sort_by_key(|status| {
+        let own = || statuses(callbacks).filter(|(_, received, _)| received.callback.leg == *sid);
+        let mut statuses: Vec<LegStatus<'_>> = own()
+            .map(|(position, _, status)| LegStatus { position, status })
+            .collect();
+        // The rest of a status breaks a tie, so that the order of arrival never matters.
+        statuses.sort_by_key(|LegStatus { status, .. }| {
             (
                 status.sequence_number.unwrap_or(u32::MAX),
                 status.timestamp.unwrap_or(jiff::Timestamp::MAX),
@@ -117,24 +143,27 @@ impl<'a> Leg<'a> {
         Self {
             sid,
             parent: own()
-                .filter_map(|(received, _)| received.callback.parent.as_ref())
+                .filter_map(|(_, received, _)| received.callback.parent.as_ref())
                 .min(),
-            end: told
+            end: statuses
                 .iter()
-                .copied()
+                .map(|leg| leg.status)
                 .find(|status| ended_as(status).is_some()),
             ended: own()
-                .filter(|(_, status)| ended_as(status).is_some())
-                .map(|(received, _)| received.at)
-                .min(),
-            statuses: told,
+                .filter(|(_, _, status)| ended_as(status).is_some())
+                .map(|(position, received, _)| Arrival {
+                    position,
+                    at: received.at,
+                })
+                .reduce(Arrival::first),
+            statuses,
         }
     }
 
     /// Whether somebody, or something such as a mailbox, took the leg.
     pub fn is_answered(&self) -> bool {
         let was_in_progress =
-            |status: &&StatusCallback| status.status == twilio::CallStatus::InProgress;
+            |leg: &LegStatus<'_>| leg.status.status == twilio::CallStatus::InProgress;
         self.statuses.iter().any(was_in_progress)
             || self
                 .end
@@ -143,22 +172,23 @@ impl<'a> Leg<'a> {
 
     /// What it told last, by its own count: the end if there is one.
     pub fn latest(&self) -> Option<&'a StatusCallback> {
-        self.end.or_else(|| self.statuses.last().copied())
+        self.end
+            .or_else(|| self.statuses.last().map(|leg| leg.status))
     }
 
     fn began(&self) -> jiff::Timestamp {
-        let times = self.statuses.iter().filter_map(|status| status.timestamp);
+        let times = self.statuses.iter().filter_map(|leg| leg.status.timestamp);
         times.min().unwrap_or(jiff::Timestamp::MAX)
     }
 }
 
 fn statuses(
     callbacks: &[ReceivedCallback],
-) -> impl Iterator<Item = (&ReceivedCallback, &StatusCallback)> {
-    callbacks
-        .iter()
-        .filter_map(|received| match &received.callback.kind {
-            twilio::CallbackContent::Status(status) => Some((received, status)),
+) -> impl Iterator<Item = (usize, &ReceivedCallback, &StatusCallback)> {
+    (0..)
+        .zip(callbacks)
+        .filter_map(|(position, received)| match &received.callback.kind {
+            twilio::CallbackContent::Status(status) => Some((position, received, status)),
             twilio::CallbackContent::Recording(_) => None,
         })
 }
@@ -173,16 +203,16 @@ fn recordings<'a>(callbacks: &'a [ReceivedCallback], legs: &[Leg<'a>]) -> Vec<Kn
             (Some(url), _) => RecordingStage::Ready(url),
             (None, Some(_)) => RecordingStage::UnderWay,
         };
-        let first = statuses(callbacks)
-            .filter(|(received, status)| received.callback.leg == *leg.sid && *status == end)
-            .map(|(received, _)| received)
-            .min_by_key(|received| received.at)?;
+        let (position, first, _) = statuses(callbacks)
+            .filter(|(_, received, status)| received.callback.leg == *leg.sid && *status == end)
+            .min_by_key(|(_, received, _)| received.at)?;
+        let at = first.at;
         Some(KnownRecording {
             sid: end.recording_sid.as_ref(),
             leg: leg.sid,
             account: &first.callback.account,
             stage,
-            ready: stage.is_ready().then_some(first.at),
+            ready: stage.is_ready().then_some(Arrival { position, at }),
             seconds: end
                 .recording_duration
                 .filter(|_| stage != RecordingStage::Unproven),
@@ -191,15 +221,18 @@ fn recordings<'a>(callbacks: &'a [ReceivedCallback], legs: &[Leg<'a>]) -> Vec<Kn
     });
     let (of_apps, of_ends): (Vec<_>, Vec<_>) =
         of_ends.partition(|recording| recording.stage == RecordingStage::Unproven);
-    let mut own: Vec<KnownRecording<'a>> = callbacks
-        .iter()
-        .filter_map(|received| match &received.callback.kind {
+    let mut own: Vec<KnownRecording<'a>> = (0..)
+        .zip(callbacks)
+        .filter_map(|(position, received)| match &received.callback.kind {
             twilio::CallbackContent::Recording(told) => Some(KnownRecording {
                 sid: Some(&told.sid),
                 leg: &received.callback.leg,
                 account: &received.callback.account,
                 stage: stage(told),
-                ready: stage(told).is_ready().then_some(received.at),
+                ready: stage(told).is_ready().then_some(Arrival {
+                    position,
+                    at: received.at,
+                }),
                 seconds: told.duration,
                 started: told.started,
             }),
@@ -238,7 +271,8 @@ impl KnownRecording<'_> {
         if told.stage.rank() < self.stage.rank() {
             self.stage = told.stage;
         }
-        self.ready = [self.ready, told.ready].into_iter().flatten().min();
+        let ready = [self.ready, told.ready].into_iter().flatten();
+        self.ready = ready.reduce(Arrival::first);
         self.seconds = self.seconds.max(told.seconds);
         self.started = self.started.max(told.started);
     }

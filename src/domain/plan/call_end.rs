@@ -1,11 +1,12 @@
 //! The call-end of a reported leg, or why there is none.
 
-use super::call::Leg;
+use super::call::{Leg, LegStatus};
 use super::email::call_email;
 use super::recording::RecordingChoice;
 use super::reported_legs::Reported;
 use super::{
-    About, AcquireMessage, AcquireRequest, ClientParents, PlanItem, PlannedRequest, Reason, Rules,
+    About, AcquireMessage, AcquireRequest, ClientParents, PlanEntry, PlanItem, PlannedRequest,
+    Reason, Rules,
 };
 use crate::acquire::{self, CallEnd};
 use crate::twilio::{self, CallSid, Direction, StatusCallback};
@@ -29,13 +30,16 @@ pub(super) fn ended_as(status: &StatusCallback) -> Option<acquire::CallStatus> {
     }
 }
 
-pub(super) fn not_ended(leg: &Leg<'_>) -> PlanItem {
+pub(super) fn not_ended(leg: &Leg<'_>) -> PlanEntry {
     let sid = leg.sid;
-    let unknown = leg.statuses.iter().find_map(|status| match &status.status {
-        twilio::CallStatus::Unknown(text) => Some(text),
+    let unknown = |leg: &LegStatus<'_>| match &leg.status.status {
+        twilio::CallStatus::Unknown(text) => Some(text.clone()),
         _ => None,
-    });
-    match (unknown, leg.statuses.last()) {
+    };
+    let item = match (
+        leg.statuses.iter().find_map(unknown),
+        leg.statuses.last().map(|last| last.status),
+    ) {
         (Some(text), _) => PlanItem::Unmappable(format!(
             "leg {sid} has CallStatus \"{text}\", which Acquire has no word for"
         )),
@@ -44,6 +48,11 @@ pub(super) fn not_ended(leg: &Leg<'_>) -> PlanItem {
             last.status
         )),
         (None, None) => PlanItem::Nothing(format!("leg {sid} has told no status")),
+    };
+    let unknown = leg.statuses.iter().filter(|leg| unknown(leg).is_some());
+    PlanEntry {
+        item,
+        position: unknown.map(|leg| leg.position).min().unwrap_or_default(),
     }
 }
 
@@ -51,18 +60,20 @@ pub(super) fn call_end(
     reported: &Reported<'_, '_>,
     found: RecordingChoice<'_>,
     rules: &Rules,
-) -> PlanItem {
+) -> PlanEntry {
     let leg = reported.leg;
     let Some((status, own)) = leg.end.and_then(|end| Some((end, ended_as(end)?))) else {
         return not_ended(leg);
     };
+    let position = leg.ended.map_or(0, |ended| ended.position);
+    let entry = |item| PlanEntry { item, position };
     let (direction, why) = match call_direction(reported, status, rules) {
         Ok(direction) => direction,
-        Err(why) => return PlanItem::Unmappable(format!("leg {} {why}", leg.sid)),
+        Err(why) => return entry(PlanItem::Unmappable(format!("leg {} {why}", leg.sid))),
     };
     let to = match to(leg.sid, status, rules) {
         Ok(to) => to,
-        Err(why) => return PlanItem::Nothing(why),
+        Err(why) => return entry(PlanItem::Nothing(why)),
     };
     let mut because = vec![About::Direction.because(why)];
     let (call_status, why) = match &reported.status {
@@ -74,7 +85,7 @@ pub(super) fn call_end(
     because.extend(why.map(|why| About::Email.because(why)));
     because.extend(stand_in_for_to(status));
     because.extend(found.reason.map(|why| About::RecordingUrl.because(why)));
-    PlanItem::Send(Box::new(PlannedRequest {
+    entry(PlanItem::Send(Box::new(PlannedRequest {
         request: AcquireRequest {
             leg: leg.sid.clone(),
             message: AcquireMessage::CallEnd(CallEnd {
@@ -90,7 +101,7 @@ pub(super) fn call_end(
         },
         wait: found.wait,
         reasons: because,
-    }))
+    })))
 }
 
 /// `Duration` is sent only when known; what is no number tells nothing.

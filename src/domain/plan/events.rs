@@ -4,7 +4,8 @@ use super::call_end::{call_direction, stand_in_for_to, to};
 use super::email::call_email;
 use super::reported_legs::Reported;
 use super::{
-    About, AcquireMessage, AcquireRequest, PlanItem, PlannedRequest, Rules, last_verdict, reached,
+    About, AcquireMessage, AcquireRequest, PlanEntry, PlanItem, PlannedRequest, Rules,
+    last_verdict, reached,
 };
 use crate::acquire::{CallEvent, Direction, RequestKind};
 use crate::clock::Millis;
@@ -28,7 +29,7 @@ pub enum Forward {
 }
 
 /// The events of a reported call that are wanted and were told, in the call's order.
-pub(super) fn events(reported: &Reported<'_, '_>, rules: &Rules) -> Vec<PlanItem> {
+pub(super) fn events(reported: &Reported<'_, '_>, rules: &Rules) -> Vec<PlanEntry> {
     let wanted = [
         (RequestKind::CallInQueue, rules.events.in_queue),
         (RequestKind::CallRinging, rules.events.ringing),
@@ -36,21 +37,28 @@ pub(super) fn events(reported: &Reported<'_, '_>, rules: &Rules) -> Vec<PlanItem
     ];
     wanted
         .into_iter()
-        .filter(|(kind, send)| *send == Forward::On && is_told(reported, *kind))
-        .map(|(kind, _)| event(reported, kind, rules))
+        .filter(|(_, forward)| *forward == Forward::On)
+        .filter_map(|(kind, _)| {
+            Some(PlanEntry {
+                position: first_reported(reported, kind)?,
+                item: event(reported, kind, rules),
+            })
+        })
         .collect()
 }
 
-fn is_told(reported: &Reported<'_, '_>, kind: RequestKind) -> bool {
-    reported.statuses.iter().any(|status| {
-        let told = match status.status {
+/// The position of the first callback that reported the event.
+fn first_reported(reported: &Reported<'_, '_>, kind: RequestKind) -> Option<usize> {
+    let of_kind = reported.statuses.iter().filter(|leg| {
+        let reported = match leg.status.status {
             CallStatus::Queued | CallStatus::Initiated => RequestKind::CallInQueue,
             CallStatus::Ringing => RequestKind::CallRinging,
             CallStatus::InProgress => RequestKind::CallAnswered,
             _ => return false,
         };
-        told == kind
-    })
+        reported == kind
+    });
+    of_kind.map(|leg| leg.position).min()
 }
 
 /// What the endpoint of `kind` requires (developer.acquire.io, 273cf39): all want `CallId`, `To` and
@@ -105,18 +113,23 @@ fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanI
 /// A line of requests in the call's order as it can still be sent: what a later one has overtaken is
 /// left out, and a request that failed does not hold up the next.
 pub(super) fn drop_overtaken(
-    line: Vec<PlanItem>,
+    entries: Vec<PlanEntry>,
     attempts: &[Attempt],
     now: Millis,
-) -> Vec<PlanItem> {
-    let tried: Vec<bool> = line
+) -> Vec<PlanEntry> {
+    let tried: Vec<bool> = entries
         .iter()
-        .map(|owed| request(owed).is_some_and(|request| last_verdict(attempts, request).is_some()))
+        .map(|entry| {
+            request(&entry.item).is_some_and(|request| last_verdict(attempts, request).is_some())
+        })
         .collect();
-    let is_due: Vec<bool> = line.iter().map(|owed| reached(owed, now)).collect();
-    let steps = line.into_iter().enumerate().map(|(place, owed)| {
-        let Some(request) = request(&owed) else {
-            return owed;
+    let is_due: Vec<bool> = entries
+        .iter()
+        .map(|entry| reached(&entry.item, now))
+        .collect();
+    let kept = entries.into_iter().enumerate().map(|(place, entry)| {
+        let Some(request) = request(&entry.item) else {
+            return entry;
         };
         let (leg, kind) = (&request.leg, request.message.kind());
         let is_event = matches!(request.message, AcquireMessage::Event(..));
@@ -125,14 +138,17 @@ pub(super) fn drop_overtaken(
             Some(Verdict::Again(_)) if is_event && is_behind(&is_due, &tried, place) => {
                 "failed, and the next event is due"
             }
-            _ => return owed,
+            _ => return entry,
         };
-        PlanItem::Nothing(format!(
-            "leg {leg}: {} is left out: it {why}",
-            kind.as_str()
-        ))
+        PlanEntry {
+            item: PlanItem::Nothing(format!(
+                "leg {leg}: {} is left out: it {why}",
+                kind.as_str()
+            )),
+            ..entry
+        }
     });
-    steps.collect()
+    kept.collect()
 }
 
 /// Whether something later than `place` is due or was tried.

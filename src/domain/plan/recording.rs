@@ -64,6 +64,8 @@ impl Default for RecordingRules {
 /// What is known of the recording of one reported leg.
 pub(super) struct RecordingChoice<'a> {
     pub sid: Option<&'a RecordingSid>,
+    /// Of the callback since which it can be fetched.
+    pub position: usize,
     /// For Acquire.
     pub url: Option<String>,
     pub wait: Option<Wait>,
@@ -101,6 +103,9 @@ pub(super) fn find<'a>(
     let waits = until > now;
     RecordingChoice {
         sid: chosen.and_then(|(recording, _)| recording.sid),
+        position: chosen
+            .and_then(|(recording, _)| recording.ready)
+            .map_or(0, |ready| ready.position),
         reason: match (&missing, chosen) {
             (_, Some(_)) if url.is_none() => Some(Cow::Borrowed(
                 "without recording: its callback names no RecordingSid, which a link needs",
@@ -120,7 +125,7 @@ pub(super) fn find<'a>(
 
 /// What is sent as the URL of a recording that is ready; a link counts from its first arrival.
 fn link(recording: &KnownRecording<'_>, url: &str, links: &RecordingLinks) -> Option<String> {
-    links.url(recording.account, recording.sid, url, recording.ready?)
+    links.url(recording.account, recording.sid, url, recording.ready?.at)
 }
 
 fn longest<'r, 'a>(
@@ -268,27 +273,28 @@ pub(super) fn lateness(
     }
 }
 
-/// How many recordings are there now of which the call-end that Acquire took says nothing.
-pub(super) fn count_late(
+/// The positions of the recordings that are there now and that the accepted call-end does not name.
+pub(super) fn late(
     reported: &Reported<'_, '_>,
     attempts: &[Attempt],
     rules: &RecordingRules,
-) -> u64 {
+) -> Vec<usize> {
     let Some(sent) = taken(attempts, reported.leg) else {
-        return 0;
+        return Vec::new();
     };
-    let is_late = |recording: &&&KnownRecording<'_>| {
+    let late = reported.recordings.iter().filter_map(|recording| {
         let RecordingStage::Ready(url) = recording.stage else {
-            return false;
+            return None;
         };
-        let url = link(recording, url, &rules.links);
-        url.is_some_and(|url| {
-            let of_this = |other: &String| *other == url || names(other, recording.sid);
-            !sent.recording_url.as_ref().is_some_and(of_this)
-        })
-    };
-    let late = reported.recordings.iter().filter(is_late);
-    late.map(|_| 1).sum()
+        let url = link(recording, url, &rules.links)?;
+        let is_this = |other: &String| *other == url || names(other, recording.sid);
+        let is_sent = sent.recording_url.as_ref().is_some_and(is_this);
+        recording
+            .ready
+            .filter(|_| !is_sent)
+            .map(|ready| ready.position)
+    });
+    late.collect()
 }
 
 /// The call-end of a leg as Acquire took it.

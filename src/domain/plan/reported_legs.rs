@@ -5,16 +5,16 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::call::{Call, KnownRecording, Leg};
+use super::call::{Call, KnownRecording, Leg, LegStatus};
 use super::call_end::{ended_as, not_ended};
 use super::call_shape::{self, CallShape, is_internal};
 use super::email::CalleeEmail;
-use super::{PlanItem, Rules, Wait, recording};
+use super::{PlanEntry, PlanItem, Rules, Wait, recording};
 use crate::acquire::{self, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::domain::directory::Directory;
-use crate::twilio::{CallSid, StatusCallback};
+use crate::twilio::CallSid;
 
 /// The operator's choices about legs (`calls.report`, `calls.settle`, `calls.missed`, `calls.wait`).
 #[derive(Clone, Debug)]
@@ -62,20 +62,20 @@ impl Default for LegRules {
 pub(super) struct Reported<'r, 'a> {
     pub leg: &'r Leg<'a>,
     /// When its end counts from, or why no end is due.
-    pub ended: Result<Millis, PlanItem>,
+    pub ended: Result<Millis, PlanEntry>,
     /// What counts instead of the leg's own, with the reason.
     pub direction: Option<(acquire::Direction, &'static str)>,
     pub status: Option<(acquire::CallStatus, Cow<'static, str>)>,
     pub email: Option<CalleeEmail>,
     /// What tells of the call before its end.
-    pub statuses: Vec<&'a StatusCallback>,
+    pub statuses: Vec<LegStatus<'a>>,
     pub recordings: Vec<&'r KnownRecording<'a>>,
     /// Whether a recording of which nothing is known yet would be this leg's.
     pub expects_recording: bool,
 }
 
 /// The reported legs, and a reason for each other one.
-pub(super) type Choice<'r, 'a> = (Vec<Reported<'r, 'a>>, Vec<PlanItem>);
+pub(super) type Choice<'r, 'a> = (Vec<Reported<'r, 'a>>, Vec<PlanEntry>);
 
 pub(super) fn choose<'r, 'a>(
     call: &'r Call<'a>,
@@ -93,13 +93,19 @@ fn per_leg<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {
     let legs = call.legs.iter().map(|leg| Reported {
         recordings: recording::of_leg(leg, call, rules),
         expects_recording: recording::is_expected_of(leg, call, rules),
-        ..Reported::plain(leg, leg.ended.ok_or_else(|| not_ended(leg)))
+        ..Reported::plain(leg, end_of(leg))
     });
     legs.collect()
 }
 
+fn end_of(leg: &Leg<'_>) -> Result<Millis, PlanEntry> {
+    leg.ended
+        .map(|ended| ended.at)
+        .ok_or_else(|| not_ended(leg))
+}
+
 impl<'r, 'a> Reported<'r, 'a> {
-    fn plain(leg: &'r Leg<'a>, ended: Result<Millis, PlanItem>) -> Self {
+    fn plain(leg: &'r Leg<'a>, ended: Result<Millis, PlanEntry>) -> Self {
         Self {
             leg,
             ended,
@@ -129,7 +135,12 @@ fn per_call<'r, 'a>(
     });
     let Some(leg) = leg else {
         let undecided = match ended {
-            Err(undecided @ PlanItem::Undecided(_)) => vec![undecided],
+            Err(
+                undecided @ PlanEntry {
+                    item: PlanItem::Undecided(_),
+                    ..
+                },
+            ) => vec![undecided],
             _ => call.legs.iter().map(not_ended).collect(),
         };
         return (Vec::new(), undecided);
@@ -144,10 +155,10 @@ fn per_call<'r, 'a>(
     let others = call.legs.iter().filter(|leg| leg.sid != sid);
     let others = others
         .map(|leg| {
-            PlanItem::Nothing(format!(
+            entry(PlanItem::Nothing(format!(
                 "leg {} is not reported for itself: leg {sid} is the call (calls.report = \"call\")",
                 leg.sid
-            ))
+            )))
         })
         .collect();
     (vec![reported], others)
@@ -160,10 +171,11 @@ fn end_decided_at(
     attempts: &[Attempt],
     rules: &Rules,
     now: Millis,
-) -> Result<Millis, PlanItem> {
-    let Some(last) = call.legs.iter().filter_map(|leg| leg.ended).max() else {
+) -> Result<Millis, PlanEntry> {
+    let ended = call.legs.iter().filter_map(|leg| Some(leg.ended?.at));
+    let Some(last) = ended.max() else {
         return Err(call.legs.first().map_or_else(
-            || PlanItem::Nothing("no leg has told its status".to_owned()),
+            || entry(PlanItem::Nothing("no leg has told its status".to_owned())),
             not_ended,
         ));
     };
@@ -183,16 +195,21 @@ fn end_decided_at(
         (last.plus(rules.legs.wait), why)
     };
     if until > now {
-        return Err(PlanItem::Undecided(Wait { until, why }));
+        return Err(entry(PlanItem::Undecided(Wait { until, why })));
     }
     Ok(last)
+}
+
+/// An entry about the call as a whole.
+fn entry(item: PlanItem) -> PlanEntry {
+    PlanEntry { item, position: 0 }
 }
 
 fn report<'r, 'a>(
     shape: CallShape,
     call: &'r Call<'a>,
     leg: &'r Leg<'a>,
-    ended: Result<Millis, PlanItem>,
+    ended: Result<Millis, PlanEntry>,
     rules: &Rules,
 ) -> Reported<'r, 'a> {
     let plain = Reported::plain(leg, ended);
@@ -221,7 +238,7 @@ fn report<'r, 'a>(
 }
 
 /// A leg whose parent has told nothing: a person who was called by a telephone, or a call out.
-fn orphan_leg<'r, 'a>(leg: &'r Leg<'a>, ended: Result<Millis, PlanItem>) -> Reported<'r, 'a> {
+fn orphan_leg<'r, 'a>(leg: &'r Leg<'a>, ended: Result<Millis, PlanEntry>) -> Reported<'r, 'a> {
     let offered = leg.parent.is_some()
         && leg
             .latest()
@@ -263,10 +280,10 @@ fn missed(
 
 /// A person is reached when a child leg is answered; the first leg of a call that a menu took was
 /// not answered by anybody.
-fn told_to_people<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<&'a StatusCallback> {
+fn told_to_people<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<LegStatus<'a>> {
     let children = call.children();
-    let own = root.statuses.iter().copied().filter(|status| {
-        children.is_empty() || status.status != crate::twilio::CallStatus::InProgress
+    let own = root.statuses.iter().copied().filter(|leg| {
+        children.is_empty() || leg.status.status != crate::twilio::CallStatus::InProgress
     });
     own.chain(
         children

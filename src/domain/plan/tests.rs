@@ -60,6 +60,10 @@ fn attempt(leg: &str, verdict: Verdict) -> Attempt {
     }
 }
 
+fn plan(callbacks: &[ReceivedCallback], attempts: &[Attempt], rules: &Rules, now: Millis) -> Next {
+    Plan::of(callbacks, attempts, rules, now).next().clone()
+}
+
 fn next(callbacks: &[Callback], attempts: &[Attempt]) -> Next {
     plan(&received(callbacks), attempts, &Rules::default(), NOW)
 }
@@ -330,6 +334,33 @@ fn a_second_leg_that_ends_later_is_owed_too() {
         child(&[("CallStatus", "no-answer")]),
     ];
     assert_eq!(sent(next(&legs, &taken)).call_id, CHILD);
+}
+
+#[test]
+fn a_plan_says_since_which_callback_it_was_parked_and_had_work() {
+    let ringing = child(&[("CallStatus", "ringing")]);
+    let unknown = |status| callback(&[("CallStatus", status)]);
+    let known = [ringing, unknown("transferred"), unknown("sideways")];
+    let positions = |callbacks: &[Callback], attempts: &[Attempt]| {
+        let plan = Plan::of(&received(callbacks), attempts, &Rules::default(), NOW);
+        (
+            plan.unmappable().collect::<Vec<_>>(),
+            plan.unfinished_since(),
+        )
+    };
+    assert_eq!(positions(&known, &[]), (vec![1], None));
+
+    let known = [&known[..], &[child(&[]), child(&[])]].concat();
+    let again = attempt(CHILD, Verdict::Again(Millis(1)));
+    for attempts in [&[][..], &[again]] {
+        assert_eq!(
+            positions(&known, attempts),
+            (vec![], Some(3)),
+            "{attempts:?}"
+        );
+    }
+    let accepted = attempt(CHILD, Verdict::Accepted);
+    assert_eq!(positions(&known, &[accepted]), (vec![1], None));
 }
 
 mod order;

@@ -106,7 +106,8 @@ proptest! {
     ) {
         let of = |callbacks: &[Callback]| {
             let received = received(callbacks);
-            (plan(&received, &attempts, &rules, now), items(&received, &attempts, &rules, now))
+            let plan = Plan::of(&received, &attempts, &rules, now);
+            (plan.next().clone(), plan.items().cloned().collect::<Vec<_>>())
         };
         prop_assert_eq!(of(&callbacks), of(&shuffled));
     }

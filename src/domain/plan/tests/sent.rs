@@ -106,9 +106,10 @@ fn what_was_taken_is_shown_as_it_was_sent() {
         ..failed(settled(&first, &[]), Some(200), DeliveryFault::Busy)
     };
     let known = received(&[&first[..], &[failed_before]].concat());
-    let owed = items(&known, std::slice::from_ref(&taken), &one_call(), NOW);
-    let [PlanItem::Send(due)] = &owed[..] else {
-        panic!("one end: {owed:?}");
+    let plan = Plan::of(&known, std::slice::from_ref(&taken), &one_call(), NOW);
+    let items: Vec<_> = plan.items().collect();
+    let [PlanItem::Send(due)] = &items[..] else {
+        panic!("one end: {items:?}");
     };
     assert_eq!(due.request.message.to_json(), taken.sent);
     let [because] = &due.reasons[..] else {

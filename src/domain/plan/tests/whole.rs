@@ -88,10 +88,11 @@ fn a_recording_that_an_end_names_stays_with_its_leg() {
         ("RecordingUrl", "https://api.example.com/child"),
     ];
     let known = [callback(&[]), child(&own), recording(1, "completed", &[])];
-    let ends: Vec<_> = items(&received(&known), &[], &Rules::default(), NOW)
-        .into_iter()
-        .filter_map(|owed| match owed {
-            PlanItem::Send(due) => Some(due.request),
+    let plan = Plan::of(&received(&known), &[], &Rules::default(), NOW);
+    let ends: Vec<_> = plan
+        .items()
+        .filter_map(|item| match item {
+            PlanItem::Send(planned) => Some(&planned.request),
             _ => None,
         })
         .map(|request| (request.leg.to_string(), request.message.to_json()))
@@ -312,12 +313,13 @@ fn a_link_with_another_secret_is_no_late_recording() {
     };
     let new = linking("new");
     let late = |known: &[ReceivedCallback]| {
-        late_recordings(known, std::slice::from_ref(&taken), &new, NOW)
+        let plan = Plan::of(known, std::slice::from_ref(&taken), &new, NOW);
+        plan.late_recordings().to_vec()
     };
-    assert_eq!(late(&known), 0);
+    assert!(late(&known).is_empty());
     let longer = recording(2, "completed", &[("RecordingDuration", "9")]);
     let absent = recording(3, "absent", &[]);
     let shorter = recording(4, "completed", &[("RecordingDuration", "1")]);
     let known = [known, received(&[longer, absent, shorter])].concat();
-    assert_eq!(late(&known), 2);
+    assert_eq!(late(&known), [2, 4]);
 }
