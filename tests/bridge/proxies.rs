@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::support::harness::{Bridge, PATIENCE};
 use crate::support::http::exchange;
 use crate::support::port::Port;
+use crate::support::real::left_out;
 use crate::support::twilio::{STATUS, sid, signature, status_form};
 use rules::{Case, Kind, cases};
 
@@ -79,9 +80,7 @@ fn installed(program: &str) -> Option<PathBuf> {
         .map(|folder| PathBuf::from(folder).join(program))
         .find(|path| path.exists());
     if found.is_none() {
-        // Past the capture of tests that pass: nobody shall think that these ran.
-        let told = format!("\nLEFT OUT: tests with {program}: apt-get install {program}");
-        writeln!(std::io::stderr(), "{told}").expect("standard error");
+        left_out(&format!("tests with {program}: apt-get install {program}"));
     }
     found
 }

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Calls of the one who kills are counted from here, so that no sender has the same.
 const KILLERS_CALLS: u64 = 1 << 40;
 
-/// What a run is made of, from the environment that `tests/chaos/run` sets.
+/// What a run is made of, from the environment that `tests/run chaos` sets.
 struct Plan {
     kills: u64,
     seed: u64,

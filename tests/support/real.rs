@@ -23,7 +23,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A setting of the test, from the environment that its `run` sets.
+/// A setting of the test, from the environment that `tests/run` sets.
 #[expect(
     clippy::disallowed_methods,
     reason = "settings of the test, not of the program"

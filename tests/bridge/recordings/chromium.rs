@@ -1,10 +1,10 @@
 //! A link in a browser's `<audio>`, as Acquire's users hear it.
 
-use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::support::real::left_out;
 
 /// Starting a browser takes seconds, and many on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -88,13 +88,9 @@ fn a_browser_plays_a_link() {
     let browser = match open(&page, profile.path()) {
         Ok(browser) => browser,
         Err(why) => {
-            // Past the capture of tests that pass: nobody shall think that this one ran.
-            let told = "\nLEFT OUT: a_browser_plays_a_link needs chromium";
-            writeln!(
-                std::io::stderr(),
-                "{told} ({why}): apt-get install chromium"
-            )
-            .expect("standard error");
+            left_out(&format!(
+                "a_browser_plays_a_link ({why}): apt-get install chromium"
+            ));
             return;
         }
     };

@@ -18,6 +18,7 @@ use super::names::Names;
 use super::raw::{Raw, Step};
 use super::{Bridge, IMPATIENT, PATIENT, SAVED, acquire, again, http};
 use crate::support::port::Port;
+use crate::support::real::left_out;
 
 const OPENED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -212,7 +213,7 @@ impl Tinyproxy {
             .stderr(Stdio::null())
             .spawn();
         let Ok(child) = started else {
-            eprintln!("left out: a real proxy (it needs tinyproxy)");
+            left_out("requests through a real forward proxy: apt-get install tinyproxy");
             return None;
         };
         let started = Self {
