@@ -27,7 +27,7 @@ use crate::net::tls::TlsError;
 use crate::server::listener::bind::listen;
 use crate::server::listener::certificate::{self, ServedCertificate};
 use crate::server::listener::drain::{Connections, SocketOwner};
-use crate::server::listener::serve::{serve_operators, serve_twilio};
+use crate::server::listener::serve::{serve_admin, serve_public};
 use crate::server::shared::{BridgeParts, ListenError};
 use crate::store::{self, OpenError, Store, disk};
 use crate::telemetry::metrics::Metrics;
@@ -159,8 +159,8 @@ impl App {
         let drained = CancellationToken::new();
         let twilio = Connections::new(stop.clone());
         let people = Connections::new(stop.clone());
-        let public = serve_twilio(self.public, self.served, &twilio, &shared, &drained)?;
-        let operators = serve_operators(self.admin, &people, &shared, stop.clone())?;
+        let public = serve_public(self.public, self.served, &twilio, &shared, &drained)?;
+        let operators = serve_admin(self.admin, &people, &shared, stop.clone())?;
         let heartbeat = Heartbeat::default();
         let worker_clock = self.worker_clock.unwrap_or_else(|| shared.clock.clone());
         let mut worker =

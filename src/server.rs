@@ -1,39 +1,49 @@
-//! The routes of both listeners, on one screen.
+//! The HTTP server: one route table for each of its two listeners.
+//!
+//! A callback passes these steps, from the socket to its answer:
+//!
+//! 1. `listener`: accept the connection, read its PROXY header, decrypt TLS, parse HTTP/1.1.
+//! 2. `callbacks::extract`: read the body, verify Twilio's signature.
+//! 3. `callbacks::receive`: read the callback, record it, count it, answer 204.
+//! 4. `callbacks::log_refusals`: count, log and keep the request, if it was refused.
+//!
+//! Nothing here waits for Acquire: `delivery` sends the recorded calls, on a thread of its own.
 
-pub mod admin;
+mod admin;
 pub mod callbacks;
-pub mod client_ip;
+mod client_ip;
 pub mod listener;
-pub mod recordings;
+mod recordings;
 pub mod shared;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::http::uri::PathAndQuery;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
-use actix_web::{HttpRequest, Resource};
+use actix_web::{HttpResponse, Resource};
 
-use callbacks::refusal::{AdminError, RefusalError};
+use admin::console::AdminState;
+use admin::error::AdminError;
+use callbacks::receive::receive;
+use callbacks::refusal::RefusalError;
 use callbacks::state::CallbackState;
 use recordings::play::Player;
 
 use crate::twilio::callback::CallbackKind;
 
-/// How long a connection may stay open between two requests; longer than balancers keep theirs.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// What Twilio reaches, and listeners where recordings are played; under each prefix of a public URL
-/// too, where no proxy strips it.
+/// Routes of the public listener: callbacks, and recordings where the bridge plays them.
+///
+/// Each path is also served below the path of each public URL, because a proxy may forward that path
+/// instead of removing it.
 pub fn public_routes(
     routes: &mut ServiceConfig,
-    intake: Data<CallbackState>,
+    state: Data<CallbackState>,
     player: Option<Data<Player>>,
 ) {
-    let verifier = Arc::clone(&intake.verifier.borrow());
+    let verifier = Arc::clone(&state.verifier.borrow());
     for prefix in verifier.prefixes() {
-        for form in CallbackKind::ALL {
-            routes.service(callback(&format!("{prefix}{}", form.path())));
+        for kind in CallbackKind::ALL {
+            routes.service(callback(&format!("{prefix}{}", kind.path()), kind));
         }
         if player.is_some() {
             routes.service(recordings::play::resource(prefix));
@@ -42,19 +52,27 @@ pub fn public_routes(
     if let Some(player) = player {
         routes.app_data(player);
     }
-    routes.app_data(intake).default_service(web::to(not_found));
+    routes.app_data(state).default_service(web::to(not_found));
 }
 
-fn callback(path: &str) -> Resource {
+fn callback(path: &str, kind: CallbackKind) -> Resource {
     web::resource(path)
-        .route(web::post().to(callbacks::receive::callback))
+        .route(web::post().to(move |form, state| receive(kind, form, state)))
         .default_service(web::to(wrong_method))
 }
 
-/// What operators and their tools reach.
-pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<admin::console::AdminState>) {
+async fn not_found() -> Result<HttpResponse, RefusalError> {
+    Err(RefusalError::NotFound)
+}
+
+async fn wrong_method() -> Result<HttpResponse, RefusalError> {
+    Err(RefusalError::WrongMethod)
+}
+
+/// Routes of the admin listener. Probes need no token, because balancers send none.
+fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
     routes
-        .app_data(admin)
+        .app_data(state)
         .app_data(
             QueryConfig::default()
                 .error_handler(|why, _| AdminError::Query(why.to_string()).into()),
@@ -63,7 +81,7 @@ pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<admin::console::Admi
         .route("/readyz", web::get().to(admin::probes::readyz))
         .service(
             web::scope("")
-                .wrap(actix_web::middleware::from_fn(admin::console::authorized))
+                .wrap(from_fn(admin::console::authorize))
                 .route("/metrics", web::get().to(admin::probes::metrics))
                 .route("/", web::get().to(admin::console::overview))
                 .route("/calls/{sid}", web::get().to(admin::console::call_page))
@@ -76,33 +94,4 @@ pub fn admin_routes(routes: &mut ServiceConfig, admin: Data<admin::console::Admi
                     web::post().to(admin::console::requeue),
                 ),
         );
-}
-
-/// Path and query as they arrived.
-fn target(request: &HttpRequest) -> &str {
-    let target = request.uri().path_and_query();
-    target.map_or("/", PathAndQuery::as_str)
-}
-
-async fn not_found(
-    request: HttpRequest,
-    intake: Data<CallbackState>,
-) -> Result<&'static str, RefusalError> {
-    refuse(&request, &intake, RefusalError::NotFound)
-}
-
-async fn wrong_method(
-    request: HttpRequest,
-    intake: Data<CallbackState>,
-) -> Result<&'static str, RefusalError> {
-    refuse(&request, &intake, RefusalError::WrongMethod)
-}
-
-fn refuse(
-    request: &HttpRequest,
-    intake: &CallbackState,
-    refusal: RefusalError,
-) -> Result<&'static str, RefusalError> {
-    intake.refused(request, None, &refusal);
-    Err(refusal)
 }

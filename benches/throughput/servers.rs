@@ -7,20 +7,21 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::web::{self, Data};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App as Routes, HttpResponse, HttpServer};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use twilio_acquire_bridge::app::App;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::config::{self, Config};
-use twilio_acquire_bridge::server::callbacks::diagnosis;
-use twilio_acquire_bridge::server::callbacks::signed_form::{SignedForm, Verifier};
+use twilio_acquire_bridge::server::callbacks::log_refusals::log_refusals;
+use twilio_acquire_bridge::server::callbacks::signed_form::SignedForm;
 use twilio_acquire_bridge::server::callbacks::state::CallbackState;
-use twilio_acquire_bridge::server::{KEEP_ALIVE, public_routes};
+use twilio_acquire_bridge::server::public_routes;
+use twilio_acquire_bridge::server::shared::BridgeParts;
 use twilio_acquire_bridge::store;
 use twilio_acquire_bridge::telemetry::logs;
-use twilio_acquire_bridge::telemetry::metrics::Metrics;
 
 use super::load::{PUBLIC_URL, TOKEN};
 use super::support::postgres_server::Server as Postgres;
@@ -207,33 +208,31 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         let max_connections = config.server.max_connections;
         let request_timeout = config.server.request_timeout;
         let store = store::open_to_serve(&config.store).expect("a store");
-        let metrics = Arc::new(Metrics::default());
-        let verifier = Arc::new(Verifier::new(&config, &metrics));
-        let (_, verifier) = watch::channel(verifier);
+        let (_, rules) = watch::channel(Arc::new(config.rules.clone()));
         let (_, config) = watch::channel(Arc::new(config));
-        // Every signature holds here.
-        let (doctor, _) = diagnosis::open(config.clone(), &store, &metrics, &Clock::system());
-        let intake = Data::new(CallbackState::new(
+        let state = Data::new(CallbackState::start(&BridgeParts {
             config,
-            verifier,
             store,
-            Arc::new(Notify::new()),
-            metrics,
-            Clock::system(),
-            doctor,
-        ));
+            clock: Clock::system(),
+            metrics: Arc::default(),
+            due: Arc::default(),
+            rules,
+        }));
         let server = HttpServer::new(move || {
-            let intake = intake.clone();
-            match mode {
-                Mode::Ceiling => Routes::new().app_data(intake).route(
-                    "/twilio/voice/status",
-                    web::post().to(async |_: SignedForm| HttpResponse::NoContent().finish()),
-                ),
-                _ => Routes::new().configure(move |routes| public_routes(routes, intake, None)),
-            }
+            let state = state.clone();
+            let routes = move |routes: &mut ServiceConfig| match mode {
+                Mode::Ceiling => {
+                    routes.app_data(state).route(
+                        "/twilio/voice/status",
+                        web::post().to(async |_: SignedForm| HttpResponse::NoContent().finish()),
+                    );
+                }
+                _ => public_routes(routes, state, None),
+            };
+            Routes::new().configure(routes).wrap(from_fn(log_refusals))
         })
         .max_connections(max_connections)
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(Duration::from_secs(75))
         .client_request_timeout(request_timeout)
         .bind("127.0.0.1:0")
         .expect("a free port");

@@ -1,7 +1,10 @@
 //! Twilio's callbacks: verified, recorded, or refused.
-pub mod diagnosis;
+
+mod diagnosis;
+mod extract;
+pub mod log_refusals;
 pub mod receive;
 pub mod refusal;
-pub mod refused_buffer;
+mod refused_buffer;
 pub mod signed_form;
 pub mod state;

@@ -1,8 +1,9 @@
 //! Opens sockets, accepts connections and serves HTTP/1.1 on them, until the bridge is stopped.
+
 pub mod bind;
 pub mod certificate;
-pub mod connection;
+mod connection;
 pub mod drain;
-pub mod http;
-pub mod proxy_protocol;
+mod http;
+mod proxy_protocol;
 pub mod serve;

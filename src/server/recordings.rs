@@ -1,3 +1,4 @@
 //! Plays recordings that Twilio stores, behind signed links.
+
 pub mod play;
-pub mod twilio_client;
+mod twilio_client;

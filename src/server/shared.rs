@@ -1,8 +1,11 @@
-//! What the listeners share with the rest of a running bridge.
+//! What the rooms of the server share with each other and with the rest of a running bridge.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
+use actix_web::http::uri::PathAndQuery;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
@@ -38,4 +41,22 @@ pub struct BridgeParts {
     pub due: Arc<Notify>,
     /// The current rules: the directory of e-mails may change without a reload.
     pub rules: watch::Receiver<Arc<Rules>>,
+}
+
+/// Path and query of a request, byte for byte: Twilio signs them as it sends them.
+pub(super) fn target(request: &HttpRequest) -> &str {
+    let target = request.uri().path_and_query();
+    target.map_or("/", PathAndQuery::as_str)
+}
+
+/// A short `application/problem+json` (RFC 9457).
+pub(super) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
+    let body = serde_json::json!({
+        "title": status.canonical_reason().unwrap_or("error"),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    HttpResponseBuilder::new(status)
+        .content_type("application/problem+json")
+        .body(body.to_string())
 }

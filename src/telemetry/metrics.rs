@@ -20,7 +20,7 @@ use self::labels::{
 };
 use crate::clock::Millis;
 use crate::domain::outage::Outages;
-use crate::store::{Counts, State};
+use crate::store::{Counts, Recorded, State};
 
 /// The label of requests whose account is not configured: never what a request claims.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
@@ -232,7 +232,9 @@ impl Metrics {
         self.received.get_or_create(&labels).inc();
     }
 
-    pub fn acknowledged_after(&self, took: Duration) {
+    /// A callback that was answered 2xx, `took` after the head of its request.
+    pub fn recorded(&self, account: &str, recorded: Recorded, took: Duration) {
+        self.received(account, recorded.as_str());
         self.ack.observe(took.as_secs_f64());
     }
 

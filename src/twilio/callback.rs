@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use percent_encoding::percent_decode;
+use percent_encoding::{percent_decode, percent_decode_str};
 
 use super::signature::fields;
 use super::{
@@ -30,10 +30,12 @@ impl CallbackKind {
         }
     }
 
-    /// What the URL of a request, or its path, takes.
+    /// The kind of a stored callback, from its URL or path. The route decodes a path before it matches,
+    /// so this does too.
     #[must_use]
     pub fn of_url(url: &str) -> Self {
         let path = url.split('?').next().unwrap_or_default();
+        let path = percent_decode_str(path).decode_utf8_lossy();
         if path.ends_with(Self::Recording.path()) {
             Self::Recording
         } else {

@@ -263,7 +263,7 @@ fn only_a_trusted_proxy_may_connect_and_the_log_is_not_flooded() {
     let told = log.matches("closed a connection of 127.0.0.1").count();
     assert!((1..20).contains(&told), "{log}");
     assert!(
-        log.contains("server.trusted_proxies does not have it"),
+        log.contains("add its address to server.trusted_proxies"),
         "{log}"
     );
 }

@@ -1,4 +1,4 @@
-//! The operator's pages and API.
+//! The operator's pages and API for calls, and the token that protects both.
 
 use std::sync::Arc;
 
@@ -14,47 +14,37 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::clock::Clock;
-use crate::config::Config;
+use super::error::AdminError;
 use crate::debugging::timeline::{CallLine, CallTimeline};
-use crate::domain::plan::Rules;
-use crate::server::callbacks::refusal::AdminError;
-use crate::store::{ListFilter, State, Store, StoreError};
-use crate::telemetry::metrics::Metrics;
+use crate::server::shared::BridgeParts;
+use crate::store::{ListFilter, State, StoreError};
 use crate::twilio::CallSid;
 
-/// Calls on the overview, and the most that one API answer lists.
-pub(crate) const PAGE_SIZE: usize = 50;
-pub(crate) const MAX_PAGE_SIZE: usize = 1000;
+/// Items on a page or in an API answer, unless `limit` is given.
+pub(super) const PAGE_SIZE: usize = 50;
+/// The largest `limit`.
+pub(super) const MAX_PAGE_SIZE: usize = 1000;
 
-/// What the handlers of the operator's side share.
+/// What the handlers of the admin listener share.
 pub struct AdminState {
-    pub config: watch::Receiver<Arc<Config>>,
-    pub store: Arc<dyn Store>,
-    /// Told when a call has become due.
-    pub due: Arc<Notify>,
-    pub metrics: Arc<Metrics>,
-    pub clock: Clock,
-    /// As they stand now: the directory may change.
-    pub rules: watch::Receiver<Arc<Rules>>,
+    pub bridge: BridgeParts,
     /// Cancelled when the bridge is stopping.
     pub stop: CancellationToken,
 }
 
-/// Asks for `admin.token` where there is one: as `Bearer`, or as the password of `Basic`.
-pub async fn authorized(
+/// Requires `admin.token`, if it is set: as `Bearer`, or as the password of `Basic` for browsers.
+pub async fn authorize(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
     let token = request
         .app_data::<Data<AdminState>>()
-        .and_then(|admin| admin.config.borrow().admin.token.clone());
+        .and_then(|admin| admin.bridge.config.borrow().admin.token.clone());
     match token {
-        Some(token) if !shows(request.headers(), &token) => {
+        Some(token) if !has_token(request.headers(), &token) => {
             let answer = AdminError::NoToken.error_response();
             Ok(request.into_response(answer).map_into_right_body())
         }
@@ -62,21 +52,24 @@ pub async fn authorized(
     }
 }
 
-fn shows(headers: &HeaderMap, token: &SecretString) -> bool {
+fn has_token(headers: &HeaderMap, token: &SecretString) -> bool {
     let Some(value) = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
     else {
         return false;
     };
-    let same = |shown: &[u8]| bool::from(shown.ct_eq(token.expose_secret().as_bytes()));
+    // In constant time, so that response times do not reveal how many bytes were right.
+    let is_token = |given: &[u8]| bool::from(given.ct_eq(token.expose_secret().as_bytes()));
     match value.split_once(' ') {
-        Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => same(shown.as_bytes()),
+        Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => {
+            is_token(given.as_bytes())
+        }
         Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => {
             let pair = STANDARD.decode(pair.trim()).unwrap_or_default();
             pair.iter()
                 .position(|b| *b == b':')
-                .is_some_and(|colon| same(&pair[colon + 1..]))
+                .is_some_and(|colon| is_token(&pair[colon + 1..]))
         }
         _ => false,
     }
@@ -93,17 +86,17 @@ pub async fn list(
     admin: Data<AdminState>,
     query: Query<ListQuery>,
 ) -> Result<HttpResponse, AdminError> {
-    let calls = admin.store.list(query.filter()?).await?;
+    let calls = admin.bridge.store.list(query.filter()?).await?;
     let calls: Vec<CallLine> = calls.iter().map(CallLine::of).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({ "calls": calls })))
 }
 
-/// `GET /api/calls/{CallSid}`: the story of the call that the SID names, or of which it is a leg.
+/// `GET /api/calls/{CallSid}`: the timeline of a call, found by its SID or the SID of a leg.
 pub async fn show(admin: Data<AdminState>, sid: Path<String>) -> Result<HttpResponse, AdminError> {
-    Ok(HttpResponse::Ok().json(story(&admin, &sid).await?))
+    Ok(HttpResponse::Ok().json(timeline(&admin, &sid).await?))
 }
 
-/// `POST /api/calls/{CallSid}/requeue`: all of the call's requests are owed again, behind fresh calls.
+/// `POST /api/calls/{CallSid}/requeue`: queues a call for delivery again, behind new calls.
 pub async fn requeue(
     request: HttpRequest,
     admin: Data<AdminState>,
@@ -113,16 +106,17 @@ pub async fn requeue(
         return Err(AdminError::AnotherSite);
     }
     let sid = CallSid::parse(&sid)?;
-    if !admin.store.requeue(&sid, admin.clock.now()).await? {
+    let bridge = &admin.bridge;
+    if !bridge.store.requeue(&sid, bridge.clock.now()).await? {
         return Err(AdminError::UnknownCall(sid));
     }
     info!(call.sid = %sid, "call {sid} is requeued");
-    admin.due.notify_one();
+    bridge.due.notify_one();
     Ok(HttpResponse::Accepted().json(serde_json::json!({ "requeued": sid.as_str() })))
 }
 
-/// A browser says where a request comes from; programs do not. Without a token, or with one that
-/// the browser remembers, any page could otherwise requeue calls.
+/// Browsers send `Sec-Fetch-Site`; programs do not. Without this check any web page could requeue
+/// calls, because a browser sends the token that it remembers.
 fn is_from_another_site(request: &HttpRequest) -> bool {
     request
         .headers()
@@ -133,26 +127,27 @@ fn is_from_another_site(request: &HttpRequest) -> bool {
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
-    /// Not known while the database is away.
+    /// Unknown while the database is down.
     states: [(&'static str, Option<u64>); 5],
-    /// Callbacks in the spool, while the database is away.
+    /// Callbacks in the spool, while the database is down.
     spooled: Option<u64>,
     selected: Option<&'static str>,
     calls: Vec<CallLine>,
     now: String,
 }
 
-/// `GET /`: states and the latest calls; while the database is away, those in the spool.
+/// `GET /`: calls per state and the latest calls; while the database is down, the calls in the spool.
 pub async fn overview(
     admin: Data<AdminState>,
     query: Query<ListQuery>,
 ) -> Result<HttpResponse, AdminError> {
     let filter = query.filter()?;
-    let (counts, spooled) = match (admin.store.counts().await, admin.store.spooled()) {
+    let store = &admin.bridge.store;
+    let (counts, spooled) = match (store.counts().await, store.spooled()) {
         (Err(StoreError::Away(_)), Some(spooled)) => (None, Some(spooled)),
         (counts, _) => (Some(counts?), None),
     };
-    let calls = admin.store.list(filter).await?;
+    let calls = store.list(filter).await?;
     page(&OverviewPage {
         states: State::ALL.map(|state| {
             let calls = counts.as_ref().map(|counts| counts.in_state(state));
@@ -161,36 +156,37 @@ pub async fn overview(
         spooled,
         selected: filter.state.map(State::as_str),
         calls: calls.iter().map(CallLine::of).collect(),
-        now: admin.clock.now().to_string(),
+        now: admin.bridge.clock.now().to_string(),
     })
 }
 
 #[derive(Template)]
 #[template(path = "call.html")]
 struct CallPage {
-    story: CallTimeline,
+    timeline: CallTimeline,
     now: String,
 }
 
-/// `GET /calls/{CallSid}`: one call's story.
+/// `GET /calls/{CallSid}`: the timeline of a call.
 pub async fn call_page(
     admin: Data<AdminState>,
     sid: Path<String>,
 ) -> Result<HttpResponse, AdminError> {
-    let story = story(&admin, &sid).await?;
-    let now = admin.clock.now().to_string();
-    page(&CallPage { story, now })
+    let timeline = timeline(&admin, &sid).await?;
+    let now = admin.bridge.clock.now().to_string();
+    page(&CallPage { timeline, now })
 }
 
-async fn story(admin: &AdminState, sid: &str) -> Result<CallTimeline, AdminError> {
+async fn timeline(admin: &AdminState, sid: &str) -> Result<CallTimeline, AdminError> {
+    let bridge = &admin.bridge;
     let sid = CallSid::parse(sid)?;
-    let call = admin.store.get(&sid).await?;
+    let call = bridge.store.get(&sid).await?;
     let call = call.ok_or(AdminError::UnknownCall(sid))?;
-    let rules = Arc::clone(&admin.rules.borrow());
-    let config = Arc::clone(&admin.config.borrow());
+    let rules = Arc::clone(&bridge.rules.borrow());
+    let config = Arc::clone(&bridge.config.borrow());
     let account = config.account(&call.summary.account);
-    let outage = account.and_then(|account| admin.metrics.outages.of(&account.acquire_account_id));
-    Ok(CallTimeline::of(&call, &rules, outage, admin.clock.now()))
+    let outage = account.and_then(|account| bridge.metrics.outages.of(&account.acquire_account_id));
+    Ok(CallTimeline::of(&call, &rules, outage, bridge.clock.now()))
 }
 
 impl ListQuery {
@@ -203,7 +199,9 @@ impl ListQuery {
     }
 }
 
-pub(crate) fn page(template: &impl Template) -> Result<HttpResponse, AdminError> {
+/// Renders a page. Its policy forbids scripts and foreign content, because requests of strangers are
+/// shown on it.
+pub(super) fn page(template: &impl Template) -> Result<HttpResponse, AdminError> {
     let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
                   form-action 'none'; frame-ancestors 'none'";
     Ok(HttpResponse::Ok()

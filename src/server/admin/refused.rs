@@ -1,4 +1,4 @@
-//! Refused requests, for operators: grouped by cause, and those of one cause.
+//! The operator's page and API for refused requests: counted by cause, and the latest of one cause.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
@@ -6,8 +6,8 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
+use super::error::AdminError;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
-use crate::server::callbacks::refusal::AdminError;
 use crate::store::RefusedFilter;
 
 #[derive(Debug, Deserialize)]
@@ -25,7 +25,7 @@ struct RefusedPage {
     now: String,
 }
 
-/// `GET /refused?cause=no-match`: how many of which cause, and the latest of one.
+/// `GET /refused?cause=no-match`: the number of requests per cause, and the latest of one cause.
 pub async fn overview(
     admin: Data<AdminState>,
     query: Query<RefusedQuery>,
@@ -39,24 +39,24 @@ pub async fn overview(
         causes,
         selected: query.cause.clone(),
         requests,
-        now: admin.clock.now().to_string(),
+        now: admin.bridge.clock.now().to_string(),
     })
 }
 
-/// `GET /api/refused?cause=no-match&limit=50`: the causes, or the latest requests of one.
+/// `GET /api/refused?cause=no-match&limit=50`: all causes, or the latest requests of one cause.
 pub async fn list(
     admin: Data<AdminState>,
     query: Query<RefusedQuery>,
 ) -> Result<HttpResponse, AdminError> {
-    let told = match query.cause {
+    let answer = match query.cause {
         Some(_) => serde_json::json!({ "refused": latest(&admin, &query).await? }),
         None => serde_json::json!({ "causes": causes(&admin).await? }),
     };
-    Ok(HttpResponse::Ok().json(told))
+    Ok(HttpResponse::Ok().json(answer))
 }
 
 async fn causes(admin: &AdminState) -> Result<Vec<CauseLine>, AdminError> {
-    let causes = admin.store.refused_by_cause().await?;
+    let causes = admin.bridge.store.refused_by_cause().await?;
     Ok(causes.iter().map(CauseLine::of).collect())
 }
 
@@ -66,6 +66,6 @@ async fn latest(admin: &AdminState, query: &RefusedQuery) -> Result<Vec<RefusedL
         cause: query.cause.clone(),
         limit: query.limit.unwrap_or(PAGE_SIZE).min(MAX_PAGE_SIZE),
     };
-    let requests = admin.store.refused(filter).await?;
+    let requests = admin.bridge.store.refused(filter).await?;
     Ok(requests.iter().map(RefusedLine::of).collect())
 }

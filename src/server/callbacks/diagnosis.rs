@@ -1,5 +1,8 @@
-//! Finds out why signatures do not hold, beside the answering of requests: a bounded queue, one
-//! thread at most, and a rest after each look. Nothing it finds changes an answer.
+//! Finds out in the background why a signature is invalid. Its result goes to metrics, log and
+//! store; it never changes an answer.
+//!
+//! The pieces, in the order of a request: a bounded channel ([`SignatureDiagnosis::submit`]), the task
+//! that reads it ([`DiagnosisTask::run`]), the bounded [`RefusedBuffer`], and its flush to the store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,39 +11,38 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::web::Bytes;
 use secrecy::ExposeSecret as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::refusal::RefusalError;
 use super::refused_buffer::{self, RefusedBuffer};
-use crate::clock::{self, Clock, Millis};
+use crate::clock::{self, Millis};
 use crate::config::{Account, Config};
-use crate::server::target;
-use crate::store::{RefusedRequest, Store};
+use crate::server::shared::{BridgeParts, target};
+use crate::store::RefusedRequest;
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::diagnosis::{
     BodyFormat, DiagnosisInput, Finding, KeyRole, KeySet, UrlBase, diagnose, is_telling,
 };
 use crate::twilio::signature;
 
-/// Cases that may wait; each holds a body of at most 64 KiB.
+/// Requests that may wait for a diagnosis. Each holds a body of at most 64 KiB.
 const MAX_QUEUED: usize = 16;
 
-/// After each look: four in a second at most, so that a flood of forged requests cannot keep a
-/// core busy.
+/// Pause after each diagnosis: at most four per second, so that a flood of forged requests cannot
+/// keep a core busy.
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Between two log lines of one cause; all of them are counted.
+/// Pause between two log lines of one cause. The metric counts all of them.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// E-mails beyond these are not tried.
+/// E-mails of the directory that are tried as `?email=` of the signed URL.
 const MAX_EMAILS: usize = 64;
 
-/// Counts what could not be looked at.
+/// The cause of requests that found the queue full.
 const UNDIAGNOSED: &str = "undiagnosed";
 
-/// A refused request as it arrived, and what is made of it once its cause is known.
+/// A refused request as it arrived.
 struct DiagnosisJob {
     refused: RefusedRequest,
     target: String,
@@ -50,26 +52,23 @@ struct DiagnosisJob {
     reason: &'static str,
 }
 
-/// Where the handlers leave their cases.
+/// The sending end of the queue, for handlers.
 pub struct SignatureDiagnosis {
-    waiting: mpsc::Sender<DiagnosisJob>,
-    tray: Arc<RefusedBuffer>,
+    queue: mpsc::Sender<DiagnosisJob>,
+    buffer: Arc<RefusedBuffer>,
     metrics: Arc<Metrics>,
 }
 
-/// What looks at them, to be run beside the handlers.
+/// The receiving end of the queue, with a task to spawn.
 pub struct DiagnosisTask {
-    cases: mpsc::Receiver<DiagnosisJob>,
-    tray: Arc<RefusedBuffer>,
-    store: Arc<dyn Store>,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-    config: watch::Receiver<Arc<Config>>,
-    known: Arc<DiagnosisContext>,
+    jobs: mpsc::Receiver<DiagnosisJob>,
+    buffer: Arc<RefusedBuffer>,
+    bridge: BridgeParts,
+    context: Arc<DiagnosisContext>,
     last_logged_at: HashMap<&'static str, Millis>,
 }
 
-/// What the configuration says.
+/// The parts of the configuration that a diagnosis reads.
 struct DiagnosisContext {
     bases: Vec<UrlBase>,
     accounts: Vec<Account>,
@@ -77,63 +76,46 @@ struct DiagnosisContext {
     queries: Vec<String>,
 }
 
-#[must_use]
-pub fn open(
-    mut config: watch::Receiver<Arc<Config>>,
-    store: &Arc<dyn Store>,
-    metrics: &Arc<Metrics>,
-    clock: &Clock,
+/// Both ends of the queue.
+pub fn channel(
+    bridge: &BridgeParts,
+    buffer: &Arc<RefusedBuffer>,
 ) -> (SignatureDiagnosis, DiagnosisTask) {
-    let known = Arc::new(DiagnosisContext::of(&config.borrow_and_update()));
-    let (waiting, cases) = mpsc::channel(MAX_QUEUED);
-    let tray = Arc::new(RefusedBuffer::new(metrics));
-    let doctor = SignatureDiagnosis {
-        waiting,
-        tray: Arc::clone(&tray),
-        metrics: Arc::clone(metrics),
+    let mut bridge = bridge.clone();
+    let context = Arc::new(DiagnosisContext::of(&bridge.config.borrow_and_update()));
+    let (queue, jobs) = mpsc::channel(MAX_QUEUED);
+    let diagnosis = SignatureDiagnosis {
+        queue,
+        buffer: Arc::clone(buffer),
+        metrics: Arc::clone(&bridge.metrics),
     };
-    let practice = DiagnosisTask {
-        cases,
-        tray,
-        store: Arc::clone(store),
-        metrics: Arc::clone(metrics),
-        clock: clock.clone(),
-        config,
-        known,
+    let task = DiagnosisTask {
+        jobs,
+        buffer: Arc::clone(buffer),
+        bridge,
+        context,
         last_logged_at: HashMap::new(),
     };
-    (doctor, practice)
+    (diagnosis, task)
 }
 
 impl SignatureDiagnosis {
-    /// Whether this is a refusal of which the cause may be found.
-    #[must_use]
-    pub fn takes(refusal: &RefusalError) -> bool {
-        matches!(
-            refusal,
-            RefusalError::WrongSignature | RefusalError::NoAccountSid
-        )
-    }
-
-    /// Leaves a refusal to be kept, and a case to be looked at before, where not too many wait.
+    /// Queues a refused request. If the queue is full, the request goes to the buffer undiagnosed.
     pub fn submit(
         &self,
         request: &HttpRequest,
         body: &Bytes,
-        refusal: &RefusalError,
+        reason: &'static str,
         refused: impl FnOnce() -> RefusedRequest,
     ) {
-        if !Self::takes(refusal) {
-            return self.tray.push(refusal.reason(), refused);
-        }
-        let Ok(place) = self.waiting.try_reserve() else {
+        let Ok(place) = self.queue.try_reserve() else {
             self.metrics.signature_failed(UNDIAGNOSED);
-            return self.tray.push(UNDIAGNOSED, || RefusedRequest {
+            return self.buffer.push(UNDIAGNOSED, || RefusedRequest {
                 cause: UNDIAGNOSED.to_owned(),
                 ..refused()
             });
         };
-        let headers = refused_buffer::some_of(request.headers(), is_telling).into_iter();
+        let headers = refused_buffer::selected(request.headers(), is_telling).into_iter();
         let signature = request.headers().get("x-twilio-signature");
         place.send(DiagnosisJob {
             refused: refused(),
@@ -143,38 +125,36 @@ impl SignatureDiagnosis {
                 .collect(),
             signature: signature.and_then(|value| Some(value.to_str().ok()?.to_owned())),
             body: body.clone(),
-            reason: refusal.reason(),
+            reason,
         });
     }
 }
 
 impl DiagnosisTask {
-    /// Looks at one case after another, and keeps what was refused, until no handler is left.
+    /// Diagnoses one request after another and flushes the buffer, until the last handler is dropped.
     pub async fn run(mut self) {
-        let (store, config) = (Arc::clone(&self.store), self.config.clone());
-        let (tray, clock) = (Arc::clone(&self.tray), self.clock.clone());
+        let (buffer, bridge) = (Arc::clone(&self.buffer), self.bridge.clone());
         let ended = CancellationToken::new();
-        let looking = async {
-            self.look_at_cases().await;
+        let diagnosing = async {
+            self.diagnose_all().await;
             ended.cancel();
         };
-        tokio::join!(
-            looking,
-            refused_buffer::keep(&tray, store, config, clock, &ended)
-        );
+        tokio::join!(diagnosing, buffer.flush_until(&bridge, &ended));
     }
 
-    async fn look_at_cases(&mut self) {
-        while let Some(case) = self.cases.recv().await {
-            if self.config.has_changed().unwrap_or(false) {
-                self.known = Arc::new(DiagnosisContext::of(&self.config.borrow_and_update()));
+    async fn diagnose_all(&mut self) {
+        while let Some(job) = self.jobs.recv().await {
+            let config = &mut self.bridge.config;
+            if config.has_changed().unwrap_or(false) {
+                self.context = Arc::new(DiagnosisContext::of(&config.borrow_and_update()));
             }
-            let known = Arc::clone(&self.known);
-            let reason = case.reason;
-            let look = tokio::task::spawn_blocking(move || (known.look_at(&case), case.refused));
-            match look.await {
+            let context = Arc::clone(&self.context);
+            let reason = job.reason;
+            // A search takes milliseconds of CPU time: it must not hold up an HTTP thread.
+            let search = tokio::task::spawn_blocking(move || (context.diagnose(&job), job.refused));
+            match search.await {
                 Ok((finding, refused)) => self.report(&finding, reason, refused),
-                Err(_) => self.metrics.signature_failed(UNDIAGNOSED),
+                Err(_) => self.bridge.metrics.signature_failed(UNDIAGNOSED),
             }
             clock::pause(DIAGNOSIS_INTERVAL).await;
         }
@@ -182,25 +162,22 @@ impl DiagnosisTask {
 
     fn report(&mut self, finding: &Finding, refused_as: &'static str, refused: RefusedRequest) {
         let reason = match finding.reason() {
-            // What plain verification said is then all there is to say.
+            // Nothing was found, so the reason of the refusal is the best there is.
             "no-match" => refused_as,
             found => found,
         };
-        self.metrics.signature_failed(reason);
+        self.bridge.metrics.signature_failed(reason);
         let (found, remedy) = (finding.sentences(), finding.remedies().join(" "));
-        self.tray.push(reason, || RefusedRequest {
+        self.buffer.push(reason, || RefusedRequest {
             cause: reason.to_owned(),
             explanation: format!("{found} {remedy}").trim_end().to_owned(),
             ..refused
         });
-        let now = self.clock.now();
-        let lately = self
-            .last_logged_at
-            .get(reason)
-            .is_some_and(|told| now.since(*told) < LOG_INTERVAL);
-        if !lately {
+        let now = self.bridge.clock.now();
+        let last = self.last_logged_at.get(reason);
+        if last.is_none_or(|last| now.since(*last) >= LOG_INTERVAL) {
             self.last_logged_at.insert(reason, now);
-            warn!(reason, remedy, "a signature did not hold: {found} {remedy}");
+            warn!(reason, remedy, "a signature is invalid: {found} {remedy}");
         }
     }
 }
@@ -224,24 +201,25 @@ impl DiagnosisContext {
         }
     }
 
-    fn look_at(&self, case: &DiagnosisJob) -> Finding {
-        let fields = signature::fields(&case.body);
+    fn diagnose(&self, job: &DiagnosisJob) -> Finding {
+        let fields = signature::fields(&job.body);
         let claimed = fields.iter().find(|(name, _)| name == "AccountSid");
         let claimed = claimed.map(|(_, sid)| sid.as_str());
-        let evidence = DiagnosisInput {
+        let input = DiagnosisInput {
             bases: &self.bases,
-            target: &case.target,
-            headers: &case.headers,
-            body: &case.body,
+            target: &job.target,
+            headers: &job.headers,
+            body: &job.body,
             media: BodyFormat::Form,
             queries: &self.queries,
             account_sids: &self.account_sids,
         };
-        diagnose(&evidence, &self.holders(claimed), case.signature.as_deref())
+        diagnose(&input, &self.key_sets(claimed), job.signature.as_deref())
     }
 
-    /// The keys of all accounts, seen from one that is claimed.
-    fn holders(&self, claimed: Option<&str>) -> Vec<KeySet> {
+    /// The keys of all accounts. With a claimed `AccountSid`, only the keys of that account should have
+    /// signed.
+    fn key_sets(&self, claimed: Option<&str>) -> Vec<KeySet> {
         let role = |account: &Account| match (&account.twilio_account_sid, claimed) {
             (Some(sid), Some(claimed)) if sid.to_string() != claimed => KeyRole::OtherAccount,
             _ => KeyRole::Configured,
@@ -250,7 +228,7 @@ impl DiagnosisContext {
             Some(_) => format!("accounts[{number}].twilio_auth_tokens"),
             None => "TWILIO_AUTH_TOKEN".to_owned(),
         };
-        let holders = (1..).zip(&self.accounts).map(|(number, account)| KeySet {
+        let key_sets = (1..).zip(&self.accounts).map(|(number, account)| KeySet {
             setting: setting(number, account),
             role: role(account),
             auth_tokens: account.auth_tokens.clone(),
@@ -260,6 +238,6 @@ impl DiagnosisContext {
                 .map(|(id, secret)| (id.clone(), secret.expose_secret().into()))
                 .collect(),
         });
-        holders.collect()
+        key_sets.collect()
     }
 }

@@ -1,59 +1,56 @@
-//! The hot handler: a signed form is read, recorded, answered.
+//! The handler of both callback routes: reads a signed form, records it and answers. It neither maps
+//! a callback nor waits for its delivery.
 
 use std::time::Duration;
 
+use actix_web::HttpResponse;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
 use tracing::debug;
 
 use super::refusal::RefusalError;
 use super::signed_form::SignedForm;
-use super::state::{CallbackState, Verified};
-use crate::store::{NewCallback, Recorded};
+use super::state::CallbackState;
+use crate::server::shared::BridgeParts;
+use crate::store::{NewCallback, Recorded, SignedRequest};
 use crate::twilio::callback::{self, CallbackKind};
 
-/// Twilio gives up after 15 s and tries once, so an answer must come well before.
+/// Twilio waits 15 s for an answer and sends a callback once, so the answer must come well before.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `POST /twilio/voice/status` and `/twilio/voice/recording`: 204 once the callback is on disk, or was
 /// there already.
-pub async fn callback(
-    request: HttpRequest,
+pub async fn receive(
+    kind: CallbackKind,
     form: SignedForm,
-    intake: Data<CallbackState>,
+    state: Data<CallbackState>,
 ) -> Result<HttpResponse, RefusalError> {
-    let began = form.began;
-    let verified = Verified {
-        account: form.account.clone(),
-        from: form.field("From").unwrap_or_default().to_owned(),
-        body: form.request.body.clone(),
-    };
-    let refused = |refusal: &RefusalError| intake.refused(&request, Some(&verified), refusal);
-    let callback = read(form).inspect_err(refused)?;
-    let recorded = record(callback, &intake).await.inspect_err(refused)?;
-    intake
-        .metrics
-        .received(&verified.account, recorded.as_str());
-    intake.metrics.acknowledged_after(began.elapsed());
+    let callback = read(kind, &form.fields, form.request)?;
+    let recorded = record(callback, &state.bridge).await?;
+    let metrics = &state.bridge.metrics;
+    metrics.recorded(&form.account, recorded, form.received_at.elapsed());
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn read(form: SignedForm) -> Result<NewCallback, RefusalError> {
-    callback::expect_utf8(&form.request.body)?;
-    let email = callback::email(form.request.query())?;
-    let callback = callback::parse(CallbackKind::of_url(&form.request.url), &form.fields, email)?;
-    Ok(NewCallback::of(callback, form.request))
+fn read(
+    kind: CallbackKind,
+    fields: &[(String, String)],
+    request: SignedRequest,
+) -> Result<NewCallback, RefusalError> {
+    callback::expect_utf8(&request.body)?;
+    let email = callback::email(request.query())?;
+    let callback = callback::parse(kind, fields, email)?;
+    Ok(NewCallback::of(callback, request))
 }
 
-async fn record(callback: NewCallback, intake: &CallbackState) -> Result<Recorded, RefusalError> {
+async fn record(callback: NewCallback, bridge: &BridgeParts) -> Result<Recorded, RefusalError> {
     let key = callback.key.clone();
-    let recording = intake.store.record(callback, intake.clock.now());
+    let recording = bridge.store.record(callback, bridge.clock.now());
     let recorded = tokio::time::timeout(COMMIT_TIMEOUT, recording)
         .await
         .map_err(|_| RefusalError::Unavailable(format!("no commit within {COMMIT_TIMEOUT:?}")))?
         .map_err(|why| RefusalError::Unavailable(why.to_string()))?;
     if recorded == Recorded::New {
-        intake.due.notify_one();
+        bridge.due.notify_one();
     }
     debug!(callback.key = %key, "callback {key} is recorded ({})", recorded.as_str());
     Ok(recorded)

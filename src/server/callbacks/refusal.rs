@@ -1,18 +1,15 @@
-//! Why a request is refused, on either side, and the one place that makes HTTP of it.
+//! Why a request on the public listener is refused, and its HTTP answer.
 //!
-//! Answers are short `application/problem+json`; an expected signature or an inner cause is never
-//! in them.
+//! Answers are short `application/problem+json`. They never contain the expected signature or an
+//! internal cause.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
-use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
 
-use tracing::error;
-
-use crate::store::{State, StoreError};
+use crate::server::shared::problem;
 use crate::twilio::callback::CallbackParseError;
 use crate::twilio::signature::SignatureSettingsError;
-use crate::twilio::{CallSid, SidError};
 
 /// A request that is not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +36,7 @@ pub enum RefusalError {
     UnknownSharedKey,
     #[error("{0}")]
     NotACallback(#[from] CallbackParseError),
-    /// With the cause, which is logged and not shown.
+    /// With the cause, which is logged and not part of the answer.
     #[error("the callback could not be recorded; try again")]
     Unavailable(String),
     #[error(
@@ -71,6 +68,13 @@ impl RefusalError {
             Self::WrongMethod => "wrong-method",
         }
     }
+
+    /// Whether the sentence does not say what to correct, so that a diagnosis can help. A URL or body
+    /// that was changed in transit has no valid signature, or lost its `AccountSid`.
+    #[must_use]
+    pub fn has_hidden_cause(&self) -> bool {
+        matches!(self, Self::WrongSignature | Self::NoAccountSid)
+    }
 }
 
 impl ResponseError for RefusalError {
@@ -100,66 +104,4 @@ impl ResponseError for RefusalError {
         }
         answer
     }
-}
-
-/// A question of the operator's side that has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    #[error("no callback of {0} was recorded here")]
-    UnknownCall(CallSid),
-    #[error("a CallSid {0}")]
-    NotASid(#[from] SidError),
-    #[error("state must be one of {}", State::ALL.map(State::as_str).join(", "))]
-    UnknownState,
-    #[error("{0}")]
-    Query(String),
-    #[error("admin.token is asked for here")]
-    NoToken,
-    #[error("requests from pages of other sites are not taken")]
-    AnotherSite,
-    #[error("the store cannot be read; the log says why")]
-    Store(#[from] StoreError),
-    #[error("the page cannot be shown; the log says why")]
-    Page(#[from] askama::Error),
-}
-
-impl ResponseError for AdminError {
-    fn status_code(&self) -> StatusCode {
-        match self {
-            Self::UnknownCall(_) => StatusCode::NOT_FOUND,
-            Self::NotASid(_) | Self::UnknownState | Self::Query(_) => StatusCode::BAD_REQUEST,
-            Self::NoToken => StatusCode::UNAUTHORIZED,
-            Self::AnotherSite => StatusCode::FORBIDDEN,
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        match self {
-            Self::Store(why) => error!("failed to ask the store: {why}"),
-            Self::Page(why) => error!("failed to render a page: {why}"),
-            _ => {}
-        }
-        let mut answer = problem(self.status_code(), &self.to_string());
-        if matches!(self, Self::NoToken) {
-            // Lets a browser ask for it.
-            let ask = HeaderValue::from_static("Basic realm=\"twilio-acquire-bridge\"");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, ask);
-        }
-        answer
-    }
-}
-
-/// A short `application/problem+json` (RFC 9457).
-#[must_use]
-pub fn problem(status: StatusCode, detail: &str) -> HttpResponse {
-    let body = serde_json::json!({
-        "title": status.canonical_reason().unwrap_or("error"),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    HttpResponseBuilder::new(status)
-        .content_type("application/problem+json")
-        .body(body.to_string())
 }

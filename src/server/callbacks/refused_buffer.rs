@@ -1,5 +1,5 @@
-//! Keeps what was refused as evidence, behind the answers: a bounded tray, emptied into the store
-//! once in a second. What does not fit is counted and dropped.
+//! Keeps refused requests for diagnosis: a bounded buffer, written to the store once per second. A
+//! request that does not fit is counted and dropped, so that a flood costs neither memory nor disk.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,34 +7,34 @@ use std::time::Duration;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, ResponseError as _};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::refusal::RefusalError;
-use crate::clock::{self, Clock, Millis};
+use crate::clock::{self, Millis};
 use crate::config::Config;
-use crate::server::target;
-use crate::store::{RefusedLimits, RefusedRequest, Store};
+use crate::server::shared::{BridgeParts, target};
+use crate::store::{RefusedLimits, RefusedRequest};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::diagnosis::is_telling;
 
-/// The most of one cause that wait: each has its own places, whatever floods the others.
+/// Requests of one cause in the buffer. Each cause has its own share, so that a flood of one cause
+/// does not displace another.
 const MAX_PER_CAUSE: usize = 4;
 
-/// Between two writes.
+/// Pause between two writes to the store.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// So often what is past its time is removed though nothing new was refused, in [`FLUSH_INTERVAL`]s.
-const TRIM_EVERY: u32 = 60;
+/// Every so many flushes the store is called without new requests too, to remove expired ones.
+const FLUSHES_PER_TRIM: u32 = 60;
 
-/// More than these of a request is cut off; what Twilio sends is below 2 KiB.
+/// Limits per request, in bytes; a larger part is cut off. Twilio's requests are below 2 KiB.
 const MAX_BODY: usize = 16 * 1024;
 const MAX_TARGET: usize = 4 * 1024;
 const MAX_HEADERS: usize = 16;
 const MAX_HEADER_BYTES: usize = 1024;
 
-/// Kept beside what tells of proxies.
+/// Headers to keep, beside those that the diagnosis reads.
 const KEPT_HEADERS: [&str; 5] = [
     "content-type",
     "x-twilio-signature",
@@ -43,39 +43,73 @@ const KEPT_HEADERS: [&str; 5] = [
     "x-forwarded-for",
 ];
 
-/// Where refused requests wait to be kept.
+/// Refused requests that wait for the next write to the store.
 pub struct RefusedBuffer {
-    waiting: Mutex<Vec<RefusedRequest>>,
+    requests: Mutex<Vec<RefusedRequest>>,
     metrics: Arc<Metrics>,
 }
 
 impl RefusedBuffer {
     pub fn new(metrics: &Arc<Metrics>) -> Self {
         Self {
-            waiting: Mutex::default(),
+            requests: Mutex::default(),
             metrics: Arc::clone(metrics),
         }
     }
 
-    /// Takes a request, or counts that it did not. It is made only where there is a place for it.
+    /// Adds a request, or counts it as dropped. Calls `request` only if there is room, because making
+    /// it copies the body.
     pub fn push(&self, cause: &str, request: impl FnOnce() -> RefusedRequest) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let alike = waiting.iter().filter(|other| other.cause == cause).count();
-        if alike < MAX_PER_CAUSE {
-            waiting.push(request());
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let same_cause = requests.iter().filter(|other| other.cause == cause).count();
+        if same_cause < MAX_PER_CAUSE {
+            requests.push(request());
         } else {
             self.metrics.refused_not_kept(1);
         }
     }
 
-    fn take(&self) -> Vec<RefusedRequest> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut waiting)
+    fn take_all(&self) -> Vec<RefusedRequest> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut requests)
+    }
+
+    /// Writes the buffer to the store once per second, and a last time after `ended`.
+    pub async fn flush_until(&self, bridge: &BridgeParts, ended: &CancellationToken) {
+        for flush in 0_u32.. {
+            // Read before the write: a request that arrives after `ended` would be lost.
+            let is_last = ended.is_cancelled();
+            let requests = self.take_all();
+            if !requests.is_empty() || flush % FLUSHES_PER_TRIM == 0 {
+                self.write(requests, bridge).await;
+            }
+            if is_last {
+                return;
+            }
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = clock::pause(FLUSH_INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn write(&self, requests: Vec<RefusedRequest>, bridge: &BridgeParts) {
+        let count = requests.len();
+        let settings = bridge.config.borrow().refused;
+        let limits = RefusedLimits {
+            most: settings.keep,
+            retention: settings.retention,
+        };
+        let now = bridge.clock.now();
+        if let Err(why) = bridge.store.refuse(requests, limits, now).await {
+            self.metrics.refused_not_kept(count);
+            warn!("failed to keep {count} refused requests: {why}");
+        }
     }
 }
 
-/// A refused request as it arrived, from whom.
-pub fn as_it_arrived(
+/// The request as it arrived, cut to the limits.
+pub fn refused_request(
     request: &HttpRequest,
     body: &Bytes,
     peer: Option<String>,
@@ -83,9 +117,10 @@ pub fn as_it_arrived(
     config: &Config,
     now: Millis,
 ) -> RefusedRequest {
-    let target = target(request).chars().take(MAX_TARGET);
-    // Shown on terminals, which some of them would command.
-    let target: String = target
+    // Control characters could send commands to the terminal that shows the request.
+    let target: String = target(request)
+        .chars()
+        .take(MAX_TARGET)
         .map(|char| if char.is_control() { '?' } else { char })
         .collect();
     let kept = &body[..body.len().min(MAX_BODY)];
@@ -98,66 +133,31 @@ pub fn as_it_arrived(
         method: request.method().to_string(),
         url: config.server.public_urls[0].signed_url(&target),
         target,
-        headers: headers(request.headers()),
-        // A part of a large body would keep all of it.
+        headers: header_lines(request.headers()),
+        // A slice of `body` would keep all of it in memory.
         body: Bytes::copy_from_slice(kept),
         body_bytes: body.len() as u64,
     }
 }
 
-fn headers(headers: &HeaderMap) -> String {
-    let kept = some_of(headers, |name| {
-        is_telling(name) || KEPT_HEADERS.contains(&name)
-    });
-    let lines = kept.into_iter();
-    lines
+fn header_lines(headers: &HeaderMap) -> String {
+    let is_kept = |name: &str| is_telling(name) || KEPT_HEADERS.contains(&name);
+    selected(headers, is_kept)
+        .into_iter()
         .flat_map(|(name, value)| [name, ": ", value, "\n"])
         .collect()
 }
 
-/// Those that matter, no more and no larger ones than are worth a look.
-pub fn some_of(headers: &HeaderMap, matters: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
-    let mut some: Vec<(&str, &str)> = headers
+/// The headers that `is_wanted` names, without oversized ones, at most [`MAX_HEADERS`].
+pub fn selected(headers: &HeaderMap, is_wanted: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
+    let mut selected: Vec<(&str, &str)> = headers
         .iter()
-        .filter(|(name, _)| matters(name.as_str()))
+        .filter(|(name, _)| is_wanted(name.as_str()))
         .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
         .filter(|(_, value)| value.len() <= MAX_HEADER_BYTES)
         .collect();
-    // They come in the order of a hash; those of one name keep theirs.
-    some.sort_by_key(|(name, _)| *name);
-    some.truncate(MAX_HEADERS);
-    some
-}
-
-/// Empties the tray, for the last time once nobody lays anything into it any more.
-pub async fn keep(
-    tray: &RefusedBuffer,
-    store: Arc<dyn Store>,
-    config: watch::Receiver<Arc<Config>>,
-    clock: Clock,
-    ended: &CancellationToken,
-) {
-    for turn in 0_u32.. {
-        let is_last = ended.is_cancelled();
-        let requests = tray.take();
-        let count = requests.len();
-        if count > 0 || turn % TRIM_EVERY == 0 {
-            let settings = config.borrow().refused;
-            let keep = RefusedLimits {
-                most: settings.keep,
-                retention: settings.retention,
-            };
-            if let Err(why) = store.refuse(requests, keep, clock.now()).await {
-                tray.metrics.refused_not_kept(count);
-                warn!("failed to keep {count} refused requests: {why}");
-            }
-        }
-        if is_last {
-            return;
-        }
-        tokio::select! {
-            () = ended.cancelled() => {}
-            () = clock::pause(FLUSH_INTERVAL) => {}
-        }
-    }
+    // The map's order is random. The sort is stable, so repeats of one name keep their order.
+    selected.sort_by_key(|(name, _)| *name);
+    selected.truncate(MAX_HEADERS);
+    selected
 }

@@ -1,29 +1,21 @@
-//! The door on Twilio's side: no body reaches a handler unless Twilio signed it.
+//! A form that Twilio signed, and the verifier that alone can make one. It does not read requests
+//! from the network.
 
 use std::collections::{BTreeSet, HashMap};
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
-use actix_web::web::{Bytes, BytesMut, Data};
-use actix_web::{FromRequest, HttpRequest, dev};
-use futures_util::Stream;
+use actix_web::http::header::HeaderMap;
+use actix_web::web::Bytes;
 use secrecy::ExposeSecret as _;
 
 use super::refusal::RefusalError;
-use super::state::CallbackState;
 use crate::config::{Account, Config};
-use crate::server::target;
 use crate::store::SignedRequest;
 use crate::telemetry::metrics::{Metrics, Uses};
 use crate::twilio::signature::{self, Body, Key, PublicUrl, SignatureSettings};
 
-/// The most bytes of a body that are read; Twilio's callbacks are below 2 KiB.
-pub const BODY_LIMIT: usize = 64 * 1024;
-
-/// Kept with a callback beside its form: what was signed with, and what tells a retry.
+/// Headers that are stored with a callback: they are needed to verify its signature again, and the
+/// idempotency token identifies a retry.
 const KEPT_HEADERS: [&str; 4] = [
     "content-type",
     "x-twilio-signature",
@@ -38,8 +30,8 @@ pub struct SignedForm {
     /// Decoded, in order and with repeats.
     pub fields: Vec<(String, String)>,
     pub request: SignedRequest,
-    /// When its head had arrived.
-    pub began: Instant,
+    /// When the head of the request had arrived.
+    pub received_at: Instant,
     _verified: Proof,
 }
 
@@ -47,7 +39,7 @@ pub struct SignedForm {
 struct Proof;
 
 impl SignedForm {
-    /// The first value of a field, which nothing but the signature has been checked of.
+    /// The first value of a field. Its format is not checked yet.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         let field = self.fields.iter().find(|(other, _)| other == name);
@@ -59,7 +51,8 @@ impl SignedForm {
 #[derive(Debug)]
 pub struct Verifier {
     public_urls: Vec<PublicUrl>,
-    /// By the `AccountSid` that they are for; `None` takes whatever its keys signed.
+    /// By `AccountSid`. The account at `None` has no SID and is used for all SIDs that are not
+    /// configured.
     accounts: HashMap<Option<String>, AccountKeys>,
 }
 
@@ -69,7 +62,7 @@ struct AccountKeys {
     shared_keys: HashMap<String, Keys>,
 }
 
-/// Keys that may have signed a request, and how often each has.
+/// Keys that may have signed a request, and how often each did.
 #[derive(Default)]
 struct Keys {
     keys: Vec<Key>,
@@ -100,7 +93,7 @@ impl Verifier {
         }
     }
 
-    /// Each path that may stand before the served one: none, and those of the public URLs.
+    /// The paths that may precede the path of a route: none, and those of the public URLs.
     pub fn prefixes(&self) -> BTreeSet<&str> {
         self.public_urls
             .iter()
@@ -109,13 +102,13 @@ impl Verifier {
             .collect()
     }
 
-    /// The signed form of a request whose signature holds for one of the public URLs.
+    /// Returns the form if the signature is valid for one of the public URLs.
     pub fn verify(
         &self,
         target: &str,
         headers: &HeaderMap,
         body: Bytes,
-        began: Instant,
+        received_at: Instant,
     ) -> Result<SignedForm, RefusalError> {
         let fields = signature::fields(&body);
         let account = self.account(&fields)?;
@@ -139,13 +132,13 @@ impl Verifier {
                 headers: kept(headers),
                 body,
             },
-            began,
+            received_at,
             _verified: Proof,
         })
     }
 
-    /// Chosen by what the form says before it is verified: a wrong choice can only fail. The format
-    /// is looked at afterwards, as that of all fields.
+    /// Chooses by the `AccountSid` of a form that is not verified yet. That is safe: with the keys of
+    /// another account the signature cannot be valid.
     fn account(&self, fields: &[(String, String)]) -> Result<&AccountKeys, RefusalError> {
         let sid = fields.iter().find(|(name, _)| name == "AccountSid");
         let (_, sid) = sid.ok_or(RefusalError::NoAccountSid)?;
@@ -157,7 +150,8 @@ impl Verifier {
 }
 
 impl AccountKeys {
-    /// Tokens are counted by their position in the list, shared keys by theirs among those.
+    /// The metric names a key by its position, because the key is secret: `2` is the second token,
+    /// `shared-1` the first shared key.
     fn of(account: &Account, metrics: &Metrics) -> Self {
         let name = &account.acquire_account_id;
         let mut auth_tokens = Keys::default();
@@ -195,71 +189,6 @@ impl Keys {
         self.keys.push(key);
         self.uses.push(uses);
     }
-}
-
-impl FromRequest for SignedForm {
-    type Error = RefusalError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, RefusalError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
-        let request = request.clone();
-        let payload = payload.take();
-        Box::pin(async move {
-            let Some(intake) = request.app_data::<Data<CallbackState>>() else {
-                return Err(RefusalError::Unavailable(
-                    "the routes lack their intake".to_owned(),
-                ));
-            };
-            let mut body = Bytes::new();
-            let form = read(&request, payload, intake, &mut body).await;
-            form.inspect_err(|refusal| intake.refused_with(&request, None, &body, refusal))
-        })
-    }
-}
-
-async fn read(
-    request: &HttpRequest,
-    payload: dev::Payload,
-    intake: &CallbackState,
-    body: &mut Bytes,
-) -> Result<SignedForm, RefusalError> {
-    let began = Instant::now();
-    expect_form(request.headers())?;
-    *body = tokio::time::timeout(intake.request_timeout, whole_body(payload))
-        .await
-        .map_err(|_| RefusalError::TooSlow)??;
-    let verifier = Arc::clone(&intake.verifier.borrow());
-    verifier.verify(target(request), request.headers(), body.clone(), began)
-}
-
-/// Twilio sends the media type with and without parameters; only its essence counts.
-fn expect_form(headers: &HeaderMap) -> Result<(), RefusalError> {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = content_type
-        .and_then(|text| text.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        Ok(())
-    } else {
-        Err(RefusalError::NotAForm)
-    }
-}
-
-/// The body in memory of its own: a piece as it arrives is a part of the connection's buffer, and
-/// keeping it would make the connection take a new one.
-async fn whole_body(payload: dev::Payload) -> Result<Bytes, RefusalError> {
-    let mut payload = std::pin::pin!(payload);
-    let mut body = BytesMut::new();
-    while let Some(piece) = poll_fn(|cx| payload.as_mut().poll_next(cx)).await {
-        body.extend_from_slice(&piece.map_err(|_| RefusalError::Unreadable)?);
-        if body.len() > BODY_LIMIT {
-            return Err(RefusalError::TooLarge);
-        }
-    }
-    Ok(body.freeze())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

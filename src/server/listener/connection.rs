@@ -1,4 +1,4 @@
-//! A connection that was let in: a TCP stream that knows whose it is and what it is owed.
+//! An accepted connection: a TCP stream with its client's address and its guard.
 
 use std::io::{IoSlice, Result};
 use std::net::SocketAddr;
@@ -10,31 +10,32 @@ use actix_rt::net::{ActixStream, Ready, TcpStream};
 use actix_web::dev::Extensions;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::server::listener::drain::ConnectionGuard;
+use super::drain::ConnectionGuard;
 
+/// Implements the traits that actix needs of a stream by delegating to the TCP stream.
 pub(super) struct ClientConnection {
     tcp: TcpStream,
     client: Option<SocketAddr>,
-    visit: Rc<ConnectionGuard>,
+    guard: Rc<ConnectionGuard>,
 }
 
 impl ClientConnection {
-    pub fn new(tcp: TcpStream, client: Option<SocketAddr>, visit: ConnectionGuard) -> Self {
+    pub fn new(tcp: TcpStream, client: Option<SocketAddr>, guard: ConnectionGuard) -> Self {
         Self {
             tcp,
             client,
-            visit: Rc::new(visit),
+            guard: Rc::new(guard),
         }
     }
 
-    /// Who connected, as far as the connection itself tells.
+    /// The address from the PROXY header, or of the TCP peer.
     pub fn client(&self) -> Option<SocketAddr> {
         self.client
     }
 
-    /// Tells its requests of the visit that they belong to.
+    /// Makes the guard known to the requests of this connection.
     pub fn store_in(&self, data: &mut Extensions) {
-        data.insert(Rc::clone(&self.visit));
+        data.insert(Rc::clone(&self.guard));
     }
 
     fn tcp(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {

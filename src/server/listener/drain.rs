@@ -1,5 +1,5 @@
-//! Connections on their way out: a client that has connected is answered before its connection is
-//! closed.
+//! Closes a listener without losing a request: a client that has connected is answered before its
+//! connection is closed.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,34 +15,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 
-/// How long the acceptor may take to notice that it is to rest, on a busy machine too: what it accepts
-/// later is closed unanswered.
+/// How long the acceptor may take to pause, on a busy machine too. actix closes a connection that is
+/// accepted later without an answer.
 const ACCEPTOR_PAUSE_DELAY: Duration = Duration::from_millis(300);
 
-/// How long a client that has connected may take to ask, once the bridge is stopping. What was asked
-/// has longer.
+/// How long a connected client may take to send its first request, once the bridge is stopping.
+/// Requests in flight have longer.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two looks at whether all have been answered.
+/// Pause between two checks whether all connections are idle.
 const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Whose a listening socket is.
+/// Which process keeps a listening socket open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketOwner {
     /// Bound by the bridge, and closed with it.
     Bridge,
-    /// Handed over by systemd: what is not yet accepted waits for the next process.
+    /// Opened by systemd: a connection that is not yet accepted waits for the next process.
     Systemd,
 }
 
 /// The connections of one listener.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    /// Cancelled when the bridge is stopping: from then on each answer is its connection's last.
+    /// Cancelled when the bridge is stopping: from then on each answer closes its connection.
     stop: CancellationToken,
-    /// Cancelled once all are answered.
+    /// Cancelled once all connections are idle.
     closing: CancellationToken,
-    /// Open, and neither idle between two requests nor closed.
+    /// Connections that are open and not idle between two requests.
     busy: Arc<AtomicUsize>,
 }
 
@@ -56,23 +56,24 @@ impl Connections {
         }
     }
 
-    /// To be called for each connection that was accepted, with its data.
-    pub fn begin(&self, data: &mut Extensions) {
+    /// Counts an accepted connection. Its requests find the guard in `data`.
+    pub fn count(&self, data: &mut Extensions) {
         data.insert(Rc::new(self.guard()));
     }
 
-    /// As [`Connections::begin`], for a connection that has no data yet: it is to get this, in an `Rc`.
+    /// As [`Connections::count`], for a connection that has no data yet. The caller puts the guard
+    /// there, in an `Rc`.
     #[must_use]
     pub fn guard(&self) -> ConnectionGuard {
-        ConnectionGuard::begin(&self.busy)
+        ConnectionGuard::new(&self.busy)
     }
 
-    /// Returns when connections that rest are to be closed.
+    /// Returns when idle connections are to be closed.
     pub fn closing(&self) -> impl Future<Output = ()> + use<> {
         self.closing.clone().cancelled_owned()
     }
 
-    /// Answers a request by `inner`.
+    /// Calls `inner` with a request, and marks its connection as busy until the answer.
     pub fn serve<S, B>(
         &self,
         request: ServiceRequest,
@@ -82,9 +83,9 @@ impl Connections {
         S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody,
     {
-        let visit = request.conn_data::<Rc<ConnectionGuard>>().cloned();
-        if let Some(visit) = &visit {
-            visit.mark_busy();
+        let guard = request.conn_data::<Rc<ConnectionGuard>>().cloned();
+        if let Some(guard) = &guard {
+            guard.mark_busy();
         }
         let answer = inner.call(request);
         let stop = self.stop.clone();
@@ -93,59 +94,59 @@ impl Connections {
             if stop.is_cancelled() {
                 let head = answer.response_mut().head_mut();
                 head.set_connection_type(ConnectionType::Close);
-            } else if let Some(visit) = visit {
-                visit.mark_idle();
+            } else if let Some(guard) = guard {
+                guard.mark_idle();
             }
             Ok(answer)
         }
     }
 
-    /// Closes the listener: accepts no more, answers who has connected, and finishes what is in
-    /// flight. actix alone would close each connection that has not asked yet, and looks only once a
-    /// second whether all are gone.
+    /// Closes the listener: accepts no more connections, answers the connected clients, and finishes
+    /// the requests in flight. actix alone would close connections that have sent no request yet, and
+    /// it checks only once per second whether all are closed.
     pub async fn close(&self, server: &ServerHandle, owner: SocketOwner) {
         if owner == SocketOwner::Systemd {
-            // Returns before the acceptor has noticed.
+            // Returns before the acceptor has paused.
             server.pause().await;
             clock::pause(ACCEPTOR_PAUSE_DELAY).await;
         }
-        let _ = tokio::time::timeout(FIRST_REQUEST_TIMEOUT, self.all_are_answered()).await;
+        let _ = tokio::time::timeout(FIRST_REQUEST_TIMEOUT, self.all_idle()).await;
         self.closing.cancel();
         server.stop(true).await;
     }
 
-    async fn all_are_answered(&self) {
+    async fn all_idle(&self) {
         while self.busy.load(Ordering::Acquire) > 0 {
             clock::pause(DRAIN_POLL_INTERVAL).await;
         }
     }
 }
 
-/// A connection, counted while it is owed something: from its begin to its first answer, during each
-/// request, and from its last answer until it is closed.
+/// Counts a connection as busy: from its start to its first answer, during each request, and from its
+/// last answer until it is closed.
 pub struct ConnectionGuard {
     busy: Arc<AtomicUsize>,
-    counts: Cell<bool>,
+    is_counted: Cell<bool>,
 }
 
 impl ConnectionGuard {
-    fn begin(owed: &Arc<AtomicUsize>) -> Self {
-        let visit = Self {
-            busy: Arc::clone(owed),
-            counts: Cell::new(false),
+    fn new(busy: &Arc<AtomicUsize>) -> Self {
+        let guard = Self {
+            busy: Arc::clone(busy),
+            is_counted: Cell::new(false),
         };
-        visit.mark_busy();
-        visit
+        guard.mark_busy();
+        guard
     }
 
     fn mark_busy(&self) {
-        if !self.counts.replace(true) {
+        if !self.is_counted.replace(true) {
             self.busy.fetch_add(1, Ordering::AcqRel);
         }
     }
 
     fn mark_idle(&self) {
-        if self.counts.replace(false) {
+        if self.is_counted.replace(false) {
             self.busy.fetch_sub(1, Ordering::AcqRel);
         }
     }

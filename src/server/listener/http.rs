@@ -1,9 +1,11 @@
-//! Twilio's side: who comes in by the door, TLS where there is a certificate, then HTTP/1.1 alone.
+//! The server of the public listener: the PROXY protocol, TLS where there is a certificate, then
+//! HTTP/1.1 only.
 //!
-//! actix-web's own way knows no door before TLS. It would speak HTTP/2 too, where no answer can be
-//! told to be the last of its connection: a bridge that stops could not tell its clients.
+//! `actix_web::HttpServer` cannot read a PROXY header before TLS. It would also speak HTTP/2, which has
+//! no `Connection: close`: a bridge that stops could not close its connections in order.
 
 use std::net::TcpListener;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,18 +22,45 @@ use actix_web::dev::{AppConfig, ServiceResponse};
 use rustls::ServerConfig;
 
 use super::connection::ClientConnection;
+use super::drain::Connections;
 use super::proxy_protocol::ProxyProtocolAcceptor;
-use super::serve::ServerLimits;
-use crate::server::KEEP_ALIVE;
-use crate::server::listener::drain::Connections;
+use crate::config::ServerSettings;
 
-/// How long a client may take to close its side after the last answer; as in actix-web.
-const DISCONNECT: Duration = Duration::from_secs(1);
+/// How long a connection may be idle. Longer than balancers keep theirs (60 s), so that the balancer
+/// closes first: otherwise it could send a request on a connection that is just closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// As actix-web's `HttpServer` with the same limits.
+/// How long a client may take to close its side after the last answer, as in actix-web.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What one server may use.
+#[derive(Clone, Copy)]
+pub(super) struct ServerLimits {
+    workers: usize,
+    connections_per_worker: usize,
+    request_timeout: Duration,
+    /// In seconds.
+    shutdown_timeout: u64,
+}
+
+impl ServerLimits {
+    pub fn of(settings: &ServerSettings) -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            workers,
+            connections_per_worker: settings.max_connections.div_ceil(workers),
+            request_timeout: settings.request_timeout,
+            // Half of the time, because a client that never finishes its request must not use up the
+            // time of the steps that follow.
+            shutdown_timeout: (settings.stop_timeout / 2).as_secs().max(1),
+        }
+    }
+}
+
+/// Serves `routes`, as `actix_web::HttpServer` would with the same limits.
 pub(super) fn serve<F, R, S, B>(
     listener: TcpListener,
-    door: Arc<ProxyProtocolAcceptor>,
+    acceptor: Arc<ProxyProtocolAcceptor>,
     tls: Option<Arc<ServerConfig>>,
     connections: &Connections,
     limits: ServerLimits,
@@ -52,40 +81,40 @@ where
     B: MessageBody + 'static,
 {
     let connections = connections.clone();
-    let come_in = move || {
-        let door = Arc::clone(&door);
-        fn_service(move |tcp: TcpStream| Arc::clone(&door).accept(tcp))
+    let accept = move || {
+        let acceptor = Arc::clone(&acceptor);
+        fn_service(move |tcp: TcpStream| Arc::clone(&acceptor).accept(tcp))
     };
     let server = Server::build()
         .disable_signals()
         .workers(limits.workers)
-        .max_concurrent_connections(limits.connections)
+        .max_concurrent_connections(limits.connections_per_worker)
         .shutdown_timeout(limits.shutdown_timeout);
     let server = match tls {
         None => server.listen("twilio", listener, move || {
-            let http = http(plainly, &connections, limits, routes());
-            come_in().map_err(drop).and_then(http)
+            let http = http(plain, &connections, limits, routes());
+            accept().map_err(drop).and_then(http)
         }),
         Some(tls) => server.listen("twilio", listener, move || {
-            let http = http(within_tls, &connections, limits, routes());
+            let http = http(encrypted, &connections, limits, routes());
             let handshake = Acceptor::new(ServerConfig::clone(&tls)).map_err(drop);
-            come_in().map_err(drop).and_then(handshake).and_then(http)
+            accept().map_err(drop).and_then(handshake).and_then(http)
         }),
     };
     Ok(server?.run())
 }
 
-fn plainly(stream: &ClientConnection) -> &ClientConnection {
+fn plain(stream: &ClientConnection) -> &ClientConnection {
     stream
 }
 
-fn within_tls(stream: &TlsStream<ClientConnection>) -> &ClientConnection {
+fn encrypted(stream: &TlsStream<ClientConnection>) -> &ClientConnection {
     stream.get_ref().0
 }
 
-/// HTTP/1.1 over streams that are, or hold, an arrival.
+/// HTTP/1.1 on streams that are, or contain, a client's connection.
 fn http<IO, R, S, B>(
-    arrival: fn(&IO) -> &ClientConnection,
+    connection: fn(&IO) -> &ClientConnection,
     connections: &Connections,
     limits: ServerLimits,
     routes: R,
@@ -108,15 +137,15 @@ where
     let http = HttpService::build()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(limits.request_timeout)
-        .client_disconnect_timeout(DISCONNECT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .graceful_shutdown_signal(move || connections.clone().closing())
-        .on_connect_ext(move |stream: &IO, data| arrival(stream).store_in(data))
+        .on_connect_ext(move |stream: &IO, data| connection(stream).store_in(data))
         .h1(map_config(
             routes.into_factory().map_err(|why| why.error_response()),
             |()| AppConfig::default(),
         ));
     fn_service(move |stream: IO| {
-        let client = arrival(&stream).client();
+        let client = connection(&stream).client();
         std::future::ready(Ok((stream, client)))
     })
     .and_then(http.map_err(drop))

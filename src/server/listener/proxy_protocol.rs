@@ -1,8 +1,9 @@
-//! Who may come in on Twilio's side, and as whom: with `server.proxy_protocol` balancers alone, each
-//! with a header that names its client.
+//! Accepts connections on the public listener and finds the client's address. With
+//! `server.proxy_protocol = "required"`, only trusted proxies may connect, and each connection must
+//! start with a header that names the client.
 //!
 //! The protocol is in <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. Its section 2
-//! forbids to guess whether there is a header: what does not begin with one is no connection.
+//! forbids a receiver to guess whether there is a header, so a connection without one is closed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,41 +12,41 @@ use std::time::Duration;
 
 use actix_proxy_protocol::{Command, Header, ProxyProtocolError, ProxyStream};
 use actix_rt::net::TcpStream;
-use tokio::sync::watch;
 use tracing::warn;
 
 use super::connection::ClientConnection;
-use crate::clock::{Clock, Millis};
+use super::drain::Connections;
+use crate::clock::Millis;
 use crate::config::{Config, ProxyProtocolSetting, duration};
 use crate::server::client_ip;
-use crate::server::listener::drain::Connections;
 use crate::server::shared::BridgeParts;
-use crate::telemetry::metrics::Metrics;
 
-/// Between two lines of the log that give the same reason; all are counted.
+/// Pause between two log lines with the same reason. The metric counts all connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProxyHeaderError {
     #[error(
-        "only balancers may connect where server.proxy_protocol is \"required\", and server.trusted_proxies does not have it"
+        "only trusted proxies may connect where server.proxy_protocol is \"required\"; add its address to \
+         server.trusted_proxies if it is your balancer"
     )]
     Untrusted,
     #[error(
-        "it began without a PROXY protocol header: let the balancer send one (HAProxy: send-proxy-v2), with its checks of this port too, or set server.proxy_protocol = \"off\""
+        "it started without a PROXY protocol header: let the balancer send one (HAProxy: send-proxy-v2), \
+         also with its health checks of this port, or set server.proxy_protocol = \"off\""
     )]
     Missing,
     #[error("its PROXY protocol header is broken: {0}")]
     Broken(String),
-    #[error("it sent no whole PROXY protocol header within {} (server.request_timeout)", duration::show(*.0))]
+    #[error("it sent no complete PROXY protocol header within {} (server.request_timeout)", duration::show(*.0))]
     Late(Duration),
-    #[error("the bridge stops")]
+    #[error("the bridge is stopping")]
     Stopping,
 }
 
 impl ProxyHeaderError {
-    /// As the metric names it; `None` where nothing is wrong.
+    /// The label of the metric; `None` if the client did nothing wrong.
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Untrusted => Some("untrusted"),
@@ -67,35 +68,31 @@ impl From<ProxyProtocolError> for ProxyHeaderError {
     }
 }
 
-/// Lets connections in, one by one.
+/// Turns each TCP stream into a [`ClientConnection`], or closes it.
 pub(super) struct ProxyProtocolAcceptor {
-    config: watch::Receiver<Arc<Config>>,
+    bridge: BridgeParts,
     connections: Connections,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-    /// When each reason was last logged.
+    /// By reason.
     last_logged_at: Mutex<BTreeMap<&'static str, Millis>>,
 }
 
 impl ProxyProtocolAcceptor {
-    pub fn new(shared: &BridgeParts, connections: &Connections) -> Self {
+    pub fn new(bridge: &BridgeParts, connections: &Connections) -> Self {
         Self {
-            config: shared.config.clone(),
+            bridge: bridge.clone(),
             connections: connections.clone(),
-            metrics: Arc::clone(&shared.metrics),
-            clock: shared.clock.clone(),
             last_logged_at: Mutex::default(),
         }
     }
 
-    /// Owed from now on, and known by its client's address.
+    /// Reads the header, if one is required. The connection is counted as busy from here on.
     pub async fn accept(
         self: Arc<Self>,
         mut tcp: TcpStream,
     ) -> Result<ClientConnection, ProxyHeaderError> {
-        let visit = self.connections.guard();
+        let guard = self.connections.guard();
         let peer = tcp.peer_addr().ok();
-        let config = Arc::clone(&self.config.borrow());
+        let config = Arc::clone(&self.bridge.config.borrow());
         let client = match config.server.proxy_protocol {
             ProxyProtocolSetting::Off => peer,
             ProxyProtocolSetting::Required => self
@@ -103,7 +100,7 @@ impl ProxyProtocolAcceptor {
                 .await
                 .inspect_err(|why| self.log_refusal(peer, why))?,
         };
-        Ok(ClientConnection::new(tcp, client, visit))
+        Ok(ClientConnection::new(tcp, client, guard))
     }
 
     async fn client(
@@ -130,15 +127,15 @@ impl ProxyProtocolAcceptor {
         let Some(reason) = why.reason() else {
             return;
         };
-        self.metrics.connection_refused(reason);
-        let now = self.clock.now();
-        let mut told = self
+        self.bridge.metrics.connection_refused(reason);
+        let now = self.bridge.clock.now();
+        let mut last_logged_at = self
             .last_logged_at
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let last = told.get(reason);
+        let last = last_logged_at.get(reason);
         if last.is_none_or(|last| now.since(*last) >= LOG_INTERVAL) {
-            told.insert(reason, now);
+            last_logged_at.insert(reason, now);
             let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
             warn!(
                 client = peer,
@@ -148,14 +145,12 @@ impl ProxyProtocolAcceptor {
     }
 }
 
-/// Whom a header speaks for; `None` where the balancer speaks for itself, as in its checks, or knows
-/// no address.
+/// The client's address in a header. `None` if the balancer itself is the client, as in its health
+/// checks, or if it does not know the address.
 fn source(header: &Header) -> Result<Option<SocketAddr>, ProxyHeaderError> {
     if let Header::V2(header) = header {
         if header.validate_crc32c_tlv() == Some(false) {
-            return Err(ProxyHeaderError::Broken(
-                "its checksum does not hold".to_owned(),
-            ));
+            return Err(ProxyHeaderError::Broken("its checksum is wrong".to_owned()));
         }
         if header.command() == Command::Local {
             return Ok(None);

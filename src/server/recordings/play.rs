@@ -1,4 +1,5 @@
-//! Recordings by the links that were forwarded: checked, fetched from Twilio, streamed.
+//! Plays a recording by the link that Acquire received: verifies the link, fetches the recording from
+//! Twilio and streams it. It stores nothing.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,64 +11,56 @@ use actix_web::web::{self, Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Resource, ResponseError};
 use futures_util::stream;
 use rustls::ClientConfig;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::clock::Clock;
+use super::twilio_client::{
+    self, FetchRecordingError, RecordingClient, RecordingRequest, RecordingResponse,
+};
 use crate::config::{Account, Config, PlaybackSettings};
 use crate::domain::recording_link::{PATH, RecordingLinkError};
 use crate::net::tls::TlsError;
-use crate::server::callbacks::refusal::problem;
 use crate::server::client_ip;
-use crate::server::recordings::twilio_client::{
-    self, FetchRecordingError, RecordingClient, RecordingRequest, RecordingResponse,
-};
-use crate::telemetry::metrics::{Metrics, UNKNOWN_ACCOUNT};
+use crate::server::shared::{BridgeParts, problem};
+use crate::telemetry::metrics::UNKNOWN_ACCOUNT;
 use crate::twilio::{AccountSid, RecordingSid};
 
-/// What is asked of a listener when too many listen, in seconds.
+/// Seconds after which a player may try again, if too many recordings are being played.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
-/// What the players of all threads share; there only with `recording.link = "bridge"`.
+/// What the players of all threads share.
 #[derive(Clone)]
 pub struct Playback {
-    config: watch::Receiver<Arc<Config>>,
-    playing: PlaybackSettings,
+    bridge: BridgeParts,
+    settings: PlaybackSettings,
     tls: Option<Arc<ClientConfig>>,
-    listeners: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
-    clock: Clock,
+    /// One for each recording that may be played at the same time.
+    permits: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
 impl Playback {
-    pub fn new(
-        config: &watch::Receiver<Arc<Config>>,
-        metrics: &Arc<Metrics>,
-        clock: &Clock,
-        stop: &CancellationToken,
-    ) -> Result<Option<Self>, TlsError> {
-        let Some(playing) = config.borrow().playing.clone() else {
+    /// `None` unless `recording.link = "bridge"`. `stop` ends the recordings that are being played.
+    pub fn new(bridge: &BridgeParts, stop: &CancellationToken) -> Result<Option<Self>, TlsError> {
+        let Some(settings) = bridge.config.borrow().playing.clone() else {
             return Ok(None);
         };
         Ok(Some(Self {
-            config: config.clone(),
-            tls: twilio_client::trust(&playing)?,
-            listeners: Arc::new(Semaphore::new(playing.concurrency)),
-            playing,
-            metrics: Arc::clone(metrics),
-            clock: clock.clone(),
+            bridge: bridge.clone(),
+            tls: twilio_client::tls_config(&settings)?,
+            permits: Arc::new(Semaphore::new(settings.concurrency)),
+            settings,
             stop: stop.clone(),
         }))
     }
 
-    /// For the thread on which this is called.
+    /// A player for the current thread, because an HTTP client cannot leave its thread.
     #[must_use]
     pub fn player(&self) -> Data<Player> {
         Data::new(Player {
-            door: Rc::new(RecordingClient::new(
-                &self.playing,
+            client: Rc::new(RecordingClient::new(
+                &self.settings,
                 self.tls.clone(),
                 self.stop.clone(),
             )),
@@ -79,19 +72,19 @@ impl Playback {
 /// Plays recordings on one thread.
 pub struct Player {
     shared: Playback,
-    door: Rc<RecordingClient>,
+    client: Rc<RecordingClient>,
 }
 
-/// Why nothing is played.
+/// Why a recording is not played.
 #[derive(Debug, thiserror::Error)]
 pub enum PlayRecordingError {
     #[error("nothing is served here")]
     NotASid,
     #[error("{0}")]
     BadLink(#[from] RecordingLinkError),
-    #[error("the account of this recording is not served any more")]
+    #[error("this bridge does not serve the account of the recording any more")]
     UnknownAccount,
-    #[error("too many recordings are played at this moment; try again")]
+    #[error("too many recordings are being played; try again")]
     Busy,
     #[error("{0}")]
     NotFetched(#[from] FetchRecordingError),
@@ -99,7 +92,7 @@ pub enum PlayRecordingError {
     WrongMethod,
 }
 
-/// `GET` and `HEAD /recordings/{RecordingSid}` below `prefix`.
+/// `GET` and `HEAD /recordings/{RecordingSid}`, below the path `prefix`.
 pub fn resource(prefix: &str) -> Resource {
     web::resource(format!("{prefix}{PATH}{{sid}}"))
         .route(web::get().to(recording))
@@ -112,23 +105,23 @@ async fn recording(
     sid: Path<String>,
     player: Data<Player>,
 ) -> Result<HttpResponse, PlayRecordingError> {
-    let config = Arc::clone(&player.shared.config.borrow());
+    let config = Arc::clone(&player.shared.bridge.config.borrow());
     let (account, outcome) = player.play(&config, &request, &sid).await;
-    player.described(&request, account, &outcome);
-    outcome.map(answer)
+    player.log(&request, account, &outcome);
+    outcome.map(response)
 }
 
 async fn wrong_method(
     request: HttpRequest,
     player: Data<Player>,
 ) -> Result<HttpResponse, PlayRecordingError> {
-    let refused = Err(PlayRecordingError::WrongMethod);
-    player.described(&request, None, &refused);
-    refused.map(answer)
+    let outcome = Err(PlayRecordingError::WrongMethod);
+    player.log(&request, None, &outcome);
+    outcome.map(response)
 }
 
 impl Player {
-    /// The recording, with the account whose it is once the link held.
+    /// Returns the recording, and its account if the link is valid.
     async fn play<'a>(
         &self,
         config: &'a Config,
@@ -138,109 +131,111 @@ impl Player {
         Option<&'a Account>,
         Result<RecordingResponse, PlayRecordingError>,
     ) {
-        let (sid, account_sid) = match self.followed(request, sid) {
-            Ok(followed) => followed,
+        let (sid, account_sid) = match self.verify(request, sid) {
+            Ok(verified) => verified,
             Err(why) => return (None, Err(why)),
         };
         let Some(account) = config.account(&account_sid) else {
             return (None, Err(PlayRecordingError::UnknownAccount));
         };
-        let wanted = RecordingRequest {
+        let recording = RecordingRequest {
             method: request.method().clone(),
             account: &account_sid,
             recording: &sid,
             conditions: conditions(request),
         };
-        (Some(account), self.fetch(account, &wanted).await)
+        (Some(account), self.fetch(account, &recording).await)
     }
 
-    fn followed(
+    /// Verifies the link. Its query names the account, because Twilio's URL of a recording needs it.
+    fn verify(
         &self,
         request: &HttpRequest,
         sid: &str,
     ) -> Result<(RecordingSid, AccountSid), PlayRecordingError> {
         let sid = RecordingSid::parse(sid).map_err(|_| PlayRecordingError::NotASid)?;
-        let linker = &self.shared.playing.linker;
-        let account = linker.verify(&sid, request.query_string(), self.shared.clock.now())?;
+        let signer = &self.shared.settings.linker;
+        let now = self.shared.bridge.clock.now();
+        let account = signer.verify(&sid, request.query_string(), now)?;
         Ok((sid, account))
     }
 
     async fn fetch(
         &self,
         account: &Account,
-        wanted: &RecordingRequest<'_>,
+        recording: &RecordingRequest<'_>,
     ) -> Result<RecordingResponse, PlayRecordingError> {
         let key = account.twilio_api_key.as_ref();
         let key = key.ok_or(PlayRecordingError::UnknownAccount)?;
-        let listeners = Arc::clone(&self.shared.listeners);
-        let permit = listeners
+        let permit = Arc::clone(&self.shared.permits)
             .try_acquire_owned()
             .map_err(|_| PlayRecordingError::Busy)?;
-        Ok(self.door.fetch(wanted, key, permit).await?)
+        Ok(self.client.fetch(recording, key, permit).await?)
     }
 
-    /// Counts and logs, once. The query is left out: it is what makes a link valid.
-    fn described(
+    /// Counts and logs a request. The query is not logged, because it makes a link valid.
+    fn log(
         &self,
         request: &HttpRequest,
         account: Option<&Account>,
-        played: &Result<RecordingResponse, PlayRecordingError>,
+        outcome: &Result<RecordingResponse, PlayRecordingError>,
     ) {
         let account = account.map_or(UNKNOWN_ACCOUNT, |account| &account.acquire_account_id);
         let path = request.path();
-        let trusted = &self.shared.config.borrow().server.trusted_proxies;
+        let bridge = &self.shared.bridge;
+        let trusted = &bridge.config.borrow().server.trusted_proxies;
         let client = client_ip::address(request, trusted);
-        match played {
+        match outcome {
             Ok(_) => {
-                self.shared.metrics.recording_asked(account, "played");
+                bridge.metrics.recording_asked(account, "played");
                 info!(account, client, path, "playing {path}");
             }
             Err(why) => {
-                let outcome = why.outcome();
-                self.shared.metrics.recording_asked(account, outcome);
+                let outcome = why.label();
+                bridge.metrics.recording_asked(account, outcome);
                 warn!(account, client, path, outcome, "not playing {path}: {why}");
             }
         }
     }
 }
 
-/// One range at most: an answer of several parts is no audio any more.
+/// At most one range: an answer with several parts is `multipart/byteranges` instead of audio.
 fn conditions(request: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
-    let given = |name: HeaderName| {
+    let header = |name: HeaderName| {
         let value = request.headers().get(&name)?.clone();
         Some((name, value))
     };
-    match given(header::RANGE) {
+    match header(header::RANGE) {
         Some(range) if !range.1.as_bytes().contains(&b',') => std::iter::once(range)
-            .chain(given(header::IF_RANGE))
+            .chain(header(header::IF_RANGE))
             .collect(),
         _ => Vec::new(),
     }
 }
 
-fn answer(found: RecordingResponse) -> HttpResponse {
-    let mut answer = HttpResponseBuilder::new(found.status);
-    for header in found.headers {
-        answer.insert_header(header);
+fn response(recording: RecordingResponse) -> HttpResponse {
+    let mut response = HttpResponseBuilder::new(recording.status);
+    for header in recording.headers {
+        response.insert_header(header);
     }
-    // What was said on the telephone stays out of caches, and the link out of other sites' logs.
-    answer
+    // A conversation must not stay in caches, nor its link in the logs of other sites.
+    response
         .insert_header((header::CACHE_CONTROL, "private, no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
-    let pieces = stream::unfold(found.pieces, |mut pieces| async {
-        let piece = pieces.next().await?;
-        Some((piece, pieces))
+    let audio = stream::unfold(recording.audio, |mut audio| async {
+        let chunk = audio.next().await?;
+        Some((chunk, audio))
     });
-    match found.length {
-        Some(length) => answer.body(SizedStream::new(length, Box::pin(pieces))),
-        None => answer.body(BodyStream::new(Box::pin(pieces))),
+    match recording.length {
+        Some(length) => response.body(SizedStream::new(length, Box::pin(audio))),
+        None => response.body(BodyStream::new(Box::pin(audio))),
     }
 }
 
 impl PlayRecordingError {
     /// A short label for counters and logs.
-    fn outcome(&self) -> &'static str {
+    fn label(&self) -> &'static str {
         match self {
             Self::NotASid => "not-found",
             Self::BadLink(RecordingLinkError::Forged) => "forged",
@@ -278,18 +273,19 @@ impl ResponseError for PlayRecordingError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let told = match self {
+        // The operator's sentences name settings, so players get shorter ones.
+        let detail = match self {
             Self::NotFetched(FetchRecordingError::NotFound) => {
-                "the recording is not there (any more)"
+                "Twilio does not have this recording (any more)"
             }
             Self::NotFetched(FetchRecordingError::NoSuchRange { .. }) => {
                 "the recording has no such range"
             }
             Self::NotFetched(FetchRecordingError::TooOften { .. }) => "try again later",
-            Self::NotFetched(_) => "the recording cannot be fetched; the bridge's log says why",
+            Self::NotFetched(_) => "the recording cannot be fetched; see the log of the bridge",
             other => &other.to_string(),
         };
-        let mut answer = problem(self.status_code(), told);
+        let mut answer = problem(self.status_code(), detail);
         let header = match self {
             Self::Busy => Some((header::RETRY_AFTER, RETRY_AFTER)),
             Self::NotFetched(FetchRecordingError::TooOften { retry_after }) => {

@@ -1,7 +1,7 @@
-//! The door to Twilio's recordings: asks for one and hands on its pieces as they come.
+//! Fetches recordings from Twilio's API, chunk by chunk.
 //!
-//! Where it asks is built from the configured URL and two checked SIDs alone. The client lives on
-//! the thread that made it, as every client of awc does.
+//! It requests only URLs built from `twilio.api_url` and two parsed SIDs. A client stays on the
+//! thread that made it, as each client of awc does.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ use crate::net::tls::{self, Private, TlsError};
 use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
 use crate::twilio::{AccountSid, RecordingSid};
 
-/// Pieces that wait for the listener; each is at most what one read of a socket gives.
-const PIECES_AHEAD: usize = 1;
+/// Chunks that may wait for the player. A chunk is at most one read of a socket.
+const CHUNKS_AHEAD: usize = 1;
 
-/// Types that no browser shows as a page, whatever is in them.
-const TYPES: [&str; 3] = ["audio/", "application/octet-stream", "binary/octet-stream"];
+/// Media types that no browser shows as a page, whatever the content is.
+const AUDIO_TYPES: [&str; 3] = ["audio/", "application/octet-stream", "binary/octet-stream"];
 
-/// What is handed on of the answer's head, beside the length.
+/// Headers that are passed to the player, besides the length.
 const KEPT_HEADERS: [HeaderName; 5] = [
     header::CONTENT_TYPE,
     header::CONTENT_RANGE,
@@ -40,10 +40,10 @@ const KEPT_HEADERS: [HeaderName; 5] = [
     header::LAST_MODIFIED,
 ];
 
-/// TLS for `twilio.api_url`, to be shared by the doors of all threads; `None` in the clear.
-pub fn trust(playing: &PlaybackSettings) -> Result<Option<Arc<ClientConfig>>, TlsError> {
-    if playing.api_url.starts_with("https://") {
-        let private = playing.ca_file.as_deref().map(|file| Private {
+/// TLS for `twilio.api_url`, for the clients of all threads; `None` for an `http` URL.
+pub fn tls_config(settings: &PlaybackSettings) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+    if settings.api_url.starts_with("https://") {
+        let private = settings.ca_file.as_deref().map(|file| Private {
             setting: "twilio.ca_file",
             file,
         });
@@ -59,66 +59,66 @@ pub struct RecordingClient {
     api_url: String,
     format: &'static str,
     timeout: Duration,
-    /// Ends what is under way.
+    /// Ends the recordings that are being played.
     stop: CancellationToken,
 }
 
-/// Which recording is asked for, and how.
+/// Which recording to fetch, and how.
 pub struct RecordingRequest<'a> {
     /// GET or HEAD.
     pub method: Method,
     pub account: &'a AccountSid,
     pub recording: &'a RecordingSid,
-    /// `Range` and `If-Range`, as far as the listener sent them.
+    /// `Range` and `If-Range`, if the player sent them.
     pub conditions: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Twilio has the recording.
+/// Twilio's answer, if Twilio has the recording.
 #[derive(Debug)]
 pub struct RecordingResponse {
     /// 200 or 206.
     pub status: StatusCode,
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// In bytes, if Twilio told.
+    /// In bytes, if Twilio sent it.
     pub length: Option<u64>,
-    pub pieces: AudioStream,
+    pub audio: AudioStream,
 }
 
-/// The recording as it comes. It breaks off, rather than ends, if Twilio's answer did, or if a
-/// piece was not taken in time.
+/// The audio as it arrives. If Twilio's answer is cut short, or the player is too slow, the stream ends
+/// with an error: the player must not believe that the recording is complete.
 #[derive(Debug)]
-pub struct AudioStream(mpsc::Receiver<Piece>);
+pub struct AudioStream(mpsc::Receiver<Chunk>);
 
 #[derive(Debug)]
-enum Piece {
-    Some(Bytes),
+enum Chunk {
+    Audio(Bytes),
     End,
 }
 
-/// The recording did not arrive whole, or was not taken in time.
+/// The recording did not arrive completely, or the player was too slow.
 #[derive(Debug, thiserror::Error)]
-#[error("the recording broke off")]
+#[error("the recording was cut short")]
 pub struct TruncatedRecordingError;
 
 impl AudioStream {
-    /// The next piece; `None` at the end.
+    /// The next chunk; `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, TruncatedRecordingError>> {
         match self.0.recv().await {
-            Some(Piece::Some(bytes)) => Some(Ok(bytes)),
-            Some(Piece::End) => None,
+            Some(Chunk::Audio(bytes)) => Some(Ok(bytes)),
+            Some(Chunk::End) => None,
             None => Some(Err(TruncatedRecordingError)),
         }
     }
 }
 
-/// Why there is nothing to play. The sentences are for the operator's log.
+/// Why a recording cannot be fetched. The sentences are for the operator's log.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchRecordingError {
     #[error("Twilio has no such recording: it was deleted, is stored elsewhere, or is not ready")]
     NotFound,
     #[error("the recording has no such range")]
     NoSuchRange { content_range: Option<HeaderValue> },
-    #[error("Twilio is asked too often")]
+    #[error("Twilio limits the request rate (429)")]
     TooOften { retry_after: Option<HeaderValue> },
     #[error("Twilio refused the API key with {0} (twilio.api_key_sid, or twilio_api_key_sid)")]
     KeyRefused(StatusCode),
@@ -126,101 +126,102 @@ pub enum FetchRecordingError {
     Redirected(StatusCode),
     #[error("Twilio answered {0}")]
     Unexpected(StatusCode),
-    #[error("Twilio's answer is no audio but {0:?}")]
+    #[error("Twilio sent {0:?} instead of audio")]
     NoAudio(String),
     #[error("Twilio did not answer within {0:?} (recording.timeout)")]
     TimeOut(Duration),
-    #[error("Twilio could not be asked (twilio.api_url, twilio.proxy): {0}")]
+    #[error("Twilio cannot be reached (twilio.api_url, twilio.proxy): {0}")]
     Network(String),
 }
 
 impl RecordingClient {
-    /// Connects to nothing yet. A recording that plays at `stop` breaks off: a player asks for the
-    /// rest where it is served then.
+    /// Opens no connection yet. `stop` cuts recordings short: a player then requests the rest from the
+    /// next process.
     #[must_use]
     pub fn new(
-        playing: &PlaybackSettings,
+        settings: &PlaybackSettings,
         tls: Option<Arc<ClientConfig>>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             http: net::http_client(Rc::new(OutboundConnector {
                 tls,
-                proxy: playing.proxy.clone(),
+                proxy: settings.proxy.clone(),
                 names: Resolver::default(),
-                timeout: playing.timeout,
+                timeout: settings.timeout,
             })),
-            api_url: playing.api_url.clone(),
-            format: playing.format,
-            timeout: playing.timeout,
+            api_url: settings.api_url.clone(),
+            format: settings.format,
+            timeout: settings.timeout,
             stop,
         }
     }
 
-    /// Asks Twilio once. `permit` is given back when the last piece was taken, or none is wanted.
+    /// Sends one request. `permit` is released after the last chunk, or when the player has gone.
     pub async fn fetch(
         &self,
-        wanted: &RecordingRequest<'_>,
+        recording: &RecordingRequest<'_>,
         key: &ApiKey,
         permit: OwnedSemaphorePermit,
     ) -> Result<RecordingResponse, FetchRecordingError> {
-        let request = self.request(wanted, key)?;
+        let request = self.request(recording, key)?;
         let answer = timeout(self.timeout, request.send())
             .await
             .map_err(|_| FetchRecordingError::TimeOut(self.timeout))?
             .map_err(|why| FetchRecordingError::Network(why.to_string()))?;
-        judge(&answer)?;
-        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let found = RecordingResponse {
+        expect_recording(&answer)?;
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let response = RecordingResponse {
             status: answer.status(),
             headers: kept(answer.headers()),
             length: length(answer.headers()),
-            pieces: AudioStream(pieces),
+            audio: AudioStream(chunks),
         };
-        if wanted.method == Method::HEAD {
-            // The receiver is there and the channel empty.
-            let _ = sender.try_send(Piece::End);
+        if recording.method == Method::HEAD {
+            // Cannot fail: the channel is empty and its receiver exists.
+            let _ = sender.try_send(Chunk::End);
         } else {
             let stopped = self.stop.clone().cancelled_owned();
             let limit = self.timeout;
             actix_rt::spawn(async move {
                 tokio::select! {
-                    () = hand_on(answer, sender, limit) => {}
+                    () = forward(answer, sender, limit) => {}
                     () = stopped => {}
                 }
                 drop(permit);
             });
         }
-        Ok(found)
+        Ok(response)
     }
 
     fn request(
         &self,
-        wanted: &RecordingRequest<'_>,
+        recording: &RecordingRequest<'_>,
         key: &ApiKey,
     ) -> Result<awc::ClientRequest, FetchRecordingError> {
-        let (api, account, recording) = (&self.api_url, wanted.account, wanted.recording);
+        let (api, account, sid) = (&self.api_url, recording.account, recording.recording);
         let url = format!(
-            "{api}/2010-04-01/Accounts/{account}/Recordings/{recording}{}",
+            "{api}/2010-04-01/Accounts/{account}/Recordings/{sid}{}",
             self.format
         );
         let target = OutboundUrl::of(&url)
-            .ok_or_else(|| FetchRecordingError::Network(format!("{api:?} makes no URL")))?;
+            .ok_or_else(|| FetchRecordingError::Network(format!("{api:?} is not a URL")))?;
         let request = self
             .http
-            .request(wanted.method.clone(), target.uri)
+            .request(recording.method.clone(), target.uri)
             .insert_header((header::HOST, target.authority))
             .insert_header((header::USER_AGENT, USER_AGENT))
+            // Ranges count bytes of the file, not of a compressed answer.
             .insert_header((header::ACCEPT_ENCODING, "identity"))
             .basic_auth(&key.sid, key.secret.expose_secret());
         let with = |request: awc::ClientRequest, condition: &(HeaderName, HeaderValue)| {
             request.insert_header(condition.clone())
         };
-        Ok(wanted.conditions.iter().fold(request, with))
+        Ok(recording.conditions.iter().fold(request, with))
     }
 }
 
-fn judge(answer: &ClientResponse) -> Result<(), FetchRecordingError> {
+fn expect_recording(answer: &ClientResponse) -> Result<(), FetchRecordingError> {
     let header = |name| answer.headers().get(name).cloned();
     match answer.status() {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => expect_audio(answer.headers()),
@@ -245,7 +246,7 @@ fn expect_audio(headers: &HeaderMap) -> Result<(), FetchRecordingError> {
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let lower = content_type.to_ascii_lowercase();
-    if TYPES.iter().any(|known| lower.starts_with(known)) {
+    if AUDIO_TYPES.iter().any(|known| lower.starts_with(known)) {
         Ok(())
     } else {
         Err(FetchRecordingError::NoAudio(content_type.to_owned()))
@@ -253,8 +254,8 @@ fn expect_audio(headers: &HeaderMap) -> Result<(), FetchRecordingError> {
 }
 
 fn kept(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let given = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
-    KEPT_HEADERS.into_iter().filter_map(given).collect()
+    let header = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
+    KEPT_HEADERS.into_iter().filter_map(header).collect()
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
@@ -266,29 +267,29 @@ fn length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// Reads a piece only when the one before was taken, and gives up when Twilio or the listener
-/// takes longer than `limit`.
-async fn hand_on(mut answer: ClientResponse, pieces: mpsc::Sender<Piece>, limit: Duration) {
+/// Reads a chunk when the player has read the one before, so that a slow player does not fill the
+/// memory. Gives up when Twilio or the player takes longer than `limit`.
+async fn forward(mut answer: ClientResponse, chunks: mpsc::Sender<Chunk>, limit: Duration) {
     loop {
         let read = tokio::select! {
-            () = pieces.closed() => break,
+            () = chunks.closed() => break,
             read = timeout(limit, answer.next()) => read,
         };
-        let piece = match read {
-            Ok(Some(Ok(bytes))) => Piece::Some(bytes),
-            Ok(None) => Piece::End,
+        let chunk = match read {
+            Ok(Some(Ok(bytes))) => Chunk::Audio(bytes),
+            Ok(None) => Chunk::End,
             Ok(Some(Err(why))) => {
-                warn!("a recording broke off on its way from Twilio: {why}");
+                warn!("Twilio cut a recording short: {why}");
                 break;
             }
             Err(_) => {
-                warn!("Twilio sent no more of a recording for {limit:?} (recording.timeout)");
+                warn!("Twilio sent nothing of a recording for {limit:?} (recording.timeout)");
                 break;
             }
         };
-        let is_end = matches!(piece, Piece::End);
-        let taken = timeout(limit, pieces.send(piece)).await;
-        if is_end || !matches!(taken, Ok(Ok(()))) {
+        let is_end = matches!(chunk, Chunk::End);
+        let sent = timeout(limit, chunks.send(chunk)).await;
+        if is_end || !matches!(sent, Ok(Ok(()))) {
             break;
         }
     }

@@ -226,6 +226,21 @@ proptest! {
     }
 }
 
+#[test]
+fn the_kind_of_a_stored_callback_follows_from_its_decoded_path() {
+    for (url, kind) in [
+        (AT_RECORDING, CallbackKind::Recording),
+        ("/twilio/voice/recordin%67?email=a", CallbackKind::Recording),
+        ("/twilio/voice/status", CallbackKind::Status),
+        (
+            "/twilio/voice/status?/twilio/voice/recording",
+            CallbackKind::Status,
+        ),
+    ] {
+        assert_eq!(CallbackKind::of_url(url), kind, "{url}");
+    }
+}
+
 const RECORDING: &str = "RecordingSource=DialVerb&RecordingSid=RE00000000000000000000000000000001\
     &RecordingUrl=https%3A%2F%2Fapi.example.com%2FRE1&RecordingStatus=completed&ErrorCode=0\
     &CallSid=CA00000000000000000000000000000001&AccountSid=AC00000000000000000000000000000001\

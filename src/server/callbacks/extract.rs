@@ -1,0 +1,98 @@
+//! Reads the body of a request and verifies its signature, so that a handler receives a
+//! [`SignedForm`] or does not run.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::web::{Bytes, BytesMut, Data};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use futures_util::Stream;
+
+use super::refusal::RefusalError;
+use super::signed_form::SignedForm;
+use super::state::CallbackState;
+use crate::server::shared::target;
+
+/// The most bytes of a body that are read. Twilio's callbacks are below 2 KiB.
+const MAX_BODY: usize = 64 * 1024;
+
+/// What the extractor knows of a request and middleware cannot see. It is in the request's
+/// extensions, in an [`Rc`], once the body has arrived.
+#[derive(Default)]
+pub struct RequestFacts {
+    pub body: Bytes,
+    /// The `acquire_account_id` and `From`, if the signature is valid.
+    pub sender: Option<(String, String)>,
+}
+
+impl FromRequest for SignedForm {
+    type Error = RefusalError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, RefusalError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move { extract(&request, payload).await })
+    }
+}
+
+async fn extract(request: &HttpRequest, payload: Payload) -> Result<SignedForm, RefusalError> {
+    let received_at = Instant::now();
+    let Some(state) = request.app_data::<Data<CallbackState>>() else {
+        let why = "the routes have no CallbackState".to_owned();
+        return Err(RefusalError::Unavailable(why));
+    };
+    expect_form(request.headers())?;
+    let body = tokio::time::timeout(state.request_timeout, read_body(payload))
+        .await
+        .map_err(|_| RefusalError::TooSlow)??;
+    let verifier = Arc::clone(&state.verifier.borrow());
+    let form = verifier.verify(
+        target(request),
+        request.headers(),
+        body.clone(),
+        received_at,
+    );
+    let sender = form.as_ref().ok().map(|form| {
+        let from = form.field("From").unwrap_or_default();
+        (form.account.clone(), from.to_owned())
+    });
+    let facts = Rc::new(RequestFacts { body, sender });
+    request.extensions_mut().insert(facts);
+    form
+}
+
+/// Twilio sends the media type with and without parameters, so only its essence is compared.
+fn expect_form(headers: &HeaderMap) -> Result<(), RefusalError> {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .and_then(|text| text.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Ok(())
+    } else {
+        Err(RefusalError::NotAForm)
+    }
+}
+
+/// Copies the body: a chunk is a part of the connection's buffer, and keeping it would make the
+/// connection allocate a new buffer.
+async fn read_body(payload: Payload) -> Result<Bytes, RefusalError> {
+    let mut payload = pin!(payload);
+    let mut body = BytesMut::new();
+    while let Some(chunk) = poll_fn(|context| payload.as_mut().poll_next(context)).await {
+        body.extend_from_slice(&chunk.map_err(|_| RefusalError::Unreadable)?);
+        if body.len() > MAX_BODY {
+            return Err(RefusalError::TooLarge);
+        }
+    }
+    Ok(body.freeze())
+}
