@@ -1,4 +1,4 @@
-//! Who asks: the address for the log, behind load balancers too. Nothing else depends on it.
+//! The client's address for the log, also behind load balancers. No decision depends on it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,19 +6,19 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{FORWARDED, HeaderMap, X_FORWARDED_FOR};
 use ipnet::IpNet;
 
-/// The address that a request came from, as far as `trusted` proxies vouch for it.
+/// The address of the client, as far as `trusted` proxies confirm it.
 #[must_use]
 pub fn address(request: &HttpRequest, trusted: &[IpNet]) -> Option<String> {
     let peer = request.peer_addr()?.ip();
-    Some(behind(peer, request.headers(), trusted).to_string())
+    Some(client(peer, request.headers(), trusted).to_string())
 }
 
-/// The last address on the way here that is no trusted proxy's. What a client wrote itself stands
-/// before what the first proxy noted of it, and so is never reached. Where both headers are there, a
-/// proxy may have passed one of them on as the client wrote it: then both must say the same.
-fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+/// The last address that is not a trusted proxy. A proxy appends the address that it saw, so an entry
+/// that the client forged comes earlier and is never reached. If both headers are present, a proxy may
+/// have forwarded one unchanged from the client: then both must name the same address.
+fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
-    let told = [X_FORWARDED_FOR, FORWARDED].map(|name| {
+    let clients = [X_FORWARDED_FOR, FORWARDED].map(|name| {
         let is_forwarded = name == FORWARDED;
         let values: Vec<&str> = headers
             .get_all(name)
@@ -27,28 +27,28 @@ fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
             .collect();
         let node = |text| {
             if is_forwarded {
-                named(text)
+                forwarded_for(text)
             } else {
                 node(text)
             }
         };
         (!values.is_empty()).then(|| last_untrusted(peer, values.into_iter().map(node), trusted))
     });
-    match told {
+    match clients {
         [Some(one), Some(other)] if one != other => peer,
-        [Some(told), _] | [None, Some(told)] => told,
+        [Some(client), _] | [None, Some(client)] => client,
         [None, None] => peer,
     }
 }
 
-/// Goes back from the peer for as long as each is trusted; what is no address ends the way.
+/// Goes back from the peer while each address is trusted. An entry that is no address ends the search.
 fn last_untrusted(
     peer: IpAddr,
-    way: impl DoubleEndedIterator<Item = Option<IpAddr>>,
+    path: impl DoubleEndedIterator<Item = Option<IpAddr>>,
     trusted: &[IpNet],
 ) -> IpAddr {
     let mut client = peer;
-    for before in way.rev() {
+    for before in path.rev() {
         match before {
             Some(before) if is_trusted(client, trusted) => client = before,
             _ => break,
@@ -57,7 +57,7 @@ fn last_untrusted(
     client
 }
 
-/// Whether an address is a trusted proxy's.
+/// Whether a trusted proxy has this address.
 #[must_use]
 pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     let address = address.to_canonical();
@@ -65,7 +65,7 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 /// The `for` of an element of `Forwarded` (RFC 7239, section 4).
-fn named(element: &str) -> Option<IpAddr> {
+fn forwarded_for(element: &str) -> Option<IpAddr> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         let is_for = name.trim().eq_ignore_ascii_case("for");
@@ -73,7 +73,7 @@ fn named(element: &str) -> Option<IpAddr> {
     })
 }
 
-/// An address with or without port, an IPv6 one with or without brackets.
+/// An address with or without port. An IPv6 address may be in brackets.
 fn node(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -97,11 +97,11 @@ mod tests {
             request = request.append_header(*header);
         }
         let peer = peer.parse().expect("an address");
-        behind(peer, request.to_http_request().headers(), &trusted).to_string()
+        client(peer, request.to_http_request().headers(), &trusted).to_string()
     }
 
     #[test]
-    fn the_last_address_that_no_trusted_proxy_has_is_the_client() {
+    fn the_last_address_that_is_not_a_trusted_proxy_is_the_client() {
         for (peer, headers, client) in [
             ("10.0.0.1", &[][..], "10.0.0.1"),
             ("10.0.0.1", &[("X-Forwarded-For", "192.0.2.1")], "192.0.2.1"),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_writes_itself_changes_nothing() {
+    fn an_address_that_a_client_forges_changes_nothing() {
         let forged = "203.0.113.9";
         for (peer, headers, client) in [
             // No trusted proxy came between.
@@ -178,7 +178,7 @@ mod tests {
                 &[("Forwarded", "for=203.0.113.9, for=192.0.2.1")],
                 "192.0.2.1",
             ),
-            // Only one of both is the proxy's.
+            // The proxy wrote only one of the two headers.
             (
                 "10.0.0.1",
                 &[
@@ -187,7 +187,7 @@ mod tests {
                 ],
                 "10.0.0.1",
             ),
-            // The proxy saw nothing that can be said.
+            // The proxy did not know the address.
             (
                 "10.0.0.1",
                 &[("Forwarded", "for=203.0.113.9, for=unknown")],

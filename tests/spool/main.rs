@@ -342,7 +342,7 @@ fn the_console_shows_the_spool_while_the_database_is_away() {
     takes(&bridge, 2, "completed");
     let page = bridge.admin("GET", "/", &[]);
     assert_eq!(page.status, 200, "{}", page.body);
-    for part in ["The database is away", "1 now", sid(2).as_str()] {
+    for part in ["The database is down", "1 now", sid(2).as_str()] {
         assert!(page.body.contains(part), "{part}: {}", page.body);
     }
     server.start_again();

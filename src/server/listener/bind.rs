@@ -1,4 +1,4 @@
-//! Sockets of the bridge's own.
+//! Binds the listening sockets that systemd does not pass to the bridge.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -6,10 +6,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::server::shared::ListenError;
 
-/// Connections that may wait to be accepted: a burst of calls that end together.
+/// Connections that may wait to be accepted: many calls may end at the same moment.
 const BACKLOG: i32 = 1024;
 
-/// Listens on `address`, which the setting `key` names.
+/// Listens on `address`. The error names the setting `key`.
 pub(crate) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
     let bind = || {
         let socket = Socket::new(

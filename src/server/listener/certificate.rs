@@ -1,4 +1,4 @@
-//! The certificate that Twilio is shown: read from files, and read again when they change.
+//! The certificate of the public listener: read from files, and read again when they change.
 
 use std::sync::Arc;
 
@@ -11,17 +11,16 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::config::watched::FileWatch;
-use crate::net::tls::CertificatePair;
-use crate::net::tls::{TlsError, certificates, key};
+use crate::net::tls::{CertificatePair, TlsError, certificates, key};
 
 const CERT: &str = "server.tls_cert_file";
 const KEY: &str = "server.tls_key_file";
 
-/// The certificate as it stands now.
+/// The current certificate.
 #[derive(Debug)]
 pub struct ServedCertificate(watch::Sender<Arc<CertifiedKey>>);
 
-/// Gives each new connection the certificate of its moment.
+/// Resolves the current certificate for each new connection.
 #[derive(Debug)]
 struct Current(watch::Receiver<Arc<CertifiedKey>>);
 
@@ -31,7 +30,7 @@ impl ResolvesServerCert for Current {
     }
 }
 
-/// Reads a certificate and its key, which must go together.
+/// Reads a certificate chain and its private key. They must belong together.
 pub fn read(pair: &CertificatePair) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(CERT, &pair.cert_file)?;
     let key = key(KEY, &pair.key_file)?;
@@ -49,7 +48,7 @@ impl ServedCertificate {
         Ok(Self(watch::Sender::new(Arc::new(read(pair)?))))
     }
 
-    /// For a listener: HTTP/1.1, TLS 1.2 and 1.3.
+    /// The TLS settings of a listener: TLS 1.2 and 1.3, HTTP/1.1.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -61,8 +60,8 @@ impl ServedCertificate {
         Ok(Arc::new(config))
     }
 
-    /// Follows the files, and the configuration that names them, until `stop`. A pair that cannot be
-    /// used changes nothing and is logged once.
+    /// Reads the files again when they or their settings change, until `stop`. A pair that cannot be
+    /// used is logged once and changes nothing.
     pub async fn follow(self, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
         loop {
             let Some(pair) = config.borrow_and_update().server.tls.clone() else {
@@ -83,14 +82,14 @@ impl ServedCertificate {
             watched.changed().await;
             let pair = pair.clone();
             match tokio::task::spawn_blocking(move || read(&pair)).await {
-                Ok(Ok(read)) => self.take(read),
-                Ok(Err(why)) => warn!("the certificate stays as it was: {why}"),
-                Err(why) => warn!("the certificate stays as it was: reading it failed: {why}"),
+                Ok(Ok(read)) => self.replace(read),
+                Ok(Err(why)) => warn!("the previous certificate stays in use: {why}"),
+                Err(why) => warn!("the previous certificate stays in use: reading failed: {why}"),
             }
         }
     }
 
-    fn take(&self, read: CertifiedKey) {
+    fn replace(&self, read: CertifiedKey) {
         let is_new = self.0.send_if_modified(|current| {
             let is_new = current.cert != read.cert;
             if is_new {
@@ -99,7 +98,7 @@ impl ServedCertificate {
             is_new
         });
         if is_new {
-            info!("the certificate changed; new connections are shown the new one");
+            info!("the certificate changed; new connections use it");
         }
     }
 }
