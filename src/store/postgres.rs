@@ -1,9 +1,9 @@
-//! For many nodes: `PostgreSQL`, or a server that speaks its protocol and offers SKIP LOCKED.
+//! For several nodes: `PostgreSQL`, or a server that speaks its protocol and has SKIP LOCKED.
 //!
-//! One thread speaks to the database, over four connections, so that pages keep nobody waiting:
-//! callbacks and settlements of all who wait share a transaction (`lane`), claims and questions are
-//! done one by one (`line`). The database may be away, at the start too: verbs then fail within
-//! [`StoreOptions::limit`], and connections are made anew until it is back.
+//! One thread talks to the database over four connections, so that queries of operators do not delay
+//! callbacks. Callbacks and settlements are sent in batches (`batcher`), claims and queries one by
+//! one (`connection`). The database may be down, also at the start: operations then fail within
+//! [`StoreOptions::timeout`], and the connections reconnect until it is back.
 
 mod batcher;
 mod claim;
@@ -17,6 +17,7 @@ mod reader;
 mod record;
 mod refused;
 mod rows;
+mod server;
 mod session;
 mod settle;
 mod tls;
@@ -33,13 +34,14 @@ use tokio::task::LocalSet;
 use tracing::{error, warn};
 
 pub use self::claim::LeaseClock;
-pub use self::migrate::{MIGRATIONS, Migration};
-pub use self::reader::{PostgresReader, migrate};
+pub use self::migrate::{MIGRATIONS, Migration, migrate};
+pub use self::reader::PostgresReader;
 
 use self::batcher::{Batcher, Queued};
 use self::claim::NodeClaims;
-use self::connection::{ConnectionRole, ManagedConnection, PgServer};
+use self::connection::{ConnectionRole, ManagedConnection};
 use self::record::RecordJob;
+use self::server::PgServer;
 use self::session::{PgError, Session};
 use self::settle::SettleJob;
 use super::{
@@ -50,103 +52,107 @@ use crate::clock::{self, Millis};
 use crate::config::postgres::PostgresUrl;
 use crate::twilio::CallSid;
 
-/// On what terms a store works.
+/// How a store measures leases, and how long it waits.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
-    pub leases: LeaseClock,
-    /// How long a verb may take: a database that hangs is told from one that works so soon, and
-    /// callbacks are kept elsewhere.
-    pub limit: Duration,
+    pub lease_clock: LeaseClock,
+    /// For one operation. Twilio waits 15 seconds, and the spool must still store the callback when
+    /// the database hangs.
+    pub timeout: Duration,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            leases: LeaseClock::Database,
-            limit: Duration::from_secs(1),
+            lease_clock: LeaseClock::Database,
+            timeout: Duration::from_secs(1),
         }
     }
 }
 
-/// Between two foldings of the tally: few enough rows gather that counting them takes no time.
+/// Between two runs of [`counters::compact`]: within it so few rows are added that their sum takes
+/// no time.
 const COMPACT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Questions that may wait at once.
+/// The most queries that may wait.
 const MAX_QUERIES: usize = 1024;
 
-/// A store in a database that other nodes share. Dropped, it finishes what it was given and frees
-/// the calls that it had claimed.
+/// A store in a database that nodes share. When dropped, it finishes accepted operations and
+/// releases the calls that it has claimed.
 pub struct PostgresStore {
-    recordings: Option<Batcher<RecordJob>>,
-    settlings: Option<Batcher<SettleJob>>,
-    questions: Option<mpsc::Sender<StoreQuery>>,
-    claimant: Arc<NodeClaims>,
+    callbacks: Option<Batcher<RecordJob>>,
+    settlements: Option<Batcher<SettleJob>>,
+    queries: Option<mpsc::Sender<StoreQuery>>,
+    claims: Arc<NodeClaims>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A verb that is done by itself, on the store's own thread.
+/// An operation that is not batched. It runs on the store's own thread.
 type StoreQuery = Box<dyn FnOnce(Rc<QueryConnections>) -> LocalBoxFuture<'static, ()> + Send>;
 
-/// The connections of verbs that are done one by one.
+/// The connections of operations that are not batched.
 struct QueryConnections {
     claims: ManagedConnection,
-    questions: ManagedConnection,
+    queries: ManagedConnection,
 }
 
 impl PostgresStore {
-    /// Begins to connect, and returns at once: the database may be away.
-    pub fn open(url: &PostgresUrl, terms: StoreOptions) -> Result<Self, OpenError> {
-        let server = server(url, terms.limit)?;
-        let (recordings, to_record) = Batcher::new();
-        let (settlings, to_settle) = Batcher::new();
-        let (questions, asked) = mpsc::channel(MAX_QUERIES);
-        let claimant = Arc::new(NodeClaims::new(terms.leases));
-        let who = Arc::clone(&claimant);
-        let runtime = runtime().map_err(|error| no_thread(url, &error))?;
+    /// Starts to connect, and returns at once: the database may be down.
+    pub fn open(url: &PostgresUrl, options: StoreOptions) -> Result<Self, OpenError> {
+        let server = PgServer::new(url, options.timeout)?;
+        let runtime = server.runtime()?;
+        let (callbacks, to_record) = Batcher::new();
+        let (settlements, to_settle) = Batcher::new();
+        let (queries, to_query) = mpsc::channel(MAX_QUERIES);
+        let claims = Arc::new(NodeClaims::new(options.lease_clock));
+        let node_claims = Arc::clone(&claims);
+        let threads_server = server.clone();
         let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
-                let work = serve(server, &who, to_record, to_settle, asked);
+                let work = serve(threads_server, &node_claims, to_record, to_settle, to_query);
                 LocalSet::new().block_on(&runtime, work);
             })
-            .map_err(|error| no_thread(url, &error))?;
+            .map_err(|error| server.unusable(&format!("no thread for it: {error}")))?;
         Ok(Self {
-            recordings: Some(recordings),
-            settlings: Some(settlings),
-            questions: Some(questions),
-            claimant,
+            callbacks: Some(callbacks),
+            settlements: Some(settlements),
+            queries: Some(queries),
+            claims,
             thread: Some(thread),
         })
     }
 
-    async fn ask<T: Send + 'static>(
+    /// Runs an operation on one of the [`QueryConnections`].
+    async fn run_on<T: Send + 'static>(
         &self,
-        line: fn(&QueryConnections) -> &ManagedConnection,
-        verb: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
+        connection: fn(&QueryConnections) -> &ManagedConnection,
+        operation: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        let question: StoreQuery = Box::new(move |lines| {
+        let (sender, result) = oneshot::channel();
+        let query: StoreQuery = Box::new(move |connections| {
             Box::pin(async move {
-                // Nobody waits any more if this fails.
-                let _ = answer.send(line(&lines).run(verb).await);
+                // Fails if the caller no longer waits.
+                let _ = sender.send(connection(&connections).run(operation).await);
             })
         });
-        let questions = self.questions.as_ref().ok_or(StoreError::Closed)?;
-        questions.try_send(question).map_err(|error| match error {
+        let queries = self.queries.as_ref().ok_or(StoreError::Closed)?;
+        queries.try_send(query).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
             mpsc::error::TrySendError::Full(_) => {
-                StoreError::Away(format!("{MAX_QUERIES} questions are waiting"))
+                StoreError::Away(format!("{MAX_QUERIES} queries are waiting"))
             }
         })?;
-        answered.await.unwrap_or(Err(StoreError::Closed))
+        result.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
-        self.recordings = None;
-        self.settlings = None;
-        self.questions = None;
+        // The thread ends once all its queues are closed and empty.
+        self.callbacks = None;
+        self.settlements = None;
+        self.queries = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -155,106 +161,80 @@ impl Drop for PostgresStore {
     }
 }
 
-fn server(url: &PostgresUrl, limit: Duration) -> Result<PgServer, OpenError> {
-    let tls = tls::connector(&url.trust).map_err(|source| OpenError::Tls {
-        url: url.to_string(),
-        source: Box::new(source),
-    })?;
-    Ok(PgServer {
-        url: url.clone(),
-        tls,
-        limit,
-        away: Arc::default(),
-    })
-}
-
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-}
-
-fn no_thread(url: &PostgresUrl, error: &std::io::Error) -> OpenError {
-    OpenError::Database {
-        url: url.to_string(),
-        why: format!("no thread for it: {error}"),
-    }
-}
-
-/// Works until nobody can ask any more, then frees what is still claimed.
+/// Runs operations until the store is dropped, then releases its claims.
 async fn serve(
     server: PgServer,
-    claimant: &NodeClaims,
+    claims: &NodeClaims,
     to_record: mpsc::Receiver<Queued<RecordJob>>,
     to_settle: mpsc::Receiver<Queued<SettleJob>>,
-    mut asked: mpsc::Receiver<StoreQuery>,
+    mut to_query: mpsc::Receiver<StoreQuery>,
 ) {
-    let line = |purpose| ManagedConnection::start(server.clone(), purpose);
-    let callbacks = Rc::new(line(ConnectionRole::Callbacks));
-    let settlements = Rc::new(line(ConnectionRole::Settlements));
-    let lines = Rc::new(QueryConnections {
-        claims: line(ConnectionRole::Claims),
-        questions: line(ConnectionRole::Questions),
+    let connect = |role| ManagedConnection::start(server.clone(), role);
+    let callbacks = Rc::new(connect(ConnectionRole::Callbacks));
+    let settlements = Rc::new(connect(ConnectionRole::Settlements));
+    let connections = Rc::new(QueryConnections {
+        claims: connect(ConnectionRole::Claims),
+        queries: connect(ConnectionRole::Queries),
     });
-    let folding = tokio::task::spawn_local(compact(Rc::clone(&lines)));
-    let answering = async {
-        let mut open = tokio::task::JoinSet::new();
-        while let Some(question) = asked.recv().await {
-            open.spawn_local(question(Rc::clone(&lines)));
-            while open.try_join_next().is_some() {}
+    let compacting = tokio::task::spawn_local(compact_regularly(Rc::clone(&connections)));
+    let querying = async {
+        let mut running = tokio::task::JoinSet::new();
+        while let Some(query) = to_query.recv().await {
+            running.spawn_local(query(Rc::clone(&connections)));
+            while running.try_join_next().is_some() {}
         }
-        open.join_all().await;
+        running.join_all().await;
     };
     tokio::join!(
         batcher::serve(callbacks, to_record),
         batcher::serve(settlements, to_settle),
-        answering
+        querying
     );
-    folding.abort();
-    let release = async |session: &Session| claimant.release(session).await;
-    if let Err(why) = lines.claims.run(release).await {
-        warn!("what was claimed stays so until its leases end: {why}");
+    compacting.abort();
+    let release = async |session: &Session| claims.release(session).await;
+    if let Err(why) = connections.claims.run(release).await {
+        warn!("claimed calls stay claimed until their leases end: {why}");
     }
 }
 
-async fn compact(lines: Rc<QueryConnections>) {
+async fn compact_regularly(connections: Rc<QueryConnections>) {
     loop {
         clock::pause(COMPACT_INTERVAL).await;
-        // Told where it keeps somebody from something; folding can wait.
-        let _ = lines.questions.run(counters::compact).await;
+        // A failure delays nothing, and the connection logs an outage itself.
+        let _ = connections.queries.run(counters::compact).await;
     }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
-        let lane = self.recordings.as_ref().ok_or(StoreError::Closed)?;
-        lane.done(RecordJob { callback, now }).await
+        let batcher = self.callbacks.as_ref().ok_or(StoreError::Closed)?;
+        batcher.run(RecordJob { callback, now }).await
     }
 
     async fn claim(
         &self,
         now: Millis,
         lease: Duration,
-        wanted: ClaimRequest,
+        request: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError> {
-        let claimant = Arc::clone(&self.claimant);
-        self.ask(
-            |lines| &lines.claims,
-            async move |session: &Session| claimant.claim(session, now, lease, &wanted).await,
+        let claims = Arc::clone(&self.claims);
+        self.run_on(
+            |connections| &connections.claims,
+            async move |session: &Session| claims.claim(session, now, lease, &request).await,
         )
         .await
     }
 
     async fn retry_now(
         &self,
-        whose: AccountFilter,
+        accounts: AccountFilter,
         now: Millis,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.ask(
-            |lines| &lines.claims,
-            async move |session: &Session| claim::retry_now(session, &whose, now, limit).await,
+        self.run_on(
+            |connections| &connections.claims,
+            async move |session: &Session| claim::retry_now(session, &accounts, now, limit).await,
         )
         .await
     }
@@ -265,23 +245,22 @@ impl Store for PostgresStore {
         settlement: Settlement,
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
-        let lane = self.settlings.as_ref().ok_or(StoreError::Closed)?;
-        let settling = SettleJob {
+        let batcher = self.settlements.as_ref().ok_or(StoreError::Closed)?;
+        let job = SettleJob {
             ticket,
             settlement,
             now,
         };
-        if let Some(due) = lane.done(settling.clone()).await? {
+        if let Some(due) = batcher.run(job.clone()).await? {
             return Ok(due);
         }
-        self.ask(
-            |lines| &lines.claims,
+        self.run_on(
+            |connections| &connections.claims,
             async move |session: &Session| {
-                session
-                    .transaction(async |session, tally| {
-                        settle::alone(session, tally, &settling).await
-                    })
-                    .await
+                counters::transaction(session, async |session, changes| {
+                    settle::settle_and_merge(session, changes, &job).await
+                })
+                .await
             },
         )
         .await?
@@ -289,16 +268,16 @@ impl Store for PostgresStore {
 
     async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
         let sid = sid.clone();
-        self.ask(
-            |lines| &lines.questions,
+        self.run_on(
+            |connections| &connections.queries,
             async move |session: &Session| operator_queries::get(session, &sid).await,
         )
         .await
     }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        self.ask(
-            |lines| &lines.questions,
+        self.run_on(
+            |connections| &connections.queries,
             async move |session: &Session| operator_queries::list(session, filter).await,
         )
         .await
@@ -306,41 +285,40 @@ impl Store for PostgresStore {
 
     async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
         let sid = sid.clone();
-        self.ask(
-            |lines| &lines.questions,
+        self.run_on(
+            |connections| &connections.queries,
             async move |session: &Session| {
-                session
-                    .transaction(async |session, tally| {
-                        operator_queries::requeue(session, tally, &sid, now).await
-                    })
-                    .await
+                counters::transaction(session, async |session, changes| {
+                    operator_queries::requeue(session, changes, &sid, now).await
+                })
+                .await
             },
         )
         .await
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
-        self.ask(|lines| &lines.questions, counters::counts).await
+        self.run_on(|connections| &connections.queries, counters::counts)
+            .await
     }
 
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
-        self.ask(
-            |lines| &lines.questions,
+        self.run_on(
+            |connections| &connections.queries,
             async move |session: &Session| {
-                session
-                    .transaction(async |session, tally| {
-                        operator_queries::purge(session, tally, expiry, limit).await
-                    })
-                    .await
+                counters::transaction(session, async |session, changes| {
+                    operator_queries::purge(session, changes, expiry, limit).await
+                })
+                .await
             },
         )
         .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        // Reaches the disk, since it changes something.
-        self.ask(
-            |lines| &lines.questions,
+        // A write, because only that reaches the disk.
+        self.run_on(
+            |connections| &connections.queries,
             async move |session: &Session| {
                 counters::add(session, &counters::Counters::default()).await
             },

@@ -1,13 +1,16 @@
-//! How much of the database a verb reads, as the database itself counts it.
+//! The SQL: how many pages it reads, as the server counts them, and that it pastes into psql.
+
+use std::fs;
+use std::path::Path;
 
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{NextState, Recorded, Store};
 
-use crate::postgres::{BY_HAND, open};
+use crate::postgres::{DATABASE, MANUAL_CLOCK, name, open};
 use crate::support::postgres_server::Server;
-use crate::support::store_suite::place::{callback, claim, record, settle, sid};
+use crate::support::store_suite::place::{Place, callback, claim, record, settle, sid};
 
-/// Each has a callback and a name; a third are at rest, a third wait, and a third are claimed.
+/// Inserts 9,000 calls with a SID and a callback each: one third delivered, pending and claimed.
 const GROW: &str = "\
     INSERT INTO call (sid, account, state, effective_at, changed, received, callbacks, attempts, \
         requeue_count, planned_callbacks, claim, node, lease_end) \
@@ -20,50 +23,72 @@ const GROW: &str = "\
     INSERT INTO callback (call, key, leg, received, url, headers, body) \
     SELECT id, 'key', sid, 0, '', '', '' FROM call WHERE sid LIKE 'CAf%'";
 
-const READ: &str = "SELECT sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit) \
+const PAGES_READ: &str = "SELECT sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit) \
     FROM pg_statio_user_tables WHERE relname IN ('call', 'sid_index', 'callback', 'attempt')";
 
-/// Connections tell what they read when they end, and leave this list after that.
+/// A connection reports its reads when it ends, before it leaves this list.
 const CONNECTIONS: &str = "SELECT count(*) FROM pg_stat_activity \
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
 
-const OURS: &str = " AND application_name = 'psql'";
+const PSQL_ONLY: &str = " AND application_name = 'psql'";
 
-/// The server plans a statement once for each connection, here while there is nothing: a plan that
-/// reads a whole table is as good then, and would be kept.
+// The server plans a statement once for each connection, here while the tables are empty. A plan that
+// scans a whole table is as cheap then, and would be used later too.
 #[tokio::test]
-async fn what_a_verb_reads_does_not_grow_with_what_is_kept() {
+async fn an_operation_reads_no_more_when_the_tables_grow() {
     let server = Server::start(&["autovacuum=off"]);
-    let store = open(&server, BY_HAND);
-    go_the_whole_way(&store, 0).await;
+    let store = open(&server, MANUAL_CLOCK);
+    run_all_operations(&store, 0).await;
     server.sql(GROW);
-    have_ended(&server, &format!("{CONNECTIONS}{OURS}"));
-    let before = read(&server);
-    go_the_whole_way(&store, 10).await;
+    wait_until_closed(&server, &format!("{CONNECTIONS}{PSQL_ONLY}"));
+    let before = pages_read(&server);
+    run_all_operations(&store, 10).await;
     drop(store);
-    have_ended(&server, CONNECTIONS);
-    let read = read(&server) - before;
+    wait_until_closed(&server, CONNECTIONS);
+    let read = pages_read(&server) - before;
     assert!(
         (1..2_000).contains(&read),
         "{read} pages were read for two calls"
     );
 }
 
-fn have_ended(server: &Server, connections: &str) {
+#[tokio::test]
+async fn each_sql_file_can_be_prepared_in_psql() {
+    let place = Place::new(DATABASE);
+    place.open().ping().await.expect("migrated");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres/sql");
+    let shared = fs::read_to_string(folder.join("accounts_with_due.sql")).expect("the shared part");
+    for file in fs::read_dir(folder).expect("the folder") {
+        let path = file.expect("a file").path();
+        if path.ends_with("accounts_with_due.sql") {
+            continue;
+        }
+        let sql = fs::read_to_string(&path).expect("SQL");
+        let start = if sql.starts_with("-- Continues accounts_with_due.sql") {
+            &shared
+        } else {
+            ""
+        };
+        let prepare = format!("PREPARE file AS\n{start}{sql}");
+        Server::shared().sql_in(&name(&place.path()), &prepare);
+    }
+}
+
+fn wait_until_closed(server: &Server, connections: &str) {
     while server.sql(connections) != "0" {
         std::thread::yield_now();
     }
 }
 
-fn read(server: &Server) -> i64 {
-    server.sql(READ).parse().expect("a number")
+fn pages_read(server: &Server) -> i64 {
+    server.sql(PAGES_READ).parse().expect("a number")
 }
 
-/// For a call that ends, one more callback, a repeat, and the end of a leg that came first.
-async fn go_the_whole_way(store: &dyn Store, first: u32) {
+/// A call with a repeated callback and a leg that was reported before it, until it is delivered.
+async fn run_all_operations(store: &dyn Store, first: u32) {
     let (call, leg) = (sid(first + 1), sid(first + 2));
     record(store, &leg, 1).await;
-    for (number, told) in [
+    for (number, callback) in [
         callback(&call, &call, "ringing"),
         callback(&call, &call, "completed"),
         callback(&call, &leg, "busy"),
@@ -72,7 +97,7 @@ async fn go_the_whole_way(store: &dyn Store, first: u32) {
     .into_iter()
     .enumerate()
     {
-        let recorded = store.record(told, Millis(2)).await.expect("recorded");
+        let recorded = store.record(callback, Millis(2)).await.expect("recorded");
         assert_eq!(recorded == Recorded::Repeated, number == 3);
     }
     let claimed = claim(store, 3, 9).await;

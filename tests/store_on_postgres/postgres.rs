@@ -1,4 +1,4 @@
-//! What concerns the database that nodes share alone.
+//! What only a shared database does: several nodes, outages, migrations and TLS.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::support::store_suite::place::{
     Database, LEASE, Place, callback, claim, record, sid, sids,
 };
 
-/// Time is turned by hand, and a busy machine has time enough.
-pub const BY_HAND: StoreOptions = StoreOptions {
-    leases: LeaseClock::Caller,
-    limit: Duration::from_secs(60),
+/// The test advances the time. The timeout suits a busy machine.
+pub const MANUAL_CLOCK: StoreOptions = StoreOptions {
+    lease_clock: LeaseClock::Caller,
+    timeout: Duration::from_secs(60),
 };
 
 pub const DATABASE: Database = Database {
@@ -34,13 +34,13 @@ pub const DATABASE: Database = Database {
     },
     open: |path| {
         let url = parsed(&Server::shared().url(&name(path)));
-        Box::new(PostgresStore::open(&url, BY_HAND).expect("a thread"))
+        Box::new(PostgresStore::open(&url, MANUAL_CLOCK).expect("a thread"))
     },
     read: |path| reader(&Server::shared().url(&name(path))),
 };
 
-/// The database that stands for a file there.
-fn name(path: &Path) -> String {
+/// The name of the database that replaces the file at `path`.
+pub fn name(path: &Path) -> String {
     let folder = path.parent().expect("a folder").as_os_str();
     folder
         .as_encoded_bytes()
@@ -63,25 +63,26 @@ pub fn reader(url: &str) -> Reader {
     Reader::Postgres(Box::new(reader))
 }
 
-pub fn open(server: &Server, terms: StoreOptions) -> PostgresStore {
-    PostgresStore::open(&parsed(&server.url("postgres")), terms).expect("a thread")
+pub fn open(server: &Server, options: StoreOptions) -> PostgresStore {
+    PostgresStore::open(&parsed(&server.url("postgres")), options).expect("a thread")
 }
 
-/// As in production, but for a busy machine.
-const PATIENT: StoreOptions = StoreOptions {
-    leases: LeaseClock::Database,
-    limit: Duration::from_secs(60),
+/// As in production, with a timeout that suits a busy machine.
+const LONG_TIMEOUT: StoreOptions = StoreOptions {
+    lease_clock: LeaseClock::Database,
+    timeout: Duration::from_secs(60),
 };
 
 #[tokio::test]
-async fn leases_are_in_the_time_of_the_database() {
+async fn leases_are_measured_with_the_clock_of_the_database() {
     let place = Place::new(DATABASE);
     let url = parsed(&Server::shared().url(&name(&place.path())));
-    let [dead, alive] = [(); 2].map(|()| PostgresStore::open(&url, PATIENT).expect("a thread"));
+    let [dead, alive] =
+        [(); 2].map(|()| PostgresStore::open(&url, LONG_TIMEOUT).expect("a thread"));
     record(&dead, &sid(1), 0).await;
-    // The clocks of both nodes are off, in both ways.
+    // One node's clock is slow, the other's is fast.
     let lease = Duration::from_millis(700);
-    let began = Instant::now();
+    let started = Instant::now();
     let claimed = dead.claim(Millis(9), lease, ClaimRequest::any(9)).await;
     assert_eq!(claimed.expect("claimed").calls.len(), 1);
     let future = Millis(4_000_000_000_000);
@@ -93,20 +94,20 @@ async fn leases_are_in_the_time_of_the_database() {
         clock::pause(Duration::from_millis(20)).await;
     }
     assert!(
-        began.elapsed() + Duration::from_millis(100) > lease,
+        started.elapsed() + Duration::from_millis(100) > lease,
         "{:?}",
-        began.elapsed()
+        started.elapsed()
     );
 }
 
 #[tokio::test]
-async fn nodes_that_claim_at_once_share_the_calls_and_none_twice() {
+async fn nodes_that_claim_at_the_same_time_never_claim_the_same_call() {
     let place = Place::new(DATABASE);
     let nodes: [Arc<dyn Store>; 3] = std::array::from_fn(|_| place.open().into());
     for number in 0..300 {
         record(&*nodes[0], &sid(number), 0).await;
     }
-    let taking = nodes.iter().map(|node| {
+    let claiming = nodes.iter().map(|node| {
         let node = Arc::clone(node);
         tokio::spawn(async move {
             let mut mine = Vec::new();
@@ -122,23 +123,23 @@ async fn nodes_that_claim_at_once_share_the_calls_and_none_twice() {
             }
         })
     });
-    let mut taken = Vec::new();
-    for mine in futures_util::future::join_all(taking).await {
-        taken.extend(mine.expect("no panic"));
+    let mut claimed = Vec::new();
+    for mine in futures_util::future::join_all(claiming).await {
+        claimed.extend(mine.expect("no panic"));
     }
-    assert_eq!(taken.len(), 300);
-    taken.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    taken.dedup();
-    assert_eq!(taken.len(), 300);
+    assert_eq!(claimed.len(), 300);
+    claimed.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    claimed.dedup();
+    assert_eq!(claimed.len(), 300);
 }
 
 #[tokio::test]
-async fn nodes_that_record_one_call_at_once_keep_each_callback_once() {
+async fn nodes_that_record_one_call_at_the_same_time_store_each_callback_once() {
     let place = Place::new(DATABASE);
     let nodes: [Arc<dyn Store>; 3] = std::array::from_fn(|_| place.open().into());
     let mut new = 0;
     for call in (0..40).map(|call| 10 * call) {
-        // A chain of parents, all links at once, each on two nodes: 0 <- 1 <- 2.
+        // A chain of parents, 0 <- 1 <- 2: all links at the same time, each on two nodes.
         let links = [(0, 0), (0, 1), (1, 2)];
         let recording = (0..6).map(|turn| {
             let (parent, leg) = links[turn % 3];
@@ -162,75 +163,75 @@ async fn nodes_that_record_one_call_at_once_keep_each_callback_once() {
 }
 
 #[tokio::test]
-async fn a_call_and_its_count_are_one_transaction_also_the_first_of_a_connection() {
+async fn a_call_and_its_counter_are_one_transaction_also_the_first_of_a_connection() {
     let place = Place::new(DATABASE);
-    let apart = "SELECT count(*) FROM call WHERE xmin NOT IN (SELECT xmin FROM counters)";
+    // xmin is the transaction that wrote a row.
+    let uncounted = "SELECT count(*) FROM call WHERE xmin NOT IN (SELECT xmin FROM counters)";
     for number in 0..3 {
-        // With connections of its own.
+        // A new store has new connections.
         let store = place.open();
         record(&*store, &sid(number), 0).await;
-        let apart = Server::shared().sql_in(&name(&place.path()), apart);
-        assert_eq!(apart, "0", "of {} calls", number + 1);
+        let uncounted = Server::shared().sql_in(&name(&place.path()), uncounted);
+        assert_eq!(uncounted, "0", "of {} calls", number + 1);
     }
 }
 
 #[tokio::test]
-async fn two_that_wait_for_each_other_part_before_the_server_looks_for_it() {
+async fn two_nodes_in_a_deadlock_retry_before_the_server_detects_it() {
     let server = Arc::new(Server::start(&["deadlock_timeout=1min"]));
-    let limit = Duration::from_secs(20);
-    let terms = StoreOptions {
-        limit,
+    let options = StoreOptions {
+        timeout: Duration::from_secs(20),
         ..StoreOptions::default()
     };
-    let store = open(&server, terms);
-    // A leg that began a call of its own, and its parent's call.
+    let store = open(&server, options);
+    // A leg with a call of its own, and its parent's call.
     record(&store, &sid(2), 0).await;
     record(&store, &sid(1), 0).await;
-    // Another holds the leg's, and then asks for the parent's, which joining holds first.
-    let hold = |call| {
+    // Another session locks the leg's call and then waits for the parent's, which merging locks first.
+    let lock = |call| {
         format!(
             "SELECT 1 FROM call WHERE sid = '{}' FOR UPDATE; ",
             sid(call)
         )
     };
-    let other = format!("BEGIN; {}SELECT pg_sleep(1); {}COMMIT", hold(2), hold(1));
+    let other = format!("BEGIN; {}SELECT pg_sleep(1); {}COMMIT", lock(2), lock(1));
     let psql = Arc::clone(&server);
     let other = tokio::task::spawn_blocking(move || psql.sql(&other));
     let asleep = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     while server.sql(asleep) != "t" {
         tokio::task::yield_now().await;
     }
-    let joining = store.record(callback(&sid(1), &sid(2), "completed"), Millis(1));
-    assert_eq!(joining.await.expect("joined"), Recorded::New);
-    other.await.expect("the other ends as well");
+    let merging = store.record(callback(&sid(1), &sid(2), "completed"), Millis(1));
+    assert_eq!(merging.await.expect("merged"), Recorded::New);
+    other.await.expect("the other session commits as well");
 }
 
 #[tokio::test]
-async fn one_counts_the_store_after_the_other() {
+async fn nodes_check_consistency_one_after_the_other() {
     let place = Place::new(DATABASE);
     place.open().ping().await.expect("migrated");
     let name = name(&place.path());
-    let held = name.clone();
-    // As another does that counts, and ends when somebody waits for it.
+    let locked = name.clone();
+    // Holds the lock like a node that checks, until another session waits for it.
     let counts = "DO $$ BEGIN PERFORM pg_advisory_lock(x'54774143'::int); \
         FOR look IN 1..6000 LOOP \
             IF EXISTS (SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database \
                 WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()) \
             THEN RETURN; END IF; \
             PERFORM pg_sleep(0.01); \
-        END LOOP; RAISE 'nobody waits'; END $$";
-    let other = tokio::task::spawn_blocking(move || Server::shared().sql_in(&held, counts));
-    let is_held = "SELECT count(*) > 0 FROM pg_locks JOIN pg_database ON pg_database.oid = database \
+        END LOOP; RAISE 'no session waits'; END $$";
+    let other = tokio::task::spawn_blocking(move || Server::shared().sql_in(&locked, counts));
+    let is_locked = "SELECT count(*) > 0 FROM pg_locks JOIN pg_database ON pg_database.oid = database \
         WHERE locktype = 'advisory' AND granted AND datname = current_database()";
-    while Server::shared().sql_in(&name, is_held) != "t" {
+    while Server::shared().sql_in(&name, is_locked) != "t" {
         tokio::task::yield_now().await;
     }
     assert_eq!(place.disagreements(), Vec::<String>::new());
-    other.await.expect("it was waited for");
+    other.await.expect("the check waited");
 }
 
 #[tokio::test]
-async fn many_that_open_an_empty_database_at_once_migrate_it_once() {
+async fn nodes_that_open_an_empty_database_at_the_same_time_migrate_it_once() {
     let place = Place::new(DATABASE);
     let nodes: [Box<dyn Store>; 8] = std::array::from_fn(|_| place.open());
     let pings = futures_util::future::join_all(nodes.iter().map(|node| node.ping())).await;
@@ -240,7 +241,7 @@ async fn many_that_open_an_empty_database_at_once_migrate_it_once() {
 }
 
 #[tokio::test]
-async fn a_newer_database_is_worked_with_as_long_as_it_allows() {
+async fn a_newer_database_is_used_as_long_as_it_allows_this_version() {
     let place = Place::new(DATABASE);
     place.open().ping().await.expect("migrated");
     let server = Server::shared();
@@ -258,7 +259,7 @@ async fn a_newer_database_is_worked_with_as_long_as_it_allows() {
         .open()
         .ping()
         .await
-        .expect("an expanded database is worked with");
+        .expect("an expanded database is used");
     newer(known + 1);
     let refused = place
         .open()
@@ -269,7 +270,7 @@ async fn a_newer_database_is_worked_with_as_long_as_it_allows() {
 }
 
 #[tokio::test]
-async fn a_made_up_next_version_is_applied_once_beside_a_node_of_this_version() {
+async fn a_later_migration_is_applied_once_while_a_node_of_this_version_works() {
     let place = Place::new(DATABASE);
     let node = place.open();
     record(&*node, &sid(1), 10).await;
@@ -302,56 +303,56 @@ async fn a_database_of_a_development_version_is_refused_as_such() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_or_hangs_fails_each_verb_in_time_and_is_used_again() {
+async fn a_database_that_is_down_or_hangs_fails_operations_in_time_and_is_used_again() {
     let server = Server::start(&[]);
     server.stop();
-    let limit = Duration::from_secs(4);
+    let timeout = Duration::from_secs(4);
     let store = open(
         &server,
         StoreOptions {
-            limit,
+            timeout,
             ..StoreOptions::default()
         },
     );
-    // What is not known to be away takes the limit, and a busy machine takes its time; else nothing hangs.
-    let in_the_end = limit + Duration::from_secs(30);
+    // An outage that is not yet known takes the timeout, and a busy machine adds to it.
+    let undetected = timeout + Duration::from_secs(30);
     let fails_in_time = async |within: Duration| {
-        let began = Instant::now();
+        let started = Instant::now();
         let refused = store
             .record(callback(&sid(1), &sid(1), "busy"), Millis(1))
             .await;
         assert!(matches!(refused, Err(StoreError::Away(_))), "{refused:?}");
-        let took = began.elapsed();
+        let took = started.elapsed();
         assert!(took < within, "{took:?}");
     };
     let works_again = async || {
-        let late = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while let Err(why) = store
             .record(callback(&sid(1), &sid(1), "busy"), Millis(1))
             .await
         {
             assert!(
-                matches!(why, StoreError::Away(_)) && Instant::now() < late,
+                matches!(why, StoreError::Away(_)) && Instant::now() < deadline,
                 "{why}"
             );
             clock::pause(Duration::from_millis(20)).await;
         }
     };
-    fails_in_time(limit).await;
+    fails_in_time(timeout).await;
     server.start_again();
     works_again().await;
     server.freeze();
-    fails_in_time(in_the_end).await;
-    fails_in_time(limit).await;
+    fails_in_time(undetected).await;
+    fails_in_time(timeout).await;
     server.thaw();
     works_again().await;
     server.crash();
-    fails_in_time(limit).await;
+    fails_in_time(timeout).await;
     server.start_again();
     works_again().await;
     drop(store);
-    let kept = server.sql("SELECT count(*) FROM callback");
-    assert_eq!(kept, "1", "what was tried again was recognised");
+    let callbacks = server.sql("SELECT count(*) FROM callback");
+    assert_eq!(callbacks, "1", "the repeats are recognised");
 }
 
 #[tokio::test]
@@ -380,43 +381,43 @@ async fn the_server_is_trusted_as_the_url_says() {
         ),
         (format!("{by_name}?sslmode=verify-full"), false),
     ] {
-        let store = PostgresStore::open(&parsed(&url), PATIENT).expect("a thread");
+        let store = PostgresStore::open(&parsed(&url), LONG_TIMEOUT).expect("a thread");
         let answer = store.ping().await;
         assert_eq!(answer.is_ok(), is_trusted, "{url}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn what_a_claim_took_whose_answer_was_lost_is_claimed_again_before_its_lease_ends() {
+async fn calls_of_a_claim_in_doubt_are_claimed_again_before_their_lease_ends() {
     let server = Server::start(&[]);
     let store = open(&server, StoreOptions::default());
     let claimed = async || store.claim(Millis(9), LEASE, ClaimRequest::any(9)).await;
-    // A connection is made, and whatever the server still waits for is answered.
+    // Waits until the store is connected and the database is migrated.
     while claimed().await.is_err() {
         clock::pause(Duration::from_millis(20)).await;
     }
-    let told = callback(&sid(1), &sid(1), "busy");
-    while store.record(told.clone(), Millis(1)).await.is_err() {
+    let busy = callback(&sid(1), &sid(1), "busy");
+    while store.record(busy.clone(), Millis(1)).await.is_err() {
         clock::pause(Duration::from_millis(20)).await;
     }
     server.freeze();
-    let unheard = claimed().await;
-    assert!(matches!(unheard, Err(StoreError::Away(_))), "{unheard:?}");
+    let lost = claimed().await;
+    assert!(matches!(lost, Err(StoreError::Away(_))), "{lost:?}");
     server.thaw();
-    let early = Instant::now() + LEASE;
-    let taken = "SELECT count(*) FROM call WHERE claim IS NOT NULL";
-    while server.sql(taken) != "1" {
+    let lease_end = Instant::now() + LEASE;
+    let is_claimed = "SELECT count(*) FROM call WHERE claim IS NOT NULL";
+    while server.sql(is_claimed) != "1" {
         assert!(
-            Instant::now() < early,
-            "the server answers what it was asked"
+            Instant::now() < lease_end,
+            "the server still runs the claim"
         );
         clock::pause(Duration::from_millis(20)).await;
     }
-    let early = Instant::now() + LEASE;
+    let lease_end = Instant::now() + LEASE;
     while !claimed().await.is_ok_and(|claims| claims.calls.len() == 1) {
         assert!(
-            Instant::now() + LEASE / 4 < early,
-            "only once its lease ends"
+            Instant::now() + LEASE / 4 < lease_end,
+            "only after its lease"
         );
         clock::pause(Duration::from_millis(20)).await;
     }

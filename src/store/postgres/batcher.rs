@@ -1,4 +1,4 @@
-//! Does together what waits: while one batch is under way, the next one gathers.
+//! Runs waiting jobs in batches: while one batch is in flight, the next one is collected.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,139 +11,155 @@ use super::session::{PgError, Session};
 use crate::clock;
 use crate::store::StoreError;
 
-/// The most that may wait while the database stalls; more is refused at once.
+/// The most jobs that may wait while the database stalls; more are refused at once.
 const MAX_QUEUED: usize = 16_384;
 
-/// So many leave while a batch is still under way, so that the database has work while others are
-/// answered; fewer wait for its end, since each batch costs a commit.
+/// A batch of this size is sent while another is still in flight, so that the database has work
+/// while responses are read. A smaller one waits, since each batch costs a commit.
 const MIN_BATCH: usize = 16;
 
-/// What many may wait for at once.
+/// A write that shares a statement with others of its kind.
 pub(super) trait BatchJob: Send + 'static {
-    type Done: Send + 'static;
+    type Output: Send + 'static;
 
-    /// The most that one transaction takes, so that nobody waits long behind a burst.
+    /// The most jobs in one transaction, so that a burst does not delay those behind it for long.
     const MAX_BATCH: usize;
 
-    /// How long a first one waits for others, if nobody waits for its answer in haste.
+    /// How long the first job waits for others; `None` if a caller outside waits for its result.
     const BATCH_WAIT: Option<Duration>;
 
-    /// Does all in one statement, or none; what came of each, in their order.
-    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Self::Done>, PgError>
+    /// Runs all jobs in one statement, or none of them. Returns their results in the same order.
+    async fn run_as_statement(
+        session: &Session,
+        jobs: &[Self],
+    ) -> Result<Vec<Self::Output>, PgError>
     where
         Self: Sized;
 
-    /// As [`BatchJob::at_once`], in a transaction of as many statements as it takes.
-    async fn carry_out(session: &Session, jobs: &[Self]) -> Result<Vec<Self::Done>, PgError>
+    /// Like [`BatchJob::run_as_statement`], in a transaction of as many statements as necessary.
+    async fn run_in_transaction(
+        session: &Session,
+        jobs: &[Self],
+    ) -> Result<Vec<Self::Output>, PgError>
     where
         Self: Sized,
     {
-        Self::at_once(session, jobs).await
+        Self::run_as_statement(session, jobs).await
     }
 }
 
-/// The way to those who do jobs of one kind.
+/// The queue of jobs of one kind.
 pub(super) struct Batcher<J: BatchJob>(mpsc::Sender<Queued<J>>);
 
-/// A job and who waits for it.
+/// A job in the queue, and where its result goes.
 pub(super) struct Queued<J: BatchJob> {
     job: J,
-    answer: oneshot::Sender<Result<J::Done, StoreError>>,
+    result: oneshot::Sender<Result<J::Output, StoreError>>,
 }
 
 impl<J: BatchJob> Batcher<J> {
     pub fn new() -> (Self, mpsc::Receiver<Queued<J>>) {
-        let (sender, waiting) = mpsc::channel(MAX_QUEUED);
-        (Self(sender), waiting)
+        let (sender, queue) = mpsc::channel(MAX_QUEUED);
+        (Self(sender), queue)
     }
 
-    pub async fn done(&self, job: J) -> Result<J::Done, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.0
-            .try_send(Queued { job, answer })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-                mpsc::error::TrySendError::Full(_) => StoreError::Away(format!(
-                    "the database does not keep up: {MAX_QUEUED} writes are waiting"
-                )),
-            })?;
-        answered.await.unwrap_or(Err(StoreError::Closed))
+    /// Queues a job and waits for its result.
+    pub async fn run(&self, job: J) -> Result<J::Output, StoreError> {
+        let (sender, result) = oneshot::channel();
+        let queued = Queued {
+            job,
+            result: sender,
+        };
+        self.0.try_send(queued).map_err(|error| match error {
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+            mpsc::error::TrySendError::Full(_) => StoreError::Away(format!(
+                "the database does not keep up: {MAX_QUEUED} writes are waiting"
+            )),
+        })?;
+        result.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
-/// Does what waits until nobody can ask any more. What was asked for first reaches the database first.
+/// Runs jobs, in the order of the queue, until the [`Batcher`] is dropped.
 pub(super) async fn serve<J: BatchJob>(
-    line: Rc<ManagedConnection>,
-    mut waiting: mpsc::Receiver<Queued<J>>,
+    connection: Rc<ManagedConnection>,
+    mut queue: mpsc::Receiver<Queued<J>>,
 ) {
-    let mut under_way = JoinSet::new();
-    while let Some(first) = waiting.recv().await {
-        if let Some(company) = J::BATCH_WAIT {
-            clock::pause(company).await;
+    let mut in_flight = JoinSet::new();
+    while let Some(first) = queue.recv().await {
+        if let Some(wait) = J::BATCH_WAIT {
+            clock::pause(wait).await;
         }
         let mut batch = vec![first];
         loop {
-            while under_way.try_join_next().is_some() {}
+            while in_flight.try_join_next().is_some() {}
             while batch.len() < J::MAX_BATCH
-                && let Ok(next) = waiting.try_recv()
+                && let Ok(next) = queue.try_recv()
             {
                 batch.push(next);
             }
-            let is_worth_it = batch.len() >= MIN_BATCH;
-            if under_way.is_empty() || under_way.len() == 1 && is_worth_it {
+            let is_large = batch.len() >= MIN_BATCH;
+            // At most two are in flight: a third would only wait on the connection, and collects
+            // more jobs by waiting here.
+            if in_flight.is_empty() || in_flight.len() == 1 && is_large {
                 break;
             }
             tokio::select! {
-                _ = under_way.join_next() => {}
-                Some(next) = waiting.recv(), if !is_worth_it => batch.push(next),
+                _ = in_flight.join_next() => {}
+                // A large batch waits for a response only. Otherwise a burst could grow it beyond
+                // MAX_BATCH here.
+                Some(next) = queue.recv(), if !is_large => batch.push(next),
             }
         }
-        under_way.spawn_local(answer(Rc::clone(&line), batch));
+        in_flight.spawn_local(run_and_respond(Rc::clone(&connection), batch));
     }
-    under_way.join_all().await;
+    in_flight.join_all().await;
 }
 
-async fn answer<J: BatchJob>(line: Rc<ManagedConnection>, batch: Vec<Queued<J>>) {
-    let batch = batch
-        .into_iter()
-        .map(|waiting| (waiting.job, waiting.answer));
-    let (jobs, answers): (Vec<J>, Vec<_>) = batch.unzip();
-    for (answer, done) in answers.into_iter().zip(together(&line, jobs).await) {
-        // Nobody waits any more if this fails.
-        let _ = answer.send(done);
+async fn run_and_respond<J: BatchJob>(connection: Rc<ManagedConnection>, batch: Vec<Queued<J>>) {
+    let batch = batch.into_iter().map(|queued| (queued.job, queued.result));
+    let (jobs, senders): (Vec<J>, Vec<_>) = batch.unzip();
+    for (sender, result) in senders.into_iter().zip(run_batch(&connection, jobs).await) {
+        // Fails if the caller no longer waits.
+        let _ = sender.send(result);
     }
 }
 
-/// All in one statement, or else in one transaction; if the database refuses that, each in one of its
-/// own, so that one that cannot be done does not keep the others from being done.
-async fn together<J: BatchJob>(
-    line: &ManagedConnection,
+/// Runs all jobs in one statement. If that conflicts, runs them in one transaction; if the database
+/// refuses it, each in its own transaction, so that one invalid job does not fail the others.
+async fn run_batch<J: BatchJob>(
+    connection: &ManagedConnection,
     jobs: Vec<J>,
-) -> Vec<Result<J::Done, StoreError>> {
-    let at_once = line.run_beside(async |session| J::at_once(session, &jobs).await);
-    let all = match at_once.await {
-        Ok(Some(done)) => Ok(done),
+) -> Vec<Result<J::Output, StoreError>> {
+    let statement =
+        connection.run_pipelined(async |session| J::run_as_statement(session, &jobs).await);
+    let all = match statement.await {
+        Ok(Some(results)) => Ok(results),
         Ok(None) => {
-            line.run(async |session| J::carry_out(session, &jobs).await)
+            connection
+                .run(async |session| J::run_in_transaction(session, &jobs).await)
                 .await
         }
         Err(why) => Err(why),
     };
     match all {
-        Ok(done) => done.into_iter().map(Ok).collect(),
+        Ok(results) => results.into_iter().map(Ok).collect(),
         Err(StoreError::Database(_)) if jobs.len() > 1 => {
-            let mut done = Vec::with_capacity(jobs.len());
+            let mut results = Vec::with_capacity(jobs.len());
             for job in jobs {
-                done.push(alone(line, job).await);
+                results.push(run_one(connection, job).await);
             }
-            done
+            results
         }
         Err(why) => jobs.iter().map(|_| Err(why.clone())).collect(),
     }
 }
 
-async fn alone<J: BatchJob>(line: &ManagedConnection, job: J) -> Result<J::Done, StoreError> {
+async fn run_one<J: BatchJob>(
+    connection: &ManagedConnection,
+    job: J,
+) -> Result<J::Output, StoreError> {
     let job = [job];
-    let done = line.run(async |session| J::carry_out(session, &job).await);
-    done.await?.pop().ok_or(StoreError::Closed)
+    let results = connection.run(async |session| J::run_in_transaction(session, &job).await);
+    results.await?.pop().ok_or(StoreError::Closed)
 }

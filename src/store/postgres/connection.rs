@@ -1,56 +1,40 @@
-//! One connection to the database: made when it can be, and made anew when it was lost.
+//! One connection to the database, reconnected after it was lost, and who may use it when.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{RwLock, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{info, warn};
 
 use super::migrate;
+use super::server::{CONNECT_TIMEOUT, PgServer};
 use super::session::{PgError, Session};
 use crate::clock;
-use crate::config::postgres::PostgresUrl;
 use crate::store::StoreError;
 
-/// For a connection to be made and set up, over all hosts of the URL.
-pub(super) const CONNECTING: Duration = Duration::from_secs(3);
-
-/// Between two tries to connect.
+/// Between two attempts to connect.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often a verb is tried whose transaction met another's.
-const TRIES: usize = 5;
+/// How often an operation runs if it conflicts with other transactions.
+const MAX_TRIES: usize = 5;
 
-/// What a connection is for, as logs name it.
+/// The use of a connection, as logs name it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ConnectionRole {
     Callbacks,
     Settlements,
     Claims,
-    Questions,
+    Queries,
 }
 
-/// Where connections lead.
-#[derive(Clone)]
-pub(super) struct PgServer {
-    pub url: PostgresUrl,
-    pub tls: MakeRustlsConnect,
-    /// For a verb, its wait for a turn included.
-    pub limit: Duration,
-    /// Connections that are away, so that one line tells when the first goes, and one when the last
-    /// is back.
-    pub away: Arc<AtomicUsize>,
-}
-
-/// A connection and the turns on it: one verb at a time has it, or several that are a statement each.
+/// A connection and the right to use it: one operation has it alone, or several statements share it.
 pub(super) struct ManagedConnection {
-    link: watch::Receiver<ConnectionState>,
+    state: watch::Receiver<ConnectionState>,
+    /// Locked for writing by an operation that needs the connection alone.
     turn: RwLock<()>,
-    limit: Duration,
+    timeout: Duration,
 }
 
 #[derive(Clone)]
@@ -58,51 +42,52 @@ enum ConnectionState {
     /// For the first time.
     Connecting,
     Up(Rc<Session>),
-    /// Why it is not there.
-    Away(String),
+    /// With the reason.
+    Down(String),
 }
 
 impl ManagedConnection {
-    /// Keeps a connection as long as the local set runs that this is called in.
-    pub fn start(server: PgServer, purpose: ConnectionRole) -> Self {
-        let (told, link) = watch::channel(ConnectionState::Connecting);
-        let limit = server.limit;
-        tokio::task::spawn_local(keep(server, purpose, told));
+    /// Starts to connect, and keeps the connection as long as the current local set runs.
+    pub fn start(server: PgServer, role: ConnectionRole) -> Self {
+        let (sender, state) = watch::channel(ConnectionState::Connecting);
+        let timeout = server.timeout;
+        tokio::task::spawn_local(keep_connected(server, role, sender));
         Self {
-            link,
+            state,
             turn: RwLock::new(()),
-            limit,
+            timeout,
         }
     }
 
-    /// Does `work` on the connection, again if it met another's transaction; fails within the server's limit.
+    /// Runs `work` alone on the connection, again if it conflicts with another transaction. Fails
+    /// within the server's timeout.
     pub async fn run<T>(
         &self,
         work: impl AsyncFn(&Session) -> Result<T, PgError>,
     ) -> Result<T, StoreError> {
-        let end = Instant::now() + self.limit;
+        let end = Instant::now() + self.timeout;
         let _turn = self.until(end, self.turn.write()).await?;
         let done = self.try_until(end, async |session| retry_on_conflict(session, work).await);
         done.await?
             .ok_or_else(|| StoreError::Database("others kept changing the same calls".to_owned()))
     }
 
-    /// Does one statement, behind others that are under way and ahead of their answers; none if it
-    /// met another's transaction, then it is to be [`ManagedConnection::run`].
-    pub async fn run_beside<T>(
+    /// Sends one statement without waiting for the responses to earlier ones. `None`: it conflicts
+    /// with another transaction, so the caller has to use [`ManagedConnection::run`].
+    pub async fn run_pipelined<T>(
         &self,
         statement: impl AsyncFnOnce(&Session) -> Result<T, PgError>,
     ) -> Result<Option<T>, StoreError> {
-        let end = Instant::now() + self.limit;
+        let end = Instant::now() + self.timeout;
         let _turn = self.until(end, self.turn.read()).await?;
         self.try_until(end, statement).await
     }
 
     async fn until<T>(&self, end: Instant, work: impl Future<Output = T>) -> Result<T, StoreError> {
-        let limit = self.limit;
-        timeout_at(end, work)
-            .await
-            .map_err(|_| StoreError::Away(format!("the database did not answer within {limit:?}")))
+        let timeout = self.timeout;
+        timeout_at(end, work).await.map_err(|_| {
+            StoreError::Away(format!("the database did not answer within {timeout:?}"))
+        })
     }
 
     async fn try_until<T>(
@@ -111,13 +96,13 @@ impl ManagedConnection {
         work: impl AsyncFnOnce(&Session) -> Result<T, PgError>,
     ) -> Result<Option<T>, StoreError> {
         let session = self.until(end, self.session()).await??;
-        // The answer of one that is late may still come: it must not be taken for another's.
         let done = self.until(end, work(&session)).await;
-        match done.inspect_err(|_| session.give_up())? {
+        // The timeout may have cut off a transaction, in which the next operation must not run.
+        match done.inspect_err(|_| session.close())? {
             Ok(done) => Ok(Some(done)),
             Err(PgError::Conflict) => Ok(None),
-            Err(PgError::Away(why)) => {
-                session.give_up();
+            Err(PgError::Unavailable(why)) => {
+                session.close();
                 Err(StoreError::Away(why))
             }
             Err(PgError::Refused(why)) => Err(StoreError::Database(why)),
@@ -125,11 +110,12 @@ impl ManagedConnection {
     }
 
     async fn session(&self) -> Result<Rc<Session>, StoreError> {
-        let mut link = self.link.clone();
-        let known = link.wait_for(|link| !matches!(link, ConnectionState::Connecting));
+        let mut state = self.state.clone();
+        // Only the first attempt to connect is waited for: at a start the database is probably up.
+        let known = state.wait_for(|state| !matches!(state, ConnectionState::Connecting));
         match known.await.map_err(|_| StoreError::Closed)?.clone() {
-            ConnectionState::Up(session) if !session.is_lost() => Ok(session),
-            ConnectionState::Away(why) => Err(StoreError::Away(why)),
+            ConnectionState::Up(session) if !session.is_closed() => Ok(session),
+            ConnectionState::Down(why) => Err(StoreError::Away(why)),
             ConnectionState::Up(_) | ConnectionState::Connecting => {
                 Err(StoreError::Away("the connection was lost".to_owned()))
             }
@@ -141,7 +127,7 @@ async fn retry_on_conflict<T>(
     session: &Session,
     work: impl AsyncFn(&Session) -> Result<T, PgError>,
 ) -> Result<T, PgError> {
-    for _ in 1..TRIES {
+    for _ in 1..MAX_TRIES {
         match work(session).await {
             Err(PgError::Conflict) => {}
             done => return done,
@@ -150,41 +136,47 @@ async fn retry_on_conflict<T>(
     work(session).await
 }
 
-async fn keep(server: PgServer, purpose: ConnectionRole, link: watch::Sender<ConnectionState>) {
-    let mut is_away = false;
+async fn keep_connected(
+    server: PgServer,
+    role: ConnectionRole,
+    state: watch::Sender<ConnectionState>,
+) {
+    let mut is_down = false;
     loop {
         match connect(&server).await {
             Ok(session) => {
-                if is_away && server.away.fetch_sub(1, Ordering::Relaxed) == 1 {
-                    info!("{} is back", server.url);
+                if is_down && server.down.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    info!("{} is reachable again", server.url);
                 }
-                is_away = false;
+                is_down = false;
                 let session = Rc::new(session);
-                link.send_replace(ConnectionState::Up(Rc::clone(&session)));
-                session.lost().await;
-                link.send_replace(ConnectionState::Away("the connection was lost".to_owned()));
+                state.send_replace(ConnectionState::Up(Rc::clone(&session)));
+                session.closed().await;
+                // Connects again at once and without a warning: a server that restarts within
+                // RECONNECT_INTERVAL is not an outage.
+                state.send_replace(ConnectionState::Down("the connection was lost".to_owned()));
             }
-            Err(trouble) => {
-                if !is_away && server.away.fetch_add(1, Ordering::Relaxed) == 0 {
-                    warn!("{} is away ({purpose:?}): {trouble}", server.url);
+            Err(error) => {
+                if !is_down && server.down.fetch_add(1, Ordering::Relaxed) == 0 {
+                    warn!("{} is unavailable ({role:?}): {error}", server.url);
                 }
-                is_away = true;
-                link.send_replace(ConnectionState::Away(trouble.to_string()));
+                is_down = true;
+                state.send_replace(ConnectionState::Down(error.to_string()));
                 clock::pause(RECONNECT_INTERVAL).await;
             }
         }
     }
 }
 
-/// A connection to a database of this version, migrated if need be, for which it may take its time.
+/// Connects to the database, and migrates it if necessary, for which there is no timeout here.
 async fn connect(server: &PgServer) -> Result<Session, PgError> {
-    let limit = CONNECTING.max(server.limit);
-    let late = |_| PgError::Away(format!("no connection within {limit:?}"));
+    let limit = CONNECT_TIMEOUT.max(server.timeout);
+    let late = |_| PgError::Unavailable(format!("no connection within {limit:?}"));
     let mut session = timeout(limit, Session::connect(server))
         .await
         .map_err(late)??;
-    migrate::bring_up(session.client(), &migrate::MIGRATIONS).await?;
-    let set_up = timeout(limit, session.set_up(server.limit));
+    migrate::apply_missing(session.client(), &migrate::MIGRATIONS).await?;
+    let set_up = timeout(limit, session.set_up(server.timeout));
     set_up.await.map_err(late)??;
     Ok(session)
 }

@@ -1,6 +1,6 @@
-//! Counts everything again from the rows and says in words what does not agree.
+//! Compares the counters and the index with the rows, and describes each difference.
 
-use super::counters::{Counters, SUM};
+use super::counters;
 use super::session::{PgError, Session};
 use crate::store::State;
 
@@ -46,12 +46,12 @@ const RULES: [(&str, &str); 6] = [
     ),
 ];
 
-/// "TwAC": the advisory lock under which all is counted.
+/// Advisory lock held while counting; `TwAC` in ASCII.
 const LOCK: i64 = 0x5477_4143;
 
-/// Waits until no other counts: it reads every row, and nodes would all do so at once. The connection
-/// keeps the turn until it ends, and no longer than so for each of its questions.
-pub(super) async fn take_turn(session: &Session) -> Result<(), PgError> {
+/// Waits until no other node checks: each check reads every row. The connection holds the lock until
+/// it is closed.
+pub(super) async fn lock(session: &Session) -> Result<(), PgError> {
     let limit = "SELECT set_config('statement_timeout', '10min', false)";
     session.query(limit, &[]).await?;
     session
@@ -62,29 +62,24 @@ pub(super) async fn take_turn(session: &Session) -> Result<(), PgError> {
 
 /// A sentence for each disagreement. Reads every row.
 pub(super) async fn conservation(session: &Session) -> Result<Vec<String>, PgError> {
-    let tally = match session.query(SUM, &[]).await?.first() {
-        Some(row) => Counters::read(row)?,
-        None => Counters::default(),
-    };
+    let (sum, ..) = counters::sum(session).await?;
     let mut found = Vec::new();
     let rows = count(session, CALLS, &[]).await?;
-    if tally.seen != rows + tally.purged {
+    if sum.seen != rows + sum.purged {
         found.push(format!(
             "{} calls were seen, but {rows} are there and {} were purged",
-            tally.seen, tally.purged
+            sum.seen, sum.purged
         ));
     }
     for (state, told) in [
-        (State::Pending, tally.pending),
-        (State::Delivered, tally.delivered),
-        (State::Skipped, tally.skipped),
-        (State::Parked, tally.parked),
+        (State::Pending, sum.pending),
+        (State::Delivered, sum.delivered),
+        (State::Skipped, sum.skipped),
+        (State::Parked, sum.parked),
     ] {
         let rows = count(session, IN_STATE, &[&state.as_str()]).await?;
         if rows != told {
-            found.push(format!(
-                "{rows} calls are {state}, but the tally says {told}"
-            ));
+            found.push(format!("{rows} calls are {state}, but the sum says {told}"));
         }
     }
     for (what, sql) in RULES {

@@ -1,12 +1,14 @@
-//! How many calls there are in each state: what each transaction changed, added up.
+//! How many calls there are in each state. Each transaction adds a row with its changes; the sum of
+//! all rows is the present number.
 
+use futures_util::future::try_join;
 use tokio_postgres::Row;
 
 use super::session::{PgError, Session};
 use crate::clock::Millis;
 use crate::store::{Counts, State};
 
-/// What a transaction changes, or the sum of all. A claimed call counts as pending here.
+/// The changes of a transaction, or the sum of all. A claimed call counts as pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     pub seen: i64,
@@ -18,7 +20,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub fn moves(&mut self, from: State, to: State) {
+    pub fn move_call(&mut self, from: State, to: State) {
         self.add(from, -1);
         self.add(to, 1);
     }
@@ -32,7 +34,7 @@ impl Counters {
         } += calls;
     }
 
-    /// Reads the columns of [`SUM`].
+    /// Reads the first columns of [`COUNTS`].
     pub fn read(row: &Row) -> Result<Self, PgError> {
         Ok(Self {
             seen: row.try_get(0)?,
@@ -45,46 +47,56 @@ impl Counters {
     }
 }
 
-pub(super) const SUM: &str = "SELECT coalesce(sum(seen), 0)::bigint, \
-    coalesce(sum(purged), 0)::bigint, coalesce(sum(pending), 0)::bigint, \
-    coalesce(sum(delivered), 0)::bigint, coalesce(sum(skipped), 0)::bigint, \
-    coalesce(sum(parked), 0)::bigint FROM counters";
-
-pub(super) const ADD: &str = "INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
+const ADD: &str = "INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
     VALUES ($1, $2, $3, $4, $5, $6)";
 
-/// Folds up to so many rows into one. Those that another node folds meanwhile are left to it.
-const COMPACT: &str = "WITH folded AS (DELETE FROM counters WHERE id IN \
-    (SELECT id FROM counters ORDER BY id LIMIT 2000 FOR UPDATE SKIP LOCKED) RETURNING *) \
-    INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
-    SELECT sum(seen), sum(purged), sum(pending), sum(delivered), sum(skipped), sum(parked) \
-    FROM folded HAVING count(*) > 0";
+const COMPACT: &str = include_str!("sql/compact_counters.sql");
 
-/// The columns of [`SUM`], how many are claimed, and the oldest due time.
-const COUNTS: &str = "SELECT sums.*, claimed.count, least(claimed.due, \
-    (SELECT min(due) FROM ( \
-        WITH RECURSIVE whose (account) AS ( \
-            (SELECT account FROM call WHERE state = 'pending' AND claim IS NULL \
-                ORDER BY account LIMIT 1) \
-            UNION ALL \
-            SELECT (SELECT account FROM call WHERE state = 'pending' AND claim IS NULL \
-                AND account > whose.account ORDER BY account LIMIT 1) \
-            FROM whose WHERE account IS NOT NULL) \
-        SELECT (SELECT effective_at FROM call WHERE call.account = whose.account AND state = 'pending' \
-            AND claim IS NULL ORDER BY effective_at LIMIT 1) AS due FROM whose) AS oldest)) \
-    FROM (SELECT coalesce(sum(seen), 0)::bigint, coalesce(sum(purged), 0)::bigint, \
-        coalesce(sum(pending), 0)::bigint, coalesce(sum(delivered), 0)::bigint, \
-        coalesce(sum(skipped), 0)::bigint, coalesce(sum(parked), 0)::bigint FROM counters) AS sums, \
-    (SELECT count(*) AS count, min(effective_at) AS due FROM call WHERE claim IS NOT NULL) AS claimed";
+const COUNTS: &str = concat!(
+    include_str!("sql/accounts_with_due.sql"),
+    include_str!("sql/counts.sql")
+);
 
-pub(super) async fn add(session: &Session, tally: &Counters) -> Result<(), PgError> {
+/// Runs `work` in a transaction that also adds its changes to the counters.
+pub(super) async fn transaction<T>(
+    session: &Session,
+    work: impl AsyncFnOnce(&Session, &mut Counters) -> Result<T, PgError>,
+) -> Result<T, PgError> {
+    let mut changes = Counters::default();
+    let work = async {
+        let done = work(session, &mut changes).await?;
+        // Prepared here: below, COMMIT would overtake the insert while that waits to be prepared.
+        session.prepare(ADD).await?;
+        Ok(done)
+    };
+    // BEGIN is sent together with the first statement, and the insert together with COMMIT: each
+    // pair costs one round trip.
+    let done = match try_join(session.begin(), work).await {
+        Ok(((), done)) => done,
+        Err(error) => {
+            if !matches!(error, PgError::Unavailable(_)) {
+                session.roll_back().await?;
+            }
+            return Err(error);
+        }
+    };
+    if changes == Counters::default() {
+        session.commit().await?;
+    } else {
+        try_join(add(session, &changes), session.commit()).await?;
+    }
+    Ok(done)
+}
+
+/// Adds a row, also one without changes: it shows whether the database can write.
+pub(super) async fn add(session: &Session, changes: &Counters) -> Result<(), PgError> {
     let values = [
-        tally.seen,
-        tally.purged,
-        tally.pending,
-        tally.delivered,
-        tally.skipped,
-        tally.parked,
+        changes.seen,
+        changes.purged,
+        changes.pending,
+        changes.delivered,
+        changes.skipped,
+        changes.parked,
     ];
     let [seen, purged, pending, delivered, skipped, parked] = &values;
     session
@@ -93,27 +105,33 @@ pub(super) async fn add(session: &Session, tally: &Counters) -> Result<(), PgErr
     Ok(())
 }
 
+/// Replaces many rows by their sum.
 pub(super) async fn compact(session: &Session) -> Result<(), PgError> {
     session.execute(COMPACT, &[]).await?;
     Ok(())
 }
 
-pub(super) async fn counts(session: &Session) -> Result<Counts, PgError> {
-    let rows = session.query(COUNTS, &[]).await?;
+/// The sums, how many calls are claimed, and the due time of the call that has been due longest.
+pub(super) async fn sum(session: &Session) -> Result<(Counters, i64, Option<i64>), PgError> {
+    let no_account: &[&str] = &[];
+    let all_but = true;
+    let rows = session.query(COUNTS, &[&no_account, &all_but]).await?;
     let [row] = &rows[..] else {
         return Err(PgError::Refused("the counts are not one row".to_owned()));
     };
-    let tally = Counters::read(row)?;
-    let claimed: i64 = row.try_get(6)?;
-    let oldest_due: Option<i64> = row.try_get(7)?;
+    Ok((Counters::read(row)?, row.try_get(6)?, row.try_get(7)?))
+}
+
+pub(super) async fn counts(session: &Session) -> Result<Counts, PgError> {
+    let (sum, claimed, oldest_due) = sum(session).await?;
     Ok(Counts {
-        seen: unsigned(tally.seen),
-        purged: unsigned(tally.purged),
-        pending: unsigned(tally.pending - claimed),
+        seen: unsigned(sum.seen),
+        purged: unsigned(sum.purged),
+        pending: unsigned(sum.pending - claimed),
         claimed: unsigned(claimed),
-        delivered: unsigned(tally.delivered),
-        skipped: unsigned(tally.skipped),
-        parked: unsigned(tally.parked),
+        delivered: unsigned(sum.delivered),
+        skipped: unsigned(sum.skipped),
+        parked: unsigned(sum.parked),
         oldest_due: oldest_due.map(Millis),
     })
 }

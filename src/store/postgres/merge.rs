@@ -1,7 +1,7 @@
-//! Joins what turns out to be one call, as the embedded store does: a leg names its parent alone, so
-//! one that came before its parent began a call of its own.
+//! Merges a leg's call into its parent's call, as the SQLite store does.
 //!
-//! What is left of a call that was taken over is skipped, and has no callbacks and no names.
+//! A leg names only its parent, so a leg that was reported before its parent got a call of its own.
+//! A merged call stays as a skipped row without callbacks and SIDs.
 
 use tokio_postgres::Row;
 
@@ -12,41 +12,25 @@ use crate::clock::Millis;
 use crate::store::State;
 use crate::twilio::{AccountSid, CallSid};
 
-const BOTH: &str = "SELECT sid_index.sid, call.id, call.sid, call.state, call.claim IS NOT NULL, \
-    call.requeue_count, call.attempts \
-    FROM sid_index JOIN call ON call.id = sid_index.call AND call.callbacks > 0 \
-    WHERE sid_index.account = $1 AND sid_index.sid IN ($2, $3) ORDER BY call.id FOR UPDATE OF call";
+const LOCK_CALLS: &str = include_str!("sql/merge_lock_calls.sql");
 
-const STILL: &str = "SELECT count(*) FROM sid_index WHERE account = $1 \
+const STILL_INDEXED: &str = "SELECT count(*) FROM sid_index WHERE account = $1 \
     AND (sid = $2 AND call = $3 OR sid = $4 AND call = $5)";
 
-const LATER: &str = "UPDATE call SET merge_parent = $2 WHERE id = $1";
+const MERGE_WHEN_SETTLED: &str = "UPDATE call SET merge_parent = $2 WHERE id = $1";
 
-const NAMES: &str = "UPDATE sid_index SET call = $2 WHERE call = $1 AND (sid, account) IN ( \
-    SELECT leg, $4 FROM callback WHERE call = $1 UNION SELECT $3, $4)";
+const MOVE_SIDS: &str = include_str!("sql/merge_move_sids.sql");
 
-const REPEATS: &str = "DELETE FROM callback WHERE call = $1 AND key IN \
+const REMOVE_REPEATS: &str = "DELETE FROM callback WHERE call = $1 AND key IN \
     (SELECT key FROM callback WHERE call = $2)";
 
-/// Behind those that are there: what was planned of them stays the first of them.
-const CALLBACKS: &str = "UPDATE callback SET call = $2, number = moved.number FROM ( \
-    SELECT key, nextval(pg_get_serial_sequence('callback', 'number')) AS number FROM \
-        (SELECT key FROM callback WHERE call = $1 ORDER BY number) AS ordered) AS moved \
-    WHERE callback.call = $1 AND callback.key = moved.key";
+const MOVE_CALLBACKS: &str = include_str!("sql/merge_move_callbacks.sql");
+const MOVE_ATTEMPTS: &str = include_str!("sql/merge_move_attempts.sql");
+const SKIP_LEG_CALL: &str = include_str!("sql/merge_skip_leg_call.sql");
+const EXTEND_PARENT_CALL: &str = include_str!("sql/merge_extend_parent_call.sql");
 
-/// Attempts before the last requeue of the call that they were made for stay such.
-const ATTEMPTS: &str = "UPDATE attempt SET call = $2, \
-    requeue_count = CASE requeue_count WHEN $3::bigint THEN $4::bigint ELSE -1 END WHERE call = $1";
-
-const EMPTY: &str = "UPDATE call SET callbacks = 0, attempts = 0, planned_callbacks = 0, \
-    state = 'skipped', effective_at = $2, changed = $2, reason = $3, merge_parent = NULL WHERE id = $1";
-
-const GROW: &str = "UPDATE call SET callbacks = callbacks + $2, attempts = attempts + $3, \
-    state = 'pending', reason = NULL, changed = $4, \
-    effective_at = CASE state WHEN 'pending' THEN least(effective_at, $4) ELSE $4 END WHERE id = $1";
-
-/// A call as it is held.
-struct Held {
+/// A call that this transaction has locked.
+struct LockedCall {
     id: i64,
     sid: String,
     state: State,
@@ -55,7 +39,7 @@ struct Held {
     attempts: i64,
 }
 
-impl Held {
+impl LockedCall {
     fn read(row: &Row) -> Result<Self, PgError> {
         Ok(Self {
             id: row.try_get(1)?,
@@ -68,76 +52,83 @@ impl Held {
     }
 }
 
-/// Makes the call that `leg` began a part of its parent's, at once or, if it is being sent, when
-/// that is settled. Returns whether it was made so at once.
+/// Merges the call of `leg` into the call of its parent, if both exist: at once or, while it is
+/// claimed, when it is settled. Returns whether it was merged at once.
 pub(super) async fn merge_into_parent(
     session: &Session,
-    tally: &mut Counters,
+    changes: &mut Counters,
     account: &AccountSid,
     (leg, parent): (&CallSid, &CallSid),
     now: Millis,
 ) -> Result<bool, PgError> {
     let (account, leg, parent) = (account.as_str(), leg.as_str(), parent.as_str());
-    let rows = session.query(BOTH, &[&account, &leg, &parent]).await?;
-    let (mut begun, mut call) = (None, None);
+    let rows = session
+        .query(LOCK_CALLS, &[&account, &leg, &parent])
+        .await?;
+    let (mut leg_call, mut parent_call) = (None, None);
     for row in &rows {
         match row.try_get::<_, &str>(0)? {
-            sid if sid == leg => begun = Some(Held::read(row)?),
-            _ => call = Some(Held::read(row)?),
+            sid if sid == leg => leg_call = Some(LockedCall::read(row)?),
+            _ => parent_call = Some(LockedCall::read(row)?),
         }
     }
-    let (Some(begun), Some(call)) = (begun, call) else {
+    let (Some(leg_call), Some(parent_call)) = (leg_call, parent_call) else {
         return Ok(false);
     };
-    if begun.id == call.id || begun.sid != leg {
+    // Merged already, or the leg belongs to a call that another leg started.
+    if leg_call.id == parent_call.id || leg_call.sid != leg {
         return Ok(false);
     }
-    // While the calls were waited for, another may have joined one of them elsewhere.
-    let values: Values<'_> = &[&account, &leg, &begun.id, &parent, &call.id];
-    let still = session.query(STILL, values).await?;
-    if still
-        .first()
-        .map(|row| row.try_get::<_, i64>(0))
-        .transpose()?
-        != Some(2)
-    {
+    // Another node may have merged one of them while this one waited for the locks.
+    let values: Values<'_> = &[&account, &leg, &leg_call.id, &parent, &parent_call.id];
+    let rows = session.query(STILL_INDEXED, values).await?;
+    if rows.first().map(|row| row.try_get(0)).transpose()? != Some(2_i64) {
         return Err(PgError::Conflict);
     }
-    if begun.is_claimed {
-        // What is being sent for it must be kept first.
-        session.execute(LATER, &[&begun.id, &parent]).await?;
+    if leg_call.is_claimed {
+        // Its worker may be sending a request: the attempt must be stored first.
+        session
+            .execute(MERGE_WHEN_SETTLED, &[&leg_call.id, &parent])
+            .await?;
         return Ok(false);
     }
-    take_over(session, account, &begun, &call, now).await?;
-    tally.moves(begun.state, State::Skipped);
-    tally.moves(call.state, State::Pending);
+    merge(session, account, &leg_call, &parent_call, now).await?;
+    changes.move_call(leg_call.state, State::Skipped);
+    changes.move_call(parent_call.state, State::Pending);
     Ok(true)
 }
 
-async fn take_over(
+async fn merge(
     session: &Session,
     account: &str,
-    begun: &Held,
-    call: &Held,
+    leg_call: &LockedCall,
+    parent_call: &LockedCall,
     now: Millis,
 ) -> Result<(), PgError> {
-    let (from, to) = (&begun.id, &call.id);
+    let (from, to) = (&leg_call.id, &parent_call.id);
+    // First, because it finds the SIDs by the callbacks.
     session
-        .execute(NAMES, &[from, to, &begun.sid, &account])
+        .execute(MOVE_SIDS, &[from, to, &leg_call.sid, &account])
         .await?;
-    session.execute(REPEATS, &[from, to]).await?;
-    let moved = session.execute(CALLBACKS, &[from, to]).await?;
+    session.execute(REMOVE_REPEATS, &[from, to]).await?;
+    let callbacks = session.execute(MOVE_CALLBACKS, &[from, to]).await?;
+    let (old, new) = (&leg_call.requeue_count, &parent_call.requeue_count);
+    session
+        .execute(MOVE_ATTEMPTS, &[from, to, old, new])
+        .await?;
+    let why = format!(
+        "it is a part of call {}, which has its callbacks",
+        parent_call.sid
+    );
+    session
+        .execute(SKIP_LEG_CALL, &[from, &now.0, &why])
+        .await?;
+    let callbacks = i64::try_from(callbacks).unwrap_or(i64::MAX);
     session
         .execute(
-            ATTEMPTS,
-            &[from, to, &begun.requeue_count, &call.requeue_count],
+            EXTEND_PARENT_CALL,
+            &[to, &callbacks, &leg_call.attempts, &now.0],
         )
-        .await?;
-    let why = format!("it is a part of call {}, which has its callbacks", call.sid);
-    session.execute(EMPTY, &[from, &now.0, &why]).await?;
-    let moved = i64::try_from(moved).unwrap_or(i64::MAX);
-    session
-        .execute(GROW, &[to, &moved, &begun.attempts, &now.0])
         .await?;
     Ok(())
 }

@@ -1,9 +1,13 @@
-//! Brings a database to this version; what the rules are stands in `migrations/README.md`.
+//! Migrates a database to this version. `migrations/README.md` has the rules.
 
+use tokio::task::LocalSet;
 use tokio_postgres::{Client, Transaction};
 
-use super::session::PgError;
+use super::server::{CONNECT_TIMEOUT, PgServer};
+use super::session::{PgError, Session};
+use crate::config::postgres::PostgresUrl;
 use crate::store::error::DEVELOPMENT_VERSION;
+use crate::store::{Migrated, OpenError};
 
 /// One step to the next version.
 #[derive(Clone, Copy, Debug)]
@@ -19,23 +23,41 @@ pub const MIGRATIONS: [Migration; 1] = [Migration {
     works_with: 1,
 }];
 
-/// "TwAB": the advisory lock under which databases are migrated.
+/// Advisory lock held while migrating; `TwAB` in ASCII.
 const LOCK: i64 = 0x5477_4142;
 
-/// How long one that migrates waits for another that does, and for its own steps.
+/// For the wait for another node that migrates, and for each step.
 const MIGRATION_TIMEOUTS: &str =
     "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '10min'";
 
-const NOTES: &str = "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, \
+const CREATE_MIGRATION: &str = "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, \
     works_with integer NOT NULL, applied timestamptz NOT NULL DEFAULT now())";
 
-/// Applies what is missing; nodes that start at once wait for the first of them. Returns the
+/// Migrates a database to the version of the last of `migrations`. Other nodes may use it meanwhile.
+pub fn migrate(url: &PostgresUrl, migrations: &[Migration]) -> Result<Migrated, OpenError> {
+    let server = PgServer::new(url, CONNECT_TIMEOUT)?;
+    let runtime = server.runtime()?;
+    let migrating = async {
+        let mut session = Session::connect(&server).await?;
+        apply_missing(session.client(), migrations).await
+    };
+    let (from, to) = LocalSet::new()
+        .block_on(&runtime, migrating)
+        .map_err(|error| server.unusable(&error))?;
+    let version = |number: i32| usize::try_from(number).unwrap_or_default();
+    Ok(Migrated {
+        from: version(from),
+        to: version(to),
+    })
+}
+
+/// Applies missing migrations. Nodes that start at the same time wait for the first one. Returns the
 /// versions before and after.
-pub(super) async fn bring_up(
+pub(super) async fn apply_missing(
     client: &mut Client,
     migrations: &[Migration],
 ) -> Result<(i32, i32), PgError> {
-    let known = number_of(migrations);
+    let known = last_version(migrations);
     let found = version(client, known).await?;
     if found >= known {
         return Ok((found, found));
@@ -45,9 +67,9 @@ pub(super) async fn bring_up(
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
         .await?;
-    need_utf8(&transaction).await?;
-    transaction.batch_execute(NOTES).await?;
-    // Read under the lock: another may have been here meanwhile.
+    require_utf8(&transaction).await?;
+    transaction.batch_execute(CREATE_MIGRATION).await?;
+    // Read again under the lock: another node may have migrated meanwhile.
     let row = transaction
         .query_one("SELECT coalesce(max(version), 0) FROM migration", &[])
         .await?;
@@ -67,19 +89,20 @@ pub(super) async fn bring_up(
     Ok((from, from.max(known)))
 }
 
-/// The version of this program.
-pub(super) fn known() -> i32 {
-    number_of(&MIGRATIONS)
-}
-
-fn number_of(migrations: &[Migration]) -> i32 {
+fn last_version(migrations: &[Migration]) -> i32 {
     i32::try_from(migrations.len()).unwrap_or(i32::MAX)
 }
 
-/// The version of the database, zero if it is empty; refused if a program of version `known` is too
+/// Whether the database has at least the version of this program. Fails if this program is too old.
+pub(super) async fn is_migrated(client: &Client) -> Result<bool, PgError> {
+    let known = last_version(&MIGRATIONS);
+    Ok(version(client, known).await? >= known)
+}
+
+/// The version of the database, zero if it is empty. Fails if a program of version `known` is too
 /// old for it.
-pub(super) async fn version(client: &Client, known: i32) -> Result<i32, PgError> {
-    // The second is a table that no release has. The versions of development were 1 and 2, too.
+async fn version(client: &Client, known: i32) -> Result<i32, PgError> {
+    // No release has the second table. Development versions numbered their schemas 1 and 2, too.
     let tables = "SELECT to_regclass('migration') IS NOT NULL, to_regclass('tally') IS NOT NULL";
     let row = client.query_one(tables, &[]).await?;
     if row.try_get::<_, bool>(1)? {
@@ -104,8 +127,8 @@ pub(super) async fn version(client: &Client, known: i32) -> Result<i32, PgError>
     Ok(found)
 }
 
-/// Names and e-mails are not of one country.
-async fn need_utf8(transaction: &Transaction<'_>) -> Result<(), PgError> {
+/// Callbacks and e-mail addresses may have any Unicode character.
+async fn require_utf8(transaction: &Transaction<'_>) -> Result<(), PgError> {
     let row = transaction
         .query_one("SELECT current_setting('server_encoding')", &[])
         .await?;
@@ -114,7 +137,7 @@ async fn need_utf8(transaction: &Transaction<'_>) -> Result<(), PgError> {
         return Ok(());
     }
     Err(PgError::Refused(format!(
-        "the database has the encoding {encoding}, and must have UTF8: make it with \
+        "the database has the encoding {encoding}, but needs UTF8: create it with \
          CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
     )))
 }

@@ -1,9 +1,10 @@
-//! Refused requests: the verbs, and what is read of them.
+//! Stores, limits and lists refused requests.
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
+use super::counters;
 use super::rows::without_nul;
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
@@ -12,26 +13,20 @@ use crate::store::{
     StoredRefusedRequest,
 };
 
-const INSERT: &str = "INSERT INTO refused (at, cause, explanation, status, peer, method, target, url, \
-    headers, body, body_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const INSERT: &str = "INSERT INTO refused (at, cause, explanation, status, peer, method, target, \
+    url, headers, body, body_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-/// Of what is about to be removed by another node nothing is waited for.
-const TOO_OLD: &str = "DELETE FROM refused WHERE id IN \
+// SKIP LOCKED: another node removes that row right now.
+const PURGE_EXPIRED: &str = "DELETE FROM refused WHERE id IN \
     (SELECT id FROM refused WHERE at < $1 ORDER BY id FOR UPDATE SKIP LOCKED)";
 
-/// Counted from the latest of each cause, the last are those of which there are most.
-const TOO_MANY: &str = "DELETE FROM refused WHERE id IN ( \
-    SELECT id FROM refused WHERE id IN ( \
-        SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY cause ORDER BY id DESC) AS rank \
-            FROM refused) AS ranked \
-        ORDER BY rank DESC, id LIMIT greatest(0, (SELECT count(*) FROM refused) - $1)) \
-    ORDER BY id FOR UPDATE SKIP LOCKED)";
+const PURGE_EXCESS: &str = include_str!("sql/purge_excess_refused.sql");
 
 const BY_CAUSE: &str = "SELECT cause, count(*), min(at), max(at), max(id) FROM refused \
     GROUP BY cause ORDER BY max(at) DESC, cause";
 
-const LATEST: &str = "SELECT id, at, cause, explanation, status, peer, method, target, url, headers, \
-    body, body_bytes FROM refused \
+const LATEST: &str = "SELECT id, at, cause, explanation, status, peer, method, target, url, \
+    headers, body, body_bytes FROM refused \
     WHERE ($1::bigint IS NULL OR id = $1) AND ($2::text IS NULL OR cause = $2) \
     ORDER BY id DESC LIMIT $3";
 
@@ -40,30 +35,32 @@ impl Refusals for PostgresStore {
     async fn refuse(
         &self,
         requests: Vec<RefusedRequest>,
-        keep: RefusedLimits,
+        limits: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError> {
-        self.ask(
-            |lines| &lines.questions,
+        self.run_on(
+            |connections| &connections.queries,
             async move |session: &Session| {
-                session
-                    .transaction(async |session, _| refuse(session, &requests, keep, now).await)
-                    .await
+                counters::transaction(session, async |session, _| {
+                    refuse(session, &requests, limits, now).await
+                })
+                .await
             },
         )
         .await
     }
 
     async fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
-        self.ask(|lines| &lines.questions, by_cause).await
+        self.run_on(|connections| &connections.queries, by_cause)
+            .await
     }
 
     async fn refused(
         &self,
         filter: RefusedFilter,
     ) -> Result<Vec<StoredRefusedRequest>, StoreError> {
-        self.ask(
-            |lines| &lines.questions,
+        self.run_on(
+            |connections| &connections.queries,
             async move |session: &Session| latest(session, &filter).await,
         )
         .await
@@ -73,7 +70,7 @@ impl Refusals for PostgresStore {
 async fn refuse(
     session: &Session,
     requests: &[RefusedRequest],
-    keep: RefusedLimits,
+    limits: RefusedLimits,
     now: Millis,
 ) -> Result<(), PgError> {
     for request in requests {
@@ -93,10 +90,10 @@ async fn refuse(
         ];
         session.execute(INSERT, values).await?;
     }
-    let most = i64::try_from(keep.most).unwrap_or(i64::MAX);
-    let oldest = now.minus(keep.retention);
-    session.execute(TOO_OLD, &[&oldest.0]).await?;
-    session.execute(TOO_MANY, &[&most]).await?;
+    let most = i64::try_from(limits.most).unwrap_or(i64::MAX);
+    let oldest = now.minus(limits.retention);
+    session.execute(PURGE_EXPIRED, &[&oldest.0]).await?;
+    session.execute(PURGE_EXCESS, &[&most]).await?;
     Ok(())
 }
 

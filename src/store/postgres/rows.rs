@@ -1,4 +1,4 @@
-//! Rows of the database to the words of the store.
+//! Turns rows of the database into the types of the store.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ const CALLBACKS: &str = "SELECT call, received, url, headers, body FROM callback
 const ATTEMPTS: &str = "SELECT call, requeue_count, leg, kind, at, took_us, sent, status, verdict, \
     again_at, reason, fault, excerpt FROM attempt WHERE call = ANY ($1) ORDER BY call, number";
 
-/// The columns that [`summary`] reads.
+/// The columns that [`read_summary`] reads.
 macro_rules! summary {
     () => {
-        "call.sid, call.account, CASE WHEN claim IS NULL THEN state ELSE 'claimed' END, effective_at, \
-         reason, received, changed"
+        "call.sid, call.account, CASE WHEN claim IS NULL THEN state ELSE 'claimed' END, \
+         effective_at, reason, received, changed"
     };
 }
 pub(super) use summary;
@@ -40,7 +40,7 @@ pub(super) fn read_summary(row: &Row) -> Result<CallSummary, PgError> {
     })
 }
 
-/// The callbacks of these calls with their calls, each call's in the order of arrival.
+/// The callbacks of these calls with the id of their call, in the order of arrival in each call.
 pub(super) async fn callbacks_of(
     session: &Session,
     calls: &[i64],
@@ -51,7 +51,7 @@ pub(super) async fn callbacks_of(
         .collect()
 }
 
-/// A callback of which the columns from `first` on tell.
+/// Reads a callback from the columns that start at `first`.
 pub(super) fn callback(row: &Row, first: usize) -> Result<StoredCallback, PgError> {
     Ok(StoredCallback {
         received: Millis(row.try_get(first)?),
@@ -63,8 +63,8 @@ pub(super) fn callback(row: &Row, first: usize) -> Result<StoredCallback, PgErro
     })
 }
 
-/// The attempts of these calls with their calls and the rounds they were made in, each call's
-/// oldest first.
+/// The attempts of these calls with the id of their call and its `requeue_count` of that time, the
+/// oldest first in each call.
 pub(super) async fn attempts_of(
     session: &Session,
     calls: &[i64],
@@ -107,7 +107,8 @@ fn verdict(row: &Row) -> Result<Verdict, PgError> {
     })
 }
 
-/// Reads a text column whose words this version must know.
+/// Parses a text column. Only a newer version could have written a value that this one does not
+/// know.
 pub(super) fn word<T>(
     row: &Row,
     column: usize,
@@ -119,13 +120,11 @@ pub(super) fn word<T>(
             .columns()
             .get(column)
             .map_or("?", |column| column.name());
-        PgError::Refused(format!(
-            "column {name} has \"{text}\", which is no word for it"
-        ))
+        PgError::Refused(format!("column {name} has the unknown value \"{text}\""))
     })
 }
 
-/// The one character that no text of this database can have.
+/// Replaces NUL, the one character that `text` of PostgreSQL cannot contain.
 pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

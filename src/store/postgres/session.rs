@@ -1,48 +1,46 @@
-//! What is said over one connection: prepared statements and transactions.
+//! One open connection: prepared statements, transactions, and the errors of the database. Does not
+//! reconnect.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::future::try_join;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, WrongType};
 use tokio_postgres::{Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::PgServer;
-use super::counters::{self, Counters};
+use super::server::PgServer;
 use crate::store::StoreError;
 
-/// A transaction that a node left open is ended after so long: it may hold calls of others.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+/// After which the server ends a transaction that a node left open: it may lock calls of others.
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// In the limit of a verb, a wait for another's lock is given up so often and all begun anew: calls that
-/// are joined are locked out of their order, so two nodes may wait for each other, and the server
-/// itself looks for that only after a second (`deadlock_timeout`, a superuser's), which is too late.
+/// How often an operation may give up waiting for a lock and start anew within its timeout. Merging
+/// locks calls out of order, so two nodes may wait for each other. The server looks for such
+/// deadlocks only after a second (`deadlock_timeout`, which only a superuser can set): too late.
 const LOCK_TRIES: u32 = 4;
 
-/// Values of a statement.
+/// Parameters of a statement.
 pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Why a verb was not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PgError {
-    /// The database cannot be reached or does not work now; whether something was committed may not
-    /// be known.
+    /// The database cannot be reached or cannot work now. Whether it committed may be unknown.
     #[error("{0}")]
-    Away(String),
+    Unavailable(String),
     #[error("{0}")]
     Refused(String),
-    /// Another transaction was in the way: to be tried again, nothing was done.
+    /// Another transaction was in the way: nothing was done, and the operation can run again.
     #[error("another transaction was in the way")]
     Conflict,
 }
 
 impl From<PgError> for StoreError {
-    fn from(trouble: PgError) -> Self {
-        match trouble {
-            PgError::Away(why) => Self::Away(why),
+    fn from(error: PgError) -> Self {
+        match error {
+            PgError::Unavailable(why) => Self::Away(why),
             refused => Self::Database(refused.to_string()),
         }
     }
@@ -52,36 +50,37 @@ impl From<tokio_postgres::Error> for PgError {
     fn from(error: tokio_postgres::Error) -> Self {
         let why = error_chain(&error);
         let Some(code) = error.code() else {
-            // What cannot be written or read as the type it should have is nobody's absence.
-            let is_ours = std::error::Error::source(&error)
+            // A type mismatch is our bug, not an outage: do not report the database as down.
+            let is_bug = std::error::Error::source(&error)
                 .is_some_and(<dyn std::error::Error>::is::<WrongType>);
-            return if is_ours {
+            return if is_bug {
                 Self::Refused(why)
             } else {
-                Self::Away(why)
+                Self::Unavailable(why)
             };
         };
         match code {
             &SqlState::T_R_SERIALIZATION_FAILURE
             | &SqlState::T_R_DEADLOCK_DETECTED
             | &SqlState::LOCK_NOT_AVAILABLE
-            // Another was first to add the same.
+            // Another transaction inserted the same row first.
             | &SqlState::UNIQUE_VIOLATION => Self::Conflict,
-            // A time limit of ours, a stop, a standby, or too many connections.
+            // Our own timeout, a shutdown, a standby, or too many connections.
             &SqlState::QUERY_CANCELED
             | &SqlState::ADMIN_SHUTDOWN
             | &SqlState::CRASH_SHUTDOWN
             | &SqlState::CANNOT_CONNECT_NOW
             | &SqlState::READ_ONLY_SQL_TRANSACTION
             | &SqlState::TOO_MANY_CONNECTIONS
-            | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Away(why),
-            code if code.code().starts_with("08") => Self::Away(why),
+            | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Unavailable(why),
+            // Class 08 is "connection exception".
+            code if code.code().starts_with("08") => Self::Unavailable(why),
             _ => Self::Refused(why),
         }
     }
 }
 
-/// The error and its causes in one line: the library's own text ends before them.
+/// The error and its causes in one line: the library's own text has no causes.
 fn error_chain(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         return format!(
@@ -99,22 +98,22 @@ fn error_chain(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// One connection that was made.
+/// An open connection.
 pub(super) struct Session {
     client: Client,
     statements: RefCell<HashMap<&'static str, Statement>>,
-    lost: CancellationToken,
+    closed: CancellationToken,
 }
 
 impl Session {
-    /// Connects; the connection lives as long as the local set that this is called in.
+    /// Connects. The connection lives as long as the current local set runs.
     pub async fn connect(server: &PgServer) -> Result<Self, PgError> {
         let (client, connection) = server.url.config.connect(server.tls.clone()).await?;
-        let lost = CancellationToken::new();
-        let end = lost.clone();
+        let closed = CancellationToken::new();
+        let end = closed.clone();
         tokio::task::spawn_local(async move {
             tokio::select! {
-                // Its error is told to whoever waits for an answer.
+                // The statement that waits for a response gets its error.
                 _ = connection => {}
                 () = end.cancelled() => {}
             }
@@ -123,14 +122,16 @@ impl Session {
         Ok(Self {
             client,
             statements: RefCell::default(),
-            lost,
+            closed,
         })
     }
 
-    /// Settings of the connection: what is answered as kept is on disk, nothing outlasts `limit`,
-    /// and plans fit a queue, whose statistics are of another hour. They are made once: for arrays of
-    /// a few values the server would plan anew each time, which takes longer than the work.
-    pub async fn set_up(&mut self, limit: Duration) -> Result<(), PgError> {
+    /// Sets the connection up for writing: each commit is on disk before it is answered, and no
+    /// statement runs longer than `timeout`.
+    pub async fn set_up(&mut self, timeout: Duration) -> Result<(), PgError> {
+        // Each plan is made once and kept. With arrays of a few values the server would plan each
+        // execution anew, which takes longer than the work. The tables grow and shrink within
+        // minutes, so the planner's statistics are outdated: scans of whole tables are ruled out.
         let settings = format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = {}; \
@@ -138,9 +139,9 @@ impl Session {
              SET jit = off; SET enable_seqscan = off; SET enable_mergejoin = off; \
              SELECT set_config('synchronous_commit', 'on', false) \
              WHERE current_setting('synchronous_commit') = 'off'",
-            limit.as_millis(),
-            (limit / LOCK_TRIES).as_millis().max(1),
-            IDLE_IN_TRANSACTION.as_millis()
+            timeout.as_millis(),
+            (timeout / LOCK_TRIES).as_millis().max(1),
+            IDLE_IN_TRANSACTION_TIMEOUT.as_millis()
         );
         Ok(self.client.batch_execute(&settings).await?)
     }
@@ -149,41 +150,43 @@ impl Session {
         &mut self.client
     }
 
-    /// Closes the connection, whatever is under way on it.
-    pub fn give_up(&self) {
-        self.lost.cancel();
+    /// Closes the connection, also while a statement runs on it.
+    pub fn close(&self) {
+        self.closed.cancel();
     }
 
-    pub fn is_lost(&self) -> bool {
-        self.lost.is_cancelled() || self.client.is_closed()
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_cancelled() || self.client.is_closed()
     }
 
-    pub async fn lost(&self) {
-        self.lost.cancelled().await;
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, PgError> {
-        let statement = self.prepared(sql).await?;
+        let statement = self.prepare(sql).await?;
         Ok(self.client.query(&statement, values).await?)
     }
 
-    /// As [`Session::query`], for what tells nothing; returns how many rows were changed.
+    /// Like [`Session::query`], for a statement without rows. Returns how many rows it changed.
     pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, PgError> {
-        let statement = self.prepared(sql).await?;
+        let statement = self.prepare(sql).await?;
         Ok(self.client.execute(&statement, values).await?)
     }
 
-    /// Keeps what `sql` finds on the server, to be fetched as `found`; what was kept before is let go.
+    /// Opens the cursor `found` on the rows of `sql`, and closes an earlier one.
     pub async fn declare(&self, sql: &str, values: Values<'_>) -> Result<(), PgError> {
         self.client.batch_execute("CLOSE ALL").await?;
+        // WITH HOLD: the cursor outlives the transaction, which ends with this statement.
         let declaration = format!("DECLARE found CURSOR WITH HOLD FOR {sql}");
         self.client.execute(&declaration, values).await?;
         Ok(())
     }
 
-    async fn prepared(&self, sql: &'static str) -> Result<Statement, PgError> {
-        let known = self.statements.borrow().get(sql).cloned();
-        if let Some(statement) = known {
+    /// Prepares a statement, once for each connection.
+    pub async fn prepare(&self, sql: &'static str) -> Result<Statement, PgError> {
+        let prepared = self.statements.borrow().get(sql).cloned();
+        if let Some(statement) = prepared {
             return Ok(statement);
         }
         let statement = self.client.prepare(sql).await?;
@@ -191,47 +194,27 @@ impl Session {
         Ok(statement)
     }
 
-    /// Does `work` in a transaction that also counts what it changed. The begin travels with the
-    /// first statement, the count with the commit.
-    pub async fn transaction<T>(
-        &self,
-        work: impl AsyncFnOnce(&Self, &mut Counters) -> Result<T, PgError>,
-    ) -> Result<T, PgError> {
-        let mut tally = Counters::default();
-        let begin = async { Ok(self.client.batch_execute("BEGIN").await?) };
-        let work = async {
-            let done = work(self, &mut tally).await?;
-            // What is prepared only when the commit leaves would be done behind it.
-            self.prepared(counters::ADD).await?;
-            Ok(done)
-        };
-        let done = match try_join(begin, work).await {
-            Ok(((), done)) => done,
-            Err(trouble) => {
-                if !matches!(trouble, PgError::Away(_)) {
-                    self.client.batch_execute("ROLLBACK").await?;
-                }
-                return Err(trouble);
-            }
-        };
-        let commit = async { Ok(self.client.batch_execute("COMMIT").await?) };
-        if tally == Counters::default() {
-            commit.await?;
-        } else {
-            try_join(counters::add(self, &tally), commit).await?;
-        }
-        Ok(done)
+    pub async fn begin(&self) -> Result<(), PgError> {
+        Ok(self.client.batch_execute("BEGIN").await?)
     }
 
-    /// Does `look`, all of which sees one moment and changes nothing.
+    pub async fn commit(&self) -> Result<(), PgError> {
+        Ok(self.client.batch_execute("COMMIT").await?)
+    }
+
+    pub async fn roll_back(&self) -> Result<(), PgError> {
+        Ok(self.client.batch_execute("ROLLBACK").await?)
+    }
+
+    /// Runs `read` in a transaction that sees one moment and cannot write.
     pub async fn snapshot<T>(
         &self,
-        look: impl AsyncFnOnce(&Self) -> Result<T, PgError>,
+        read: impl AsyncFnOnce(&Self) -> Result<T, PgError>,
     ) -> Result<T, PgError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         self.client.batch_execute(begin).await?;
-        let seen = look(self).await;
-        self.client.batch_execute("ROLLBACK").await?;
-        seen
+        let found = read(self).await;
+        self.roll_back().await?;
+        found
     }
 }

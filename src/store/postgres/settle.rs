@@ -1,4 +1,4 @@
-//! Ends the claims of all who wait, in one statement.
+//! Settles a batch of claims in one statement.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::domain::attempt::{Attempt, Verdict};
 use crate::store::{NextState, Settlement, State, StoreError, Ticket};
 use crate::twilio::{AccountSid, CallSid};
 
-/// A claim to end.
+/// A claim to settle.
 #[derive(Clone)]
 pub(super) struct SettleJob {
     pub ticket: Ticket,
@@ -24,84 +24,54 @@ pub(super) struct SettleJob {
     pub now: Millis,
 }
 
-/// Calls that are held by these claims come to rest, unless something was recorded or asked for
-/// meanwhile; what was tried is kept, and all is counted. Those that another call will take over are
-/// left out unless `$20` asks for them. What is said of the plan of a record holds here too, and a
-/// claim that were asked for by `=` would be looked for in the index by lease, all of it.
-const SETTLE: &str = "WITH given AS MATERIALIZED ( \
-        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], \
-            $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::text[], $10::text[], \
-            $11::bigint[], $12::bigint[], $13::text[], $14::int[], $15::text[], $16::bigint[], \
-            $17::text[], $18::text[], $19::text[]) WITH ORDINALITY \
-            AS given (call, claim, newest, requeue_count, state, effective_at, why, now, leg, \
-                kind, tried_at, took_us, sent, status, verdict, again_at, reason, fault, excerpt, n)), \
-    held AS MATERIALIZED ( \
-        SELECT given.*, call.callbacks > given.newest OR call.requeue_count > given.requeue_count \
-            AS is_overtaken \
-        FROM (SELECT * FROM given ORDER BY call) AS given \
-        CROSS JOIN LATERAL (SELECT callbacks, requeue_count FROM call \
-            WHERE call.id = given.call AND claim IS NOT DISTINCT FROM given.claim \
-                AND (merge_parent IS NULL OR $20::bool) FOR UPDATE) AS call), \
-    kept AS ( \
-        INSERT INTO attempt (call, requeue_count, leg, kind, at, took_us, sent, status, verdict, again_at, \
-            reason, fault, excerpt) \
-        SELECT call, requeue_count, leg, kind, tried_at, took_us, sent, status, verdict, again_at, reason, \
-            fault, excerpt FROM held WHERE leg IS NOT NULL), \
-    settled AS ( \
-        UPDATE call SET state = CASE WHEN is_overtaken THEN 'pending' ELSE held.state END, \
-            effective_at = CASE WHEN is_overtaken THEN held.now ELSE held.effective_at END, \
-            reason = CASE WHEN is_overtaken THEN NULL ELSE held.why END, \
-            changed = held.now, planned_callbacks = held.newest, claim = NULL, node = NULL, lease_end = NULL, \
-            attempts = attempts + (held.leg IS NOT NULL)::int \
-        FROM held WHERE call.id = held.call AND call.id = ANY (ARRAY(SELECT call FROM held)) \
-        RETURNING held.n, call.state, call.effective_at, call.account, call.sid, call.merge_parent), \
-    counted AS ( \
-        INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
-        SELECT 0, 0, -(delivered + skipped + parked), delivered, skipped, parked FROM ( \
-            SELECT count(*) FILTER (WHERE state = 'delivered') AS delivered, \
-                count(*) FILTER (WHERE state = 'skipped') AS skipped, \
-                count(*) FILTER (WHERE state = 'parked') AS parked FROM settled) AS moved \
-        WHERE delivered + skipped + parked > 0) \
-    SELECT n, state, effective_at, account, sid, merge_parent FROM settled ORDER BY n";
+const SETTLE: &str = include_str!("sql/settle.sql");
 
 /// When the call is due next, if it is pending.
 type Due = Option<Millis>;
 
 impl BatchJob for SettleJob {
-    /// None if the claim was no longer held, or if there is more to do: see [`alone`].
-    type Done = Option<Due>;
+    /// `None` if the claim is no longer held or the call must then be merged: see
+    /// [`settle_and_merge`].
+    type Output = Option<Due>;
 
     const MAX_BATCH: usize = 256;
 
-    /// No longer than a commit takes: so long more may be sent again after a crash.
+    // About as long as a commit takes. A crash within this time repeats a request.
     const BATCH_WAIT: Option<Duration> = Some(Duration::from_millis(2));
 
-    async fn at_once(session: &Session, jobs: &[Self]) -> Result<Vec<Option<Due>>, PgError> {
-        // Of two that end one claim the first does.
+    async fn run_as_statement(
+        session: &Session,
+        jobs: &[Self],
+    ) -> Result<Vec<Option<Due>>, PgError> {
+        // Of two jobs for one claim, the first one settles it.
         let mut seen = HashSet::new();
         let firsts: Vec<usize> = (0..jobs.len())
-            .filter(|at| seen.insert((jobs[*at].ticket.call, jobs[*at].ticket.claim)))
+            .filter(|job| seen.insert((jobs[*job].ticket.call, jobs[*job].ticket.claim)))
             .collect();
-        let given: Vec<Given<'_>> = firsts.iter().map(|at| Given::of(&jobs[*at])).collect();
-        let mut done = vec![None; jobs.len()];
-        for row in settle(session, &given, Those::ThatStay).await? {
+        let claims: Vec<ClaimValues<'_>> = firsts
+            .iter()
+            .map(|job| ClaimValues::of(&jobs[*job]))
+            .collect();
+        let mut settled = vec![None; jobs.len()];
+        for row in settle(session, &claims, WaitingMerges::LeaveOut).await? {
+            // From WITH ORDINALITY, which starts at one.
             let n: i64 = row.try_get(0)?;
-            let at = usize::try_from(n - 1).ok().and_then(|n| firsts.get(n));
-            if let Some(done) = at.and_then(|at| done.get_mut(*at)) {
-                *done = Some(due(&row)?);
+            let job = usize::try_from(n - 1).ok().and_then(|n| firsts.get(n));
+            if let Some(settled) = job.and_then(|job| settled.get_mut(*job)) {
+                *settled = Some(due(&row)?);
             }
         }
-        Ok(done)
+        Ok(settled)
     }
 }
 
-/// Ends one claim, and joins its call to another if that waited for it.
-pub(super) async fn alone(
+/// Settles one claim, and merges its call into the parent's call if that waited for it.
+pub(super) async fn settle_and_merge(
     session: &Session,
-    tally: &mut Counters,
+    changes: &mut Counters,
     job: &SettleJob,
 ) -> Result<Result<Due, StoreError>, PgError> {
-    let rows = settle(session, &[Given::of(job)], Those::ThatJoinToo).await?;
+    let rows = settle(session, &[ClaimValues::of(job)], WaitingMerges::Include).await?;
     let Some(row) = rows.first() else {
         return Ok(Err(StoreError::StaleTicket));
     };
@@ -109,7 +79,7 @@ pub(super) async fn alone(
         let account = word(row, 3, |text| AccountSid::parse(text).ok())?;
         let leg = word(row, 4, |text| CallSid::parse(text).ok())?;
         let parent = word(row, 5, |text| CallSid::parse(text).ok())?;
-        if merge::merge_into_parent(session, tally, &account, (&leg, &parent), job.now).await? {
+        if merge::merge_into_parent(session, changes, &account, (&leg, &parent), job.now).await? {
             return Ok(Ok(Some(job.now)));
         }
     }
@@ -118,32 +88,35 @@ pub(super) async fn alone(
 
 fn due(row: &Row) -> Result<Due, PgError> {
     let state = word(row, 1, State::parse)?;
-    let at = Millis(row.try_get(2)?);
-    Ok((state == State::Pending).then_some(at))
+    let effective_at = Millis(row.try_get(2)?);
+    Ok((state == State::Pending).then_some(effective_at))
 }
 
-/// Which calls are settled.
+/// Whether to settle calls that must be merged afterwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Those {
-    /// That no other call takes over.
-    ThatStay,
-    ThatJoinToo,
+enum WaitingMerges {
+    LeaveOut,
+    Include,
 }
 
-async fn settle(session: &Session, given: &[Given<'_>], those: Those) -> Result<Vec<Row>, PgError> {
+async fn settle(
+    session: &Session,
+    claims: &[ClaimValues<'_>],
+    merges: WaitingMerges,
+) -> Result<Vec<Row>, PgError> {
     macro_rules! column {
         ($field:ident) => {
-            &given.iter().map(|row| &row.$field).collect::<Vec<_>>()
+            &claims.iter().map(|row| &row.$field).collect::<Vec<_>>()
         };
     }
     let values: Values<'_> = &[
         column!(call),
         column!(claim),
-        column!(newest),
+        column!(callbacks),
         column!(requeue_count),
         column!(state),
         column!(effective_at),
-        column!(why),
+        column!(state_reason),
         column!(now),
         column!(leg),
         column!(kind),
@@ -153,24 +126,24 @@ async fn settle(session: &Session, given: &[Given<'_>], those: Those) -> Result<
         column!(status),
         column!(verdict),
         column!(again_at),
-        column!(reason),
+        column!(given_up_reason),
         column!(fault),
         column!(excerpt),
-        &(those == Those::ThatJoinToo),
+        &(merges == WaitingMerges::Include),
     ];
     session.query(SETTLE, values).await
 }
 
-/// A claim to end and what was tried with it, as [`SETTLE`] has them.
+/// A claim and its attempt, as [`SETTLE`] reads them.
 #[derive(Default)]
-struct Given<'a> {
+struct ClaimValues<'a> {
     call: i64,
     claim: i64,
-    newest: i64,
+    callbacks: i64,
     requeue_count: i64,
     state: &'static str,
     effective_at: i64,
-    why: Option<String>,
+    state_reason: Option<String>,
     now: i64,
     leg: Option<&'a str>,
     kind: Option<&'static str>,
@@ -180,14 +153,14 @@ struct Given<'a> {
     status: Option<i32>,
     verdict: Option<&'static str>,
     again_at: Option<i64>,
-    reason: Option<String>,
+    given_up_reason: Option<String>,
     fault: Option<&'static str>,
     excerpt: Option<String>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> ClaimValues<'a> {
     fn of(job: &'a SettleJob) -> Self {
-        let (state, at, why) = match &job.settlement.rest {
+        let (state, effective_at, state_reason) = match &job.settlement.rest {
             NextState::PendingAt(due) => (State::Pending, *due, None),
             NextState::Delivered => (State::Delivered, job.now, None),
             NextState::Skipped(why) => (State::Skipped, job.now, Some(without_nul(why))),
@@ -196,23 +169,23 @@ impl<'a> Given<'a> {
         Self {
             call: job.ticket.call,
             claim: job.ticket.claim,
-            newest: job.ticket.newest_callback,
+            callbacks: job.ticket.newest_callback,
             requeue_count: job.ticket.requeue_count,
             state: state.as_str(),
-            effective_at: at.0,
-            why,
+            effective_at: effective_at.0,
+            state_reason,
             now: job.now.0,
             ..job
                 .settlement
                 .attempt
                 .as_ref()
-                .map(Self::tried)
+                .map(Self::of_attempt)
                 .unwrap_or_default()
         }
     }
 
-    fn tried(attempt: &'a Attempt) -> Self {
-        let (again_at, reason) = match &attempt.verdict {
+    fn of_attempt(attempt: &'a Attempt) -> Self {
+        let (again_at, given_up_reason) = match &attempt.verdict {
             Verdict::Again(at) => (Some(at.0), None),
             Verdict::GivenUp(why) => (None, Some(without_nul(why))),
             Verdict::Accepted | Verdict::AcceptedAsRepeat => (None, None),
@@ -226,7 +199,7 @@ impl<'a> Given<'a> {
             status: attempt.status.map(i32::from),
             verdict: Some(attempt.verdict.as_str()),
             again_at,
-            reason,
+            given_up_reason,
             fault: attempt.fault.map(DeliveryFault::as_str),
             excerpt: Some(without_nul(&attempt.excerpt)),
             ..Self::default()

@@ -1,4 +1,4 @@
-//! TLS to the database's server, in the ways of `sslmode`.
+//! TLS to the database server, as `sslmode` in the URL says.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::postgres::ServerTrust;
 use crate::net::tls::{self, TlsError};
 
-/// What makes the connections' TLS.
+/// Sets up TLS for connections.
 pub(super) fn connector(trust: &ServerTrust) -> Result<MakeRustlsConnect, TlsError> {
     let config = match trust {
         ServerTrust::Verified(file) => tls::trusting_alone(file.as_deref())?,
@@ -26,16 +26,17 @@ fn unverified() -> Result<ClientConfig, TlsError> {
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
     Ok(config)
 }
 
-/// Takes any certificate whose key the server has: keeps out who listens, not who pretends.
+/// Accepts any certificate, if the server has its key. This protects against eavesdroppers but not
+/// against another server.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct AnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,0 +1,30 @@
+-- Requeues the call that a SID names, and returns the state it had.
+--
+-- $1 text    SID of the call or of one of its legs
+-- $2 bigint  current time, ms since 1970
+-- $3 bigint  time from which the call is due: in the past, so that it waits behind fresh calls
+WITH found AS MATERIALIZED (
+    SELECT call.id, call.state
+    FROM sid_index
+    -- A call without callbacks was merged into another one.
+    JOIN call ON call.id = sid_index.call AND call.callbacks > 0
+    WHERE sid_index.sid = $1::text
+    -- A call's own SID comes before a leg's.
+    ORDER BY call.sid <> $1::text, call.id
+    LIMIT 1
+    FOR UPDATE OF call
+)
+UPDATE call
+SET requeue_count = requeue_count + 1,
+    state = 'pending',
+    reason = NULL,
+    -- A claimed call stays claimed: `settle` sees the higher requeue_count and makes it due again.
+    changed = CASE WHEN claim IS NULL THEN $2::bigint ELSE changed END,
+    effective_at = CASE
+        WHEN claim IS NOT NULL THEN effective_at
+        WHEN call.state = 'pending' THEN least(effective_at, $3::bigint)
+        ELSE $3::bigint
+    END
+FROM found
+WHERE call.id = found.id
+RETURNING found.state;

@@ -1,0 +1,108 @@
+-- Settles a batch of claims: stores the attempts, sets the new states and counts them. Returns one
+-- row per settled claim; a claim that is no longer held has none.
+--
+-- Arrays with one element per claim:
+-- $1  bigint[]  id of the call
+-- $2  bigint[]  claim
+-- $3  bigint[]  how many callbacks the call had when it was claimed
+-- $4  bigint[]  requeue_count of the call when it was claimed
+-- $5  text[]    new state
+-- $6  bigint[]  new effective_at, ms since 1970
+-- $7  text[]    reason for the new state, or NULL
+-- $8  bigint[]  current time, ms since 1970
+-- and its attempt, all NULL if there was none:
+-- $9  text[]    leg
+-- $10 text[]    kind of the request
+-- $11 bigint[]  start, ms since 1970
+-- $12 bigint[]  duration in microseconds
+-- $13 text[]    body that was sent
+-- $14 int[]     HTTP status, or NULL
+-- $15 text[]    verdict
+-- $16 bigint[]  when to retry, or NULL
+-- $17 text[]    why it was given up, or NULL
+-- $18 text[]    fault, or NULL
+-- $19 text[]    excerpt of the response
+-- For all:
+-- $20 boolean   also settle calls that must then be merged into their parent's call
+--
+-- Each table is read row by row (LATERAL, ANY): the plan is made once per connection, perhaps while
+-- the tables are empty.
+WITH given AS MATERIALIZED (
+    SELECT *
+    FROM unnest(
+        $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
+        $5::text[], $6::bigint[], $7::text[], $8::bigint[],
+        $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::text[], $14::int[],
+        $15::text[], $16::bigint[], $17::text[], $18::text[], $19::text[]
+    ) WITH ORDINALITY AS given (
+        call, claim, callbacks, requeue_count,
+        state, effective_at, reason, now,
+        leg, kind, tried_at, took_us, sent, status,
+        verdict, again_at, given_up_reason, fault, excerpt,
+        n
+    )
+),
+-- The calls whose claim is still held, locked in the order of their ids, so that two nodes never
+-- wait for each other in a circle.
+locked AS MATERIALIZED (
+    SELECT
+        given.*,
+        -- A callback was recorded or a requeue requested since the claim: the call is due at once.
+        current.callbacks > given.callbacks OR current.requeue_count > given.requeue_count
+            AS is_outdated
+    FROM (SELECT * FROM given ORDER BY call) AS given
+    CROSS JOIN LATERAL (
+        SELECT callbacks, requeue_count
+        FROM call
+        WHERE call.id = given.call
+            -- With `=` the planner would read all of the index of claimed calls instead of one row.
+            AND call.claim IS NOT DISTINCT FROM given.claim
+            AND (call.merge_parent IS NULL OR $20::boolean)
+        FOR UPDATE
+    ) AS current
+),
+inserted_attempts AS (
+    INSERT INTO attempt (
+        call, requeue_count, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault,
+        excerpt
+    )
+    SELECT
+        call, requeue_count, leg, kind, tried_at, took_us, sent, status, verdict, again_at,
+        given_up_reason, fault, excerpt
+    FROM locked
+    WHERE leg IS NOT NULL
+),
+settled AS (
+    UPDATE call
+    SET state = CASE WHEN is_outdated THEN 'pending' ELSE locked.state END,
+        effective_at = CASE WHEN is_outdated THEN locked.now ELSE locked.effective_at END,
+        reason = CASE WHEN is_outdated THEN NULL ELSE locked.reason END,
+        changed = locked.now,
+        planned_callbacks = locked.callbacks,
+        claim = NULL,
+        node = NULL,
+        lease_end = NULL,
+        attempts = attempts + (locked.leg IS NOT NULL)::int
+    FROM locked
+    WHERE call.id = locked.call
+        -- Makes the planner look up each id in the primary key instead of joining the table.
+        AND call.id = ANY (ARRAY(SELECT call FROM locked))
+    RETURNING
+        locked.n, call.state, call.effective_at, call.account, call.sid, call.merge_parent
+),
+-- Claimed calls count as pending, so only finished calls change the counters.
+inserted_counters AS (
+    INSERT INTO counters (seen, purged, pending, delivered, skipped, parked)
+    SELECT 0, 0, -(delivered + skipped + parked), delivered, skipped, parked
+    FROM (
+        SELECT
+            count(*) FILTER (WHERE state = 'delivered') AS delivered,
+            count(*) FILTER (WHERE state = 'skipped') AS skipped,
+            count(*) FILTER (WHERE state = 'parked') AS parked
+        FROM settled
+    ) AS finished
+    WHERE delivered + skipped + parked > 0
+)
+SELECT n, state, effective_at, account, sid, merge_parent
+FROM settled
+ORDER BY n;
