@@ -1,11 +1,11 @@
-//! Commands on a database of PostgreSQL, whose password they never show.
+//! Commands on a PostgreSQL database. None of them prints its password.
 
 use assert_cmd::Command;
 
 use crate::postgres::{DATABASE, url_of};
 use crate::support::store_suite::place::Place;
 
-/// Runs a command on the database of `place`, and returns its exit code and all that it said.
+/// Runs a command on the database of `place`, and returns its exit code and its output.
 fn run(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("store-url");
@@ -17,15 +17,16 @@ fn run(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
         .args(arguments)
         .output()
         .expect("it runs");
-    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(!told.contains("planted"), "{told}");
-    (output.status.code(), told.into_owned())
+    let output_text =
+        String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(!output_text.contains("planted"), "{output_text}");
+    (output.status.code(), output_text.into_owned())
 }
 
 #[test]
-fn migrate_makes_an_empty_database_usable_and_a_second_time_does_nothing() {
+fn migrate_prepares_an_empty_database_and_does_nothing_the_second_time() {
     let place = Place::new(DATABASE);
-    for (arguments, code, says) in [
+    for (arguments, code, text) in [
         (
             &["list"][..],
             Some(1),
@@ -35,10 +36,10 @@ fn migrate_makes_an_empty_database_usable_and_a_second_time_does_nothing() {
         (&["migrate"], Some(0), "already; nothing was done"),
         (&["list"], Some(0), ""),
     ] {
-        let (ended, told) = run(&place, arguments);
+        let (exit_code, output) = run(&place, arguments);
         assert!(
-            ended == code && told.contains(says),
-            "{arguments:?} {ended:?}: {told}"
+            exit_code == code && output.contains(text),
+            "{arguments:?} {exit_code:?}: {output}"
         );
     }
 }

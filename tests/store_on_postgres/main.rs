@@ -1,7 +1,7 @@
-//! What every store must do, run on a real PostgreSQL server; and what concerns PostgreSQL alone.
+//! The conformance suite of all stores on a real PostgreSQL server, and tests for PostgreSQL only.
 //!
-//! A process of its own, since it starts others: one that is just being started holds for a moment
-//! what SQLite has locked.
+//! A test binary of its own, because it starts programs: while a child process starts, it holds for
+//! a moment the SQLite locks of its parent.
 
 mod commands;
 mod plans;

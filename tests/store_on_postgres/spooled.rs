@@ -1,4 +1,4 @@
-//! The same database with a spool before it.
+//! The same database behind a spool.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use twilio_acquire_bridge::store::{OpenError, Store};
 use crate::postgres;
 use crate::support::store_suite::place::Database;
 
-/// A busy machine has time enough, so that nothing goes to the spool but what should.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a busy machine, so that only an outage fills the spool.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub const DATABASE: Database = Database {
     open: |path| {
         let database: Arc<dyn Store> = Arc::from((postgres::DATABASE.open)(path));
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + COMMIT_TIMEOUT;
         loop {
-            match SpoolingStore::open(Arc::clone(&database), &spool(path), PATIENCE) {
-                // A process that another test begins holds what is open until it has begun.
+            match SpoolingStore::open(Arc::clone(&database), &spool(path), COMMIT_TIMEOUT) {
+                // A child process that another test starts holds our locks for a moment.
                 Err(why) if is_in_use(&why) && Instant::now() < until => std::thread::yield_now(),
                 spooled => return Box::new(spooled.expect("a spool")),
             }

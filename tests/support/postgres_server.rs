@@ -1,4 +1,4 @@
-//! A real PostgreSQL server for tests: a throw-away cluster on a free port of the loopback.
+//! A real PostgreSQL server for tests: a temporary cluster on a free port of the loopback interface.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -14,16 +14,16 @@ use super::port::Port;
 
 /// The server and its folder; stopped when this is dropped, and when the process ends.
 pub struct Server {
-    // Before the folder, which it uses.
+    // Dropped before the folder, which it uses.
     running: Mutex<Option<Running>>,
-    /// Its own also while it is stopped.
+    /// Stays reserved while the server is stopped.
     port: Port,
     settings: Vec<String>,
     folder: TempDir,
 }
 
 struct Running {
-    /// Stops the server when our end of its stdin is closed.
+    /// `server.sh`, which stops the server when its stdin is closed.
     keeper: Child,
     postmaster: u32,
 }
@@ -35,7 +35,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts a server that need not outlive a power cut, with these settings (`name=value`).
+    /// Starts a server with these settings (`name=value`). Without fsync, since no test cuts the power.
     pub fn start(settings: &[&str]) -> Self {
         let fast = ["fsync=off", "max_connections=300", "shared_buffers=32MB"];
         let settings = fast.iter().chain(settings);
@@ -49,7 +49,7 @@ impl Server {
         server
     }
 
-    /// Starts a server that takes TLS connections alone.
+    /// Starts a server that accepts only TLS connections.
     pub fn with_tls(certificate: &str, key: &str) -> Self {
         let server = Self::start(&[]);
         server.stop();
@@ -72,7 +72,7 @@ impl Server {
         server
     }
 
-    /// The one that tests share which do not stop it.
+    /// The server for all tests that do not stop it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&[]))
@@ -90,21 +90,21 @@ impl Server {
         format!("postgres://postgres@{}/{database}", self.address())
     }
 
-    /// Does `sql` in the database that is always there.
+    /// Runs SQL in the database `postgres`, and returns the output of psql.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in("postgres", sql)
     }
 
     pub fn sql_in(&self, database: &str, sql: &str) -> String {
-        let told = Command::new(bin().join("psql"))
+        let output = Command::new(bin().join("psql"))
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
             .args(["--set=ON_ERROR_STOP=1", "--dbname", &self.url(database)])
             .args(["--command", sql])
             .output()
             .expect("psql runs");
-        let errors = String::from_utf8_lossy(&told.stderr);
-        assert!(told.status.success(), "{sql}: {errors}");
-        String::from_utf8_lossy(&told.stdout).trim().to_owned()
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {errors}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     pub fn start_again(&self) {
@@ -119,16 +119,20 @@ impl Server {
             .spawn()
             .expect("the server's script runs");
         let mut line = String::new();
-        let told = keeper.stdout.take().expect("piped");
-        BufReader::new(told).read_line(&mut line).expect("read");
+        let stdout = keeper.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut line).expect("read");
         let postmaster = line
             .trim()
             .parse()
             .unwrap_or_else(|_| panic!("{}", self.log()));
         *self.running.lock().expect("whole") = Some(Running { keeper, postmaster });
-        let late = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.is_ready() {
-            assert!(Instant::now() < late, "it does not start: {}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "it does not start: {}",
+                self.log()
+            );
             std::thread::yield_now();
         }
     }
@@ -146,25 +150,25 @@ impl Server {
         log("initdb.log") + &log("server.log")
     }
 
-    /// Stops it as an operator would, and waits for its end.
+    /// Stops it as an operator does, and waits until it has ended.
     pub fn stop(&self) {
         if let Some(mut running) = self.running.lock().expect("whole").take() {
             let mut stdin = running.keeper.stdin.take().expect("piped");
-            // Its data stays for the next start.
+            // Keeps the data for the next start.
             let _ = stdin.write_all(b"keep");
             drop(stdin);
             running.keeper.wait().expect("its end");
         }
     }
 
-    /// Ends it as a crash does: it recovers when it is started again.
+    /// Ends it like a crash: at the next start it recovers.
     pub fn crash(&self) {
         let postmaster = self.postmaster();
         signal("-QUIT", &[postmaster]);
         self.stop();
     }
 
-    /// Lets all its processes stand still: connections stay open, and nothing answers.
+    /// Stops all its processes: connections stay open without a response.
     pub fn freeze(&self) {
         signal("-STOP", &self.processes());
     }
@@ -178,14 +182,14 @@ impl Server {
         running.as_ref().expect("it runs").postmaster
     }
 
-    /// The postmaster first.
+    /// Its processes, the postmaster first.
     pub fn processes(&self) -> Vec<u32> {
         let postmaster = self.postmaster();
-        let told = Command::new("ps")
+        let output = Command::new("ps")
             .args(["-o", "pid=", "--ppid", &postmaster.to_string()])
             .output()
             .expect("ps runs");
-        let children = String::from_utf8_lossy(&told.stdout).into_owned();
+        let children = String::from_utf8_lossy(&output.stdout).into_owned();
         let children = children
             .split_whitespace()
             .filter_map(|pid| pid.parse().ok());
@@ -195,11 +199,11 @@ impl Server {
 
 fn signal(name: &str, processes: &[u32]) {
     let processes = processes.iter().map(u32::to_string);
-    // One of them may have ended by itself.
+    // Fails if one of them has ended by itself.
     let _ = Command::new("kill").arg(name).args(processes).status();
 }
 
-/// Where Debian puts the server's programs, else beside all others.
+/// The folder of the server's programs: Debian's newest version, or one of the usual folders.
 fn bin() -> &'static Path {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
     BIN.get_or_init(|| {
@@ -208,12 +212,12 @@ fn bin() -> &'static Path {
         let mut found: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
         found.sort();
         found.extend(["/usr/bin", "/usr/local/bin"].map(PathBuf::from));
-        let is_whole = |bin: &PathBuf| {
+        let is_complete = |bin: &PathBuf| {
             ["initdb", "postgres", "psql", "pg_isready"]
                 .iter()
                 .all(|program| bin.join(program).exists())
         };
-        let found = found.into_iter().find(is_whole);
+        let found = found.into_iter().find(is_complete);
         found.expect("no PostgreSQL: install it, on Debian with: apt-get install postgresql")
     })
 }

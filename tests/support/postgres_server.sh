@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a PostgreSQL server in a folder of its own until whoever started it closes our stdin, dead or
-# alive: server.sh BIN FOLDER PORT [SETTING...]
+# Runs a PostgreSQL server in its own folder until the parent closes our stdin or dies. `keep` on stdin
+# keeps the folder. Usage: server.sh BIN FOLDER PORT [SETTING...]
 set -eu
 bin=$1 folder=$2 port=$3
 shift 3
