@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::config::{self, Config, ConfigError, SpoolSettings, StoreUrl};
+use crate::config::{self, Config, ConfigError, SpoolSettings, StoreUrl, partial};
 use crate::domain::plan::Rules;
 use crate::store::{self, OpenError, Reader, StoreError};
 use crate::twilio::signature::PublicUrl;
@@ -139,17 +139,25 @@ impl ConfigArgs {
 
     /// What `replay` needs: no account has to be set up.
     fn load_for_dry_run(&self) -> Result<(Option<PublicUrl>, Rules), ConfigError> {
-        let (urls, rules) = config::load_for_dry_run(self.config.as_deref(), environment())?;
+        let (urls, rules) = config::load_part(
+            self.config.as_deref(),
+            environment(),
+            partial::urls_and_rules,
+        )?;
         Ok((urls.into_iter().next(), rules))
     }
 
     /// What `list` and `show` need: no secret is read.
     fn load_for_reading(&self) -> Result<(StoreUrl, Rules), ConfigError> {
-        config::load_for_reading(self.config.as_deref(), environment())
+        config::load_part(
+            self.config.as_deref(),
+            environment(),
+            partial::store_and_rules,
+        )
     }
 
     fn load_spool(&self) -> Result<SpoolSettings, ConfigError> {
-        config::load_spool(self.config.as_deref(), environment())
+        config::load_part(self.config.as_deref(), environment(), partial::spool)
     }
 
     /// The store to look into, and the rules that its calls are planned by.

@@ -1,59 +1,60 @@
-//! Every setting, checked: what the rest of the program may rely on.
+//! The configuration: reads defaults, file and environment, and checks every setting.
 //!
-//! The defaults and the meaning of each key stand in `config.default.toml`, which is compiled in.
+//! Each section has a file, which contains its settings, their readers, and whether a change needs a
+//! restart. Here is what concerns several sections. The manual of all keys is `config.default.toml`,
+//! which is compiled in as the defaults. Nothing here acts on a setting.
 
 mod accounts;
+mod acquire;
+mod admin;
+mod calls;
+mod delivery;
 mod directory;
 pub mod duration;
 mod files;
 mod layers;
-mod load;
-mod partial;
+mod log;
+pub mod partial;
 pub mod postgres;
 mod proxy;
 mod reader;
 mod recording;
-mod reload;
+mod refused;
+pub mod reload;
 mod rules;
+mod server;
+mod setting;
 mod store;
 mod toml_value;
-pub mod watched;
-mod written;
+mod twilio;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::Path;
 
-use ipnet::IpNet;
-use secrecy::SecretString;
-
-use crate::acquire::response::Success;
-use crate::domain::directory::DirectoryEntries;
+use self::layers::Layers;
 use crate::domain::plan::Rules;
-use crate::domain::recording_link::LinkSigner;
-use crate::domain::retry::Policy;
-use crate::net::http_url::ACCOUNT_ID;
-use crate::net::proxy::Proxy;
-use crate::net::tls::CertificatePair;
 use crate::twilio::AccountSid;
-use crate::twilio::signature::PublicUrl;
 
-use self::postgres::PostgresUrl;
-
+pub use accounts::{Account, ApiKey};
+pub use acquire::{AcquirePaths, AcquireSettings};
+pub use admin::AdminSettings;
+pub use delivery::{DeliverySettings, MAX_RATE_LIMIT_WAIT};
+pub use directory::DirectoryFile;
+pub use files::FileWatch;
 pub use layers::SettingOrigin;
-pub use load::{Setting, explain, load};
-pub use partial::{load_admin, load_admin_listen, load_for_dry_run, load_for_reading, load_spool};
-pub use reload::ReloadDiff;
-pub use written::to_toml;
+pub use log::{LogFormat, LogSettings};
+pub use reader::SettingsReader;
+pub use recording::PlaybackSettings;
+pub use refused::RefusedSettings;
+pub use rules::to_toml;
+pub use server::{ProxyProtocolSetting, ServerSettings};
+pub use setting::Setting;
+pub use store::{SpoolSettings, StoreSettings, StoreUrl};
+pub use twilio::TwilioSettings;
 
 /// All mistakes of a configuration, one sentence each.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
-
-/// The longest that a claimed call waits for its turn where `delivery.max_rate` is set; its lease
-/// runs meanwhile.
-pub const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The whole configuration of a bridge.
 #[derive(Clone, Debug)]
@@ -64,213 +65,107 @@ pub struct Config {
     pub refused: RefusedSettings,
     pub acquire: AcquireSettings,
     pub delivery: DeliverySettings,
-    /// Where recordings are played, if links of the bridge are sent.
-    pub playing: Option<PlaybackSettings>,
+    /// Set if Acquire receives links of the bridge.
+    pub playback: Option<PlaybackSettings>,
     /// At least one.
     pub accounts: Vec<Account>,
-    /// As they stand at the start; `directory_file` may change them.
+    /// The rules at the start; `directory_file` can change their directory.
     pub rules: Rules,
     pub directory_file: Option<DirectoryFile>,
     pub log: LogSettings,
-    /// As they were given, to tell what changed.
+    /// Every setting, for the comparison after a reload.
     pub settings: Vec<Setting>,
 }
 
-/// Twilio's side.
-#[derive(Clone, Debug)]
-pub struct ServerSettings {
-    pub listen: SocketAddr,
-    /// At least one: the URLs that Twilio was told, without the served path.
-    pub public_urls: Vec<PublicUrl>,
-    /// The most connections open at once.
-    pub max_connections: usize,
-    /// How long a request may take to arrive, its body included.
-    pub request_timeout: Duration,
-    /// How long all goes on, with `/readyz` red, between the order to stop and the stopping.
-    pub drain: Duration,
-    /// How long what is in flight may take to finish when stopping.
-    pub stop_timeout: Duration,
-    /// Served with HTTPS, where there is one.
-    pub tls: Option<CertificatePair>,
-    /// Whose word on who the client is goes into the log.
-    pub trusted_proxies: Vec<IpNet>,
-    pub proxy_protocol: ProxyProtocolSetting,
-}
-
-/// Whether connections begin with a PROXY protocol header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocolSetting {
-    /// None does.
-    Off,
-    /// Each does, version 1 or 2, and comes from one of the trusted proxies: there is at least one.
-    Required,
-}
-
-/// The operator's side.
-#[derive(Clone, Debug)]
-pub struct AdminSettings {
-    pub listen: SocketAddr,
-    /// Always there when `listen` is beyond loopback.
-    pub token: Option<SecretString>,
-}
-
-#[derive(Clone, Debug)]
-pub struct StoreSettings {
-    pub url: StoreUrl,
-    pub spool: SpoolSettings,
-    pub retention: Duration,
-    pub parked_retention: Duration,
-    /// Between two checks that count every row.
-    pub check_every: Duration,
-}
-
-/// Requests that were refused.
-#[derive(Clone, Copy, Debug)]
-pub struct RefusedSettings {
-    /// The most that are kept.
-    pub keep: usize,
-    pub retention: Duration,
-}
-
-/// Where callbacks are kept while a shared database is away (`store.spool`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SpoolSettings {
-    Off,
-    At(PathBuf),
-}
-
-/// `store.url`; shown without a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    Sqlite(PathBuf),
-    Postgres(Box<PostgresUrl>),
-}
-
-impl std::fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(url) => url.fmt(f),
-        }
-    }
-}
-
-/// Acquire's side.
-#[derive(Clone, Debug)]
-pub struct AcquireSettings {
-    /// With [`ACCOUNT_ID`] where the account's name goes; does not end with `/`.
-    pub base_url: String,
-    pub paths: AcquirePaths,
-    /// Trusted beside the system's roots (PEM).
-    pub ca_file: Option<PathBuf>,
-    /// Shown to Acquire's side, if it asks for one.
-    pub client_certificate: Option<CertificatePair>,
-    pub proxy: Option<Proxy>,
-    pub success: Success,
-}
-
-/// What is appended to the base URL for each message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcquirePaths {
-    pub call_in_queue: String,
-    pub call_ringing: String,
-    pub call_answered: String,
-    pub call_end: String,
-}
-
-#[derive(Clone, Debug)]
-pub struct DeliverySettings {
-    /// For one attempt, from connecting to the end of the answer.
-    pub timeout: Duration,
-    pub concurrency: usize,
-    /// The most requests in a second.
-    pub max_rate: Option<usize>,
-    /// Longer than `timeout`.
-    pub lease: Duration,
-    /// The longest wait between two probes while Acquire is away.
-    pub probe_max: Duration,
-    pub policy: Policy,
-}
-
-/// How recordings are played (`recording.link = "bridge"`).
-#[derive(Clone, Debug)]
-pub struct PlaybackSettings {
-    pub linker: LinkSigner,
-    /// Where Twilio's API is; does not end with `/`.
-    pub api_url: String,
-    /// `twilio.ca_file`
-    pub ca_file: Option<PathBuf>,
-    /// `twilio.proxy`
-    pub proxy: Option<Proxy>,
-    /// Put behind the path of a recording (`recording.format`).
-    pub format: &'static str,
-    /// For Twilio's answer, for each piece of it, and for the listener to take the piece.
-    pub timeout: Duration,
-    /// Recordings played at once.
-    pub concurrency: usize,
-}
-
-/// An API key of a Twilio account.
-#[derive(Clone, Debug)]
-pub struct ApiKey {
-    pub sid: String,
-    pub secret: SecretString,
-}
-
-/// One Twilio account and the Acquire account its calls go to.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// `None` where one account serves whatever `AccountSid` its token signs.
-    pub twilio_account_sid: Option<AccountSid>,
-    /// HMAC-SHA1 keys, all active; with `shared_keys` at least one.
-    pub auth_tokens: Vec<SecretString>,
-    /// HMAC-SHA256 keys with the ids that Twilio names them by.
-    pub shared_keys: Vec<(String, SecretString)>,
-    /// Fetches recordings; always there with [`Config::playing`].
-    pub twilio_api_key: Option<ApiKey>,
-    pub acquire_account_id: String,
-    pub acquire_api_key: Option<SecretString>,
-}
-
-/// `directory.file`, which is read again when it changes.
-#[derive(Clone, Debug)]
-pub struct DirectoryFile {
-    pub path: PathBuf,
-    /// What stands in the configuration itself.
-    pub beside: DirectoryEntries,
-}
-
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    pub format: LogFormat,
-    /// A `tracing` filter, such as `info` or `twilio_acquire_bridge=debug`.
-    pub level: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-impl AcquireSettings {
-    /// Where an account's requests go.
-    #[must_use]
-    pub fn base_url_of(&self, account: &Account) -> String {
-        self.base_url
-            .replace(ACCOUNT_ID, &account.acquire_account_id)
-    }
-}
-
 impl Config {
-    /// The account whose `AccountSid` a callback names, if it is configured here.
+    /// The account of this `AccountSid`, or the only account, which accepts every SID.
     #[must_use]
     pub fn account(&self, sid: &AccountSid) -> Option<&Account> {
-        let named = |account: &&Account| account.twilio_account_sid.as_ref() == Some(sid);
-        let any = |account: &&Account| account.twilio_account_sid.is_none();
+        let has_sid = |account: &&Account| account.twilio_account_sid.as_ref() == Some(sid);
+        let has_any = |account: &&Account| account.twilio_account_sid.is_none();
         self.accounts
             .iter()
-            .find(named)
-            .or_else(|| self.accounts.iter().find(any))
+            .find(has_sid)
+            .or_else(|| self.accounts.iter().find(has_any))
     }
+}
+
+/// Reads the defaults, then `file`, then the environment. A later layer overrides an earlier one.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    explain(file, environment).map(|(mut config, settings)| {
+        config.settings = settings;
+        config
+    })
+}
+
+/// As [`load`], with every setting, its value and its origin.
+pub fn explain(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Vec<Setting>), ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let entries = layers.accounts;
+    let mut reader = SettingsReader::new(layers);
+    let config = read(&mut reader, entries);
+    reader.finish(config).map_err(ConfigError)
+}
+
+/// Reads a part of the configuration with one of the functions in [`partial`]. Other settings are
+/// not checked.
+pub fn load_part<T>(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    read: impl FnOnce(&mut SettingsReader) -> Option<T>,
+) -> Result<T, ConfigError> {
+    let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
+    let mut reader = SettingsReader::new(layers);
+    let part = read(&mut reader);
+    reader.finish_part(part).map_err(ConfigError)
+}
+
+/// Reads each section before the first `?`, so that all mistakes are found at once.
+fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
+    let server = server::read(reader);
+    let admin = admin::read(reader);
+    let store = store::read(reader);
+    let refused = refused::read(reader);
+    let acquire = acquire::read(reader);
+    let delivery = delivery::read(reader);
+    let accounts = accounts::read(reader, entries);
+    let twilio = twilio::read(reader);
+    let public_urls = server
+        .as_ref()
+        .map_or(&[][..], |server| &server.public_urls);
+    let (links, playback) = recording::links(reader, public_urls, twilio.as_ref()).unzip();
+    let rules = rules::read(reader, links);
+    let log = log::read(reader);
+
+    if let (Some(acquire), Some(accounts)) = (&acquire, &accounts) {
+        acquire::require_https_for_keys(reader, acquire, accounts);
+    }
+    if let (Some(acquire), Some((rules, _))) = (&acquire, &rules) {
+        acquire::require_end_path(reader, acquire, &rules.events);
+    }
+    if let (Some(Some(playback)), Some(accounts)) = (&playback, &accounts) {
+        recording::require_api_keys(reader, accounts);
+        twilio::require_https(reader, &playback.twilio);
+    }
+    let (rules, directory_file) = rules?;
+    Some(Config {
+        server: server?,
+        admin: admin?,
+        store: store?,
+        refused: refused?,
+        acquire: acquire?,
+        delivery: delivery?,
+        playback: playback?,
+        accounts: accounts?,
+        rules,
+        directory_file,
+        log: log?,
+        settings: Vec::new(),
+    })
 }

@@ -6,8 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::watched::FileWatch;
-use crate::config::{Config, DirectoryFile};
+use crate::config::{Config, DirectoryFile, FileWatch};
 use crate::domain::directory::Directory;
 use crate::domain::plan::Rules;
 
@@ -58,7 +57,7 @@ async fn read(file: Arc<DirectoryFile>) -> Result<Directory, String> {
         let path = file.path.display().to_string();
         let bytes =
             std::fs::read(&file.path).map_err(|why| format!("{path} cannot be read: {why}"))?;
-        let mut listing = file.beside.clone();
+        let mut listing = file.configured.clone();
         match listing.add_csv(&path, &bytes) {
             Ok(()) => Ok(listing.directory()),
             Err(mistakes) => Err(in_short(&mistakes)),

@@ -9,7 +9,8 @@ use tracing::{error, info, warn};
 use super::{AppError, validate};
 use crate::app::systemd;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, ReloadDiff};
+use crate::config::reload::ReloadDiff;
+use crate::config::{Config, ConfigError};
 
 /// How a bridge reads its configuration again.
 pub struct ReloadSource {
@@ -55,23 +56,23 @@ impl ReloadSource {
 
 /// Told once it counts.
 fn take(new: Config, current: &watch::Sender<Arc<Config>>) {
-    let renewal = current.borrow().renewed_by(new);
+    let diff = current.borrow().reload(new);
     let ReloadDiff {
         config,
-        changed,
-        waiting,
-    } = renewal;
+        applied,
+        needs_restart,
+    } = diff;
     current.send_replace(Arc::new(config));
-    for key in &waiting {
+    for key in &needs_restart {
         warn!(
             setting = key,
-            "{key} changed, and counts from the next start on: restart the bridge"
+            "{key} changed; restart the bridge to apply it"
         );
     }
-    match &changed[..] {
+    match &applied[..] {
         [] => info!("the configuration was read again"),
-        changed => {
-            let changed = changed.join(", ");
+        applied => {
+            let changed = applied.join(", ");
             info!("the configuration was read again; changed: {changed}");
         }
     }

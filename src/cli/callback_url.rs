@@ -31,8 +31,11 @@ pub struct CallbackUrl {
 
 impl CallbackUrl {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (public_urls, _) =
-            config::load_for_dry_run(self.config.config.as_deref(), environment())?;
+        let (public_urls, _) = config::load_part(
+            self.config.config.as_deref(),
+            environment(),
+            config::partial::urls_and_rules,
+        )?;
         if public_urls.is_empty() {
             let missing = "server.public_url is not set; set it to the URL by which Twilio reaches \
                            the bridge, such as https://bridge.example.com";

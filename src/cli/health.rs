@@ -17,7 +17,11 @@ pub struct HealthCommand {
 
 impl HealthCommand {
     pub fn run(self) -> Result<Exit, CliError> {
-        let listen = config::load_admin_listen(self.config.config.as_deref(), environment())?;
+        let listen = config::load_part(
+            self.config.config.as_deref(),
+            environment(),
+            config::partial::admin_listen,
+        )?;
         let told = app::block_on(async { AdminClient::on(listen).is_ready().await })?;
         print_line(told)?;
         Ok(Exit::Done)

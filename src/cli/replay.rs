@@ -292,7 +292,7 @@ fn settings(group: &FixtureGroup, rules: &Rules) -> Result<Rules, CliError> {
         Grouping::Together {
             settings: Some(file),
             ..
-        } => config::load_for_dry_run(Some(file), [])?.1,
+        } => config::load_part(Some(file), [], config::partial::urls_and_rules)?.1,
         _ => rules.clone(),
     })
 }

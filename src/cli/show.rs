@@ -90,7 +90,12 @@ impl Show {
 
     /// What a running bridge alone knows; a look needs neither it nor its secrets.
     fn outage(&self, sid: &str) -> Option<Outage> {
-        let admin = config::load_admin(self.config.config.as_deref(), environment()).ok()?;
+        let admin = config::load_part(
+            self.config.config.as_deref(),
+            environment(),
+            config::partial::admin,
+        )
+        .ok()?;
         let path = format!("/api/calls/{sid}");
         let told = app::block_on(async { AdminClient::of(&admin).look(&path).await })?;
         serde_json::from_value(told.get("outage")?.clone()).ok()

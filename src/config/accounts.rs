@@ -1,17 +1,16 @@
-//! Whose callbacks are taken and where they go: one account from the environment, or `[[accounts]]`.
+//! `[[accounts]]`, or one account from the environment: the keys of Twilio and of Acquire.
 
 use std::collections::HashMap;
 
 use secrecy::SecretString;
 
 use super::reader::SettingsReader;
-use super::{Account, ApiKey};
 use crate::twilio::AccountSid;
 
-/// A DNS label: the name becomes part of Acquire's host name.
+/// The limit of a DNS label (RFC 1035, section 2.3.4): the name becomes part of Acquire's host name.
 const MAX_NAME: usize = 63;
 
-/// What belongs to the one account, and so is refused beside `[[accounts]]`.
+/// Settings of the only account, each with its replacement in an entry of `[[accounts]]`.
 const OF_ONE_ACCOUNT: [(&str, &str); 8] = [
     ("TWILIO_AUTH_TOKEN", "twilio_auth_tokens"),
     ("TWILIO_AUTH_TOKEN_FILE", "twilio_auth_tokens_file"),
@@ -23,16 +22,39 @@ const OF_ONE_ACCOUNT: [(&str, &str); 8] = [
     ("acquire.api_key_file", "acquire_api_key_file"),
 ];
 
-/// Reads the accounts; `entries` is how many `[[accounts]]` there are.
+/// One Twilio account and the Acquire account that receives its calls.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// `None` if it is the only account: then it accepts every `AccountSid` that its token signs.
+    pub twilio_account_sid: Option<AccountSid>,
+    /// HMAC-SHA1 keys, all active; at least one, unless there are `shared_keys`.
+    pub auth_tokens: Vec<SecretString>,
+    /// HMAC-SHA256 keys with their ids at Twilio.
+    pub shared_keys: Vec<(String, SecretString)>,
+    /// Fetches recordings; always set with [`Config::playback`](super::Config::playback).
+    pub twilio_api_key: Option<ApiKey>,
+    pub acquire_account_id: String,
+    pub acquire_api_key: Option<SecretString>,
+}
+
+/// An API key of a Twilio account.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    pub sid: String,
+    pub secret: SecretString,
+}
+
+/// Reads the accounts; `entries` is the number of `[[accounts]]` in the file.
 pub(super) fn read(reader: &mut SettingsReader, entries: usize) -> Option<Vec<Account>> {
     if entries == 0 {
-        return Some(vec![the_one(reader)?]);
+        return Some(vec![only_account(reader)?]);
     }
     for (key, instead) in OF_ONE_ACCOUNT {
         if reader.is_set(key) {
             let name = reader.name(key);
             reader.mistake(format!(
-                "{name} must not be set beside [[accounts]], since it would not say for which account; set {instead} in each entry instead"
+                "{name} must not be set together with [[accounts]], because it does not name an \
+                 account; set {instead} in each entry instead"
             ));
         }
     }
@@ -42,17 +64,19 @@ pub(super) fn read(reader: &mut SettingsReader, entries: usize) -> Option<Vec<Ac
     accounts.into_iter().collect()
 }
 
-fn the_one(reader: &mut SettingsReader) -> Option<Account> {
+fn only_account(reader: &mut SettingsReader) -> Option<Account> {
     let tokens = reader.secrets("TWILIO_AUTH_TOKEN");
     if tokens.is_none() {
         reader.mistake(
-            "no Twilio auth token: set TWILIO_AUTH_TOKEN or TWILIO_AUTH_TOKEN_FILE, or [[accounts]] with twilio_auth_tokens in a file",
+            "no Twilio auth token: set TWILIO_AUTH_TOKEN or TWILIO_AUTH_TOKEN_FILE, or [[accounts]] \
+             with twilio_auth_tokens in a file",
         );
     }
     let name = reader.text("ACQUIRE_ACCOUNT_ID", account_name);
     if !reader.is_set("ACQUIRE_ACCOUNT_ID") {
         reader.mistake(
-            "no Acquire account: set ACQUIRE_ACCOUNT_ID to NAME as in https://NAME.acquire.io, or [[accounts]] with acquire_account_id in a file",
+            "no Acquire account: set ACQUIRE_ACCOUNT_ID to NAME as in https://NAME.acquire.io, or \
+             [[accounts]] with acquire_account_id in a file",
         );
     }
     let twilio_api_key = api_key(reader, "twilio.api_key");
@@ -85,10 +109,11 @@ fn entry(reader: &mut SettingsReader, number: usize) -> Option<Account> {
     }
     if tokens.is_none() && shared_keys.is_none() {
         reader.mistake(format!(
-            "accounts[{number}] has no Twilio auth token: set twilio_auth_tokens, twilio_shared_keys, or one of them with _file"
+            "accounts[{number}] has no Twilio auth token: set twilio_auth_tokens, \
+             twilio_shared_keys, or one of them with _file"
         ));
     }
-    let secret = |(id, secret): (String, String)| (id, SecretString::from(secret));
+    let shared_key = |(id, secret): (String, String)| (id, SecretString::from(secret));
     Some(Account {
         twilio_account_sid: Some(sid?),
         auth_tokens: tokens
@@ -99,7 +124,7 @@ fn entry(reader: &mut SettingsReader, number: usize) -> Option<Account> {
         shared_keys: shared_keys
             .unwrap_or_default()
             .into_iter()
-            .map(secret)
+            .map(shared_key)
             .collect(),
         twilio_api_key,
         acquire_account_id: name?,
@@ -115,7 +140,7 @@ fn api_key(reader: &mut SettingsReader, key: &str) -> Option<ApiKey> {
     let has_secret = reader.is_set(&secret_key) || reader.is_set(&format!("{secret_key}_file"));
     if reader.is_set(&sid_key) != has_secret {
         reader.mistake(format!(
-            "{sid_key} and {secret_key} belong together; set both, or none"
+            "{sid_key} and {secret_key} belong together; set both or neither"
         ));
     }
     Some(ApiKey {
@@ -141,7 +166,8 @@ fn refuse_repeats(reader: &mut SettingsReader, accounts: &[Option<Account>]) {
         };
         if let Some(first) = seen.get(sid) {
             reader.mistake(format!(
-                "accounts[{number}].twilio_account_sid = \"{sid}\" stands in accounts[{first}] already; each must be there once"
+                "accounts[{number}].twilio_account_sid = \"{sid}\" is already in accounts[{first}]; \
+                 each SID may appear only once"
             ));
         } else {
             seen.insert(sid, number);
@@ -150,16 +176,17 @@ fn refuse_repeats(reader: &mut SettingsReader, accounts: &[Option<Account>]) {
 }
 
 fn account_name(text: &str) -> Result<String, String> {
-    let inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    let named = (1..=MAX_NAME).contains(&text.len())
-        && text.bytes().all(inside)
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let is_name = (1..=MAX_NAME).contains(&text.len())
+        && text.bytes().all(is_allowed)
         && !text.starts_with('-')
         && !text.ends_with('-');
-    if named {
+    if is_name {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "must be the account's name alone, as in https://NAME.acquire.io: 1 to {MAX_NAME} letters, digits and inner hyphens"
+            "must be only the account's name, as in https://NAME.acquire.io: 1 to {MAX_NAME} \
+             letters, digits and inner hyphens"
         ))
     }
 }

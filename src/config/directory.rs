@@ -1,16 +1,23 @@
-//! `[directory]`: the entries, the file beside them, and the e-mail for all others.
+//! `[directory]`: the e-mail addresses of agents, from entries and a CSV file, and the default one.
 
 use std::path::PathBuf;
 
-use super::DirectoryFile;
 use super::reader::SettingsReader;
 use crate::domain::directory::{Directory, DirectoryEntries, is_email};
 
-/// The directory as it stands now, and the file that may change it.
+/// `directory.file`, which the bridge reads again when it changes.
+#[derive(Clone, Debug)]
+pub struct DirectoryFile {
+    pub path: PathBuf,
+    /// The entries and the default of the configuration itself.
+    pub configured: DirectoryEntries,
+}
+
+/// Reads the section: the current directory, and the file that can change it.
 pub(super) fn read(reader: &mut SettingsReader) -> (Directory, Option<DirectoryFile>) {
-    let mut listing = DirectoryEntries::default();
+    let mut entries = DirectoryEntries::default();
     for (address, email) in reader.table("directory.entries").unwrap_or_default() {
-        if let Err(why) = listing.add(&address, &email, "directory.entries") {
+        if let Err(why) = entries.add(&address, &email, "directory.entries") {
             reader.mistake(format!("directory.entries.\"{address}\": {why}"));
         }
     }
@@ -19,7 +26,7 @@ pub(super) fn read(reader: &mut SettingsReader) -> (Directory, Option<DirectoryF
             .map(|bytes| (path.to_owned(), bytes))
             .map_err(|why| format!("cannot be read: {why}"))
     });
-    listing.default = reader.text("directory.default", |text| {
+    entries.default = reader.text("directory.default", |text| {
         if is_email(text) {
             Ok(text.to_owned())
         } else {
@@ -27,15 +34,15 @@ pub(super) fn read(reader: &mut SettingsReader) -> (Directory, Option<DirectoryF
         }
     });
     let Some((path, bytes)) = file else {
-        return (listing.directory(), None);
+        return (entries.directory(), None);
     };
-    let beside = listing.clone();
-    for mistake in listing.add_csv(&path, &bytes).err().unwrap_or_default() {
+    let configured = entries.clone();
+    for mistake in entries.add_csv(&path, &bytes).err().unwrap_or_default() {
         reader.mistake(mistake);
     }
     let file = DirectoryFile {
         path: PathBuf::from(path),
-        beside,
+        configured,
     };
-    (listing.directory(), Some(file))
+    (entries.directory(), Some(file))
 }

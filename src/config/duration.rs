@@ -1,4 +1,6 @@
 //! Durations as operators write and read them: `200ms`, `10s`, `5m`, `2h`, `30d`.
+//!
+//! A duration has one unit. `1h30m` is refused, so that a duration is easy to compare.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -54,6 +56,26 @@ pub fn write(duration: Duration) -> String {
         || "0s".to_owned(),
         |(name, millis)| format!("{}{name}", all / millis),
     )
+}
+
+pub(super) const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+pub(super) const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+pub(super) const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+pub(super) const fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 3_600)
+}
+
+pub(super) const fn days(count: u64) -> Duration {
+    Duration::from_secs(count * 86_400)
 }
 
 #[cfg(test)]

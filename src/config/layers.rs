@@ -1,4 +1,6 @@
-//! Defaults, file and environment, laid over one another as one flat table: `section.key` to value.
+//! Defaults, file and environment, merged into one flat table: `section.key` to value.
+//!
+//! Keys and values are not checked here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,17 +11,17 @@ use toml::{Table, Value};
 /// The defaults, and the manual of all keys.
 pub(super) const DEFAULTS: &str = include_str!("../config.default.toml");
 
-/// What is set by a plain environment variable, for the one account that needs no file.
+/// Settings with a plain environment variable: with them, one account needs no file.
 pub(super) const PLAIN_VARIABLES: [&str; 3] = [
     "TWILIO_AUTH_TOKEN",
     "TWILIO_AUTH_TOKEN_FILE",
     "ACQUIRE_ACCOUNT_ID",
 ];
 
-/// What the variables of all keys begin with.
+/// Start of the variables of all keys.
 const PREFIX: &str = "BRIDGE__";
 
-/// Which layer a value is from.
+/// The layer that a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingOrigin {
     Default,
@@ -37,19 +39,19 @@ impl fmt::Display for SettingOrigin {
     }
 }
 
-/// A value as it was given.
+/// A value as it was set.
 #[derive(Clone, Debug)]
 pub(super) struct RawSetting {
     pub value: Value,
     pub origin: SettingOrigin,
 }
 
-/// All that was given, and the sentences about what has no place in the table.
+/// All values, and the mistakes found while merging.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     pub given: BTreeMap<String, RawSetting>,
     pub mistakes: Vec<String>,
-    /// How many `[[accounts]]` entries the file has.
+    /// Number of `[[accounts]]` entries in the file.
     pub accounts: usize,
 }
 
@@ -59,7 +61,7 @@ impl Layers {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, String> {
         let mut layers = Self::default();
-        layers.lay(
+        layers.merge(
             parse("config.default.toml", DEFAULTS)?,
             SettingOrigin::Default,
         );
@@ -67,17 +69,17 @@ impl Layers {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|why| format!("the configuration {name} cannot be read: {why}"))?;
-            layers.lay(parse(&name, &text)?, SettingOrigin::File);
+            layers.merge(parse(&name, &text)?, SettingOrigin::File);
         }
-        layers.lay_environment(environment);
+        layers.merge_environment(environment);
         Ok(layers)
     }
 
-    fn lay(&mut self, table: Table, origin: SettingOrigin) {
+    fn merge(&mut self, table: Table, origin: SettingOrigin) {
         for (section, value) in table {
             match value {
                 Value::Array(entries) if section == "accounts" => {
-                    self.lay_accounts(entries, origin);
+                    self.merge_accounts(entries, origin);
                 }
                 Value::Table(keys) if section != "accounts" => {
                     for (key, value) in keys {
@@ -85,17 +87,17 @@ impl Layers {
                         self.given.insert(format!("{section}.{key}"), given);
                     }
                 }
-                _ if section == "accounts" => self.mistakes.push(
-                    "accounts must be entries that each begin with [[accounts]]".to_owned(),
-                ),
+                _ if section == "accounts" => self
+                    .mistakes
+                    .push("accounts must be entries that each start with [[accounts]]".to_owned()),
                 _ => self.mistakes.push(format!(
-                    "{section} stands outside of a section; every key belongs below one, such as [server]"
+                    "{section} is not in a section; put each key into one, such as [server]"
                 )),
             }
         }
     }
 
-    fn lay_accounts(&mut self, entries: Vec<Value>, origin: SettingOrigin) {
+    fn merge_accounts(&mut self, entries: Vec<Value>, origin: SettingOrigin) {
         for entry in entries {
             self.accounts += 1;
             let number = self.accounts;
@@ -108,13 +110,13 @@ impl Layers {
                     }
                 }
                 _ => self.mistakes.push(format!(
-                    "accounts[{number}] must be an entry that begins with [[accounts]]"
+                    "accounts[{number}] must be an entry that starts with [[accounts]]"
                 )),
             }
         }
     }
 
-    fn lay_environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
+    fn merge_environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
         let mut set: Vec<(String, String)> = environment
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
@@ -124,7 +126,8 @@ impl Layers {
             let Some(key) = key_of(&name) else { continue };
             if key.starts_with("accounts.") {
                 self.mistakes.push(format!(
-                    "{name} cannot be set in the environment: [[accounts]] stand in a file, whose ..._file keys keep secrets out of it"
+                    "{name} cannot be set in the environment: put [[accounts]] into the \
+                     configuration file, and keep secrets out of it with the ..._file keys"
                 ));
                 continue;
             }
@@ -137,7 +140,7 @@ impl Layers {
     }
 }
 
-/// The key that a variable sets; `None` if it is none of ours.
+/// The key that a variable sets; `None` if it is not a variable of the bridge.
 fn key_of(variable: &str) -> Option<String> {
     match variable.strip_prefix(PREFIX) {
         Some(path) => Some(path.to_ascii_lowercase().replace("__", ".")),
@@ -155,7 +158,7 @@ pub(super) fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
 }
 
-/// The parser's own display would quote the line, which may hold a secret.
+/// Does not use the parser's own message, which quotes the line: it may contain a secret.
 fn parse(name: &str, text: &str) -> Result<Table, String> {
     text.parse().map_err(|error: toml::de::Error| {
         let at = error.span().map_or(0, |span| span.start);

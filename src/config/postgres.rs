@@ -1,4 +1,6 @@
-//! `store.url = "postgres://..."`: where the database is, as whom, and how its server is trusted.
+//! `store.url = "postgres://..."`: the address of the database, the user, and the trust in its server.
+//!
+//! Connections are opened in `store/postgres`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,14 +9,13 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 
-/// How long a connection may take to be made: callbacks wait no longer before they are kept
-/// elsewhere.
+/// Callbacks wait no longer for a connection before they go to the spool.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After so long without a sign of life a connection is given up, also between two verbs.
+/// A connection without any acknowledgement for this time is closed, also between two statements.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A database of `PostgreSQL`, or of a server that speaks its protocol.
+/// A database of `PostgreSQL`, or of another server with its protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresUrl {
     pub config: Config,
@@ -23,19 +24,19 @@ pub struct PostgresUrl {
     shown: String,
 }
 
-/// Whom to take for the server (`sslmode`, `sslrootcert`).
+/// How the server proves its identity (`sslmode`, `sslrootcert`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerTrust {
-    /// Whoever answers; whether TLS is used is the configuration's `ssl_mode`.
+    /// Not at all. `ssl_mode` of the configuration says whether TLS is used.
     Anyone,
-    /// A server whose certificate names it and is signed by one of the system's authorities
-    /// (`None`) or of this file's.
+    /// By a certificate for its host name, signed by an authority of the system (`None`) or of this
+    /// file.
     Verified(Option<PathBuf>),
 }
 
 impl PostgresUrl {
-    /// Reads the URL in the words of libpq, of which `verify-ca`, client certificates and files of
-    /// settings are left out.
+    /// Reads the URL as libpq does (PostgreSQL manual, section 34.1.1.2), except `verify-ca`, client
+    /// certificates and service files. The error continues the sentence after the value.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let (mut kept, mut mode, mut root) = (Vec::new(), None, None);
@@ -49,11 +50,9 @@ impl PostgresUrl {
                 "sslmode" => mode = value().ok(),
                 "sslrootcert" => root = value().ok().map(PathBuf::from),
                 "password" => {
-                    return Err(
-                        "must have its password before the host (or not at all, if the \
-                                server asks for none), not in its query"
-                            .to_owned(),
-                    );
+                    return Err("must have its password before the host, as in \
+                         postgres://USER:PASSWORD@HOST/DATABASE, not in the query"
+                        .to_owned());
                 }
                 _ => kept.push(pair),
             }
@@ -75,7 +74,7 @@ impl PostgresUrl {
             .ssl_mode(ssl_mode)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(TCP_USER_TIMEOUT)
-            // After a failover the server that was the first may still answer, and keep nothing.
+            // After a failover the old primary may still answer, but lose what is written to it.
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
         Ok(Self {
             config,
@@ -90,21 +89,23 @@ fn trust(mode: Option<&str>, root: Option<PathBuf>) -> Result<(SslMode, ServerTr
         && let Err(why) = std::fs::File::open(file)
     {
         return Err(format!(
-            "has a sslrootcert, {}, that cannot be read: {why}",
+            "has an sslrootcert that cannot be read: {}: {why}",
             file.display()
         ));
     }
     match mode {
         Some("verify-full") => Ok((SslMode::Require, ServerTrust::Verified(root))),
-        _ if root.is_some() => Err("has a sslrootcert, which needs sslmode=verify-full".to_owned()),
+        _ if root.is_some() => {
+            Err("has an sslrootcert, which needs sslmode=verify-full".to_owned())
+        }
         Some("disable") => Ok((SslMode::Disable, ServerTrust::Anyone)),
         None | Some("prefer") => Ok((SslMode::Prefer, ServerTrust::Anyone)),
         Some("require") => Ok((SslMode::Require, ServerTrust::Anyone)),
-        Some(_) => Err("must have as sslmode disable, prefer, require or verify-full".to_owned()),
+        Some(_) => Err("must have sslmode disable, prefer, require or verify-full".to_owned()),
     }
 }
 
-/// The whole sentence: the library's own ends before the cause.
+/// The cause, if there is one: the library's own message omits it.
 fn error_chain(error: &tokio_postgres::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => cause.to_string(),

@@ -1,15 +1,19 @@
-//! Reads the settings that name a forward proxy.
+//! The settings of a forward proxy: `acquire.proxy` and `twilio.proxy`.
 
 use super::reader::SettingsReader;
+use super::setting::Key;
 use crate::net::proxy::Proxy;
 
-/// A proxy may hold a password, so its setting is read and shown as a secret.
-pub(super) fn read(reader: &mut SettingsReader, key: &str) -> Option<Proxy> {
+/// Reads the proxy as a secret, because its URL may contain a password.
+pub(super) fn read<'k>(reader: &mut SettingsReader, key: impl Into<Key<'k>>) -> Option<Proxy> {
+    let key = key.into();
     let text = reader.secret(key)?;
     let proxy = Proxy::parse(&text);
     if proxy.is_none() {
         reader.mistake(format!(
-            "{key} (a secret, not shown) must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %40 for an @ in the password and so on"
+            "{} (a secret, not shown) must be http://HOST:PORT or \
+             http://USER:PASSWORD@HOST:PORT, with special characters percent-encoded (@ as %40)",
+            key.name
         ));
     }
     proxy

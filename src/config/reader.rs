@@ -1,7 +1,7 @@
 //! Reads settings one by one, and collects every mistake instead of stopping at the first.
 //!
-//! A key is known because it was asked for: what nobody asked for is a mistake too. A method returns
-//! `None` where a key is not set or where a mistake was noted.
+//! The keys that are read are the known keys: a setting that is never read is a mistake too. A method
+//! returns `None` if a key is not set, and after a mistake.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,98 +12,102 @@ use std::time::Duration;
 
 use toml::Value;
 
+use super::duration;
 use super::layers::{Layers, RawSetting, SettingOrigin, variable_of};
+use super::setting::{Key, Setting};
 use super::toml_value::{is_secret, pairs, quoted, shown, words};
-use super::{ConfigError, Setting, duration};
 
-/// Keyed anew in each process, so that a trace tells nothing of a secret.
-static TRACES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+/// Keyed at random in each process, so that a fingerprint reveals nothing about a secret.
+static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-pub(super) struct SettingsReader {
+/// The settings of all layers, of which each is read once.
+pub struct SettingsReader {
     given: BTreeMap<String, RawSetting>,
-    asked: BTreeSet<String>,
+    /// Keys that were read.
+    known: BTreeSet<String>,
     settings: Vec<Setting>,
+    /// One sentence each.
     mistakes: Vec<String>,
 }
 
 impl SettingsReader {
-    pub fn new(layers: Layers) -> Self {
+    pub(super) fn new(layers: Layers) -> Self {
         Self {
             given: layers.given,
-            asked: BTreeSet::new(),
+            known: BTreeSet::new(),
             settings: Vec::new(),
             mistakes: layers.mistakes,
         }
     }
 
-    /// Notes a mistake that concerns more than one value: one sentence.
-    pub fn mistake(&mut self, sentence: impl Into<String>) {
+    /// Adds a mistake that concerns more than one value: one sentence.
+    pub(super) fn mistake(&mut self, sentence: impl Into<String>) {
         self.mistakes.push(sentence.into());
     }
 
-    pub fn is_set(&mut self, key: &str) -> bool {
+    pub(super) fn is_set(&mut self, key: &str) -> bool {
         self.find(key).is_some()
     }
 
-    /// A key as whoever set it wrote it: a variable's name, or the key of the file.
-    pub fn name(&self, key: &str) -> String {
+    /// The key as it was written: the name of a variable, or the key of the file.
+    pub(super) fn name(&self, key: &str) -> String {
         match self.given.get(key) {
             Some(given) if given.origin == SettingOrigin::Environment => variable_of(key),
             _ => key.to_owned(),
         }
     }
 
-    /// A text that `parse` takes; its error reads after the value, as in "must be ...".
-    pub fn text<T>(
+    /// A text that `parse` accepts; its error continues the sentence after the value: "must be ...".
+    pub(super) fn text<'k, T>(
         &mut self,
-        key: &str,
+        key: impl Into<Key<'k>>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         self.read(key, |given| match &given.value {
             Value::String(text) => parse(text),
-            _ => Err("must be a text".to_owned()),
+            _ => Err("must be a string".to_owned()),
         })
     }
 
-    /// As [`SettingsReader::text`], or the text in the file that `KEY_file` names, which goes before the
-    /// default and is not quoted: it may be another secret's.
-    pub fn text_or_file<T>(
+    /// As [`SettingsReader::text`], or the text in the file that `KEY_file` names. That overrides the
+    /// default. A mistake does not quote it, because it may be another secret.
+    pub(super) fn text_or_file<'k, T>(
         &mut self,
-        key: &str,
+        key: impl Into<Key<'k>>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let file_key = file_key(key);
+        let key = key.into();
+        let file_key = file_key(key.name);
         let Some(file) = self.find(&file_key) else {
             return self.text(key, parse);
         };
         let name = self.name(&file_key);
         if self
-            .find(key)
+            .find(key.name)
             .is_some_and(|given| given.origin != SettingOrigin::Default)
         {
-            let plain = self.name(key);
-            self.mistake(format!(
-                "{plain} and {name} are both set; leave one of them out"
-            ));
+            self.both_set(key.name, &file_key);
             return None;
         }
         let value = Value::String(self.contents(&name, &file.value)?);
         match parse(value.as_str().unwrap_or_default()) {
             Ok(parsed) => {
                 self.show(key, Some(shown(&value)), file.origin, fingerprint(&value));
-                if let Some(shown) = self.settings.last_mut() {
-                    shown.file = file.value.as_str().map(PathBuf::from);
-                }
+                self.shown_from(&file.value);
                 Some(parsed)
             }
             Err(why) => {
-                self.mistake(format!("what {name} names (a secret, not shown) {why}"));
+                self.mistake(format!("the content of {name} (a secret, not shown) {why}"));
                 None
             }
         }
     }
 
-    pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<'k, T: Copy>(
+        &mut self,
+        key: impl Into<Key<'k>>,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
         self.read(key, |given| {
             let chosen = |(name, _): &&(&str, T)| given.value.as_str() == Some(name);
             choices
@@ -117,22 +121,30 @@ impl SettingsReader {
         })
     }
 
-    pub fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(super) fn duration<'k>(
+        &mut self,
+        key: impl Into<Key<'k>>,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
         self.read(key, |given| {
             let text = given.value.as_str().unwrap_or_default();
             duration_within(text, &range)
         })
     }
 
-    pub fn durations(
+    pub(super) fn durations<'k>(
         &mut self,
-        key: &str,
+        key: impl Into<Key<'k>>,
         range: RangeInclusive<Duration>,
     ) -> Option<Vec<Duration>> {
         self.list(key, |text| duration_within(text, &range))
     }
 
-    pub fn number(&mut self, key: &str, range: RangeInclusive<usize>) -> Option<usize> {
+    pub(super) fn number<'k>(
+        &mut self,
+        key: impl Into<Key<'k>>,
+        range: RangeInclusive<usize>,
+    ) -> Option<usize> {
         self.read(key, |given| {
             let number = match &given.value {
                 Value::Integer(number) => usize::try_from(*number).ok(),
@@ -153,19 +165,20 @@ impl SettingsReader {
         })
     }
 
-    /// One or more texts: an array, or one text with its values parted by spaces or commas. Each
-    /// value that `parse` refuses is a mistake of its own.
-    pub fn list<T>(
+    /// One or more texts: an array, or one text with values separated by spaces or commas. Each value
+    /// that `parse` refuses is a mistake of its own.
+    pub(super) fn list<'k, T>(
         &mut self,
-        key: &str,
+        key: impl Into<Key<'k>>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
+        let key = key.into();
         let words = self.read(key, |given| match words(&given.value) {
             Some(words) if words.is_empty() => Err("must have at least one value".to_owned()),
             Some(words) => Ok(words),
-            None => Err("must be a text or a list of texts".to_owned()),
+            None => Err("must be a string or a list of strings".to_owned()),
         })?;
-        let name = self.name(key);
+        let name = self.name(key.name);
         let mut list = Vec::with_capacity(words.len());
         for word in words {
             match parse(&word) {
@@ -180,8 +193,9 @@ impl SettingsReader {
     }
 
     /// Names with texts: a table, or one text of `NAME=TEXT` pairs.
-    pub fn table(&mut self, key: &str) -> Option<Vec<(String, String)>> {
-        let Some(given) = self.find(key) else {
+    pub(super) fn table<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<Vec<(String, String)>> {
+        let key = key.into();
+        let Some(given) = self.find(key.name) else {
             self.show(key, None, SettingOrigin::Default, 0);
             return None;
         };
@@ -190,22 +204,24 @@ impl SettingsReader {
             let count = format!("({} set)", table.len());
             self.show(key, Some(count), given.origin, fingerprint(&given.value));
         } else {
-            let name = self.name(key);
-            self.mistake(format!("{name} must be a table of texts, NAME = \"TEXT\""));
+            let name = self.name(key.name);
+            self.mistake(format!(
+                "{name} must be a table of strings, NAME = \"TEXT\""
+            ));
         }
         table
     }
 
-    /// Every secret of a list, or of the file that `KEY_file` names; empty after a mistake.
-    pub fn secrets(&mut self, key: &str) -> Option<Vec<String>> {
-        self.confidential(key, "a text or a list of texts", |value| {
+    /// The secrets of a list, or of the file that `KEY_file` names; an empty list after a mistake.
+    pub(super) fn secrets<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<Vec<String>> {
+        self.confidential(key, "a string or a list of strings", |value| {
             words(value).filter(|words| words.iter().all(|word| is_secret(word)))
         })
     }
 
     /// One secret, or the one in the file that `KEY_file` names.
-    pub fn secret(&mut self, key: &str) -> Option<String> {
-        self.confidential(key, "a text", |value| {
+    pub(super) fn secret<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<String> {
+        self.confidential(key, "a string", |value| {
             let text = value.as_str().filter(|text| is_secret(text))?;
             Some(vec![text.to_owned()])
         })?
@@ -213,8 +229,11 @@ impl SettingsReader {
     }
 
     /// Secrets by their ids: a table, or `ID=SECRET` pairs in the file that `KEY_file` names.
-    pub fn secret_table(&mut self, key: &str) -> Option<Vec<(String, String)>> {
-        self.confidential(key, "a table of texts or ID=SECRET pairs", |value| {
+    pub(super) fn secret_table<'k>(
+        &mut self,
+        key: impl Into<Key<'k>>,
+    ) -> Option<Vec<(String, String)>> {
+        self.confidential(key, "a table of strings or ID=SECRET pairs", |value| {
             pairs(value, |pair| pair.split_once('=')).filter(|pairs| {
                 pairs
                     .iter()
@@ -223,12 +242,12 @@ impl SettingsReader {
         })
     }
 
-    /// The configuration if nothing was wrong, with all settings as they are shown.
-    pub fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<Setting>), ConfigError> {
+    /// The configuration with all settings as operators see them, or all mistakes.
+    pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<Setting>), Vec<String>> {
         let unknown: Vec<String> = self
             .given
             .keys()
-            .filter(|key| !self.asked.contains(*key))
+            .filter(|key| !self.known.contains(*key))
             .map(|key| self.unknown(key))
             .collect();
         self.mistakes.extend(unknown);
@@ -236,52 +255,71 @@ impl SettingsReader {
         Ok((self.finish_part(config)?, settings))
     }
 
-    /// As [`SettingsReader::finish`] where not every key was asked for, so that none is known as unknown.
-    pub fn finish_part<T>(self, part: Option<T>) -> Result<T, ConfigError> {
+    /// As [`SettingsReader::finish`] if only some keys were read, so that the others are not mistakes.
+    pub(super) fn finish_part<T>(self, part: Option<T>) -> Result<T, Vec<String>> {
         match part {
             Some(part) if self.mistakes.is_empty() => Ok(part),
-            _ => Err(ConfigError(self.mistakes)),
+            _ => Err(self.mistakes),
         }
     }
 
     /// Never shows the value: it may be a secret under a misspelt key.
     fn unknown(&self, key: &str) -> String {
         let nearest = self
-            .asked
+            .known
             .iter()
             .min_by_key(|known| strsim::damerau_levenshtein(key, known))
             .map_or("", String::as_str);
-        match self.given.get(key).map(|given| given.origin) {
-            Some(SettingOrigin::Environment) => format!(
-                "{} is not known; the nearest that is known is {}",
-                variable_of(key),
-                variable_of(nearest)
-            ),
-            _ => format!("{key} is not known; the nearest known key is {nearest}"),
-        }
+        let (key, nearest) = match self.given.get(key).map(|given| given.origin) {
+            Some(SettingOrigin::Environment) => (variable_of(key), variable_of(nearest)),
+            _ => (key.to_owned(), nearest.to_owned()),
+        };
+        format!("{key} is not a known setting; the nearest is {nearest}")
     }
 
     fn find(&mut self, key: &str) -> Option<RawSetting> {
-        self.asked.insert(key.to_owned());
+        self.known.insert(key.to_owned());
         self.given.get(key).cloned()
     }
 
-    fn show(&mut self, key: &str, value: Option<String>, origin: SettingOrigin, trace: u64) {
+    fn show(
+        &mut self,
+        key: Key<'_>,
+        value: Option<String>,
+        origin: SettingOrigin,
+        fingerprint: u64,
+    ) {
         self.settings.push(Setting {
-            key: key.to_owned(),
+            key: key.name.to_owned(),
             value,
             origin,
             file: None,
-            trace,
+            applies: key.applies,
+            fingerprint,
         });
     }
 
-    fn read<T>(
+    /// Adds to the last shown setting that it was read from a file.
+    fn shown_from(&mut self, path: &Value) {
+        if let Some(shown) = self.settings.last_mut() {
+            shown.file = path.as_str().map(PathBuf::from);
+        }
+    }
+
+    fn both_set(&mut self, key: &str, file_key: &str) {
+        let (name, file_name) = (self.name(key), self.name(file_key));
+        self.mistake(format!(
+            "{name} and {file_name} are both set; remove one of them"
+        ));
+    }
+
+    fn read<'k, T>(
         &mut self,
-        key: &str,
+        key: impl Into<Key<'k>>,
         parse: impl FnOnce(&RawSetting) -> Result<T, String>,
     ) -> Option<T> {
-        let Some(given) = self.find(key) else {
+        let key = key.into();
+        let Some(given) = self.find(key.name) else {
             self.show(key, None, SettingOrigin::Default, 0);
             return None;
         };
@@ -296,21 +334,22 @@ impl SettingsReader {
                     Value::String(_) => String::new(),
                     other => format!(" ({})", other.type_str()),
                 };
-                let name = self.name(key);
+                let name = self.name(key.name);
                 self.mistake(format!("{name} = {value}{found} {why}"));
                 None
             }
         }
     }
 
-    fn confidential<T>(
+    fn confidential<'k, T>(
         &mut self,
-        key: &str,
+        key: impl Into<Key<'k>>,
         form: &str,
         parse: impl FnOnce(&Value) -> Option<Vec<T>>,
     ) -> Option<Vec<T>> {
-        let file_key = file_key(key);
-        let plain = self.find(key);
+        let key = key.into();
+        let file_key = file_key(key.name);
+        let plain = self.find(key.name);
         let in_file = self.find(&file_key);
         let (name, value, origin, path) = match (plain, in_file) {
             (None, None) => {
@@ -318,45 +357,35 @@ impl SettingsReader {
                 return None;
             }
             (Some(_), Some(_)) => {
-                let (name, file_name) = (self.name(key), self.name(&file_key));
-                self.mistake(format!(
-                    "{name} and {file_name} are both set; leave one of them out"
-                ));
+                self.both_set(key.name, &file_key);
                 return Some(Vec::new());
             }
-            (Some(given), None) => (self.name(key), given.value, given.origin, None),
+            (Some(given), None) => (self.name(key.name), given.value, given.origin, None),
             (None, Some(file)) => {
                 let name = self.name(&file_key);
                 let Some(text) = self.contents(&name, &file.value) else {
                     return Some(Vec::new());
                 };
-                (
-                    format!("what {name} names"),
-                    Value::String(text),
-                    file.origin,
-                    file.value.as_str().map(PathBuf::from),
-                )
+                let name = format!("the content of {name}");
+                (name, Value::String(text), file.origin, Some(file.value))
             }
         };
-        match parse(&value) {
-            Some(secrets) if !secrets.is_empty() => {
-                let count = match secrets.len() {
-                    1 => "(set)".to_owned(),
-                    count => format!("({count} set)"),
-                };
-                self.show(key, Some(count), origin, fingerprint(&value));
-                if let Some(shown) = self.settings.last_mut() {
-                    shown.file = path;
-                }
-                Some(secrets)
-            }
-            _ => {
-                self.mistake(format!(
-                    "{name} (a secret, not shown) must be {form}, not empty, in printable ASCII without spaces"
-                ));
-                Some(Vec::new())
-            }
+        let Some(secrets) = parse(&value).filter(|secrets| !secrets.is_empty()) else {
+            self.mistake(format!(
+                "{name} (a secret, not shown) must be {form}, not empty, in printable ASCII \
+                 without spaces"
+            ));
+            return Some(Vec::new());
+        };
+        let count = match secrets.len() {
+            1 => "(set)".to_owned(),
+            count => format!("({count} set)"),
+        };
+        self.show(key, Some(count), origin, fingerprint(&value));
+        if let Some(path) = path {
+            self.shown_from(&path);
         }
+        Some(secrets)
     }
 
     fn contents(&mut self, name: &str, path: &Value) -> Option<String> {
@@ -375,7 +404,7 @@ impl SettingsReader {
 }
 
 fn fingerprint(value: &Value) -> u64 {
-    TRACES.hash_one(value.to_string())
+    FINGERPRINTS.hash_one(value.to_string())
 }
 
 fn file_key(key: &str) -> String {

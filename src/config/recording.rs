@@ -1,67 +1,82 @@
-//! The links of `[recording]`, and Twilio's API, which recordings are fetched from.
+//! `[recording]`: which calls wait for a recording, and the links that Acquire receives.
+//!
+//! The links are signed in `domain/recording_link.rs` and served by `server/recordings`.
 
 use std::time::Duration;
 
-use super::files::readable_file;
-use super::load::{days, millis, minutes};
+use super::accounts::Account;
+use super::duration::{days, hours, millis, minutes};
 use super::reader::SettingsReader;
-use super::{Account, PlaybackSettings, proxy};
+use super::setting::restart;
+use super::twilio::TwilioSettings;
+use crate::domain::plan::{LateRecording, RecordingExpectation, RecordingRules};
 use crate::domain::recording_link::{LinkKey, LinkSigner, RecordingLinks};
-use crate::net::http_url::HttpUrl;
 use crate::twilio::signature::PublicUrl;
 
-/// As long as the output of the hash that it keys (RFC 2104, section 3).
-const SHORTEST_SECRET: usize = 32;
+/// The output size of the hash that the secret keys, in bytes (RFC 2104, section 3).
+const MIN_SECRET_LENGTH: usize = 32;
+
+pub(super) const EXPECT: [(&str, RecordingExpectation); 2] = [
+    ("when-started", RecordingExpectation::WhenStarted),
+    ("always", RecordingExpectation::Always),
+];
+
+pub(super) const LATE: [(&str, LateRecording); 2] = [
+    ("keep", LateRecording::Keep),
+    ("resend", LateRecording::Resend),
+];
+
+/// How the bridge plays recordings (`recording.link = "bridge"`).
+#[derive(Clone, Debug)]
+pub struct PlaybackSettings {
+    pub link_signer: LinkSigner,
+    pub twilio: TwilioSettings,
+    /// Appended to the path of a recording (`recording.format`).
+    pub format: &'static str,
+    /// For Twilio's response, for each part of it, and for the listener to receive the part.
+    pub timeout: Duration,
+    /// Limit of recordings that are played at the same time.
+    pub concurrency: usize,
+}
 
 #[derive(Clone, Copy)]
-enum Link {
+enum LinkKind {
     Twilio,
     Bridge,
 }
 
-/// What stands in `[recording]` about links, secrets aside.
-struct Recording {
-    link: Link,
+/// The settings of links, except their secret.
+struct LinkSettings {
+    kind: LinkKind,
     ttl: Duration,
     format: &'static str,
 }
 
-/// Reads all that a mere look needs: no secret.
-fn read(reader: &mut SettingsReader) -> Option<Recording> {
-    let link = reader.choice(
-        "recording.link",
-        &[("twilio", Link::Twilio), ("bridge", Link::Bridge)],
-    );
-    let ttl = reader.duration("recording.link_ttl", minutes(1)..=days(3_650));
-    // An empty text counts as unset.
-    let format = if reader.is_set("recording.format") {
-        let formats = [("", ""), (".mp3", ".mp3"), (".wav", ".wav")];
-        reader.choice("recording.format", &formats)
-    } else {
-        Some("")
-    };
-    Some(Recording {
-        link: link?,
-        ttl: ttl?,
-        format: format?,
-    })
-}
+impl LinkSettings {
+    fn read(reader: &mut SettingsReader) -> Option<Self> {
+        let kinds = [("twilio", LinkKind::Twilio), ("bridge", LinkKind::Bridge)];
+        let kind = reader.choice(restart("recording.link"), &kinds);
+        let ttl = reader.duration(restart("recording.link_ttl"), minutes(1)..=days(3_650));
+        // An empty variable is the same as none, so there may be no value to choose by.
+        let format = if reader.is_set("recording.format") {
+            let formats = [("", ""), (".mp3", ".mp3"), (".wav", ".wav")];
+            reader.choice(restart("recording.format"), &formats)
+        } else {
+            Some("")
+        };
+        Some(Self {
+            kind: kind?,
+            ttl: ttl?,
+            format: format?,
+        })
+    }
 
-/// How links look, without what makes them valid.
-pub(super) fn to_show(
-    reader: &mut SettingsReader,
-    public_urls: &[PublicUrl],
-) -> Option<RecordingLinks> {
-    Some(read(reader)?.links(public_urls, Vec::new()))
-}
-
-impl Recording {
     fn links(&self, public_urls: &[PublicUrl], keys: Vec<LinkKey>) -> RecordingLinks {
-        match self.link {
-            Link::Twilio => RecordingLinks::Twilio {
+        match self.kind {
+            LinkKind::Twilio => RecordingLinks::Twilio {
                 format: self.format,
             },
-            Link::Bridge => {
+            LinkKind::Bridge => {
                 let base = public_urls.first().map(ToString::to_string);
                 RecordingLinks::Bridge(LinkSigner::new(base.unwrap_or_default(), self.ttl, keys))
             }
@@ -69,88 +84,98 @@ impl Recording {
     }
 }
 
-/// The links that are sent, and how they are played if the bridge serves them.
-pub(super) fn with_secrets(
+/// The links without a valid signature, for commands that only show requests.
+pub(super) fn links_without_secrets(
     reader: &mut SettingsReader,
     public_urls: &[PublicUrl],
+) -> Option<RecordingLinks> {
+    Some(LinkSettings::read(reader)?.links(public_urls, Vec::new()))
+}
+
+/// The links that Acquire receives, and how they are played if they are links of the bridge.
+pub(super) fn links(
+    reader: &mut SettingsReader,
+    public_urls: &[PublicUrl],
+    twilio: Option<&TwilioSettings>,
 ) -> Option<(RecordingLinks, Option<PlaybackSettings>)> {
-    let recording = read(reader);
-    let secrets = reader.secrets("recording.link_secret");
-    let api_url = reader.text("twilio.api_url", |text| {
-        HttpUrl::parse(text)?;
-        Ok(text.trim_end_matches('/').to_owned())
-    });
-    let ca_file = reader.text("twilio.ca_file", readable_file);
-    let proxy = proxy::read(reader, "twilio.proxy");
-    let timeout = reader.duration("recording.timeout", millis(100)..=minutes(5));
-    let concurrency = reader.number("recording.concurrency", 1..=1_024);
-    let recording = recording?;
-    if matches!(recording.link, Link::Twilio) {
-        return Some((recording.links(public_urls, Vec::new()), None));
-    }
-    let name = reader.name("recording.link");
-    let secrets = match secrets {
-        None => {
-            reader.mistake(format!(
-                "recording.link_secret is not set, which {name} = \"bridge\" needs: make one with openssl rand -hex 32"
-            ));
-            Vec::new()
-        }
-        Some(secrets) => {
-            if secrets.iter().any(|secret| secret.len() < SHORTEST_SECRET) {
-                reader.mistake(format!(
-                    "recording.link_secret (a secret, not shown) must have at least {SHORTEST_SECRET} characters: make one with openssl rand -hex 32"
-                ));
-            }
-            secrets
-        }
+    let settings = LinkSettings::read(reader);
+    let secrets = reader.secrets(restart("recording.link_secret"));
+    let timeout = reader.duration(restart("recording.timeout"), millis(100)..=minutes(5));
+    let concurrency = reader.number(restart("recording.concurrency"), 1..=1_024);
+    let settings = settings?;
+    let keys = match settings.kind {
+        LinkKind::Twilio => Vec::new(),
+        LinkKind::Bridge => link_keys(reader, secrets),
     };
-    let keys = secrets.iter().map(|secret| LinkKey::new(secret)).collect();
-    let links = recording.links(public_urls, keys);
-    let RecordingLinks::Bridge(linker) = &links else {
+    let links = settings.links(public_urls, keys);
+    let RecordingLinks::Bridge(link_signer) = &links else {
         return Some((links, None));
     };
-    let playing = PlaybackSettings {
-        linker: linker.clone(),
-        api_url: api_url?,
-        ca_file,
-        proxy,
-        format: recording.format,
+    let playback = PlaybackSettings {
+        link_signer: link_signer.clone(),
+        twilio: twilio?.clone(),
+        format: settings.format,
         timeout: timeout?,
         concurrency: concurrency?,
     };
-    Some((links, Some(playing)))
+    Some((links, Some(playback)))
 }
 
-/// What playing asks of the accounts and of the way to Twilio.
-pub(super) fn judge(reader: &mut SettingsReader, playing: &PlaybackSettings, accounts: &[Account]) {
+fn link_keys(reader: &mut SettingsReader, secrets: Option<Vec<String>>) -> Vec<LinkKey> {
+    let Some(secrets) = secrets else {
+        let name = reader.name("recording.link");
+        reader.mistake(format!(
+            "{name} = \"bridge\" needs recording.link_secret: generate one with openssl rand \
+             -hex 32"
+        ));
+        return Vec::new();
+    };
+    let is_short = |secret: &String| secret.len() < MIN_SECRET_LENGTH;
+    if secrets.iter().any(is_short) {
+        reader.mistake(format!(
+            "recording.link_secret (a secret, not shown) must have at least {MIN_SECRET_LENGTH} \
+             characters: generate one with openssl rand -hex 32"
+        ));
+    }
+    secrets.iter().map(|secret| LinkKey::new(secret)).collect()
+}
+
+/// The rules of recordings, which contain the links that were read before.
+pub(super) fn rules(
+    reader: &mut SettingsReader,
+    links: Option<RecordingLinks>,
+) -> Option<RecordingRules> {
+    let wait = reader.duration("recording.wait", millis(0)..=hours(24));
+    let expect = reader.choice("recording.expect", &EXPECT);
+    let late = reader.choice("recording.late", &LATE);
+    Some(RecordingRules {
+        expect: expect?,
+        wait: wait?,
+        late: late?,
+        links: links?,
+    })
+}
+
+/// Refuses links of the bridge for an account without an API key, which fetches its recordings.
+pub(super) fn require_api_keys(reader: &mut SettingsReader, accounts: &[Account]) {
     for (number, account) in (1..).zip(accounts) {
         if account.twilio_api_key.is_some() {
             continue;
         }
-        let (whose, key) = match &account.twilio_account_sid {
+        let (account, key) = match &account.twilio_account_sid {
             Some(_) => {
                 let entry = format!("accounts[{number}]");
                 (entry.clone(), format!("{entry}.twilio_api_key"))
             }
             None => ("the account".to_owned(), "twilio.api_key".to_owned()),
         };
-        // One that is set and wrong was told already.
+        // A key that is set and wrong has a mistake of its own.
         if !reader.is_set(&format!("{key}_sid")) {
             let name = reader.name("recording.link");
             reader.mistake(format!(
-                "{whose} has no API key of Twilio, which {name} = \"bridge\" needs to fetch recordings: set {key}_sid and {key}_secret"
+                "{account} has no Twilio API key, which {name} = \"bridge\" needs to fetch \
+                 recordings: set {key}_sid and {key}_secret"
             ));
         }
-    }
-    let proxy = playing.proxy.as_ref();
-    let clear =
-        HttpUrl::parse(&playing.api_url).is_ok_and(|url| url.is_clear_beyond_loopback(proxy));
-    if clear {
-        let name = reader.name("twilio.api_url");
-        reader.mistake(format!(
-            "{name} = \"{}\" must begin with https://, because API keys are sent there, which http:// would send in the clear",
-            playing.api_url
-        ));
     }
 }

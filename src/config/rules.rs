@@ -1,42 +1,35 @@
-//! What a call becomes: `[calls]`, `[recording]`, `acquire.events` and `[directory]`.
+//! The rules of a plan, assembled from their sections, and written as a configuration file.
+//!
+//! The sections parse the settings: `calls.rs`, `recording.rs`, `acquire.rs`, `directory.rs`.
 
-use super::load::{days, hours, millis, minutes};
+use toml::{Table, Value};
+
+use super::directory::DirectoryFile;
 use super::reader::SettingsReader;
-use super::{DirectoryFile, directory, recording};
-use crate::domain::plan::{
-    ClientParents, EventRules, Forward, LateRecording, LegRules, MissedStatus,
-    RecordingExpectation, RecordingRules, ReportMode, Rules,
-};
+use super::{acquire, calls, directory, duration, recording};
+use crate::domain::plan::{RecordingRules, Rules};
 use crate::domain::recording_link::RecordingLinks;
 use crate::twilio::signature::PublicUrl;
 
-const ZERO: std::time::Duration = millis(0);
-
-/// The rules without the secret of links, for commands that show what is sent.
-pub(super) fn to_show(reader: &mut SettingsReader, public_urls: &[PublicUrl]) -> Option<Rules> {
-    let links = recording::to_show(reader, public_urls);
+/// The rules without the secret of links, for commands that only show requests.
+pub(super) fn without_secrets(
+    reader: &mut SettingsReader,
+    public_urls: &[PublicUrl],
+) -> Option<Rules> {
+    let links = recording::links_without_secrets(reader, public_urls);
     read(reader, links).map(|(rules, _)| rules)
 }
 
-/// The rules, and the file that may change their directory.
+/// The rules, and the file that can change their directory.
 pub(super) fn read(
     reader: &mut SettingsReader,
     links: Option<RecordingLinks>,
 ) -> Option<(Rules, Option<DirectoryFile>)> {
-    let empty_to = reader.text("calls.empty_to", |text| match text.trim() {
-        "" => Err("must not be empty".to_owned()),
-        text => Ok(text.to_owned()),
-    });
-    let client = reader.choice(
-        "calls.client",
-        &[
-            ("incoming", ClientParents::Incoming),
-            ("outgoing", ClientParents::Outgoing),
-        ],
-    );
-    let legs = legs(reader);
-    let recordings = recordings(reader, links);
-    let events = events(reader);
+    let empty_to = calls::empty_to(reader);
+    let client = calls::client(reader);
+    let legs = calls::legs(reader);
+    let recordings = recording::rules(reader, links);
+    let events = acquire::events(reader);
     let (directory, file) = directory::read(reader);
     let rules = Rules {
         empty_to,
@@ -49,72 +42,131 @@ pub(super) fn read(
     Some((rules, file))
 }
 
-fn legs(reader: &mut SettingsReader) -> Option<LegRules> {
-    let reports = [("legs", ReportMode::Legs), ("call", ReportMode::Call)];
-    let report = reader.choice("calls.report", &reports);
-    let settle = reader.duration("calls.settle", ZERO..=minutes(10));
-    let whose = [
-        ("children", MissedStatus::Children),
-        ("parent", MissedStatus::Parent),
-    ];
-    let missed = reader.choice("calls.missed", &whose);
-    let wait = reader.duration("calls.wait", minutes(1)..=days(7));
-    Some(LegRules {
-        report: report?,
-        settle: settle?,
-        missed: missed?,
-        wait: wait?,
-    })
-}
-
-fn recordings(
-    reader: &mut SettingsReader,
-    links: Option<RecordingLinks>,
-) -> Option<RecordingRules> {
-    let wait = reader.duration("recording.wait", ZERO..=hours(24));
-    let expectations = [
-        ("when-started", RecordingExpectation::WhenStarted),
-        ("always", RecordingExpectation::Always),
-    ];
-    let expect = reader.choice("recording.expect", &expectations);
-    let late = reader.choice(
-        "recording.late",
-        &[
-            ("keep", LateRecording::Keep),
-            ("resend", LateRecording::Resend),
-        ],
-    );
-    Some(RecordingRules {
-        expect: expect?,
-        wait: wait?,
-        late: late?,
-        links: links?,
-    })
-}
-
-fn events(reader: &mut SettingsReader) -> Option<EventRules> {
-    let known = ["in-queue", "ringing", "answered", "ended"];
-    let events = reader.list("acquire.events", |word| {
-        if known.contains(&word) {
-            Ok(word.to_owned())
-        } else {
-            Err(format!("must be one of {}", known.join(", ")))
+/// The rules that differ from the defaults, as a configuration file. Links of the bridge are left
+/// out, because they need its secret.
+///
+/// With such a file another machine plans the same requests for a call.
+#[must_use]
+pub fn to_toml(rules: &Rules) -> String {
+    let mut file = Table::new();
+    let defaults = settings(&Rules::default());
+    for ((section, key, value), (.., default)) in settings(rules).into_iter().zip(defaults) {
+        let Some(value) = value.filter(|value| Some(value) != default.as_ref()) else {
+            continue;
+        };
+        let section = file.entry(section).or_insert_with(|| Table::new().into());
+        if let Value::Table(section) = section {
+            section.insert(key.to_owned(), value);
         }
-    })?;
-    if !events.iter().any(|event| event == "ended") {
-        let name = reader.name("acquire.events");
-        reader.mistake(format!("{name} must have ended, which cannot be left out"));
     }
-    let wanted = |event: &str| {
-        if events.iter().any(|other| other == event) {
-            Forward::On
-        } else {
-            Forward::Off
-        }
+    file.to_string()
+}
+
+/// Every rule as section, key and value; `None` if it is not set.
+fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 13] {
+    // Without `..`, so that a new rule cannot be forgotten here.
+    let Rules {
+        empty_to,
+        client,
+        legs,
+        recordings,
+        events,
+        directory,
+    } = rules;
+    let RecordingRules {
+        expect,
+        wait,
+        late,
+        links,
+    } = recordings;
+    let format = match links {
+        RecordingLinks::Twilio { format } => Some(Value::from(*format)),
+        RecordingLinks::Bridge(_) => None,
     };
-    Some(EventRules {
-        in_queue: wanted("in-queue"),
-        ringing: wanted("ringing"),
-        answered: wanted("answered"),
-    })
+    let entries = directory.entries.iter();
+    let entries: Table = entries
+        .map(|(address, email)| (address.clone(), Value::from(email.as_str())))
+        .collect();
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    let time = |time| Some(Value::from(duration::write(time)));
+    [
+        (
+            "acquire",
+            "events",
+            Some(acquire::event_names(events).into()),
+        ),
+        ("calls", "client", word(&calls::CLIENT, *client)),
+        ("calls", "empty_to", text(empty_to)),
+        ("calls", "missed", word(&calls::MISSED, legs.missed)),
+        ("calls", "report", word(&calls::REPORT, legs.report)),
+        ("calls", "settle", time(legs.settle)),
+        ("calls", "wait", time(legs.wait)),
+        ("directory", "default", text(&directory.default)),
+        ("directory", "entries", Some(entries.into())),
+        ("recording", "expect", word(&recording::EXPECT, *expect)),
+        ("recording", "format", format),
+        ("recording", "late", word(&recording::LATE, *late)),
+        ("recording", "wait", time(*wait)),
+    ]
+}
+
+/// The word of a choice.
+fn word<T: PartialEq>(choices: &[(&'static str, T)], choice: T) -> Option<Value> {
+    let found = choices.iter().find(|(_, other)| *other == choice);
+    found.map(|(word, _)| Value::from(*word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{load_part, partial};
+    use crate::domain::directory::Directory;
+
+    fn read(text: &str) -> Rules {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("bridge.toml");
+        std::fs::write(&file, text).expect("a file");
+        let part = load_part(Some(&file), [], partial::urls_and_rules);
+        part.expect("good settings").1
+    }
+
+    #[test]
+    fn a_file_of_rules_is_read_as_the_same_rules() {
+        let settings = r#"
+            acquire.events = ["ringing", "ended"]
+            [calls]
+            empty_to = "a \"quoted\" word"
+            client = "outgoing"
+            report = "call"
+            settle = "90s"
+            missed = "parent"
+            wait = "61m"
+            [recording]
+            expect = "always"
+            wait = "0s"
+            late = "resend"
+            format = ".mp3"
+            [directory]
+            entries = { "client:jane" = "jane@example.com", "+12025550123" = "phone@example.com" }
+            default = "calls@example.com"
+        "#;
+        let rules = read(settings);
+        let again = read(&to_toml(&rules));
+        assert_eq!(rules.directory, again.directory);
+        // The entries have no order, so the text of both can differ.
+        let without_directory = |rules: Rules| Rules {
+            directory: Directory::default(),
+            ..rules
+        };
+        let (rules, again) = (without_directory(rules), without_directory(again));
+        assert_eq!(format!("{rules:?}"), format!("{again:?}"));
+        let given: toml::Table = settings.parse().expect("TOML");
+        let written: toml::Table = to_toml(&read(settings)).parse().expect("TOML");
+        assert_eq!(written, given, "every key is written");
+    }
+
+    #[test]
+    fn defaults_are_not_written() {
+        assert_eq!(to_toml(&read("")), "");
+    }
 }

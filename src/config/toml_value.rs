@@ -1,11 +1,11 @@
-//! What a TOML value may stand for, and how messages show it.
+//! Lists, pairs and secrets as TOML values, and values as messages show them.
 
 use toml::Value;
 
 /// Longer values are cut in messages.
 const SHOWN_CHARACTERS: usize = 120;
 
-/// The values of a list: an array of texts, or one text parted by spaces or commas.
+/// The values of a list: an array of texts, or one text separated by spaces or commas.
 pub(super) fn words(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(text) => Some(
@@ -22,7 +22,7 @@ pub(super) fn words(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Names with texts: a table, or a text of pairs that `split` parts.
+/// Names with texts: a table, or one text of pairs, each of which `split` separates.
 pub(super) fn pairs(
     value: &Value,
     split: impl Fn(&str) -> Option<(&str, &str)>,
@@ -41,14 +41,14 @@ pub(super) fn pairs(
     }
 }
 
-/// Printable ASCII without spaces, as a header can carry it.
+/// Printable ASCII without spaces, as an HTTP header can contain it.
 pub(super) fn is_secret(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// A value as messages show it: cut if long, and without the user info of a URL.
 ///
-/// Not by `RawUrl`: the text may be no URL, or a broken one, and must not show a password either.
+/// Does not use `RawUrl`: the password must be hidden even if the text is not a valid URL.
 pub(super) fn shown(value: &Value) -> String {
     let text = value.to_string();
     let text = match (text.find("://"), text.rfind('@')) {

@@ -5,9 +5,6 @@ use std::net::IpAddr;
 use super::proxy::Proxy;
 use crate::twilio::RawUrl;
 
-/// Stands in `acquire.base_url` where the account's name goes.
-pub const ACCOUNT_ID: &str = "{account_id}";
-
 /// Scheme, host and port of a base URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpUrl {
@@ -41,12 +38,8 @@ impl HttpUrl {
             None if is_https => 443,
             None => 80,
         };
-        let without_name = text.replace(ACCOUNT_ID, "");
-        if host.is_empty() || without_name.contains(['{', '}']) {
-            return Err(format!(
-                "{}; {ACCOUNT_ID} is the only name in braces",
-                shape()
-            ));
+        if host.is_empty() || text.contains(['{', '}']) {
+            return Err(shape().to_owned());
         }
         Ok(Self {
             is_https,
@@ -76,9 +69,9 @@ mod tests {
     fn a_base_url_is_taken_apart() {
         let cases = [
             (
-                "https://{account_id}.acquire.io",
+                "https://example.acquire.io",
                 true,
-                "{account_id}.acquire.io",
+                "example.acquire.io",
                 443,
             ),
             ("http://127.0.0.1:8081/base/", false, "127.0.0.1", 8081),

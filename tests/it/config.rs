@@ -1,4 +1,4 @@
-//! The configuration: what it comes to, and what is said about each mistake.
+//! The configuration: its values, and the sentence for each mistake.
 
 mod accounts;
 mod calls;
@@ -13,23 +13,23 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use twilio_acquire_bridge::acquire::response::Success;
 use twilio_acquire_bridge::config::{
-    self, Config, ConfigError, LogFormat, ProxyProtocolSetting, StoreUrl,
+    self, Config, ConfigError, LogFormat, ProxyProtocolSetting, StoreUrl, partial,
 };
 
-/// The three variables that suffice.
-const ENOUGH: [(&str, &str); 3] = [
+/// The three variables that are required.
+const REQUIRED: [(&str, &str); 3] = [
     ("TWILIO_AUTH_TOKEN", "made-up-token"),
     ("ACQUIRE_ACCOUNT_ID", "example"),
     ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com"),
 ];
 
-/// Loads `file` under [`MIN_BATCH`] and `environment`; the folder's path is shown as `DIR`.
+/// Loads `file` with [`REQUIRED`] and `environment`; the folder's path is shown as `DIR`.
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-    let all: Vec<_> = ENOUGH.iter().chain(environment).copied().collect();
+    let all: Vec<_> = REQUIRED.iter().chain(environment).copied().collect();
     load_alone(file, &all)
 }
 
-/// As [`load`], with nothing in the environment but what is given; a later value wins.
+/// As [`load`], with nothing else in the environment; a later value wins.
 fn load_alone(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("bridge.toml");
@@ -64,7 +64,7 @@ fn load_alone(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<St
 
 #[test]
 fn three_variables_suffice() {
-    let environment = ENOUGH.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let environment = REQUIRED.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let config = config::load(None, environment).expect("a configuration");
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(
@@ -176,9 +176,9 @@ fn the_directory_is_the_entries_and_the_file_together() {
 }
 
 #[test]
-fn a_rehearsal_needs_no_account() {
+fn a_dry_run_needs_no_account() {
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let (urls, rules) = config::load_for_dry_run(None, []).expect("defaults");
+    let (urls, rules) = config::load_part(None, [], partial::urls_and_rules).expect("defaults");
     assert!(urls.is_empty());
     assert!(rules.empty_to.is_none());
 
@@ -187,12 +187,13 @@ fn a_rehearsal_needs_no_account() {
         set("BRIDGE__CALLS__EMPTY_TO", "unknown"),
         set("TWILIO_AUTH_TOKEN", "made-up-token"),
     ];
-    let (urls, rules) = config::load_for_dry_run(None, environment).expect("a rehearsal");
+    let (urls, rules) =
+        config::load_part(None, environment, partial::urls_and_rules).expect("a dry run");
     assert_eq!(urls.len(), 1);
     assert_eq!(rules.empty_to.as_deref(), Some("unknown"));
 
     let wrong = [set("BRIDGE__SERVER__PUBLIC_URL", "bridge.example.com")];
-    assert!(config::load_for_dry_run(None, wrong).is_err());
+    assert!(config::load_part(None, wrong, partial::urls_and_rules).is_err());
 }
 
 #[test]
@@ -208,14 +209,14 @@ fn a_running_bridge_keeps_its_proxies_while_it_requires_their_header() {
         ProxyProtocolSetting::Required
     );
 
-    let others = running.renewed_by(required("10.0.0.8"));
-    assert_eq!(others.changed, ["server.trusted_proxies"]);
-    assert_eq!(others.waiting, [""; 0]);
+    let others = running.reload(required("10.0.0.8"));
+    assert_eq!(others.applied, ["server.trusted_proxies"]);
+    assert_eq!(others.needs_restart, [""; 0]);
 
-    let off = running.renewed_by(load("", &[]).expect("a configuration"));
-    assert_eq!(off.changed, [""; 0]);
+    let off = running.reload(load("", &[]).expect("a configuration"));
+    assert_eq!(off.applied, [""; 0]);
     assert_eq!(
-        off.waiting,
+        off.needs_restart,
         ["server.proxy_protocol", "server.trusted_proxies"]
     );
     let server = off.config.server;

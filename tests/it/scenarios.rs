@@ -39,7 +39,11 @@ fn case(folder: &Path) -> Case {
             .is_some_and(|extension| extension == "http")
     });
     let scenario = Scenario::read(folder, &files).unwrap_or_else(|why| panic!("{name}: {why}"));
-    let rules = config::load_for_dry_run(scenario.settings.as_deref(), []);
+    let rules = config::load_part(
+        scenario.settings.as_deref(),
+        [],
+        config::partial::urls_and_rules,
+    );
     Case {
         rules: rules.unwrap_or_else(|why| panic!("{name}: {why}")).1,
         name: name.into_owned(),

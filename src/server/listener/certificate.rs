@@ -9,8 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::Config;
-use crate::config::watched::FileWatch;
+use crate::config::{Config, FileWatch};
 use crate::net::tls::{CertificatePair, TlsError, certificates, key};
 
 const CERT: &str = "server.tls_cert_file";

@@ -43,7 +43,7 @@ pub struct Playback {
 impl Playback {
     /// `None` unless `recording.link = "bridge"`. `stop` ends the recordings that are being played.
     pub fn new(bridge: &BridgeParts, stop: &CancellationToken) -> Result<Option<Self>, TlsError> {
-        let Some(settings) = bridge.config.borrow().playing.clone() else {
+        let Some(settings) = bridge.config.borrow().playback.clone() else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -154,7 +154,7 @@ impl Player {
         sid: &str,
     ) -> Result<(RecordingSid, AccountSid), PlayRecordingError> {
         let sid = RecordingSid::parse(sid).map_err(|_| PlayRecordingError::NotASid)?;
-        let signer = &self.shared.settings.linker;
+        let signer = &self.shared.settings.link_signer;
         let now = self.shared.bridge.clock.now();
         let account = signer.verify(&sid, request.query_string(), now)?;
         Ok((sid, account))

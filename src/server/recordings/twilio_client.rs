@@ -42,8 +42,8 @@ const KEPT_HEADERS: [HeaderName; 5] = [
 
 /// TLS for `twilio.api_url`, for the clients of all threads; `None` for an `http` URL.
 pub fn tls_config(settings: &PlaybackSettings) -> Result<Option<Arc<ClientConfig>>, TlsError> {
-    if settings.api_url.starts_with("https://") {
-        let private = settings.ca_file.as_deref().map(|file| Private {
+    if settings.twilio.api_url.starts_with("https://") {
+        let private = settings.twilio.ca_file.as_deref().map(|file| Private {
             setting: "twilio.ca_file",
             file,
         });
@@ -146,11 +146,11 @@ impl RecordingClient {
         Self {
             http: net::http_client(Rc::new(OutboundConnector {
                 tls,
-                proxy: settings.proxy.clone(),
+                proxy: settings.twilio.proxy.clone(),
                 names: Resolver::default(),
                 timeout: settings.timeout,
             })),
-            api_url: settings.api_url.clone(),
+            api_url: settings.twilio.api_url.clone(),
             format: settings.format,
             timeout: settings.timeout,
             stop,

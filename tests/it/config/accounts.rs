@@ -71,9 +71,9 @@ fn what_belongs_to_one_account_is_refused_beside_accounts() {
     assert_eq!(
         mistakes,
         [
-            "TWILIO_AUTH_TOKEN must not be set beside [[accounts]], since it would not say for which account; set twilio_auth_tokens in each entry instead",
-            "ACQUIRE_ACCOUNT_ID must not be set beside [[accounts]], since it would not say for which account; set acquire_account_id in each entry instead",
-            "acquire.api_key must not be set beside [[accounts]], since it would not say for which account; set acquire_api_key in each entry instead",
+            "TWILIO_AUTH_TOKEN must not be set together with [[accounts]], because it does not name an account; set twilio_auth_tokens in each entry instead",
+            "ACQUIRE_ACCOUNT_ID must not be set together with [[accounts]], because it does not name an account; set acquire_account_id in each entry instead",
+            "acquire.api_key must not be set together with [[accounts]], because it does not name an account; set acquire_api_key in each entry instead",
         ]
     );
 }
@@ -97,14 +97,14 @@ fn each_mistake_in_an_account_names_the_entry() {
         mistakes,
         [
             "accounts[3].twilio_account_sid = \"AC1\" must be AC followed by 32 hexadecimal digits",
-            "accounts[3].acquire_account_id = \"third.example.com/\" must be the account's name alone, as in https://NAME.acquire.io: 1 to 63 letters, digits and inner hyphens",
+            "accounts[3].acquire_account_id = \"third.example.com/\" must be only the account's name, as in https://NAME.acquire.io: 1 to 63 letters, digits and inner hyphens",
             "accounts[3] has no Twilio auth token: set twilio_auth_tokens, twilio_shared_keys, or one of them with _file",
-            "accounts[4].twilio_shared_keys (a secret, not shown) must be a table of texts or ID=SECRET pairs, not empty, in printable ASCII without spaces",
-            "accounts[4].acquire_api_key (a secret, not shown) must be a text, not empty, in printable ASCII without spaces",
+            "accounts[4].twilio_shared_keys (a secret, not shown) must be a table of strings or ID=SECRET pairs, not empty, in printable ASCII without spaces",
+            "accounts[4].acquire_api_key (a secret, not shown) must be a string, not empty, in printable ASCII without spaces",
             "accounts[4].twilio_account_sid is not set",
             "accounts[4].acquire_account_id is not set",
-            "accounts[2].twilio_account_sid = \"AC00000000000000000000000000000001\" stands in accounts[1] already; each must be there once",
-            "accounts[3].twilio_auth_token is not known; the nearest known key is accounts[3].twilio_auth_tokens",
+            "accounts[2].twilio_account_sid = \"AC00000000000000000000000000000001\" is already in accounts[1]; each SID may appear only once",
+            "accounts[3].twilio_auth_token is not a known setting; the nearest is accounts[3].twilio_auth_tokens",
         ]
     );
 }
@@ -122,8 +122,8 @@ fn accounts_are_entries_and_not_a_table_nor_variables() {
     assert_eq!(
         mistakes[..2],
         [
-            "accounts must be entries that each begin with [[accounts]]",
-            "BRIDGE__ACCOUNTS__0__TWILIO_AUTH_TOKENS cannot be set in the environment: [[accounts]] stand in a file, whose ..._file keys keep secrets out of it",
+            "accounts must be entries that each start with [[accounts]]",
+            "BRIDGE__ACCOUNTS__0__TWILIO_AUTH_TOKENS cannot be set in the environment: put [[accounts]] into the configuration file, and keep secrets out of it with the ..._file keys",
         ]
     );
 }

@@ -4,16 +4,16 @@ use twilio_acquire_bridge::config;
 use twilio_acquire_bridge::domain::plan::{Forward, ReportMode, Rules};
 use twilio_acquire_bridge::domain::recording_link::RecordingLinks;
 
-use super::{ENOUGH, load};
+use super::{REQUIRED, load};
 
 const ONE_PATH: &str = "acquire.call_answered_path and acquire.call_end_path are both \
-    \"/api/v1/voip/call-answered\", so Acquire could not tell an answered call from an ended one: \
-    set acquire.call_end_path = \"/api/v1/voip/call-end\", as the vendor's later page says, or \
-    leave \"answered\" out of acquire.events";
+    \"/api/v1/voip/call-answered\", so Acquire could not distinguish an answered call from an ended one: \
+    set acquire.call_end_path = \"/api/v1/voip/call-end\", as a later revision of Acquire's \
+    documentation says, or remove \"answered\" from acquire.events";
 
 #[test]
 fn the_defaults_are_those_of_the_rules() {
-    let environment = ENOUGH.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let environment = REQUIRED.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let config = config::load(None, environment).expect("a configuration");
     assert_eq!(
         format!("{:?}", config.rules),
@@ -48,7 +48,7 @@ fn each_mistake_has_its_sentence() {
         ("acquire.events = [\"answered\", \"ended\"]", ONE_PATH),
         (
             "acquire.events = [\"ringing\"]",
-            "acquire.events must have ended, which cannot be left out",
+            "acquire.events must include ended",
         ),
         (
             "acquire.events = [\"ended\", \"busy\"]",

@@ -6,7 +6,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use twilio_acquire_bridge::config;
 
-use super::ENOUGH;
+use super::REQUIRED;
 
 const MANUAL: &str = include_str!("../../../src/config.default.toml");
 
@@ -19,7 +19,7 @@ fn check() -> Command {
 #[test]
 fn settings_and_schedule_are_shown_without_secrets() {
     let output = check()
-        .envs(ENOUGH)
+        .envs(REQUIRED)
         .env("TWILIO_AUTH_TOKEN", "planted-secret,planted-secret-2")
         .env("BRIDGE__ACQUIRE__API_KEY", "planted-secret")
         .env("BRIDGE__DELIVERY__SCHEDULE", "1s 2m")
@@ -46,7 +46,7 @@ fn settings_and_schedule_are_shown_without_secrets() {
 
 #[test]
 fn what_is_shown_fits_into_80_columns() {
-    let output = check().envs(ENOUGH).assert().code(0);
+    let output = check().envs(REQUIRED).assert().code(0);
     let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     let wide = shown.lines().find(|line| line.chars().count() > 80);
     assert_eq!(wide, None, "{shown}");
@@ -54,7 +54,7 @@ fn what_is_shown_fits_into_80_columns() {
 
 #[test]
 fn a_program_can_read_the_check() {
-    let output = check().envs(ENOUGH).arg("--json").assert().code(0);
+    let output = check().envs(REQUIRED).arg("--json").assert().code(0);
     let json: serde_json::Value =
         serde_json::from_slice(&output.get_output().stdout).expect("JSON");
     assert_eq!(json["settings"]["TWILIO_AUTH_TOKEN"]["value"], "(set)");
@@ -68,11 +68,11 @@ fn a_wrong_configuration_ends_with_2_and_each_mistake_on_stderr() {
     let output = check().env("BRIDGE__LOG__FORMAT", "xml").assert().code(2);
     let output = output.get_output();
     assert!(output.stdout.is_empty());
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(told.lines().count(), 4, "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(stderr.lines().count(), 4, "{stderr}");
     assert!(
-        told.lines().all(|line| line.starts_with("error: ")),
-        "{told}"
+        stderr.lines().all(|line| line.starts_with("error: ")),
+        "{stderr}"
     );
 }
 
@@ -82,17 +82,17 @@ fn online_a_place_that_does_not_answer_ends_with_1() {
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let online = |url: &str| {
         let mut command = check();
-        command.envs(ENOUGH).env("BRIDGE__ACQUIRE__BASE_URL", url);
+        command.envs(REQUIRED).env("BRIDGE__ACQUIRE__BASE_URL", url);
         command.arg("--online");
         command
     };
     online(&url).assert().code(0);
     // No test listens there; the port of one that stopped may be another's by now.
     let output = online("http://127.0.0.1:9").assert().code(1);
-    let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
     assert!(
-        told.contains("cannot be reached (acquire.base_url)"),
-        "{told}"
+        stderr.contains("cannot be reached (acquire.base_url)"),
+        "{stderr}"
     );
 }
 
@@ -150,9 +150,9 @@ fn the_manual_has_every_key_and_no_other() {
     std::fs::write(&file, "[[accounts]]\ntwilio_account_sid = \"AC00000000000000000000000000000001\"\ntwilio_auth_tokens = \"a\"\nacquire_account_id = \"b\"\n").expect("a file");
     let url = (
         "BRIDGE__SERVER__PUBLIC_URL".to_owned(),
-        ENOUGH[2].1.to_owned(),
+        REQUIRED[2].1.to_owned(),
     );
-    let one = ENOUGH.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let one = REQUIRED.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let (_, several) = config::explain(Some(&file), [url]).expect("several accounts");
     let (_, one) = config::explain(None, one).expect("one account");
     let read: BTreeSet<String> = several
@@ -174,7 +174,7 @@ fn a_proxy_is_read_from_a_file_and_never_shown() {
     )
     .expect("a file");
     let output = check()
-        .envs(ENOUGH)
+        .envs(REQUIRED)
         .env("BRIDGE__ACQUIRE__PROXY_FILE", &file)
         .env("BRIDGE__TWILIO__PROXY", "http://jane:planted@proxy:3128")
         .assert()
@@ -200,13 +200,13 @@ fn a_client_certificate_without_its_key_is_a_mistake() {
     ] {
         let name = format!("BRIDGE__ACQUIRE__CLIENT_{set}_FILE");
         let output = check()
-            .envs(ENOUGH)
+            .envs(REQUIRED)
             .env(&name, file.path())
             .assert()
             .code(2);
-        let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
         let sentence = format!("{name} is set without {other}: a client certificate needs both");
-        assert!(told.contains(&sentence), "{told}");
+        assert!(stderr.contains(&sentence), "{stderr}");
     }
 }
 
@@ -216,7 +216,7 @@ fn the_store_is_read_from_a_file_and_its_password_never_shown() {
     let file = folder.path().join("store-url");
     std::fs::write(&file, "postgres://bridge:planted@db.example.com/bridge\n").expect("a file");
     let output = check()
-        .envs(ENOUGH)
+        .envs(REQUIRED)
         .env("BRIDGE__STORE__URL_FILE", &file)
         .assert()
         .code(0);

@@ -2,9 +2,9 @@
 
 use twilio_acquire_bridge::config;
 
-use super::{ENOUGH, load, load_alone};
+use super::{REQUIRED, load, load_alone};
 
-/// A file with one mistake, and what is said of it.
+/// A file with one mistake, and its sentence.
 const IN_A_FILE: &[(&str, &str)] = &[
     (
         "delivery.timeout = \"soon\"",
@@ -32,15 +32,15 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "server.proxy_protocol = \"required\"",
-        "server.proxy_protocol = \"required\" lets nobody in without server.trusted_proxies: set it to the addresses of the balancers that send the header",
+        "server.proxy_protocol = \"required\" needs server.trusted_proxies: set it to the addresses of the load balancers that send the header",
     ),
     (
         "delivery.lease = \"10s\"",
-        "delivery.lease = \"10s\" must be longer than delivery.timeout = \"10s\", or a call that is still being sent could be sent twice",
+        "delivery.lease = \"10s\" must be longer than delivery.timeout = \"10s\", or another worker could send a call that is still being sent",
     ),
     (
         "delivery.lease = \"15s\"\ndelivery.max_rate = 5",
-        "delivery.lease = \"15s\" must be longer than delivery.timeout by more than 5s where delivery.max_rate is set, since calls wait for their turn so long",
+        "delivery.lease = \"15s\" must exceed delivery.timeout by more than 5s if delivery.max_rate is set, because a call waits up to 5s for the rate limit",
     ),
     (
         "delivery.schedule = []",
@@ -56,7 +56,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "delivery.schedule = [1, 2]",
-        "delivery.schedule = [1, 2] (array) must be a text or a list of texts",
+        "delivery.schedule = [1, 2] (array) must be a string or a list of strings",
     ),
     (
         "delivery.concurrency = 0",
@@ -68,15 +68,15 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "delivery.timeuot = \"10s\"",
-        "delivery.timeuot is not known; the nearest known key is delivery.timeout",
+        "delivery.timeuot is not a known setting; the nearest is delivery.timeout",
     ),
     (
         "delivery.retention = \"10d\"",
-        "delivery.retention is not known; the nearest known key is refused.retention",
+        "delivery.retention is not a known setting; the nearest is refused.retention",
     ),
     (
         "server = 5",
-        "server stands outside of a section; every key belongs below one, such as [server]",
+        "server is not in a section; put each key into one, such as [server]",
     ),
     (
         "server.listen = \"localhost:8080\"",
@@ -88,15 +88,15 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "admin.listen = \"0.0.0.0:9090\"",
-        "admin.listen = \"0.0.0.0:9090\" is beyond loopback, which is allowed only with admin.token or admin.token_file",
+        "admin.listen = \"0.0.0.0:9090\" is not a loopback address: set admin.token or admin.token_file, or listen on 127.0.0.1",
     ),
     (
         "admin.token = \"\"",
-        "admin.token (a secret, not shown) must be a text, not empty, in printable ASCII without spaces",
+        "admin.token (a secret, not shown) must be a string, not empty, in printable ASCII without spaces",
     ),
     (
         "admin.token_file = \"DIR/empty\"",
-        "what admin.token_file names (a secret, not shown) must be a text, not empty, in printable ASCII without spaces",
+        "the content of admin.token_file (a secret, not shown) must be a string, not empty, in printable ASCII without spaces",
     ),
     (
         "admin.token_file = \"DIR/none\"",
@@ -108,7 +108,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "admin = { token = \"a\", token_file = \"DIR/one\" }",
-        "admin.token and admin.token_file are both set; leave one of them out",
+        "admin.token and admin.token_file are both set; remove one of them",
     ),
     (
         "store.url = \"postgres://user:planted-secret@db\"",
@@ -124,19 +124,19 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "store.url = \"sqlite::memory:\"",
-        "store.url = \"sqlite::memory:\" must name a file, since memory would lose calls",
+        "store.url = \"sqlite::memory:\" must name a file, because memory is lost with the process",
     ),
     (
         "store.url = \"sqlite://bridge.db\"",
-        "store.url = \"sqlite://bridge.db\" must have its path directly behind sqlite:; write \"sqlite:bridge.db\"",
+        "store.url = \"sqlite://bridge.db\" must have its path directly after sqlite:; write \"sqlite:bridge.db\"",
     ),
     (
         "store.url = \"sqlite:///var/bridge.db\"",
-        "store.url = \"sqlite:///var/bridge.db\" must have its path directly behind sqlite:; write \"sqlite:/var/bridge.db\"",
+        "store.url = \"sqlite:///var/bridge.db\" must have its path directly after sqlite:; write \"sqlite:/var/bridge.db\"",
     ),
     (
         "store = { url = \"sqlite:a.db\", url_file = \"DIR/one\" }",
-        "store.url and store.url_file are both set; leave one of them out",
+        "store.url and store.url_file are both set; remove one of them",
     ),
     (
         "store.url_file = \"DIR/none\"",
@@ -144,7 +144,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "store.url_file = \"DIR/one\"",
-        "what store.url_file names (a secret, not shown) must be sqlite:PATH, such as sqlite:bridge.db, or postgres://USER:PASSWORD@HOST/DATABASE",
+        "the content of store.url_file (a secret, not shown) must be sqlite:PATH, such as sqlite:bridge.db, or postgres://USER:PASSWORD@HOST/DATABASE",
     ),
     (
         "store.url = \"postgres:///bridge\"",
@@ -152,15 +152,15 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "store.url = \"postgres://user@db/bridge?password=planted-secret\"",
-        "store.url = \"postgres://***@db/bridge?password=***\" must have its password before the host (or not at all, if the server asks for none), not in its query",
+        "store.url = \"postgres://***@db/bridge?password=***\" must have its password before the host, as in postgres://USER:PASSWORD@HOST/DATABASE, not in the query",
     ),
     (
         "store.url = \"postgres://user@db/bridge?sslmode=verify-ca\"",
-        "store.url = \"postgres://***@db/bridge?sslmode=verify-ca\" must have as sslmode disable, prefer, require or verify-full",
+        "store.url = \"postgres://***@db/bridge?sslmode=verify-ca\" must have sslmode disable, prefer, require or verify-full",
     ),
     (
         "store.url = \"postgres://user@db/bridge?sslmode=require&sslrootcert=DIR/one\"",
-        "store.url = \"postgres://***@db/bridge?sslmode=require&sslrootcert=DIR/one\" has a sslrootcert, which needs sslmode=verify-full",
+        "store.url = \"postgres://***@db/bridge?sslmode=require&sslrootcert=DIR/one\" has an sslrootcert, which needs sslmode=verify-full",
     ),
     (
         "store.spool = \"\"",
@@ -168,11 +168,11 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "store.spool = \":memory:\"",
-        "store.spool = \":memory:\" must name a file, since memory would lose callbacks",
+        "store.spool = \":memory:\" must name a file, because memory is lost with the process",
     ),
     (
         "store.spool = \"sqlite:spool.db\"",
-        "store.spool = \"sqlite:spool.db\" must be a path alone; write \"spool.db\"",
+        "store.spool = \"sqlite:spool.db\" must be only a path; write \"spool.db\"",
     ),
     (
         "acquire.base_url = \"acquire.io\"",
@@ -180,7 +180,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "acquire.base_url = \"https://{account}.acquire.io\"",
-        "acquire.base_url = \"https://{account}.acquire.io\" must be https://HOST or http://HOST, with an optional port and path; {account_id} is the only name in braces",
+        "acquire.base_url = \"https://{account}.acquire.io\" must be https://HOST or http://HOST, with an optional port and path; {account_id} is the only placeholder",
     ),
     (
         "acquire.base_url = \"https://user:planted-secret@acquire.io\"",
@@ -188,23 +188,23 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "acquire = { base_url = \"http://acquire.example.com\", api_key = \"planted-secret\" }",
-        "acquire.base_url = \"http://acquire.example.com\" must begin with https://, because an API key is set, which http:// would send in the clear",
+        "acquire.base_url = \"http://acquire.example.com\" must start with https://, because an API key is set, and http:// would send it unencrypted",
     ),
     (
         "acquire = { base_url = \"http://127.0.0.1:81\", api_key = \"planted-secret\", proxy = \"http://proxy.example.com:3128\" }",
-        "acquire.base_url = \"http://127.0.0.1:81\" must begin with https://, because an API key is set, which http:// would send in the clear",
+        "acquire.base_url = \"http://127.0.0.1:81\" must start with https://, because an API key is set, and http:// would send it unencrypted",
     ),
     (
         "acquire.call_end_path = \"api\"",
-        "acquire.call_end_path = \"api\" must be a path that begins with /, without spaces or #",
+        "acquire.call_end_path = \"api\" must be a path that starts with /, without spaces or #",
     ),
     (
         "acquire.proxy = \"https://jane:planted-secret@proxy:3128\"",
-        "acquire.proxy (a secret, not shown) must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %40 for an @ in the password and so on",
+        "acquire.proxy (a secret, not shown) must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with special characters percent-encoded (@ as %40)",
     ),
     (
         "twilio.proxy = \"proxy:3128\"",
-        "twilio.proxy (a secret, not shown) must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %40 for an @ in the password and so on",
+        "twilio.proxy (a secret, not shown) must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with special characters percent-encoded (@ as %40)",
     ),
     (
         "acquire.ca_file = \"DIR/none\"",
@@ -236,11 +236,11 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "calls.empty_to = 5",
-        "calls.empty_to = 5 (integer) must be a text",
+        "calls.empty_to = 5 (integer) must be a string",
     ),
     (
         "directory.entries = 5",
-        "directory.entries must be a table of texts, NAME = \"TEXT\"",
+        "directory.entries must be a table of strings, NAME = \"TEXT\"",
     ),
     (
         "directory.entries = { \"client:jane\" = \"jane\" }",
@@ -260,7 +260,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "log.level = \"loud\"",
-        "log.level = \"loud\" must be off, error, warn, info, debug, trace, or such words by part of the program, such as info,actix_web=debug",
+        "log.level = \"loud\" must be one of off, error, warn, info, debug, trace, or a list of levels by module, such as info,actix_web=debug",
     ),
     (
         "a = ",
@@ -282,12 +282,12 @@ fn what_is_required_is_asked_for() {
     assert_eq!(
         missing,
         [
-            "server.public_url is not set: it must be the URL that Twilio was told, such as https://bridge.example.com (or set BRIDGE__SERVER__PUBLIC_URL)",
+            "server.public_url is not set: set it to the URL entered at Twilio, such as https://bridge.example.com (or set BRIDGE__SERVER__PUBLIC_URL)",
             "no Twilio auth token: set TWILIO_AUTH_TOKEN or TWILIO_AUTH_TOKEN_FILE, or [[accounts]] with twilio_auth_tokens in a file",
             "no Acquire account: set ACQUIRE_ACCOUNT_ID to NAME as in https://NAME.acquire.io, or [[accounts]] with acquire_account_id in a file",
         ]
     );
-    let emptied = ENOUGH.map(|(variable, _)| (variable, ""));
+    let emptied = REQUIRED.map(|(variable, _)| (variable, ""));
     assert_eq!(load_alone("", &emptied).expect_err("all is empty"), missing);
 }
 

@@ -12,9 +12,9 @@ const BRIDGE: &str =
     "[recording]\nlink = \"bridge\"\nlink_secret = \"planted-secret-planted-secret-planted\"\n";
 
 #[test]
-fn by_default_twilios_url_is_sent_and_nothing_is_played() {
+fn by_default_acquire_receives_twilios_url_and_nothing_is_played() {
     let config = load("", &[]).expect("a configuration");
-    assert!(config.playing.is_none());
+    assert!(config.playback.is_none());
     assert!(matches!(
         config.rules.recordings.links,
         RecordingLinks::Twilio { format: "" }
@@ -24,9 +24,9 @@ fn by_default_twilios_url_is_sent_and_nothing_is_played() {
 #[test]
 fn links_of_the_bridge_need_a_secret_and_a_key() {
     let config = load(&format!("{BRIDGE}{KEY}"), &[]).expect("a configuration");
-    let playing = config.playing.expect("recordings are played");
-    assert_eq!(playing.api_url, "https://api.twilio.com");
-    assert_eq!(playing.concurrency, 32);
+    let playback = config.playback.expect("recordings are played");
+    assert_eq!(playback.twilio.api_url, "https://api.twilio.com");
+    assert_eq!(playback.concurrency, 32);
     let key = config.accounts[0].twilio_api_key.as_ref().expect("a key");
     assert_eq!(key.secret.expose_secret(), "from-a-file");
 
@@ -34,8 +34,8 @@ fn links_of_the_bridge_need_a_secret_and_a_key() {
     assert_eq!(
         mistakes,
         [
-            "recording.link_secret is not set, which recording.link = \"bridge\" needs: make one with openssl rand -hex 32",
-            "the account has no API key of Twilio, which recording.link = \"bridge\" needs to fetch recordings: set twilio.api_key_sid and twilio.api_key_secret",
+            "recording.link = \"bridge\" needs recording.link_secret: generate one with openssl rand -hex 32",
+            "the account has no Twilio API key, which recording.link = \"bridge\" needs to fetch recordings: set twilio.api_key_sid and twilio.api_key_secret",
         ]
     );
 }
@@ -45,11 +45,11 @@ fn each_mistake_gets_its_sentence() {
     for (file, sentence) in [
         (
             format!("[recording]\nlink = \"bridge\"\nlink_secret = \"planted-secret\"\n{KEY}"),
-            "recording.link_secret (a secret, not shown) must have at least 32 characters: make one with openssl rand -hex 32",
+            "recording.link_secret (a secret, not shown) must have at least 32 characters: generate one with openssl rand -hex 32",
         ),
         (
             format!("{BRIDGE}{KEY}api_url = \"http://api.example.com\"\n"),
-            "twilio.api_url = \"http://api.example.com\" must begin with https://, because API keys are sent there, which http:// would send in the clear",
+            "twilio.api_url = \"http://api.example.com\" must start with https://, because http:// would send the Twilio API keys unencrypted",
         ),
         (
             format!(
@@ -59,7 +59,7 @@ fn each_mistake_gets_its_sentence() {
         ),
         (
             "twilio.api_key_secret = \"planted-secret\"".to_owned(),
-            "twilio.api_key_sid and twilio.api_key_secret belong together; set both, or none",
+            "twilio.api_key_sid and twilio.api_key_secret belong together; set both or neither",
         ),
         (
             "recording.link = \"both\"".to_owned(),
@@ -93,21 +93,22 @@ fn each_entry_of_the_accounts_has_a_key_of_its_own() {
     assert_eq!(
         load_alone(&one, &[url]).expect_err("three mistakes"),
         [
-            "twilio.api_key_sid must not be set beside [[accounts]], since it would not say for which account; set twilio_api_key_sid in each entry instead",
-            "twilio.api_key_secret_file must not be set beside [[accounts]], since it would not say for which account; set twilio_api_key_secret_file in each entry instead",
-            "accounts[2] has no API key of Twilio, which recording.link = \"bridge\" needs to fetch recordings: set accounts[2].twilio_api_key_sid and accounts[2].twilio_api_key_secret",
+            "twilio.api_key_sid must not be set together with [[accounts]], because it does not name an account; set twilio_api_key_sid in each entry instead",
+            "twilio.api_key_secret_file must not be set together with [[accounts]], because it does not name an account; set twilio_api_key_secret_file in each entry instead",
+            "accounts[2] has no Twilio API key, which recording.link = \"bridge\" needs to fetch recordings: set accounts[2].twilio_api_key_sid and accounts[2].twilio_api_key_secret",
         ]
     );
 }
 
 #[test]
-fn a_mere_look_needs_no_secret() {
+fn reading_the_store_needs_no_secret() {
     let environment = [
         ("BRIDGE__RECORDING__LINK", "bridge"),
         ("BRIDGE__RECORDING__LINK_SECRET_FILE", "/nonexistent"),
         ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com"),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let (_, rules) = config::load_for_reading(None, environment).expect("rules");
+    let (_, rules) =
+        config::load_part(None, environment, config::partial::store_and_rules).expect("rules");
     assert!(matches!(rules.recordings.links, RecordingLinks::Bridge(_)));
 }

@@ -1,8 +1,8 @@
-//! What is said of a mistake in a variable.
+//! The sentence for each mistake in a variable.
 
 use super::load;
 
-/// A variable with one mistake, and what is said of it.
+/// A variable with one mistake, and its sentence.
 const IN_THE_ENVIRONMENT: &[(&str, &str, &str)] = &[
     (
         "BRIDGE__DELIVERY__TIMEOUT",
@@ -17,7 +17,7 @@ const IN_THE_ENVIRONMENT: &[(&str, &str, &str)] = &[
     (
         "BRIDGE__DELIVERY__TIMEUOT",
         "planted-secret",
-        "BRIDGE__DELIVERY__TIMEUOT is not known; the nearest that is known is BRIDGE__DELIVERY__TIMEOUT",
+        "BRIDGE__DELIVERY__TIMEUOT is not a known setting; the nearest is BRIDGE__DELIVERY__TIMEOUT",
     ),
     (
         "BRIDGE__SERVER__PUBLIC_URL",
@@ -37,27 +37,27 @@ const IN_THE_ENVIRONMENT: &[(&str, &str, &str)] = &[
     (
         "ACQUIRE_ACCOUNT_ID",
         "example.acquire.io",
-        "ACQUIRE_ACCOUNT_ID = \"example.acquire.io\" must be the account's name alone, as in https://NAME.acquire.io: 1 to 63 letters, digits and inner hyphens",
+        "ACQUIRE_ACCOUNT_ID = \"example.acquire.io\" must be only the account's name, as in https://NAME.acquire.io: 1 to 63 letters, digits and inner hyphens",
     ),
     (
         "TWILIO_AUTH_TOKEN",
         " , ",
-        "TWILIO_AUTH_TOKEN (a secret, not shown) must be a text or a list of texts, not empty, in printable ASCII without spaces",
+        "TWILIO_AUTH_TOKEN (a secret, not shown) must be a string or a list of strings, not empty, in printable ASCII without spaces",
     ),
     (
         "TWILIO_AUTH_TOKEN",
         "pl\u{e4}nted-secret",
-        "TWILIO_AUTH_TOKEN (a secret, not shown) must be a text or a list of texts, not empty, in printable ASCII without spaces",
+        "TWILIO_AUTH_TOKEN (a secret, not shown) must be a string or a list of strings, not empty, in printable ASCII without spaces",
     ),
     (
         "TWILIO_AUTH_TOKEN_FILE",
         "DIR/two",
-        "TWILIO_AUTH_TOKEN and TWILIO_AUTH_TOKEN_FILE are both set; leave one of them out",
+        "TWILIO_AUTH_TOKEN and TWILIO_AUTH_TOKEN_FILE are both set; remove one of them",
     ),
     (
         "BRIDGE__DIRECTORY__ENTRIES",
         "+12025550123",
-        "BRIDGE__DIRECTORY__ENTRIES must be a table of texts, NAME = \"TEXT\"",
+        "BRIDGE__DIRECTORY__ENTRIES must be a table of strings, NAME = \"TEXT\"",
     ),
 ];
 

@@ -1,0 +1,60 @@
+//! One setting as operators see it, and when a change of it applies.
+//!
+//! Values are not parsed here: see `reader.rs`.
+
+use std::path::PathBuf;
+
+use super::layers::SettingOrigin;
+
+/// One setting as an operator may see it: never a secret's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// `section.key`
+    pub key: String,
+    /// In TOML, or the number of secrets or entries; `None` if it is not set.
+    pub value: Option<String>,
+    pub origin: SettingOrigin,
+    /// The file that a secret was read from, if the value is not in the layer itself.
+    pub file: Option<PathBuf>,
+    pub(super) applies: Applies,
+    /// Distinguishes values, secrets included, within this process; 0 if it is not set.
+    pub(super) fingerprint: u64,
+}
+
+/// When a running bridge applies a new value of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applies {
+    OnReload,
+    /// The running bridge was built from the old value.
+    AfterRestart,
+}
+
+/// The key of a setting. A plain text is the key of one that applies on reload; see [`restart`].
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    pub name: &'a str,
+    pub applies: Applies,
+}
+
+/// The key of a setting that applies after a restart.
+pub(super) const fn restart(name: &str) -> Key<'_> {
+    Key {
+        name,
+        applies: Applies::AfterRestart,
+    }
+}
+
+impl<'a> From<&'a str> for Key<'a> {
+    fn from(name: &'a str) -> Self {
+        Self {
+            name,
+            applies: Applies::OnReload,
+        }
+    }
+}
+
+impl<'a> From<&'a String> for Key<'a> {
+    fn from(name: &'a String) -> Self {
+        Self::from(name.as_str())
+    }
+}
