@@ -81,3 +81,43 @@ fn changed<'a>(old: &'a [Setting], new: &'a [Setting]) -> Vec<&'a Setting> {
         .filter(|setting| fingerprint(old, &setting.key) != fingerprint(new, &setting.key))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::explain;
+    use crate::config::setting::Applies;
+
+    const MANUAL: &str = include_str!("../config.default.toml");
+
+    /// The keys that the head of the manual lists, `...` or `*` at the end for several.
+    fn documented() -> Vec<String> {
+        let head = MANUAL.replace("\n# ", " ");
+        let (_, rest) = head.split_once("apply at once: ").expect("the list");
+        let (list, _) = rest.split_once(". All others").expect("its end");
+        let keys = list
+            .split(", ")
+            .filter_map(|item| item.split(' ').next_back());
+        keys.map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn the_manual_lists_the_settings_that_apply_on_reload() {
+        let environment = [
+            ("TWILIO_AUTH_TOKEN", "made-up-token"),
+            ("ACQUIRE_ACCOUNT_ID", "example"),
+            ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let (_, settings) = explain(None, environment).expect("a configuration");
+        let documented = documented();
+        for setting in settings.iter().filter(|of| of.key.contains('.')) {
+            let key = &setting.key;
+            let is_listed = documented.iter().any(|listed| {
+                let start = listed.trim_end_matches("...").trim_end_matches('*');
+                key == listed || (start != listed && key.starts_with(start))
+            });
+            let applies = setting.applies == Applies::OnReload;
+            assert_eq!(applies, is_listed, "{key}");
+        }
+    }
+}

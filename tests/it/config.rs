@@ -3,6 +3,7 @@
 mod accounts;
 mod calls;
 mod check;
+mod manual;
 mod mistakes;
 mod recording;
 mod variables;
@@ -41,7 +42,7 @@ fn load_alone(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<St
     fs::write(folder.path().join("keys"), "KI1=one=\nKI2=two\n").expect("a file");
     fs::write(folder.path().join("empty"), "\n").expect("a file");
     fs::write(
-        folder.path().join("people.csv"),
+        folder.path().join("directory.csv"),
         "address,email\n+12025550123,user@example.com\n",
     )
     .expect("a file");
@@ -168,7 +169,7 @@ fn secrets_come_from_files_without_the_final_line_end() {
 
 #[test]
 fn the_directory_is_the_entries_and_the_file_together() {
-    let file = "[directory]\nentries = { \"client:jane\" = \"jane@example.com\" }\nfile = \"DIR/people.csv\"\ndefault = \"calls@example.com\"\n";
+    let file = "[directory]\nentries = { \"client:jane\" = \"jane@example.com\" }\nfile = \"DIR/directory.csv\"\ndefault = \"calls@example.com\"\n";
     let directory = load(file, &[]).expect("a configuration").rules.directory;
     assert_eq!(directory.entries.len(), 2);
     assert_eq!(directory.entries["+12025550123"], "user@example.com");

@@ -1,14 +1,10 @@
 //! `check`, and the files that come with the program.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use assert_cmd::Command;
-use twilio_acquire_bridge::config;
 
 use super::REQUIRED;
-
-const MANUAL: &str = include_str!("../../../src/config.default.toml");
 
 fn check() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
@@ -124,44 +120,6 @@ fn the_unit_with_its_configuration_passes() {
     let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     assert!(shown.contains("log.format = \"json\"  # file"), "{shown}");
     assert!(shown.contains("TWILIO_AUTH_TOKEN = (set)"), "{shown}");
-}
-
-/// Each line `key =` or `# key =` of the manual, under its section.
-fn manual_keys() -> BTreeSet<String> {
-    let mut section = String::new();
-    let mut keys = BTreeSet::new();
-    for line in MANUAL.lines() {
-        let line = line.trim_start_matches("# ");
-        if let Some(name) = line.strip_prefix('[') {
-            name.trim_matches(['[', ']']).clone_into(&mut section);
-        } else if let Some((key, _)) = line.split_once(" = ")
-            && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-        {
-            keys.insert(format!("{section}.{key}"));
-        }
-    }
-    keys
-}
-
-#[test]
-fn the_manual_has_every_key_and_no_other() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("bridge.toml");
-    std::fs::write(&file, "[[accounts]]\ntwilio_account_sid = \"AC00000000000000000000000000000001\"\ntwilio_auth_tokens = \"a\"\nacquire_account_id = \"b\"\n").expect("a file");
-    let url = (
-        "BRIDGE__SERVER__PUBLIC_URL".to_owned(),
-        REQUIRED[2].1.to_owned(),
-    );
-    let one = REQUIRED.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let (_, several) = config::explain(Some(&file), [url]).expect("several accounts");
-    let (_, one) = config::explain(None, one).expect("one account");
-    let read: BTreeSet<String> = several
-        .into_iter()
-        .chain(one)
-        .map(|setting| setting.key.replace("[1]", ""))
-        .filter(|key| key.contains('.'))
-        .collect();
-    assert_eq!(read, manual_keys());
 }
 
 #[test]
