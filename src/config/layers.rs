@@ -9,10 +9,10 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// The defaults, and the manual of all keys.
-pub(super) const DEFAULTS: &str = include_str!("../config.default.toml");
+const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// Settings with a plain environment variable: with them, one account needs no file.
-pub(super) const PLAIN_VARIABLES: [&str; 3] = [
+const PLAIN_VARIABLES: [&str; 3] = [
     "TWILIO_AUTH_TOKEN",
     "TWILIO_AUTH_TOKEN_FILE",
     "ACQUIRE_ACCOUNT_ID",

@@ -35,8 +35,8 @@ pub enum ServerTrust {
 }
 
 impl PostgresUrl {
-    /// Reads the URL as libpq does (PostgreSQL manual, section 34.1.1.2), except `verify-ca`, client
-    /// certificates and service files. The error continues the sentence after the value.
+    /// Reads the URL as libpq does ("Connection URIs" in the PostgreSQL manual), except `verify-ca`,
+    /// client certificates and service files. The error continues the sentence after the value.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let (mut kept, mut mode, mut root) = (Vec::new(), None, None);
@@ -50,9 +50,9 @@ impl PostgresUrl {
                 "sslmode" => mode = value().ok(),
                 "sslrootcert" => root = value().ok().map(PathBuf::from),
                 "password" => {
-                    return Err("must have its password before the host, as in \
-                         postgres://USER:PASSWORD@HOST/DATABASE, not in the query"
-                        .to_owned());
+                    let why = "must have its password before the host, as in \
+                               postgres://USER:PASSWORD@HOST/DATABASE, not in the query";
+                    return Err(why.to_owned());
                 }
                 _ => kept.push(pair),
             }
@@ -60,7 +60,7 @@ impl PostgresUrl {
         let (ssl_mode, trust) = trust(mode.as_deref(), root)?;
         let mut config: Config = format!("{base}?{}", kept.join("&"))
             .parse()
-            .map_err(|why| format!("cannot be read: {}", error_chain(&why)))?;
+            .map_err(|why| format!("cannot be read: {}", cause(&why)))?;
         if config.get_hosts().is_empty() {
             return Err("must name a host: postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
         }
@@ -106,7 +106,7 @@ fn trust(mode: Option<&str>, root: Option<PathBuf>) -> Result<(SslMode, ServerTr
 }
 
 /// The cause, if there is one: the library's own message omits it.
-fn error_chain(error: &tokio_postgres::Error) -> String {
+fn cause(error: &tokio_postgres::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => cause.to_string(),
         None => error.to_string(),

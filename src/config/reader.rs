@@ -3,10 +3,11 @@
 //! The keys that are read are the known keys: a setting that is never read is a mistake too. A method
 //! returns `None` if a key is not set, and after a mistake.
 
+mod secrets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use toml::Value;
 use super::duration;
 use super::layers::{Layers, RawSetting, SettingOrigin, variable_of};
 use super::setting::{Key, Setting};
-use super::toml_value::{is_secret, pairs, quoted, shown, words};
+use super::toml_value::{pairs, quoted, shown, words};
 
 /// Keyed at random in each process, so that a fingerprint reveals nothing about a secret.
 static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -67,40 +68,6 @@ impl SettingsReader {
             Value::String(text) => parse(text),
             _ => Err("must be a string".to_owned()),
         })
-    }
-
-    /// As [`SettingsReader::text`], or the text in the file that `KEY_file` names. That overrides the
-    /// default. A mistake does not quote it, because it may be another secret.
-    pub(super) fn text_or_file<'k, T>(
-        &mut self,
-        key: impl Into<Key<'k>>,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let key = key.into();
-        let file_key = file_key(key.name);
-        let Some(file) = self.find(&file_key) else {
-            return self.text(key, parse);
-        };
-        let name = self.name(&file_key);
-        if self
-            .find(key.name)
-            .is_some_and(|given| given.origin != SettingOrigin::Default)
-        {
-            self.both_set(key.name, &file_key);
-            return None;
-        }
-        let value = Value::String(self.contents(&name, &file.value)?);
-        match parse(value.as_str().unwrap_or_default()) {
-            Ok(parsed) => {
-                self.show(key, Some(shown(&value)), file.origin, fingerprint(&value));
-                self.shown_from(&file.value);
-                Some(parsed)
-            }
-            Err(why) => {
-                self.mistake(format!("the content of {name} (a secret, not shown) {why}"));
-                None
-            }
-        }
     }
 
     pub(super) fn choice<'k, T: Copy>(
@@ -196,13 +163,13 @@ impl SettingsReader {
     pub(super) fn table<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<Vec<(String, String)>> {
         let key = key.into();
         let Some(given) = self.find(key.name) else {
-            self.show(key, None, SettingOrigin::Default, 0);
+            self.show_unset(key);
             return None;
         };
         let table = pairs(&given.value, |pair| pair.rsplit_once('='));
         if let Some(table) = &table {
             let count = format!("({} set)", table.len());
-            self.show(key, Some(count), given.origin, fingerprint(&given.value));
+            self.show(key, count, &given);
         } else {
             let name = self.name(key.name);
             self.mistake(format!(
@@ -210,36 +177,6 @@ impl SettingsReader {
             ));
         }
         table
-    }
-
-    /// The secrets of a list, or of the file that `KEY_file` names; an empty list after a mistake.
-    pub(super) fn secrets<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<Vec<String>> {
-        self.confidential(key, "a string or a list of strings", |value| {
-            words(value).filter(|words| words.iter().all(|word| is_secret(word)))
-        })
-    }
-
-    /// One secret, or the one in the file that `KEY_file` names.
-    pub(super) fn secret<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<String> {
-        self.confidential(key, "a string", |value| {
-            let text = value.as_str().filter(|text| is_secret(text))?;
-            Some(vec![text.to_owned()])
-        })?
-        .pop()
-    }
-
-    /// Secrets by their ids: a table, or `ID=SECRET` pairs in the file that `KEY_file` names.
-    pub(super) fn secret_table<'k>(
-        &mut self,
-        key: impl Into<Key<'k>>,
-    ) -> Option<Vec<(String, String)>> {
-        self.confidential(key, "a table of strings or ID=SECRET pairs", |value| {
-            pairs(value, |pair| pair.split_once('=')).filter(|pairs| {
-                pairs
-                    .iter()
-                    .all(|(id, secret)| is_secret(id) && is_secret(secret))
-            })
-        })
     }
 
     /// The configuration with all settings as operators see them, or all mistakes.
@@ -282,35 +219,27 @@ impl SettingsReader {
         self.given.get(key).cloned()
     }
 
-    fn show(
-        &mut self,
-        key: Key<'_>,
-        value: Option<String>,
-        origin: SettingOrigin,
-        fingerprint: u64,
-    ) {
+    fn show_unset(&mut self, key: Key<'_>) {
         self.settings.push(Setting {
             key: key.name.to_owned(),
-            value,
-            origin,
+            value: None,
+            origin: SettingOrigin::Default,
             file: None,
             applies: key.applies,
-            fingerprint,
+            fingerprint: 0,
         });
     }
 
-    /// Adds to the last shown setting that it was read from a file.
-    fn shown_from(&mut self, path: &Value) {
-        if let Some(shown) = self.settings.last_mut() {
-            shown.file = path.as_str().map(PathBuf::from);
-        }
-    }
-
-    fn both_set(&mut self, key: &str, file_key: &str) {
-        let (name, file_name) = (self.name(key), self.name(file_key));
-        self.mistake(format!(
-            "{name} and {file_name} are both set; remove one of them"
-        ));
+    /// `text` is what operators see of `given`.
+    fn show(&mut self, key: Key<'_>, text: String, given: &RawSetting) {
+        self.settings.push(Setting {
+            key: key.name.to_owned(),
+            value: Some(text),
+            origin: given.origin,
+            file: None,
+            applies: key.applies,
+            fingerprint: FINGERPRINTS.hash_one(given.value.to_string()),
+        });
     }
 
     fn read<'k, T>(
@@ -320,13 +249,13 @@ impl SettingsReader {
     ) -> Option<T> {
         let key = key.into();
         let Some(given) = self.find(key.name) else {
-            self.show(key, None, SettingOrigin::Default, 0);
+            self.show_unset(key);
             return None;
         };
         let value = shown(&given.value);
         match parse(&given) {
             Ok(parsed) => {
-                self.show(key, Some(value), given.origin, fingerprint(&given.value));
+                self.show(key, value, &given);
                 Some(parsed)
             }
             Err(why) => {
@@ -340,76 +269,6 @@ impl SettingsReader {
             }
         }
     }
-
-    fn confidential<'k, T>(
-        &mut self,
-        key: impl Into<Key<'k>>,
-        form: &str,
-        parse: impl FnOnce(&Value) -> Option<Vec<T>>,
-    ) -> Option<Vec<T>> {
-        let key = key.into();
-        let file_key = file_key(key.name);
-        let plain = self.find(key.name);
-        let in_file = self.find(&file_key);
-        let (name, value, origin, path) = match (plain, in_file) {
-            (None, None) => {
-                self.show(key, None, SettingOrigin::Default, 0);
-                return None;
-            }
-            (Some(_), Some(_)) => {
-                self.both_set(key.name, &file_key);
-                return Some(Vec::new());
-            }
-            (Some(given), None) => (self.name(key.name), given.value, given.origin, None),
-            (None, Some(file)) => {
-                let name = self.name(&file_key);
-                let Some(text) = self.contents(&name, &file.value) else {
-                    return Some(Vec::new());
-                };
-                let name = format!("the content of {name}");
-                (name, Value::String(text), file.origin, Some(file.value))
-            }
-        };
-        let Some(secrets) = parse(&value).filter(|secrets| !secrets.is_empty()) else {
-            self.mistake(format!(
-                "{name} (a secret, not shown) must be {form}, not empty, in printable ASCII \
-                 without spaces"
-            ));
-            return Some(Vec::new());
-        };
-        let count = match secrets.len() {
-            1 => "(set)".to_owned(),
-            count => format!("({count} set)"),
-        };
-        self.show(key, Some(count), origin, fingerprint(&value));
-        if let Some(path) = path {
-            self.shown_from(&path);
-        }
-        Some(secrets)
-    }
-
-    fn contents(&mut self, name: &str, path: &Value) -> Option<String> {
-        let Some(path) = path.as_str() else {
-            self.mistake(format!("{name} must be the path of a file"));
-            return None;
-        };
-        match std::fs::read_to_string(path) {
-            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Err(why) => {
-                self.mistake(format!("{name} = {} cannot be read: {why}", quoted(path)));
-                None
-            }
-        }
-    }
-}
-
-fn fingerprint(value: &Value) -> u64 {
-    FINGERPRINTS.hash_one(value.to_string())
-}
-
-fn file_key(key: &str) -> String {
-    let plain_variable = key.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    format!("{key}{}", if plain_variable { "_FILE" } else { "_file" })
 }
 
 fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {

@@ -111,7 +111,7 @@ fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 13] 
 }
 
 /// The word of a choice.
-fn word<T: PartialEq>(choices: &[(&'static str, T)], choice: T) -> Option<Value> {
+fn word<T: Copy + PartialEq>(choices: &[(&'static str, T)], choice: T) -> Option<Value> {
     let found = choices.iter().find(|(_, other)| *other == choice);
     found.map(|(word, _)| Value::from(*word))
 }

@@ -1,0 +1,170 @@
+//! Secrets, and texts that may contain one: read from their key, or from the file of `KEY_file`.
+//!
+//! A secret is never shown: operators see only whether it is set.
+
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::SettingsReader;
+use crate::config::layers::{RawSetting, SettingOrigin};
+use crate::config::setting::Key;
+use crate::config::toml_value::{is_secret, pairs, quoted, shown, words};
+
+impl SettingsReader {
+    /// As [`SettingsReader::text`], or the text in the file that `KEY_file` names. That overrides the
+    /// default. A mistake does not quote it, because it may be another secret.
+    pub(in crate::config) fn text_or_file<'k, T>(
+        &mut self,
+        key: impl Into<Key<'k>>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let key = key.into();
+        let file_key = file_key(key.name);
+        let Some(file) = self.find(&file_key) else {
+            return self.text(key, parse);
+        };
+        let is_set = |given: RawSetting| given.origin != SettingOrigin::Default;
+        if self.find(key.name).is_some_and(is_set) {
+            self.both_set(key.name, &file_key);
+            return None;
+        }
+        let name = self.name(&file_key);
+        let text = self.content(&name, &file.value)?;
+        match parse(&text) {
+            Ok(parsed) => {
+                let given = file.with(text);
+                self.show(key, shown(&given.value), &given);
+                self.shown_from(&file.value);
+                Some(parsed)
+            }
+            Err(why) => {
+                self.mistake(format!("the content of {name} (a secret, not shown) {why}"));
+                None
+            }
+        }
+    }
+
+    /// The secrets of a list, or of the file that `KEY_file` names; an empty list after a mistake.
+    pub(in crate::config) fn secrets<'k>(
+        &mut self,
+        key: impl Into<Key<'k>>,
+    ) -> Option<Vec<String>> {
+        self.confidential(key, "a string or a list of strings", |value| {
+            words(value).filter(|words| words.iter().all(|word| is_secret(word)))
+        })
+    }
+
+    /// One secret, or the one in the file that `KEY_file` names.
+    pub(in crate::config) fn secret<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<String> {
+        self.confidential(key, "a string", |value| {
+            let text = value.as_str().filter(|text| is_secret(text))?;
+            Some(vec![text.to_owned()])
+        })?
+        .pop()
+    }
+
+    /// Secrets by their ids: a table, or `ID=SECRET` pairs in the file that `KEY_file` names.
+    pub(in crate::config) fn secret_table<'k>(
+        &mut self,
+        key: impl Into<Key<'k>>,
+    ) -> Option<Vec<(String, String)>> {
+        self.confidential(key, "a table of strings or ID=SECRET pairs", |value| {
+            pairs(value, |pair| pair.split_once('=')).filter(|pairs| {
+                pairs
+                    .iter()
+                    .all(|(id, secret)| is_secret(id) && is_secret(secret))
+            })
+        })
+    }
+
+    /// Adds to the last shown setting that it was read from a file.
+    fn shown_from(&mut self, path: &Value) {
+        if let Some(shown) = self.settings.last_mut() {
+            shown.file = path.as_str().map(PathBuf::from);
+        }
+    }
+
+    fn both_set(&mut self, key: &str, file_key: &str) {
+        let (name, file_name) = (self.name(key), self.name(file_key));
+        self.mistake(format!(
+            "{name} and {file_name} are both set; remove one of them"
+        ));
+    }
+
+    fn confidential<'k, T>(
+        &mut self,
+        key: impl Into<Key<'k>>,
+        form: &str,
+        parse: impl FnOnce(&Value) -> Option<Vec<T>>,
+    ) -> Option<Vec<T>> {
+        let key = key.into();
+        let file_key = file_key(key.name);
+        let (name, given, path) = match (self.find(key.name), self.find(&file_key)) {
+            (None, None) => {
+                self.show_unset(key);
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                self.both_set(key.name, &file_key);
+                return Some(Vec::new());
+            }
+            (Some(given), None) => (self.name(key.name), given, None),
+            (None, Some(file)) => {
+                let name = self.name(&file_key);
+                let Some(text) = self.content(&name, &file.value) else {
+                    return Some(Vec::new());
+                };
+                let given = file.with(text);
+                (format!("the content of {name}"), given, Some(file.value))
+            }
+        };
+        let Some(secrets) = parse(&given.value).filter(|secrets| !secrets.is_empty()) else {
+            self.mistake(format!(
+                "{name} (a secret, not shown) must be {form}, not empty, in printable ASCII \
+                 without spaces"
+            ));
+            return Some(Vec::new());
+        };
+        let count = match secrets.len() {
+            1 => "(set)".to_owned(),
+            count => format!("({count} set)"),
+        };
+        self.show(key, count, &given);
+        if let Some(path) = path {
+            self.shown_from(&path);
+        }
+        Some(secrets)
+    }
+
+    /// The content of a file without the final line end, which editors add.
+    fn content(&mut self, name: &str, path: &Value) -> Option<String> {
+        let Some(path) = path.as_str() else {
+            self.mistake(format!("{name} must be the path of a file"));
+            return None;
+        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(why) => {
+                self.mistake(format!("{name} = {} cannot be read: {why}", quoted(path)));
+                None
+            }
+        }
+    }
+}
+
+impl RawSetting {
+    /// The setting that is in the file which this one names.
+    fn with(&self, text: String) -> Self {
+        Self {
+            value: Value::String(text),
+            origin: self.origin,
+        }
+    }
+}
+
+/// `_FILE` for a plain variable such as `TWILIO_AUTH_TOKEN`, `_file` for a key.
+fn file_key(key: &str) -> String {
+    let plain_variable = key.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    format!("{key}{}", if plain_variable { "_FILE" } else { "_file" })
+}
