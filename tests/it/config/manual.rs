@@ -39,7 +39,7 @@ fn paragraphs(manual: &str) -> Vec<Paragraph> {
 
 /// The limits of a key as its mistakes name them: `1 to 100`, `at most 100`, `"text"`, `info`.
 fn limits(key: &str) -> BTreeSet<String> {
-    let too_many = "1s ".repeat(1000);
+    let too_many = "1s ".repeat(200);
     let mut limits = BTreeSet::new();
     for wrong in ["?", &too_many] {
         let mistakes = load(&format!("{key} = \"{wrong}\""), &[]).err();
