@@ -118,7 +118,7 @@ pub enum Outcome {
     /// Acquire said that it had the call already (`ERROR_DUPLICATE_RECORD_FOUND`).
     AcceptedAsRepeat,
     /// Trying again may help; `after` is the wait that Acquire asked for.
-    Again {
+    Retry {
         fault: DeliveryFault,
         after: Option<Duration>,
     },
@@ -133,7 +133,7 @@ impl Outcome {
         match self {
             Self::Accepted => "accepted",
             Self::AcceptedAsRepeat => "accepted-as-repeat",
-            Self::Again { fault, .. } => fault.as_str(),
+            Self::Retry { fault, .. } => fault.as_str(),
             Self::Refused => "refused",
         }
     }
@@ -142,7 +142,7 @@ impl Outcome {
     #[must_use]
     pub fn fault(&self) -> Option<DeliveryFault> {
         match self {
-            Self::Again { fault, .. } => Some(*fault),
+            Self::Retry { fault, .. } => Some(*fault),
             Self::Accepted | Self::AcceptedAsRepeat | Self::Refused => None,
         }
     }

@@ -176,7 +176,7 @@ impl OutboundConnector {
         let way = way.map_err(|why| unreachable(&why))?;
         let connection = self.reach(way, deadline).await;
         let (socket, _) = connection
-            .map_err(|why| unreachable(root(&why)))?
+            .map_err(|why| unreachable(root_cause(&why)))?
             .into_parts();
         let target = uri.authority().map_or("", Authority::as_str);
         let socket = proxy_tunnel::open(socket, proxy, target).await?;
@@ -221,7 +221,7 @@ fn wrap<Io: Bytes + 'static>(connection: Connection<Uri, Io>) -> Connected {
 
 /// The innermost cause: the only one that says more than that something failed.
 #[must_use]
-pub fn root<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+pub fn root_cause<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     while let Some(cause) = error.source() {
         error = cause;
     }

@@ -7,7 +7,7 @@ use crate::clock::Millis;
 
 /// Which 2xx answers mean that Acquire has the call (`acquire.success`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Success {
+pub enum SuccessRule {
     /// Those whose body says so.
     Body,
     Any2xx,
@@ -35,24 +35,24 @@ const DUPLICATE: &str = "ERROR_DUPLICATE_RECORD_FOUND";
 ///
 /// A 1xx is no answer and never arrives here; if one did, it would count as a broken connection.
 #[must_use]
-pub fn judge(
-    success: Success,
+pub fn outcome_of(
+    success: SuccessRule,
     status: u16,
     retry_after: Option<&str>,
     body: &[u8],
     now: Millis,
 ) -> Outcome {
-    let again = |fault| Outcome::Again { fault, after: None };
+    let again = |fault| Outcome::Retry { fault, after: None };
     match status {
         ..200 => again(DeliveryFault::Reset),
         200..=299 => match (success, says_success(body)) {
-            (Success::Any2xx, _) | (_, Some(true)) => Outcome::Accepted,
-            (Success::Body, Some(false)) => again(DeliveryFault::SuccessFalse),
-            (Success::Body, None) => again(DeliveryFault::Unreadable),
+            (SuccessRule::Any2xx, _) | (_, Some(true)) => Outcome::Accepted,
+            (SuccessRule::Body, Some(false)) => again(DeliveryFault::SuccessFalse),
+            (SuccessRule::Body, None) => again(DeliveryFault::Unreadable),
         },
         400 if names_duplicate(body) => Outcome::AcceptedAsRepeat,
         300..=399 | 401 | 403 | 404 => again(DeliveryFault::Configuration),
-        408 | 425 | 429 | 500.. => Outcome::Again {
+        408 | 425 | 429 | 500.. => Outcome::Retry {
             fault: DeliveryFault::Busy,
             after: retry_after.and_then(|value| wait_asked(value, now)),
         },
@@ -123,11 +123,11 @@ mod tests {
     const SUCCESS: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"#;
 
     fn again(fault: DeliveryFault) -> Outcome {
-        Outcome::Again { fault, after: None }
+        Outcome::Retry { fault, after: None }
     }
 
     fn judged(status: u16, body: &str) -> Outcome {
-        judge(Success::Body, status, None, body.as_bytes(), NOW)
+        outcome_of(SuccessRule::Body, status, None, body.as_bytes(), NOW)
     }
 
     #[test]
@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn any_2xx_is_success_if_the_operator_says_so() {
         for body in ["", "<html>", r#"{"success":false}"#] {
-            let outcome = judge(Success::Any2xx, 200, None, body.as_bytes(), NOW);
+            let outcome = outcome_of(SuccessRule::Any2xx, 200, None, body.as_bytes(), NOW);
             assert_eq!(outcome, Outcome::Accepted, "{body}");
         }
         assert_eq!(
-            judge(Success::Any2xx, 302, None, b"", NOW),
+            outcome_of(SuccessRule::Any2xx, 302, None, b"", NOW),
             again(DeliveryFault::Configuration)
         );
     }
@@ -217,8 +217,8 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(
-                judge(Success::Body, 429, Some(value), b"", NOW),
-                Outcome::Again {
+                outcome_of(SuccessRule::Body, 429, Some(value), b"", NOW),
+                Outcome::Retry {
                     fault: DeliveryFault::Busy,
                     after
                 },
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn only_a_busy_acquire_may_ask_for_a_wait() {
         assert_eq!(
-            judge(Success::Body, 404, Some("9"), b"", NOW),
+            outcome_of(SuccessRule::Body, 404, Some("9"), b"", NOW),
             again(DeliveryFault::Configuration)
         );
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{CliError, ConfigArgs, Exit, environment, print_line, wrapped};
 use crate::config;
 use crate::twilio::callback::CallbackKind;
-use crate::twilio::callback_url::{COST, Remark, judge, to_enter};
+use crate::twilio::callback_url::{OVERRIDES_EXPLAINED, UrlProblem, check, to_enter};
 use crate::twilio::signature::PublicUrl;
 
 const EXAMPLE: &str = "Examples:
@@ -47,10 +47,10 @@ impl CallbackUrl {
         } else {
             self.urls.clone()
         };
-        let judged: Vec<(String, Vec<Remark>)> = asked
+        let judged: Vec<(String, Vec<UrlProblem>)> = asked
             .into_iter()
             .map(|url| {
-                let remarks = judge(&url, &public_urls);
+                let remarks = check(&url, &public_urls);
                 (url, remarks)
             })
             .collect();
@@ -80,10 +80,10 @@ fn print_urls(to_enter: &[(&str, String)]) -> std::io::Result<()> {
     for (name, url) in to_enter {
         print_line(format_args!("{name}, method POST:\n  {url}\n"))?;
     }
-    print_line(wrapped(COST, 0))
+    print_line(wrapped(OVERRIDES_EXPLAINED, 0))
 }
 
-fn print_problems(judged: &[(String, Vec<Remark>)]) -> std::io::Result<()> {
+fn print_problems(judged: &[(String, Vec<UrlProblem>)]) -> std::io::Result<()> {
     for (url, remarks) in judged.iter().filter(|(_, remarks)| !remarks.is_empty()) {
         print_line(format_args!("\n{url}"))?;
         print_remarks(remarks)?;
@@ -91,7 +91,7 @@ fn print_problems(judged: &[(String, Vec<Remark>)]) -> std::io::Result<()> {
     Ok(())
 }
 
-fn print_verdicts(judged: &[(String, Vec<Remark>)]) -> std::io::Result<()> {
+fn print_verdicts(judged: &[(String, Vec<UrlProblem>)]) -> std::io::Result<()> {
     for (url, remarks) in judged {
         print_line(url)?;
         if remarks.is_empty() {
@@ -102,19 +102,19 @@ fn print_verdicts(judged: &[(String, Vec<Remark>)]) -> std::io::Result<()> {
     Ok(())
 }
 
-fn print_remarks(remarks: &[Remark]) -> std::io::Result<()> {
+fn print_remarks(remarks: &[UrlProblem]) -> std::io::Result<()> {
     for remark in remarks {
         print_line(format_args!(
             "  {}  {}",
-            remark.weight.as_str(),
+            remark.severity.as_str(),
             wrapped(&remark.sentence, 9)
         ))?;
     }
     Ok(())
 }
 
-fn as_json(to_enter: &[(&str, String)], judged: &[(String, Vec<Remark>)]) -> serde_json::Value {
-    let remark = |remark: &Remark| json!({ "weight": remark.weight.as_str(), "about": remark.about, "sentence": remark.sentence });
+fn as_json(to_enter: &[(&str, String)], judged: &[(String, Vec<UrlProblem>)]) -> serde_json::Value {
+    let remark = |remark: &UrlProblem| json!({ "weight": remark.severity.as_str(), "about": remark.about, "sentence": remark.sentence });
     let judged: Vec<_> = judged
         .iter()
         .map(|(url, remarks)| {

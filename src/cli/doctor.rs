@@ -17,7 +17,7 @@ use crate::config::{self, Config, StoreUrl};
 use crate::domain::plural::counted;
 use crate::store::disk;
 use crate::twilio::callback::CallbackKind;
-use crate::twilio::callback_url::{judge, to_enter};
+use crate::twilio::callback_url::{check, to_enter};
 
 const EXAMPLE: &str = "Example:
   twilio-acquire-bridge doctor --config /etc/twilio-acquire-bridge/bridge.toml
@@ -120,7 +120,7 @@ fn of_public_urls(config: &Config) -> Vec<Note> {
     let urls = &config.server.public_urls;
     let mut notes = Vec::new();
     for url in urls {
-        let remarks = judge(&to_enter(url, CallbackKind::Status), urls);
+        let remarks = check(&to_enter(url, CallbackKind::Status), urls);
         if remarks.is_empty() {
             notes.push(Note::well(
                 "public url",

@@ -10,7 +10,7 @@ use super::signing_keys::{self, KeyArgs};
 use super::{CliError, Exit, print_line};
 use crate::debugging::fixture::Fixture;
 use crate::twilio::diagnosis::{
-    BodyFormat, DiagnosisInput, Difference, Finding, KeyRole, KeySet, UrlBase, diagnose,
+    BodyFormat, Diagnosis, DiagnosisInput, Difference, KeyRole, KeySet, UrlBase, diagnose,
 };
 use crate::twilio::signature;
 
@@ -195,14 +195,14 @@ impl VerifyRequest {
         }
     }
 
-    fn diagnosed(&self, holders: &[KeySet]) -> Finding {
+    fn diagnosed(&self, holders: &[KeySet]) -> Diagnosis {
         let (base, target) = UrlBase::split(&self.url);
         let evidence = DiagnosisInput {
             bases: &[base],
             target,
             headers: &self.headers,
             body: &self.body,
-            media: self.media,
+            body_format: self.media,
             queries: &[],
             account_sids: &[],
         };
@@ -211,7 +211,7 @@ impl VerifyRequest {
 }
 
 /// For a terminal: what was found, the URL that was signed, and what to do.
-fn print_finding(finding: &Finding) -> std::io::Result<()> {
+fn print_finding(finding: &Diagnosis) -> std::io::Result<()> {
     let cause = format!("{} ({})", finding.sentences(), finding.reason());
     print_line(format_args!("\ncause   {}", super::wrapped(&cause, 8)))?;
     if let Some(url) = &finding.url {
@@ -223,20 +223,20 @@ fn print_finding(finding: &Finding) -> std::io::Result<()> {
     Ok(())
 }
 
-fn as_json(why: &str, finding: Option<&Finding>) -> serde_json::Value {
+fn as_json(why: &str, finding: Option<&Diagnosis>) -> serde_json::Value {
     serde_json::json!({
         "valid": false,
         "why": why,
         "reasons": finding.map(reasons),
-        "cause": finding.map(Finding::sentences),
+        "cause": finding.map(Diagnosis::sentences),
         "signed_url": finding.and_then(|found| found.url.clone()),
-        "setting": finding.and_then(Finding::setting),
-        "remedies": finding.map(Finding::remedies),
+        "setting": finding.and_then(Diagnosis::setting),
+        "remedies": finding.map(Diagnosis::remedies),
     })
 }
 
-fn reasons(finding: &Finding) -> Vec<&'static str> {
-    finding.faults.iter().map(Difference::reason).collect()
+fn reasons(finding: &Diagnosis) -> Vec<&'static str> {
+    finding.differences.iter().map(Difference::reason).collect()
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

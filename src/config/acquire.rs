@@ -8,7 +8,7 @@ use super::accounts::Account;
 use super::files::{pair, readable_file};
 use super::proxy;
 use super::reader::SettingsReader;
-use crate::acquire::response::Success;
+use crate::acquire::response::SuccessRule;
 use crate::domain::plan::{EventRules, Forward};
 use crate::net::http_url::HttpUrl;
 use crate::net::proxy::Proxy;
@@ -30,7 +30,7 @@ pub struct AcquireSettings {
     /// Presented to a server that requests a client certificate.
     pub client_certificate: Option<CertificatePair>,
     pub proxy: Option<Proxy>,
-    pub success: Success,
+    pub success: SuccessRule,
 }
 
 /// The path of each request, appended to the base URL.
@@ -64,7 +64,10 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<AcquireSettings> {
     let proxy = proxy::read(reader, "acquire.proxy");
     let success = reader.choice(
         "acquire.success",
-        &[("body", Success::Body), ("any-2xx", Success::Any2xx)],
+        &[
+            ("body", SuccessRule::Body),
+            ("any-2xx", SuccessRule::Any2xx),
+        ],
     );
     Some(AcquireSettings {
         base_url: base_url?,

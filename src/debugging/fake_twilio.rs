@@ -200,7 +200,7 @@ fn detail(body: &[u8]) -> Option<String> {
 fn client(to: &str, concurrency: NonZeroUsize) -> Result<Client, TlsError> {
     let connector = Connector::new().limit(concurrency.get());
     let connector = if to.starts_with("https://") {
-        connector.rustls_0_23(tls::trusting(None, None)?)
+        connector.rustls_0_23(tls::client_config(None, None)?)
     } else {
         connector
     };

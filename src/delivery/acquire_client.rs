@@ -20,7 +20,7 @@ use self::errors::NetworkError;
 use crate::acquire::{AcquireResponse, DeliveryFault, Outcome, RequestKind};
 use crate::clock::{Clock, Millis};
 use crate::config;
-use crate::net::tls::{self, Private, TlsError};
+use crate::net::tls::{self, PrivateCa, TlsError};
 use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
 
 /// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
@@ -66,11 +66,11 @@ impl AcquireClient {
         names: Resolver,
     ) -> Result<Self, AcquireClientError> {
         let certificate = acquire.client_certificate.as_ref();
-        let private = acquire.ca_file.as_deref().map(|file| Private {
+        let private = acquire.ca_file.as_deref().map(|file| PrivateCa {
             setting: "acquire.ca_file",
             file,
         });
-        let trust = tls::trusting(private, certificate)?;
+        let trust = tls::client_config(private, certificate)?;
         let tls = match &acquire.base_url {
             url if url.starts_with("https://") => Some(trust),
             url if url.starts_with("http://") => None,
@@ -213,7 +213,7 @@ impl AcquireClient {
             .headers()
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok());
-        let outcome = crate::acquire::response::judge(
+        let outcome = crate::acquire::response::outcome_of(
             self.settings.success,
             status,
             retry_after,
@@ -247,14 +247,14 @@ impl AcquireClient {
 fn hangs_on_the_body(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Accepted | Outcome::AcceptedAsRepeat => false,
-        Outcome::Again { fault, .. } => fault.is_unclear(),
+        Outcome::Retry { fault, .. } => fault.is_unclear(),
         Outcome::Refused => true,
     }
 }
 
 fn no_answer(failure: NetworkError) -> AcquireResponse {
     AcquireResponse {
-        outcome: Outcome::Again {
+        outcome: Outcome::Retry {
             fault: failure.fault,
             after: None,
         },

@@ -36,7 +36,7 @@ impl Signal {
     #[must_use]
     pub fn of(answer: &AcquireResponse) -> Self {
         match answer.outcome {
-            Outcome::Again { fault, .. } => match fault {
+            Outcome::Retry { fault, .. } => match fault {
                 DeliveryFault::Configuration | DeliveryFault::ProxyRefused => Self::Misconfigured,
                 fault if fault.is_unclear() => Self::Good,
                 _ => Self::Bad,

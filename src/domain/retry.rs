@@ -55,7 +55,7 @@ pub fn decide(
             let status = status.unwrap_or_default();
             return Verdict::GivenUp(format!("Acquire refused it{status}"));
         }
-        Outcome::Again { fault, after } => (fault, after),
+        Outcome::Retry { fault, after } => (fault, after),
     };
     let unclear_before = before
         .iter()
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn again(fault: DeliveryFault, after: Option<u64>) -> AcquireResponse {
-        answer(Outcome::Again {
+        answer(Outcome::Retry {
             fault,
             after: after.map(seconds),
         })

@@ -58,7 +58,7 @@ pub enum TlsError {
 
 /// Private authorities: a file of certificates (PEM) and the setting that names it.
 #[derive(Clone, Copy, Debug)]
-pub struct Private<'a> {
+pub struct PrivateCa<'a> {
     pub setting: &'static str,
     pub file: &'a Path,
 }
@@ -67,8 +67,8 @@ pub struct Private<'a> {
 /// `client` to a server that asks.
 ///
 /// One of the system's that cannot be used is left out; one of `private` is an error.
-pub fn trusting(
-    private: Option<Private<'_>>,
+pub fn client_config(
+    private: Option<PrivateCa<'_>>,
     client: Option<&CertificatePair>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = system_roots();
@@ -99,13 +99,13 @@ pub fn trusting(
 
 /// Verifies the database's certificate against the authorities of `file` (PEM) alone, else against
 /// the system's, as libpq does with `sslrootcert`.
-pub fn trusting_alone(file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+pub fn database_client_config(file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let roots = match file {
         None => system_roots(),
         Some(file) => {
             let mut roots = RootCertStore::empty();
             let setting = DATABASE_CA;
-            add(Private { setting, file }, &mut roots)?;
+            add(PrivateCa { setting, file }, &mut roots)?;
             roots
         }
     };
@@ -118,7 +118,10 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-fn add(Private { setting, file }: Private<'_>, roots: &mut RootCertStore) -> Result<(), TlsError> {
+fn add(
+    PrivateCa { setting, file }: PrivateCa<'_>,
+    roots: &mut RootCertStore,
+) -> Result<(), TlsError> {
     for certificate in certificates(setting, file)? {
         let unusable = |why| TlsError::CaUnusable {
             setting,

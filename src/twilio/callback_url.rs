@@ -15,7 +15,7 @@ use super::signature::fields;
 pub const OVERRIDES: &str = "#rc=5&rp=all";
 
 /// What the overrides cost, for people.
-pub const COST: &str = "Without #rc=5&rp=all Twilio repeats once, and only if it could not \
+pub const OVERRIDES_EXPLAINED: &str = "Without #rc=5&rp=all Twilio repeats once, and only if it could not \
     connect: a 5xx or a slow answer loses the call. With it a failing callback is sent up to six \
     times, all within 15 seconds; the bridge takes a repeat once. A try that hangs uses the 15 \
     seconds up: behind a slow network add &ct=2000&rt=5000, for the connection and the answer. The fragment is neither sent \
@@ -29,14 +29,14 @@ pub fn to_enter(public_url: &PublicUrl, form: CallbackKind) -> String {
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
+pub enum Severity {
     /// Callbacks will be refused, lost or never sent.
     Wrong,
     /// It works, and loses calls in a bad hour or may break.
     Risky,
 }
 
-impl Weight {
+impl Severity {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,8 +48,8 @@ impl Weight {
 
 /// One thing about a URL, with what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
-    pub weight: Weight,
+pub struct UrlProblem {
+    pub severity: Severity,
     /// A short label.
     pub about: &'static str,
     pub sentence: String,
@@ -57,11 +57,11 @@ pub struct Remark {
 
 /// All that is to be said of `url`, as it stands at Twilio; nothing if all is well.
 #[must_use]
-pub fn judge(url: &str, public_urls: &[PublicUrl]) -> Vec<Remark> {
+pub fn check(url: &str, public_urls: &[PublicUrl]) -> Vec<UrlProblem> {
     let mut remarks = Vec::new();
     let mut say = |weight, about, sentence: String| {
-        remarks.push(Remark {
-            weight,
+        remarks.push(UrlProblem {
+            severity: weight,
             about,
             sentence,
         });
@@ -69,27 +69,27 @@ pub fn judge(url: &str, public_urls: &[PublicUrl]) -> Vec<Remark> {
     let parts = match parse(url) {
         Ok(parts) => parts,
         Err(sentence) => {
-            say(Weight::Wrong, "url", sentence.to_owned());
+            say(Severity::Wrong, "url", sentence.to_owned());
             return remarks;
         }
     };
     if parts.scheme != "https" {
         let scheme = "it is sent in the clear: calls and numbers can be read on the way, and \
                       callbacks can be repeated by others; use https";
-        say(Weight::Risky, "scheme", scheme.to_owned());
+        say(Severity::Risky, "scheme", scheme.to_owned());
     }
     if parts.user_info.is_some() {
         let user = "it has user info, which Twilio leaves out of what it signs and the bridge does \
                     not ask for; leave it out";
-        say(Weight::Wrong, "user-info", user.to_owned());
+        say(Severity::Wrong, "user-info", user.to_owned());
     }
     if let Some(sentence) = of_host(parts.host) {
-        say(Weight::Wrong, "host", sentence);
+        say(Severity::Wrong, "host", sentence);
     }
     if parts.host.contains('_') {
         let underscore = "its host has an underscore, which Twilio does not take for callbacks; \
                           use a name without";
-        say(Weight::Wrong, "underscore", underscore.to_owned());
+        say(Severity::Wrong, "underscore", underscore.to_owned());
     }
     if let Some(port) = parts.port {
         let (weight, sentence) = of_port(port, parts.scheme);
@@ -104,7 +104,7 @@ pub fn judge(url: &str, public_urls: &[PublicUrl]) -> Vec<Remark> {
     for (weight, sentence) in of_overrides(parts.fragment.unwrap_or_default()) {
         say(weight, "overrides", sentence);
     }
-    remarks.sort_by_key(|remark| remark.weight);
+    remarks.sort_by_key(|remark| remark.severity);
     remarks
 }
 
@@ -169,10 +169,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     !(address.is_loopback() || address.is_unspecified() || is_local) && mapped
 }
 
-fn of_port(port: &str, scheme: &str) -> (Weight, String) {
+fn of_port(port: &str, scheme: &str) -> (Severity, String) {
     let default = if scheme == "https" { "443" } else { "80" };
     if port.parse::<u16>().is_ok_and(|number| number == 0) || port.parse::<u16>().is_err() {
-        return (Weight::Wrong, format!("its port {port:?} is none"));
+        return (Severity::Wrong, format!("its port {port:?} is none"));
     }
     let sentence = if port == default {
         format!("its port {port} is the default; leave it out, since Twilio may sign without it")
@@ -182,10 +182,10 @@ fn of_port(port: &str, scheme: &str) -> (Weight, String) {
              both, if server.public_url has the port too, but 443 is safer"
         )
     };
-    (Weight::Risky, sentence)
+    (Severity::Risky, sentence)
 }
 
-fn of_path(parts: &RawUrl<'_>, public_urls: &[PublicUrl]) -> Option<(Weight, String)> {
+fn of_path(parts: &RawUrl<'_>, public_urls: &[PublicUrl]) -> Option<(Severity, String)> {
     let whole = format!("{}{}", parts.origin(), parts.path);
     let served = |url: &PublicUrl| CallbackKind::ALL.map(|form| format!("{url}{}", form.path()));
     if public_urls.iter().flat_map(served).any(|url| url == whole) {
@@ -216,10 +216,10 @@ fn of_path(parts: &RawUrl<'_>, public_urls: &[PublicUrl]) -> Option<(Weight, Str
         let [status, recording] = CallbackKind::ALL.map(CallbackKind::path);
         format!("its path {path:?} is not served; calls go to {status}, recordings to {recording}")
     };
-    Some((Weight::Wrong, sentence))
+    Some((Severity::Wrong, sentence))
 }
 
-fn of_query(query: &str) -> Vec<(Weight, &'static str, String)> {
+fn of_query(query: &str) -> Vec<(Severity, &'static str, String)> {
     let mut found = Vec::new();
     if query.is_empty() {
         return found;
@@ -230,32 +230,32 @@ fn of_query(query: &str) -> Vec<(Weight, &'static str, String)> {
         let sentence = format!(
             "its query has the key {other:?}; the bridge takes email alone, and answers 400"
         );
-        found.push((Weight::Wrong, "query", sentence));
+        found.push((Severity::Wrong, "query", sentence));
     }
     if !names.is_sorted() {
         let sentence = "its query keys are out of order: Twilio signs them as they stand there and \
                         may send them sorted; put them into alphabetical order";
-        found.push((Weight::Wrong, "query-order", sentence.to_owned()));
+        found.push((Severity::Wrong, "query-order", sentence.to_owned()));
     }
     if query.contains('\'') {
         let sentence = "its query has an apostrophe, which Twilio signs as it is and may send as \
                         %27; write %27";
-        found.push((Weight::Risky, "apostrophe", sentence.to_owned()));
+        found.push((Severity::Risky, "apostrophe", sentence.to_owned()));
     }
     if query.contains('+') {
         let sentence = "its query has a +, which is a space to some and a plus to others; write \
                         %20 or %2B";
-        found.push((Weight::Risky, "plus", sentence.to_owned()));
+        found.push((Severity::Risky, "plus", sentence.to_owned()));
     }
     if query.contains('@') {
         let sentence =
             "its query has an @, which Twilio signs as it is and sends as %40; write %40";
-        found.push((Weight::Wrong, "at", sentence.to_owned()));
+        found.push((Severity::Wrong, "at", sentence.to_owned()));
     }
     found
 }
 
-fn of_overrides(fragment: &str) -> Vec<(Weight, String)> {
+fn of_overrides(fragment: &str) -> Vec<(Severity, String)> {
     let set: BTreeMap<String, String> = fields(fragment.as_bytes()).into_iter().collect();
     let value = |name: &str| set.get(name).map(String::as_str);
     let mut found = Vec::new();
@@ -267,7 +267,7 @@ fn of_overrides(fragment: &str) -> Vec<(Weight, String)> {
     let on_slow = on.contains(&"all") || on.contains(&"rt");
     if repeats > 5 {
         found.push((
-            Weight::Wrong,
+            Severity::Wrong,
             format!("rc={repeats} is more than Twilio takes, which is 5"),
         ));
     }
@@ -276,10 +276,10 @@ fn of_overrides(fragment: &str) -> Vec<(Weight, String)> {
             "it does not ask Twilio to repeat after a 5xx or a slow answer, which then loses the \
              call; end it in {OVERRIDES}"
         );
-        found.push((Weight::Risky, sentence));
+        found.push((Severity::Risky, sentence));
     } else if repeats < 5 {
         found.push((
-            Weight::Risky,
+            Severity::Risky,
             format!("rc={repeats} asks for fewer repeats than 5"),
         ));
     }
@@ -293,19 +293,19 @@ fn of_overrides(fragment: &str) -> Vec<(Weight, String)> {
             Ok(ms) if range.contains(&ms) && (ms >= 1000 || ms >= usual) => {}
             Ok(ms) if range.contains(&ms) => {
                 let sentence = format!("{name}={ms} gives up after less than a second");
-                found.push((Weight::Risky, sentence));
+                found.push((Severity::Risky, sentence));
             }
             _ => {
                 let (least, most) = (range.start(), range.end());
                 let sentence = format!("{name}={text} is not from {least} to {most} milliseconds");
-                found.push((Weight::Wrong, sentence));
+                found.push((Severity::Wrong, sentence));
             }
         }
     }
     let known = ["ct", "rt", "tt", "rc", "rp", "sni", "e"];
     for name in set.keys().filter(|name| !known.contains(&name.as_str())) {
         found.push((
-            Weight::Wrong,
+            Severity::Wrong,
             format!("the override {name:?} is none of Twilio's"),
         ));
     }

@@ -14,7 +14,7 @@ mod signature_text;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub use difference::{Difference, Finding};
+pub use difference::{Diagnosis, Difference};
 
 use super::public_url::{PublicUrl, SERVED};
 use super::raw_url::RawUrl;
@@ -50,7 +50,7 @@ pub struct DiagnosisInput<'a> {
     /// With names in lower case.
     pub headers: &'a [(String, String)],
     pub body: &'a [u8],
-    pub media: BodyFormat,
+    pub body_format: BodyFormat,
     /// Queries that Twilio may have been told, without `?`.
     pub queries: &'a [String],
     /// The accounts that are served.
@@ -141,7 +141,7 @@ impl<'a> DiagnosisInput<'a> {
 
 /// Whether [`DiagnosisInput`] has use for a header.
 #[must_use]
-pub fn is_telling(name: &str) -> bool {
+pub fn is_diagnostic_header(name: &str) -> bool {
     origin::HOST_HEADERS.contains(&name)
         || path_and_query::TARGET_HEADERS.contains(&name)
         || path_and_query::PREFIX_HEADERS.contains(&name)
@@ -184,13 +184,13 @@ pub fn diagnose(
     evidence: &DiagnosisInput<'_>,
     holders: &[KeySet],
     signature: Option<&str>,
-) -> Finding {
+) -> Diagnosis {
     let Some(signature) = signature.filter(|text| !text.is_empty()) else {
-        return Finding::of(Difference::NoSignature);
+        return Diagnosis::of(Difference::NoSignature);
     };
     let found = CandidateSearch::of(evidence, holders, signature).run();
     found.unwrap_or_else(|| {
-        Finding::of(if evidence.body.is_empty() {
+        Diagnosis::of(if evidence.body.is_empty() {
             Difference::BodyLost
         } else {
             Difference::NoMatch
@@ -221,7 +221,7 @@ impl<'a> CandidateSearch<'a> {
         texts.sort_by_key(|candidate| candidate.cost);
         Self {
             claim: SignatureText::of(signature),
-            media: evidence.media,
+            media: evidence.body_format,
             keys: keys(evidence, holders),
             urls,
             texts,
@@ -230,11 +230,11 @@ impl<'a> CandidateSearch<'a> {
         }
     }
 
-    fn run(mut self) -> Option<Finding> {
+    fn run(mut self) -> Option<Diagnosis> {
         (0..=MAX_DIFFERENCES).find_map(|cost| self.tries_that_cost(cost))
     }
 
-    fn tries_that_cost(&mut self, cost: u8) -> Option<Finding> {
+    fn tries_that_cost(&mut self, cost: u8) -> Option<Diagnosis> {
         let (urls, texts) = (
             std::mem::take(&mut self.urls),
             std::mem::take(&mut self.texts),
@@ -271,11 +271,11 @@ impl<'a> CandidateSearch<'a> {
         self.tries > MAX_TRIES || self.bytes > MAX_BYTES
     }
 
-    fn try_one(&self, key: &Key, [who, url, text]: [&Candidate; 3]) -> Option<Finding> {
+    fn try_one(&self, key: &Key, [who, url, text]: [&Candidate; 3]) -> Option<Diagnosis> {
         let likeness = self.claim.compare(&key.sign(&[&url.text], &text.text));
         let mended = match likeness {
-            Match::Other => return None,
-            Match::Mended => Some(Difference::SignatureText),
+            Match::Different => return None,
+            Match::Repaired => Some(Difference::SignatureText),
             Match::Same => None,
         };
         let parts = [url, who, text]
@@ -289,8 +289,8 @@ impl<'a> CandidateSearch<'a> {
             }
             faults.push(Difference::BodyChanged);
         }
-        Some(Finding {
-            faults,
+        Some(Diagnosis {
+            differences: faults,
             url: Some(url.text.clone()),
         })
     }

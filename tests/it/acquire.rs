@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_tls::connect::Resolver;
-use twilio_acquire_bridge::acquire::response::Success;
+use twilio_acquire_bridge::acquire::response::SuccessRule;
 use twilio_acquire_bridge::acquire::{AcquireResponse, DeliveryFault, Outcome, RequestKind};
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config::{Account, AcquirePaths, AcquireSettings, DeliverySettings};
@@ -108,12 +108,12 @@ fn acquire(base_url: String) -> AcquireSettings {
         ca_file: None,
         client_certificate: None,
         proxy: None,
-        success: Success::Body,
+        success: SuccessRule::Body,
     }
 }
 
 fn again(fault: DeliveryFault) -> Outcome {
-    Outcome::Again { fault, after: None }
+    Outcome::Retry { fault, after: None }
 }
 
 /// A whole answer that lets the connection live on.

@@ -12,7 +12,7 @@ use std::fs;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use twilio_acquire_bridge::acquire::response::Success;
+use twilio_acquire_bridge::acquire::response::SuccessRule;
 use twilio_acquire_bridge::config::{
     self, Config, ConfigError, LogFormat, ProxyProtocolSetting, StoreUrl, partial,
 };
@@ -78,7 +78,7 @@ fn three_variables_suffice() {
     assert_eq!(config.store.url, StoreUrl::Sqlite("bridge.db".into()));
     assert_eq!(config.store.retention, Duration::from_secs(30 * 86_400));
     assert_eq!(config.acquire.paths.call_end, "/api/v1/voip/call-answered");
-    assert_eq!(config.acquire.success, Success::Body);
+    assert_eq!(config.acquire.success, SuccessRule::Body);
     assert_eq!(config.delivery.concurrency, 32);
     assert_eq!(config.delivery.policy.schedule.len(), 16);
     assert_eq!(config.log.format, LogFormat::Text);

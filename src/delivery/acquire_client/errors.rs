@@ -7,7 +7,7 @@ use awc::error::{ConnectError, SendRequestError};
 use rustls::{AlertDescription, CertificateError};
 
 use crate::acquire::DeliveryFault;
-use crate::net::{ProxyTunnelError, TlsHandshakeError, root};
+use crate::net::{ProxyTunnelError, TlsHandshakeError, root_cause};
 
 /// Why no whole answer arrived.
 pub struct NetworkError {
@@ -56,7 +56,10 @@ fn connecting(error: &ConnectError, peer: &str) -> (DeliveryFault, String) {
     match error {
         ConnectError::Resolver(error) => (
             DeliveryFault::Dns,
-            format!("the name in {peer} cannot be resolved: {}", root(&**error)),
+            format!(
+                "the name in {peer} cannot be resolved: {}",
+                root_cause(&**error)
+            ),
         ),
         ConnectError::NoRecords | ConnectError::Unresolved => (
             DeliveryFault::Dns,

@@ -111,7 +111,7 @@ fn each_outcome_is_read_as_a_sign() {
         status: None,
         excerpt: String::new(),
     };
-    let again = |fault| Outcome::Again { fault, after: None };
+    let again = |fault| Outcome::Retry { fault, after: None };
     for (outcome, sign) in [
         (Outcome::Accepted, Signal::Good),
         (Outcome::AcceptedAsRepeat, Signal::Good),

@@ -22,7 +22,7 @@ use crate::server::shared::{BridgeParts, target};
 use crate::store::RefusedRequest;
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::diagnosis::{
-    BodyFormat, DiagnosisInput, Finding, KeyRole, KeySet, UrlBase, diagnose, is_telling,
+    BodyFormat, Diagnosis, DiagnosisInput, KeyRole, KeySet, UrlBase, diagnose, is_diagnostic_header,
 };
 use crate::twilio::signature;
 
@@ -115,7 +115,7 @@ impl SignatureDiagnosis {
                 ..refused()
             });
         };
-        let headers = refused_buffer::selected(request.headers(), is_telling).into_iter();
+        let headers = refused_buffer::selected(request.headers(), is_diagnostic_header).into_iter();
         let signature = request.headers().get("x-twilio-signature");
         place.send(DiagnosisJob {
             refused: refused(),
@@ -153,21 +153,21 @@ impl DiagnosisTask {
             // A search takes milliseconds of CPU time: it must not hold up an HTTP thread.
             let search = tokio::task::spawn_blocking(move || (context.diagnose(&job), job.refused));
             match search.await {
-                Ok((finding, refused)) => self.report(&finding, reason, refused),
+                Ok((diagnosis, refused)) => self.report(&diagnosis, reason, refused),
                 Err(_) => self.bridge.metrics.signature_failed(UNDIAGNOSED),
             }
             clock::pause(DIAGNOSIS_INTERVAL).await;
         }
     }
 
-    fn report(&mut self, finding: &Finding, refused_as: &'static str, refused: RefusedRequest) {
-        let reason = match finding.reason() {
+    fn report(&mut self, diagnosis: &Diagnosis, refused_as: &'static str, refused: RefusedRequest) {
+        let reason = match diagnosis.reason() {
             // Nothing was found, so the reason of the refusal is the best there is.
             "no-match" => refused_as,
             found => found,
         };
         self.bridge.metrics.signature_failed(reason);
-        let (found, remedy) = (finding.sentences(), finding.remedies().join(" "));
+        let (found, remedy) = (diagnosis.sentences(), diagnosis.remedies().join(" "));
         self.buffer.push(reason, || RefusedRequest {
             cause: reason.to_owned(),
             explanation: format!("{found} {remedy}").trim_end().to_owned(),
@@ -201,7 +201,7 @@ impl DiagnosisContext {
         }
     }
 
-    fn diagnose(&self, job: &DiagnosisJob) -> Finding {
+    fn diagnose(&self, job: &DiagnosisJob) -> Diagnosis {
         let fields = signature::fields(&job.body);
         let claimed = fields.iter().find(|(name, _)| name == "AccountSid");
         let claimed = claimed.map(|(_, sid)| sid.as_str());
@@ -210,7 +210,7 @@ impl DiagnosisContext {
             target: &job.target,
             headers: &job.headers,
             body: &job.body,
-            media: BodyFormat::Form,
+            body_format: BodyFormat::Form,
             queries: &self.queries,
             account_sids: &self.account_sids,
         };

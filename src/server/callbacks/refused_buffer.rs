@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::server::shared::{BridgeParts, target};
 use crate::store::{RefusedLimits, RefusedRequest};
 use crate::telemetry::metrics::Metrics;
-use crate::twilio::diagnosis::is_telling;
+use crate::twilio::diagnosis::is_diagnostic_header;
 
 /// Requests of one cause in the buffer. Each cause has its own share, so that a flood of one cause
 /// does not displace another.
@@ -141,7 +141,7 @@ pub fn refused_request(
 }
 
 fn header_lines(headers: &HeaderMap) -> String {
-    let is_kept = |name: &str| is_telling(name) || KEPT_HEADERS.contains(&name);
+    let is_kept = |name: &str| is_diagnostic_header(name) || KEPT_HEADERS.contains(&name);
     selected(headers, is_kept)
         .into_iter()
         .flat_map(|(name, value)| [name, ": ", value, "\n"])

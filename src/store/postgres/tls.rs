@@ -14,7 +14,7 @@ use crate::net::tls::{self, TlsError};
 /// Sets up TLS for connections.
 pub(super) fn connector(trust: &ServerTrust) -> Result<MakeRustlsConnect, TlsError> {
     let config = match trust {
-        ServerTrust::Verified(file) => tls::trusting_alone(file.as_deref())?,
+        ServerTrust::Verified(file) => tls::database_client_config(file.as_deref())?,
         ServerTrust::Anyone => unverified()?,
     };
     Ok(MakeRustlsConnect::new(config))

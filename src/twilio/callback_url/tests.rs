@@ -4,7 +4,7 @@ use super::*;
 
 fn about(url: &str) -> Vec<&'static str> {
     let public = [PublicUrl::parse("https://bridge.example.com/calls").expect("a URL")];
-    judge(url, &public)
+    check(url, &public)
         .into_iter()
         .map(|remark| remark.about)
         .collect()
@@ -19,7 +19,7 @@ fn what_is_printed_passes_its_own_check() {
         let public = PublicUrl::parse(text).expect("a URL");
         for form in CallbackKind::ALL {
             let url = to_enter(&public, form);
-            assert_eq!(judge(&url, std::slice::from_ref(&public)), [], "{url}");
+            assert_eq!(check(&url, std::slice::from_ref(&public)), [], "{url}");
         }
     }
 }

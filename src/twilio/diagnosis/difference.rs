@@ -200,17 +200,17 @@ impl Difference {
 
 /// Why a signature does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnosis {
     /// At least one; the first one names the finding.
-    pub faults: Vec<Difference>,
+    pub differences: Vec<Difference>,
     /// The URL that was signed, where that is known. Its query may hold an e-mail.
     pub url: Option<String>,
 }
 
-impl Finding {
+impl Diagnosis {
     pub(super) fn of(fault: Difference) -> Self {
         Self {
-            faults: vec![fault],
+            differences: vec![fault],
             url: None,
         }
     }
@@ -218,13 +218,15 @@ impl Finding {
     /// The label of its first fault.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        self.faults.first().map_or("no-match", Difference::reason)
+        self.differences
+            .first()
+            .map_or("no-match", Difference::reason)
     }
 
     /// What happened, a sentence for each fault.
     #[must_use]
     pub fn sentences(&self) -> String {
-        let sentences: Vec<String> = self.faults.iter().map(Difference::sentence).collect();
+        let sentences: Vec<String> = self.differences.iter().map(Difference::sentence).collect();
         sentences.join(" ")
     }
 
@@ -236,7 +238,7 @@ impl Finding {
             .map(|line| format!("Set {line}"))
             .into_iter()
             .collect();
-        for remedy in self.faults.iter().filter_map(Difference::remedy) {
+        for remedy in self.differences.iter().filter_map(Difference::remedy) {
             if !remedies.iter().any(|other| other == remedy) {
                 remedies.push(remedy.to_owned());
             }
@@ -247,7 +249,9 @@ impl Finding {
     /// The line of the configuration that makes the signed URL right, if a public URL can.
     #[must_use]
     pub fn setting(&self) -> Option<String> {
-        self.faults.iter().find(|fault| fault.remedy().is_none())?;
+        self.differences
+            .iter()
+            .find(|fault| fault.remedy().is_none())?;
         let url = self.url.as_deref()?;
         let right = PublicUrl::before_served_path(url)?;
         Some(format!("server.public_url = \"{right}\""))

@@ -61,7 +61,7 @@ type Fields = Vec<(String, String)>;
 
 /// The texts to try behind the URL, as they are signed; that of the body as it arrived first.
 pub(super) fn texts(evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
-    if evidence.media == BodyFormat::Json {
+    if evidence.body_format == BodyFormat::Json {
         return of_json(evidence.body);
     }
     let arrived = fields(evidence.body);

@@ -14,8 +14,8 @@ pub(super) struct SignatureText<'a> {
 pub(super) enum Match {
     Same,
     /// The same but for its text.
-    Mended,
-    Other,
+    Repaired,
+    Different,
 }
 
 impl<'a> SignatureText<'a> {
@@ -49,9 +49,9 @@ impl<'a> SignatureText<'a> {
         let is_piece = self.sent.len() >= SHORTEST_PIECE
             && (expected.starts_with(self.sent) || expected.eq_ignore_ascii_case(self.sent));
         if is_piece || self.mended.iter().any(|text| text == expected) {
-            Match::Mended
+            Match::Repaired
         } else {
-            Match::Other
+            Match::Different
         }
     }
 }

@@ -95,7 +95,7 @@ fn the_work_for_a_hopeless_case_is_bounded() {
             target: &induced.target,
             headers: &[],
             body: &induced.body,
-            media: BodyFormat::Form,
+            body_format: BodyFormat::Form,
             queries: &[],
             account_sids: &[],
         };

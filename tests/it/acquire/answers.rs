@@ -20,7 +20,7 @@ fn too_many(retry_after: &str) -> Reply {
 }
 
 fn busy_for(seconds: u64) -> Outcome {
-    Outcome::Again {
+    Outcome::Retry {
         fault: DeliveryFault::Busy,
         after: Some(Duration::from_secs(seconds)),
     }

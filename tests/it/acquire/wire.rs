@@ -133,7 +133,7 @@ async fn a_status_that_says_enough_counts_though_its_body_breaks_off() {
     let fault = DeliveryFault::Busy;
     assert_eq!(
         answered_with(busy).await.outcome,
-        Outcome::Again { fault, after }
+        Outcome::Retry { fault, after }
     );
 }
 

@@ -134,7 +134,7 @@ impl Induced {
         )
     }
 
-    pub fn finding(&self) -> Finding {
+    pub fn finding(&self) -> Diagnosis {
         let bases = [UrlBase::of(
             &PublicUrl::parse(self.public_url).expect("a URL"),
         )];
@@ -148,7 +148,7 @@ impl Induced {
             target: &self.target,
             headers: &headers,
             body: &self.body,
-            media: self.media,
+            body_format: self.media,
             queries: &["email=jane%40example.com".to_owned()],
             account_sids: &["AC00000000000000000000000000000001".to_owned()],
         };

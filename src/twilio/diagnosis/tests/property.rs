@@ -37,7 +37,7 @@ proptest! {
         // A found difference is one: the signature holds for the URL that is named, or for other
         // fields, and never for the request as it came.
         if !before {
-            prop_assert!(!finding.faults.is_empty());
+            prop_assert!(!finding.differences.is_empty());
             prop_assert!(!verify(&[key], &url, Body::Form(&form), &induced.signature()));
         }
     }
