@@ -1,8 +1,7 @@
-//! Where Acquire is: an `http` or `https` URL, taken apart as far as this program needs.
+//! Scheme, host and port of the URL of an HTTP API.
+//!
+//! It validates the text. It opens no connection and knows no setting.
 
-use std::net::IpAddr;
-
-use super::proxy::Proxy;
 use crate::twilio::RawUrl;
 
 /// Scheme, host and port of a base URL.
@@ -15,7 +14,7 @@ pub struct HttpUrl {
 }
 
 impl HttpUrl {
-    /// The error reads after the value, as in "must be ...".
+    /// Parses `http(s)://HOST[:PORT][/PATH]`. The error is the end of a sentence: "must be ...".
     pub fn parse(text: &str) -> Result<Self, String> {
         let shape = || "must be https://HOST or http://HOST, with an optional port and path";
         let url = RawUrl::of(text);
@@ -47,18 +46,6 @@ impl HttpUrl {
             port,
         })
     }
-
-    /// Whether what is sent there, by `proxy` where there is one, can be read on the way.
-    #[must_use]
-    pub fn is_clear_beyond_loopback(&self, proxy: Option<&Proxy>) -> bool {
-        let stays = is_loopback(&self.host) && proxy.is_none_or(|proxy| is_loopback(&proxy.host));
-        !self.is_https && !stays
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -66,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_is_taken_apart() {
+    fn a_base_url_has_scheme_host_and_port() {
         let cases = [
             (
                 "https://example.acquire.io",
@@ -92,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base_url_is_refused() {
+    fn another_text_is_refused() {
         for text in [
             "",
             "ftp://acquire.io",
@@ -106,19 +93,5 @@ mod tests {
         ] {
             assert!(HttpUrl::parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn http_is_clear_unless_it_stays_on_the_machine() {
-        let clear = |text| {
-            HttpUrl::parse(text)
-                .expect("a URL")
-                .is_clear_beyond_loopback(None)
-        };
-        assert!(clear("http://acquire.example.com"));
-        assert!(!clear("https://acquire.example.com"));
-        assert!(!clear("http://localhost:8081"));
-        assert!(!clear("http://[::1]:8081"));
-        assert!(clear("http://127.0.0.1.example.com"));
     }
 }

@@ -1,22 +1,27 @@
-//! The address of a forward proxy: `http://[USER:PASSWORD@]HOST:PORT`.
+//! The address of a forward proxy: `http://[USER:PASSWORD@]HOST:PORT`, and whether traffic is
+//! readable on the way to it.
+//!
+//! It does not connect; [`super::proxy_tunnel`] does.
+
+use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use super::http_url::HttpUrl;
 
-/// Connections leave through it (HTTP CONNECT; RFC 9110, section 9.3.6).
+/// A forward proxy for outgoing connections (HTTP CONNECT; RFC 9110, section 9.3.6).
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// Without the brackets of an IPv6 address.
     pub host: String,
     pub port: u16,
-    /// `USER:PASSWORD`, for Basic.
+    /// `USER:PASSWORD`, for Basic authentication (RFC 7617).
     pub credentials: Option<SecretString>,
 }
 
 impl Proxy {
-    /// Host and port, for people.
+    /// Host and port, for messages and `CONNECT`.
     #[must_use]
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
@@ -50,7 +55,7 @@ impl Proxy {
     }
 }
 
-/// `USER:PASSWORD`, where `%40` stands for `@` and so on.
+/// Decodes the percent escapes of `USER:PASSWORD`.
 fn decoded(text: &str) -> Option<String> {
     let (user, password) = text.split_once(':')?;
     let part = |text| percent_decode_str(text).decode_utf8().ok();
@@ -60,6 +65,22 @@ fn decoded(text: &str) -> Option<String> {
     fits.then(|| format!("{user}:{password}"))
 }
 
+impl HttpUrl {
+    /// Whether requests to this URL, through `proxy` where there is one, leave this machine
+    /// unencrypted.
+    #[must_use]
+    pub fn is_clear_beyond_loopback(&self, proxy: Option<&Proxy>) -> bool {
+        let is_local =
+            is_loopback(&self.host) && proxy.is_none_or(|proxy| is_loopback(&proxy.host));
+        !self.is_https && !is_local
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;
@@ -67,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_is_taken_apart() {
+    fn a_proxy_has_host_port_and_credentials() {
         for (text, host, port, credentials) in [
             (
                 "http://proxy.example.com:3128",
@@ -93,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused() {
+    fn another_text_is_refused() {
         for text in [
             "proxy:3128",
             "https://proxy:3128",
@@ -108,5 +129,19 @@ mod tests {
         ] {
             assert!(Proxy::parse(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn http_is_clear_unless_it_stays_on_the_machine() {
+        let clear = |text| {
+            HttpUrl::parse(text)
+                .expect("a URL")
+                .is_clear_beyond_loopback(None)
+        };
+        assert!(clear("http://acquire.example.com"));
+        assert!(!clear("https://acquire.example.com"));
+        assert!(!clear("http://localhost:8081"));
+        assert!(!clear("http://[::1]:8081"));
+        assert!(clear("http://127.0.0.1.example.com"));
     }
 }

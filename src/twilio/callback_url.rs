@@ -1,6 +1,6 @@
-//! The URL to enter at Twilio: what it should be, and what is wrong with one that is given.
+//! The callback URL to enter at Twilio, and the problems of one that was entered.
 //!
-//! Pure; the host's name is judged by its form alone and not looked up.
+//! It does no I/O: a host is checked by its name alone and never resolved.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,16 +10,17 @@ use super::public_url::PublicUrl;
 use super::raw_url::RawUrl;
 use super::signature::fields;
 
-/// Asks Twilio for five repeats on any failure; all tries share 15 s (Twilio docs, "Webhooks
+/// Asks Twilio for five retries after any failure. All tries share 15 s (Twilio docs, "Webhooks
 /// connection overrides").
 pub const OVERRIDES: &str = "#rc=5&rp=all";
 
-/// What the overrides cost, for people.
-pub const OVERRIDES_EXPLAINED: &str = "Without #rc=5&rp=all Twilio repeats once, and only if it could not \
-    connect: a 5xx or a slow answer loses the call. With it a failing callback is sent up to six \
-    times, all within 15 seconds; the bridge takes a repeat once. A try that hangs uses the 15 \
-    seconds up: behind a slow network add &ct=2000&rt=5000, for the connection and the answer. The fragment is neither sent \
-    nor signed, so it does not belong into server.public_url.";
+/// The effect of [`OVERRIDES`], for the operator.
+pub const OVERRIDES_EXPLAINED: &str = "Without #rc=5&rp=all Twilio retries once, and only if it could not \
+    connect: a 5xx or a slow response loses the callback. With it Twilio sends a failing callback \
+    up to six times, all within 15 seconds; the bridge records it once. A try that hangs can use \
+    all 15 seconds: on a slow network add &ct=2000&rt=5000, the limits in milliseconds for \
+    connecting and for the response. The fragment is neither sent nor signed, so do not add it to \
+    server.public_url.";
 
 /// The URL of a callback for one public URL.
 #[must_use]
@@ -27,12 +28,12 @@ pub fn to_enter(public_url: &PublicUrl, form: CallbackKind) -> String {
     format!("{public_url}{}{OVERRIDES}", form.path())
 }
 
-/// How much a finding weighs.
+/// How severe a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Callbacks will be refused, lost or never sent.
     Wrong,
-    /// It works, and loses calls in a bad hour or may break.
+    /// Callbacks arrive, but some may be lost.
     Risky,
 }
 
@@ -46,7 +47,7 @@ impl Severity {
     }
 }
 
-/// One thing about a URL, with what to do.
+/// A problem of a URL, with the next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlProblem {
     pub severity: Severity,
@@ -55,12 +56,12 @@ pub struct UrlProblem {
     pub sentence: String,
 }
 
-/// All that is to be said of `url`, as it stands at Twilio; nothing if all is well.
+/// The problems of `url` as entered at Twilio, the severest first; empty if there is none.
 #[must_use]
 pub fn check(url: &str, public_urls: &[PublicUrl]) -> Vec<UrlProblem> {
-    let mut remarks = Vec::new();
-    let mut say = |weight, about, sentence: String| {
-        remarks.push(UrlProblem {
+    let mut problems = Vec::new();
+    let mut add = |weight, about, sentence: String| {
+        problems.push(UrlProblem {
             severity: weight,
             about,
             sentence,
@@ -69,49 +70,49 @@ pub fn check(url: &str, public_urls: &[PublicUrl]) -> Vec<UrlProblem> {
     let parts = match parse(url) {
         Ok(parts) => parts,
         Err(sentence) => {
-            say(Severity::Wrong, "url", sentence.to_owned());
-            return remarks;
+            add(Severity::Wrong, "url", sentence.to_owned());
+            return problems;
         }
     };
     if parts.scheme != "https" {
-        let scheme = "it is sent in the clear: calls and numbers can be read on the way, and \
-                      callbacks can be repeated by others; use https";
-        say(Severity::Risky, "scheme", scheme.to_owned());
+        let scheme = "callbacks are sent unencrypted: others can read phone numbers and repeat \
+                      callbacks; use https";
+        add(Severity::Risky, "scheme", scheme.to_owned());
     }
     if parts.user_info.is_some() {
-        let user = "it has user info, which Twilio leaves out of what it signs and the bridge does \
-                    not ask for; leave it out";
-        say(Severity::Wrong, "user-info", user.to_owned());
+        let user = "it has user info, which Twilio does not sign and the bridge does not check; \
+                    remove it";
+        add(Severity::Wrong, "user-info", user.to_owned());
     }
     if let Some(sentence) = of_host(parts.host) {
-        say(Severity::Wrong, "host", sentence);
+        add(Severity::Wrong, "host", sentence);
     }
     if parts.host.contains('_') {
-        let underscore = "its host has an underscore, which Twilio does not take for callbacks; \
-                          use a name without";
-        say(Severity::Wrong, "underscore", underscore.to_owned());
+        let underscore = "its host has an underscore, which Twilio does not accept in callback \
+                          URLs; use a name without one";
+        add(Severity::Wrong, "underscore", underscore.to_owned());
     }
     if let Some(port) = parts.port {
         let (weight, sentence) = of_port(port, parts.scheme);
-        say(weight, "port", sentence);
+        add(weight, "port", sentence);
     }
     if let Some((weight, sentence)) = of_path(&parts, public_urls) {
-        say(weight, "path", sentence);
+        add(weight, "path", sentence);
     }
     for (weight, about, sentence) in of_query(parts.query.unwrap_or_default()) {
-        say(weight, about, sentence);
+        add(weight, about, sentence);
     }
     for (weight, sentence) in of_overrides(parts.fragment.unwrap_or_default()) {
-        say(weight, "overrides", sentence);
+        add(weight, "overrides", sentence);
     }
-    remarks.sort_by_key(|remark| remark.severity);
-    remarks
+    problems.sort_by_key(|problem| problem.severity);
+    problems
 }
 
 /// Splits a URL that Twilio could request.
 fn parse(url: &str) -> Result<RawUrl<'_>, &'static str> {
     if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("it has a space or a character beyond ASCII; write it in percent escapes");
+        return Err("it has a space or a non-ASCII character; percent-encode it");
     }
     let parts = RawUrl::of(url);
     if !["http", "https"].contains(&parts.scheme) || parts.host.is_empty() {
@@ -142,8 +143,8 @@ fn of_host(host: &str) -> Option<String> {
     };
     let sentence = || {
         format!(
-            "its host {host} is not public, so that Twilio cannot reach it; use the name by \
-                 which the internet knows the bridge"
+            "its host {host} is not public, so Twilio cannot reach it; use the bridge's public \
+                 host name"
         )
     };
     (!is_public).then(sentence)
@@ -151,7 +152,7 @@ fn of_host(host: &str) -> Option<String> {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
-    // RFC 6598, for carriers.
+    // RFC 6598: shared address space of carriers.
     let is_shared = first == 100 && (64..128).contains(&second);
     !(address.is_private()
         || address.is_loopback()
@@ -172,14 +173,17 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 fn of_port(port: &str, scheme: &str) -> (Severity, String) {
     let default = if scheme == "https" { "443" } else { "80" };
     if port.parse::<u16>().is_ok_and(|number| number == 0) || port.parse::<u16>().is_err() {
-        return (Severity::Wrong, format!("its port {port:?} is none"));
+        return (
+            Severity::Wrong,
+            format!("its port {port:?} is not a port number"),
+        );
     }
     let sentence = if port == default {
-        format!("its port {port} is the default; leave it out, since Twilio may sign without it")
+        format!("its port {port} is the default; remove it, because Twilio may sign without it")
     } else {
         format!(
-            "it has the port {port}, which Twilio may leave out of what it signs; the bridge takes \
-             both, if server.public_url has the port too, but 443 is safer"
+            "it has the port {port}, which Twilio may sign or not; the bridge accepts both if \
+             server.public_url has the port too, but 443 is safer"
         )
     };
     (Severity::Risky, sentence)
@@ -204,17 +208,19 @@ fn of_path(parts: &RawUrl<'_>, public_urls: &[PublicUrl]) -> Option<(Severity, S
             known.join(", ")
         };
         format!(
-            "server.public_url is {known}, so that its signature will not hold; enter another URL \
-             or set server.public_url = \"{is}\""
+            "server.public_url is {known}, so signatures for this URL are invalid; enter another \
+             URL or set server.public_url = \"{is}\""
         )
     } else if CallbackKind::ALL
         .iter()
         .any(|form| path.trim_end_matches('/').ends_with(form.path()))
     {
-        "its path ends in a slash, which the bridge does not serve; leave it out".to_owned()
+        "its path ends in a slash, which the bridge does not serve; remove the slash".to_owned()
     } else {
         let [status, recording] = CallbackKind::ALL.map(CallbackKind::path);
-        format!("its path {path:?} is not served; calls go to {status}, recordings to {recording}")
+        format!(
+            "its path {path:?} is not served; use {status} for calls, {recording} for recordings"
+        )
     };
     Some((Severity::Wrong, sentence))
 }
@@ -228,28 +234,28 @@ fn of_query(query: &str) -> Vec<(Severity, &'static str, String)> {
     let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
     if let Some(other) = names.iter().find(|name| **name != "email") {
         let sentence = format!(
-            "its query has the key {other:?}; the bridge takes email alone, and answers 400"
+            "its query has the key {other:?}; the bridge accepts only email, and answers 400"
         );
         found.push((Severity::Wrong, "query", sentence));
     }
     if !names.is_sorted() {
-        let sentence = "its query keys are out of order: Twilio signs them as they stand there and \
-                        may send them sorted; put them into alphabetical order";
+        let sentence = "its query keys are not in alphabetical order: Twilio signs them as entered and \
+                        may send them sorted; sort them";
         found.push((Severity::Wrong, "query-order", sentence.to_owned()));
     }
     if query.contains('\'') {
-        let sentence = "its query has an apostrophe, which Twilio signs as it is and may send as \
+        let sentence = "its query has an apostrophe, which Twilio signs as entered and may send as \
                         %27; write %27";
         found.push((Severity::Risky, "apostrophe", sentence.to_owned()));
     }
     if query.contains('+') {
-        let sentence = "its query has a +, which is a space to some and a plus to others; write \
-                        %20 or %2B";
+        let sentence =
+            "its query has a +, which may be read as a space or as a plus; write %20 or %2B";
         found.push((Severity::Risky, "plus", sentence.to_owned()));
     }
     if query.contains('@') {
         let sentence =
-            "its query has an @, which Twilio signs as it is and sends as %40; write %40";
+            "its query has an @, which Twilio signs as entered and sends as %40; write %40";
         found.push((Severity::Wrong, "at", sentence.to_owned()));
     }
     found
@@ -259,30 +265,31 @@ fn of_overrides(fragment: &str) -> Vec<(Severity, String)> {
     let set: BTreeMap<String, String> = fields(fragment.as_bytes()).into_iter().collect();
     let value = |name: &str| set.get(name).map(String::as_str);
     let mut found = Vec::new();
-    let repeats: u32 = value("rc")
+    let retries: u32 = value("rc")
         .and_then(|count| count.parse().ok())
         .unwrap_or(1);
     let on: Vec<&str> = value("rp").unwrap_or("ct").split(',').collect();
     let on_5xx = on.contains(&"all") || on.contains(&"5xx");
     let on_slow = on.contains(&"all") || on.contains(&"rt");
-    if repeats > 5 {
+    if retries > 5 {
         found.push((
             Severity::Wrong,
-            format!("rc={repeats} is more than Twilio takes, which is 5"),
+            format!("rc={retries} is above Twilio's limit of 5"),
         ));
     }
-    if repeats == 0 || !on_5xx || !on_slow {
+    if retries == 0 || !on_5xx || !on_slow {
         let sentence = format!(
-            "it does not ask Twilio to repeat after a 5xx or a slow answer, which then loses the \
-             call; end it in {OVERRIDES}"
+            "it does not ask Twilio to retry after a 5xx or a slow response, so these lose the \
+             callback; append {OVERRIDES}"
         );
         found.push((Severity::Risky, sentence));
-    } else if repeats < 5 {
+    } else if retries < 5 {
         found.push((
             Severity::Risky,
-            format!("rc={repeats} asks for fewer repeats than 5"),
+            format!("rc={retries} asks for fewer retries than 5"),
         ));
     }
+    // Milliseconds: range and default by the Twilio docs, "Webhooks connection overrides".
     for (name, range, usual) in [
         ("ct", 100..=10_000, 5000),
         ("rt", 100..=15_000, 15_000),
@@ -292,7 +299,7 @@ fn of_overrides(fragment: &str) -> Vec<(Severity, String)> {
         match text.parse::<u32>() {
             Ok(ms) if range.contains(&ms) && (ms >= 1000 || ms >= usual) => {}
             Ok(ms) if range.contains(&ms) => {
-                let sentence = format!("{name}={ms} gives up after less than a second");
+                let sentence = format!("{name}={ms} is less than one second");
                 found.push((Severity::Risky, sentence));
             }
             _ => {
@@ -304,10 +311,7 @@ fn of_overrides(fragment: &str) -> Vec<(Severity, String)> {
     }
     let known = ["ct", "rt", "tt", "rc", "rp", "sni", "e"];
     for name in set.keys().filter(|name| !known.contains(&name.as_str())) {
-        found.push((
-            Severity::Wrong,
-            format!("the override {name:?} is none of Twilio's"),
-        ));
+        found.push((Severity::Wrong, format!("Twilio has no override {name:?}")));
     }
     found
 }

@@ -1,29 +1,29 @@
-//! The URL that Twilio was told, which its signatures cover byte for byte.
+//! The public URL of the bridge as entered at Twilio, which signatures cover byte for byte.
+//!
+//! It does no I/O and does not know whether a proxy rewrites the URL.
 
 use super::raw_url::RawUrl;
 
-/// The scheme, host, port and optional path prefix of the URL that Twilio was told.
+/// Scheme, host, port and optional path prefix of the URL at Twilio (`server.public_url`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     origin: String,
-    /// Empty, or begins with `/` and does not end with one.
+    /// Empty, or starts with `/` and does not end with one.
     prefix: String,
 }
 
-/// Why a text cannot be a public URL, with the corrected value where one is plain.
+/// Why a text cannot be a public URL, with the corrected value where it is obvious.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublicUrlError {
     #[error("must begin with https:// or http://, followed by a host")]
     NotAUrl,
-    #[error(
-        "must not have a query, a fragment or user info, which Twilio's request target or signature leaves out; write \"{0}\""
-    )]
+    #[error("must not have a query, a fragment or user info; write \"{0}\"")]
     Superfluous(String),
     #[error("must not end in a path that the bridge serves; write \"{0}\"")]
     ServedPath(String),
 }
 
-/// Where the bridge's own paths begin; what stands before it in a public URL is the prefix.
+/// The start of the bridge's own paths. In a public URL, the path before it is the prefix.
 pub(super) const SERVED: &str = "/twilio/voice";
 
 impl PublicUrl {
@@ -57,15 +57,15 @@ impl PublicUrl {
         &self.prefix
     }
 
-    /// What stands in a whole URL before the served path.
+    /// The part of a whole URL before the served path.
     #[must_use]
     pub fn before_served_path(url: &str) -> Option<&str> {
         let sent = url.split(['?', '#']).next().unwrap_or(url);
         sent.find(SERVED).map(|at| sent[..at].trim_end_matches('/'))
     }
 
-    /// The URL that Twilio signed, from the raw request target as it arrived: with the prefix, or
-    /// without it where a proxy stripped it.
+    /// The URL that Twilio signed, from the raw request target as it arrived. The target may lack the
+    /// prefix, if a proxy stripped it.
     #[must_use]
     pub fn signed_url(&self, target: &str) -> String {
         match target.strip_prefix(self.prefix.as_str()) {
@@ -75,7 +75,7 @@ impl PublicUrl {
     }
 }
 
-/// As it is configured: what Twilio was told, without the served path.
+/// The URL as configured, without the served path.
 impl std::fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.origin, self.prefix)

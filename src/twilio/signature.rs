@@ -1,30 +1,34 @@
 //! `X-Twilio-Signature`: pure signing and verifying.
 //!
-//! The rules (Twilio docs, "Webhooks security", and what Twilio's libraries do: Python 9.13.0,
-//! Node 6.2.0):
-//! the signed text is the URL as Twilio was given it, followed by every form field sorted by name in
-//! byte order, name and value without any delimiter; a repeated name contributes each of its
-//! distinct values in byte order. The key is an auth token with HMAC-SHA1, or a `SharedKey` with
-//! HMAC-SHA256. The base64 **text** is compared, in constant time: decoding first would accept
-//! spellings that both libraries refuse.
+//! It does no I/O, knows no account, and does not read the fields of a callback.
 //!
-//! A JSON body is not part of the text; its lower-case hex SHA-256 stands in the URL's `bodySHA256`.
+//! The rules are those of the Twilio docs, "Webhooks security", and of Twilio's libraries (PyPI
+//! twilio 9.13.0, npm twilio 6.2.0):
 //!
-//! Where the two libraries disagree, these are the choices:
+//! - The signed text is the URL as entered at Twilio, followed by every form field: name and value
+//!   without any delimiter, sorted by name in byte order. A repeated name contributes each of its
+//!   distinct values, in byte order.
+//! - The key is an auth token with HMAC-SHA1, or a `SharedKey` with HMAC-SHA256.
+//! - The base64 **text** is compared, in constant time. Decoding it first would accept base64 that
+//!   both libraries reject.
+//! - A JSON body is not part of the text. The URL's `bodySHA256` is its SHA-256 in lower-case hex.
+//!
+//! Where the two libraries disagree, the bridge chooses:
 //!
 //! | kind | choice | why |
 //! | --- | --- | --- |
-//! | query re-encoding, URL normalisation | Python: the bytes as received | Twilio signs what it was given; a second spelling doubles what a forger may aim at |
-//! | port removal with user info or IPv6 | Node: only the port is cut | Python cuts at the first `:`, and so takes `https://real:443@evil:8443` for `https://real` |
-//! | empty `?`, `#`, `;`, letter case of the scheme | Node: kept as received | as above; a scheme in lower case is tried too, since both take that |
-//! | a port that is empty, `0`, no number, or has leading zeros | Node: it is cut as any other; never rewritten | the text after `:` is a port whatever it says |
+//! | query re-encoding, URL normalisation | Python: the bytes as received | Twilio signs the URL as entered; each further variant is one more text that a forger may use |
+//! | port removal with user info or IPv6 | Node: only the port is cut | Python cuts at the first `:`, and so reads `https://real:443@evil:8443` as `https://real` |
+//! | empty `?`, `#`, `;`, letter case of the scheme | Node: kept as received | as above; a scheme in lower case is tried too, because both libraries accept it |
+//! | a port that is empty, `0`, no number, or has leading zeros | Node: it is cut as any other; never rewritten | the text after `:` is a port, whatever it contains |
 //! | order of astral characters and U+E000..U+FFFF | Python: code points, which is UTF-8 byte order | documented as "Unix-style case-sensitive"; no Twilio name has either |
 //! | empty JSON body | Python: its hash is that of no bytes | Node hashes `{}`, which was not sent |
 //! | JSON without `bodySHA256` | Python: refused unless the body is empty | nothing would protect the body |
 //! | form with `bodySHA256` in the URL | Python: the fields are signed | the media type decides what a body is, not a word in the URL |
 //!
-//! None accepts what both refuse. That holds for two kinds in one request too: where Python's rules
-//! for the body may differ from Node's, only the spellings of the URL that Python tries count.
+//! No choice accepts a request that both libraries reject, also where a request has two of these
+//! kinds: if Python's rules for the body may differ from Node's, the bridge tries only the URL
+//! variants that Python tries.
 
 pub(crate) mod settings;
 mod url_variants;
@@ -40,9 +44,9 @@ pub use super::public_url::{PublicUrl, PublicUrlError};
 pub use super::signature::settings::{SignatureSettings, SignatureSettingsError};
 
 use super::raw_url::RawUrl;
-use url_variants::UrlVariants;
+use url_variants::{LibraryRules, UrlVariants};
 
-/// What a signature is made with.
+/// The key of a signature, which decides the hash.
 #[derive(Clone)]
 pub enum Key {
     /// HMAC-SHA1; the default at Twilio.
@@ -56,16 +60,16 @@ impl Key {
     #[must_use]
     pub fn auth_token(token: &str) -> Self {
         let mac = Hmac::new_from_slice(token.as_bytes());
-        Self::AuthToken(Box::new(mac.expect("HMAC takes a key of any length")))
+        Self::AuthToken(Box::new(mac.expect("HMAC accepts a key of any length")))
     }
 
     #[must_use]
     pub fn shared_key(secret: &str) -> Self {
         let mac = Hmac::new_from_slice(secret.as_bytes());
-        Self::SharedKey(Box::new(mac.expect("HMAC takes a key of any length")))
+        Self::SharedKey(Box::new(mac.expect("HMAC accepts a key of any length")))
     }
 
-    /// Over the parts of a URL and what [`canonical`] made of the body.
+    /// Signs the parts of a URL, and the fields as [`canonical`] writes them.
     pub(in crate::twilio) fn sign(&self, url: &[&str], fields: &str) -> String {
         fn finish<M: Mac + Clone>(mac: &M, url: &[&str], fields: &str) -> String {
             let mut mac = mac.clone();
@@ -82,7 +86,7 @@ impl Key {
     }
 }
 
-/// What is signed beside the URL.
+/// The body of a signed request.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     /// The decoded fields of a form, in any order.
@@ -97,17 +101,17 @@ pub fn sign(key: &Key, url: &str, body: Body<'_>) -> String {
     key.sign(&[url], &canonical(body))
 }
 
-/// Whether any of `keys` made `signature` for `url` and `body`.
+/// Whether `signature` is that of any of `keys` for `url` and `body`.
 ///
 /// The URL is tried as given, without its port, and with the default port of its scheme if it has
-/// none, because Twilio is documented to leave the port out for voice over HTTPS and to keep it
-/// elsewhere, and its libraries accept each.
+/// none. The Twilio docs say that voice over HTTPS is signed without the port and everything else
+/// with it, and Twilio's libraries accept both.
 #[must_use]
 pub fn verify(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> bool {
     signer(keys, url, body, signature).is_some()
 }
 
-/// As [`verify`], with the index of the key that made it.
+/// As [`verify`], with the index of the key that signed.
 #[must_use]
 pub fn signer(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> Option<usize> {
     if let Body::Json(bytes) = body
@@ -116,13 +120,25 @@ pub fn signer(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> Optio
         return None;
     }
     let fields = canonical(body);
-    let spellings = UrlVariants::of(url, body, &fields);
+    let variants = UrlVariants::of(url, library_rules(url, body, &fields));
     keys.iter().position(|key| {
-        spellings.each().any(|spelling| {
-            let expected = key.sign(&spelling, &fields);
+        variants.each().any(|variant| {
+            let expected = key.sign(&variant, &fields);
             bool::from(expected.as_bytes().ct_eq(signature.as_bytes()))
         })
     })
+}
+
+/// Python's alone where its rules for the body differ from Node's and the bridge follows Python's.
+fn library_rules(url: &str, body: Body<'_>, fields: &str) -> LibraryRules {
+    // Node sorts by UTF-16 units, in which astral characters come before U+E000..U+FFFF.
+    let orders_differ = fields.contains(|character| character > '\u{ffff}')
+        && fields.contains(|character| ('\u{e000}'..='\u{ffff}').contains(&character));
+    if matches!(body, Body::Json(_)) || url.contains("bodySHA256") || orders_differ {
+        LibraryRules::Python
+    } else {
+        LibraryRules::Either
+    }
 }
 
 /// The fields as they are signed: names in byte order, distinct values in byte order, joined bare.

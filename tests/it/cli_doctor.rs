@@ -290,12 +290,12 @@ fn callback_url_prints_what_to_enter_at_twilio() {
     RecordingStatusCallback, method POST:
       https://bridge.example.com/calls/twilio/voice/recording#rc=5&rp=all
 
-    Without #rc=5&rp=all Twilio repeats once, and only if it could not connect: a
-    5xx or a slow answer loses the call. With it a failing callback is sent up to
-    six times, all within 15 seconds; the bridge takes a repeat once. A try that
-    hangs uses the 15 seconds up: behind a slow network add &ct=2000&rt=5000, for
-    the connection and the answer. The fragment is neither sent nor signed, so it
-    does not belong into server.public_url.
+    Without #rc=5&rp=all Twilio retries once, and only if it could not connect: a
+    5xx or a slow response loses the callback. With it Twilio sends a failing
+    callback up to six times, all within 15 seconds; the bridge records it once. A
+    try that hangs can use all 15 seconds: on a slow network add &ct=2000&rt=5000,
+    the limits in milliseconds for connecting and for the response. The fragment is
+    neither sent nor signed, so do not add it to server.public_url.
     ");
     let (out, err, code) = told(&mut bridge(&["callback-url"]));
     assert_eq!((out.as_str(), code), ("", 2));
@@ -320,19 +320,19 @@ fn callback_url_checks_what_stands_at_twilio() {
     assert_eq!(code, 1);
     insta::assert_snapshot!(out, @r#"
     http://bridge.example.com/twilio/voice/status?zone=1&email=a@b
-      wrong  server.public_url is "https://bridge.example.com", so that its
-             signature will not hold; enter another URL or set server.public_url =
+      wrong  server.public_url is "https://bridge.example.com", so signatures for
+             this URL are invalid; enter another URL or set server.public_url =
              "http://bridge.example.com"
-      wrong  its query has the key "zone"; the bridge takes email alone, and answers
-             400
-      wrong  its query keys are out of order: Twilio signs them as they stand there
-             and may send them sorted; put them into alphabetical order
-      wrong  its query has an @, which Twilio signs as it is and sends as %40; write
-             %40
-      risky  it is sent in the clear: calls and numbers can be read on the way, and
-             callbacks can be repeated by others; use https
-      risky  it does not ask Twilio to repeat after a 5xx or a slow answer, which
-             then loses the call; end it in #rc=5&rp=all
+      wrong  its query has the key "zone"; the bridge accepts only email, and
+             answers 400
+      wrong  its query keys are not in alphabetical order: Twilio signs them as
+             entered and may send them sorted; sort them
+      wrong  its query has an @, which Twilio signs as entered and sends as %40;
+             write %40
+      risky  callbacks are sent unencrypted: others can read phone numbers and
+             repeat callbacks; use https
+      risky  it does not ask Twilio to retry after a 5xx or a slow response, so
+             these lose the callback; append #rc=5&rp=all
     "#);
     let (out, _, code) = check(&["--json", "https://bridge.example.com/other"]);
     let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");

@@ -265,7 +265,7 @@ fn a_failed_verify_names_the_cause_and_the_line_to_change() {
     insta::assert_snapshot!(out, @r#"
     invalid: no key given made this signature for this URL and body
 
-    cause   Twilio was told the URL with the other scheme, http or https. (scheme)
+    cause   The URL at Twilio has the other scheme, http or https. (scheme)
     signed  https://bridge.example.com/twilio/voice/status
     do      Set server.public_url = "https://bridge.example.com"
     "#);
@@ -276,8 +276,8 @@ fn a_failed_verify_names_the_cause_and_the_line_to_change() {
     insta::assert_snapshot!(out, @r#"
     invalid: no key given made this signature for this URL and body
 
-    cause   Twilio was told the URL with another host. Twilio was told the URL with
-            the other scheme, http or https. (host)
+    cause   The URL at Twilio has another host. The URL at Twilio has the other
+            scheme, http or https. (host)
     signed  https://bridge.example.com/twilio/voice/status
     do      Set server.public_url = "https://bridge.example.com"
     "#);
@@ -285,7 +285,7 @@ fn a_failed_verify_names_the_cause_and_the_line_to_change() {
         "https://www.bridge.example.com/twilio/voice/status",
         &["--json"],
     );
-    insta::assert_snapshot!(out, @r#"{"valid":false,"why":"no key given made this signature for this URL and body","reasons":["host"],"cause":"Twilio was told the URL with another host.","signed_url":"https://bridge.example.com/twilio/voice/status","setting":"server.public_url = \"https://bridge.example.com\"","remedies":["Set server.public_url = \"https://bridge.example.com\""]}"#);
+    insta::assert_snapshot!(out, @r#"{"valid":false,"why":"no key given made this signature for this URL and body","reasons":["host"],"cause":"The URL at Twilio has another host.","signed_url":"https://bridge.example.com/twilio/voice/status","setting":"server.public_url = \"https://bridge.example.com\"","remedies":["Set server.public_url = \"https://bridge.example.com\""]}"#);
     assert!(!out.contains(signature.trim()));
 }
 

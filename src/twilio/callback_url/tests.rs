@@ -1,4 +1,4 @@
-//! Each mistake in a callback URL, made alone.
+//! Mistakes in a callback URL, each made alone.
 
 use super::*;
 
@@ -6,12 +6,12 @@ fn about(url: &str) -> Vec<&'static str> {
     let public = [PublicUrl::parse("https://bridge.example.com/calls").expect("a URL")];
     check(url, &public)
         .into_iter()
-        .map(|remark| remark.about)
+        .map(|problem| problem.about)
         .collect()
 }
 
 #[test]
-fn what_is_printed_passes_its_own_check() {
+fn a_recommended_url_has_no_problem() {
     for text in [
         "https://bridge.example.com",
         "https://bridge.example.com/a/b",
@@ -25,7 +25,7 @@ fn what_is_printed_passes_its_own_check() {
 }
 
 #[test]
-fn each_mistake_is_remarked_alone() {
+fn each_mistake_is_found_alone() {
     let good = "https://bridge.example.com/calls/twilio/voice/status#rc=5&rp=all";
     assert_eq!(about(good), [""; 0]);
     let host = "bridge.example.com";

@@ -1,29 +1,31 @@
-//! The ways in which a signature goes wrong, each with its label, a sentence and what to do.
+//! The causes of an invalid signature, each with its label, a sentence and the next step.
+//!
+//! The labels are part of the contract: metrics, logs and `--json` use them.
 
 use super::super::public_url::PublicUrl;
 
 /// One difference between what Twilio signed and what arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// Signed for `http` where the public URL says `https`, or the reverse.
+    /// Signed for `http` where the public URL has `https`, or the reverse.
     Scheme,
     Port,
     Host,
     Prefix,
     TrailingSlash,
-    /// Slashes merged, or another path altogether.
+    /// Slashes merged, or another path.
     Path,
-    /// The URL that was given has user info or a fragment.
+    /// The given URL has user info or a fragment.
     Leftover,
     QueryLost,
     QueryAdded,
     QueryOrder,
     QueryEncoding,
-    /// Signed with a key that is configured elsewhere; with the setting's name.
+    /// Signed with a key that is configured for another account, in this setting.
     OtherAccount(String),
-    /// Signed with a token that was given as old or secondary.
+    /// Signed with the token of `--spare-token`.
     SpareToken,
-    /// The token was configured with something around it, or in another case.
+    /// The token in this setting was copied badly.
     TokenText(String),
     Sha256,
     Sha1,
@@ -35,7 +37,7 @@ pub enum Difference {
     LineEnd,
     JsonAsForm,
     FormAsJson,
-    /// The URL's signature holds, and its `bodySHA256` is not that of the body.
+    /// The signature of the URL is valid, but its `bodySHA256` is not the body's.
     BodyChanged,
     BodyLost,
     SignatureText,
@@ -80,142 +82,149 @@ impl Difference {
         }
     }
 
-    /// What happened, without a URL, a number or a name of it.
+    /// The cause in a sentence, without a URL, a phone number or a name.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let told = match self {
-            Self::Scheme => "Twilio was told the URL with the other scheme, http or https.",
-            Self::Port => "Twilio was told the URL with another port, or without one.",
-            Self::Host => "Twilio was told the URL with another host.",
-            Self::Prefix => "Twilio was told the URL with another path prefix, or without one.",
+        let sentence = match self {
+            Self::Scheme => "The URL at Twilio has the other scheme, http or https.",
+            Self::Port => "The URL at Twilio has another port, or none.",
+            Self::Host => "The URL at Twilio has another host.",
+            Self::Prefix => "The URL at Twilio has another path prefix, or none.",
             Self::TrailingSlash => {
-                "A slash at the end of the path was added or dropped on the way."
+                "A slash at the end of the path was added or removed in transit."
             }
-            Self::Path => "The path was rewritten on the way.",
+            Self::Path => "The path was rewritten in transit.",
             Self::Leftover => "The URL has user info or a fragment, which Twilio does not sign.",
-            Self::QueryLost => "The query of the URL, or a part of it, was lost on the way.",
-            Self::QueryAdded => "A query was added to the URL on the way.",
-            Self::QueryOrder => "The keys of the query arrived in another order than was signed.",
-            Self::QueryEncoding => "The query was encoded anew on the way.",
+            Self::QueryLost => "The query of the URL, or a part of it, was lost in transit.",
+            Self::QueryAdded => "A query was added to the URL in transit.",
+            Self::QueryOrder => "The query keys arrived in another order than the signed one.",
+            Self::QueryEncoding => "The query was re-encoded in transit.",
             Self::OtherAccount(setting) => {
-                return format!("It was signed with a key of another account, {setting}.");
+                return format!("The request was signed with a key of another account, {setting}.");
             }
-            Self::SpareToken => "It was signed with the old or secondary token.",
+            Self::SpareToken => "The request was signed with the old or secondary token.",
             Self::TokenText(setting) => {
                 return format!(
-                    "The token in {setting} has white space, quotes or letters in another case than Twilio's."
+                    "The token in {setting} has white space or quotes around it, or differs from \
+                     Twilio's in letter case."
                 );
             }
-            Self::Sha256 => "It was signed with SHA-256, and no settings header says so.",
-            Self::Sha1 => "It was signed with SHA-1, though the settings header names SHA-256.",
-            Self::FieldsTrimmed => "White space around a field's value was lost on the way.",
+            Self::Sha256 => {
+                "The request was signed with SHA-256, but it has no settings header that says so."
+            }
+            Self::Sha1 => {
+                "The request was signed with SHA-1, but its settings header names SHA-256."
+            }
+            Self::FieldsTrimmed => "White space around a field's value was lost in transit.",
             Self::FieldsLost(names) => {
-                return format!("Fields of the form were lost on the way: {names}.");
+                return format!("Fields of the form were lost in transit: {names}.");
             }
             Self::FieldsAdded(names) => {
-                return format!("Fields were added to the form on the way: {names}.");
+                return format!("Fields were added to the form in transit: {names}.");
             }
-            Self::FieldsEncoding => "The values of the form were encoded anew on the way.",
-            Self::Charset => "The form was turned from UTF-8 into Latin-1, or back, on the way.",
+            Self::FieldsEncoding => "The values of the form were re-encoded in transit.",
+            Self::Charset => "The form was converted between UTF-8 and Latin-1 in transit.",
             Self::LineEnd => {
-                "Something that is no part of the form stands at its beginning or end."
+                "The body starts or ends with a line end or byte order mark, which is not part \
+                 of the form."
             }
             Self::JsonAsForm => {
-                "The URL alone was signed, as for JSON, and the body taken for a form."
+                "Only the URL was signed, as for JSON, but the body was read as a form."
             }
-            Self::FormAsJson => "A form was signed, and its fields arrived as JSON.",
+            Self::FormAsJson => "A form was signed, but its fields arrived as JSON.",
             Self::BodyChanged => {
-                "The URL was signed so, but bodySHA256 is not the hash of this body."
+                "The signature matches the URL, but bodySHA256 is not the hash of this body."
             }
             Self::BodyLost => "The body did not arrive.",
-            Self::SignatureText => "The text of the signature was changed on the way.",
-            Self::NoSignature => "There is no X-Twilio-Signature header.",
+            Self::SignatureText => "The text of the signature was changed in transit.",
+            Self::NoSignature => "The X-Twilio-Signature header is missing.",
             Self::NoMatch => {
-                "No way in which it usually goes wrong explains it. Most likely it was signed \
-                 with a token that is not configured here, or it is not from Twilio."
+                "No usual mistake explains this signature. Most likely the token that signed it \
+                 is not configured here, or the request is not from Twilio."
             }
         };
-        told.to_owned()
+        sentence.to_owned()
     }
 
-    /// What to do about it; `None` where the public URL is to be changed.
+    /// The next step; `None` where it is to correct `server.public_url`.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         Some(match self {
             Self::Scheme | Self::Port | Self::Host | Self::Prefix => return None,
             Self::TrailingSlash | Self::Path => {
-                "Enter at Twilio exactly what callback-url prints, and let the proxy pass the \
-                 path as it is (nginx: proxy_pass without a path, merge_slashes off)."
+                "Enter at Twilio exactly the URL that callback-url prints, and let the proxy pass \
+                 the path unchanged (nginx: proxy_pass without a path, merge_slashes off)."
             }
-            Self::Leftover => "Leave both out of the URL that is judged.",
+            Self::Leftover => "Remove both from the URL to verify.",
             Self::QueryLost | Self::QueryAdded | Self::QueryEncoding => {
-                "Let the proxy pass the query as it is (nginx: no rewrite, no $args in \
+                "Let the proxy pass the query unchanged (nginx: no rewrite, no $args in \
                  proxy_pass; HAProxy: no set-query)."
             }
             Self::QueryOrder => {
-                "Enter the URL at Twilio with its query keys in alphabetical order, which is how \
-                 they are sent, and let no proxy sort them."
+                "Enter the URL at Twilio with its query keys in alphabetical order, because \
+                 Twilio may send them sorted, and let no proxy sort them."
             }
             Self::OtherAccount(_) => {
-                "Put the key to the account that owns the call: subaccounts sign with a token of \
-                 their own."
+                "Move the key to the account that owns the call: each subaccount signs with a \
+                 token of its own."
             }
             Self::SpareToken => {
-                "Add this token to TWILIO_AUTH_TOKEN (or accounts.twilio_auth_tokens); several \
-                 may stand there, separated by commas."
+                "Add this token to TWILIO_AUTH_TOKEN (or accounts.twilio_auth_tokens); separate \
+                 several tokens by commas."
             }
-            Self::TokenText(_) => "Copy the token again, without anything around it.",
+            Self::TokenText(_) => "Copy the token again, without white space or quotes.",
             Self::Sha256 => {
                 "Let the proxy pass X-Twilio-Webhooks-Signature-Settings, and set the key in \
                  accounts.twilio_shared_keys."
             }
-            Self::Sha1 => "Let nothing on the way add X-Twilio-Webhooks-Signature-Settings.",
+            Self::Sha1 => "Let no proxy add X-Twilio-Webhooks-Signature-Settings.",
             Self::FieldsTrimmed | Self::FieldsLost(_) | Self::FieldsAdded(_) => {
-                "Let what stands before the bridge pass the body as it is, byte for byte."
+                "Let each proxy before the bridge pass the body unchanged, byte for byte."
             }
             Self::FieldsEncoding | Self::Charset | Self::FormAsJson => {
-                "Let what stands before the bridge pass the body and its Content-Type as they \
-                 are, byte for byte."
+                "Let each proxy before the bridge pass the body and its Content-Type unchanged, \
+                 byte for byte."
             }
-            Self::LineEnd => "Take away the line end or byte order mark around the body.",
+            Self::LineEnd => "Remove the line end or byte order mark around the body.",
             Self::JsonAsForm => {
-                "Judge it with --content-type application/json; on the way to the bridge, pass \
-                 Content-Type as it is."
+                "Verify it with --content-type application/json; let each proxy before the bridge \
+                 pass Content-Type unchanged."
             }
-            Self::BodyChanged => "Take the body byte for byte as it was sent.",
+            Self::BodyChanged => "Use the body as it was sent, byte for byte.",
             Self::BodyLost => {
                 "Let the proxy pass the body: a redirect or an auth request drops it."
             }
-            Self::SignatureText => "Let the proxy pass X-Twilio-Signature as it is.",
+            Self::SignatureText => "Let the proxy pass X-Twilio-Signature unchanged.",
             Self::NoSignature => {
-                "Let the proxy pass X-Twilio-Signature; without a proxy, this was not Twilio."
+                "Let the proxy pass X-Twilio-Signature; without a proxy, the request is not from \
+                 Twilio."
             }
             Self::NoMatch => {
-                "Take the primary auth token of the account that owns the number (a subaccount \
-                 has its own), and the URL as it stands at Twilio, byte for byte."
+                "Use the primary auth token of the account that owns the number (a subaccount has \
+                 its own), and the URL as entered at Twilio, byte for byte."
             }
         })
     }
 }
 
-/// Why a signature does not hold.
+/// Why a signature is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// At least one; the first one names the finding.
+    /// At least one; the first one names the diagnosis.
     pub differences: Vec<Difference>,
-    /// The URL that was signed, where that is known. Its query may hold an e-mail.
+    /// The URL that was signed, if known. Its query may contain an e-mail address.
     pub url: Option<String>,
 }
 
 impl Diagnosis {
-    pub(super) fn of(fault: Difference) -> Self {
+    pub(super) fn of(difference: Difference) -> Self {
         Self {
-            differences: vec![fault],
+            differences: vec![difference],
             url: None,
         }
     }
 
-    /// The label of its first fault.
+    /// The label of the first difference.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.differences
@@ -223,14 +232,14 @@ impl Diagnosis {
             .map_or("no-match", Difference::reason)
     }
 
-    /// What happened, a sentence for each fault.
+    /// The cause, with a sentence for each difference.
     #[must_use]
     pub fn sentences(&self) -> String {
         let sentences: Vec<String> = self.differences.iter().map(Difference::sentence).collect();
         sentences.join(" ")
     }
 
-    /// What to do, a sentence for each thing; the line of the configuration comes first.
+    /// The next steps, one sentence each; a change of the configuration comes first.
     #[must_use]
     pub fn remedies(&self) -> Vec<String> {
         let mut remedies: Vec<String> = self
@@ -246,14 +255,14 @@ impl Diagnosis {
         remedies
     }
 
-    /// The line of the configuration that makes the signed URL right, if a public URL can.
+    /// The line of the configuration that makes the signature valid, if a public URL can.
     #[must_use]
     pub fn setting(&self) -> Option<String> {
         self.differences
             .iter()
-            .find(|fault| fault.remedy().is_none())?;
+            .find(|difference| difference.remedy().is_none())?;
         let url = self.url.as_deref()?;
-        let right = PublicUrl::before_served_path(url)?;
-        Some(format!("server.public_url = \"{right}\""))
+        let base = PublicUrl::before_served_path(url)?;
+        Some(format!("server.public_url = \"{base}\""))
     }
 }

@@ -1,15 +1,17 @@
-//! Which fields may have been signed instead: trimmed, lost, added or encoded anew on the way.
+//! Fields that may have been signed instead of those that arrived: before a proxy or framework
+//! trimmed, lost, added or re-encoded some.
 
 use percent_encoding::percent_decode;
 
 use super::super::signature::{Body, canonical, fields};
+use super::candidates::Candidate;
 use super::difference::Difference;
-use super::{BodyFormat, Candidate, DiagnosisInput};
+use super::input::{BodyFormat, DiagnosisInput};
 
-/// Twilio fills each of these in for each party, with nothing where it does not know.
+/// Twilio sends each of these for each party, empty where it does not know the place.
 const PLACES: [&str; 4] = ["City", "State", "Zip", "Country"];
 
-/// Fields beyond the places that are often empty.
+/// Other fields that are often empty.
 const OFTEN_EMPTY: [&str; 10] = [
     "CallerName",
     "To",
@@ -23,7 +25,7 @@ const OFTEN_EMPTY: [&str; 10] = [
     "StirVerstat",
 ];
 
-/// Fields whose value can be told without having seen it.
+/// Fields with few possible values, which can be guessed.
 const USUAL_VALUES: [(&str, &[&str]); 8] = [
     ("ApiVersion", &["2010-04-01"]),
     ("CallbackSource", &["call-progress-events"]),
@@ -46,7 +48,7 @@ const USUAL_VALUES: [(&str, &[&str]); 8] = [
     ("SipResponseCode", &["200", "486", "487", "404", "480"]),
 ];
 
-/// Fields with the same value, as far as a call has both.
+/// Fields that have the same value if a call has both.
 const ALIASES: [(&str, &str); 4] = [
     ("Called", "To"),
     ("To", "Called"),
@@ -54,39 +56,39 @@ const ALIASES: [(&str, &str); 4] = [
     ("From", "Caller"),
 ];
 
-/// More fields than Twilio sends are not looked at one by one.
+/// The most fields that are varied one by one; Twilio sends fewer.
 const MAX_FIELDS: usize = 64;
 
 type Fields = Vec<(String, String)>;
 
-/// The texts to try behind the URL, as they are signed; that of the body as it arrived first.
-pub(super) fn texts(evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
-    if evidence.body_format == BodyFormat::Json {
-        return of_json(evidence.body);
+/// The texts to try after the URL, in signed form; the text of the body as it arrived comes first.
+pub(super) fn texts(input: &DiagnosisInput<'_>) -> Vec<Candidate> {
+    if input.body_format == BodyFormat::Json {
+        return of_json(input.body);
     }
-    let arrived = fields(evidence.body);
-    let mut found = vec![Candidate::right(text(&arrived))];
-    let mut add = |other: Fields, fault: Difference, cost: u8| {
+    let arrived = fields(input.body);
+    let mut found = vec![Candidate::unchanged(text(&arrived))];
+    let mut add = |other: Fields, difference: Difference, cost: u8| {
         let text = text(&other);
         if found.iter().all(|known| known.text != text) {
-            found.push(Candidate::new(text, [fault]).costs(cost));
+            found.push(Candidate::new(text, [difference]).with_cost(cost));
         }
     };
-    let begins = evidence
+    let without_bom = input
         .body
         .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(evidence.body);
-    add(fields(begins.trim_ascii_end()), Difference::LineEnd, 1);
-    add(fields(begins.trim_ascii()), Difference::LineEnd, 1);
-    for (other, fault) in encoded_anew(&arrived, evidence.body) {
-        add(other, fault, 1);
+        .unwrap_or(input.body);
+    add(fields(without_bom.trim_ascii_end()), Difference::LineEnd, 1);
+    add(fields(without_bom.trim_ascii()), Difference::LineEnd, 1);
+    for (other, difference) in reencoded(&arrived, input.body) {
+        add(other, difference, 1);
     }
     for (lost, names) in lost_places(&arrived) {
         add(with(&arrived, lost), Difference::FieldsLost(names), 1);
     }
-    if evidence.body.trim_ascii_start().starts_with(b"{") {
-        // What an application makes of JSON in a form's clothes.
-        for candidate in of_json(evidence.body).into_iter().skip(1) {
+    if input.body.trim_ascii_start().starts_with(b"{") {
+        // JSON that arrived with the media type of a form.
+        for candidate in of_json(input.body).into_iter().skip(1) {
             add(
                 vec![(candidate.text, String::new())],
                 Difference::FormAsJson,
@@ -112,8 +114,8 @@ pub(super) fn texts(evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
         add(own, Difference::FieldsAdded(named(&foreign)), 1);
     }
     if arrived.len() <= MAX_FIELDS {
-        for (other, fault) in one_by_one(&arrived, evidence) {
-            add(other, fault, 2);
+        for (other, difference) in one_by_one(&arrived, input) {
+            add(other, difference, 2);
         }
     }
     found
@@ -127,9 +129,9 @@ fn with(arrived: &Fields, more: Fields) -> Fields {
     arrived.iter().cloned().chain(more).collect()
 }
 
-/// Of JSON nothing stands behind the URL, unless it was a form.
+/// Nothing follows the URL of a JSON request, unless the body was sent as a form.
 fn of_json(body: &[u8]) -> Vec<Candidate> {
-    let mut found = vec![Candidate::right(String::new())];
+    let mut found = vec![Candidate::unchanged(String::new())];
     found.push(Candidate::new(
         text(&fields(body)),
         [Difference::FormAsJson],
@@ -149,8 +151,8 @@ fn of_json(body: &[u8]) -> Vec<Candidate> {
     found
 }
 
-/// The whole form read in another way.
-fn encoded_anew(arrived: &Fields, body: &[u8]) -> Vec<(Fields, Difference)> {
+/// The whole form as each usual re-encoding would have changed it.
+fn reencoded(arrived: &Fields, body: &[u8]) -> Vec<(Fields, Difference)> {
     let each = |change: &dyn Fn(&str) -> String| -> Fields {
         arrived
             .iter()
@@ -231,7 +233,7 @@ fn encoded_anew(arrived: &Fields, body: &[u8]) -> Vec<(Fields, Difference)> {
     found
 }
 
-/// A text whose UTF-8 bytes were each taken for a character; itself if it is none.
+/// Undoes reading UTF-8 as Latin-1; the value itself if that is impossible.
 fn from_latin1(value: &str) -> String {
     let bytes: Option<Vec<u8>> = value
         .chars()
@@ -242,7 +244,7 @@ fn from_latin1(value: &str) -> String {
         .unwrap_or_else(|| value.to_owned())
 }
 
-/// The form's bytes beyond ASCII, each taken for a character.
+/// The form read as Latin-1: each byte is a character.
 fn read_as_latin1(body: &[u8]) -> Fields {
     let decode = |part: &[u8]| -> String {
         let spaced: Vec<u8> = part
@@ -266,7 +268,7 @@ fn read_as_latin1(body: &[u8]) -> Fields {
         .collect()
 }
 
-/// Empty places of either party, or of both, with or without the name of the caller.
+/// The empty places of one party or of both, with or without `CallerName` or `ForwardedFrom`.
 fn lost_places(arrived: &Fields) -> Vec<(Fields, String)> {
     let missing = |names: &[String]| -> Fields {
         names
@@ -290,15 +292,15 @@ fn lost_places(arrived: &Fields) -> Vec<(Fields, String)> {
             names.extend(more.iter().map(|name| (*name).to_owned()));
             let lost = missing(&names);
             if !lost.is_empty() {
-                found.push((lost, "those that are empty".to_owned()));
+                found.push((lost, "the empty ones".to_owned()));
             }
         }
     }
     found
 }
 
-/// What one field alone may have lost, or which one may be too much.
-fn one_by_one(arrived: &Fields, evidence: &DiagnosisInput<'_>) -> Vec<(Fields, Difference)> {
+/// Variants in which one field was lost, trimmed or added.
+fn one_by_one(arrived: &Fields, input: &DiagnosisInput<'_>) -> Vec<(Fields, Difference)> {
     let mut found = Vec::new();
     let has = |name: &str| arrived.iter().any(|(known, _)| known == name);
     let mut lose = |name: &str, value: &str| {
@@ -310,7 +312,7 @@ fn one_by_one(arrived: &Fields, evidence: &DiagnosisInput<'_>) -> Vec<(Fields, D
             ));
         }
     };
-    for sid in evidence.account_sids {
+    for sid in input.account_sids {
         lose("AccountSid", sid);
     }
     for (name, twin) in ALIASES {

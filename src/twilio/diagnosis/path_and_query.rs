@@ -1,10 +1,11 @@
-//! Which path and query may have been signed instead.
+//! Paths and queries that may have been signed instead of those that arrived.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::Candidate;
+use super::super::public_url::SERVED;
+use super::candidates::Candidate;
 use super::difference::Difference;
-use super::{DiagnosisInput, SERVED};
+use super::input::DiagnosisInput;
 
 /// Path prefixes that gateways usually add or strip.
 const USUAL_PREFIXES: [&str; 16] = [
@@ -26,7 +27,7 @@ const USUAL_PREFIXES: [&str; 16] = [
     "/dev",
 ];
 
-/// Headers in which a proxy tells the target that it was asked for.
+/// Headers in which a proxy reports the target that its client requested.
 pub(super) const TARGET_HEADERS: [&str; 6] = [
     "x-original-uri",
     "x-original-url",
@@ -36,15 +37,15 @@ pub(super) const TARGET_HEADERS: [&str; 6] = [
     "x-envoy-original-path",
 ];
 
-/// Headers in which a proxy tells what it stripped from the path.
+/// Headers in which a proxy reports the prefix that it stripped from the path.
 pub(super) const PREFIX_HEADERS: [&str; 3] =
     ["x-forwarded-prefix", "x-script-name", "x-forwarded-base"];
 
-/// The most query keys of which every order is tried.
+/// The most query keys for which every order is tried: 5 keys have 120 orders.
 const MAX_KEYS: usize = 5;
 
-/// The paths to try for one that arrived; `prefix` is that of the public URL.
-pub(super) fn paths(path: &str, prefix: &str, evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
+/// The paths to try for the one that arrived; `prefix` is that of the public URL.
+pub(super) fn paths(path: &str, prefix: &str, input: &DiagnosisInput<'_>) -> Vec<Candidate> {
     let served = path.find(SERVED).map_or(path, |at| &path[at..]);
     let before = &path[..path.len() - served.len()];
     let configured = if before == prefix {
@@ -52,25 +53,25 @@ pub(super) fn paths(path: &str, prefix: &str, evidence: &DiagnosisInput<'_>) -> 
     } else {
         format!("{prefix}{path}")
     };
-    let mut found = vec![Candidate::right(configured.clone())];
-    let mut add = |path: String, fault: Difference| {
+    let mut found = vec![Candidate::unchanged(configured.clone())];
+    let mut add = |path: String, difference: Difference| {
         if found.iter().all(|known| known.text != path) {
-            found.push(Candidate::new(path, [fault]));
+            found.push(Candidate::new(path, [difference]));
         }
     };
-    for target in evidence.original_targets(&TARGET_HEADERS) {
+    for target in input.original_targets(&TARGET_HEADERS) {
         let original = target.split('?').next().unwrap_or_default().to_owned();
-        let fault = original.find(SERVED).map_or(Difference::Path, |at| {
+        let difference = original.find(SERVED).map_or(Difference::Path, |at| {
             if original[at..] == *served {
                 Difference::Prefix
             } else {
                 slash_or_path(&original, path)
             }
         });
-        add(original, fault);
+        add(original, difference);
     }
     for name in PREFIX_HEADERS {
-        for value in evidence.header(name) {
+        for value in input.header(name) {
             add(
                 format!("{}{served}", value.trim_end_matches('/')),
                 Difference::Prefix,
@@ -124,23 +125,23 @@ fn shorter_prefixes(prefix: &str) -> impl Iterator<Item = &str> {
         .flat_map(|(at, _)| [&prefix[..at], &prefix[at..]])
 }
 
-/// The queries to try for one that arrived, with their `?`.
-pub(super) fn queries(query: Option<&str>, evidence: &DiagnosisInput<'_>) -> Vec<Candidate> {
+/// The queries to try for the one that arrived, with their `?`.
+pub(super) fn queries(query: Option<&str>, input: &DiagnosisInput<'_>) -> Vec<Candidate> {
     let shown = |query: &str| format!("?{query}");
-    let mut found = vec![Candidate::right(query.map_or_else(String::new, shown))];
-    let mut add = |query: String, fault: Difference| {
+    let mut found = vec![Candidate::unchanged(query.map_or_else(String::new, shown))];
+    let mut add = |query: String, difference: Difference| {
         if found.iter().all(|known| known.text != query) {
-            // Of many orders each one is unlikely.
-            let cost = if fault == Difference::QueryOrder && found.len() > 64 {
+            // With many keys, each single order is unlikely.
+            let cost = if difference == Difference::QueryOrder && found.len() > 64 {
                 2
             } else {
                 1
             };
-            found.push(Candidate::new(query, [fault]).costs(cost));
+            found.push(Candidate::new(query, [difference]).with_cost(cost));
         }
     };
     let arrived = query.unwrap_or_default();
-    for target in evidence.original_targets(&TARGET_HEADERS) {
+    for target in input.original_targets(&TARGET_HEADERS) {
         let original = target.split_once('?').map_or("", |(_, query)| query);
         if original != arrived {
             let text = if original.is_empty() {
@@ -153,7 +154,7 @@ pub(super) fn queries(query: Option<&str>, evidence: &DiagnosisInput<'_>) -> Vec
     }
     let Some(query) = query else {
         add("?".to_owned(), Difference::QueryEncoding);
-        evidence
+        input
             .queries
             .iter()
             .for_each(|query| add(shown(query), Difference::QueryLost));
@@ -165,7 +166,7 @@ pub(super) fn queries(query: Option<&str>, evidence: &DiagnosisInput<'_>) -> Vec
     if fragment.is_some() {
         add(shown(sent), Difference::Leftover);
     }
-    for other in encoded_anew(query) {
+    for other in reencoded(query) {
         add(shown(&other), Difference::QueryEncoding);
     }
     add(String::new(), Difference::QueryAdded);
@@ -180,7 +181,7 @@ pub(super) fn queries(query: Option<&str>, evidence: &DiagnosisInput<'_>) -> Vec
             add(shown(&order.join("&")), Difference::QueryOrder);
         }
     }
-    for known in evidence.queries {
+    for known in input.queries {
         add(shown(&format!("{query}&{known}")), Difference::QueryLost);
         add(shown(&format!("{known}&{query}")), Difference::QueryLost);
     }
@@ -207,8 +208,8 @@ fn changed(original: &str, arrived: &str) -> Difference {
     }
 }
 
-/// All that a proxy leaves as it is when it encodes a query: RFC 3986's unreserved characters and
-/// what parts a query.
+/// The characters that a proxy keeps when it re-encodes a query: the unreserved ones of RFC 3986,
+/// `=` and `&`.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -217,7 +218,7 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'&');
 
-fn encoded_anew(query: &str) -> Vec<String> {
+fn reencoded(query: &str) -> Vec<String> {
     let decoded = percent_decode_str(query).decode_utf8_lossy().into_owned();
     let encoded = utf8_percent_encode(&decoded, KEPT).to_string();
     let spaces = percent_decode_str(&query.replace('+', " "))
@@ -259,7 +260,7 @@ fn encoded_anew(query: &str) -> Vec<String> {
     ]
 }
 
-/// Every order of a few parts, another than theirs; of many, the sorted and the reversed one.
+/// Every order of a few parts; of many parts, the sorted and the reversed one.
 fn orders<'a>(parts: &[&'a str]) -> Vec<Vec<&'a str>> {
     if parts.len() > MAX_KEYS {
         let mut sorted = parts.to_vec();

@@ -1,26 +1,32 @@
-//! The signature as it came, and what it may have been before something changed its text.
+//! The signature that arrived, and the texts it may have been before a proxy or a person changed it.
+//!
+//! It compares text only; it does not compute a signature.
 
-/// Shorter pieces of a signature could be there by chance.
-const SHORTEST_PIECE: usize = 16;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
-/// The texts that a signature may have been.
+/// A shorter piece of a signature could match by chance. In characters; a whole SHA-1 signature has
+/// 28.
+const MIN_PIECE: usize = 16;
+
+/// A signature as it arrived, with its possible originals.
 pub(super) struct SignatureText<'a> {
-    sent: &'a str,
-    mended: Vec<String>,
+    received: &'a str,
+    repaired: Vec<String>,
 }
 
-/// How an expected signature compares with what came.
+/// How an expected signature compares with the one that arrived.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Match {
-    Same,
-    /// The same but for its text.
+    Exact,
+    /// It matches after a repair: quotes, padding, escapes, letter case or a cut.
     Repaired,
-    Different,
+    None,
 }
 
 impl<'a> SignatureText<'a> {
-    pub(super) fn of(sent: &'a str) -> Self {
-        let bare = sent.trim().trim_matches(['"', '\'']);
+    pub(super) fn of(received: &'a str) -> Self {
+        let bare = received.trim().trim_matches(['"', '\'']);
         let decoded = bare
             .replace("%2B", "+")
             .replace("%2b", "+")
@@ -28,38 +34,39 @@ impl<'a> SignatureText<'a> {
             .replace("%2f", "/")
             .replace("%3D", "=")
             .replace("%3d", "=");
-        let mut mended: Vec<String> = bare.split(',').map(|part| part.trim().to_owned()).collect();
-        mended.push(bare.replace(' ', "+"));
-        mended.push(bare.replace('-', "+").replace('_', "/"));
-        mended.push(decoded);
+        // A header that is sent twice arrives as one, joined by a comma.
+        let mut repaired: Vec<String> =
+            bare.split(',').map(|part| part.trim().to_owned()).collect();
+        repaired.push(bare.replace(' ', "+"));
+        repaired.push(bare.replace('-', "+").replace('_', "/"));
+        repaired.push(decoded);
         let padded = |text: &String| match text.trim_end_matches('=') {
             bare if bare.len() % 4 == 3 => format!("{bare}="),
             bare => bare.to_owned(),
         };
-        mended = mended.iter().map(padded).collect();
-        mended.extend(from_hex(bare));
-        mended.retain(|text| text != sent);
-        Self { sent, mended }
+        repaired = repaired.iter().map(padded).collect();
+        repaired.extend(from_hex(bare));
+        repaired.retain(|text| text != received);
+        Self { received, repaired }
     }
 
     pub(super) fn compare(&self, expected: &str) -> Match {
-        if self.sent == expected {
-            return Match::Same;
+        if self.received == expected {
+            return Match::Exact;
         }
-        let is_piece = self.sent.len() >= SHORTEST_PIECE
-            && (expected.starts_with(self.sent) || expected.eq_ignore_ascii_case(self.sent));
-        if is_piece || self.mended.iter().any(|text| text == expected) {
+        let is_piece = self.received.len() >= MIN_PIECE
+            && (expected.starts_with(self.received)
+                || expected.eq_ignore_ascii_case(self.received));
+        if is_piece || self.repaired.iter().any(|text| text == expected) {
             Match::Repaired
         } else {
-            Match::Different
+            Match::None
         }
     }
 }
 
-/// A hash that was written in hexadecimal digits, in base64.
+/// A hash in hexadecimal digits (SHA-1 or SHA-256), converted to base64.
 fn from_hex(text: &str) -> Option<String> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
     if !matches!(text.len(), 40 | 64) || !text.is_ascii() {
         return None;
     }

@@ -1,33 +1,38 @@
-//! Faults induced one by one: each is named, refused by plain verification, and tells no secret.
+//! Mistakes made one by one: the diagnosis names each, plain verification refuses each, and no secret
+//! is shown.
 
 mod induced;
 mod property;
 mod table;
 
 use super::*;
+use crate::twilio::public_url::PublicUrl;
 use crate::twilio::signature::{Body, Key, fields, verify};
 use induced::{FORM, Induced, OTHER, SHARED, SPARE, TOKEN};
 use table::{at, table};
 
 #[test]
-fn each_induced_fault_is_named_and_refused() {
+fn each_mistake_is_named_and_refused() {
     let table = table();
     assert!(table.len() >= 60, "{}", table.len());
     let mut wrong = Vec::new();
     for (name, reason, induced) in &table {
-        assert!(!induced.is_valid(), "{name}: plain verification takes it");
-        let finding = induced.finding();
-        if finding.reason() != *reason {
-            wrong.push(format!("{name}: {reason}, not {finding:?}"));
+        assert!(!induced.is_valid(), "{name}: plain verification accepts it");
+        let diagnosis = induced.diagnosis();
+        if diagnosis.reason() != *reason {
+            wrong.push(format!("{name}: {reason}, not {diagnosis:?}"));
         }
-        let told = format!(
-            "{} {:?} {finding:?}",
-            finding.sentences(),
-            finding.remedies()
+        let message = format!(
+            "{} {:?} {diagnosis:?}",
+            diagnosis.sentences(),
+            diagnosis.remedies()
         );
-        assert!(!told.contains(&induced.right_signature()), "{name}: {told}");
+        assert!(
+            !message.contains(&induced.right_signature()),
+            "{name}: {message}"
+        );
         for secret in [TOKEN, OTHER, SPARE, SHARED] {
-            assert!(!told.contains(secret), "{name}: {told}");
+            assert!(!message.contains(secret), "{name}: {message}");
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -37,15 +42,15 @@ fn each_induced_fault_is_named_and_refused() {
 fn the_line_to_change_is_the_url_that_was_signed() {
     for (induced, line) in [
         (
-            Induced::none().told(&at("http://bridge.example.com")),
+            Induced::none().entered(&at("http://bridge.example.com")),
             "http://bridge.example.com",
         ),
         (
-            Induced::none().told(&at("https://bridge.example.com:8443")),
+            Induced::none().entered(&at("https://bridge.example.com:8443")),
             "https://bridge.example.com:8443",
         ),
         (
-            Induced::none().told(&at("https://bridge.example.com/api")),
+            Induced::none().entered(&at("https://bridge.example.com/api")),
             "https://bridge.example.com/api",
         ),
         (
@@ -59,9 +64,9 @@ fn the_line_to_change_is_the_url_that_was_signed() {
             "https://bridge.example.com",
         ),
     ] {
-        let setting = induced.finding().setting();
+        let setting = induced.diagnosis().setting();
         assert_eq!(setting, Some(format!("server.public_url = \"{line}\"")));
-        // And it mends it.
+        // The new setting makes the signature valid.
         let public_url = PublicUrl::parse(line)
             .expect("a URL")
             .signed_url(&induced.target);
@@ -76,21 +81,21 @@ fn the_line_to_change_is_the_url_that_was_signed() {
     assert_eq!(
         Induced::none()
             .target("/twilio/voice/status/")
-            .finding()
+            .diagnosis()
             .setting(),
         None
     );
 }
 
 #[test]
-fn the_work_for_a_hopeless_case_is_bounded() {
+fn the_work_is_bounded_where_nothing_matches() {
     let huge = format!("{FORM}&Padding={}", "x".repeat(60 * 1024));
     for induced in [
         Induced::none(),
         Induced::none().body(huge).query("", "?f=1&e=2&d=3&c=4&b=5"),
     ] {
-        let bases = [UrlBase::split(&induced.told).0];
-        let evidence = DiagnosisInput {
+        let bases = [UrlBase::split(&induced.entered).0];
+        let input = DiagnosisInput {
             bases: &bases,
             target: &induced.target,
             headers: &[],
@@ -99,7 +104,7 @@ fn the_work_for_a_hopeless_case_is_bounded() {
             queries: &[],
             account_sids: &[],
         };
-        let holders: Vec<KeySet> = (0..8)
+        let key_sets: Vec<KeySet> = (0..8)
             .map(|n| KeySet {
                 setting: format!("accounts[{n}]"),
                 role: KeyRole::OtherAccount,
@@ -107,13 +112,13 @@ fn the_work_for_a_hopeless_case_is_bounded() {
                 shared_keys: Vec::new(),
             })
             .collect();
-        let mut search = CandidateSearch::of(&evidence, &holders, "c2lnbmF0dXJlc2lnbmF0dXJlc2k=");
-        let found = (0..=MAX_DIFFERENCES).find_map(|cost| search.tries_that_cost(cost));
-        assert_eq!(found, None);
-        // One more is counted at each cost, and not made.
-        let over = usize::from(MAX_DIFFERENCES) + 1;
+        let urls = urls(&bases[0], &input);
+        assert!(urls.len() < 20_000, "{}", urls.len());
+        let mut search = search(&input, &key_sets, "c2lnbmF0dXJlc2lnbmF0dXJlc2k=");
+        assert_eq!(search.run(), None);
+        // At each cost the search counts one more try, and does not make it.
+        let over = usize::from(candidates::MAX_DIFFERENCES) + 1;
         assert!(search.tries <= MAX_TRIES + over, "{}", search.tries);
-        assert!(search.urls.len() < 20_000, "{}", search.urls.len());
         assert!(
             search.bytes <= MAX_BYTES + over * 64 * 1024,
             "{}",

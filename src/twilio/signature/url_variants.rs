@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 
 use super::super::raw_url::RawUrl;
-use super::Body;
 
 /// The variants to try for one request.
 pub(super) struct UrlVariants<'a> {
@@ -17,7 +16,7 @@ pub(super) struct UrlVariants<'a> {
 
 /// The libraries of Twilio that must accept a variant before it is tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum LibraryRules {
+pub(super) enum LibraryRules {
     /// Node or Python, because both read this body in the same way.
     Either,
     /// Python, because this bridge reads the body by Python's rules and Node's differ.
@@ -25,19 +24,11 @@ enum LibraryRules {
 }
 
 impl<'a> UrlVariants<'a> {
-    pub(super) fn of(url: &'a str, body: Body<'_>, fields: &str) -> Self {
-        // Node sorts by UTF-16 units, in which astral characters come before U+E000..U+FFFF.
-        let sorts_differ = fields.contains(|character| character > '\u{ffff}')
-            && fields.contains(|character| ('\u{e000}'..='\u{ffff}').contains(&character));
-        let by_python = matches!(body, Body::Json(_)) || url.contains("bodySHA256") || sorts_differ;
+    pub(super) fn of(url: &'a str, rules: LibraryRules) -> Self {
         Self {
             url,
             lower: lower_scheme(url),
-            rules: if by_python {
-                LibraryRules::Python
-            } else {
-                LibraryRules::Either
-            },
+            rules,
         }
     }
 

@@ -32,7 +32,7 @@ const IN_THE_ENVIRONMENT: &[(&str, &str, &str)] = &[
     (
         "BRIDGE__SERVER__PUBLIC_URL",
         "https://bridge.example.com#rc=5",
-        "BRIDGE__SERVER__PUBLIC_URL = \"https://bridge.example.com#rc=5\" must not have a query, a fragment or user info, which Twilio's request target or signature leaves out; write \"https://bridge.example.com\"",
+        "BRIDGE__SERVER__PUBLIC_URL = \"https://bridge.example.com#rc=5\" must not have a query, a fragment or user info; write \"https://bridge.example.com\"",
     ),
     (
         "ACQUIRE_ACCOUNT_ID",

@@ -1,7 +1,7 @@
-//! One induced fault.
+//! A request with one mistake.
 
 use super::super::*;
-use crate::twilio::signature::{Body, Key, fields, sign, verify};
+use crate::twilio::signature::{Body, Key, PublicUrl, fields, sign, verify};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const OTHER: &str = "fedcba9876543210fedcba9876543210";
@@ -15,12 +15,12 @@ pub const FORM: &str = "AccountSid=AC00000000000000000000000000000001&ApiVersion
     &FromState=&FromCountry=US&CallerCity=&CallerZip=&CallerState=&CallerCountry=US\
     &SequenceNumber=0&To=%2B12025550199&CallbackSource=call-progress-events";
 
-/// What Twilio signed, and what became of it on the way.
+/// A request as Twilio signed it and as it arrived.
 #[derive(Clone)]
 pub struct Induced {
     pub public_url: &'static str,
-    /// What Twilio was told.
-    pub told: String,
+    /// The URL that was entered at Twilio.
+    pub entered: String,
     pub target: String,
     pub headers: Vec<(&'static str, String)>,
     pub signed_form: String,
@@ -28,7 +28,7 @@ pub struct Induced {
     pub media: BodyFormat,
     pub configured: &'static str,
     pub key: Key,
-    /// What the signature's text becomes.
+    /// Changes the text of the signature in transit.
     pub mangle: fn(String) -> String,
 }
 
@@ -36,7 +36,7 @@ impl Induced {
     pub fn none() -> Self {
         Self {
             public_url: "https://bridge.example.com",
-            told: "https://bridge.example.com/twilio/voice/status".to_owned(),
+            entered: "https://bridge.example.com/twilio/voice/status".to_owned(),
             target: "/twilio/voice/status".to_owned(),
             headers: Vec::new(),
             signed_form: FORM.to_owned(),
@@ -48,9 +48,9 @@ impl Induced {
         }
     }
 
-    pub fn told(self, told: &str) -> Self {
+    pub fn entered(self, url: &str) -> Self {
         Self {
-            told: told.to_owned(),
+            entered: url.to_owned(),
             ..self
         }
     }
@@ -66,14 +66,14 @@ impl Induced {
         }
     }
 
-    /// Twilio was told this query, and that one arrived.
-    pub fn query(self, told: &str, arrived: &str) -> Self {
+    /// The URL at Twilio has the query `entered`; `arrived` is the query of the request.
+    pub fn query(self, entered: &str, arrived: &str) -> Self {
         let (url, target) = (
-            format!("{}{told}", self.told),
+            format!("{}{entered}", self.entered),
             format!("{}{arrived}", self.target),
         );
         Self {
-            told: url,
+            entered: url,
             target,
             ..self
         }
@@ -110,7 +110,7 @@ impl Induced {
             _ if self.signed_form.starts_with('{') => Body::Json(self.signed_form.as_bytes()),
             _ => Body::Form(&fields),
         };
-        sign(&self.key, &self.told, body)
+        sign(&self.key, &self.entered, body)
     }
 
     pub fn signature(&self) -> String {
@@ -134,7 +134,7 @@ impl Induced {
         )
     }
 
-    pub fn finding(&self) -> Diagnosis {
+    pub fn diagnosis(&self) -> Diagnosis {
         let bases = [UrlBase::of(
             &PublicUrl::parse(self.public_url).expect("a URL"),
         )];
@@ -143,7 +143,7 @@ impl Induced {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
-        let evidence = DiagnosisInput {
+        let input = DiagnosisInput {
             bases: &bases,
             target: &self.target,
             headers: &headers,
@@ -152,7 +152,7 @@ impl Induced {
             queries: &["email=jane%40example.com".to_owned()],
             account_sids: &["AC00000000000000000000000000000001".to_owned()],
         };
-        let holder = |setting: &str, role, token: &str, shared: &[&str]| KeySet {
+        let key_set = |setting: &str, role, token: &str, shared: &[&str]| KeySet {
             setting: setting.to_owned(),
             role,
             auth_tokens: vec![token.into()],
@@ -161,21 +161,21 @@ impl Induced {
                 .map(|key| ("WK1".to_owned(), (*key).into()))
                 .collect(),
         };
-        let holders = [
-            holder(
+        let key_sets = [
+            key_set(
                 "TWILIO_AUTH_TOKEN",
                 KeyRole::Configured,
                 self.configured,
                 &[SHARED],
             ),
-            holder(
+            key_set(
                 "accounts[2].twilio_auth_tokens",
                 KeyRole::OtherAccount,
                 OTHER,
                 &[],
             ),
-            holder("--spare-token", KeyRole::Spare, SPARE, &[]),
+            key_set("--spare-token", KeyRole::Spare, SPARE, &[]),
         ];
-        diagnose(&evidence, &holders, Some(&self.signature()))
+        diagnose(&input, &key_sets, Some(&self.signature()))
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever arrives: what the doctor finds changes no verdict and tells no signature.
+//! For any request, the diagnosis changes no verdict and shows no signature.
 
 use proptest::prelude::*;
 
@@ -10,34 +10,34 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_finding_accepts_nothing_that_plain_verification_refuses(
-        told in r"https?://bridge\.example\.com(:8443)?(/api)?/twilio/voice/status/?(\?email=a%40b)?",
+    fn a_diagnosis_accepts_nothing_that_plain_verification_refuses(
+        entered in r"https?://bridge\.example\.com(:8443)?(/api)?/twilio/voice/status/?(\?email=a%40b)?",
         target in r"(/api)?/twilio/voice/status/?(\?(email=a%40b|email=a@b|x=1))?",
         dropped in 0_usize..40,
         host in prop::option::of("[a-z]{1,8}\\.example"),
     ) {
-        let mut induced = Induced { told, target, ..Induced::none() };
+        let mut induced = Induced { entered, target, ..Induced::none() };
         let pairs: Vec<&str> = induced.signed_form.split('&').collect();
         let kept = pairs.iter().enumerate().filter(|(at, _)| *at != dropped).map(|(_, pair)| *pair);
         induced.body = kept.collect::<Vec<_>>().join("&").into();
         induced.headers.extend(host.map(|host| ("x-forwarded-host", host)));
 
         let before = induced.is_valid();
-        let finding = induced.finding();
+        let diagnosis = induced.diagnosis();
         prop_assert_eq!(induced.is_valid(), before);
 
-        // What was expected of this request is nowhere in what is told.
+        // The diagnosis does not contain the expected signature.
         let url = PublicUrl::parse(induced.public_url).expect("a URL").signed_url(&induced.target);
         let form = fields(&induced.body);
         let key = Key::auth_token(TOKEN);
         let expected = sign(&key, &url, Body::Form(&form));
-        let told = format!("{finding:?} {} {:?}", finding.sentences(), finding.remedies());
-        prop_assert!(!told.contains(&expected) && !told.contains(&induced.right_signature()));
+        let message = format!("{diagnosis:?} {} {:?}", diagnosis.sentences(), diagnosis.remedies());
+        prop_assert!(!message.contains(&expected) && !message.contains(&induced.right_signature()));
 
-        // A found difference is one: the signature holds for the URL that is named, or for other
-        // fields, and never for the request as it came.
+        // The signature is valid for the URL that is named, or for other fields, and never for the
+        // request as it arrived.
         if !before {
-            prop_assert!(!finding.differences.is_empty());
+            prop_assert!(!diagnosis.differences.is_empty());
             prop_assert!(!verify(&[key], &url, Body::Form(&form), &induced.signature()));
         }
     }
