@@ -1,4 +1,5 @@
-//! A stand-in for Acquire that writes what arrives into the book, and sees what arrives twice at once.
+//! The fake Acquire: records requests in the book, and finds calls that are sent twice at the same
+//! time.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,12 +15,12 @@ use twilio_acquire_bridge::debugging::fake_acquire::{
 
 use crate::support::book::Book;
 
-/// How long each request is under way: no answer comes sooner.
-const ANSWERS_AFTER: Duration = Duration::from_millis(100);
+/// The delay of each response, so that two requests of one call would overlap.
+const RESPONSE_DELAY: Duration = Duration::from_millis(100);
 
 pub struct Acquire {
-    pub sink: FakeAcquire,
-    notes: JoinHandle<Overlaps>,
+    pub server: FakeAcquire,
+    recorder: JoinHandle<Overlaps>,
 }
 
 impl Acquire {
@@ -27,14 +28,15 @@ impl Acquire {
         let faults = Faults {
             shares,
             seed,
-            delay: ANSWERS_AFTER,
+            delay: RESPONSE_DELAY,
             ..Faults::default()
         };
         let (to_book, arrivals) = sync_channel::<CapturedRequest>(1024);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sink = FakeAcquire::start(listen, faults, Retain::Pass(to_book)).expect("a free port");
+        let server =
+            FakeAcquire::start(listen, faults, Retain::Pass(to_book)).expect("a free port");
         let book = Arc::clone(book);
-        let notes = thread::spawn(move || {
+        let recorder = thread::spawn(move || {
             let mut overlaps = Overlaps::default();
             for request in arrivals {
                 overlaps.arrived(&request);
@@ -42,13 +44,16 @@ impl Acquire {
             }
             overlaps
         });
-        Self { sink, notes }
+        Self { server, recorder }
     }
 
-    /// Ends it; the calls that were sent while an earlier request of theirs was under way.
-    pub fn ends(self) -> Vec<String> {
-        drop(self.sink);
-        self.notes.join().expect("all arrivals are noted").found
+    /// Stops it, and returns the calls that were sent while an earlier request for them was running.
+    pub fn stop(self) -> Vec<String> {
+        drop(self.server);
+        self.recorder
+            .join()
+            .expect("all requests are recorded")
+            .found
     }
 }
 
@@ -64,16 +69,16 @@ impl Overlaps {
         let Some(last) = self.last.insert(sid.clone(), request.time) else {
             return;
         };
-        // Two threads tell of arrivals, so that the later one may be told first.
+        // Two threads report requests, so a later one may be reported first.
         let apart = Duration::from_millis(request.time.0.abs_diff(last.0));
-        if apart < ANSWERS_AFTER {
+        if apart < RESPONSE_DELAY {
             self.found.push(format!("{sid} twice within {apart:?}"));
         }
     }
 }
 
 #[test]
-fn a_call_that_is_sent_twice_at_once_is_found() {
+fn a_call_that_is_sent_twice_at_the_same_time_is_found() {
     let mut overlaps = Overlaps::default();
     for (call, at) in [(1, 1_000), (2, 1_050), (1, 1_100), (2, 1_149), (3, 1_149)] {
         overlaps.arrived(&CapturedRequest {

@@ -1,4 +1,4 @@
-//! HAProxy as `deploy/haproxy.cfg` has it, before three nodes, and with more frequent checks.
+//! HAProxy with the configuration of `deploy/haproxy.cfg`, three nodes, and more frequent checks.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -15,13 +15,13 @@ use crate::{left_out, until};
 /// The names of the nodes in its configuration.
 pub const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// What the balancer does where a node does not take a connection.
+/// What the balancer does when a node refuses a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Refused {
-    /// As in the sample: another node is asked. Nothing was sent, so nothing can be taken twice.
-    IsTriedElsewhere,
-    /// So that a node which closes before the balancer has left it fails requests.
-    Fails,
+    /// As in the sample: uses another node. No node has received the request yet.
+    TryOtherNode,
+    /// Fails the request. Shows a node that stops listening before the balancer marks it as down.
+    Fail,
 }
 
 pub struct Balancer {
@@ -33,7 +33,7 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// `None`, told aloud, where there is no HAProxy.
+    /// `None`, with a message, if HAProxy is not installed.
     pub fn start(port: Port, nodes: [Addresses; 3], refused: Refused) -> Option<Self> {
         let Some(program) = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"]
             .into_iter()
@@ -67,7 +67,7 @@ impl Balancer {
     }
 
     /// Waits until it sends requests to this node.
-    pub fn trusts(&self, node: usize) {
+    pub fn wait_until_up(&self, node: usize) {
         let name = NAMES[node];
         until("HAProxy finds a node ready", || self.status(name) == "UP");
     }
@@ -75,9 +75,9 @@ impl Balancer {
     fn status(&self, name: &str) -> String {
         let mut socket = UnixStream::connect(&self.socket).expect("its socket");
         socket.write_all(b"show stat\n").expect("asked");
-        let mut told = String::new();
-        socket.read_to_string(&mut told).expect("told");
-        let mut rows = told.lines().map(|row| row.split(',').collect::<Vec<_>>());
+        let mut table = String::new();
+        socket.read_to_string(&mut table).expect("read");
+        let mut rows = table.lines().map(|row| row.split(',').collect::<Vec<_>>());
         let head = rows.next().expect("names of columns");
         let column = head.iter().position(|name| *name == "status");
         let row = rows.find(|row| row.starts_with(&["bridges", name]));
@@ -92,7 +92,7 @@ impl Drop for Balancer {
     }
 }
 
-/// Without TLS, which the tests of the sample itself have.
+/// The sample without TLS, which `tests/deploy` covers.
 fn configuration(
     address: SocketAddr,
     nodes: [Addresses; 3],
@@ -101,32 +101,32 @@ fn configuration(
 ) -> String {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/haproxy.cfg");
     let mut text = std::fs::read_to_string(sample).expect("the sample");
-    let mut place = |from: &str, to: &str| {
-        assert!(text.contains(from), "{from} stands in the sample");
+    let mut replace = |from: &str, to: &str| {
+        assert!(text.contains(from), "the sample has {from}");
         text = text.replace(from, to);
     };
     let [one, two, three] = nodes.map(|node| format!("{} port {}", node.public, node.admin.port()));
-    place(
+    replace(
         "global\n",
         &format!("global\n    stats socket {}\n", socket.display()),
     );
-    place(
+    replace(
         "bind :443 ssl crt /etc/haproxy/bridge.pem",
         &format!("bind {address}"),
     );
-    // An answer may be late on a busy machine, and the node is no less ready.
-    place(
+    // On a busy machine a node that is ready may respond late.
+    replace(
         "timeout connect 2s",
         "timeout connect 20s\n    timeout check 20s",
     );
-    place("inter 1s fall 2 rise 2", "inter 200ms fall 2 rise 2");
-    place("10.0.0.11:8080 port 9090", &one);
-    place(
+    replace("inter 1s fall 2 rise 2", "inter 200ms fall 2 rise 2");
+    replace("10.0.0.11:8080 port 9090", &one);
+    replace(
         "10.0.0.12:8080 port 9090",
         &format!("{two}\n    server three {three}"),
     );
-    if let Refused::Fails = refused {
-        place("retries 2", "retries 0");
+    if let Refused::Fail = refused {
+        replace("retries 2", "retries 0");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! The nodes with what they share: the database, the balancer, and Acquire.
+//! The nodes with their database, balancer and Acquire.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,8 +17,8 @@ use crate::support::process::{self, Addresses, Serve};
 use crate::support::sender::{Call, ask, send};
 use crate::{number, until};
 
-/// Calls that end a run are counted from here, so that no sender has the same.
-const LAST_CALLS: u64 = 1 << 40;
+/// The number of the first call at the end of a run: no sender of the load gets so far.
+const FIRST_FINAL_CALL: u64 = 1 << 40;
 
 pub struct Cluster {
     pub nodes: Vec<Node>,
@@ -28,11 +28,11 @@ pub struct Cluster {
     acquire: Acquire,
     seed: u64,
     _folder: TempDir,
-    /// The nodes' own also while these are stopped.
+    /// Stay reserved while the nodes are stopped.
     _ports: [[Port; 2]; 3],
 }
 
-/// A bridge that is started again and again, with its addresses and its spool.
+/// A bridge that is restarted, with its addresses and its spool.
 pub struct Node {
     addresses: Addresses,
     store: String,
@@ -42,7 +42,7 @@ pub struct Node {
 }
 
 impl Cluster {
-    /// `None` where there is no HAProxy.
+    /// `None` if HAProxy is not installed.
     pub fn start(refused: Refused, faults: Vec<Share>, seed: u64) -> Option<Self> {
         let ports = NAMES.map(|_| [Port::reserve(), Port::reserve()]);
         let addresses = ports.each_ref().map(|[public, admin]| Addresses {
@@ -57,11 +57,11 @@ impl Cluster {
         let start = |(addresses, name)| {
             let spool = folder.path().join(format!("{name}.db"));
             let store = database.url("postgres");
-            Node::start(addresses, store, spool, acquire.sink.base_url())
+            Node::start(addresses, store, spool, acquire.server.base_url())
         };
         let nodes: Vec<Node> = addresses.into_iter().zip(NAMES).map(start).collect();
         for node in 0..nodes.len() {
-            balancer.trusts(node);
+            balancer.wait_until_up(node);
         }
         Some(Self {
             nodes,
@@ -76,45 +76,45 @@ impl Cluster {
     }
 
     /// Stops a node as an operator does, starts it again, and waits for the balancer.
-    pub fn rolls(&mut self, node: usize) {
-        self.nodes[node].stops();
-        self.nodes[node].starts();
-        self.balancer.trusts(node);
+    pub fn restart(&mut self, node: usize) {
+        self.nodes[node].stop();
+        self.nodes[node].start_again();
+        self.balancer.wait_until_up(node);
     }
 
-    /// Waits until all that is owed is paid or parked, sends a fresh call to each node, and closes the
-    /// book; with what was sent twice at once.
-    pub fn closes(mut self) -> (Balance, Vec<String>) {
-        self.comes_to_rest();
-        for (node, number) in self.nodes.iter().zip(LAST_CALLS..) {
+    /// Waits until all calls are finished, delivers one more by each node, and stops all. Returns the
+    /// balance of the book, and the calls that were sent twice at the same time.
+    pub fn stop(mut self) -> (Balance, Vec<String>) {
+        self.wait_until_finished();
+        for (node, number) in self.nodes.iter().zip(FIRST_FINAL_CALL..) {
             let call = Call::new(self.seed, number);
             self.book.sends(&call);
             let status = send(node.addresses.public, &call).expect("an answer");
             assert_eq!(status, 204);
             self.book.answered(&call, status);
         }
-        self.comes_to_rest();
+        self.wait_until_finished();
         for node in &mut self.nodes {
-            node.stops();
+            node.stop();
         }
         let checked = self.nodes[0].command("check").arg("--store").output();
         let checked = checked.expect("it runs");
         let parked = "SELECT sid FROM call WHERE state = 'parked'";
         let parked = self.database.sql(parked);
         let parked = parked.lines().map(str::to_owned).collect();
-        let overlaps = self.acquire.ends();
+        let overlaps = self.acquire.stop();
         let mut balance = self.book.balance(&parked);
         if !checked.status.success() {
-            let told = String::from_utf8_lossy(&checked.stderr);
-            balance.wrong.push(format!("check --store: {told}"));
+            let errors = String::from_utf8_lossy(&checked.stderr);
+            balance.wrong.push(format!("check --store: {errors}"));
         }
         (balance, overlaps)
     }
 
-    fn comes_to_rest(&self) {
+    fn wait_until_finished(&self) {
         for node in &self.nodes {
             until("a spool is empty", || {
-                node.says("bridge_spooled_callbacks 0")
+                node.has_metric("bridge_spooled_callbacks 0")
             });
         }
         let pending = "SELECT count(*) FROM call WHERE state = 'pending'";
@@ -147,24 +147,25 @@ impl Node {
     }
 
     /// Starts it again, and waits until it serves.
-    pub fn starts(&mut self) {
-        self.begins();
+    pub fn start_again(&mut self) {
+        self.spawn();
         self.serve.addresses();
     }
 
-    pub fn begins(&mut self) {
+    /// Starts it without waiting.
+    pub fn spawn(&mut self) {
         self.serve = Serve::spawn(self.command("serve"));
     }
 
-    pub fn is_killed(&mut self) {
+    pub fn kill(&mut self) {
         self.serve.kill();
     }
 
-    fn stops(&mut self) {
+    fn stop(&mut self) {
         assert!(self.serve.stop().success(), "{:?}", self.serve.log());
     }
 
-    fn says(&self, metric: &str) -> bool {
+    fn has_metric(&self, metric: &str) -> bool {
         let (_, metrics) = ask(self.addresses.admin, "/metrics").expect("an answer");
         metrics.lines().any(|line| line == metric)
     }
@@ -177,7 +178,7 @@ fn command(
     spool: &std::path::Path,
     acquire: &str,
 ) -> Command {
-    // What a killed node had claimed is free again after so many seconds.
+    // Other nodes claim the calls of a killed node after so many seconds.
     let lease = number("NODES_LEASE", 9);
     let mut command = Command::new(process::PROGRAM);
     command.arg(verb);
@@ -185,7 +186,7 @@ fn command(
     command
         .env("BRIDGE__SERVER__LISTEN", addresses.public.to_string())
         .env("BRIDGE__ADMIN__LISTEN", addresses.admin.to_string())
-        // Above the interval of the balancer's checks times its falls.
+        // Longer than the balancer needs to mark a node as down: `inter` times `fall`.
         .env(
             "BRIDGE__SERVER__DRAIN",
             format!("{}s", number("NODES_DRAIN", 1)),
@@ -202,7 +203,7 @@ fn command(
     command
 }
 
-/// A part of `most`.
-pub fn some(most: Duration, chance: &mut fastrand::Rng) -> Duration {
+/// A random part of `most`.
+pub fn part_of(most: Duration, chance: &mut fastrand::Rng) -> Duration {
     most.mul_f64(chance.f64())
 }

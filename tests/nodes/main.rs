@@ -1,16 +1,16 @@
-//! Three nodes that share one PostgreSQL database, behind HAProxy, under load: restarted one by one, killed,
-//! and with their database gone for a while.
+//! Three nodes that share one PostgreSQL database, behind HAProxy and under load: rolling restarts,
+//! kills, and restarts of the database.
 //!
-//! A process of its own, since it starts others: one that is just being started holds for a moment
-//! what SQLite has locked.
+//! A test binary of its own, because it starts programs: while a child process starts, it holds for
+//! a moment the SQLite locks of its parent.
 
 mod acquire;
 mod balancer;
+mod client;
 mod cluster;
-mod crowd;
 mod kills;
-mod line;
-mod rolls;
+mod load;
+mod rolling_restarts;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;

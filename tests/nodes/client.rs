@@ -1,4 +1,4 @@
-//! A client's connection to the balancer.
+//! An HTTP client that sends callbacks to the balancer, as Twilio does.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,41 +6,41 @@ use std::time::Duration;
 
 use crate::support::sender::Call;
 
-/// As long as Twilio waits.
+/// Twilio's.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Habit {
-    /// A connection for each request.
-    Closes,
-    /// One connection for as long as the balancer lets it be.
-    Keeps,
+pub enum Connections {
+    /// A new one for each request.
+    PerRequest,
+    /// One for as long as the balancer keeps it open.
+    KeepAlive,
 }
 
-pub struct Line {
+pub struct Client {
     to: SocketAddr,
-    habit: Habit,
+    connections: Connections,
     open: Option<TcpStream>,
 }
 
-impl Line {
-    pub fn new(to: SocketAddr, habit: Habit) -> Self {
+impl Client {
+    pub fn new(to: SocketAddr, connections: Connections) -> Self {
         Self {
             to,
-            habit,
+            connections,
             open: None,
         }
     }
 
-    /// The status of the answer to a call's callback.
-    pub fn sends(&mut self, call: &Call) -> io::Result<u16> {
+    /// Sends a callback, and returns the HTTP status of the response.
+    pub fn send(&mut self, call: &Call) -> io::Result<u16> {
         let mut stream = match self.open.take() {
             Some(stream) => stream,
             None => self.connect()?,
         };
-        let connection = match self.habit {
-            Habit::Closes => "close",
-            Habit::Keeps => "keep-alive",
+        let connection = match self.connections {
+            Connections::PerRequest => "close",
+            Connections::KeepAlive => "keep-alive",
         };
         stream.write_all(&call.request(connection))?;
         let head = read_head(&mut stream)?;
@@ -49,8 +49,11 @@ impl Line {
             .nth(1)
             .and_then(|status| status.parse().ok());
         let status = status.ok_or(io::ErrorKind::InvalidData)?;
-        // What has a body is not read on.
-        if self.habit == Habit::Keeps && status == 204 && !head.contains("connection: close") {
+        // Bodies are not read, so only a 204 leaves the connection usable.
+        if self.connections == Connections::KeepAlive
+            && status == 204
+            && !head.contains("connection: close")
+        {
             self.open = Some(stream);
         }
         Ok(status)
@@ -63,7 +66,7 @@ impl Line {
     }
 }
 
-/// In lower case.
+/// Reads the head of the response, in lower case.
 fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     let (mut head, mut part) = (Vec::new(), [0; 4096]);
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
