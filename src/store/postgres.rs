@@ -70,8 +70,8 @@ impl Default for StoreOptions {
     }
 }
 
-/// Between two runs of [`counters::compact`]: within it so few rows are added that their sum takes
-/// no time.
+/// Between two runs of [`counters::compact`]. So few rows are added meanwhile that their sum takes no
+/// time.
 const COMPACT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The most queries that may wait.

@@ -152,8 +152,8 @@ async fn keep_connected(
                 let session = Rc::new(session);
                 state.send_replace(ConnectionState::Up(Rc::clone(&session)));
                 session.closed().await;
-                // Connects again at once and without a warning: a server that restarts within
-                // RECONNECT_INTERVAL is not an outage.
+                // No warning yet: a server may close one connection and accept the next one. Only a
+                // failed attempt to connect is logged.
                 state.send_replace(ConnectionState::Down("the connection was lost".to_owned()));
             }
             Err(error) => {

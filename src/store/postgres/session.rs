@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// After which the server ends a transaction that a node left open: it may lock calls of others.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often an operation may give up waiting for a lock and start anew within its timeout. Merging
+/// How often an operation may give up waiting for a lock and start over within its timeout. Merging
 /// locks calls out of order, so two nodes may wait for each other. The server looks for such
 /// deadlocks only after a second (`deadlock_timeout`, which only a superuser can set): too late.
 const LOCK_TRIES: u32 = 4;
@@ -129,9 +129,10 @@ impl Session {
     /// Sets the connection up for writing: each commit is on disk before it is answered, and no
     /// statement runs longer than `timeout`.
     pub async fn set_up(&mut self, timeout: Duration) -> Result<(), PgError> {
-        // Each plan is made once and kept. With arrays of a few values the server would plan each
-        // execution anew, which takes longer than the work. The tables grow and shrink within
-        // minutes, so the planner's statistics are outdated: scans of whole tables are ruled out.
+        // The server keeps one plan for each statement. Otherwise, with arrays of a few values, it
+        // would plan each execution, which takes longer than the work. The tables grow and shrink
+        // within minutes, so the planner's statistics are outdated: scans of whole tables are ruled
+        // out.
         let settings = format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = {}; \

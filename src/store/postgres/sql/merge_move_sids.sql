@@ -7,8 +7,8 @@
 UPDATE sid_index
 SET call = $2::bigint
 WHERE call = $1::bigint
-    -- Its primary key is (sid, account): the SIDs are read from the callbacks, because an index on
-    -- `call` would cost each recorded callback more than this.
+    -- The primary key is (sid, account): the SIDs are read from the callbacks, because an index on
+    -- `call` would slow down each new SID for the rare merge.
     AND (sid, account) IN (
         SELECT leg, $4::text FROM callback WHERE call = $1::bigint
         UNION

@@ -10,7 +10,7 @@ WHERE id IN (
     SELECT id
     FROM call
     WHERE state = 'pending' AND claim IS NULL
-        -- A call without attempts waits for something else, such as its recording.
+        -- A call without attempts waits for callbacks, not for a retry.
         AND attempts > 0
         AND effective_at > $3::bigint
         AND (account = ANY ($1::text[])) <> $2::boolean
