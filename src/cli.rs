@@ -34,7 +34,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::AppError;
 use crate::config::{self, Config, ConfigError, SpoolSettings, StoreUrl, partial};
 use crate::domain::plan::Rules;
-use crate::store::{self, OpenError, Reader, StoreError};
+use crate::store::{self, OpenError, ReadStore, StoreError};
 use crate::twilio::signature::PublicUrl;
 
 /// How a command ended; a contract with scripts.
@@ -161,7 +161,7 @@ impl ConfigArgs {
     }
 
     /// The store to look into, and the rules that its calls are planned by.
-    fn open_to_read(&self) -> Result<(Reader, Rules), CliError> {
+    fn open_to_read(&self) -> Result<(Box<dyn ReadStore>, Rules), CliError> {
         let (url, rules) = self.load_for_reading()?;
         if let StoreUrl::Sqlite(path) = &url
             && !path.exists()

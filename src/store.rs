@@ -3,6 +3,9 @@
 //! A store knows how to keep and to hand out. What a call needs is decided in [`crate::domain::plan`], and
 //! time comes in as an argument.
 
+mod columns;
+mod consistency;
+mod counters;
 pub mod disk;
 mod error;
 mod open;
@@ -23,7 +26,7 @@ use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use error::{OpenError, StoreError};
 pub use open::{Migrated, fsync_latency, migrate, open, open_to_read, open_to_serve};
-pub use reader::Reader;
+pub use reader::{CallPredicate, ReadStore};
 pub use refused::{
     Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoredRefusedRequest,
 };

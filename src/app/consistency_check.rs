@@ -50,7 +50,7 @@ pub async fn run(
 
 fn disagreements(url: &StoreUrl) -> Result<Vec<String>, String> {
     let reader = store::open_to_read(url).map_err(|why| why.to_string())?;
-    reader.verify_conservation().map_err(|why| why.to_string())
+    reader.verify_consistency().map_err(|why| why.to_string())
 }
 
 /// On a thread that nobody waits for when the bridge stops: a large store takes minutes.

@@ -93,7 +93,7 @@ pub(super) fn damages(url: &StoreUrl) -> Result<Vec<String>, CliError> {
         // Counting on damaged pages tells nothing.
         return Ok(damages);
     }
-    Ok(reader.verify_conservation()?)
+    Ok(reader.verify_consistency()?)
 }
 
 /// One attempt of the schedule.

@@ -9,7 +9,7 @@ use super::refused::People;
 use super::{CliError, ConfigArgs, Exit, print_line, refused};
 use crate::debugging::export::IncidentFolder;
 use crate::debugging::redact::Redactor;
-use crate::store::Reader;
+use crate::store::ReadStore;
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
@@ -62,7 +62,7 @@ impl Export {
         }
         let (reader, rules) = self.config.open_to_read()?;
         let (sids, is_searched) = if self.sids.is_empty() {
-            let found = search.run(&reader, self.limit)?;
+            let found = search.run(&*reader, self.limit)?;
             (found.into_iter().map(|call| call.sid).collect(), true)
         } else {
             (self.sids.clone(), false)
@@ -70,7 +70,7 @@ impl Export {
         let mut exit = Exit::Done;
         let mut all: Vec<IncidentFolder> = Vec::new();
         for sid in &sids {
-            match evidence(&reader, sid, &rules)? {
+            match evidence(&*reader, sid, &rules)? {
                 // Several legs may have been named of one call.
                 Some(one) if all.iter().any(|other| other.name == one.name) => {}
                 Some(one) => all.push(one),
@@ -104,7 +104,7 @@ impl Export {
         } else {
             People::Kept
         };
-        let path = refused::export(&reader, id, &self.out, people)?;
+        let path = refused::export(&*reader, id, &self.out, people)?;
         let Some(path) = path else {
             eprintln!("{id}  not in the store");
             return Ok(Exit::Partial);
@@ -115,7 +115,7 @@ impl Export {
 }
 
 fn evidence(
-    reader: &Reader,
+    reader: &dyn ReadStore,
     sid: &CallSid,
     rules: &crate::domain::plan::Rules,
 ) -> Result<Option<IncidentFolder>, CliError> {

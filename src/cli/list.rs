@@ -33,13 +33,13 @@ impl List {
         let (reader, _) = self.config.open_to_read()?;
         if self.refused {
             match &self.cause {
-                Some(cause) => refused::list_cause(&reader, cause, self.limit, self.form())?,
-                None => refused::list_causes(&reader, self.form())?,
+                Some(cause) => refused::list_cause(&*reader, cause, self.limit, self.form())?,
+                None => refused::list_causes(&*reader, self.form())?,
             }
             return Ok(Exit::Done);
         }
         let search = self.which.search();
-        let calls = search.run(&reader, self.limit)?;
+        let calls = search.run(&*reader, self.limit)?;
         for line in calls.iter().map(CallLine::of) {
             if self.json {
                 print_line(serde_json::to_string(&line)?)?;

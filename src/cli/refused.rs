@@ -10,7 +10,7 @@ use crate::debugging::fixture::Fixture;
 use crate::debugging::redact::Redactor;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
 use crate::domain::plural::counted;
-use crate::store::{Reader, RefusedFilter, StoredRefusedRequest};
+use crate::store::{ReadStore, RefusedFilter, StoredRefusedRequest};
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
@@ -18,7 +18,7 @@ use crate::twilio::signature::fields;
 const LOOKED_THROUGH: usize = 1_000;
 
 /// How many of which cause.
-pub fn list_causes(reader: &Reader, form: OutputFormat) -> Result<(), CliError> {
+pub fn list_causes(reader: &dyn ReadStore, form: OutputFormat) -> Result<(), CliError> {
     let causes = reader.refused_by_cause()?;
     if causes.is_empty() && form == OutputFormat::Text {
         eprintln!("no refused requests are kept");
@@ -39,7 +39,7 @@ pub fn list_causes(reader: &Reader, form: OutputFormat) -> Result<(), CliError> 
 
 /// The latest of one cause.
 pub fn list_cause(
-    reader: &Reader,
+    reader: &dyn ReadStore,
     cause: &str,
     limit: usize,
     form: OutputFormat,
@@ -77,7 +77,7 @@ fn as_text(line: &RefusedLine) -> String {
     )
 }
 
-fn find(reader: &Reader, id: i64) -> Result<Option<StoredRefusedRequest>, CliError> {
+fn find(reader: &dyn ReadStore, id: i64) -> Result<Option<StoredRefusedRequest>, CliError> {
     let mut found = reader.refused(&RefusedFilter {
         id: Some(id),
         cause: None,
@@ -87,7 +87,7 @@ fn find(reader: &Reader, id: i64) -> Result<Option<StoredRefusedRequest>, CliErr
 }
 
 /// One with its headers and fields.
-pub fn show(reader: &Reader, id: i64, form: OutputFormat) -> Result<(), CliError> {
+pub fn show(reader: &dyn ReadStore, id: i64, form: OutputFormat) -> Result<(), CliError> {
     let Some(stored) = find(reader, id)? else {
         return Err(CliError::Failed(anyhow::anyhow!(
             "no refused request {id} is kept; list --refused has those that are"
@@ -116,7 +116,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Where to look for a call that is not in the store.
-pub fn naming(reader: &Reader, sid: &CallSid) -> Result<String, CliError> {
+pub fn naming(reader: &dyn ReadStore, sid: &CallSid) -> Result<String, CliError> {
     let all = reader.refused(&RefusedFilter {
         id: None,
         cause: None,
@@ -149,7 +149,7 @@ pub enum People {
 
 /// Writes one as `refused-ID.http`, which `verify` takes; returns where, or nothing if there is none.
 pub fn export(
-    reader: &Reader,
+    reader: &dyn ReadStore,
     id: i64,
     folder: &Path,
     people: People,

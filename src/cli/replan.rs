@@ -50,7 +50,7 @@ pub struct Replan {
 impl Replan {
     pub fn run(self) -> Result<Exit, CliError> {
         let (reader, rules) = self.config.open_to_read()?;
-        let calls = self.which.search().run(&reader, self.limit)?;
+        let calls = self.which.search().run(&*reader, self.limit)?;
         let mut differing: Vec<CallSid> = Vec::new();
         for summary in &calls {
             let Some(call) = reader

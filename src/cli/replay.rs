@@ -151,7 +151,7 @@ impl Replay {
     fn stored(&self) -> Result<Vec<FixtureGroup>, CliError> {
         let (reader, rules) = self.config.open_to_read()?;
         let mut groups = Vec::new();
-        for summary in self.which.search().run(&reader, usize::MAX)? {
+        for summary in self.which.search().run(&*reader, usize::MAX)? {
             let Some(call) = reader.get(&summary.sid)? else {
                 continue;
             };

@@ -109,7 +109,7 @@ impl Requeue {
     fn find(&self, before: Millis) -> Result<Vec<CallSummary>, CliError> {
         let search = self.which.search();
         let (reader, _) = self.config.open_to_read()?;
-        let found = search.run(&reader, usize::MAX)?;
+        let found = search.run(&*reader, usize::MAX)?;
         let admitted = found.into_iter().filter(|call| {
             let is_at_rest = !matches!(call.state, State::Pending | State::Claimed);
             call.changed < before && (is_at_rest || search.state == Some(call.state))

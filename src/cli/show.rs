@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{self, SpoolSettings, StoreUrl};
 use crate::debugging::timeline::CallTimeline;
 use crate::domain::outage::Outage;
-use crate::store::{SqliteReader, State, StoredCall};
+use crate::store::{ReadStore as _, SqliteReader, State, StoredCall};
 use crate::twilio::CallSid;
 
 /// Show what became of one call: its callbacks, the attempts at Acquire, and what the plan makes
@@ -51,7 +51,7 @@ impl Show {
                 } else {
                     OutputFormat::Text
                 };
-                refused::show(&reader, *id, form)?;
+                refused::show(&*reader, *id, form)?;
                 Ok(Exit::Done)
             }
         }
@@ -64,7 +64,7 @@ impl Show {
             (Ok(Some(call)), _) | (_, Some(call)) => call,
             (Err(why), None) => return Err(why),
             (Ok(None), None) => {
-                let refused = refused::naming(&self.config.open_to_read()?.0, sid)?;
+                let refused = refused::naming(&*self.config.open_to_read()?.0, sid)?;
                 return Err(CliError::Failed(anyhow::anyhow!(
                     "no callback of {sid} was recorded in {url}; {refused}"
                 )));

@@ -7,7 +7,7 @@ use super::CliError;
 use crate::clock::Millis;
 use crate::config::{SpoolSettings, StoreUrl};
 use crate::domain::plural::counted;
-use crate::store::{ListFilter, OpenError, SqliteReader};
+use crate::store::{ListFilter, OpenError, ReadStore as _, SqliteReader};
 
 /// What is in a spool.
 pub enum SpoolContents {

@@ -2,7 +2,7 @@
 
 use crate::clock::Millis;
 use crate::domain::directory::is_address;
-use crate::store::{CallSummary, ListFilter, Reader, State, StoreError, StoredCall};
+use crate::store::{CallSummary, ListFilter, ReadStore, State, StoreError, StoredCall};
 use crate::twilio::signature::fields;
 use crate::twilio::{AccountSid, CallStatus, CallbackContent, callback};
 
@@ -35,7 +35,11 @@ pub struct CallSearch {
 
 impl CallSearch {
     /// In the order of [`ListFilter`], at most `limit`.
-    pub fn run(&self, reader: &Reader, limit: usize) -> Result<Vec<CallSummary>, StoreError> {
+    pub fn run(
+        &self,
+        reader: &dyn ReadStore,
+        limit: usize,
+    ) -> Result<Vec<CallSummary>, StoreError> {
         let filter = ListFilter {
             state: self.state,
             limit,
@@ -43,7 +47,7 @@ impl CallSearch {
         if self.asks_for_state_alone() {
             return reader.list(filter);
         }
-        reader.find(filter, |summary| {
+        reader.find(filter, &mut |summary| {
             if !self.admits(summary) || !self.asks_for_callbacks() {
                 return Ok(self.admits(summary));
             }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::postgres::{self, PostgresStore, StoreOptions};
+use super::postgres::{self, PostgresReader, PostgresStore, StoreOptions};
 use super::spool::{self, SpoolingStore};
-use super::{OpenError, Reader, Store, disk, sqlite};
+use super::{OpenError, ReadStore, SqliteReader, Store, disk, sqlite};
 use crate::config::{self, SpoolSettings, StoreUrl};
 
 /// Opens the store of a bridge that serves: as [`open`] does, and with a spool if there is to be one.
@@ -31,9 +31,12 @@ pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
     })
 }
 
-/// Opens a store to look at, beside the bridges that use it or without one.
-pub fn open_to_read(url: &StoreUrl) -> Result<Reader, OpenError> {
-    Reader::open(url)
+/// Opens a store to read, whether or not bridges use it.
+pub fn open_to_read(url: &StoreUrl) -> Result<Box<dyn ReadStore>, OpenError> {
+    Ok(match url {
+        StoreUrl::Sqlite(path) => Box::new(SqliteReader::open_read_only(path)?),
+        StoreUrl::Postgres(url) => Box::new(PostgresReader::open(url)?),
+    })
 }
 
 /// The versions of a store before and after a migration; 0: there was none.

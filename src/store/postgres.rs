@@ -50,6 +50,7 @@ use super::{
 };
 use crate::clock::{self, Millis};
 use crate::config::postgres::PostgresUrl;
+use crate::store::counters::Counters;
 use crate::twilio::CallSid;
 
 /// How a store measures leases, and how long it waits.
@@ -319,9 +320,7 @@ impl Store for PostgresStore {
         // A write, because only that reaches the disk.
         self.run_on(
             |connections| &connections.queries,
-            async move |session: &Session| {
-                counters::add(session, &counters::Counters::default()).await
-            },
+            async move |session: &Session| counters::add(session, &Counters::default()).await,
         )
         .await
     }

@@ -33,7 +33,8 @@ use self::write_tx::WriteTx;
 use self::writer::Writer;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter, Migrated,
-    NewCallback, OpenError, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
+    NewCallback, OpenError, ReadStore as _, Recorded, Settlement, Store, StoreError, StoredCall,
+    Ticket,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;
@@ -158,11 +159,6 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.writer
-            .write(|ledger| {
-                ledger.ping();
-                Ok(())
-            })
-            .await
+        self.writer.write(WriteTx::ping).await
     }
 }

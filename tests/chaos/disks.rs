@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
-use twilio_acquire_bridge::store::SqliteReader;
+use twilio_acquire_bridge::store::{ReadStore as _, SqliteReader};
 
 use crate::kills::comes_to_rest;
 use crate::mount::{Mount, repair};
@@ -64,7 +64,7 @@ impl Acquire {
         println!("{} sent, {} answered 2xx", balance.sent, balance.debts);
         assert_eq!(balance.wrong, Vec::<String>::new());
         let reader = SqliteReader::open_read_only(database).expect("a store");
-        let disagreements = reader.verify_conservation().expect("readable");
+        let disagreements = reader.verify_consistency().expect("readable");
         assert_eq!(disagreements, Vec::<String>::new());
     }
 }

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Reply, Retain, Share};
-use twilio_acquire_bridge::store::{ListFilter, SqliteReader, State};
+use twilio_acquire_bridge::store::{ListFilter, ReadStore as _, SqliteReader, State};
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::support::book::{Balance, Book};
@@ -112,7 +112,7 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     assert_eq!(balance.wrong, Vec::<String>::new(), "seed {}", plan.seed);
     let reader = SqliteReader::open_read_only(&database).expect("a store");
     assert_eq!(
-        reader.verify_conservation().expect("readable"),
+        reader.verify_consistency().expect("readable"),
         Vec::<String>::new()
     );
 }

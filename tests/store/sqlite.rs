@@ -8,7 +8,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore};
-use twilio_acquire_bridge::store::{Expiry, ListFilter, NextState, OpenError, Reader, Recorded};
+use twilio_acquire_bridge::store::{
+    Expiry, ListFilter, NextState, OpenError, ReadStore as _, Recorded,
+};
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::support::store_suite::place::{
@@ -20,7 +22,7 @@ pub const DATABASE: Database = Database {
     make: |_| {},
     remove: |_| {},
     open: |path| Box::new(SqliteStore::open(path).expect("the file can be opened")),
-    read: |path| Reader::Sqlite(Box::new(reader(path))),
+    read: |path| Box::new(reader(path)),
 };
 
 fn reader(path: &Path) -> SqliteReader {
@@ -169,7 +171,7 @@ async fn what_was_answered_survives_a_crash_at_any_time() {
         claim_one(&*store, 10).await;
         let crashed = place.path().with_extension(format!("crashed-{number}"));
         copy_as_after_a_crash(&place.path(), &crashed);
-        let disagreements = reader(&crashed).verify_conservation();
+        let disagreements = reader(&crashed).verify_consistency();
         assert_eq!(disagreements.expect("readable"), Vec::<String>::new());
         let reopened = (DATABASE.open)(&crashed);
         let recorded = record(&*reopened, &sid(number), 20).await;

@@ -9,7 +9,7 @@ use twilio_acquire_bridge::config::postgres::PostgresUrl;
 use twilio_acquire_bridge::store::postgres::{
     self, LeaseClock, MIGRATIONS, Migration, PostgresReader, PostgresStore, StoreOptions,
 };
-use twilio_acquire_bridge::store::{ClaimRequest, Reader, Recorded, Store, StoreError};
+use twilio_acquire_bridge::store::{ClaimRequest, ReadStore, Recorded, Store, StoreError};
 
 use crate::support::postgres_server::Server;
 use crate::support::store_suite::place::{
@@ -58,9 +58,9 @@ fn parsed(url: &str) -> PostgresUrl {
     PostgresUrl::parse(url).expect("a URL")
 }
 
-pub fn reader(url: &str) -> Reader {
+pub fn reader(url: &str) -> Box<dyn ReadStore> {
     let reader = PostgresReader::open(&parsed(url)).expect("the database can be read");
-    Reader::Postgres(Box::new(reader))
+    Box::new(reader)
 }
 
 pub fn open(server: &Server, options: StoreOptions) -> PostgresStore {

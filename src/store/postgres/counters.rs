@@ -6,45 +6,19 @@ use tokio_postgres::Row;
 
 use super::session::{PgError, Session};
 use crate::clock::Millis;
-use crate::store::{Counts, State};
+use crate::store::Counts;
+use crate::store::counters::Counters;
 
-/// The changes of a transaction, or the sum of all. A claimed call counts as pending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counters {
-    pub seen: i64,
-    pub purged: i64,
-    pub pending: i64,
-    pub delivered: i64,
-    pub skipped: i64,
-    pub parked: i64,
-}
-
-impl Counters {
-    pub fn move_call(&mut self, from: State, to: State) {
-        self.add(from, -1);
-        self.add(to, 1);
-    }
-
-    pub fn add(&mut self, state: State, calls: i64) {
-        *match state {
-            State::Pending | State::Claimed => &mut self.pending,
-            State::Delivered => &mut self.delivered,
-            State::Skipped => &mut self.skipped,
-            State::Parked => &mut self.parked,
-        } += calls;
-    }
-
-    /// Reads the first columns of [`COUNTS`].
-    pub fn read(row: &Row) -> Result<Self, PgError> {
-        Ok(Self {
-            seen: row.try_get(0)?,
-            purged: row.try_get(1)?,
-            pending: row.try_get(2)?,
-            delivered: row.try_get(3)?,
-            skipped: row.try_get(4)?,
-            parked: row.try_get(5)?,
-        })
-    }
+/// Reads the first columns of [`COUNTS`].
+fn read(row: &Row) -> Result<Counters, PgError> {
+    Ok(Counters {
+        seen: row.try_get(0)?,
+        purged: row.try_get(1)?,
+        pending: row.try_get(2)?,
+        delivered: row.try_get(3)?,
+        skipped: row.try_get(4)?,
+        parked: row.try_get(5)?,
+    })
 }
 
 const ADD: &str = "INSERT INTO counters (seen, purged, pending, delivered, skipped, parked) \
@@ -119,23 +93,10 @@ pub(super) async fn sum(session: &Session) -> Result<(Counters, i64, Option<i64>
     let [row] = &rows[..] else {
         return Err(PgError::Refused("the counts are not one row".to_owned()));
     };
-    Ok((Counters::read(row)?, row.try_get(6)?, row.try_get(7)?))
+    Ok((read(row)?, row.try_get(6)?, row.try_get(7)?))
 }
 
 pub(super) async fn counts(session: &Session) -> Result<Counts, PgError> {
     let (sum, claimed, oldest_due) = sum(session).await?;
-    Ok(Counts {
-        seen: unsigned(sum.seen),
-        purged: unsigned(sum.purged),
-        pending: unsigned(sum.pending - claimed),
-        claimed: unsigned(claimed),
-        delivered: unsigned(sum.delivered),
-        skipped: unsigned(sum.skipped),
-        parked: unsigned(sum.parked),
-        oldest_due: oldest_due.map(Millis),
-    })
-}
-
-fn unsigned(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or(0)
+    Ok(sum.counts(claimed, oldest_due.map(Millis)))
 }

@@ -5,11 +5,11 @@
 
 use tokio_postgres::Row;
 
-use super::counters::Counters;
 use super::rows::word;
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::State;
+use crate::store::counters::Counters;
 use crate::twilio::{AccountSid, CallSid};
 
 const LOCK_CALLS: &str = include_str!("sql/merge_lock_calls.sql");

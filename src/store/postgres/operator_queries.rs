@@ -1,9 +1,9 @@
 //! Queries of operators: a call, lists, a requeue, and the purge of old calls.
 
-use super::counters::Counters;
 use super::rows::{self, read_summary, word};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
+use crate::store::counters::Counters;
 use crate::store::{CallSummary, Expiry, ListFilter, State, StoredCall, due_of_requeued};
 use crate::twilio::CallSid;
 
@@ -150,8 +150,7 @@ pub(super) async fn purge(
     let mut ids: Vec<i64> = Vec::with_capacity(rows.len());
     for row in &rows {
         ids.push(row.try_get(0)?);
-        changes.add(word(row, 1, State::parse)?, -1);
-        changes.purged += 1;
+        changes.purge_call(word(row, 1, State::parse)?);
     }
     if ids.is_empty() {
         return Ok(0);

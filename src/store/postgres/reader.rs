@@ -11,10 +11,9 @@ use super::refused;
 use super::server::{CONNECT_TIMEOUT, PgServer};
 use super::session::{PgError, Session};
 use crate::config::postgres::PostgresUrl;
-use crate::store::reader::CallPredicate;
 use crate::store::{
-    CallSummary, ListFilter, OpenError, RefusedCause, RefusedFilter, StoreError, StoredCall,
-    StoredRefusedRequest,
+    CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
+    StoreError, StoredCall, StoredRefusedRequest,
 };
 use crate::twilio::CallSid;
 
@@ -52,20 +51,24 @@ impl PostgresReader {
         })
     }
 
-    /// The call with this SID, or with a leg of this SID.
-    pub fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+    fn wait_for<T>(&self, work: impl Future<Output = Result<T, PgError>>) -> Result<T, StoreError> {
+        Ok(self.tasks.block_on(&self.runtime, work)?)
+    }
+}
+
+impl ReadStore for PostgresReader {
+    fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
         self.wait_for(
             self.session
                 .snapshot(async |session| operator_queries::get(session, sid).await),
         )
     }
 
-    pub fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
+    fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         self.wait_for(operator_queries::list(&self.session, filter))
     }
 
-    /// As [`crate::store::Reader::find`].
-    pub fn find(
+    fn find(
         &self,
         filter: ListFilter,
         wanted: &mut CallPredicate<'_>,
@@ -88,23 +91,18 @@ impl PostgresReader {
         }
     }
 
-    pub fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
+    fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
         self.wait_for(refused::by_cause(&self.session))
     }
 
-    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
+    fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         self.wait_for(refused::latest(&self.session, filter))
     }
 
-    /// As [`crate::store::Reader::verify_conservation`].
-    pub fn verify_conservation(&self) -> Result<Vec<String>, StoreError> {
+    fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {
         self.wait_for(async {
             consistency::lock(&self.session).await?;
-            self.session.snapshot(consistency::conservation).await
+            self.session.snapshot(consistency::verify).await
         })
-    }
-
-    fn wait_for<T>(&self, work: impl Future<Output = Result<T, PgError>>) -> Result<T, StoreError> {
-        Ok(self.tasks.block_on(&self.runtime, work)?)
     }
 }

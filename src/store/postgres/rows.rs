@@ -8,6 +8,7 @@ use super::session::{PgError, Session};
 use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::store::columns::VerdictColumns;
 use crate::store::{CallSummary, SignedRequest, State, StoredCallback};
 use crate::twilio::{AccountSid, CallSid};
 
@@ -96,14 +97,13 @@ fn status(number: i32) -> Result<u16, PgError> {
 }
 
 fn verdict(row: &Row) -> Result<Verdict, PgError> {
-    let again_at = row.try_get::<_, Option<i64>>(9)?.map(Millis);
-    let reason: Option<String> = row.try_get(10)?;
-    word(row, 8, |text| match text {
-        "accepted" => Some(Verdict::Accepted),
-        "accepted-as-repeat" => Some(Verdict::AcceptedAsRepeat),
-        "again" => again_at.map(Verdict::Again),
-        "given-up" => reason.map(Verdict::GivenUp),
-        _ => None,
+    let (again_at, reason) = (row.try_get(9)?, row.try_get(10)?);
+    word(row, 8, |verdict| {
+        Verdict::from_columns(&VerdictColumns {
+            verdict,
+            again_at,
+            reason,
+        })
     })
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 use super::batcher::BatchJob;
-use super::counters::Counters;
 use super::merge;
 use super::rows::{without_nul, word};
 use super::session::{PgError, Session, Values};
 use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
-use crate::domain::attempt::{Attempt, Verdict};
-use crate::store::{NextState, Settlement, State, StoreError, Ticket};
+use crate::domain::attempt::Attempt;
+use crate::store::counters::Counters;
+use crate::store::{Settlement, State, StoreError, Ticket};
 use crate::twilio::{AccountSid, CallSid};
 
 /// A claim to settle.
@@ -151,7 +151,7 @@ struct ClaimValues<'a> {
     took_us: Option<i64>,
     sent: Option<String>,
     status: Option<i32>,
-    verdict: Option<&'static str>,
+    verdict: Option<&'a str>,
     again_at: Option<i64>,
     given_up_reason: Option<String>,
     fault: Option<&'static str>,
@@ -160,20 +160,15 @@ struct ClaimValues<'a> {
 
 impl<'a> ClaimValues<'a> {
     fn of(job: &'a SettleJob) -> Self {
-        let (state, effective_at, state_reason) = match &job.settlement.rest {
-            NextState::PendingAt(due) => (State::Pending, *due, None),
-            NextState::Delivered => (State::Delivered, job.now, None),
-            NextState::Skipped(why) => (State::Skipped, job.now, Some(without_nul(why))),
-            NextState::Parked(why) => (State::Parked, job.now, Some(without_nul(why))),
-        };
+        let next = job.settlement.rest.columns(job.now);
         Self {
             call: job.ticket.call,
             claim: job.ticket.claim,
             callbacks: job.ticket.newest_callback,
             requeue_count: job.ticket.requeue_count,
-            state: state.as_str(),
-            effective_at: effective_at.0,
-            state_reason,
+            state: next.state.as_str(),
+            effective_at: next.effective_at.0,
+            state_reason: next.reason.map(without_nul),
             now: job.now.0,
             ..job
                 .settlement
@@ -185,11 +180,7 @@ impl<'a> ClaimValues<'a> {
     }
 
     fn of_attempt(attempt: &'a Attempt) -> Self {
-        let (again_at, given_up_reason) = match &attempt.verdict {
-            Verdict::Again(at) => (Some(at.0), None),
-            Verdict::GivenUp(why) => (None, Some(without_nul(why))),
-            Verdict::Accepted | Verdict::AcceptedAsRepeat => (None, None),
-        };
+        let verdict = attempt.verdict.to_columns();
         Self {
             leg: Some(attempt.leg.as_str()),
             kind: Some(attempt.kind.as_str()),
@@ -197,9 +188,9 @@ impl<'a> ClaimValues<'a> {
             took_us: Some(i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX)),
             sent: Some(without_nul(&attempt.sent)),
             status: attempt.status.map(i32::from),
-            verdict: Some(attempt.verdict.as_str()),
-            again_at,
-            given_up_reason,
+            verdict: Some(verdict.verdict),
+            again_at: verdict.again_at,
+            given_up_reason: verdict.reason.map(without_nul),
             fault: attempt.fault.map(DeliveryFault::as_str),
             excerpt: Some(without_nul(&attempt.excerpt)),
             ..Self::default()

@@ -4,34 +4,32 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+
 use super::open;
-use super::reader::SqliteReader;
 use crate::store::StoreError;
 
-impl SqliteReader {
-    /// Writes a copy of one moment to `path`, which must not exist; the writer goes on meanwhile.
-    pub fn back_up(&self, path: &Path) -> Result<(), StoreError> {
-        let failed = |error: io::Error| {
-            StoreError::Database(format!("cannot write {}: {error}", path.display()))
-        };
-        if path.try_exists().map_err(failed)? {
-            return Err(failed(io::Error::other(
-                "it is there already; choose another path",
-            )));
-        }
-        let partial = beside(path);
-        open::make_private(&partial).map_err(failed)?;
-        let copied = self
-            .connection()
-            .execute("VACUUM INTO ?1", [partial.to_string_lossy()])
-            .map_err(StoreError::from)
-            .and_then(|_| name_when_synced(&partial, path).map_err(failed));
-        if copied.is_err() {
-            // What cannot be removed is not taken for a backup either.
-            let _ = std::fs::remove_file(&partial);
-        }
-        copied
+/// Writes a copy of one moment to `path`, which must not exist. The writer goes on meanwhile.
+pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error: io::Error| {
+        StoreError::Database(format!("cannot write {}: {error}", path.display()))
+    };
+    if path.try_exists().map_err(failed)? {
+        return Err(failed(io::Error::other(
+            "it exists already; choose another path",
+        )));
     }
+    let partial = beside(path);
+    open::make_private(&partial).map_err(failed)?;
+    let copied = connection
+        .execute("VACUUM INTO ?1", [partial.to_string_lossy()])
+        .map_err(StoreError::from)
+        .and_then(|_| name_when_synced(&partial, path).map_err(failed));
+    if copied.is_err() {
+        // If this fails too, the name still says that the copy is not complete.
+        let _ = std::fs::remove_file(&partial);
+    }
+    copied
 }
 
 /// A name for the copy while it is not complete.

@@ -11,8 +11,11 @@ use super::leases::SharedLeaseTable;
 use super::open;
 use super::rows::{self, CallRow};
 use super::sid_index;
-use crate::store::reader::CallPredicate;
-use crate::store::{CallSummary, ListFilter, OpenError, State, StoreError, StoredCall};
+use super::{backup, consistency, refused};
+use crate::store::{
+    CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
+    State, StoreError, StoredCall, StoredRefusedRequest,
+};
 use crate::twilio::CallSid;
 
 /// A read-only connection of its own; works whether a bridge runs or not.
@@ -35,55 +38,11 @@ impl SqliteReader {
         })
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// The call that `sid` names, or of which it names a leg.
-    pub fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
-        // One transaction, so that all parts are of one moment.
-        let _snapshot = self.connection.unchecked_transaction()?;
-        let candidates: Vec<i64> = self
-            .connection
-            .prepare_cached(
-                "SELECT call FROM sid_index WHERE hash = ?1 \
-                 UNION SELECT call FROM sid_log WHERE hash = ?1",
-            )?
-            .query_and_then([sid_index::hash(sid)], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
-            return Ok(None);
-        };
-        let attempts = rows::attempts_of(&self.connection, call.id)?;
-        Ok(Some(StoredCall {
-            callbacks: rows::callbacks_of(&self.connection, call.id)?,
-            attempts_before_requeue: attempts
-                .iter()
-                .filter(|(round, _)| *round < call.requeue_count)
-                .count(),
-            attempts: attempts.into_iter().map(|(_, attempt)| attempt).collect(),
-            summary: self.summary(call),
-        }))
-    }
-
-    /// See [`ListFilter`] for the order, which is that of an index.
-    pub fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        self.find(filter, &mut |_| Ok(true))
-    }
-
-    /// Those of a list that are `wanted`; the others are forgotten at once, however many they are.
-    pub fn find(
-        &self,
-        filter: ListFilter,
-        wanted: &mut CallPredicate<'_>,
-    ) -> Result<Vec<CallSummary>, StoreError> {
-        match filter.state {
-            None => self.select(NEWEST, params![], filter, wanted),
-            Some(State::Claimed) => self.claimed(filter.limit),
-            // Claimed calls are pending in the database and left out here.
-            Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
-            Some(state) => self.select(LATEST_FINAL, params![state.as_str()], filter, wanted),
-        }
+    /// How many callbacks all calls have together.
+    pub(super) fn callbacks(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(sum(callbacks), 0) FROM call";
+        let callbacks: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(callbacks.unsigned_abs())
     }
 
     fn select(
@@ -126,6 +85,72 @@ impl SqliteReader {
             call.state = State::Claimed;
         }
         call.into_summary()
+    }
+}
+
+impl ReadStore for SqliteReader {
+    fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+        // One transaction, so that all parts are of one moment.
+        let _snapshot = self.connection.unchecked_transaction()?;
+        let candidates: Vec<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT call FROM sid_index WHERE hash = ?1 \
+                 UNION SELECT call FROM sid_log WHERE hash = ?1",
+            )?
+            .query_and_then([sid_index::hash(sid)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
+            return Ok(None);
+        };
+        let attempts = rows::attempts_of(&self.connection, call.id)?;
+        Ok(Some(StoredCall {
+            callbacks: rows::callbacks_of(&self.connection, call.id)?,
+            attempts_before_requeue: attempts
+                .iter()
+                .filter(|(round, _)| *round < call.requeue_count)
+                .count(),
+            attempts: attempts.into_iter().map(|(_, attempt)| attempt).collect(),
+            summary: self.summary(call),
+        }))
+    }
+
+    fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
+        self.find(filter, &mut |_| Ok(true))
+    }
+
+    fn find(
+        &self,
+        filter: ListFilter,
+        wanted: &mut CallPredicate<'_>,
+    ) -> Result<Vec<CallSummary>, StoreError> {
+        match filter.state {
+            None => self.select(NEWEST, params![], filter, wanted),
+            Some(State::Claimed) => self.claimed(filter.limit),
+            // Claimed calls are pending in the database and left out here.
+            Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
+            Some(state) => self.select(LATEST_FINAL, params![state.as_str()], filter, wanted),
+        }
+    }
+
+    fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
+        refused::by_cause(&self.connection)
+    }
+
+    fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
+        refused::latest(&self.connection, filter)
+    }
+
+    fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {
+        consistency::verify(&self.connection)
+    }
+
+    fn verify_integrity(&self) -> Result<Vec<String>, StoreError> {
+        consistency::verify_integrity(&self.connection)
+    }
+
+    fn back_up(&self, path: &Path) -> Result<(), StoreError> {
+        backup::back_up(&self.connection, path)
     }
 }
 

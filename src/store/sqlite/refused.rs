@@ -1,12 +1,12 @@
 //! Refused requests: the verbs, and what is read of them.
 
 use async_trait::async_trait;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
-use super::{SqliteReader, SqliteStore};
+use super::SqliteStore;
 use crate::clock::Millis;
 use crate::store::{
-    Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoreError,
+    ReadStore, Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoreError,
     StoredRefusedRequest,
 };
 
@@ -31,7 +31,7 @@ impl Refusals for SqliteStore {
     }
 
     async fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
-        self.reader.ask(SqliteReader::refused_by_cause).await
+        self.reader.ask(ReadStore::refused_by_cause).await
     }
 
     async fn refused(
@@ -42,27 +42,28 @@ impl Refusals for SqliteStore {
     }
 }
 
-impl SqliteReader {
-    pub fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
-        let mut statement = self.connection().prepare_cached(BY_CAUSE)?;
-        let causes = statement.query_map([], |row| {
-            Ok(RefusedCause {
-                cause: row.get(0)?,
-                count: row.get::<_, i64>(1)?.unsigned_abs(),
-                first: Millis(row.get(2)?),
-                last: Millis(row.get(3)?),
-                example: row.get(4)?,
-            })
-        })?;
-        Ok(causes.collect::<rusqlite::Result<_>>()?)
-    }
+pub(super) fn by_cause(connection: &Connection) -> Result<Vec<RefusedCause>, StoreError> {
+    let mut statement = connection.prepare_cached(BY_CAUSE)?;
+    let causes = statement.query_map([], |row| {
+        Ok(RefusedCause {
+            cause: row.get(0)?,
+            count: row.get::<_, i64>(1)?.unsigned_abs(),
+            first: Millis(row.get(2)?),
+            last: Millis(row.get(3)?),
+            example: row.get(4)?,
+        })
+    })?;
+    Ok(causes.collect::<rusqlite::Result<_>>()?)
+}
 
-    pub fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
-        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-        let mut statement = self.connection().prepare_cached(LATEST)?;
-        let requests = statement.query_map(params![filter.id, filter.cause, limit], read)?;
-        Ok(requests.collect::<rusqlite::Result<_>>()?)
-    }
+pub(super) fn latest(
+    connection: &Connection,
+    filter: &RefusedFilter,
+) -> Result<Vec<StoredRefusedRequest>, StoreError> {
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(LATEST)?;
+    let requests = statement.query_map(params![filter.id, filter.cause, limit], read)?;
+    Ok(requests.collect::<rusqlite::Result<_>>()?)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredRefusedRequest> {

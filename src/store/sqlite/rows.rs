@@ -7,6 +7,7 @@ use rusqlite::{Connection, ErrorCode, Row, params};
 use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::store::columns::VerdictColumns;
 use crate::store::{CallSummary, SignedRequest, State, StoreError, StoredCallback};
 use crate::twilio::{AccountSid, CallSid};
 
@@ -214,16 +215,14 @@ pub(super) fn attempts_of(
 }
 
 fn verdict(row: &Row<'_>) -> Result<Verdict, StoreError> {
-    let (again_at, reason) = (
-        row.get::<_, Option<i64>>(8)?,
-        row.get::<_, Option<String>>(9)?,
-    );
-    word(row, 7, |text| match text {
-        "accepted" => Some(Verdict::Accepted),
-        "accepted-as-repeat" => Some(Verdict::AcceptedAsRepeat),
-        "again" => again_at.map(|at| Verdict::Again(Millis(at))),
-        "given-up" => reason.map(Verdict::GivenUp),
-        _ => None,
+    let reason: Option<String> = row.get(9)?;
+    let again_at = row.get(8)?;
+    word(row, 7, |verdict| {
+        Verdict::from_columns(&VerdictColumns {
+            verdict,
+            again_at,
+            reason: reason.as_deref(),
+        })
     })
 }
 
@@ -233,11 +232,11 @@ pub(super) fn insert_attempt(
     requeue_count: i64,
     attempt: &Attempt,
 ) -> Result<(), StoreError> {
-    let (again_at, reason) = match &attempt.verdict {
-        Verdict::Again(at) => (Some(at.0), None),
-        Verdict::GivenUp(why) => (None, Some(why)),
-        Verdict::Accepted | Verdict::AcceptedAsRepeat => (None, None),
-    };
+    let VerdictColumns {
+        verdict,
+        again_at,
+        reason,
+    } = attempt.verdict.to_columns();
     connection
         .prepare_cached(
             "INSERT INTO attempt (id, requeue_count, leg, kind, at, took_us, sent, status, verdict, \
@@ -253,7 +252,7 @@ pub(super) fn insert_attempt(
             i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX),
             attempt.sent,
             attempt.status,
-            attempt.verdict.as_str(),
+            verdict,
             again_at,
             reason,
             attempt.fault.map(DeliveryFault::as_str),

@@ -47,14 +47,3 @@ impl SqliteStore {
         Ok(removed)
     }
 }
-
-impl SqliteReader {
-    fn callbacks(&self) -> Result<u64, StoreError> {
-        let callbacks: i64 = self.connection().query_row(
-            "SELECT coalesce(sum(callbacks), 0) FROM call",
-            [],
-            |row| row.get(0),
-        )?;
-        Ok(callbacks.unsigned_abs())
-    }
-}

@@ -15,11 +15,13 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
 
-use super::counters::Counters;
+use super::counters;
 use super::leases::{Lease, SharedLeaseTable};
 use super::rows::{self, CallRow};
 use super::sid_index::{self, SidEntry, SidIndex};
 use crate::clock::Millis;
+use crate::store::columns::StateColumns;
+use crate::store::counters::Counters;
 use crate::store::due_of_requeued;
 use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
@@ -31,8 +33,8 @@ pub(super) struct WriteTx {
     claims: SharedLeaseTable,
     /// Every call in the table `pending_merge`, so that most settlements need not look there.
     joining: HashSet<i64>,
-    tally: Counters,
-    committed_tally: Counters,
+    counters: Counters,
+    committed_counters: Counters,
     undo: Vec<Undo>,
     purged: Vec<SidEntry>,
 }
@@ -46,14 +48,14 @@ enum Undo {
 
 impl WriteTx {
     pub fn new(connection: Connection, claims: SharedLeaseTable) -> Result<Self, StoreError> {
-        let tally = Counters::load(&connection)?;
+        let counters = counters::load(&connection)?;
         let mut ledger = Self {
             names: SidIndex::load(&connection)?,
             connection,
             claims,
             joining: HashSet::new(),
-            tally,
-            committed_tally: tally,
+            counters,
+            committed_counters: counters,
             undo: Vec::new(),
             purged: Vec::new(),
         };
@@ -69,11 +71,11 @@ impl WriteTx {
     }
 
     pub fn commit(&mut self) -> Result<(), StoreError> {
-        if self.tally != self.committed_tally {
-            self.tally.save(&self.connection)?;
+        if self.counters != self.committed_counters {
+            counters::save(&self.connection, &self.counters)?;
         }
         self.run("COMMIT")?;
-        self.committed_tally = self.tally;
+        self.committed_counters = self.counters;
         self.undo.clear();
         for name in self.purged.drain(..) {
             self.names.forget_purged(name);
@@ -89,7 +91,7 @@ impl WriteTx {
         {
             tracing::error!(%error, "failed to roll back a transaction of the store");
         }
-        self.tally = self.committed_tally;
+        self.counters = self.committed_counters;
         self.purged.clear();
         let mut claims = self.claims.lock();
         for undo in self.undo.drain(..).rev() {
@@ -120,7 +122,7 @@ impl WriteTx {
         callback: &NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
-        let id = self.tally.seen + 1;
+        let id = self.counters.seen + 1;
         self.connection
             .prepare_cached(
                 "INSERT INTO call (id, sid, account, state, effective_at, changed, received, \
@@ -138,8 +140,7 @@ impl WriteTx {
         if callback.leg != callback.call {
             self.name((sid_index::hash(&callback.leg), id))?;
         }
-        self.tally.seen += 1;
-        self.tally.pending += 1;
+        self.counters.add_new(1);
         self.claims.lock().lower_floor((now, id));
         if callback.leg != callback.call {
             self.adopt_begun_by(callback, id, now)?;
@@ -225,12 +226,11 @@ impl WriteTx {
 
     /// Writes where a call rests now, with its attempts and what of it was planned.
     fn rest(&mut self, call: &CallRow, rest: &NextState, now: Millis) -> Result<(), StoreError> {
-        let (state, at, reason) = match rest {
-            NextState::PendingAt(due) => (State::Pending, *due, None),
-            NextState::Delivered => (State::Delivered, now, None),
-            NextState::Skipped(why) => (State::Skipped, now, Some(why)),
-            NextState::Parked(why) => (State::Parked, now, Some(why)),
-        };
+        let StateColumns {
+            state,
+            effective_at,
+            reason,
+        } = rest.columns(now);
         self.connection
             .prepare_cached(
                 "UPDATE call SET state = ?2, effective_at = ?3, changed = ?4, reason = ?5, \
@@ -239,16 +239,15 @@ impl WriteTx {
             .execute(params![
                 call.id,
                 state.as_str(),
-                at.0,
+                effective_at.0,
                 now.0,
                 reason,
                 call.attempts,
                 call.planned_callbacks
             ])?;
-        self.tally.add(call.state, -1);
-        self.tally.add(state, 1);
+        self.counters.move_call(call.state, state);
         if state == State::Pending {
-            self.claims.lock().lower_floor((at, call.id));
+            self.claims.lock().lower_floor((effective_at, call.id));
         }
         Ok(())
     }
@@ -267,14 +266,15 @@ impl WriteTx {
         Ok(true)
     }
 
-    pub fn ping(&mut self) {
-        // A changed row makes the commit write.
-        self.tally.pings += 1;
+    /// Changes a row, so that the commit writes to the disk.
+    pub fn ping(&mut self) -> Result<(), StoreError> {
+        Ok(counters::ping(&self.connection)?)
     }
 
     #[cfg(test)]
-    pub fn pings(&self) -> i64 {
-        self.tally.pings
+    pub fn pings(&self) -> Result<i64, StoreError> {
+        let sql = "SELECT pings FROM counters";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
     pub fn counts(&self) -> Result<Counts, StoreError> {
@@ -282,7 +282,7 @@ impl WriteTx {
             .connection
             .prepare_cached("SELECT min(effective_at) FROM call WHERE state = 'pending'")?
             .query_row([], |row| row.get(0))?;
-        let claimed = self.claims.lock().len();
-        Ok(self.tally.counts(claimed, oldest_due.map(Millis)))
+        let claimed = i64::try_from(self.claims.lock().len()).unwrap_or(i64::MAX);
+        Ok(self.counters.counts(claimed, oldest_due.map(Millis)))
     }
 }

@@ -258,23 +258,17 @@ mod tests {
         let writer = writer(&folder.path().join("bridge.db"));
         let full = || Err::<(), _>(StoreError::Database("database or disk is full".to_owned()));
         let (first, second, third) = tokio::join!(
-            writer.write(|ledger| {
-                ledger.ping();
-                Ok(())
-            }),
+            writer.write(|ledger| ledger.ping()),
             writer.write(move |ledger| {
-                ledger.ping();
+                ledger.ping()?;
                 full()
             }),
-            writer.write(|ledger| {
-                ledger.ping();
-                Ok(())
-            }),
+            writer.write(|ledger| ledger.ping()),
         );
         assert!(first.is_ok() && third.is_ok());
         let why = second.expect_err("the database failed").to_string();
         assert_eq!(why, "database or disk is full");
-        let pings = writer.ask(|ledger| Ok(ledger.pings())).await;
+        let pings = writer.ask(|ledger| ledger.pings()).await;
         assert_eq!(pings.expect("asked"), 2, "what failed left nothing behind");
     }
 
@@ -288,10 +282,7 @@ mod tests {
             Ok(())
         });
         let waiting = (0..3 * MAX_BATCH).map(|number| {
-            let ping = |ledger: &mut WriteTx| {
-                ledger.ping();
-                Ok(())
-            };
+            let ping = |ledger: &mut WriteTx| ledger.ping();
             let writer = &writer;
             async move {
                 match number % 2 {
@@ -311,7 +302,7 @@ mod tests {
         );
         held.expect("asked");
         assert!(done.iter().all(Result::is_ok), "each of them was answered");
-        let pings = writer.ask(|ledger| Ok(ledger.pings())).await;
+        let pings = writer.ask(|ledger| ledger.pings()).await;
         assert_eq!(pings.ok(), i64::try_from(3 * MAX_BATCH).ok());
     }
 }

@@ -8,7 +8,7 @@ use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::{
-    ClaimRequest, Claimed, ListOrder, NewCallback, NextState, Reader, Recorded, Settlement,
+    ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded, Settlement,
     SignedRequest, State, Store,
 };
 use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid};
@@ -24,7 +24,7 @@ pub struct Database {
     pub make: fn(&Path),
     pub remove: fn(&Path),
     pub open: fn(&Path) -> Box<dyn Store>,
-    pub read: fn(&Path) -> Reader,
+    pub read: fn(&Path) -> Box<dyn ReadStore>,
 }
 
 /// Where a store is, closed or open.
@@ -50,16 +50,16 @@ impl Place {
     }
 
     /// As a command does, which waits for its answers: no runtime of a test would allow that.
-    pub fn look<T: Send>(&self, look: impl FnOnce(&Reader) -> T + Send) -> T {
+    pub fn look<T: Send>(&self, look: impl FnOnce(&dyn ReadStore) -> T + Send) -> T {
         std::thread::scope(|scope| {
-            let looking = scope.spawn(|| look(&(self.database.read)(&self.path())));
+            let looking = scope.spawn(|| look(&*(self.database.read)(&self.path())));
             looking.join().expect("no panic")
         })
     }
 
     /// Says in words what is not conserved.
     pub fn disagreements(&self) -> Vec<String> {
-        self.look(|reader| reader.verify_conservation().expect("every row can be read"))
+        self.look(|reader| reader.verify_consistency().expect("every row can be read"))
     }
 }
 

@@ -158,7 +158,7 @@ pub async fn of_a_long_list_those_that_are_wanted_are_found(place: &Place) {
     let found = |state, limit| {
         place.look(|reader| {
             let wanted = [1, 700, 1_100].map(sid);
-            let found = reader.find(ListFilter { state, limit }, |call| {
+            let found = reader.find(ListFilter { state, limit }, &mut |call| {
                 // The same reader is asked for more while it is at it.
                 let known = reader.get(&call.sid)?;
                 Ok(known.is_some_and(|call| wanted.contains(&call.summary.sid)))

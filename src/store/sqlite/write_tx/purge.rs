@@ -54,8 +54,7 @@ impl WriteTx {
         self.connection
             .prepare_cached("DELETE FROM call WHERE id = ?1")?
             .execute([call.id])?;
-        self.tally.add(call.state, -1);
-        self.tally.purged += 1;
+        self.counters.purge_call(call.state);
         Ok(())
     }
 
