@@ -49,7 +49,7 @@ pub(super) struct RawSetting {
 /// All values, and the mistakes found while merging.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    pub given: BTreeMap<String, RawSetting>,
+    pub values: BTreeMap<String, RawSetting>,
     pub mistakes: Vec<String>,
     /// Number of `[[accounts]]` entries in the file.
     pub accounts: usize,
@@ -83,8 +83,8 @@ impl Layers {
                 }
                 Value::Table(keys) if section != "accounts" => {
                     for (key, value) in keys {
-                        let given = RawSetting { value, origin };
-                        self.given.insert(format!("{section}.{key}"), given);
+                        let setting = RawSetting { value, origin };
+                        self.values.insert(format!("{section}.{key}"), setting);
                     }
                 }
                 _ if section == "accounts" => self
@@ -104,9 +104,9 @@ impl Layers {
             match entry {
                 Value::Table(keys) => {
                     for (key, value) in keys {
-                        let given = RawSetting { value, origin };
-                        self.given
-                            .insert(format!("accounts[{number}].{key}"), given);
+                        let setting = RawSetting { value, origin };
+                        self.values
+                            .insert(format!("accounts[{number}].{key}"), setting);
                     }
                 }
                 _ => self.mistakes.push(format!(
@@ -131,11 +131,11 @@ impl Layers {
                 ));
                 continue;
             }
-            let given = RawSetting {
+            let setting = RawSetting {
                 value: Value::String(value),
                 origin: SettingOrigin::Environment,
             };
-            self.given.insert(key, given);
+            self.values.insert(key, setting);
         }
     }
 }

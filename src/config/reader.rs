@@ -23,7 +23,7 @@ static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The settings of all layers, of which each is read once.
 pub struct SettingsReader {
-    given: BTreeMap<String, RawSetting>,
+    values: BTreeMap<String, RawSetting>,
     /// Keys that were read.
     known: BTreeSet<String>,
     settings: Vec<Setting>,
@@ -34,7 +34,7 @@ pub struct SettingsReader {
 impl SettingsReader {
     pub(super) fn new(layers: Layers) -> Self {
         Self {
-            given: layers.given,
+            values: layers.values,
             known: BTreeSet::new(),
             settings: Vec::new(),
             mistakes: layers.mistakes,
@@ -52,8 +52,8 @@ impl SettingsReader {
 
     /// The key as it was written: the name of a variable, or the key of the file.
     pub(super) fn name(&self, key: &str) -> String {
-        match self.given.get(key) {
-            Some(given) if given.origin == SettingOrigin::Environment => variable_of(key),
+        match self.values.get(key) {
+            Some(setting) if setting.origin == SettingOrigin::Environment => variable_of(key),
             _ => key.to_owned(),
         }
     }
@@ -64,7 +64,7 @@ impl SettingsReader {
         key: impl Into<Key<'k>>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        self.read(key, |given| match &given.value {
+        self.read(key, |setting| match &setting.value {
             Value::String(text) => parse(text),
             _ => Err("must be a string".to_owned()),
         })
@@ -75,8 +75,8 @@ impl SettingsReader {
         key: impl Into<Key<'k>>,
         choices: &[(&str, T)],
     ) -> Option<T> {
-        self.read(key, |given| {
-            let chosen = |(name, _): &&(&str, T)| given.value.as_str() == Some(name);
+        self.read(key, |setting| {
+            let chosen = |(name, _): &&(&str, T)| setting.value.as_str() == Some(name);
             choices
                 .iter()
                 .find(chosen)
@@ -93,8 +93,8 @@ impl SettingsReader {
         key: impl Into<Key<'k>>,
         range: RangeInclusive<Duration>,
     ) -> Option<Duration> {
-        self.read(key, |given| {
-            let text = given.value.as_str().unwrap_or_default();
+        self.read(key, |setting| {
+            let text = setting.value.as_str().unwrap_or_default();
             duration_within(text, &range)
         })
     }
@@ -112,10 +112,10 @@ impl SettingsReader {
         key: impl Into<Key<'k>>,
         range: RangeInclusive<usize>,
     ) -> Option<usize> {
-        self.read(key, |given| {
-            let number = match &given.value {
+        self.read(key, |setting| {
+            let number = match &setting.value {
                 Value::Integer(number) => usize::try_from(*number).ok(),
-                Value::String(text) if given.origin == SettingOrigin::Environment => {
+                Value::String(text) if setting.origin == SettingOrigin::Environment => {
                     text.parse().ok()
                 }
                 _ => None,
@@ -140,7 +140,7 @@ impl SettingsReader {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         let key = key.into();
-        let words = self.read(key, |given| match words(&given.value) {
+        let words = self.read(key, |setting| match words(&setting.value) {
             Some(words) if words.is_empty() => Err("must have at least one value".to_owned()),
             Some(words) => Ok(words),
             None => Err("must be a string or a list of strings".to_owned()),
@@ -162,14 +162,14 @@ impl SettingsReader {
     /// Names with texts: a table, or one text of `NAME=TEXT` pairs.
     pub(super) fn table<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<Vec<(String, String)>> {
         let key = key.into();
-        let Some(given) = self.find(key.name) else {
+        let Some(setting) = self.find(key.name) else {
             self.show_unset(key);
             return None;
         };
-        let table = pairs(&given.value, |pair| pair.rsplit_once('='));
+        let table = pairs(&setting.value, |pair| pair.rsplit_once('='));
         if let Some(table) = &table {
             let count = format!("({} set)", table.len());
-            self.show(key, count, &given);
+            self.show(key, count, &setting);
         } else {
             let name = self.name(key.name);
             self.mistake(format!(
@@ -182,7 +182,7 @@ impl SettingsReader {
     /// The configuration with all settings as operators see them, or all mistakes.
     pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<Setting>), Vec<String>> {
         let unknown: Vec<String> = self
-            .given
+            .values
             .keys()
             .filter(|key| !self.known.contains(*key))
             .map(|key| self.unknown(key))
@@ -207,7 +207,7 @@ impl SettingsReader {
             .iter()
             .min_by_key(|known| strsim::damerau_levenshtein(key, known))
             .map_or("", String::as_str);
-        let (key, nearest) = match self.given.get(key).map(|given| given.origin) {
+        let (key, nearest) = match self.values.get(key).map(|setting| setting.origin) {
             Some(SettingOrigin::Environment) => (variable_of(key), variable_of(nearest)),
             _ => (key.to_owned(), nearest.to_owned()),
         };
@@ -216,7 +216,7 @@ impl SettingsReader {
 
     fn find(&mut self, key: &str) -> Option<RawSetting> {
         self.known.insert(key.to_owned());
-        self.given.get(key).cloned()
+        self.values.get(key).cloned()
     }
 
     fn show_unset(&mut self, key: Key<'_>) {
@@ -230,15 +230,15 @@ impl SettingsReader {
         });
     }
 
-    /// `text` is what operators see of `given`.
-    fn show(&mut self, key: Key<'_>, text: String, given: &RawSetting) {
+    /// `text` is what operators see of `setting`.
+    fn show(&mut self, key: Key<'_>, text: String, setting: &RawSetting) {
         self.settings.push(Setting {
             key: key.name.to_owned(),
             value: Some(text),
-            origin: given.origin,
+            origin: setting.origin,
             file: None,
             applies: key.applies,
-            fingerprint: FINGERPRINTS.hash_one(given.value.to_string()),
+            fingerprint: FINGERPRINTS.hash_one(setting.value.to_string()),
         });
     }
 
@@ -248,18 +248,18 @@ impl SettingsReader {
         parse: impl FnOnce(&RawSetting) -> Result<T, String>,
     ) -> Option<T> {
         let key = key.into();
-        let Some(given) = self.find(key.name) else {
+        let Some(setting) = self.find(key.name) else {
             self.show_unset(key);
             return None;
         };
-        let value = shown(&given.value);
-        match parse(&given) {
+        let value = shown(&setting.value);
+        match parse(&setting) {
             Ok(parsed) => {
-                self.show(key, value, &given);
+                self.show(key, value, &setting);
                 Some(parsed)
             }
             Err(why) => {
-                let found = match &given.value {
+                let found = match &setting.value {
                     Value::String(_) => String::new(),
                     other => format!(" ({})", other.type_str()),
                 };

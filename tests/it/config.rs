@@ -94,7 +94,7 @@ fn three_variables_suffice() {
 }
 
 #[test]
-fn the_environment_goes_before_the_file_and_the_file_before_the_defaults() {
+fn the_environment_overrides_the_file_and_the_file_overrides_the_defaults() {
     let file = "[delivery]\ntimeout = \"7s\"\nconcurrency = 5\nschedule = [\"1s\", \"2m\"]\n";
     let config = load(
         file,
@@ -117,7 +117,7 @@ fn the_environment_goes_before_the_file_and_the_file_before_the_defaults() {
 }
 
 #[test]
-fn lists_in_the_environment_are_parted_by_spaces_or_commas() {
+fn lists_in_the_environment_are_separated_by_spaces_or_commas() {
     let config = load(
         "",
         &[

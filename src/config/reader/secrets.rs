@@ -24,7 +24,7 @@ impl SettingsReader {
         let Some(file) = self.find(&file_key) else {
             return self.text(key, parse);
         };
-        let is_set = |given: RawSetting| given.origin != SettingOrigin::Default;
+        let is_set = |setting: RawSetting| setting.origin != SettingOrigin::Default;
         if self.find(key.name).is_some_and(is_set) {
             self.both_set(key.name, &file_key);
             return None;
@@ -33,8 +33,8 @@ impl SettingsReader {
         let text = self.content(&name, &file.value)?;
         match parse(&text) {
             Ok(parsed) => {
-                let given = file.with(text);
-                self.show(key, shown(&given.value), &given);
+                let setting = file.with(text);
+                self.show(key, shown(&setting.value), &setting);
                 self.shown_from(&file.value);
                 Some(parsed)
             }
@@ -100,7 +100,7 @@ impl SettingsReader {
     ) -> Option<Vec<T>> {
         let key = key.into();
         let file_key = file_key(key.name);
-        let (name, given, path) = match (self.find(key.name), self.find(&file_key)) {
+        let (name, setting, path) = match (self.find(key.name), self.find(&file_key)) {
             (None, None) => {
                 self.show_unset(key);
                 return None;
@@ -109,17 +109,17 @@ impl SettingsReader {
                 self.both_set(key.name, &file_key);
                 return Some(Vec::new());
             }
-            (Some(given), None) => (self.name(key.name), given, None),
+            (Some(setting), None) => (self.name(key.name), setting, None),
             (None, Some(file)) => {
                 let name = self.name(&file_key);
                 let Some(text) = self.content(&name, &file.value) else {
                     return Some(Vec::new());
                 };
-                let given = file.with(text);
-                (format!("the content of {name}"), given, Some(file.value))
+                let setting = file.with(text);
+                (format!("the content of {name}"), setting, Some(file.value))
             }
         };
-        let Some(secrets) = parse(&given.value).filter(|secrets| !secrets.is_empty()) else {
+        let Some(secrets) = parse(&setting.value).filter(|secrets| !secrets.is_empty()) else {
             self.mistake(format!(
                 "{name} (a secret, not shown) must be {form}, not empty, in printable ASCII \
                  without spaces"
@@ -130,7 +130,7 @@ impl SettingsReader {
             1 => "(set)".to_owned(),
             count => format!("({count} set)"),
         };
-        self.show(key, count, &given);
+        self.show(key, count, &setting);
         if let Some(path) = path {
             self.shown_from(&path);
         }

@@ -57,7 +57,7 @@ fn each_account_has_its_own_secrets_and_destination() {
 }
 
 #[test]
-fn what_belongs_to_one_account_is_refused_beside_accounts() {
+fn settings_of_one_account_are_refused_together_with_accounts() {
     let file = format!("{ONE}\n[acquire]\napi_key = \"planted-secret\"\n");
     let mistakes = load_alone(
         &file,

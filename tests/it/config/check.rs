@@ -1,4 +1,4 @@
-//! `check`, and the files that come with the program.
+//! The command `check`, also with the configuration of the package.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn settings_and_schedule_are_shown_without_secrets() {
 }
 
 #[test]
-fn what_is_shown_fits_into_80_columns() {
+fn the_output_fits_into_80_columns() {
     let output = check().envs(REQUIRED).assert().code(0);
     let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     let wide = shown.lines().find(|line| line.chars().count() > 80);
@@ -73,7 +73,7 @@ fn a_wrong_configuration_ends_with_2_and_each_mistake_on_stderr() {
 }
 
 #[test]
-fn online_a_place_that_does_not_answer_ends_with_1() {
+fn an_unreachable_acquire_ends_an_online_check_with_1() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let online = |url: &str| {

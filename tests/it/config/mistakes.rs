@@ -277,7 +277,7 @@ fn each_mistake_gets_its_sentence() {
 }
 
 #[test]
-fn what_is_required_is_asked_for() {
+fn a_missing_required_setting_is_a_mistake() {
     let missing = load_alone("", &[]).expect_err("nothing is set");
     assert_eq!(
         missing,
