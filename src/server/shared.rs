@@ -1,4 +1,4 @@
-//! What the rooms of the server share with each other and with the rest of a running bridge.
+//! Parts that the listeners share with the rest of a running bridge, and helpers for their handlers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -35,7 +35,7 @@ fn calls_are_listed_by_state_newest_first() {
 }
 
 #[test]
-fn what_is_unknown_or_malformed_is_told() {
+fn an_unknown_call_or_malformed_request_gets_a_reason() {
     let bridge = Bridge::start();
     assert_eq!(
         bridge
@@ -50,7 +50,7 @@ fn what_is_unknown_or_malformed_is_told() {
 }
 
 #[test]
-fn the_token_is_asked_for_everywhere_but_at_the_probes() {
+fn the_token_is_required_everywhere_but_at_the_probes() {
     let bridge = Bridge::start();
     let answers =
         |target: &str, headers: &[(&str, &str)]| bridge.admin("GET", target, headers).status;
@@ -104,7 +104,7 @@ fn a_page_of_another_site_cannot_requeue() {
 }
 
 #[test]
-fn the_pages_show_a_call_and_escape_what_it_says() {
+fn the_pages_show_a_call_and_escape_its_content() {
     let bridge = Bridge::start();
     let form = crate::support::twilio::status_form(&sid(1), "completed")
         .replace("From=%2B12025550123", "From=%3Cscript%3E");
@@ -130,7 +130,7 @@ fn the_pages_show_a_call_and_escape_what_it_says() {
 }
 
 #[test]
-fn the_metrics_tell_what_a_sync_costs() {
+fn the_metrics_show_the_fsync_latency() {
     let bridge = Bridge::start();
     let sync = bridge.metric("bridge_sync_duration_seconds ");
     assert!(sync.is_some_and(|seconds| seconds > 0.0), "{sync:?}");

@@ -155,7 +155,7 @@ fn sample(kind: Kind, name: &str, folder: &Path, addresses: [SocketAddr; 4]) -> 
 /// Each is to be found there.
 fn change(text: &mut String, name: &str, changes: impl IntoIterator<Item = (String, String)>) {
     for (from, to) in changes {
-        assert!(text.contains(&from), "{from} stands in {name}");
+        assert!(text.contains(&from), "{name} contains {from}");
         *text = text.replace(&from, &to);
     }
 }
@@ -166,12 +166,12 @@ fn signed_callbacks_pass_the_samples_and_forged_headers_change_nothing() {
         let Some(mut balanced) = Balanced::start(kind) else {
             continue;
         };
-        let told = "bridge.example.com";
+        let host = "bridge.example.com";
         // The one that is down fails none of them.
         for call in 1..10 {
-            assert_eq!(balanced.answers(call, told, &[]), 204, "{kind:?}");
+            assert_eq!(balanced.answers(call, host, &[]), 204, "{kind:?}");
         }
-        assert_eq!(balanced.answers(10, told, &FORGED), 204, "{kind:?}");
+        assert_eq!(balanced.answers(10, host, &FORGED), 204, "{kind:?}");
         assert_eq!(
             balanced.answers(11, "elsewhere.example.com", &FORGED),
             403,
@@ -218,11 +218,11 @@ fn haproxy_passes_tls_on_to_a_bridge_that_ends_it() {
 }
 
 fn passes_callbacks_and_names_the_client(balanced: &mut Balanced) {
-    let told = "bridge.example.com";
+    let host = "bridge.example.com";
     for call in 1..5 {
-        assert_eq!(balanced.answers(call, told, &[]), 204);
+        assert_eq!(balanced.answers(call, host, &[]), 204);
     }
-    assert_eq!(balanced.answers(5, told, &FORGED), 204);
+    assert_eq!(balanced.answers(5, host, &FORGED), 204);
     assert_eq!(balanced.answers(6, "elsewhere.example.com", &FORGED), 403);
     let log = balanced.bridge.logs("refused a request");
     assert!(log.contains("client=\"127.0.0.2\""), "{log}");
@@ -235,13 +235,13 @@ fn passes_callbacks_and_names_the_client(balanced: &mut Balanced) {
 fn haproxy_may_check_the_listener_that_requires_a_header() {
     for version in ["send-proxy", "send-proxy-v2"] {
         let folder = tempfile::tempdir().expect("a folder");
-        let told = folder.path().join("told");
-        // Nothing is to be had there but 404, which only a bridge answers that took the header.
+        let stats = folder.path().join("stats");
+        // The path is answered with 404, and only if the bridge accepted the header.
         let changes = |bridge: &Serve| {
             let changes = [
                 (
                     "global",
-                    format!("global\n    stats socket {}", told.display()),
+                    format!("global\n    stats socket {}", stats.display()),
                 ),
                 (
                     "option httpchk GET /readyz",
@@ -257,12 +257,12 @@ fn haproxy_may_check_the_listener_that_requires_a_header() {
         let Some(balanced) = balanced else {
             return;
         };
-        comes_to_tell(&told, "L7OK");
+        waits_for_status(&stats, "L7OK");
         assert_eq!(balanced.answers(1, "bridge.example.com", &[]), 204);
     }
 }
 
-/// What HAProxy knows of its servers; an error for a moment after its start.
+/// The statistics of HAProxy about its servers; an error for a moment after its start.
 fn asks(socket: &Path) -> std::io::Result<String> {
     let mut known = String::new();
     let mut haproxy = UnixStream::connect(socket)?;
@@ -271,21 +271,21 @@ fn asks(socket: &Path) -> std::io::Result<String> {
     Ok(known)
 }
 
-/// Asks HAProxy until `told` stands in what it knows.
-fn comes_to_tell(socket: &Path, told: &str) {
+/// Polls HAProxy until one of its servers has this status.
+fn waits_for_status(socket: &Path, status: &str) {
     let until = Instant::now() + PATIENCE;
     loop {
         let known = asks(socket);
-        if known.as_ref().is_ok_and(|known| known.contains(told)) {
+        if known.as_ref().is_ok_and(|known| known.contains(status)) {
             return;
         }
-        assert!(Instant::now() < until, "no {told}: {known:?}");
+        assert!(Instant::now() < until, "no {status}: {known:?}");
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn no_forwarded_header_is_believed_of_a_client_that_is_no_proxy() {
+fn forwarded_headers_of_a_client_that_is_no_trusted_proxy_are_ignored() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = command_to_serve(&folder.path().join("bridge.db"), "http://127.0.0.1:9");
     command.env("BRIDGE__SERVER__TRUSTED_PROXIES", "192.0.2.0/24");
@@ -303,15 +303,15 @@ fn haproxy_leaves_a_bridge_that_drains_before_it_closes() {
     let Some(balanced) = Balanced::start(Kind::Haproxy) else {
         return;
     };
-    let told = "bridge.example.com";
-    assert_eq!(balanced.answers(1, told, &[]), 204);
+    let host = "bridge.example.com";
+    assert_eq!(balanced.answers(1, host, &[]), 204);
     balanced.bridge.signal("-TERM");
     let until = Instant::now() + PATIENCE;
     let mut call = 1;
     // 503 is HAProxy's own: there is no other bridge here.
     loop {
         call += 1;
-        match balanced.answers(call, told, &[]) {
+        match balanced.answers(call, host, &[]) {
             503 => break,
             status => assert_eq!(status, 204),
         }

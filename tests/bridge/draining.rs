@@ -11,28 +11,28 @@ use crate::support::twilio::sid;
 const ASK: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: bridge.example.com\r\n\r\n";
 
 #[test]
-fn a_drain_is_told_first_and_takes_everything_in() {
+fn a_draining_bridge_is_not_ready_and_accepts_everything() {
     let drain = Duration::from_secs(10);
     let mut bridge = Bridge::with(&[("BRIDGE__SERVER__DRAIN", "10s")]);
     let public = bridge.public();
     let mut open = TcpStream::connect(public).expect("the bridge listens");
-    let mut asks = |told: &mut String| {
+    let mut request = |answer: &mut String| {
         open.write_all(ASK).expect("it is open");
         let mut part = [0; 4096];
         let length = open.read(&mut part).expect("an answer");
-        *told = String::from_utf8_lossy(&part[..length]).to_lowercase();
+        *answer = String::from_utf8_lossy(&part[..length]).to_lowercase();
         length
     };
-    let mut told = String::new();
-    asks(&mut told);
-    assert!(told.starts_with("http/1.1 404"), "{told}");
-    assert!(!told.contains("connection: close"), "{told}");
+    let mut answer = String::new();
+    request(&mut answer);
+    assert!(answer.starts_with("http/1.1 404"), "{answer}");
+    assert!(!answer.contains("connection: close"), "{answer}");
 
     bridge.is_told_to_stop();
     assert_eq!(bridge.admin("GET", "/readyz", &[]).status, 503);
     assert_eq!(bridge.admin("GET", "/livez", &[]).status, 200);
-    asks(&mut told);
-    assert!(told.contains("connection: close"), "{told}");
+    request(&mut answer);
+    assert!(answer.contains("connection: close"), "{answer}");
     assert_eq!(send(public, ASK).header("Connection"), Some("close"));
     assert_eq!(bridge.twilio.ends(&sid(1), "completed").status, 204);
     bridge.settles();
@@ -63,8 +63,8 @@ fn a_client_that_has_connected_is_answered_by_a_bridge_that_stops() {
         .set_read_timeout(Some(PATIENCE))
         .expect("a time limit");
     silent.write_all(ASK).expect("it is open");
-    let mut told = String::new();
-    silent.read_to_string(&mut told).expect("an answer");
-    assert!(told.starts_with("HTTP/1.1 404"), "{told}");
+    let mut answer = String::new();
+    silent.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     bridge.stops();
 }

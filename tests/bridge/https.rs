@@ -141,7 +141,7 @@ fn comes_to_show(serve: &Serve, pair: &Pair, all: &[&Pair]) {
 }
 
 #[test]
-fn a_changed_certificate_counts_without_a_restart_and_a_wrong_pair_changes_nothing() {
+fn a_changed_certificate_applies_without_a_restart_and_a_wrong_pair_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let (first, second, third) = (Pair::new(), Pair::new(), Pair::new());
     let all = [&first, &second, &third];
@@ -167,7 +167,7 @@ fn a_changed_certificate_counts_without_a_restart_and_a_wrong_pair_changes_nothi
 }
 
 #[test]
-fn a_hangup_reads_the_certificate_from_where_the_file_now_says() {
+fn a_hangup_reads_the_certificate_from_its_new_path() {
     let folder = tempfile::tempdir().expect("a folder");
     let (first, second) = (Pair::new(), Pair::new());
     first.write(folder.path());
@@ -202,7 +202,7 @@ fn a_hangup_reads_the_certificate_from_where_the_file_now_says() {
 }
 
 #[test]
-fn a_pair_that_does_not_go_together_is_named_at_the_start() {
+fn a_key_of_another_certificate_is_an_error_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     Pair::new().write(folder.path());
     std::fs::write(folder.path().join("key.pem"), Pair::new().key).expect("a file");
@@ -212,10 +212,10 @@ fn a_pair_that_does_not_go_together_is_named_at_the_start() {
         .output()
         .expect("it runs");
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
-        told.contains("server.tls_cert_file") && told.contains("server.tls_key_file"),
-        "{told}"
+        errors.contains("server.tls_cert_file") && errors.contains("server.tls_key_file"),
+        "{errors}"
     );
 }
 
@@ -240,7 +240,7 @@ fn only_http_1_1_is_spoken_over_tls() {
 }
 
 #[test]
-fn connections_that_rest_do_not_delay_a_stop_over_tls() {
+fn idle_connections_do_not_delay_a_stop_over_tls() {
     let folder = tempfile::tempdir().expect("a folder");
     let pair = Pair::new();
     pair.write(folder.path());
@@ -251,11 +251,11 @@ fn connections_that_rest_do_not_delay_a_stop_over_tls() {
     let serve = Serve::by(command);
     let mut resting = connects(&serve, &[&pair]);
     assert_eq!(resting.ends(1), 204);
-    let began = Instant::now();
+    let started = Instant::now();
     serve.signal("-TERM");
     let (code, log) = serve.ends();
     assert_eq!(code, Some(0), "{log}");
-    let took = began.elapsed();
+    let took = started.elapsed();
     assert!(took < PATIENCE, "{took:?}");
 }
 

@@ -297,7 +297,7 @@ fn a_prefix_of_the_public_url_is_signed_whether_a_proxy_strips_it_or_not() {
 }
 
 #[test]
-fn each_of_several_public_urls_and_tokens_is_taken() {
+fn each_of_several_public_urls_and_tokens_is_accepted() {
     let bridge = Bridge::with(&[
         (
             "BRIDGE__SERVER__PUBLIC_URL",
@@ -327,7 +327,7 @@ fn each_of_several_public_urls_and_tokens_is_taken() {
 }
 
 #[test]
-fn a_shared_key_is_taken_where_the_settings_header_names_it() {
+fn a_shared_key_is_accepted_where_the_settings_header_names_it() {
     let mut bridge = Bridge::start();
     let file = bridge.folder.path().join("bridge.toml");
     std::fs::write(

@@ -92,11 +92,11 @@ fn form() -> String {
     )
 }
 
-/// What the bridge answered to a callback that Twilio signed for `told`.
-fn passes(proxy: &Proxy, told: &str) -> u16 {
+/// The status with which the bridge answers a callback that Twilio signed for `signed_url`.
+fn passes(proxy: &Proxy, signed_url: &str) -> u16 {
     let form = form();
-    let signature = signature(told, form.as_bytes());
-    let (_, rest) = told.split_once("://").expect("a URL");
+    let signature = signature(signed_url, form.as_bytes());
+    let (_, rest) = signed_url.split_once("://").expect("a URL");
     let target = &rest[rest.find('/').expect("a path")..];
     let headers = [
         ("Content-Type", "application/x-www-form-urlencoded"),
@@ -122,12 +122,12 @@ fn a_proxy_that_changes_nothing_breaks_nothing() {
 }
 
 #[test]
-fn what_proxies_do_to_a_request_is_counted_by_its_cause() {
+fn each_change_that_a_proxy_makes_is_counted_by_its_cause() {
     for Case {
         kind,
         rules,
         public_url,
-        told,
+        signed_url,
         reason,
     } in cases()
     {
@@ -138,7 +138,7 @@ fn what_proxies_do_to_a_request_is_counted_by_its_cause() {
         let Some(proxy) = Proxy::start(kind, rules, bridge.public()) else {
             continue;
         };
-        let status = passes(&proxy, told);
+        let status = passes(&proxy, signed_url);
         assert_eq!(status, 403, "{kind:?} {rules}");
         let line = format!("bridge_signature_failures_total{{reason=\"{reason}\"}}");
         bridge.counts(&line, 1.0);
@@ -152,7 +152,7 @@ fn what_proxies_do_to_a_request_is_counted_by_its_cause() {
 }
 
 #[test]
-fn a_flood_of_wrong_signatures_is_counted_and_mostly_not_looked_at() {
+fn a_flood_of_wrong_signatures_is_counted_and_mostly_not_diagnosed() {
     let bridge = Bridge::start();
     let form = form();
     let headers = [
@@ -167,11 +167,11 @@ fn a_flood_of_wrong_signatures_is_counted_and_mostly_not_looked_at() {
         let line = format!("bridge_signature_failures_total{{reason=\"{reason}\"}}");
         bridge.metric(&line).unwrap_or_default()
     };
-    let (told, missed) = (count("no-match"), count("undiagnosed"));
-    assert!(missed >= 30.0, "{told} {missed}");
+    let (diagnosed, missed) = (count("no-match"), count("undiagnosed"));
+    assert!(missed >= 30.0, "{diagnosed} {missed}");
     assert!(
-        told + missed <= 60.0,
-        "each is counted once: {told} {missed}"
+        diagnosed + missed <= 60.0,
+        "each is counted once: {diagnosed} {missed}"
     );
     // A callback is taken meanwhile.
     assert_eq!(bridge.twilio.ends(&sid(2), "completed").status, 204);

@@ -56,7 +56,7 @@ impl Required {
         Self { serve, folder }
     }
 
-    /// What comes back on a connection that begins with `bytes`, up to its end.
+    /// The answer on a connection that starts with `bytes`, up to its end.
     fn answers(&self, bytes: &[u8]) -> String {
         ends(speaks(self.serve.public, bytes))
     }
@@ -152,13 +152,13 @@ fn a_header_of_either_version_names_the_client() {
 }
 
 #[test]
-fn a_balancer_that_speaks_for_itself_is_the_client() {
+fn a_balancer_that_sends_a_local_header_is_the_client() {
     let mut bridge = Required::of("127.0.0.1", &[]);
     for header in [
         b"PROXY UNKNOWN\r\n".to_vec(),
         b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n".to_vec(),
         v2(0x20, 0x00, &[]),
-        // What a LOCAL one tells does not count.
+        // The addresses in a LOCAL header are ignored.
         v2(0x20, 0x11, &[192, 0, 2, 1, 10, 0, 0, 7, 1, 1, 1, 1]),
         v2(0x21, 0x00, &[]),
     ] {
@@ -171,15 +171,15 @@ fn a_balancer_that_speaks_for_itself_is_the_client() {
 }
 
 #[test]
-fn forwarded_headers_count_behind_a_header_only_of_another_trusted_proxy() {
+fn forwarded_headers_apply_behind_a_proxy_header_only_from_another_trusted_proxy() {
     let mut bridge = Required::of("127.0.0.1,10.0.0.0/24", &[]);
-    let told = "X-Forwarded-For: 203.0.113.9\r\n";
+    let forwarded = "X-Forwarded-For: 203.0.113.9\r\n";
     for (source, client) in [
         ([192, 0, 2, 1], "192.0.2.1"),
         ([10, 0, 0, 3], "203.0.113.9"),
     ] {
         let header = v2_from(source, &[]);
-        assert_eq!(bridge.logs_client_of(&header, told), client);
+        assert_eq!(bridge.logs_client_of(&header, forwarded), client);
     }
 }
 
@@ -260,8 +260,8 @@ fn only_a_trusted_proxy_may_connect_and_the_log_is_not_flooded() {
     bridge.serve.signal("-TERM");
     let (code, log) = bridge.serve.ends();
     assert_eq!(code, Some(0), "{log}");
-    let told = log.matches("closed a connection of 127.0.0.1").count();
-    assert!((1..20).contains(&told), "{log}");
+    let lines = log.matches("closed a connection of 127.0.0.1").count();
+    assert!((1..20).contains(&lines), "{log}");
     assert!(
         log.contains("add its address to server.trusted_proxies"),
         "{log}"
@@ -298,7 +298,7 @@ fn the_header_comes_before_tls() {
 }
 
 #[test]
-fn a_connection_that_waits_for_its_header_is_owed_a_moment_and_does_not_hold_up_a_stop() {
+fn a_connection_that_waits_for_its_header_delays_a_stop_only_for_a_moment() {
     let longest = [
         ("BRIDGE__SERVER__REQUEST_TIMEOUT", "15s"),
         ("BRIDGE__SERVER__STOP_TIMEOUT", "10m"),
@@ -309,11 +309,14 @@ fn a_connection_that_waits_for_its_header_is_owed_a_moment_and_does_not_hold_up_
     // Accepted after the one before, so both are by now.
     let answer = bridge.answers(&[&header[..], &callback(1)].concat());
     assert!(answer.starts_with("HTTP/1.1 204"), "{answer:?}");
-    let began = Instant::now();
+    let started = Instant::now();
     bridge.serve.signal("-TERM");
     assert_eq!(ends(waiting), "");
-    let owed = began.elapsed();
-    assert!(owed > Duration::from_millis(500), "closed after {owed:?}");
+    let waited = started.elapsed();
+    assert!(
+        waited > Duration::from_millis(500),
+        "closed after {waited:?}"
+    );
     let (code, log) = bridge.serve.ends();
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("late-header"), "it was waited for: {log}");

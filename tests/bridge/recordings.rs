@@ -1,7 +1,7 @@
 //! Recordings by links of the bridge, played from a stand-in for Twilio's API.
 
 mod chromium;
-mod door;
+mod links;
 mod playing;
 mod tls;
 mod twilio;
@@ -17,7 +17,7 @@ const SECRET: &str = "made-up-secret-of-32-characters!";
 const KEY_SID: &str = "SK00000000000000000000000000000001";
 const KEY_SECRET: &str = "made-up-key-secret";
 
-/// A bridge whose links play what `gives` says.
+/// A bridge with an API of Twilio that gives `gives`.
 fn bridge(gives: Gives, settings: &[(&str, &str)]) -> (Bridge, Api) {
     let api = Api::start(gives);
     (bridge_at(&api.url(), settings), api)

@@ -1,4 +1,4 @@
-//! What was refused is kept, and tells why.
+//! Refused requests are kept with their cause.
 
 use std::time::Instant;
 
@@ -25,19 +25,19 @@ impl Bridge {
     pub fn keeps(&self, cause: &str) -> Value {
         let until = Instant::now() + PATIENCE;
         loop {
-            let told = self.admin("GET", "/api/refused", &[]).json();
-            let causes = told["causes"].as_array().expect("causes");
+            let listed = self.admin("GET", "/api/refused", &[]).json();
+            let causes = listed["causes"].as_array().expect("causes");
             if let Some(kept) = causes.iter().find(|kept| kept["cause"] == cause) {
                 return kept.clone();
             }
-            assert!(Instant::now() < until, "{cause} is not kept: {told}");
+            assert!(Instant::now() < until, "{cause} is not kept: {listed}");
             std::thread::yield_now();
         }
     }
 }
 
 #[test]
-fn a_refused_callback_is_kept_and_verify_tells_its_cause_again() {
+fn a_refused_callback_is_kept_and_verify_finds_the_same_cause() {
     let bridge = Bridge::start();
     bridge.gets_signed_for(&format!("http://bridge.example.com{STATUS}"));
     let kept = bridge.keeps("scheme");
@@ -77,8 +77,8 @@ fn a_call_that_was_refused_is_found_by_its_sid_and_shown() {
     bridge.keeps("scheme");
     let run = bridge.runs(&["show", &sid(1)]);
     assert_eq!(run.code, Some(1), "{run:?}");
-    let told = "it stands in 1 refused request, the latest refused as scheme: show ";
-    let (_, id) = run.err.trim_end().split_once(told).expect("where to look");
+    let hint = "it stands in 1 refused request, the latest refused as scheme: show ";
+    let (_, id) = run.err.trim_end().split_once(hint).expect("where to look");
 
     let run = bridge.runs(&["show", id]);
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -97,7 +97,7 @@ fn a_call_that_was_refused_is_found_by_its_sid_and_shown() {
 }
 
 #[test]
-fn a_redacted_export_of_a_refused_request_names_nobody() {
+fn a_redacted_export_of_a_refused_request_has_no_personal_data() {
     let bridge = Bridge::start();
     bridge.gets_signed_for(&format!("http://bridge.example.com{STATUS}"));
     let id = bridge.keeps("scheme")["example"].to_string();
@@ -122,16 +122,16 @@ fn a_redacted_export_of_a_refused_request_names_nobody() {
 }
 
 #[test]
-fn what_is_malformed_is_kept_with_its_body_and_never_runs_as_a_page() {
+fn a_malformed_request_is_kept_with_its_body_and_is_escaped_on_the_page() {
     let bridge = Bridge::start();
     let form = "AccountSid=AC00000000000000000000000000000001&x=<script>alert(1)</script>";
     assert_eq!(bridge.twilio.sends_form(STATUS, form).status, 400);
-    let told = bridge.admin("GET", "/api/calls", &[]).json();
-    assert_eq!(told["calls"].as_array().map(Vec::len), Some(0));
+    let listed = bridge.admin("GET", "/api/calls", &[]).json();
+    assert_eq!(listed["calls"].as_array().map(Vec::len), Some(0));
     let until = Instant::now() + PATIENCE;
     let cause = loop {
-        let told = bridge.admin("GET", "/api/refused", &[]).json();
-        if let Some(cause) = told["causes"][0]["cause"].as_str() {
+        let listed = bridge.admin("GET", "/api/refused", &[]).json();
+        if let Some(cause) = listed["causes"][0]["cause"].as_str() {
             break cause.to_owned();
         }
         assert!(Instant::now() < until, "nothing is kept");
@@ -151,7 +151,7 @@ fn what_is_malformed_is_kept_with_its_body_and_never_runs_as_a_page() {
 }
 
 #[test]
-fn a_flood_is_counted_and_good_callbacks_are_taken_as_before() {
+fn a_flood_is_counted_and_valid_callbacks_are_accepted_as_before() {
     let bridge = Bridge::start();
     for _ in 0..50 {
         let answer = exchange(bridge.public(), "POST", STATUS, &[FORM], b"AccountSid=x");

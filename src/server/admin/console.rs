@@ -28,7 +28,7 @@ pub(super) const PAGE_SIZE: usize = 50;
 /// The largest `limit`.
 pub(super) const MAX_PAGE_SIZE: usize = 1000;
 
-/// What the handlers of the admin listener share.
+/// State that the handlers of the admin listener share.
 pub struct AdminState {
     pub bridge: BridgeParts,
     /// Cancelled when the bridge is stopping.

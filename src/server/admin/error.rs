@@ -9,7 +9,7 @@ use crate::server::shared::problem;
 use crate::store::{State, StoreError};
 use crate::twilio::{CallSid, SidError};
 
-/// A request on the admin listener that is not answered as asked.
+/// Why a request on the admin listener fails.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     #[error("no callback of {0} was recorded here")]
@@ -51,8 +51,8 @@ impl ResponseError for AdminError {
         let mut answer = problem(self.status_code(), &self.to_string());
         if matches!(self, Self::NoToken) {
             // Makes a browser ask for the token.
-            let ask = HeaderValue::from_static("Basic realm=\"twilio-acquire-bridge\"");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, ask);
+            let challenge = HeaderValue::from_static("Basic realm=\"twilio-acquire-bridge\"");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         answer
     }

@@ -21,8 +21,8 @@ use crate::server::shared::target;
 /// The most bytes of a body that are read. Twilio's callbacks are below 2 KiB.
 const MAX_BODY: usize = 64 * 1024;
 
-/// What the extractor knows of a request and middleware cannot see. It is in the request's
-/// extensions, in an [`Rc`], once the body has arrived.
+/// Facts that the extractor knows and middleware cannot see. They are in the request's extensions, in
+/// an [`Rc`], once the body has arrived.
 #[derive(Default)]
 pub struct RequestFacts {
     pub body: Bytes,

@@ -20,6 +20,7 @@ use crate::server::client_ip;
 use crate::telemetry::logs::masked;
 use crate::telemetry::metrics::UNKNOWN_ACCOUNT;
 
+/// Wraps the routes of callbacks. Recordings log their own refusals.
 pub async fn log_refusals<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -37,10 +38,8 @@ pub async fn log_refusals<B: MessageBody>(
 }
 
 fn log(refusal: &RefusalError, request: &HttpRequest, facts: &RequestFacts, state: &CallbackState) {
-    let (config, metrics) = (
-        Arc::clone(&state.bridge.config.borrow()),
-        &state.bridge.metrics,
-    );
+    let metrics = &state.bridge.metrics;
+    let config = Arc::clone(&state.bridge.config.borrow());
     let (reason, path) = (refusal.reason(), request.path());
     let account = facts.sender.as_ref().map(|(account, _)| account.as_str());
     let account = account.unwrap_or(UNKNOWN_ACCOUNT);

@@ -129,7 +129,7 @@ impl Verifier {
             fields,
             request: SignedRequest {
                 url,
-                headers: kept(headers),
+                headers: kept_headers(headers),
                 body,
             },
             received_at,
@@ -195,7 +195,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn kept(headers: &HeaderMap) -> String {
+fn kept_headers(headers: &HeaderMap) -> String {
     let mut lines = String::with_capacity(192);
     for name in KEPT_HEADERS {
         if let Some(value) = text(headers, name) {

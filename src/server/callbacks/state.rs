@@ -1,4 +1,4 @@
-//! What the handlers of callbacks share on all HTTP threads.
+//! State that the handlers of callbacks share, on all HTTP threads.
 
 use std::sync::Arc;
 use std::time::Duration;

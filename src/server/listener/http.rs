@@ -33,7 +33,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take to close its side after the last answer, as in actix-web.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What one server may use.
+/// Threads, connections and time limits of one server.
 #[derive(Clone, Copy)]
 pub(super) struct ServerLimits {
     workers: usize,

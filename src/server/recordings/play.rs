@@ -29,7 +29,7 @@ use crate::twilio::{AccountSid, RecordingSid};
 /// Seconds after which a player may try again, if too many recordings are being played.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
-/// What the players of all threads share.
+/// State that the players of all threads share.
 #[derive(Clone)]
 pub struct Playback {
     bridge: BridgeParts,

@@ -53,7 +53,7 @@ pub fn tls_config(settings: &PlaybackSettings) -> Result<Option<Arc<ClientConfig
     }
 }
 
-/// Fetches recordings over kept connections.
+/// Fetches recordings. Its connections to Twilio stay open for the next request.
 pub struct RecordingClient {
     http: awc::Client,
     api_url: String,
@@ -157,7 +157,7 @@ impl RecordingClient {
         }
     }
 
-    /// Sends one request. `permit` is released after the last chunk, or when the player has gone.
+    /// Sends one request. `permit` is released after the last chunk, or when the player disconnects.
     pub async fn fetch(
         &self,
         recording: &RecordingRequest<'_>,
@@ -173,7 +173,7 @@ impl RecordingClient {
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let response = RecordingResponse {
             status: answer.status(),
-            headers: kept(answer.headers()),
+            headers: kept_headers(answer.headers()),
             length: length(answer.headers()),
             audio: AudioStream(chunks),
         };
@@ -253,7 +253,7 @@ fn expect_audio(headers: &HeaderMap) -> Result<(), FetchRecordingError> {
     }
 }
 
-fn kept(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+fn kept_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let header = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
     KEPT_HEADERS.into_iter().filter_map(header).collect()
 }

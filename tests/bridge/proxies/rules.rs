@@ -1,4 +1,4 @@
-//! The rules, each as it stands in many a configuration, and what each breaks.
+//! Rules that are common in configurations of proxies, and the cause that the bridge finds for each.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// What every nginx of the tests begins with.
+    /// What every nginx configuration of the tests starts with.
     pub fn nginx_in_front(folder: &Path) -> String {
         let folder = folder.display();
         format!("daemon off; master_process off; pid {folder}/pid; error_log stderr warn;\n")
@@ -71,8 +71,8 @@ pub struct Case {
     pub kind: Kind,
     pub rules: &'static str,
     pub public_url: &'static str,
-    /// The whole URL that Twilio was told; its path and query are requested.
-    pub told: &'static str,
+    /// The URL entered at Twilio. The tests request its path and query.
+    pub signed_url: &'static str,
     pub reason: &'static str,
 }
 
@@ -80,7 +80,7 @@ const PLAIN: &str = "https://bridge.example.com";
 const STATUS: &str = "https://bridge.example.com/twilio/voice/status";
 
 #[rustfmt::skip]
-/// A row each: the rules, `server.public_url`, what Twilio was told, the cause.
+/// A row each: the rules, `server.public_url`, the URL entered at Twilio, the cause.
 const NGINX: [(&str, &str, &str, &str); 21] = [
     ("location /acme/ { proxy_pass http://bridge/; proxy_set_header X-Forwarded-Prefix /acme; }",
         PLAIN, "https://bridge.example.com/acme/twilio/voice/status", "prefix"),
@@ -156,11 +156,11 @@ const HAPROXY: [(&str, &str, &str, &str); 12] = [
 
 pub fn cases() -> impl Iterator<Item = Case> {
     let of = |kind| {
-        move |(rules, public_url, told, reason)| Case {
+        move |(rules, public_url, signed_url, reason)| Case {
             kind,
             rules,
             public_url,
-            told,
+            signed_url,
             reason,
         }
     };

@@ -34,18 +34,18 @@ fn wav() -> Vec<u8> {
     bytes
 }
 
-/// Plays to the end, then the last half second once more, and tells what it saw.
+/// Plays to the end, then the last half second once more, and reports the outcome.
 fn page(link: &str) -> String {
     r#"<!doctype html><meta charset="utf-8"><title>a recording</title>
 <audio id="audio" src="LINK" autoplay muted></audio>
 <script>
-const tell = text => fetch("/outcome?" + encodeURIComponent(text));
+const report = text => fetch("/outcome?" + encodeURIComponent(text));
 let plays = 0;
-audio.onerror = () => tell("error " + audio.error.code + " " + audio.error.message);
+audio.onerror = () => report("error " + audio.error.code + " " + audio.error.message);
 audio.onended = () => {
   plays += 1;
   if (plays === 1) { audio.currentTime = 1.5; audio.play(); return; }
-  tell("ended " + audio.duration.toFixed(1) + " " + audio.currentTime.toFixed(1));
+  report("ended " + audio.duration.toFixed(1) + " " + audio.currentTime.toFixed(1));
 };
 </script>"#
         .replace("LINK", &link.replace('&', "&amp;"))
@@ -97,15 +97,15 @@ fn a_browser_plays_a_link() {
     let until = Instant::now() + PATIENCE;
     let outcome = loop {
         let asked = api.asked();
-        let told = asked
+        let outcome = asked
             .iter()
             .find_map(|asked| asked.line.strip_prefix("GET /outcome?"));
-        if let Some(told) = told {
-            break told.to_owned();
+        if let Some(outcome) = outcome {
+            break outcome.to_owned();
         }
         assert!(
             Instant::now() < until,
-            "the browser told nothing: {asked:?}"
+            "the browser reported nothing: {asked:?}"
         );
         std::thread::yield_now();
     };

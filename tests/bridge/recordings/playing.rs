@@ -34,7 +34,7 @@ fn beginning(stream: &mut TcpStream) -> [u8; 12] {
     piece
 }
 
-/// A forward proxy for one connection; tells what it was asked for.
+/// A forward proxy for one connection; returns the head of its request.
 fn proxy_for_one() -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -93,7 +93,7 @@ fn a_large_recording_arrives_whole() {
 }
 
 #[test]
-fn the_format_is_asked_for() {
+fn the_configured_format_is_requested() {
     let format = ("BRIDGE__RECORDING__FORMAT", ".mp3");
     let (bridge, api) = bridge(Gives::Recording("audio/mpeg", digits(10)), &[format]);
     assert_eq!(get(&bridge, &target(&bridge), &[]).status, 200);
@@ -105,7 +105,7 @@ fn the_format_is_asked_for() {
 }
 
 #[test]
-fn a_range_passes_through_and_so_does_the_answer() {
+fn a_range_is_forwarded_and_so_is_the_answer() {
     let (bridge, api) = bridge(Gives::Recording("audio/x-wav", digits(100)), &[]);
     let target = target(&bridge);
     for (headers, status, body, range) in [
@@ -147,7 +147,7 @@ fn a_range_passes_through_and_so_does_the_answer() {
 }
 
 #[test]
-fn head_tells_the_length_and_sends_nothing() {
+fn head_has_the_length_and_no_body() {
     let (bridge, api) = bridge(Gives::Recording("audio/x-wav", digits(100)), &[]);
     let target = target(&bridge);
     let answer = exchange(bridge.public(), "HEAD", &target, &[], b"");
@@ -214,7 +214,7 @@ fn a_twilio_that_cannot_be_reached_is_502_and_a_silent_one_504() {
 }
 
 #[test]
-fn a_recording_that_stalls_or_breaks_off_is_never_taken_for_whole() {
+fn a_recording_that_stalls_or_is_cut_short_never_seems_complete() {
     let chunked = "Transfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n";
     for gives in [
         Gives::Beginning,
@@ -232,7 +232,7 @@ fn a_recording_that_stalls_or_breaks_off_is_never_taken_for_whole() {
 }
 
 #[test]
-fn a_listener_who_takes_nothing_is_dropped_and_little_is_held_for_him() {
+fn a_player_that_reads_nothing_is_dropped_and_uses_little_memory() {
     let one = ("BRIDGE__RECORDING__CONCURRENCY", "1");
     let (bridge, api) = bridge(Gives::NoEnd, &[SOON, one]);
     let target = target(&bridge);
@@ -250,7 +250,7 @@ fn a_listener_who_takes_nothing_is_dropped_and_little_is_held_for_him() {
 }
 
 #[test]
-fn a_listener_who_leaves_ends_the_request_to_twilio() {
+fn a_player_that_disconnects_ends_the_request_to_twilio() {
     let (bridge, api) = bridge(Gives::NoEnd, &[]);
     let target = target(&bridge);
     let mut leaving = listener(&bridge, &target);
@@ -278,7 +278,7 @@ fn beyond_the_limit_503_is_answered_until_a_place_is_free() {
 }
 
 #[test]
-fn a_listener_does_not_keep_the_bridge_from_stopping() {
+fn a_player_does_not_delay_a_stop() {
     let within = ("BRIDGE__SERVER__STOP_TIMEOUT", "10m");
     let (mut bridge, api) = bridge(Gives::NoEnd, &[within]);
     let target = target(&bridge);
@@ -288,14 +288,14 @@ fn a_listener_does_not_keep_the_bridge_from_stopping() {
         let _ = std::io::copy(&mut listening, &mut std::io::sink());
     });
     until("he listens", || api.written() > 1_000_000);
-    let begun = Instant::now();
+    let started = Instant::now();
     bridge.stops();
-    assert!(begun.elapsed() < PATIENCE);
+    assert!(started.elapsed() < PATIENCE);
     reader.join().expect("the listener is let go");
 }
 
 #[test]
-fn nor_does_one_who_takes_nothing() {
+fn a_player_that_reads_nothing_does_not_delay_a_stop() {
     let within = ("BRIDGE__SERVER__STOP_TIMEOUT", "10s");
     let (mut bridge, api) = bridge(Gives::NoEnd, &[within]);
     let target = target(&bridge);

@@ -35,7 +35,7 @@ impl TlsApi {
         // Ends with the tests' process, waiting for a connection.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                // A client that trusts nobody here leaves within the handshake.
+                // A client that does not trust the server ends the handshake.
                 let _ = pass_on(stream.expect("a connection"), &config, &plain);
             }
         });
@@ -73,7 +73,7 @@ fn played(bridge: &Bridge) -> Answer {
 }
 
 #[test]
-fn a_recording_is_fetched_over_tls_from_whom_ca_file_names() {
+fn a_recording_is_fetched_over_tls_from_a_server_that_ca_file_trusts() {
     let twilio = TlsApi::start("localhost");
     let answer = played(&twilio.bridge(&twilio.certificate));
     assert_eq!((answer.status, answer.body.as_str()), (200, "0123456789"));
@@ -81,7 +81,7 @@ fn a_recording_is_fetched_over_tls_from_whom_ca_file_names() {
 }
 
 #[test]
-fn no_key_is_sent_to_whom_nobody_vouches_for() {
+fn no_key_is_sent_to_an_untrusted_server() {
     let twilio = TlsApi::start("localhost");
     let another = TlsApi::start("localhost");
     let answer = played(&twilio.bridge(&another.certificate));

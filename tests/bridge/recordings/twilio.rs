@@ -1,4 +1,4 @@
-//! A stand-in for Twilio's API: gives one recording to whoever has the key, or misbehaves.
+//! A fake of Twilio's API: gives one recording to a client with the key, or fails in a chosen way.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ pub enum Gives {
     Nothing,
     /// The beginning, and then no more.
     Beginning,
-    /// The beginning, and then the end of the connection; told a length or in chunks.
+    /// The beginning, and then the end of the connection; with a length or in chunks.
     Broken(&'static str),
     /// Pieces for ever.
     NoEnd,
@@ -126,7 +126,7 @@ impl Shared {
             .collect();
         let asked = Asked { line, headers };
         self.asked.lock().expect("no panic").push(asked.clone());
-        // Whoever asked may be gone: that is for the test to see.
+        // The client may have disconnected; the test checks that.
         let _ = self.write(&asked, stream);
     }
 

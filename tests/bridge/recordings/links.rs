@@ -1,4 +1,4 @@
-//! Which links are followed, and what is told of the others.
+//! Valid links are played; the others are refused with a reason.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ fn a_link_plays_the_recording_without_credentials() {
     )));
     let answer = get(&bridge, &target, &[]);
     assert_eq!((answer.status, answer.body.as_str()), (200, "0123456789"));
-    let told = |name| answer.header(name);
-    assert_eq!(told("content-type"), Some("audio/x-wav"));
-    assert_eq!(told("content-length"), Some("10"));
-    assert_eq!(told("accept-ranges"), Some("bytes"));
-    assert_eq!(told("x-content-type-options"), Some("nosniff"));
-    assert_eq!(told("x-twilio-host"), None);
+    let header = |name| answer.header(name);
+    assert_eq!(header("content-type"), Some("audio/x-wav"));
+    assert_eq!(header("content-length"), Some("10"));
+    assert_eq!(header("accept-ranges"), Some("bytes"));
+    assert_eq!(header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(header("x-twilio-host"), None);
     assert_eq!(asked(&bridge, "acme", "played"), Some(1.0));
     assert_eq!(api.asked().len(), 1);
 }
@@ -57,7 +57,7 @@ fn a_changed_link_is_403_and_twilio_is_not_asked() {
 }
 
 #[test]
-fn a_link_is_dead_once_it_expired() {
+fn an_expired_link_is_refused() {
     let (bridge, api) = bridge(recording(), &[("BRIDGE__RECORDING__LINK_TTL", "2d")]);
     let target = target(&bridge);
     bridge.waits(Duration::from_secs(2 * 86_400 - 1));
