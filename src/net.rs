@@ -1,8 +1,8 @@
-//! Connections that the bridge opens, to Acquire and to Twilio: TCP, through a forward proxy where
-//! one is set, and TLS with verified certificates.
+//! Outgoing connections to Acquire and Twilio: DNS, TCP, a forward proxy if one is set, and TLS with
+//! verified certificates.
 //!
-//! awc is given plain streams only: TLS is made here, below it, so that `AwcResponseFix` stands
-//! between the two.
+//! It reads no setting and does not interpret a response. awc gets plain streams only: TLS is done
+//! here, below awc, so that `AwcResponseFix` sees the decrypted bytes before awc does.
 
 mod awc_fixes;
 pub mod http_url;
@@ -35,16 +35,16 @@ use self::proxy::Proxy;
 pub use self::proxy_tunnel::ProxyTunnelError;
 use self::tcp::PeekingTcpStream;
 
-/// How the bridge names itself to those it asks.
+/// The `User-Agent` of the bridge's requests.
 pub const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
 
 const HTTP: &str = "http://";
 
-/// Where one request goes, in the form that awc wants for a plain stream.
+/// The URL of one request, in the form that awc needs for a plain stream.
 pub struct OutboundUrl {
-    /// `http://` always, and with the port of the true scheme.
+    /// Always `http://`, with the port of the real scheme.
     pub uri: Uri,
-    /// Host and port as the URL has them, for the `Host` header and for people.
+    /// Host and port as in the URL, for the `Host` header and for messages.
     pub authority: String,
 }
 
@@ -64,39 +64,40 @@ impl OutboundUrl {
     }
 }
 
-/// A connection's bytes, plain for us, whatever is beneath.
-pub type Stream = Box<dyn Bytes>;
+/// The decrypted bytes of a connection.
+pub type Stream = Box<dyn ByteStream>;
 
-pub trait Bytes: AsyncRead + AsyncWrite + Unpin + fmt::Debug {}
+/// Any stream of bytes in both directions.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + fmt::Debug {}
 
-impl<Io: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Bytes for Io {}
+impl<Io: AsyncRead + AsyncWrite + Unpin + fmt::Debug> ByteStream for Io {}
 
 /// The TLS handshake did not succeed; carried through awc inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("TLS handshake failed")]
 pub struct TlsHandshakeError(pub io::Error);
 
-/// How long an unused connection is kept. Many servers close theirs after 5 s: one that the peer
-/// has closed is noticed when it is taken from the pool, and leaving earlier than the peer makes it
-/// rare that it closes just while a request is under way (that one attempt ends as a reset).
+/// How long an idle connection is kept. Many servers close theirs after 5 s. To close earlier than
+/// the server makes it rare that the server closes just while a request is in transit, which ends
+/// that attempt as a reset.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
-/// How the connections of one door are opened.
+/// How a client opens its connections.
 pub struct OutboundConnector {
-    /// In the clear without it.
+    /// Unencrypted without it.
     pub tls: Option<Arc<ClientConfig>>,
     pub proxy: Option<Proxy>,
-    /// Who is asked for addresses.
+    /// Resolves host names.
     pub names: Resolver,
-    /// For one request, of which opening a connection may use nine tenths: so that it is told apart
-    /// from an answer that is late.
+    /// The time limit of one request. Opening a connection may use nine tenths of it, so that an
+    /// unreachable host is distinguished from a late response.
     pub timeout: Duration,
 }
 
 /// A connection to the host of a URL.
 pub type Connected = Connection<Uri, AwcResponseFix<Stream>>;
 
-/// awc over `route`: no redirects, and no time limit but for opening connections.
+/// An awc client over `route`, without redirects, and with a time limit for opening connections only.
 #[must_use]
 pub fn http_client(route: Rc<OutboundConnector>) -> awc::Client {
     let timeout = route.timeout;
@@ -123,7 +124,7 @@ impl OutboundConnector {
         let limit = self.timeout * 9 / 10;
         let deadline = Instant::now() + limit;
         let connection = match &self.proxy {
-            None => self.reach(uri, deadline).await?,
+            None => self.connect(uri, deadline).await?,
             Some(proxy) => {
                 let opening = self.tunnel(proxy, uri, deadline);
                 let opened = timeout_at(deadline, opening).await;
@@ -132,7 +133,7 @@ impl OutboundConnector {
                     .map_err(|why| ConnectError::Io(io::Error::other(why)))?
             }
         };
-        // Requests are small and whole: waiting for more to send only delays them.
+        // A request is small and written at once, so Nagle's algorithm would only delay it.
         let PeekingTcpStream(socket) = connection.io_ref();
         socket.set_nodelay(true).map_err(ConnectError::Io)?;
         let Some(tls) = self.tls.clone() else {
@@ -141,13 +142,13 @@ impl OutboundConnector {
         let handshake = TlsConnector::service(tls).call(connection);
         timeout_at(deadline, handshake)
             .await
-            .map_err(|_| late())?
+            .map_err(|_| timed_out())?
             .map(wrap)
             .map_err(|error| ConnectError::Io(io::Error::other(TlsHandshakeError(error))))
     }
 
-    /// TCP to the host and port of `uri`, past any proxy.
-    async fn reach(&self, uri: Uri, deadline: Instant) -> Result<Plain, ConnectError> {
+    /// Opens TCP to the host and port of `uri`, without the proxy.
+    async fn connect(&self, uri: Uri, deadline: Instant) -> Result<Plain, ConnectError> {
         let literal = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let address = literal.parse().ok().zip(uri.port_u16());
         let to = match address {
@@ -172,9 +173,9 @@ impl OutboundConnector {
         let name = proxy.authority();
         let unreachable =
             |why: &dyn Error| ProxyTunnelError::Unreachable(name.clone(), why.to_string());
-        let way = format!("{HTTP}{name}").parse::<Uri>();
-        let way = way.map_err(|why| unreachable(&why))?;
-        let connection = self.reach(way, deadline).await;
+        let proxy_uri = format!("{HTTP}{name}").parse::<Uri>();
+        let proxy_uri = proxy_uri.map_err(|why| unreachable(&why))?;
+        let connection = self.connect(proxy_uri, deadline).await;
         let (socket, _) = connection
             .map_err(|why| unreachable(root_cause(&why)))?
             .into_parts();
@@ -184,8 +185,8 @@ impl OutboundConnector {
     }
 }
 
-/// Tries one address after the other. Each has its share of the time that is left, so that one that
-/// never answers does not use up that of the others.
+/// Tries one address after another. Each gets its share of the remaining time, so that an address
+/// that never answers leaves time for the others.
 async fn first_open(
     addresses: impl ExactSizeIterator<Item = SocketAddr>,
     deadline: Instant,
@@ -198,7 +199,7 @@ async fn first_open(
         last = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(why)) => ConnectError::Io(why),
-            Err(_) => late(),
+            Err(_) => timed_out(),
         };
     }
     Err(last)
@@ -210,16 +211,16 @@ type Plain = Connection<Uri, PeekingTcpStream>;
 #[error("no name server answered in time")]
 struct DnsTimeoutError;
 
-fn late() -> ConnectError {
+fn timed_out() -> ConnectError {
     ConnectError::Io(io::ErrorKind::TimedOut.into())
 }
 
-fn wrap<Io: Bytes + 'static>(connection: Connection<Uri, Io>) -> Connected {
+fn wrap<Io: ByteStream + 'static>(connection: Connection<Uri, Io>) -> Connected {
     let (io, uri) = connection.into_parts();
     Connection::new(uri, AwcResponseFix::new(Box::new(io)))
 }
 
-/// The innermost cause: the only one that says more than that something failed.
+/// The innermost cause, because the outer ones say only that something failed.
 #[must_use]
 pub fn root_cause<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     while let Some(cause) = error.source() {
@@ -233,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_shown_plain_but_keeps_its_port_and_name() {
+    fn an_https_url_becomes_http_with_the_same_port_and_host() {
         for (url, uri, authority) in [
             (
                 "https://acme.acquire.io/api/v1?x=1",

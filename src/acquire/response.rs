@@ -1,39 +1,43 @@
-//! What an answer of Acquire means: a pure function of status, `Retry-After` and body.
+//! Turns an HTTP response of Acquire into an [`Outcome`]: a pure function of status, `Retry-After` and
+//! body.
+//!
+//! It sends nothing, and does not decide when a request is retried.
 
 use std::time::{Duration, SystemTime};
 
 use crate::acquire::{DeliveryFault, Outcome};
 use crate::clock::Millis;
 
-/// Which 2xx answers mean that Acquire has the call (`acquire.success`).
+/// Which 2xx responses mean that Acquire has accepted the call (`acquire.success`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SuccessRule {
-    /// Those whose body says so.
+    /// A body that says so.
     Body,
+    /// Any body.
     Any2xx,
 }
 
-/// The characters of a body that are kept.
+/// The most characters of a body that are kept.
 const MAX_EXCERPT: usize = 500;
 
 /// Acquire's error type for a record that it has already (developer.acquire.io, branch 2.0.0,
 /// "Interrelated"; 400).
 const DUPLICATE: &str = "ERROR_DUPLICATE_RECORD_FOUND";
 
-/// Judges one answer that arrived at `now`.
+/// The outcome of a request whose response arrived at `now`.
 ///
-/// | Acquire's answer | outcome |
+/// | response | outcome |
 /// | --- | --- |
 /// | 2xx with `data.success` true, or top-level `success` true | `Accepted` |
 /// | any 2xx, with [`Success::Any2xx`] | `Accepted` |
-/// | 2xx that says success is something else | `Again`, `SuccessFalse` |
-/// | 2xx otherwise (HTML, cut off, empty, silent about success) | `Again`, `Unreadable` |
+/// | 2xx with another value of success | `Retry`, `SuccessFalse` |
+/// | 2xx otherwise (HTML, truncated, empty, without success) | `Retry`, `Unreadable` |
 /// | 400 naming `ERROR_DUPLICATE_RECORD_FOUND` | `AcceptedAsRepeat` |
-/// | 408, 425, 429, 5xx and above | `Again`, `Busy`, after `Retry-After` (seconds or date) |
-/// | 3xx, 401, 403, 404 | `Again`, `Configuration` |
+/// | 408, 425, 429, 5xx and above | `Retry`, `Busy`, after `Retry-After` (seconds or date) |
+/// | 3xx, 401, 403, 404 | `Retry`, `Configuration` |
 /// | other 4xx | `Refused` |
 ///
-/// A 1xx is no answer and never arrives here; if one did, it would count as a broken connection.
+/// A 1xx never arrives here, because it is not a final response; it would be a `Reset`.
 #[must_use]
 pub fn outcome_of(
     success: SuccessRule,
@@ -42,41 +46,41 @@ pub fn outcome_of(
     body: &[u8],
     now: Millis,
 ) -> Outcome {
-    let again = |fault| Outcome::Retry { fault, after: None };
+    let retry = |fault| Outcome::Retry { fault, after: None };
     match status {
-        ..200 => again(DeliveryFault::Reset),
-        200..=299 => match (success, says_success(body)) {
+        ..200 => retry(DeliveryFault::Reset),
+        200..=299 => match (success, reported_success(body)) {
             (SuccessRule::Any2xx, _) | (_, Some(true)) => Outcome::Accepted,
-            (SuccessRule::Body, Some(false)) => again(DeliveryFault::SuccessFalse),
-            (SuccessRule::Body, None) => again(DeliveryFault::Unreadable),
+            (SuccessRule::Body, Some(false)) => retry(DeliveryFault::SuccessFalse),
+            (SuccessRule::Body, None) => retry(DeliveryFault::Unreadable),
         },
-        400 if names_duplicate(body) => Outcome::AcceptedAsRepeat,
-        300..=399 | 401 | 403 | 404 => again(DeliveryFault::Configuration),
+        400 if is_duplicate(body) => Outcome::AcceptedAsRepeat,
+        300..=399 | 401 | 403 | 404 => retry(DeliveryFault::Configuration),
         408 | 425 | 429 | 500.. => Outcome::Retry {
             fault: DeliveryFault::Busy,
-            after: retry_after.and_then(|value| wait_asked(value, now)),
+            after: retry_after.and_then(|value| requested_wait(value, now)),
         },
         400..=499 => Outcome::Refused,
     }
 }
 
-/// What the body says of success; nothing if it is not Acquire's JSON.
-fn says_success(body: &[u8]) -> Option<bool> {
+/// The value of success in the body; `None` if the body is not Acquire's JSON.
+fn reported_success(body: &[u8]) -> Option<bool> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let told = [body.pointer("/data/success"), body.get("success")];
-    let mut told = told.into_iter().flatten().peekable();
-    told.peek()?;
-    Some(told.any(|value| value == true))
+    let values = [body.pointer("/data/success"), body.get("success")];
+    let mut values = values.into_iter().flatten().peekable();
+    values.peek()?;
+    Some(values.any(|value| value == true))
 }
 
-fn names_duplicate(body: &[u8]) -> bool {
+fn is_duplicate(body: &[u8]) -> bool {
     body.windows(DUPLICATE.len())
         .any(|window| window == DUPLICATE.as_bytes())
 }
 
-/// The wait that a `Retry-After` asks for (RFC 9110, section 10.2.3); nothing if it makes no sense
-/// or is over.
-fn wait_asked(value: &str, now: Millis) -> Option<Duration> {
+/// The wait that `Retry-After` requests (RFC 9110, section 10.2.3); `None` if it is invalid or in the
+/// past.
+fn requested_wait(value: &str, now: Millis) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         let seconds = value.parse::<u32>().unwrap_or(u32::MAX);
@@ -88,22 +92,22 @@ fn wait_asked(value: &str, now: Millis) -> Option<Duration> {
     (!wait.is_zero()).then_some(wait)
 }
 
-/// The beginning of a body on one line, without characters that would act on a terminal.
+/// The start of a body on one line, without control characters, which could change a terminal.
 pub fn excerpt(body: &[u8]) -> String {
-    // No character takes more than 4 bytes, so this cuts none that is shown.
+    // A character has at most 4 bytes in UTF-8, so this cuts no character that is kept.
     let beginning = &body[..body.len().min(4 * (MAX_EXCERPT + 1))];
     String::from_utf8_lossy(beginning)
         .trim()
         .chars()
         .take(MAX_EXCERPT)
-        .map(harmless)
+        .map(printable)
         .collect()
 }
 
-fn harmless(character: char) -> char {
+fn printable(character: char) -> char {
     match character {
         '\t' | '\n' | '\r' => ' ',
-        // Line and paragraph separators, and the marks that turn the direction of writing.
+        // Line and paragraph separators, and marks that change the writing direction.
         '\u{2028}'
         | '\u{2029}'
         | '\u{200e}'
@@ -122,16 +126,16 @@ mod tests {
     const NOW: Millis = Millis(1_700_000_000_000);
     const SUCCESS: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"#;
 
-    fn again(fault: DeliveryFault) -> Outcome {
+    fn retry(fault: DeliveryFault) -> Outcome {
         Outcome::Retry { fault, after: None }
     }
 
-    fn judged(status: u16, body: &str) -> Outcome {
+    fn outcome(status: u16, body: &str) -> Outcome {
         outcome_of(SuccessRule::Body, status, None, body.as_bytes(), NOW)
     }
 
     #[test]
-    fn every_answer_has_its_outcome() {
+    fn every_response_has_its_outcome() {
         let duplicate = r#"{"error":{"type":"ERROR_DUPLICATE_RECORD_FOUND"}}"#;
         for (status, body, outcome) in [
             (200, SUCCESS, Outcome::Accepted),
@@ -140,49 +144,49 @@ mod tests {
             (
                 200,
                 r#"{"data":{"success":false}}"#,
-                again(DeliveryFault::SuccessFalse),
+                retry(DeliveryFault::SuccessFalse),
             ),
             (
                 200,
                 r#"{"success":false}"#,
-                again(DeliveryFault::SuccessFalse),
+                retry(DeliveryFault::SuccessFalse),
             ),
             (
                 200,
                 r#"{"success":"true"}"#,
-                again(DeliveryFault::SuccessFalse),
+                retry(DeliveryFault::SuccessFalse),
             ),
-            (200, r#"{"data":{}}"#, again(DeliveryFault::Unreadable)),
-            (200, "[]", again(DeliveryFault::Unreadable)),
+            (200, r#"{"data":{}}"#, retry(DeliveryFault::Unreadable)),
+            (200, "[]", retry(DeliveryFault::Unreadable)),
             (
                 200,
                 "<html>Welcome</html>",
-                again(DeliveryFault::Unreadable),
+                retry(DeliveryFault::Unreadable),
             ),
-            (200, &SUCCESS[..40], again(DeliveryFault::Unreadable)),
-            (204, "", again(DeliveryFault::Unreadable)),
+            (200, &SUCCESS[..40], retry(DeliveryFault::Unreadable)),
+            (204, "", retry(DeliveryFault::Unreadable)),
             (400, duplicate, Outcome::AcceptedAsRepeat),
             (409, duplicate, Outcome::Refused),
             (400, "", Outcome::Refused),
             (402, "", Outcome::Refused),
             (405, "", Outcome::Refused),
             (422, SUCCESS, Outcome::Refused),
-            (408, "", again(DeliveryFault::Busy)),
-            (425, "", again(DeliveryFault::Busy)),
-            (429, "", again(DeliveryFault::Busy)),
-            (500, "", again(DeliveryFault::Busy)),
-            (503, SUCCESS, again(DeliveryFault::Busy)),
-            (599, "", again(DeliveryFault::Busy)),
-            (999, "", again(DeliveryFault::Busy)),
-            (301, "", again(DeliveryFault::Configuration)),
-            (304, "", again(DeliveryFault::Configuration)),
-            (307, SUCCESS, again(DeliveryFault::Configuration)),
-            (401, "", again(DeliveryFault::Configuration)),
-            (403, "", again(DeliveryFault::Configuration)),
-            (404, "", again(DeliveryFault::Configuration)),
-            (103, SUCCESS, again(DeliveryFault::Reset)),
+            (408, "", retry(DeliveryFault::Busy)),
+            (425, "", retry(DeliveryFault::Busy)),
+            (429, "", retry(DeliveryFault::Busy)),
+            (500, "", retry(DeliveryFault::Busy)),
+            (503, SUCCESS, retry(DeliveryFault::Busy)),
+            (599, "", retry(DeliveryFault::Busy)),
+            (999, "", retry(DeliveryFault::Busy)),
+            (301, "", retry(DeliveryFault::Configuration)),
+            (304, "", retry(DeliveryFault::Configuration)),
+            (307, SUCCESS, retry(DeliveryFault::Configuration)),
+            (401, "", retry(DeliveryFault::Configuration)),
+            (403, "", retry(DeliveryFault::Configuration)),
+            (404, "", retry(DeliveryFault::Configuration)),
+            (103, SUCCESS, retry(DeliveryFault::Reset)),
         ] {
-            assert_eq!(judged(status, body), outcome, "{status} {body}");
+            assert_eq!(outcome(status, body), outcome, "{status} {body}");
         }
     }
 
@@ -194,7 +198,7 @@ mod tests {
         }
         assert_eq!(
             outcome_of(SuccessRule::Any2xx, 302, None, b"", NOW),
-            again(DeliveryFault::Configuration)
+            retry(DeliveryFault::Configuration)
         );
     }
 
@@ -231,12 +235,12 @@ mod tests {
     fn only_a_busy_acquire_may_ask_for_a_wait() {
         assert_eq!(
             outcome_of(SuccessRule::Body, 404, Some("9"), b"", NOW),
-            again(DeliveryFault::Configuration)
+            retry(DeliveryFault::Configuration)
         );
     }
 
     #[test]
-    fn an_excerpt_is_short_and_harmless() {
+    fn an_excerpt_is_short_and_printable() {
         assert_eq!(
             excerpt("  a\r\nb\u{1b}[2J\u{202e}c\0 ".as_bytes()),
             "a  b\u{fffd}[2J\u{fffd}c\u{fffd}"

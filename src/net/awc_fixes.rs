@@ -1,11 +1,17 @@
-//! Makes of a byte stream one on which awc reads each answer rightly.
+//! Works around three faults of awc (seen in 3.11.0), by changing the bytes that awc reads.
 //!
-//! awc 3.11 takes an interim (1xx) answer for the final one and gives the connection back, so that
-//! the next request would read the answer meant for this one; it reads a body that is ended by
-//! closing the connection as empty; and it takes a body for whole that breaks off before the end
-//! that its head told. All are put right here, before awc sees the bytes: interim heads are
-//! dropped, a final head that tells no length is shown as HTTP/1.0, whose bodies awc reads until
-//! the connection closes, and any other end of the stream is an error.
+//! | fault of awc | work-around |
+//! | --- | --- |
+//! | An interim (1xx) response is returned as the final one, and the next request on the connection reads the final one ([actix-web #1775]). | Interim heads are dropped. |
+//! | A body that ends when the connection closes is read as empty ([actix-web #2287]; the fix in [#3038] was not merged). | A final head without a length becomes HTTP/1.0, whose bodies awc reads until the connection closes. |
+//! | A body that ends before its length, or before its last chunk, is returned as complete. No issue is known; [#3068] fixed the same fault in the server. | Such an end of the stream is an error. |
+//!
+//! It reads heads only; it does not change a body, a status or a header.
+//!
+//! [actix-web #1775]: https://github.com/actix/actix-web/issues/1775
+//! [actix-web #2287]: https://github.com/actix/actix-web/issues/2287
+//! [#3038]: https://github.com/actix/actix-web/pull/3038
+//! [#3068]: https://github.com/actix/actix-web/pull/3068
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -14,11 +20,11 @@ use std::task::{Context, Poll, ready};
 use actix_rt::net::{ActixStream, Ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A head longer than this, in bytes, is an error.
+/// The longest head, in bytes; a longer one is an error.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 96;
 
-/// An HTTP/1.1 connection, as a client sees it, on which every answer is final and has an end.
+/// The client's side of an HTTP/1.1 connection, on which every response is final and has an end.
 #[derive(Debug)]
 pub struct AwcResponseFix<Io> {
     io: Io,
@@ -27,19 +33,19 @@ pub struct AwcResponseFix<Io> {
 
 #[derive(Debug)]
 enum Reading {
-    /// Bytes pass as they come: they belong to this body, or to nothing.
-    Through(Body),
-    /// A request was written; the head of its answer is gathered here.
+    /// Bytes pass unchanged: they belong to this body, or no response is expected.
+    PassThrough(Body),
+    /// A request was written; this is the part of the response's head that has arrived.
     Head(Vec<u8>),
-    /// The final head, and what came with it, on its way to awc; so many bytes are handed over.
-    Handing(Vec<u8>, usize, Body),
+    /// The final head and the bytes read with it, and how many of them awc has read.
+    Deliver(Vec<u8>, usize, Body),
 }
 
 impl<Io> AwcResponseFix<Io> {
     pub fn new(io: Io) -> Self {
         Self {
             io,
-            reading: Reading::Through(Body::Told),
+            reading: Reading::PassThrough(Body::Framed),
         }
     }
 }
@@ -53,31 +59,31 @@ impl<Io: AsyncRead + Unpin> AsyncRead for AwcResponseFix<Io> {
         let this = self.get_mut();
         loop {
             match &mut this.reading {
-                Reading::Through(body) => {
+                Reading::PassThrough(body) => {
                     let before = buf.filled().len();
                     ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
                     let ended = buf.filled().len() == before;
-                    if ended && *body == Body::Told {
+                    if ended && *body == Body::Framed {
                         return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
                     }
                     return Poll::Ready(Ok(()));
                 }
                 Reading::Head(bytes) => {
                     if let Some(body) = final_head(bytes)? {
-                        this.reading = Reading::Handing(std::mem::take(bytes), 0, body);
+                        this.reading = Reading::Deliver(std::mem::take(bytes), 0, body);
                         continue;
                     }
                     if ready!(fill(&mut this.io, cx, bytes))? == 0 {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Reading::Handing(bytes, handed, body) => {
-                    let next = &bytes[*handed..];
+                Reading::Deliver(bytes, delivered, body) => {
+                    let next = &bytes[*delivered..];
                     let next = &next[..next.len().min(buf.remaining())];
                     buf.put_slice(next);
-                    *handed += next.len();
-                    if *handed == bytes.len() {
-                        this.reading = Reading::Through(*body);
+                    *delivered += next.len();
+                    if *delivered == bytes.len() {
+                        this.reading = Reading::PassThrough(*body);
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -86,7 +92,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for AwcResponseFix<Io> {
     }
 }
 
-/// Reads once and says how many bytes came; none at the end of the stream.
+/// Reads once and returns the number of bytes; 0 at the end of the stream.
 fn fill<Io: AsyncRead + Unpin>(
     io: &mut Io,
     cx: &mut Context<'_>,
@@ -99,9 +105,10 @@ fn fill<Io: AsyncRead + Unpin>(
     Poll::Ready(Ok(chunk.filled().len()))
 }
 
-/// Drops interim heads from the front; once the whole final head is there, says how its body ends.
+/// Drops interim heads; returns how the body ends once the whole final head has arrived.
 fn final_head(bytes: &mut Vec<u8>) -> io::Result<Option<Body>> {
     loop {
+        // RFC 9112, section 2.2: a robust parser ignores empty lines before a message.
         let blank = bytes
             .iter()
             .take_while(|byte| matches!(byte, b'\r' | b'\n'))
@@ -133,7 +140,7 @@ fn final_head(bytes: &mut Vec<u8>) -> io::Result<Option<Body>> {
 
 struct Head {
     status: u16,
-    /// In bytes, the empty line included.
+    /// In bytes, with the empty line at the end.
     length: usize,
     body: Body,
 }
@@ -141,7 +148,9 @@ struct Head {
 /// Where a body ends (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Body {
-    Told,
+    /// By its length or its chunks, or there is no body.
+    Framed,
+    /// When the connection closes.
     UntilClose,
 }
 
@@ -164,11 +173,11 @@ impl Head {
                         .contains(value)
             })
         };
-        let told = has("content-length", "") || has("transfer-encoding", "chunked");
-        // awc would take the body that follows an offer of WebSocket for another protocol.
+        let is_framed = has("content-length", "") || has("transfer-encoding", "chunked");
+        // After an offer of WebSocket, awc would read the body as another protocol.
         let body = match status {
-            204 | 304 => Body::Told,
-            _ if told && !has("upgrade", "websocket") => Body::Told,
+            204 | 304 => Body::Framed,
+            _ if is_framed && !has("upgrade", "websocket") => Body::Framed,
             _ => Body::UntilClose,
         };
         Ok(Some(Self {
@@ -190,7 +199,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for AwcResponseFix<Io> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if matches!(this.reading, Reading::Through(_)) {
+        if matches!(this.reading, Reading::PassThrough(_)) {
             this.reading = Reading::Head(Vec::new());
         }
         Pin::new(&mut this.io).poll_write(cx, buf)
@@ -205,7 +214,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for AwcResponseFix<Io> {
     }
 }
 
-/// awc asks for this trait but moves bytes only; readiness may be claimed when there is none.
+/// awc requires this trait, but only reads and writes; a wrong readiness does no harm.
 impl<Io: AsyncRead + AsyncWrite + Unpin> ActixStream for AwcResponseFix<Io> {
     fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::ALL))
@@ -224,18 +233,18 @@ mod tests {
 
     const WITH_LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-    /// What awc could read when the answer to its request arrives in pieces of `step` bytes, and
-    /// how the stream ended.
+    /// The bytes that awc reads when the response arrives in pieces of `step` bytes, and how the
+    /// stream ends.
     async fn read(answer: &str, step: usize) -> (String, Result<(), ErrorKind>) {
         let (ours, theirs) = tokio::io::duplex(step);
         let mut stream = AwcResponseFix::new(ours);
         let (mut from, mut to) = tokio::io::split(theirs);
-        stream.write_all(b"!").await.expect("someone listens");
+        stream.write_all(b"!").await.expect("the peer reads");
         from.read_u8().await.expect("a request arrives");
         let read = async {
             let mut bytes = Vec::new();
             let end = stream.read_to_end(&mut bytes).await;
-            // Who still writes learns that nobody reads.
+            // The writer then gets an error instead of waiting.
             drop(stream);
             (bytes, end)
         };
@@ -249,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn interim_answers_are_dropped_however_they_are_cut() {
+    async fn interim_responses_are_dropped_however_they_are_cut() {
         let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
         for step in [1, 2, 7, 50, 10_000] {
             let answer = format!("{interim}{WITH_LENGTH}");
@@ -258,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_tells_no_length_becomes_http_1_0() {
+    async fn a_head_without_a_length_becomes_http_1_0() {
         let closed = "HTTP/1.1 200 OK\r\nServer: x\r\n\r\nok";
         let shown = "HTTP/1.0 200 OK\r\nServer: x\r\n\r\nok";
         assert_eq!(read(closed, 5).await, (shown.to_owned(), Ok(())));
@@ -273,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_stream_ends_well_only_where_it_ends_the_body() {
+    async fn an_early_end_of_the_stream_is_an_error() {
         for (answer, end) in [
             ("HTTP/1.1 200 OK\r\n\r\no", Ok(())),
             ("HTTP/1.0 200 OK\r\n\r\no", Ok(())),
@@ -288,13 +297,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_looks_like_an_answer_passes() {
+    async fn a_body_that_looks_like_a_response_passes() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
         assert_eq!(read(answer, 3).await.0, answer);
     }
 
     #[tokio::test]
-    async fn what_is_no_answer_is_an_error() {
+    async fn bytes_that_are_no_response_are_an_error() {
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(2 * MAX_HEAD));
         for broken in [
             "SSH-2.0-OpenSSH_9.6\r\n",

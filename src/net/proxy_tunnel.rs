@@ -1,4 +1,6 @@
-//! Asks a forward proxy for a tunnel: HTTP CONNECT (RFC 9110, section 9.3.6).
+//! Opens a tunnel through a forward proxy: HTTP CONNECT (RFC 9110, section 9.3.6).
+//!
+//! It uses a connection that is open already, and knows nothing of TLS inside the tunnel.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::proxy::Proxy;
 
-/// An answer's head longer than this, in bytes, is no answer.
+/// The longest head of a proxy's response, in bytes; a longer one is an error.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 96;
 
@@ -34,14 +36,14 @@ pub enum ProxyTunnelError {
 }
 
 impl ProxyTunnelError {
-    /// The proxy says no by its rules, and will say so again until someone changes a setting.
+    /// Whether the proxy refuses by its rules: a retry fails until a setting changes.
     #[must_use]
     pub fn is_by_rule(&self) -> bool {
         matches!(self, Self::WantsCredentials(..) | Self::Refuses(..))
     }
 }
 
-/// Makes of a connection to `proxy` one to `target` (host and port).
+/// Turns a connection to `proxy` into one to `target` (host and port).
 pub async fn open<Io>(mut io: Io, proxy: &Proxy, target: &str) -> Result<Io, ProxyTunnelError>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
@@ -53,7 +55,7 @@ where
     io.flush().await.map_err(broke_off)?;
     match status(&mut io, &name).await? {
         200..=299 => Ok(io),
-        // tinyproxy 1.11 answers wrong ones with 401.
+        // tinyproxy 1.11 answers wrong credentials with 401.
         status @ (401 | 407) => Err(ProxyTunnelError::WantsCredentials(name, status)),
         status @ (408 | 425 | 429 | 500..) => Err(ProxyTunnelError::CannotConnect(
             name,
@@ -72,8 +74,8 @@ fn request(proxy: &Proxy, target: &str) -> String {
     format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n")
 }
 
-/// Reads the head of the final answer. Nothing may follow one that opens the tunnel: neither TLS
-/// nor HTTP lets the server speak first. What follows another is never read.
+/// Reads the status of the final response. After a 2xx no byte may follow, because the server
+/// speaks first neither in TLS nor in HTTP. After another status the rest is not read.
 async fn status(io: &mut (impl AsyncRead + Unpin), name: &str) -> Result<u16, ProxyTunnelError> {
     let unreadable = |why| ProxyTunnelError::Unreadable(name.to_owned(), why);
     let mut head = Vec::new();

@@ -1,4 +1,6 @@
-//! A TCP connection that is never said to be quiet when its peer has closed it.
+//! A TCP stream that reports a close by its peer at once.
+//!
+//! It does not open connections.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::pin::Pin;
@@ -10,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop;
 
-/// tokio knows only what the kernel told it at its last look around: a close that came since then
-/// is not seen, and awc would take the connection from its pool and lose a request on it. So the
-/// kernel is asked itself before nothing is said to be there.
+/// A TCP stream that asks the kernel before it reports that nothing can be read.
+///
+/// tokio learns of a close only when it polls the kernel. Until then awc would reuse a closed
+/// connection from its pool, and the request on it would fail.
 #[derive(Debug)]
 pub struct PeekingTcpStream(pub TcpStream);
 
@@ -25,9 +28,9 @@ impl AsyncRead for PeekingTcpStream {
         if let Poll::Ready(read) = Pin::new(&mut self.0).poll_read(cx, buf) {
             return Poll::Ready(read);
         }
-        // A peer that sends without end must not keep the thread for itself.
+        // Without this budget a peer that never stops sending could block the thread.
         let turn = ready!(coop::poll_proceed(cx));
-        // tokio has made the socket non-blocking, and wakes for what comes after this.
+        // The socket is non-blocking, and tokio's poll above has registered the waker.
         let read = match (&*SockRef::from(&self.0)).read(buf.initialize_unfilled()) {
             Err(none) if none.kind() == ErrorKind::WouldBlock => return Poll::Pending,
             read => read,
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_close_is_seen_before_the_runtime_has_looked_around() {
+    async fn a_close_is_seen_before_the_runtime_polls_the_kernel() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         let mut peer = std::net::TcpStream::connect(addr).expect("it listens");
@@ -89,7 +92,7 @@ mod tests {
         assert!(socket.read(&mut answer).now_or_never().is_none(), "quiet");
 
         drop(peer);
-        // Nothing is awaited in between: the runtime has had no time to learn of it.
+        // No await in between, so the runtime cannot poll the kernel.
         let mut ended = None;
         for _ in 0..1_000_000 {
             ended = socket.read(&mut answer).now_or_never();

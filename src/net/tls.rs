@@ -1,5 +1,7 @@
-//! Whom outgoing TLS connections trust: the system's authorities, and a private one beside them; and
-//! what Twilio is shown where the bridge itself speaks TLS.
+//! TLS for outgoing connections: the trusted authorities and the client certificate. It also reads
+//! the certificate files of the bridge's own listener.
+//!
+//! It opens no connection.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ const DATABASE_CA: &str = "sslrootcert of store.url";
 const CLIENT_CERT: &str = "acquire.client_cert_file";
 const CLIENT_KEY: &str = "acquire.client_key_file";
 
-/// A certificate, with those between it and its authority, and its key (PEM).
+/// A certificate chain and its key, each a PEM file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificatePair {
     pub cert_file: PathBuf,
@@ -56,17 +58,17 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// Private authorities: a file of certificates (PEM) and the setting that names it.
+/// Private certificate authorities: a PEM file, and the setting that names it.
 #[derive(Clone, Copy, Debug)]
 pub struct PrivateCa<'a> {
     pub setting: &'static str,
     pub file: &'a Path,
 }
 
-/// Verifies certificates against the system's authorities and `private` ones beside them, and shows
-/// `client` to a server that asks.
+/// A client that trusts the system's authorities and `private` ones, and that has the certificate
+/// `client` for servers that request one.
 ///
-/// One of the system's that cannot be used is left out; one of `private` is an error.
+/// An unusable certificate of the system is ignored; one of `private` is an error.
 pub fn client_config(
     private: Option<PrivateCa<'_>>,
     client: Option<&CertificatePair>,
@@ -97,7 +99,7 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
-/// Verifies the database's certificate against the authorities of `file` (PEM) alone, else against
+/// A client for the database: it trusts only the authorities of `file` (PEM) if one is given, else
 /// the system's, as libpq does with `sslrootcert`.
 pub fn database_client_config(file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let roots = match file {
@@ -183,14 +185,14 @@ mod tests {
     fn a_ca_file_is_read_or_named_in_the_error() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let file = folder.path().join("ca.pem");
-        let told = || {
+        let error = || {
             let error =
                 certificates("acquire.ca_file", &file).expect_err("there is no certificate");
             assert!(error.to_string().contains("ca.pem"), "{error}");
             error
         };
-        assert!(matches!(told(), TlsError::Unreadable { .. }));
+        assert!(matches!(error(), TlsError::Unreadable { .. }));
         std::fs::write(&file, "no certificate\n").expect("the file can be written");
-        assert!(matches!(told(), TlsError::Empty { .. }));
+        assert!(matches!(error(), TlsError::Empty { .. }));
     }
 }
