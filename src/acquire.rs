@@ -1,6 +1,6 @@
-//! Acquire's words: the call-end message and what an answer to it means.
+//! Acquire's types: the call-end and event messages, and the outcome of a request.
 //!
-//! Nothing here knows Twilio or does I/O.
+//! It does no I/O and does not know Twilio.
 
 pub mod response;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Which message of Acquire's telephone API a request carries
+/// The message of Acquire's phone API in a request
 /// (developer.acquire.io, branch 2.0.0, "Phone").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestKind {
@@ -17,7 +17,7 @@ pub enum RequestKind {
     CallRinging,
     CallAnswered,
     CallEnd,
-    /// A call-end once more, with the recording that came after it (`recording.late`).
+    /// A second call-end, with a recording that arrived after the first (`recording.late`).
     CallEndAgain,
 }
 
@@ -31,7 +31,7 @@ impl RequestKind {
         Self::CallEndAgain,
     ];
 
-    /// The word in the database, metrics and `show`.
+    /// The name in the database, metrics and `show`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,8 +51,8 @@ impl RequestKind {
 
 /// The body of call-end (developer.acquire.io, `telecommunication-outsider/call-end.md`, 67bcb64).
 ///
-/// Field order is that of the page's sample. `email` is the sample's spelling; the table above it
-/// says `CalleeEmail`.
+/// The field order is that of the page's sample. The sample has `email`; the table above it has
+/// `CalleeEmail`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEnd {
     #[serde(rename = "From")]
@@ -75,9 +75,9 @@ pub struct CallEnd {
     pub direction: Direction,
 }
 
-/// The body of call-in-queue, call-ringing and call-answered, which tell of a call before its end
-/// (developer.acquire.io, `telecommunication-outsider`, 273cf39). Fields that an endpoint does not
-/// name are left out.
+/// The body of call-in-queue, call-ringing and call-answered, which report a call before its end
+/// (developer.acquire.io, `telecommunication-outsider`, 273cf39). A field that an endpoint does not
+/// document is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEvent {
     #[serde(rename = "From")]
@@ -110,24 +110,24 @@ pub enum Direction {
     Outgoing,
 }
 
-/// What Acquire's answer, or the lack of one, means for the request.
+/// The outcome of a request, with or without a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Acquire has the call.
+    /// Acquire accepted the call.
     Accepted,
-    /// Acquire said that it had the call already (`ERROR_DUPLICATE_RECORD_FOUND`).
+    /// Acquire had accepted the call before (`ERROR_DUPLICATE_RECORD_FOUND`).
     AcceptedAsRepeat,
-    /// Trying again may help; `after` is the wait that Acquire asked for.
+    /// A retry may help; `after` is the wait that Acquire requested.
     Retry {
         fault: DeliveryFault,
         after: Option<Duration>,
     },
-    /// Trying again cannot help.
+    /// A retry cannot help.
     Refused,
 }
 
 impl Outcome {
-    /// The word in metrics: the fault's own where there is one.
+    /// The name in metrics: the name of the fault, if there is one.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -138,7 +138,7 @@ impl Outcome {
         }
     }
 
-    /// What went wrong, if trying again may help.
+    /// The fault, if a retry may help.
     #[must_use]
     pub fn fault(&self) -> Option<DeliveryFault> {
         match self {
@@ -148,7 +148,7 @@ impl Outcome {
     }
 }
 
-/// Why a request did not succeed though trying again may help.
+/// Why a request failed that a retry may complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeliveryFault {
@@ -157,17 +157,17 @@ pub enum DeliveryFault {
     Tls,
     TimeOut,
     Reset,
-    /// The forward proxy opened no tunnel: it is away, slow, or cannot reach Acquire.
+    /// The forward proxy opened no tunnel: it is unreachable or slow, or cannot reach Acquire.
     Proxy,
-    /// The forward proxy wants credentials (407), or its rules forbid the way: a setting is wrong.
+    /// The forward proxy wants credentials (407), or its rules forbid the target: a setting is wrong.
     ProxyRefused,
     /// 408, 425, 429 or 5xx.
     Busy,
     /// 3xx, 401, 403 or 404: a setting is wrong.
     Configuration,
-    /// 2xx whose body says that it was no success.
+    /// 2xx, but its body reports a failure.
     SuccessFalse,
-    /// 2xx whose body cannot be read as Acquire's JSON.
+    /// 2xx, but its body is not Acquire's JSON.
     Unreadable,
 }
 
@@ -208,12 +208,12 @@ impl DeliveryFault {
         Self::ALL.into_iter().find(|fault| fault.as_str() == text)
     }
 
-    /// Where an operator looks first.
+    /// What the operator should check first.
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {
             Self::Dns => "look at acquire.base_url and the machine's name servers",
-            Self::Connect => "look at acquire.base_url and the way out of this network",
+            Self::Connect => "look at acquire.base_url and outbound network access",
             Self::Tls => {
                 "look at acquire.ca_file, acquire.client_cert_file and the certificate of \
                  acquire.base_url"
@@ -222,16 +222,18 @@ impl DeliveryFault {
             Self::Reset => "Acquire or something before it closed the connection",
             Self::Proxy => "look at acquire.proxy, and whether the proxy reaches acquire.base_url",
             Self::ProxyRefused => "look at acquire.proxy, its credentials and the proxy's rules",
-            Self::Busy => "Acquire is busy or out of order",
+            Self::Busy => "Acquire is busy or failing",
             Self::Configuration => {
                 "look at acquire_account_id, acquire.api_key, acquire.base_url and \
                  acquire.call_end_path"
             }
-            Self::SuccessFalse | Self::Unreadable => "look at acquire.success and the answer kept",
+            Self::SuccessFalse | Self::Unreadable => {
+                "look at acquire.success and the recorded response"
+            }
         }
     }
 
-    /// A 2xx came back, so Acquire may have taken the call although it did not say so.
+    /// Whether Acquire may have accepted the call although its response (a 2xx) does not say so.
     #[must_use]
     pub fn is_unclear(self) -> bool {
         matches!(self, Self::SuccessFalse | Self::Unreadable)
@@ -244,13 +246,13 @@ impl fmt::Display for DeliveryFault {
     }
 }
 
-/// One answer of Acquire, judged.
+/// Acquire's response to one request, or the network error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcquireResponse {
     pub outcome: Outcome,
     /// The HTTP status, if one arrived.
     pub status: Option<u16>,
-    /// The beginning of the answer's body, or the network's error in words.
+    /// The start of the response's body, or the network error in words.
     pub excerpt: String,
 }
 
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_read_back_from_its_word() {
+    fn every_fault_is_parsed_from_its_name() {
         for fault in DeliveryFault::ALL {
             assert_eq!(DeliveryFault::parse(fault.as_str()), Some(fault));
             assert_eq!(serde_json::json!(fault), fault.as_str());

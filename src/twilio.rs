@@ -1,7 +1,6 @@
-//! Twilio's words: the identifiers, statuses and directions that a Voice callback carries.
+//! Twilio's types: the identifiers, statuses and directions of a voice callback.
 //!
-//! Nothing here knows Acquire, HTTP or a database. What a word means for Acquire is decided in
-//! [`crate::domain::plan`].
+//! It does no I/O and does not know Acquire; [`crate::domain::plan`] maps a call to Acquire.
 
 pub mod callback;
 pub mod callback_url;
@@ -55,22 +54,22 @@ macro_rules! sid {
 }
 
 sid!(
-    /// Names one leg of a call (Twilio API, Call resource: `^CA[0-9a-fA-F]{32}$`).
+    /// Identifies one leg of a call (Twilio API, Call resource: `^CA[0-9a-fA-F]{32}$`).
     CallSid,
     "CA"
 );
 sid!(
-    /// Names the account or subaccount that owns the call (`^AC[0-9a-fA-F]{32}$`).
+    /// Identifies the account or subaccount that owns the call (`^AC[0-9a-fA-F]{32}$`).
     AccountSid,
     "AC"
 );
 sid!(
-    /// Names one recording (`^RE[0-9a-fA-F]{32}$`).
+    /// Identifies one recording (`^RE[0-9a-fA-F]{32}$`).
     RecordingSid,
     "RE"
 );
 
-/// Where a leg is in its life (Twilio docs, Call resource, "Call status values").
+/// The state of a leg (Twilio docs, Call resource, "Call status values").
 ///
 /// Twilio may add values without notice, so an unknown one is kept as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,7 +126,7 @@ impl fmt::Display for CallStatus {
     }
 }
 
-/// Who began a leg (Twilio docs, Call resource, "Direction").
+/// Who started a leg (Twilio docs, Call resource, "Direction").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
     Inbound,
@@ -169,12 +168,12 @@ impl Direction {
 pub struct Callback {
     pub account: AccountSid,
     pub leg: CallSid,
-    /// The leg that began this one by `<Dial>`; absent on the first leg of a call.
+    /// The leg that dialled this one (`<Dial>`); absent on the first leg of a call.
     pub parent: Option<CallSid>,
     pub kind: CallbackContent,
 }
 
-/// What a callback tells of its leg.
+/// What a callback reports about its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallbackContent {
     Status(StatusCallback),
@@ -185,53 +184,53 @@ pub enum CallbackContent {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StatusCallback {
     pub status: CallStatus,
-    /// E.164, `client:…`, `sip:…`, a caller id as sent, or a word such as `anonymous`.
+    /// E.164, `client:…`, `sip:…`, a caller ID as sent, or a word such as `anonymous`.
     pub from: String,
     /// As `from`; empty on the parent leg of a browser softphone's call.
     pub to: String,
     pub direction: Option<Direction>,
-    /// `CallDuration` as sent: whole seconds (`Duration`, which counts minutes, is not read).
+    /// `CallDuration` as sent, in whole seconds. `Duration` is not read, because it is in minutes.
     pub call_duration: Option<String>,
     pub origin: FieldSource,
-    /// The recording that the status callback itself names: only of calls created with
-    /// `Record=true` or dialled with `record`.
+    /// The recording in the status callback itself: only for calls created with `Record=true` or
+    /// dialled with `record`.
     pub recording_sid: Option<RecordingSid>,
     pub recording_url: Option<String>,
     /// Whole seconds.
     pub recording_duration: Option<u32>,
-    /// Counts the subscribed events of a leg from 0.
+    /// The number of the event among the subscribed events of the leg, from 0.
     pub sequence_number: Option<u32>,
     pub timestamp: Option<Timestamp>,
     /// The `?email=` of the callback URL, which Twilio signed with the form.
     pub email: Option<String>,
 }
 
-/// Where a leg began, which decides whose word its fields are.
+/// Where a leg started, which decides whether its fields can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldSource {
-    /// The telephone network, SIP, the API or `<Dial>`: the fields are Twilio's.
+    /// The phone network (PSTN), SIP, the API or `<Dial>`: the fields are Twilio's.
     Twilio,
-    /// A browser or an app with the Voice SDK: Twilio puts the parameters that it was called with,
-    /// of any name and value, among its own fields (Twilio docs, Voice SDK, `connect`). What Twilio
-    /// never says of such a leg is not its word: neither a parent nor a recording.
+    /// A browser or an app with the Voice SDK: Twilio adds the parameters of the app, of any name
+    /// and value, to its own fields (Twilio docs, Voice SDK, `connect`). Twilio itself never sends a
+    /// parent or a recording for such a leg, so both are ignored.
     App,
 }
 
 /// A recording status callback (Twilio docs, Voice webhooks, "`RecordingStatusCallback`").
 ///
-/// It names the leg that was recorded, which is always the parent, and tells nothing else of it.
+/// It identifies the recorded leg, which is always the parent, and reports nothing else about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordingCallback {
     pub sid: RecordingSid,
     pub status: RecordingStatus,
-    /// Bare: without extension, and useless unless the recording is completed.
+    /// Without an extension. There is audio only if the recording is completed.
     pub url: Option<String>,
     /// Whole seconds.
     pub duration: Option<u32>,
     pub started: Option<Timestamp>,
 }
 
-/// Where a recording is in its life; unknown values are kept as they were sent.
+/// The state of a recording; unknown values are kept as they were sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecordingStatus {
     InProgress,
@@ -273,12 +272,12 @@ impl fmt::Display for RecordingStatus {
     }
 }
 
-/// Makes a repeat recognisable: leg, kind and status, for a recording its SID too.
+/// Identifies repeats of a callback: leg, kind and status, and for a recording its SID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackKey(Box<str>);
 
 impl CallbackKey {
-    /// A key that was kept.
+    /// A key from the store.
     pub(crate) fn stored(text: String) -> Self {
         Self(text.into())
     }
@@ -296,7 +295,7 @@ impl fmt::Display for CallbackKey {
 }
 
 impl Callback {
-    /// The call this callback belongs to, named by its first leg.
+    /// The call of this callback, identified by its first leg.
     #[must_use]
     pub fn call(&self) -> &CallSid {
         self.parent.as_ref().unwrap_or(&self.leg)

@@ -130,7 +130,7 @@ mod tests {
         Outcome::Retry { fault, after: None }
     }
 
-    fn outcome(status: u16, body: &str) -> Outcome {
+    fn actual(status: u16, body: &str) -> Outcome {
         outcome_of(SuccessRule::Body, status, None, body.as_bytes(), NOW)
     }
 
@@ -186,7 +186,7 @@ mod tests {
             (404, "", retry(DeliveryFault::Configuration)),
             (103, SUCCESS, retry(DeliveryFault::Reset)),
         ] {
-            assert_eq!(outcome(status, body), outcome, "{status} {body}");
+            assert_eq!(actual(status, body), outcome, "{status} {body}");
         }
     }
 

@@ -1,5 +1,7 @@
-//! From the form of a verified request to a [`Callback`]: a status or recording callback, each at
-//! its own path, and nothing that looks like one.
+//! Reads a [`Callback`] from the form of a verified request: a status or recording callback, each at
+//! its own path. It refuses other requests of Twilio that look like one.
+//!
+//! It does not verify the signature; [`super::signature`] does.
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -11,7 +13,7 @@ use super::{
     RecordingCallback, RecordingSid, RecordingStatus, SidError, StatusCallback,
 };
 
-/// What a served path takes.
+/// The callbacks that a served path accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackKind {
     Status,
@@ -44,9 +46,9 @@ impl CallbackKind {
     }
 }
 
-/// Why a verified form is not a callback that the bridge can keep.
+/// Why a verified form is not a callback that the bridge can record.
 ///
-/// The sentences are shown to whoever set up the URL at Twilio.
+/// The messages are for the engineer who entered the URL at Twilio.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallbackParseError {
     #[error("{0} is missing")]
@@ -123,7 +125,7 @@ pub fn expect_utf8(form: &[u8]) -> Result<(), CallbackParseError> {
     }
 }
 
-/// Most forms hold nothing beyond ASCII, also behind a `%`, and need not be decoded to tell.
+/// Whether the decoded form is ASCII, which most forms are: a fast path that decodes nothing.
 fn is_ascii_decoded(form: &[u8]) -> bool {
     let escapes = form.iter().zip(&form[1.min(form.len())..]);
     form.is_ascii()
@@ -132,8 +134,10 @@ fn is_ascii_decoded(form: &[u8]) -> bool {
             .all(|(_, digit)| matches!(digit, b'0'..=b'7'))
 }
 
-/// The `?email=` of the callback URL; whatever else stands in a query could be part of the form
-/// glued onto the URL, since the signed text has no delimiters.
+/// The `?email=` of the callback URL.
+///
+/// Any other key is refused. The signed text has no delimiters, so a forger could move a field of the
+/// form into the query and keep the signature.
 pub fn email(query: &str) -> Result<Option<String>, CallbackParseError> {
     let pairs = fields(query.as_bytes());
     if let Some((name, _)) = pairs.iter().find(|(name, _)| name != "email") {
@@ -144,7 +148,7 @@ pub fn email(query: &str) -> Result<Option<String>, CallbackParseError> {
 
 /// Reads a callback from the decoded fields of a verified form.
 ///
-/// `email` is the `?email=` of the callback URL; a recording has no use for it.
+/// `email` is the `?email=` of the callback URL; it is ignored for a recording.
 pub fn parse(
     form: CallbackKind,
     fields: &[(String, String)],
@@ -169,7 +173,7 @@ fn parse_recording(fields: &Fields<'_>) -> Result<Callback, CallbackParseError> 
                 .required("RecordingStatus")
                 .map(RecordingStatus::parse)?,
             url: filled(fields, "RecordingUrl")?,
-            duration: lenient_seconds(fields, "RecordingDuration")?,
+            duration: optional_seconds(fields, "RecordingDuration")?,
             started: fields.single("RecordingStartTime")?.and_then(timestamp),
         }),
     })
@@ -210,7 +214,7 @@ fn parse_status(
                 .single("RecordingSid")?
                 .and_then(|text| RecordingSid::parse(text).ok()),
             recording_url: filled(fields, "RecordingUrl")?,
-            recording_duration: lenient_seconds(fields, "RecordingDuration")?,
+            recording_duration: optional_seconds(fields, "RecordingDuration")?,
             sequence_number: fields
                 .single("SequenceNumber")?
                 .and_then(|text| text.parse().ok()),
@@ -220,7 +224,7 @@ fn parse_status(
     })
 }
 
-/// An app's own leg is inbound and from its `client:`; `ApplicationSid` tells of its TwiML App.
+/// An app's own leg is inbound and from `client:`, or has the `ApplicationSid` of a TwiML App.
 fn origin(fields: &Fields<'_>, direction: Option<&Direction>, from: &str) -> FieldSource {
     let is_of_app = from.starts_with("client:") || fields.has("ApplicationSid");
     if is_of_app && direction == Some(&Direction::Inbound) {
@@ -258,8 +262,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Tells apart what Twilio sends to other URLs (facts gathered from Twilio docs: recording,
-/// `<Conference>` and `<Dial>` callbacks each carry a field that no status callback has).
+/// Refuses requests that Twilio should send to another URL. By the Twilio docs, recording,
+/// `<Conference>` and `<Dial>` callbacks each have a field that no status callback has.
 fn reject_lookalikes(form: CallbackKind, fields: &Fields<'_>) -> Result<(), CallbackParseError> {
     let is_recording = fields.has("RecordingStatus");
     let lookalike = if form == CallbackKind::Status && is_recording {
@@ -286,7 +290,7 @@ fn sid<T>(
     parse(fields.required(name)?).map_err(|_| CallbackParseError::BadSid(name))
 }
 
-/// An unknown status counts as terminal here: it is kept, so that nothing Twilio adds is lost.
+/// An unknown status is terminal here, so that the bridge keeps a status that Twilio may add.
 fn is_terminal(status: &CallStatus) -> bool {
     !matches!(
         status,
@@ -301,16 +305,16 @@ fn filled(fields: &Fields<'_>, name: &'static str) -> Result<Option<String>, Cal
         .map(str::to_owned))
 }
 
-/// A number that only helps to choose: one that cannot be read counts as absent.
-fn lenient_seconds(
+/// An optional number in whole seconds; an invalid one is ignored.
+fn optional_seconds(
     fields: &Fields<'_>,
     name: &'static str,
 ) -> Result<Option<u32>, CallbackParseError> {
     Ok(fields.single(name)?.and_then(|text| text.parse().ok()))
 }
 
-/// RFC 2822 in UTC, with or without a padded day (Twilio docs show both); one that cannot be read
-/// only loses its say in the order of events.
+/// RFC 2822 in UTC, with or without a padded day (Twilio docs show both). An invalid one is ignored:
+/// it only orders events.
 fn timestamp(text: &str) -> Option<Timestamp> {
     static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
     PARSER.parse_timestamp(text).ok()

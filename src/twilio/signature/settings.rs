@@ -1,4 +1,6 @@
-//! The header that names another key and hash than the auth token's HMAC-SHA1.
+//! The header that selects a `SharedKey` and HMAC-SHA256 instead of the auth token and HMAC-SHA1.
+//!
+//! It only parses; [`super`] verifies.
 
 /// `X-Twilio-Webhooks-Signature-Settings`: which `SharedKey` signed a request, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -6,7 +8,7 @@ pub struct SignatureSettings<'a> {
     pub key: &'a str,
 }
 
-/// Why a settings header cannot be followed.
+/// Why a settings header is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureSettingsError {
     #[error("the signing algorithm \"{0}\" is not known; HMAC_SHA256 is")]
@@ -28,7 +30,7 @@ impl<'a> SignatureSettings<'a> {
             let slot = match name {
                 "key" => &mut key,
                 "algorithm" => &mut algorithm,
-                // Twilio may add more without notice; what it adds does not choose the hash.
+                // Twilio may add settings without notice; they do not select the hash.
                 _ => continue,
             };
             if slot.replace(value).is_some() {
@@ -45,7 +47,7 @@ impl<'a> SignatureSettings<'a> {
     }
 }
 
-/// Twilio's Python library takes the name in any case.
+/// In any letter case, as Twilio's Python library accepts it.
 fn is_sha256(algorithm: &str) -> bool {
     algorithm.eq_ignore_ascii_case("HMAC_SHA256")
 }
