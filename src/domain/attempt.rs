@@ -28,7 +28,7 @@ impl Attempt {
     /// Whether Acquire may have taken the request although it did not say so: it was sent, and no
     /// answer came, or none that rules it out. 503 is Acquire's word for maintenance.
     #[must_use]
-    pub fn may_have_been_taken(&self) -> bool {
+    pub fn may_have_been_accepted(&self) -> bool {
         match self.fault {
             Some(
                 DeliveryFault::TimeOut

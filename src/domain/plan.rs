@@ -1,171 +1,66 @@
-//! What is owed to Acquire for a call: a pure function of the call's callbacks and of the attempts
-//! made so far.
+//! Decides which requests a call needs: a pure function of its callbacks and the attempts so far.
 //!
-//! Callbacks may come in any order and repeated. No time is read and nothing is sent here.
+//! Callbacks may arrive in any order and more than once. The plan reads no time and sends nothing.
 
 mod call;
 mod call_end;
 mod call_shape;
 mod email;
 mod events;
+mod item;
+mod progress;
 mod reason;
 mod recording;
+mod reported;
 mod reported_legs;
+mod rules;
+mod status;
 
 use call::Call;
-use recording::Lateness;
-use reported_legs::Reported;
+use item::PlanEntry;
+use progress::{RequestProgress, is_unfinished, progress};
+use recording::LateUse;
+use reported::Reported;
 
-use crate::acquire::{CallEnd, CallEvent, RequestKind};
 use crate::clock::Millis;
-use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::directory::Directory;
-use crate::twilio::{CallSid, Callback, StatusCallback};
+use crate::domain::attempt::Attempt;
+use crate::twilio::{CallSid, StatusCallback};
 
-pub use events::{EventRules, Forward};
+pub use call::ReceivedCallback;
+pub use item::{AcquireMessage, AcquireRequest, PlanItem, PlannedRequest, Wait};
+pub use progress::made_for;
 pub use reason::{About, Reason};
-pub use recording::{LateRecording, RecordingExpectation, RecordingRules};
-pub use reported_legs::{LegRules, MissedStatus, ReportMode};
+pub use rules::{
+    ClientParents, EventRules, Forward, LateRecording, LegRules, MissedStatus,
+    RecordingExpectation, RecordingRules, ReportMode, Rules,
+};
+pub use status::is_end;
 
-/// The operator's choices that decide what a call becomes.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// `calls.empty_to`: sent as `To` for a leg that has none.
-    pub empty_to: Option<String>,
-    /// `calls.client`
-    pub client: ClientParents,
-    pub legs: LegRules,
-    pub recordings: RecordingRules,
-    /// `acquire.events`
-    pub events: EventRules,
-    pub directory: Directory,
-}
-
-/// Which way a call went whose first leg is `client:` and inbound (`calls.client`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientParents {
-    /// As Twilio says.
-    #[default]
-    Incoming,
-    /// The account's `client:` parents are agents' softphones calling out.
-    Outgoing,
-}
-
-/// A callback and when it arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceivedCallback {
-    pub at: Millis,
-    pub callback: Callback,
-}
-
-/// One request that a call makes owed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcquireRequest {
-    pub leg: CallSid,
-    pub message: AcquireMessage,
-}
-
-/// What is sent to Acquire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AcquireMessage {
-    /// What happened before the end.
-    Event(RequestKind, CallEvent),
-    CallEnd(CallEnd),
-    /// The same call-end with a recording that came after it.
-    CallEndAgain(CallEnd),
-}
-
-impl AcquireMessage {
-    #[must_use]
-    pub fn kind(&self) -> RequestKind {
-        match self {
-            Self::Event(kind, _) => *kind,
-            Self::CallEnd(_) => RequestKind::CallEnd,
-            Self::CallEndAgain(_) => RequestKind::CallEndAgain,
-        }
-    }
-
-    /// A body that was sent as this kind.
-    fn from_json(kind: RequestKind, body: &str) -> serde_json::Result<Self> {
-        match kind {
-            RequestKind::CallEnd => serde_json::from_str(body).map(Self::CallEnd),
-            RequestKind::CallEndAgain => serde_json::from_str(body).map(Self::CallEndAgain),
-            RequestKind::CallInQueue | RequestKind::CallRinging | RequestKind::CallAnswered => {
-                serde_json::from_str(body).map(|event| Self::Event(kind, event))
-            }
-        }
-    }
-
-    /// The request's body.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let json = match self {
-            Self::Event(_, event) => serde_json::to_string(event),
-            Self::CallEnd(end) | Self::CallEndAgain(end) => serde_json::to_string(end),
-        };
-        json.expect("strings and unit variants are always JSON")
-    }
-}
-
-/// What to do next for a call.
+/// The next step of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A request is due.
     Send(AcquireRequest),
-    /// A request is owed, but not before this time.
+    /// A request is planned, but not before this time.
     Wait(Millis),
-    /// Acquire took all that was owed.
+    /// Acquire accepted all requests.
     Delivered,
-    /// Nothing is owed, for this reason.
+    /// There is no request to send, for this reason.
     Skipped(String),
-    /// Something was given up or cannot be sent, for this reason, and nothing else is owed.
+    /// A request was given up or cannot be made, for this reason, and no other is pending.
     Parked(String),
 }
 
-/// What a call makes owed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlanItem {
-    Send(Box<PlannedRequest>),
-    /// What is owed is not known before this time.
-    Undecided(Wait),
-    Nothing(String),
-    Unmappable(String),
-}
-
-/// A request with its reasons.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedRequest {
-    pub request: AcquireRequest,
-    /// What it waits for before it is sent.
-    pub wait: Option<Wait>,
-    pub reasons: Vec<Reason>,
-}
-
-/// What is waited for, and how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wait {
-    pub until: Millis,
-    pub why: String,
-}
-
-/// Everything that a call needs sent, and the next step.
+/// All requests of a call, and the next step.
 ///
-/// A position is that of a callback among those that the plan was made of: it says since which
-/// callback a part of the plan was known.
+/// A position is that of a callback among those that the plan was made from. It shows since which
+/// callback a part of the plan is known.
 #[derive(Clone, Debug)]
 pub struct Plan {
     entries: Vec<PlanEntry>,
     next: Next,
     late_recordings: Vec<usize>,
     unfinished_since: Option<usize>,
-}
-
-/// A part of a plan.
-#[derive(Clone, Debug)]
-pub(crate) struct PlanEntry {
-    pub item: PlanItem,
-    /// The first callback that led to it.
-    pub position: usize,
 }
 
 impl Plan {
@@ -187,7 +82,7 @@ impl Plan {
             .collect();
         entries.extend(others);
         if call.legs.is_empty() {
-            let why = "recordings are known, and no leg has told its status".to_owned();
+            let why = "recordings are known, but no status of a leg was received".to_owned();
             entries.push(PlanEntry {
                 item: PlanItem::Nothing(why),
                 position: 0,
@@ -208,7 +103,7 @@ impl Plan {
         }
     }
 
-    /// What to do next.
+    /// The next step at the time of the plan.
     #[must_use]
     pub fn next(&self) -> &Next {
         &self.next
@@ -225,7 +120,7 @@ impl Plan {
         &self.late_recordings
     }
 
-    /// The positions of what no request can be made of, if the call is parked for it.
+    /// The positions of the unmappable legs, if the call is parked.
     pub fn unmappable(&self) -> impl Iterator<Item = usize> {
         let is_parked = matches!(self.next, Next::Parked(_));
         self.entries
@@ -283,17 +178,7 @@ fn next(entries: &[PlanEntry], attempts: &[Attempt], now: Millis) -> Next {
     }
 }
 
-fn is_unfinished(item: &PlanItem, attempts: &[Attempt]) -> bool {
-    match item {
-        PlanItem::Send(planned) => {
-            matches!(progress(planned, attempts), RequestProgress::DueAt(_))
-        }
-        PlanItem::Undecided(_) => true,
-        PlanItem::Nothing(_) | PlanItem::Unmappable(_) => false,
-    }
-}
-
-/// The status by which each leg that has ended ended.
+/// The status that ended each leg that has ended.
 #[must_use]
 pub fn ends(callbacks: &[ReceivedCallback]) -> Vec<(CallSid, StatusCallback)> {
     let call = Call::of(callbacks);
@@ -302,12 +187,6 @@ pub fn ends(callbacks: &[ReceivedCallback]) -> Vec<(CallSid, StatusCallback)> {
         Some((leg.sid.clone(), end.clone()))
     });
     ends.collect()
-}
-
-/// Whether a status ends its leg.
-#[must_use]
-pub fn is_end(status: &StatusCallback) -> bool {
-    call_end::ended_as(status).is_some()
 }
 
 /// The entries of a reported call in the order in which they are sent.
@@ -331,31 +210,34 @@ fn entries_of(
         .collect()
 }
 
-/// What Acquire took stays as it was sent, and what it may have taken goes again so: what was told
-/// since contradicts nothing.
-fn as_it_was_sent(owed: PlanItem, attempts: &[Attempt]) -> PlanItem {
-    let PlanItem::Send(mut due) = owed else {
-        return owed;
+/// A request that Acquire accepted stays as it was sent, and one that it may have accepted is
+/// repeated unchanged: a retry must not contradict the first request.
+fn as_it_was_sent(item: PlanItem, attempts: &[Attempt]) -> PlanItem {
+    let PlanItem::Send(mut planned) = item else {
+        return item;
     };
-    let made = || made_for(attempts, &due.request);
-    let taken = made().find(|attempt| attempt.verdict.is_accepted());
-    let (attempt, why) = match (taken, made().find(|attempt| attempt.may_have_been_taken())) {
-        (Some(taken), _) => (taken, "as Acquire took it; what was told since is kept"),
+    let made = || made_for(attempts, &planned.request);
+    let accepted = made().find(|attempt| attempt.verdict.is_accepted());
+    let (attempt, why) = match (
+        accepted,
+        made().find(|attempt| attempt.may_have_been_accepted()),
+    ) {
+        (Some(accepted), _) => (accepted, "sent as shown; later callbacks are stored"),
         (None, Some(doubtful)) => (
             doubtful,
-            "as it was sent before: Acquire may have taken that; what was told since is kept",
+            "sent before as shown, and Acquire may have accepted it; later callbacks are stored",
         ),
-        (None, None) => return PlanItem::Send(due),
+        (None, None) => return PlanItem::Send(planned),
     };
     let sent = AcquireMessage::from_json(attempt.kind, &attempt.sent).ok();
-    if let Some(sent) = sent.filter(|sent| *sent != due.request.message) {
-        due.request.message = sent;
-        due.reasons = vec![About::All.because(why)];
+    if let Some(sent) = sent.filter(|sent| *sent != planned.request.message) {
+        planned.request.message = sent;
+        planned.reasons = vec![About::All.because(why)];
     }
-    PlanItem::Send(due)
+    PlanItem::Send(planned)
 }
 
-/// The call-end, and what a recording makes of it that came after it was taken.
+/// The call-end, and the use of a recording that came after Acquire had accepted it.
 fn ended_call(
     reported: &Reported<'_, '_>,
     ended: Millis,
@@ -366,12 +248,12 @@ fn ended_call(
     let leg = reported.leg;
     let found = recording::find(reported, ended, &rules.recordings, now);
     let position = found.position;
-    let late = recording::lateness(attempts, leg, &found, &rules.recordings);
+    let late = recording::late_use(attempts, leg, &found, &rules.recordings);
     let mut entries = vec![call_end::call_end(reported, found, rules)];
     let item = match late {
         None => return entries,
-        Some(Lateness::Kept(why)) => PlanItem::Nothing(why),
-        Some(Lateness::Again(end)) => PlanItem::Send(Box::new(PlannedRequest {
+        Some(LateUse::Kept(why)) => PlanItem::Nothing(why),
+        Some(LateUse::Again(end)) => PlanItem::Send(Box::new(PlannedRequest {
             request: AcquireRequest {
                 leg: leg.sid.clone(),
                 message: AcquireMessage::CallEndAgain(*end),
@@ -384,54 +266,6 @@ fn ended_call(
     };
     entries.push(PlanEntry { item, position });
     entries
-}
-
-/// Where a request stands after the attempts at it.
-enum RequestProgress {
-    DueAt(Millis),
-    Accepted,
-    GivenUp(String),
-}
-
-fn progress(due: &PlannedRequest, attempts: &[Attempt]) -> RequestProgress {
-    match last_verdict(attempts, &due.request) {
-        None => RequestProgress::DueAt(
-            due.wait
-                .as_ref()
-                .map_or(Millis::default(), |wait| wait.until),
-        ),
-        Some(Verdict::Again(at)) => RequestProgress::DueAt(*at),
-        Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => RequestProgress::Accepted,
-        Some(Verdict::GivenUp(why)) => RequestProgress::GivenUp(why.clone()),
-    }
-}
-
-/// Whether nothing but Acquire keeps a request from being sent.
-fn reached(owed: &PlanItem, now: Millis) -> bool {
-    match owed {
-        PlanItem::Send(due) => due.wait.as_ref().is_none_or(|wait| wait.until <= now),
-        PlanItem::Undecided(_) | PlanItem::Nothing(_) | PlanItem::Unmappable(_) => false,
-    }
-}
-
-/// Those of `attempts` that were made for `request`.
-#[must_use]
-pub fn made_for<'a>(
-    attempts: &'a [Attempt],
-    request: &AcquireRequest,
-) -> impl DoubleEndedIterator<Item = &'a Attempt> + use<'a> {
-    let (leg, kind) = (request.leg.clone(), request.message.kind());
-    attempts
-        .iter()
-        .filter(move |attempt| attempt.leg == leg && attempt.kind == kind)
-}
-
-fn last_verdict<'a>(attempts: &'a [Attempt], request: &AcquireRequest) -> Option<&'a Verdict> {
-    let verdicts = || made_for(attempts, request).map(|attempt| &attempt.verdict);
-    // Accepted once is accepted for good, whatever else was answered.
-    verdicts()
-        .find(|verdict| verdict.is_accepted())
-        .or_else(|| verdicts().next_back())
 }
 
 #[cfg(test)]

@@ -278,7 +278,7 @@ fn what_cannot_be_sent_is_kept_with_the_reason() {
             "unknown-status",
             "kept: an unknown status",
             "parked",
-            "which Acquire has no word for",
+            "for which Acquire has no equivalent",
         ),
     ] {
         assert_eq!(bridge.twilio.sends(case).status, 204);

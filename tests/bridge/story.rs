@@ -253,9 +253,9 @@ fn one_call_has_one_end_whatever_comes_between_and_after() {
     assert_eq!(bridge.state(&sid(3)), "delivered");
     let owed = bridge.owed(&sid(1));
     for words in [
-        "incoming: a telephone called in",
-        "e-mail of the person who took leg",
-        "is not reported for itself",
+        "incoming: called from a phone number",
+        "e-mail of the agent who answered leg",
+        "has no call-end of its own",
     ] {
         assert!(owed.contains(words), "{words}: {owed}");
     }

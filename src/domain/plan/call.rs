@@ -1,13 +1,21 @@
-//! A call as its callbacks tell it, the same whatever their order and however often they came.
+//! A call as its callbacks report it: neither their order nor a repetition changes it.
+//!
+//! It knows legs and recordings, and does not decide which of them are sent.
 
-use super::ReceivedCallback;
-use super::call_end::ended_as;
+use super::status::ended_as;
 use crate::clock::Millis;
 use crate::twilio::{
-    self, AccountSid, CallSid, FieldSource, RecordingSid, RecordingStatus, StatusCallback,
+    self, AccountSid, CallSid, Callback, FieldSource, RecordingSid, RecordingStatus, StatusCallback,
 };
 
-/// What is known of one call.
+/// A callback and the time of its arrival.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedCallback {
+    pub at: Millis,
+    pub callback: Callback,
+}
+
+/// The legs and recordings of a call.
 pub(super) struct Call<'a> {
     /// The one without a parent first, then by SID.
     pub legs: Vec<Leg<'a>>,
@@ -15,7 +23,7 @@ pub(super) struct Call<'a> {
     pub recordings: Vec<KnownRecording<'a>>,
 }
 
-/// What is known of one leg; something always is.
+/// A leg with at least one status.
 pub(super) struct Leg<'a> {
     pub sid: &'a CallSid,
     pub parent: Option<&'a CallSid>,
@@ -51,20 +59,20 @@ impl Arrival {
     }
 }
 
-/// What is known of one recording.
+/// A recording that a callback of its own or the end of a leg names.
 pub(super) struct KnownRecording<'a> {
     pub sid: Option<&'a RecordingSid>,
     /// The leg that Twilio names.
     pub leg: &'a CallSid,
     pub account: &'a AccountSid,
     pub stage: RecordingStage<'a>,
-    /// When it was first told that it can be fetched.
+    /// When a callback first reported that it can be fetched.
     pub ready: Option<Arrival>,
     pub seconds: Option<u32>,
     pub started: Option<jiff::Timestamp>,
 }
 
-/// Where a recording is.
+/// The progress of a recording at Twilio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecordingStage<'a> {
     /// It can be fetched, at this bare URL.
@@ -72,7 +80,7 @@ pub(super) enum RecordingStage<'a> {
     /// There is none, and none will come.
     Nothing(&'a RecordingStatus),
     UnderWay,
-    /// It told only what this version does not know.
+    /// It has only a status that this version does not know.
     Unknown(&'a RecordingStatus),
     /// The end of an app's own leg names it, which could name any recording of the account.
     Unproven,
@@ -94,28 +102,28 @@ impl<'a> Call<'a> {
         Self { legs, recordings }
     }
 
-    /// The first leg of the call, if it told anything.
+    /// The first leg of the call, if it has a status.
     pub fn root(&self) -> Option<&Leg<'a>> {
         self.legs.first().filter(|leg| leg.parent.is_none())
     }
 
-    /// All legs that others began, in the order in which they began.
+    /// All legs with a parent, in the order in which they started.
     pub fn children(&self) -> Vec<&Leg<'a>> {
         let mut children: Vec<&Leg<'a>> = self
             .legs
             .iter()
             .filter(|leg| leg.parent.is_some())
             .collect();
-        children.sort_by_key(|leg| (leg.began(), leg.sid));
+        children.sort_by_key(|leg| (leg.started(), leg.sid));
         children
     }
 
-    /// The legs that have not ended, told of by themselves or named as a parent.
+    /// The legs that have not ended: those with a status, and those that others name as parent.
     pub fn open_legs(&self) -> Vec<&'a CallSid> {
-        let told = self.legs.iter().filter(|leg| leg.ended.is_none());
+        let own = self.legs.iter().filter(|leg| leg.ended.is_none());
         let parents = self.legs.iter().filter_map(|leg| leg.parent);
         let silent = parents.filter(|parent| self.leg(parent).is_none());
-        let mut open: Vec<&CallSid> = told.map(|leg| leg.sid).chain(silent).collect();
+        let mut open: Vec<&CallSid> = own.map(|leg| leg.sid).chain(silent).collect();
         open.sort_unstable();
         open.dedup();
         open
@@ -160,7 +168,7 @@ impl<'a> Leg<'a> {
         }
     }
 
-    /// Whether somebody, or something such as a mailbox, took the leg.
+    /// Whether the leg was answered, by a person or by a machine such as a mailbox.
     pub fn is_answered(&self) -> bool {
         let was_in_progress =
             |leg: &LegStatus<'_>| leg.status.status == twilio::CallStatus::InProgress;
@@ -170,13 +178,13 @@ impl<'a> Leg<'a> {
                 .is_some_and(|end| end.status == twilio::CallStatus::Completed)
     }
 
-    /// What it told last, by its own count: the end if there is one.
+    /// The last status by Twilio's sequence: the end if there is one.
     pub fn latest(&self) -> Option<&'a StatusCallback> {
         self.end
             .or_else(|| self.statuses.last().map(|leg| leg.status))
     }
 
-    fn began(&self) -> jiff::Timestamp {
+    fn started(&self) -> jiff::Timestamp {
         let times = self.statuses.iter().filter_map(|leg| leg.status.timestamp);
         times.min().unwrap_or(jiff::Timestamp::MAX)
     }
@@ -193,7 +201,7 @@ fn statuses(
         })
 }
 
-/// The recordings that callbacks of their own or the ends of legs tell of.
+/// The recordings that callbacks of their own or the ends of legs name.
 fn recordings<'a>(callbacks: &'a [ReceivedCallback], legs: &[Leg<'a>]) -> Vec<KnownRecording<'a>> {
     let of_ends = legs.iter().filter_map(|leg| {
         let end = leg.end?;
@@ -224,57 +232,57 @@ fn recordings<'a>(callbacks: &'a [ReceivedCallback], legs: &[Leg<'a>]) -> Vec<Kn
     let mut own: Vec<KnownRecording<'a>> = (0..)
         .zip(callbacks)
         .filter_map(|(position, received)| match &received.callback.kind {
-            twilio::CallbackContent::Recording(told) => Some(KnownRecording {
-                sid: Some(&told.sid),
+            twilio::CallbackContent::Recording(reported) => Some(KnownRecording {
+                sid: Some(&reported.sid),
                 leg: &received.callback.leg,
                 account: &received.callback.account,
-                stage: stage(told),
-                ready: stage(told).is_ready().then_some(Arrival {
+                stage: stage(reported),
+                ready: stage(reported).is_ready().then_some(Arrival {
                     position,
                     at: received.at,
                 }),
-                seconds: told.duration,
-                started: told.started,
+                seconds: reported.duration,
+                started: reported.started,
             }),
             twilio::CallbackContent::Status(_) => None,
         })
         .collect();
-    own.sort_by_key(|told| told.leg);
+    own.sort_by_key(|reported| reported.leg);
     let mut known: Vec<KnownRecording<'a>> = Vec::new();
-    for told in of_ends.into_iter().chain(own).chain(of_apps) {
+    for reported in of_ends.into_iter().chain(own).chain(of_apps) {
         let same = known
             .iter_mut()
-            .find(|other| told.sid.is_some() && other.sid == told.sid);
+            .find(|other| reported.sid.is_some() && other.sid == reported.sid);
         match same {
-            Some(other) => other.learn(&told),
-            None => known.push(told),
+            Some(other) => other.merge(&reported),
+            None => known.push(reported),
         }
     }
     known.sort_by_key(|recording| (recording.leg, recording.sid, recording.stage.rank()));
     known
 }
 
-fn stage(told: &twilio::RecordingCallback) -> RecordingStage<'_> {
-    match (&told.status, &told.url) {
+fn stage(reported: &twilio::RecordingCallback) -> RecordingStage<'_> {
+    match (&reported.status, &reported.url) {
         (RecordingStatus::Completed, Some(url)) => RecordingStage::Ready(url),
         (RecordingStatus::Completed | RecordingStatus::Absent | RecordingStatus::Failed, _) => {
-            RecordingStage::Nothing(&told.status)
+            RecordingStage::Nothing(&reported.status)
         }
         (RecordingStatus::InProgress, _) => RecordingStage::UnderWay,
-        (RecordingStatus::Unknown(_), _) => RecordingStage::Unknown(&told.status),
+        (RecordingStatus::Unknown(_), _) => RecordingStage::Unknown(&reported.status),
     }
 }
 
 impl KnownRecording<'_> {
-    /// The leg named first stays: an end that names a recording knows better whose it is.
-    fn learn(&mut self, told: &Self) {
-        if told.stage.rank() < self.stage.rank() {
-            self.stage = told.stage;
+    /// The leg named first stays: the end of a leg names its own recording.
+    fn merge(&mut self, reported: &Self) {
+        if reported.stage.rank() < self.stage.rank() {
+            self.stage = reported.stage;
         }
-        let ready = [self.ready, told.ready].into_iter().flatten();
+        let ready = [self.ready, reported.ready].into_iter().flatten();
         self.ready = ready.reduce(Arrival::first);
-        self.seconds = self.seconds.max(told.seconds);
-        self.started = self.started.max(told.started);
+        self.seconds = self.seconds.max(reported.seconds);
+        self.started = self.started.max(reported.started);
     }
 
     pub fn name(&self) -> String {
@@ -290,7 +298,7 @@ impl<'a> RecordingStage<'a> {
         matches!(self, Self::Ready(_))
     }
 
-    /// Of two things told of one recording, the lower counts. The text makes it a total order.
+    /// Of two stages of one recording, the lower applies. The text makes it a total order.
     fn rank(&self) -> (u8, &'a str) {
         match self {
             Self::Ready(url) => (0, url),

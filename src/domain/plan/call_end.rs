@@ -2,38 +2,20 @@
 
 use super::call::{Leg, LegStatus};
 use super::email::call_email;
+use super::item::{AcquireMessage, AcquireRequest, PlanEntry, PlanItem, PlannedRequest};
+use super::reason::About;
 use super::recording::RecordingChoice;
-use super::reported_legs::Reported;
-use super::{
-    About, AcquireMessage, AcquireRequest, ClientParents, PlanEntry, PlanItem, PlannedRequest,
-    Reason, Rules,
-};
-use crate::acquire::{self, CallEnd};
-use crate::twilio::{self, CallSid, Direction, StatusCallback};
+use super::reported::Reported;
+use super::rules::Rules;
+use super::status::{ended_as, replaced_to, to};
+use crate::acquire::CallEnd;
+use crate::twilio::{CallStatus, StatusCallback};
 
-/// Acquire's word for a leg that has ended; `None` while it has not.
-///
-/// Acquire's five words are Twilio's five terminal statuses (call-end.md, "`CallStatus`").
-pub(super) fn ended_as(status: &StatusCallback) -> Option<acquire::CallStatus> {
-    use twilio::CallStatus as Twilio;
-    match status.status {
-        Twilio::Busy => Some(acquire::CallStatus::Busy),
-        Twilio::NoAnswer => Some(acquire::CallStatus::NoAnswer),
-        Twilio::Canceled => Some(acquire::CallStatus::Canceled),
-        Twilio::Failed => Some(acquire::CallStatus::Failed),
-        Twilio::Completed => Some(acquire::CallStatus::Completed),
-        Twilio::Queued
-        | Twilio::Initiated
-        | Twilio::Ringing
-        | Twilio::InProgress
-        | Twilio::Unknown(_) => None,
-    }
-}
-
+/// Why a leg that has not ended has no call-end.
 pub(super) fn not_ended(leg: &Leg<'_>) -> PlanEntry {
     let sid = leg.sid;
     let unknown = |leg: &LegStatus<'_>| match &leg.status.status {
-        twilio::CallStatus::Unknown(text) => Some(text.clone()),
+        CallStatus::Unknown(text) => Some(text.clone()),
         _ => None,
     };
     let item = match (
@@ -41,13 +23,13 @@ pub(super) fn not_ended(leg: &Leg<'_>) -> PlanEntry {
         leg.statuses.last().map(|last| last.status),
     ) {
         (Some(text), _) => PlanItem::Unmappable(format!(
-            "leg {sid} has CallStatus \"{text}\", which Acquire has no word for"
+            "leg {sid} has CallStatus \"{text}\", for which Acquire has no equivalent"
         )),
         (None, Some(last)) => PlanItem::Nothing(format!(
             "leg {sid} has not ended (CallStatus {})",
             last.status
         )),
-        (None, None) => PlanItem::Nothing(format!("leg {sid} has told no status")),
+        (None, None) => PlanItem::Nothing(format!("leg {sid} has no status")),
     };
     let unknown = leg.statuses.iter().filter(|leg| unknown(leg).is_some());
     PlanEntry {
@@ -56,6 +38,7 @@ pub(super) fn not_ended(leg: &Leg<'_>) -> PlanEntry {
     }
 }
 
+/// The call-end of a leg; `found` is its recording.
 pub(super) fn call_end(
     reported: &Reported<'_, '_>,
     found: RecordingChoice<'_>,
@@ -67,7 +50,7 @@ pub(super) fn call_end(
     };
     let position = leg.ended.map_or(0, |ended| ended.position);
     let entry = |item| PlanEntry { item, position };
-    let (direction, why) = match call_direction(reported, status, rules) {
+    let (direction, why) = match reported.direction(status, rules) {
         Ok(direction) => direction,
         Err(why) => return entry(PlanItem::Unmappable(format!("leg {} {why}", leg.sid))),
     };
@@ -75,16 +58,16 @@ pub(super) fn call_end(
         Ok(to) => to,
         Err(why) => return entry(PlanItem::Nothing(why)),
     };
-    let mut because = vec![About::Direction.because(why)];
+    let mut reasons = vec![About::Direction.because(why)];
     let (call_status, why) = match &reported.status {
         Some((call_status, why)) => (*call_status, Some(why.clone())),
         None => (own, None),
     };
-    because.extend(why.map(|why| About::CallStatus.because(why)));
+    reasons.extend(why.map(|why| About::CallStatus.because(why)));
     let (email, why) = call_email(reported, status, direction, rules).unzip();
-    because.extend(why.map(|why| About::Email.because(why)));
-    because.extend(stand_in_for_to(status));
-    because.extend(found.reason.map(|why| About::RecordingUrl.because(why)));
+    reasons.extend(why.map(|why| About::Email.because(why)));
+    reasons.extend(replaced_to(status));
+    reasons.extend(found.reason.map(|why| About::RecordingUrl.because(why)));
     entry(PlanItem::Send(Box::new(PlannedRequest {
         request: AcquireRequest {
             leg: leg.sid.clone(),
@@ -100,73 +83,12 @@ pub(super) fn call_end(
             }),
         },
         wait: found.wait,
-        reasons: because,
+        reasons,
     })))
 }
 
-/// `Duration` is sent only when known; what is no number tells nothing.
+/// `Duration` is sent only where Twilio reports a number.
 fn seconds(status: &StatusCallback) -> Option<String> {
     let is_number = |text: &&String| text.bytes().all(|byte| byte.is_ascii_digit());
     status.call_duration.as_ref().filter(is_number).cloned()
-}
-
-/// Whether Acquire could take a leg with this end.
-pub(super) fn sendable(leg: &CallSid, end: &StatusCallback, rules: &Rules) -> Result<(), String> {
-    direction(end, rules)?;
-    to(leg, end, rules).map(|_| ())
-}
-
-pub(super) fn to(leg: &CallSid, status: &StatusCallback, rules: &Rules) -> Result<String, String> {
-    match (status.to.as_str(), &rules.empty_to) {
-        ("", None) => Err(format!(
-            "leg {leg} has an empty To, which Acquire requires (calls.empty_to can name a text)"
-        )),
-        ("", Some(text)) => Ok(text.clone()),
-        (to, _) => Ok(to.to_owned()),
-    }
-}
-
-/// Told where [`to`] gave another text than Twilio's.
-pub(super) fn stand_in_for_to(status: &StatusCallback) -> Option<Reason> {
-    let why = "calls.empty_to, since the leg has none";
-    status.to.is_empty().then(|| About::To.because(why))
-}
-
-pub(super) fn call_direction(
-    reported: &Reported<'_, '_>,
-    status: &StatusCallback,
-    rules: &Rules,
-) -> Result<(acquire::Direction, &'static str), String> {
-    reported
-        .direction
-        .map_or_else(|| direction(status, rules), Ok)
-}
-
-fn direction(
-    status: &StatusCallback,
-    rules: &Rules,
-) -> Result<(acquire::Direction, &'static str), String> {
-    let from_softphone = status.from.starts_with("client:");
-    match &status.direction {
-        Some(Direction::Inbound) if from_softphone && rules.client == ClientParents::Outgoing => {
-            Ok((
-                acquire::Direction::Outgoing,
-                "outgoing: a softphone called (calls.client)",
-            ))
-        }
-        Some(Direction::Inbound | Direction::TrunkingOriginating) => Ok((
-            acquire::Direction::Incoming,
-            "incoming: so Twilio says of this leg",
-        )),
-        Some(Direction::OutboundApi | Direction::OutboundDial | Direction::TrunkingTerminating) => {
-            Ok((
-                acquire::Direction::Outgoing,
-                "outgoing: so Twilio says of this leg",
-            ))
-        }
-        Some(Direction::Unknown(text)) => Err(format!(
-            "has Direction \"{text}\", which Acquire has no word for"
-        )),
-        None => Err("has no Direction, which Acquire requires".to_owned()),
-    }
 }

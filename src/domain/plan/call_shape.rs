@@ -1,44 +1,45 @@
-//! Which leg of a human call is the call, by what the first leg began.
+//! Chooses the leg that stands for the whole call, by the shape of the call.
 
 use super::call::{Call, Leg};
 use crate::twilio::{Direction, StatusCallback};
 
-/// What kind of human call the first leg began.
+/// The kind of call that the first leg started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallShape {
-    /// A telephone called in: the first leg is the call.
+    /// A phone number called in: the first leg is the call.
     CalledIn,
-    /// An internal address called, or was called first, and a telephone was dialled for it: the
+    /// An internal address called, or was called first, and a phone number was dialled for it: the
     /// dialled leg is the call.
     DialledOut,
-    /// An internal address called another: the dialled leg is the call, since it alone names both.
+    /// An internal address called another: the dialled leg is the call, because only it names both.
     Internal,
-    /// The first leg is the call, as Twilio tells it.
+    /// The first leg is the call, as Twilio reports it.
     Plain,
 }
 
 impl CallShape {
-    /// None while the first leg has told nothing.
+    /// `None` while the first leg has no status.
     pub fn of(call: &Call<'_>) -> Option<Self> {
         let first = call.root()?.latest()?;
         let children = call.children();
-        let dials_a_telephone = children.iter().any(|child| !dials_internally(child));
+        let dials_a_number = children.iter().any(|child| !dials_internally(child));
         Some(match (is_inbound(first), children.is_empty()) {
             (true, _) if !is_internal(&first.from) => Self::CalledIn,
-            (true, false) if dials_a_telephone => Self::DialledOut,
+            (true, false) if dials_a_number => Self::DialledOut,
             (true, false) => Self::Internal,
-            (false, false) if is_internal(&first.to) && dials_a_telephone => Self::DialledOut,
+            (false, false) if is_internal(&first.to) && dials_a_number => Self::DialledOut,
             (_, true) | (false, false) => Self::Plain,
         })
     }
 
-    /// The leg that will be the call whatever its legs still tell: events can be sent of it.
+    /// The leg that will be the call whatever callbacks follow, so that its events can be sent. An
+    /// event of another leg would show Acquire a call that never ends.
     pub fn certain_leg<'r, 'a>(self, call: &'r Call<'a>) -> Option<&'r Leg<'a>> {
         match self {
             Self::CalledIn => call.root(),
-            // A telephone may yet be dialled for an internal address.
-            Self::Plain => call.root().filter(|root| !begins_internally(root)),
-            // If the one that was dialled does not answer, another may be dialled.
+            // A phone number may yet be dialled for an internal address.
+            Self::Plain => call.root().filter(|root| !starts_internally(root)),
+            // If the dialled leg is not answered, another may be dialled.
             Self::DialledOut | Self::Internal => {
                 pick(call, |child| child.is_answered() && self.is_of(child))
             }
@@ -55,7 +56,7 @@ impl CallShape {
     }
 }
 
-/// The leg that is the call, now that its legs have ended or were waited for; one has ended.
+/// The leg that is the call once its legs have ended or the wait is over; at least one has ended.
 pub(super) fn ended_leg<'r, 'a>(
     shape: Option<CallShape>,
     call: &'r Call<'a>,
@@ -72,7 +73,7 @@ pub(super) fn ended_leg<'r, 'a>(
         .or_else(|| pick(call, has_ended))
 }
 
-/// Of the wanted children the first that was answered, else the last one.
+/// The first wanted child that was answered, else the last wanted one.
 fn pick<'r, 'a>(call: &'r Call<'a>, wanted: impl Fn(&Leg<'a>) -> bool) -> Option<&'r Leg<'a>> {
     let mut children = call.children();
     children.retain(|child| wanted(child));
@@ -81,29 +82,29 @@ fn pick<'r, 'a>(call: &'r Call<'a>, wanted: impl Fn(&Leg<'a>) -> bool) -> Option
 }
 
 /// Whether an internal address called, or was called first.
-fn begins_internally(root: &Leg<'_>) -> bool {
-    root.latest().is_some_and(|told| {
-        let person = if is_inbound(told) {
-            &told.from
+fn starts_internally(root: &Leg<'_>) -> bool {
+    root.latest().is_some_and(|status| {
+        let first = if is_inbound(status) {
+            &status.from
         } else {
-            &told.to
+            &status.to
         };
-        is_internal(person)
+        is_internal(first)
     })
 }
 
-fn is_inbound(told: &StatusCallback) -> bool {
+fn is_inbound(status: &StatusCallback) -> bool {
     matches!(
-        told.direction,
+        status.direction,
         Some(Direction::Inbound | Direction::TrunkingOriginating)
     )
 }
 
 fn dials_internally(leg: &Leg<'_>) -> bool {
-    leg.latest().is_some_and(|told| is_internal(&told.to))
+    leg.latest().is_some_and(|status| is_internal(&status.to))
 }
 
-/// A softphone or a SIP telephone, not a number of the telephone network.
+/// Whether an address is a softphone or a SIP phone, not a number of the phone network.
 pub(super) fn is_internal(address: &str) -> bool {
     ["client:", "sip:", "sips:"]
         .iter()

@@ -1,16 +1,12 @@
-//! Whose e-mail a message names.
+//! Chooses the e-mail address in a request: of the callback URL, or of the directory.
 
-use std::borrow::Cow;
-
-use super::Rules;
-use super::reported_legs::Reported;
+use super::reported::{CalleeEmail, Reported};
+use super::rules::Rules;
 use crate::acquire;
 use crate::domain::directory::Directory;
 use crate::twilio::StatusCallback;
 
-/// An e-mail and where it is from.
-pub(super) type CalleeEmail = (String, Cow<'static, str>);
-
+/// The e-mail of a reported call: that of another leg, else its own.
 pub(super) fn call_email(
     reported: &Reported<'_, '_>,
     status: &StatusCallback,
@@ -23,7 +19,7 @@ pub(super) fn call_email(
         .or_else(|| email(status, direction, &rules.directory))
 }
 
-/// The person's e-mail: the callback URL's, else the directory's.
+/// The callback URL's e-mail, else the directory's by `To`, by `From`, or its default.
 fn email(
     status: &StatusCallback,
     direction: acquire::Direction,

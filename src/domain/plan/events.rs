@@ -1,34 +1,18 @@
-//! What Acquire hears of a call before its end (`acquire.events`), and in which order.
+//! The events of a call before its end (`acquire.events`), and their order.
 
-use super::call_end::{call_direction, stand_in_for_to, to};
 use super::email::call_email;
-use super::reported_legs::Reported;
-use super::{
-    About, AcquireMessage, AcquireRequest, PlanEntry, PlanItem, PlannedRequest, Rules,
-    last_verdict, reached,
-};
+use super::item::{AcquireMessage, AcquireRequest, PlanEntry, PlanItem, PlannedRequest};
+use super::progress::{is_reached, last_verdict};
+use super::reason::About;
+use super::reported::Reported;
+use super::rules::{Forward, Rules};
+use super::status::{replaced_to, to};
 use crate::acquire::{CallEvent, Direction, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::twilio::CallStatus;
 
-/// Which events of a call's life are sent beside its end (`acquire.events`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventRules {
-    pub in_queue: Forward,
-    pub ringing: Forward,
-    pub answered: Forward,
-}
-
-/// Whether an event is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Forward {
-    #[default]
-    Off,
-    On,
-}
-
-/// The events of a reported call that are wanted and were told, in the call's order.
+/// The events that are switched on and were reported, in the call's order.
 pub(super) fn events(reported: &Reported<'_, '_>, rules: &Rules) -> Vec<PlanEntry> {
     let wanted = [
         (RequestKind::CallInQueue, rules.events.in_queue),
@@ -61,14 +45,14 @@ fn first_reported(reported: &Reported<'_, '_>, kind: RequestKind) -> Option<usiz
     of_kind.map(|leg| leg.position).min()
 }
 
-/// What the endpoint of `kind` requires (developer.acquire.io, 273cf39): all want `CallId`, `To` and
-/// `From`; ringing and answered `Direction` too; answered the e-mail, and so does ringing for an
-/// outgoing call.
+/// The event for the endpoint of `kind`, or the missing field. Each endpoint requires `CallId`, `To`
+/// and `From`; ringing and answered also `Direction`; answered, and ringing of an outgoing call,
+/// also the e-mail (developer.acquire.io, 273cf39).
 fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanItem {
     let leg = reported.leg.sid;
     let skipped = |why: &str| PlanItem::Nothing(format!("leg {leg}: {} {why}", kind.as_str()));
     let Some(status) = reported.leg.latest() else {
-        return skipped("has nothing to tell");
+        return skipped("has no status");
     };
     let Ok(to) = to(leg, status, rules) else {
         return skipped("requires To, which is empty");
@@ -83,21 +67,21 @@ fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanI
         email: None,
         direction: None,
     };
-    let mut because = Vec::from_iter(stand_in_for_to(status));
+    let mut reasons = Vec::from_iter(replaced_to(status));
     if kind != RequestKind::CallInQueue {
-        let Ok((direction, why)) = call_direction(reported, status, rules) else {
+        let Ok((direction, why)) = reported.direction(status, rules) else {
             return skipped("requires Direction, which is unknown");
         };
-        because.push(About::Direction.because(why));
+        reasons.push(About::Direction.because(why));
         body.direction = Some(direction);
         let email = call_email(reported, status, direction, rules);
         let is_required = kind == RequestKind::CallAnswered || direction == Direction::Outgoing;
         if email.is_none() && is_required {
-            return skipped("requires an e-mail, and nobody's is known ([directory])");
+            return skipped("requires an e-mail, and none is known ([directory])");
         }
         if let Some((email, why)) = email {
             body.email = Some(email);
-            because.push(About::Email.because(why));
+            reasons.push(About::Email.because(why));
         }
     }
     PlanItem::Send(Box::new(PlannedRequest {
@@ -106,12 +90,12 @@ fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanI
             message: AcquireMessage::Event(kind, body),
         },
         wait: None,
-        reasons: because,
+        reasons,
     }))
 }
 
-/// A line of requests in the call's order as it can still be sent: what a later one has overtaken is
-/// left out, and a request that failed does not hold up the next.
+/// Leaves out the events that a later one has overtaken: Acquire gets the entries of a call in order,
+/// and an event that failed does not delay the next one.
 pub(super) fn drop_overtaken(
     entries: Vec<PlanEntry>,
     attempts: &[Attempt],
@@ -125,7 +109,7 @@ pub(super) fn drop_overtaken(
         .collect();
     let is_due: Vec<bool> = entries
         .iter()
-        .map(|entry| reached(&entry.item, now))
+        .map(|entry| is_reached(&entry.item, now))
         .collect();
     let kept = entries.into_iter().enumerate().map(|(place, entry)| {
         let Some(request) = request(&entry.item) else {
@@ -135,7 +119,7 @@ pub(super) fn drop_overtaken(
         let is_event = matches!(request.message, AcquireMessage::Event(..));
         let why = match last_verdict(attempts, request) {
             None if tried[place + 1..].contains(&true) => "came after a later event was sent",
-            Some(Verdict::Again(_)) if is_event && is_behind(&is_due, &tried, place) => {
+            Some(Verdict::Again(_)) if is_event && is_overtaken(&is_due, &tried, place) => {
                 "failed, and the next event is due"
             }
             _ => return entry,
@@ -151,14 +135,14 @@ pub(super) fn drop_overtaken(
     kept.collect()
 }
 
-/// Whether something later than `place` is due or was tried.
-fn is_behind(is_due: &[bool], tried: &[bool], place: usize) -> bool {
+/// Whether an entry after `place` is due or was tried.
+fn is_overtaken(is_due: &[bool], tried: &[bool], place: usize) -> bool {
     is_due[place + 1..].contains(&true) || tried[place + 1..].contains(&true)
 }
 
-fn request(owed: &PlanItem) -> Option<&AcquireRequest> {
-    match owed {
-        PlanItem::Send(due) => Some(&due.request),
+fn request(item: &PlanItem) -> Option<&AcquireRequest> {
+    match item {
+        PlanItem::Send(planned) => Some(&planned.request),
         _ => None,
     }
 }

@@ -1,15 +1,15 @@
-//! Why a request is as it is.
+//! The reasons for the fields of a request.
 
 use std::borrow::Cow;
 
-/// Why one field of a request, or all of it, is as it is.
+/// The reason for one field of a request, or for all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     pub about: About,
     pub why: Cow<'static, str>,
 }
 
-/// What a reason is about.
+/// The subject of a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     All,
@@ -28,7 +28,7 @@ impl About {
         }
     }
 
-    /// The one field, as Acquire names it.
+    /// The field, as Acquire names it.
     #[must_use]
     pub fn field(self) -> Option<&'static str> {
         match self {

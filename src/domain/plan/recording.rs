@@ -1,79 +1,35 @@
-//! Which recording goes into a call-end, how long one is waited for, and what becomes of one that
-//! came too late.
+//! Chooses the recording of a call-end, decides how long to wait for one, and handles late ones.
 //!
-//! Of several recordings the longest goes, since it holds most of the conversation; of equally long
-//! ones the one that began first, then that with the lowest SID.
+//! Of several recordings it chooses the longest, because that has most of the conversation; of
+//! equally long ones the one that started first, then the one with the lowest SID.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::time::Duration;
 
-use super::Wait;
 use super::call::{Call, KnownRecording, Leg, RecordingStage};
-use super::call_end::sendable;
-use super::reported_legs::Reported;
+use super::item::Wait;
+use super::reported::Reported;
+use super::rules::{LateRecording, RecordingExpectation, RecordingRules, Rules};
+use super::status::sendable;
 use crate::acquire::{CallEnd, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
-use crate::domain::plan::Rules;
 use crate::domain::recording_link::RecordingLinks;
 use crate::twilio::RecordingSid;
 
-/// The operator's choices about recordings (`[recording]`).
-#[derive(Clone, Debug)]
-pub struct RecordingRules {
-    pub expect: RecordingExpectation,
-    /// From the arrival of a call's end.
-    pub wait: Duration,
-    pub late: LateRecording,
-    /// What is sent as the URL (`recording.link`, `recording.format`).
-    pub links: RecordingLinks,
-}
-
-/// Which calls wait for a recording (`recording.expect`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RecordingExpectation {
-    /// Those of which a recording is known to be under way.
-    #[default]
-    WhenStarted,
-    /// All that were answered.
-    Always,
-}
-
-/// What becomes of a recording that came after the end was sent (`recording.late`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LateRecording {
-    /// It is shown, not sent.
-    #[default]
-    Keep,
-    /// The call-end is sent once more, with it.
-    Resend,
-}
-
-impl Default for RecordingRules {
-    fn default() -> Self {
-        Self {
-            expect: RecordingExpectation::default(),
-            wait: Duration::from_secs(120),
-            late: LateRecording::default(),
-            links: RecordingLinks::default(),
-        }
-    }
-}
-
-/// What is known of the recording of one reported leg.
+/// The recording of one reported leg.
 pub(super) struct RecordingChoice<'a> {
     pub sid: Option<&'a RecordingSid>,
-    /// Of the callback since which it can be fetched.
+    /// The position of the callback since which it can be fetched.
     pub position: usize,
-    /// For Acquire.
+    /// The URL that Acquire gets.
     pub url: Option<String>,
     pub wait: Option<Wait>,
-    /// Why this one, or why none.
+    /// Why it was chosen, or why there is none.
     pub reason: Option<Cow<'static, str>>,
 }
 
-/// The recording for the call-end of a leg whose end counts from `ended`.
+/// Chooses the recording for the call-end of a leg that ended at `ended`.
 pub(super) fn find<'a>(
     reported: &Reported<'_, 'a>,
     ended: Millis,
@@ -123,7 +79,7 @@ pub(super) fn find<'a>(
     }
 }
 
-/// What is sent as the URL of a recording that is ready; a link counts from its first arrival.
+/// The URL that Acquire gets for a recording that is ready. A link is valid from its first arrival.
 fn link(recording: &KnownRecording<'_>, url: &str, links: &RecordingLinks) -> Option<String> {
     links.url(recording.account, recording.sid, url, recording.ready?.at)
 }
@@ -163,24 +119,24 @@ fn reason(
             ))
         });
     }
-    let told: Vec<String> = candidates
+    let others: Vec<String> = candidates
         .iter()
         .filter_map(|recording| match recording.stage {
             RecordingStage::Nothing(status) | RecordingStage::Unknown(status) => {
                 Some(format!("{} is {status}", recording.name()))
             }
             RecordingStage::Unproven => Some(format!(
-                "{} is named by a softphone's own leg alone, which could name any",
+                "{} is named only by a softphone's own leg, which could name any recording",
                 recording.name()
             )),
             RecordingStage::Ready(_) | RecordingStage::UnderWay => None,
         })
         .collect();
-    (!told.is_empty()).then(|| Cow::Owned(format!("without recording: {}", told.join(", "))))
+    (!others.is_empty()).then(|| Cow::Owned(format!("without recording: {}", others.join(", "))))
 }
 
-/// The recordings of `leg` where each leg is reported for itself: those that name it; and where the
-/// leg that they name is not reported, its first answered child has them.
+/// The recordings of `leg` where each leg has a call-end: those that name it. If the leg that they
+/// name is not reported, they belong to its first answered child.
 pub(super) fn of_leg<'r, 'a>(
     leg: &Leg<'a>,
     call: &'r Call<'a>,
@@ -192,13 +148,13 @@ pub(super) fn of_leg<'r, 'a>(
             if is_reported(call, recording, rules) {
                 recording.leg == leg.sid
             } else {
-                recording_owner(call, recording).is_some_and(|heir| heir.sid == leg.sid)
+                recording_owner(call, recording).is_some_and(|owner| owner.sid == leg.sid)
             }
         })
         .collect()
 }
 
-/// Whether a recording of the call, of which nothing is known yet, would be this leg's.
+/// Whether a recording that has not been announced would belong to this leg.
 pub(super) fn is_expected_of(leg: &Leg<'_>, call: &Call<'_>, rules: &Rules) -> bool {
     let root = call.root().filter(|root| {
         root.end
@@ -210,11 +166,11 @@ pub(super) fn is_expected_of(leg: &Leg<'_>, call: &Call<'_>, rules: &Rules) -> b
             .children()
             .into_iter()
             .find(|child| child.is_answered())
-            .is_some_and(|heir| heir.sid == leg.sid),
+            .is_some_and(|owner| owner.sid == leg.sid),
     }
 }
 
-/// A leg that has not ended may still be reported; one that told nothing is not.
+/// A leg that has not ended may still be reported; one without a status is not.
 fn is_reported(call: &Call<'_>, recording: &KnownRecording<'_>, rules: &Rules) -> bool {
     call.leg(recording.leg).is_some_and(|leg| {
         leg.end
@@ -236,50 +192,51 @@ fn recording_owner<'r, 'a>(
         .copied()
 }
 
-/// A recording that is there now and was not when Acquire took the call-end.
-pub(super) enum Lateness {
-    /// What was sent then, with the URL.
+/// The use of a recording that became ready after Acquire had accepted the call-end.
+pub(super) enum LateUse {
+    /// The call-end as it was sent, with the URL.
     Again(Box<CallEnd>),
+    /// It is not sent, for this reason.
     Kept(String),
 }
 
-/// Whether the call-end of a leg was taken without the recording that is there now.
-pub(super) fn lateness(
+/// The use of the recording that is ready now, if the accepted call-end does not name it.
+pub(super) fn late_use(
     attempts: &[Attempt],
     leg: &Leg<'_>,
     found: &RecordingChoice<'_>,
     rules: &RecordingRules,
-) -> Option<Lateness> {
+) -> Option<LateUse> {
     let url = found.url.as_deref()?;
-    let sent = taken(attempts, leg)?;
+    let sent = accepted_end(attempts, leg)?;
     match (&sent.recording_url, rules.late) {
         (Some(other), _) if other == url || names(other, found.sid) => None,
-        (Some(_), _) => Some(Lateness::Kept(format!(
+        (Some(_), _) => Some(LateUse::Kept(format!(
             "leg {}: another recording came after the end was sent with one; Acquire promises \
              nothing about repeats",
             leg.sid
         ))),
-        (None, LateRecording::Keep) => Some(Lateness::Kept(format!(
+        (None, LateRecording::Keep) => Some(LateUse::Kept(format!(
             "leg {}: its recording came after the end was sent; Acquire promises nothing about \
-             repeats (recording.late = \"resend\" sends the end again). To have it waited for, \
+             repeats (recording.late = \"resend\" sends the end again). To wait for such recordings, \
              subscribe RecordingStatusCallbackEvent \"in-progress completed\" at Twilio, or set \
              recording.expect = \"always\"",
             leg.sid
         ))),
-        (None, LateRecording::Resend) => Some(Lateness::Again(Box::new(CallEnd {
+        (None, LateRecording::Resend) => Some(LateUse::Again(Box::new(CallEnd {
             recording_url: Some(url.to_owned()),
             ..sent
         }))),
     }
 }
 
-/// The positions of the recordings that are there now and that the accepted call-end does not name.
+/// The positions of the recordings that are ready now and that the accepted call-end does not name.
 pub(super) fn late(
     reported: &Reported<'_, '_>,
     attempts: &[Attempt],
     rules: &RecordingRules,
 ) -> Vec<usize> {
-    let Some(sent) = taken(attempts, reported.leg) else {
+    let Some(sent) = accepted_end(attempts, reported.leg) else {
         return Vec::new();
     };
     let late = reported.recordings.iter().filter_map(|recording| {
@@ -297,19 +254,19 @@ pub(super) fn late(
     late.collect()
 }
 
-/// The call-end of a leg as Acquire took it.
-fn taken(attempts: &[Attempt], leg: &Leg<'_>) -> Option<CallEnd> {
+/// The call-end of a leg that Acquire accepted.
+fn accepted_end(attempts: &[Attempt], leg: &Leg<'_>) -> Option<CallEnd> {
     let of_leg =
         |attempt: &&Attempt| attempt.leg == *leg.sid && attempt.kind == RequestKind::CallEnd;
-    let taken = attempts
+    let accepted = attempts
         .iter()
         .filter(of_leg)
         .find(|attempt| attempt.verdict.is_accepted())?;
-    serde_json::from_str(&taken.sent).ok()
+    serde_json::from_str(&accepted.sent).ok()
 }
 
-/// Whether a URL is of this recording, however it was written when it was sent: with another
-/// format, or signed with another secret.
+/// Whether a URL is of this recording, even with another format or signed with another secret: the
+/// settings may have changed since it was sent.
 fn names(url: &str, recording: Option<&RecordingSid>) -> bool {
     recording.is_some_and(|sid| url.contains(sid.as_str()))
 }

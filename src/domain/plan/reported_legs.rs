@@ -1,78 +1,22 @@
-//! Which legs of a call are reported, each for itself or one for all, and which people they name.
+//! Chooses the legs of a call that are reported: each leg, or one for the whole call.
 //!
-//! The table with a row and a reason for each case stands in `docs/calls.md`.
+//! `docs/calls.md` has a table with a row and a reason for each case.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
-use super::call::{Call, KnownRecording, Leg, LegStatus};
-use super::call_end::{ended_as, not_ended};
+use super::call::{Call, Leg, LegStatus};
+use super::call_end::not_ended;
 use super::call_shape::{self, CallShape, is_internal};
-use super::email::CalleeEmail;
-use super::{PlanEntry, PlanItem, Rules, Wait, recording};
+use super::item::{PlanEntry, PlanItem, Wait};
+use super::recording;
+use super::reported::{CalleeEmail, Reported};
+use super::rules::{MissedStatus, ReportMode, Rules};
+use super::status::ended_as;
 use crate::acquire::{self, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::domain::directory::Directory;
-use crate::twilio::CallSid;
-
-/// The operator's choices about legs (`calls.report`, `calls.settle`, `calls.missed`, `calls.wait`).
-#[derive(Clone, Debug)]
-pub struct LegRules {
-    pub report: ReportMode,
-    /// After the last known leg has ended; for one call-end per call.
-    pub settle: Duration,
-    pub missed: MissedStatus,
-    /// For a known leg that does not end, after the last one that did.
-    pub wait: Duration,
-}
-
-/// How many call-ends a call has (`calls.report`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReportMode {
-    /// One for each leg whose end was told.
-    #[default]
-    Legs,
-    /// One.
-    Call,
-}
-
-/// Whose status a call has that nobody took (`calls.missed`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MissedStatus {
-    /// That of the last who was called.
-    #[default]
-    Children,
-    /// The caller's own, which is `completed`.
-    Parent,
-}
-
-impl Default for LegRules {
-    fn default() -> Self {
-        Self {
-            report: ReportMode::default(),
-            settle: Duration::from_secs(5),
-            missed: MissedStatus::default(),
-            wait: Duration::from_secs(4 * 3600),
-        }
-    }
-}
-
-/// One leg that Acquire hears of.
-pub(super) struct Reported<'r, 'a> {
-    pub leg: &'r Leg<'a>,
-    /// When its end counts from, or why no end is due.
-    pub ended: Result<Millis, PlanEntry>,
-    /// What counts instead of the leg's own, with the reason.
-    pub direction: Option<(acquire::Direction, &'static str)>,
-    pub status: Option<(acquire::CallStatus, Cow<'static, str>)>,
-    pub email: Option<CalleeEmail>,
-    /// What tells of the call before its end.
-    pub statuses: Vec<LegStatus<'a>>,
-    pub recordings: Vec<&'r KnownRecording<'a>>,
-    /// Whether a recording of which nothing is known yet would be this leg's.
-    pub expects_recording: bool,
-}
+use crate::twilio::{CallSid, CallStatus};
 
 /// The reported legs, and a reason for each other one.
 pub(super) type Choice<'r, 'a> = (Vec<Reported<'r, 'a>>, Vec<PlanEntry>);
@@ -104,21 +48,6 @@ fn end_of(leg: &Leg<'_>) -> Result<Millis, PlanEntry> {
         .ok_or_else(|| not_ended(leg))
 }
 
-impl<'r, 'a> Reported<'r, 'a> {
-    fn plain(leg: &'r Leg<'a>, ended: Result<Millis, PlanEntry>) -> Self {
-        Self {
-            leg,
-            ended,
-            direction: None,
-            status: None,
-            email: None,
-            statuses: leg.statuses.clone(),
-            recordings: Vec::new(),
-            expects_recording: true,
-        }
-    }
-}
-
 fn per_call<'r, 'a>(
     call: &'r Call<'a>,
     attempts: &[Attempt],
@@ -127,9 +56,9 @@ fn per_call<'r, 'a>(
 ) -> Choice<'r, 'a> {
     let ended = end_decided_at(call, attempts, rules, now);
     let shape = CallShape::of(call);
-    // What was begun as one leg goes on as that leg, whatever comes later.
-    let begun = attempts.iter().find_map(|attempt| call.leg(&attempt.leg));
-    let leg = begun.or_else(|| match ended {
+    // Acquire knows the call by the leg of the first request, so no later callback changes it.
+    let tried = attempts.iter().find_map(|attempt| call.leg(&attempt.leg));
+    let leg = tried.or_else(|| match ended {
         Ok(_) => call_shape::ended_leg(shape, call),
         Err(_) => shape?.certain_leg(call),
     });
@@ -156,7 +85,7 @@ fn per_call<'r, 'a>(
     let others = others
         .map(|leg| {
             entry(PlanItem::Nothing(format!(
-                "leg {} is not reported for itself: leg {sid} is the call (calls.report = \"call\")",
+                "leg {} has no call-end of its own: leg {sid} is the call (calls.report = \"call\")",
                 leg.sid
             )))
         })
@@ -164,8 +93,8 @@ fn per_call<'r, 'a>(
     (vec![reported], others)
 }
 
-/// When the call's end counts from: all known legs have ended and settled, or were waited for. A leg
-/// that others name as their parent is known: by default it tells nothing before its end.
+/// When the last leg ended, once all known legs have ended and settled or the wait for them is over.
+/// A leg that others name as their parent is known: by default Twilio reports it only when it ends.
 fn end_decided_at(
     call: &Call<'_>,
     attempts: &[Attempt],
@@ -175,7 +104,11 @@ fn end_decided_at(
     let ended = call.legs.iter().filter_map(|leg| Some(leg.ended?.at));
     let Some(last) = ended.max() else {
         return Err(call.legs.first().map_or_else(
-            || entry(PlanItem::Nothing("no leg has told its status".to_owned())),
+            || {
+                entry(PlanItem::Nothing(
+                    "no status of a leg was received".to_owned(),
+                ))
+            },
             not_ended,
         ));
     };
@@ -187,7 +120,7 @@ fn end_decided_at(
     }
     let open = call.open_legs();
     let (until, why) = if open.is_empty() {
-        let why = "all known legs have ended; settles (calls.settle)";
+        let why = "all known legs have ended; waits for others (calls.settle)";
         (last.plus(rules.legs.settle), why.to_owned())
     } else {
         let open: Vec<&str> = open.into_iter().map(CallSid::as_str).collect();
@@ -218,17 +151,17 @@ fn report<'r, 'a>(
         CallShape::CalledIn => Reported {
             direction: Some((
                 acquire::Direction::Incoming,
-                "incoming: a telephone called in",
+                "incoming: called from a phone number",
             )),
             status: missed(call, leg, rules.legs.missed),
             email: first_answered(call).and_then(|child| of_callee(child, directory)),
-            statuses: told_to_people(call, leg),
+            statuses: statuses_with_children(call, leg),
             ..plain
         },
         CallShape::DialledOut => Reported {
             direction: Some((
                 acquire::Direction::Outgoing,
-                "outgoing: an internal address dialled a telephone",
+                "outgoing: an internal address dialled a phone number",
             )),
             email: of_caller(call, leg, directory),
             ..plain
@@ -237,16 +170,16 @@ fn report<'r, 'a>(
     }
 }
 
-/// A leg whose parent has told nothing: a person who was called by a telephone, or a call out.
+/// A leg without a status of its parent: an agent who was called from a phone number, or a call out.
 fn orphan_leg<'r, 'a>(leg: &'r Leg<'a>, ended: Result<Millis, PlanEntry>) -> Reported<'r, 'a> {
-    let offered = leg.parent.is_some()
+    let is_incoming = leg.parent.is_some()
         && leg
             .latest()
-            .is_some_and(|told| is_internal(&told.to) && !is_internal(&told.from));
+            .is_some_and(|status| is_internal(&status.to) && !is_internal(&status.from));
     Reported {
-        direction: offered.then_some((
+        direction: is_incoming.then_some((
             acquire::Direction::Incoming,
-            "incoming: a telephone was put through to an internal address",
+            "incoming: a phone number was connected to an internal address",
         )),
         ..Reported::plain(leg, ended)
     }
@@ -258,7 +191,7 @@ fn first_answered<'r, 'a>(call: &'r Call<'a>) -> Option<&'r Leg<'a>> {
         .find(|child| child.is_answered())
 }
 
-/// The status of a call that reached nobody: Twilio calls it `completed` all the same.
+/// The status of a call that was not answered: Twilio reports `completed` for its first leg.
 fn missed(
     call: &Call<'_>,
     root: &Leg<'_>,
@@ -274,17 +207,19 @@ fn missed(
         .iter()
         .rev()
         .find_map(|child| Some((child.sid, child.end?)))?;
-    let why = format!("status of leg {last}, the last that was called, since none was answered");
+    let why = format!("status of leg {last}, the last that was dialled, because none was answered");
     Some((ended_as(end)?, Cow::Owned(why)))
 }
 
-/// A person is reached when a child leg is answered; the first leg of a call that a menu took was
-/// not answered by anybody.
-fn told_to_people<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<LegStatus<'a>> {
+/// The statuses of the first leg and its children. A person answers when a child leg is answered:
+/// the first leg is in progress as soon as a menu answers it.
+fn statuses_with_children<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<LegStatus<'a>> {
     let children = call.children();
-    let own = root.statuses.iter().copied().filter(|leg| {
-        children.is_empty() || leg.status.status != crate::twilio::CallStatus::InProgress
-    });
+    let own = root
+        .statuses
+        .iter()
+        .copied()
+        .filter(|leg| children.is_empty() || leg.status.status != CallStatus::InProgress);
     own.chain(
         children
             .iter()
@@ -294,23 +229,23 @@ fn told_to_people<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<LegStatus<'a>> {
 }
 
 fn of_callee(child: &Leg<'_>, directory: &Directory) -> Option<CalleeEmail> {
-    let told = child.latest()?;
-    let named = told.email.clone();
-    let email = named.or_else(|| directory.email_of(&told.to))?;
-    let why = format!("e-mail of the person who took leg {}", child.sid);
+    let status = child.latest()?;
+    let named = status.email.clone();
+    let email = named.or_else(|| directory.email_of(&status.to))?;
+    let why = format!("e-mail of the agent who answered leg {}", child.sid);
     Some((email, Cow::Owned(why)))
 }
 
 fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<CalleeEmail> {
     let root = call.root()?.latest()?;
-    let person = if is_internal(&root.from) {
+    let caller = if is_internal(&root.from) {
         &root.from
     } else {
         &root.to
     };
-    let of_leg = leg.latest().and_then(|told| told.email.clone());
+    let of_leg = leg.latest().and_then(|status| status.email.clone());
     of_leg
         .or_else(|| root.email.clone())
-        .or_else(|| directory.email_of(person))
-        .map(|email| (email, Cow::Borrowed("e-mail of the person who called")))
+        .or_else(|| directory.email_of(caller))
+        .map(|email| (email, Cow::Borrowed("e-mail of the agent who called")))
 }

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::acquire;
+use crate::acquire::{self, CallEnd, RequestKind};
+use crate::domain::attempt::Verdict;
+use crate::domain::directory::Directory;
 use crate::twilio::callback::{CallbackKind, parse};
 use crate::twilio::{self, Callback};
 

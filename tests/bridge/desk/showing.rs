@@ -42,13 +42,13 @@ fn one_screen_tells_a_call_from_its_legs_to_where_each_field_came_from() {
         From          +12025550123      From of leg A
         To            +14045550199      To of leg A
         CallId        CA0000000000000000000000000000501f  CallSid of leg A
-        email         jane@example.com  e-mail of the person who took leg B
+        email         jane@example.com  e-mail of the agent who answered leg B
         CallStatus    completed         CallStatus of leg A
         Duration      158               CallDuration of leg A
-        Direction     incoming          incoming: a telephone called in
-      nothing: leg B is not reported for itself: leg A is the call (calls.report =
+        Direction     incoming          incoming: called from a phone number
+      nothing: leg B has no call-end of its own: leg A is the call (calls.report =
         "call")
-      nothing: leg C is not reported for itself: leg A is the call (calls.report =
+      nothing: leg C has no call-end of its own: leg A is the call (calls.report =
         "call")
     "#);
 }

@@ -25,7 +25,7 @@ fn settled(known: &[Callback], attempts: &[Attempt]) -> Next {
 }
 
 #[test]
-fn an_end_that_may_have_been_taken_goes_again_as_it_was_sent() {
+fn an_end_that_may_have_been_accepted_goes_again_as_it_was_sent() {
     let first = [callback(&[("SequenceNumber", "3")])];
     let told_later = [
         callback(&[("SequenceNumber", "2"), ("CallStatus", "failed")]),
@@ -33,7 +33,7 @@ fn an_end_that_may_have_been_taken_goes_again_as_it_was_sent() {
         recording(1, "completed", &[]),
     ];
     let all = [&first[..], &told_later].concat();
-    for (status, fault, may_have_been_taken) in [
+    for (status, fault, may_have_been_accepted) in [
         (None, DeliveryFault::TimeOut, true),
         (None, DeliveryFault::Reset, true),
         (Some(200), DeliveryFault::Unreadable, true),
@@ -49,7 +49,7 @@ fn an_end_that_may_have_been_taken_goes_again_as_it_was_sent() {
     ] {
         let tried = failed(settled(&first, &[]), status, fault);
         let again = sent(settled(&all, std::slice::from_ref(&tried)));
-        if may_have_been_taken {
+        if may_have_been_accepted {
             assert_eq!(again, sent(settled(&first, &[])), "{fault}");
         } else {
             assert_eq!(again.call_status, acquire::CallStatus::Failed, "{fault}");
@@ -115,11 +115,11 @@ fn what_was_taken_is_shown_as_it_was_sent() {
     let [because] = &due.reasons[..] else {
         panic!("one reason: {:?}", due.reasons);
     };
-    assert!(because.why.contains("as Acquire took it"));
+    assert!(because.why.contains("sent as shown"));
 }
 
 #[test]
-fn an_event_that_may_have_been_taken_goes_again_as_it_was_sent() {
+fn an_event_that_may_have_been_accepted_goes_again_as_it_was_sent() {
     let mut rules = one_call();
     rules.events.ringing = Forward::On;
     let ringing = [callback(&[

@@ -1,0 +1,92 @@
+//! The parts of a plan: requests to Acquire with their reasons, or why there is none.
+//!
+//! No rule is applied here.
+
+use super::reason::Reason;
+use crate::acquire::{CallEnd, CallEvent, RequestKind};
+use crate::clock::Millis;
+use crate::twilio::CallSid;
+
+/// One part of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanItem {
+    Send(Box<PlannedRequest>),
+    /// The request depends on later callbacks, which the bridge waits for.
+    Undecided(Wait),
+    /// There is no request, for this reason.
+    Nothing(String),
+    /// No request can be made, for this reason.
+    Unmappable(String),
+}
+
+/// An item, and the position of the first callback that led to it.
+#[derive(Clone, Debug)]
+pub(super) struct PlanEntry {
+    pub item: PlanItem,
+    pub position: usize,
+}
+
+/// A request with its reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedRequest {
+    pub request: AcquireRequest,
+    /// The wait before it is sent.
+    pub wait: Option<Wait>,
+    pub reasons: Vec<Reason>,
+}
+
+/// A wait and its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub until: Millis,
+    pub why: String,
+}
+
+/// One request to Acquire about a leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcquireRequest {
+    pub leg: CallSid,
+    pub message: AcquireMessage,
+}
+
+/// The content of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AcquireMessage {
+    /// Something that happened before the end.
+    Event(RequestKind, CallEvent),
+    CallEnd(CallEnd),
+    /// The same call-end with a recording that came after it.
+    CallEndAgain(CallEnd),
+}
+
+impl AcquireMessage {
+    #[must_use]
+    pub fn kind(&self) -> RequestKind {
+        match self {
+            Self::Event(kind, _) => *kind,
+            Self::CallEnd(_) => RequestKind::CallEnd,
+            Self::CallEndAgain(_) => RequestKind::CallEndAgain,
+        }
+    }
+
+    /// Reads a body that was sent as this kind.
+    pub(super) fn from_json(kind: RequestKind, body: &str) -> serde_json::Result<Self> {
+        match kind {
+            RequestKind::CallEnd => serde_json::from_str(body).map(Self::CallEnd),
+            RequestKind::CallEndAgain => serde_json::from_str(body).map(Self::CallEndAgain),
+            RequestKind::CallInQueue | RequestKind::CallRinging | RequestKind::CallAnswered => {
+                serde_json::from_str(body).map(|event| Self::Event(kind, event))
+            }
+        }
+    }
+
+    /// The request's body.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let json = match self {
+            Self::Event(_, event) => serde_json::to_string(event),
+            Self::CallEnd(end) | Self::CallEndAgain(end) => serde_json::to_string(end),
+        };
+        json.expect("strings and unit variants are always JSON")
+    }
+}

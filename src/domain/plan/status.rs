@@ -1,0 +1,86 @@
+//! Maps the fields of one Twilio status to Acquire's.
+//!
+//! Each function reads one status alone; the rest of the call does not matter here.
+
+use super::reason::{About, Reason};
+use super::rules::{ClientParents, Rules};
+use crate::acquire;
+use crate::twilio::{self, CallSid, Direction, StatusCallback};
+
+/// Acquire's status of a leg that has ended; `None` while it has not.
+///
+/// Acquire's five statuses are Twilio's five terminal ones (call-end.md, "`CallStatus`").
+pub(super) fn ended_as(status: &StatusCallback) -> Option<acquire::CallStatus> {
+    use twilio::CallStatus as Twilio;
+    match status.status {
+        Twilio::Busy => Some(acquire::CallStatus::Busy),
+        Twilio::NoAnswer => Some(acquire::CallStatus::NoAnswer),
+        Twilio::Canceled => Some(acquire::CallStatus::Canceled),
+        Twilio::Failed => Some(acquire::CallStatus::Failed),
+        Twilio::Completed => Some(acquire::CallStatus::Completed),
+        Twilio::Queued
+        | Twilio::Initiated
+        | Twilio::Ringing
+        | Twilio::InProgress
+        | Twilio::Unknown(_) => None,
+    }
+}
+
+/// Whether a status ends its leg.
+#[must_use]
+pub fn is_end(status: &StatusCallback) -> bool {
+    ended_as(status).is_some()
+}
+
+/// Whether a call-end can be made of this status.
+pub(super) fn sendable(leg: &CallSid, end: &StatusCallback, rules: &Rules) -> Result<(), String> {
+    direction(end, rules)?;
+    to(leg, end, rules).map(|_| ())
+}
+
+/// The `To` that Acquire gets, or why a leg has none.
+pub(super) fn to(leg: &CallSid, status: &StatusCallback, rules: &Rules) -> Result<String, String> {
+    match (status.to.as_str(), &rules.empty_to) {
+        ("", None) => Err(format!(
+            "leg {leg} has an empty To, which Acquire requires (set calls.empty_to to a text to send instead)"
+        )),
+        ("", Some(text)) => Ok(text.clone()),
+        (to, _) => Ok(to.to_owned()),
+    }
+}
+
+/// The reason where [`to`] returns another text than Twilio's.
+pub(super) fn replaced_to(status: &StatusCallback) -> Option<Reason> {
+    let why = "calls.empty_to, because the leg has none";
+    status.to.is_empty().then(|| About::To.because(why))
+}
+
+/// Acquire's direction of a leg, with the reason; or why it has none.
+pub(super) fn direction(
+    status: &StatusCallback,
+    rules: &Rules,
+) -> Result<(acquire::Direction, &'static str), String> {
+    let from_softphone = status.from.starts_with("client:");
+    match &status.direction {
+        Some(Direction::Inbound) if from_softphone && rules.client == ClientParents::Outgoing => {
+            Ok((
+                acquire::Direction::Outgoing,
+                "outgoing: the caller is a softphone (calls.client)",
+            ))
+        }
+        Some(Direction::Inbound | Direction::TrunkingOriginating) => Ok((
+            acquire::Direction::Incoming,
+            "incoming: as Twilio reports for this leg",
+        )),
+        Some(Direction::OutboundApi | Direction::OutboundDial | Direction::TrunkingTerminating) => {
+            Ok((
+                acquire::Direction::Outgoing,
+                "outgoing: as Twilio reports for this leg",
+            ))
+        }
+        Some(Direction::Unknown(text)) => Err(format!(
+            "has Direction \"{text}\", for which Acquire has no equivalent"
+        )),
+        None => Err("has no Direction, which Acquire requires".to_owned()),
+    }
+}
