@@ -1,4 +1,6 @@
-//! Time as an argument: the only place that reads the system clock.
+//! Gives the time, and waits for it: the only place that reads the system clock.
+//!
+//! All other code gets the time as an argument, so that tests can advance it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +28,7 @@ impl Millis {
         Self(self.0.saturating_sub(wait))
     }
 
-    /// How long after `earlier` this is; zero if it is not after.
+    /// The time from `earlier` to this; zero if this is not later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -58,12 +60,12 @@ impl TryFrom<String> for Millis {
     }
 }
 
-/// Tells the time and waits for it; turned by hand in tests.
+/// A clock: the system's, or one that tests advance.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Hands);
+pub struct Clock(Source);
 
 #[derive(Clone, Debug, Default)]
-enum Hands {
+enum Source {
     #[default]
     System,
     Manual(Arc<watch::Sender<Millis>>),
@@ -72,13 +74,13 @@ enum Hands {
 impl Clock {
     #[must_use]
     pub fn system() -> Self {
-        Self(Hands::System)
+        Self(Source::System)
     }
 
-    /// A clock that stands still until [`Clock::advance`] turns it.
+    /// A clock that stops at `start` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn manual(start: Millis) -> Self {
-        Self(Hands::Manual(Arc::new(watch::Sender::new(start))))
+        Self(Source::Manual(Arc::new(watch::Sender::new(start))))
     }
 
     #[must_use]
@@ -88,39 +90,39 @@ impl Clock {
     )]
     pub fn now(&self) -> Millis {
         match &self.0 {
-            Hands::System => Millis(jiff::Timestamp::now().as_millisecond()),
-            Hands::Manual(hands) => *hands.borrow(),
+            Source::System => Millis(jiff::Timestamp::now().as_millisecond()),
+            Source::Manual(time) => *time.borrow(),
         }
     }
 
-    /// Turns a manual clock on; a system clock does not listen.
+    /// Advances a manual clock; does nothing to a system clock.
     pub fn advance(&self, by: Duration) {
-        if let Hands::Manual(hands) = &self.0 {
-            hands.send_modify(|now| *now = now.plus(by));
+        if let Source::Manual(time) = &self.0 {
+            time.send_modify(|now| *now = now.plus(by));
         }
     }
 
-    /// Returns once `now()` has reached `time`.
+    /// Returns once `now()` has reached `until`.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that waits for the system clock"
     )]
-    pub async fn reach(&self, time: Millis) {
+    pub async fn reach(&self, until: Millis) {
         match &self.0 {
-            Hands::System => tokio::time::sleep(time.since(self.now())).await,
-            Hands::Manual(hands) => {
-                let mut turned = hands.subscribe();
+            Source::System => tokio::time::sleep(until.since(self.now())).await,
+            Source::Manual(time) => {
+                let mut changes = time.subscribe();
                 // The sender lives in `self`, so waiting cannot end in an error.
-                let _ = turned.wait_for(|now| *now >= time).await;
+                let _ = changes.wait_for(|now| *now >= until).await;
             }
         }
     }
 }
 
-/// Waits in real time, whatever a manual clock shows: for polling and for pauses between tries.
+/// Waits in real time, whatever a manual clock shows: for polling and for the pause before a retry.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place where real time is waited for"
+    reason = "the one place that waits in real time"
 )]
 pub async fn pause(wait: Duration) {
     tokio::time::sleep(wait).await;
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manual_clock_wakes_those_who_wait_when_it_is_turned() {
+    async fn a_manual_clock_wakes_its_waiters_when_it_is_advanced() {
         let clock = Clock::manual(Millis(0));
         let waiting = tokio::spawn({
             let clock = clock.clone();

@@ -1,7 +1,7 @@
-//! Claims calls that are due, plans, sends, settles.
+//! Delivers calls: the run loop claims those that are due, starts their deliveries, and waits.
 //!
-//! Correctness never depends on being woken: a claim whose lease ended, or a call that fell due
-//! unnoticed, is found by polling.
+//! It knows no SQL, and not the HTTP that Twilio uses. Correctness never depends on a wake-up:
+//! polling finds a claim with an ended lease, and a call that fell due unnoticed.
 
 mod account_queues;
 pub mod acquire_client;
@@ -10,163 +10,160 @@ pub mod heartbeat;
 mod log;
 mod rate_limit;
 mod settle;
+mod worker;
 
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::futures::Notified;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Clock, Millis};
-use crate::config::{Account, Config};
-use crate::delivery::acquire_client::AcquireClient;
-use crate::delivery::heartbeat::Heartbeat;
-use crate::domain::plan::Rules;
-use crate::store::{Claimed, ClaimedCalls, NextState, Store};
-use crate::telemetry::metrics::Metrics;
+use self::deliver::without_attempt;
+use crate::clock::{self, Millis};
+use crate::config::Account;
+use crate::store::{Claimed, ClaimedCalls, NextState};
 
 pub use self::account_queues::AccountQueues;
-use self::deliver::without_attempt;
 pub use self::rate_limit::RateLimiter;
-pub use self::settle::UnsettledCount;
+pub use self::worker::{UnsettledCount, Worker};
 
-/// How long a call that fell due unnoticed may stay so.
+/// The longest time that a call stays due unnoticed.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a free place waits for others before the store is asked.
+/// The time that a free permit waits for others before the store is asked.
 const BATCH_WAIT: Duration = Duration::from_millis(1);
 
-/// A place among the requests that may be open at once.
+/// The right to have one request to Acquire open.
 type Permit = OwnedSemaphorePermit;
 
-/// Carries calls from the store to Acquire; lives on one thread, as its client does.
-pub struct Worker {
-    pub config: Arc<Config>,
-    pub store: Arc<dyn Store>,
-    pub client: AcquireClient,
-    pub clock: Clock,
-    pub metrics: Arc<Metrics>,
-    /// Told when a call has become due.
-    pub due: Arc<Notify>,
-    pub queues: AccountQueues,
-    pub rate_limiter: RateLimiter,
-    pub unsettled: UnsettledCount,
-    pub heartbeat: Heartbeat,
-    /// As they stand now: the directory may change.
-    pub rules: watch::Receiver<Arc<Rules>>,
-}
-
-/// What a look into the store brought.
+/// The result of asking the store for calls, and when to ask again.
 #[derive(Default)]
 struct ClaimResult {
     calls: Vec<Claimed>,
     next_due: Option<Millis>,
-    /// The end of a call in flight makes room for another.
+    /// No permit is left.
+    is_full: bool,
+    /// There may be more calls to claim once a call in flight ends.
     is_more: bool,
 }
 
-impl ClaimResult {
-    /// Until a call in flight ends.
-    fn of_nothing() -> Self {
-        Self {
-            is_more: true,
-            ..Self::default()
-        }
-    }
-}
-
 impl Worker {
-    /// Works until `stop`, then lets the attempts in flight end and be settled.
+    /// Works until `stop`, then lets the attempts in flight end and settles them.
     pub async fn run(self: Rc<Self>, stop: CancellationToken) {
-        let slots = self.rate_limiter.claims(self.config.delivery.concurrency);
-        let slots = Arc::new(Semaphore::new(slots));
+        let permits = self.rate_limiter.claims(self.config.delivery.concurrency);
+        let permits = Arc::new(Semaphore::new(permits));
         let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
-            // Registered before the store is asked, so that no wake-up falls between; one that is
-            // there already tells of what the store will now tell itself.
-            let mut woken = std::pin::pin!(self.due.notified());
+            // Registered before the store is asked, so that no wake-up is lost in between. An older
+            // wake-up is dropped: the store knows that call by now.
+            let mut woken = pin!(self.due.notified());
             while woken.as_mut().enable() {
                 woken.set(self.due.notified());
             }
-
-            // Taken before claiming, so that nothing claimed waits while its lease runs.
+            // Acquired before the claim: the lease of a claimed call runs, so it must not wait.
             let free: Vec<Permit> =
-                std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).collect();
-            let look = if self.unsettled.is_any() {
-                ClaimResult::of_nothing()
-            } else {
-                self.claim(free.len()).await
-            };
-            let is_full = look.calls.len() == free.len();
-            for (call, slot) in look.calls.into_iter().zip(free) {
-                in_flight.spawn_local(Rc::clone(&self).deliver(call, slot));
+                std::iter::from_fn(|| permits.clone().try_acquire_owned().ok()).collect();
+            let mut claimed = self.claim(free.len()).await;
+            for (call, permit) in claimed.calls.drain(..).zip(free) {
+                in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
             }
-            let fallen_due = self.fall_due(look.next_due);
-            let mut fallen_due = std::pin::pin!(fallen_due);
-            let mut room = std::pin::pin!(self.free_permits(&slots));
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    () = self.heartbeat.tick() => {}
-                    Some(_) = in_flight.join_next() => {
-                        while in_flight.try_join_next().is_some() {}
-                        if look.is_more && !is_full {
-                            break;
-                        }
-                    }
-                    () = &mut room, if is_full => break,
-                    () = &mut woken, if !is_full => break,
-                    () = &mut fallen_due, if !is_full => break,
-                }
-            }
+            self.wait_for_work(woken, &claimed, &permits, &mut in_flight, &stop)
+                .await;
         }
         while in_flight.join_next().await.is_some() {}
     }
 
-    /// Returns when some places are free: asking the store for one call at a time costs more than
-    /// the calls, so others may follow the first for a moment.
-    async fn free_permits(&self, slots: &Semaphore) {
+    async fn claim(&self, free: usize) -> ClaimResult {
+        if self.unsettled.is_any() {
+            return ClaimResult {
+                is_full: free == 0,
+                is_more: true,
+                ..ClaimResult::default()
+            };
+        }
+        let now = self.clock.now();
+        let plan = self.queues.claim_plan(free, now);
+        let mut result = ClaimResult {
+            next_due: plan.probe_at,
+            is_more: plan.waits_for_an_end || free == 0,
+            ..ClaimResult::default()
+        };
+        for request in plan.requests {
+            let limit = request.limit;
+            let lease = self.config.delivery.lease;
+            let claimed = self.store.claim(now, lease, request).await;
+            let claimed = claimed.unwrap_or_else(|why| {
+                log::store_failed(&why, format_args!("failed to claim calls"));
+                ClaimedCalls::default()
+            });
+            result.is_more |= claimed.calls.len() == limit;
+            let due = [result.next_due, claimed.next_due];
+            result.next_due = due.into_iter().flatten().min();
+            result.calls.extend(claimed.calls);
+        }
+        for call in &result.calls {
+            if let Some(account) = self.config.account(&call.account) {
+                self.queues.claimed(account);
+            }
+        }
+        result.is_full = result.calls.len() == free;
+        result
+    }
+
+    /// Returns when the store may have a call that can be claimed, or at `stop`.
+    async fn wait_for_work(
+        &self,
+        mut woken: Pin<&mut Notified<'_>>,
+        claimed: &ClaimResult,
+        permits: &Semaphore,
+        in_flight: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) {
+        let is_full = claimed.is_full;
+        let mut next_due = pin!(self.reach_due(claimed.next_due));
+        let mut free = pin!(self.free_permits(permits));
+        loop {
+            tokio::select! {
+                // Nothing is claimed any more; the caller waits for the deliveries in flight.
+                () = stop.cancelled() => return,
+                // The watchdog has to see that the loop runs, even if there is no call for hours.
+                () = self.heartbeat.tick() => {}
+                // Finished tasks are removed as they end. Only where the claim was limited by the
+                // calls in flight, not by the permits, can the end of one allow another.
+                Some(_) = in_flight.join_next() => {
+                    while in_flight.try_join_next().is_some() {}
+                    if claimed.is_more && !is_full {
+                        return;
+                    }
+                }
+                // Without a permit nothing can be claimed, so only permits are waited for.
+                () = &mut free, if is_full => return,
+                // A new callback, a settled call or a requeue made a call due.
+                () = woken.as_mut(), if !is_full => return,
+                // A call falls due by its time, or a wake-up was missed: another node has none.
+                () = &mut next_due, if !is_full => return,
+            }
+        }
+    }
+
+    /// Returns when some permits are free. Asking the store for one call at a time costs more than
+    /// the calls, so the first permit waits for others for a moment.
+    async fn free_permits(&self, permits: &Semaphore) {
         let some = u32::try_from(self.config.delivery.concurrency / 4).unwrap_or(1);
-        // Never closed, so there is always a place to wait for; it is given back at once.
-        drop(slots.acquire().await);
+        // The semaphore is never closed, so this cannot fail. The permit is given back at once.
+        drop(permits.acquire().await);
         tokio::select! {
-            _ = slots.acquire_many(some.max(1)) => {}
+            _ = permits.acquire_many(some.max(1)) => {}
             () = clock::pause(BATCH_WAIT) => {}
         }
     }
 
-    async fn claim(&self, free: usize) -> ClaimResult {
-        let now = self.clock.now();
-        let round = self.queues.claim_plan(free, now);
-        let mut look = ClaimResult {
-            next_due: round.probe_at,
-            is_more: round.waits_for_an_end || free == 0,
-            ..ClaimResult::default()
-        };
-        for wanted in round.wanted {
-            let limit = wanted.limit;
-            let lease = self.config.delivery.lease;
-            let claims = self.store.claim(now, lease, wanted).await;
-            let claims = claims.unwrap_or_else(|why| {
-                log::not_done(&why, format_args!("failed to claim calls"));
-                ClaimedCalls::default()
-            });
-            look.is_more |= claims.calls.len() == limit;
-            let due = [look.next_due, claims.next_due];
-            look.next_due = due.into_iter().flatten().min();
-            look.calls.extend(claims.calls);
-        }
-        for call in &look.calls {
-            if let Some(account) = self.config.account(&call.account) {
-                self.queues.begins(account);
-            }
-        }
-        look
-    }
-
-    async fn fall_due(&self, next: Option<Millis>) {
+    /// Returns at `next`, at the latest after `POLL_INTERVAL`.
+    async fn reach_due(&self, next: Option<Millis>) {
         tokio::select! {
             () = clock::pause(POLL_INTERVAL) => {}
             () = async {
@@ -178,14 +175,14 @@ impl Worker {
         }
     }
 
-    async fn deliver(self: Rc<Self>, call: Claimed, slot: Permit) {
+    async fn deliver(self: Rc<Self>, call: Claimed, permit: Permit) {
         match self.account(&call) {
             Ok(account) => {
                 let settlement = self.work(&call, account).await;
-                // Settling waits for the disk, and needs no place among the requests.
-                drop(slot);
+                // Settling waits for the disk and sends nothing, so another request may start.
+                drop(permit);
                 self.settle(call, settlement).await;
-                self.queues.ends(account);
+                self.queues.settled(account);
             }
             Err(why) => {
                 self.settle(call, without_attempt(NextState::Parked(why)))

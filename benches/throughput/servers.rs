@@ -215,6 +215,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
             store,
             clock: Clock::system(),
             metrics: Arc::default(),
+            outages: Arc::default(),
             due: Arc::default(),
             rules,
         }));

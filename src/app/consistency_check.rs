@@ -1,5 +1,6 @@
-//! Counts the whole store again from time to time, so that a call that went missing is noticed
-//! before somebody misses it.
+//! Checks the whole store from time to time, so that a missing call is noticed early.
+//!
+//! It repairs nothing. The rules of the check belong to `store`.
 
 use std::sync::Arc;
 use std::thread;
@@ -11,14 +12,14 @@ use tracing::{debug, error, warn};
 
 use crate::clock::Clock;
 use crate::config::{self, StoreUrl};
+use crate::domain::plural::counted;
 use crate::store;
 use crate::telemetry::metrics::Metrics;
 
-/// After the start, so that starts in a row do not count each.
+/// The time from the start to the first check: several starts in a row must not each read the store.
 const FIRST_CHECK_DELAY: Duration = Duration::from_secs(60);
 
-/// Checks the conservation of calls every `store.check_every` until `stop`, tells the metrics, and
-/// logs each disagreement.
+/// Checks the store every `store.check_every` until `stop`, updates the metrics, and logs each error.
 pub async fn run(
     settings: config::StoreSettings,
     metrics: Arc<Metrics>,
@@ -33,39 +34,37 @@ pub async fn run(
         }
         next = clock.now().plus(settings.check_every);
         let url = settings.url.clone();
-        match on_a_thread(move || disagreements(&url)).await {
+        match on_a_thread(move || consistency_errors(&url)).await {
             Ok(found) => {
-                metrics.conservation_checked(found.len(), clock.now());
-                for disagreement in &found {
-                    error!(
-                        "the store does not agree with itself: {disagreement} (look with `check --store`)"
-                    );
+                metrics.consistency_checked(found.len(), clock.now());
+                for wrong in &found {
+                    error!("consistency check failed: {wrong}; run `check --store` for details");
                 }
-                debug!("counted the store again: {} disagreements", found.len());
+                debug!("consistency check: {}", counted(found.len(), "error"));
             }
-            Err(why) => warn!("failed to count the store again: {why}"),
+            Err(why) => warn!("failed to check the consistency of the store: {why}"),
         }
     }
 }
 
-fn disagreements(url: &StoreUrl) -> Result<Vec<String>, String> {
+fn consistency_errors(url: &StoreUrl) -> Result<Vec<String>, String> {
     let reader = store::open_to_read(url).map_err(|why| why.to_string())?;
     reader.verify_consistency().map_err(|why| why.to_string())
 }
 
-/// On a thread that nobody waits for when the bridge stops: a large store takes minutes.
+/// Runs on a thread that a stopping bridge does not wait for: a large store takes minutes.
 async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     let (done, waiting) = oneshot::channel();
     let work = move || {
-        // Nobody waits any more if this fails.
+        // Fails only if the bridge has stopped.
         let _ = done.send(work());
     };
     thread::Builder::new()
-        .name("store-audit".to_owned())
+        .name("store-check".to_owned())
         .spawn(work)
-        .map_err(|why| format!("no thread for it: {why}"))?;
+        .map_err(|why| format!("cannot start a thread: {why}"))?;
     let ended = waiting.await;
-    ended.unwrap_or_else(|_| Err("it panicked".to_owned()))
+    ended.unwrap_or_else(|_| Err("the check panicked".to_owned()))
 }

@@ -7,14 +7,14 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::BridgeParts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::acquire_client::{AcquireClient, AcquireClientError};
 use crate::delivery::heartbeat::Heartbeat;
 use crate::delivery::{AccountQueues, RateLimiter, UnsettledCount, Worker};
+use crate::server::shared::BridgeParts;
 
-/// Delivers until `stop`; what is returned tells when that has ended, however it ended.
+/// Delivers until `stop`. The receiver resolves when the thread has ended, for whatever reason.
 pub(super) fn spawn(
     shared: &BridgeParts,
     clock: Clock,
@@ -27,7 +27,7 @@ pub(super) fn spawn(
         ..shared.clone()
     };
     let work = move || {
-        // Dropped when the thread ends, however it ends, which tells the receiver.
+        // Dropped when the thread ends, also by a panic, which resolves the receiver.
         let _alive: oneshot::Sender<()> = alive;
         let runtime = match actix_web::rt::Runtime::new() {
             Ok(runtime) => runtime,
@@ -44,8 +44,8 @@ pub(super) fn spawn(
     ended
 }
 
-/// One worker after another: each lets the deliveries in flight end before the next one begins with
-/// the changed configuration.
+/// Runs one worker after another: after a reload the next one starts with the new configuration, once
+/// the deliveries in flight have ended.
 async fn deliver(
     shared: BridgeParts,
     heartbeat: &Heartbeat,
@@ -56,7 +56,11 @@ async fn deliver(
     let mut client = client(&config, &shared.clock)?;
     loop {
         let worker = Worker {
-            queues: AccountQueues::new(&config, Arc::clone(&shared.metrics)),
+            queues: AccountQueues::new(
+                &config,
+                Arc::clone(&shared.metrics),
+                Arc::clone(&shared.outages),
+            ),
             rate_limiter: RateLimiter::new(config.delivery.max_rate),
             unsettled: UnsettledCount::default(),
             heartbeat: heartbeat.clone(),
@@ -68,28 +72,28 @@ async fn deliver(
             due: Arc::clone(&shared.due),
             rules: shared.rules.clone(),
         };
-        let turn = stop.child_token();
-        let mut works = std::pin::pin!(Rc::new(worker).run(turn.clone()));
+        let stop_worker = stop.child_token();
+        let mut run = std::pin::pin!(Rc::new(worker).run(stop_worker.clone()));
         tokio::select! {
-            () = &mut works => return Ok(()),
+            () = &mut run => return Ok(()),
             next = changed(&mut configs, &shared.clock) => (config, client) = next,
         }
-        turn.cancel();
+        stop_worker.cancel();
         tokio::select! {
-            () = works => {}
-            () = beats(heartbeat) => {}
+            () = run => {}
+            // The run loop has ended and no longer ticks while its deliveries end.
+            () = keep_ticking(heartbeat) => {}
         }
     }
 }
 
-/// For as long as it is waited for what is in flight.
-async fn beats(heartbeat: &Heartbeat) {
+async fn keep_ticking(heartbeat: &Heartbeat) {
     loop {
         heartbeat.tick().await;
     }
 }
 
-/// The next configuration that a client can be made of.
+/// Waits for the next configuration from which a client can be built.
 async fn changed(
     configs: &mut watch::Receiver<Arc<Config>>,
     clock: &Clock,
@@ -101,7 +105,7 @@ async fn changed(
         let config = Arc::clone(&configs.borrow_and_update());
         match client(&config, clock) {
             Ok(client) => return (config, client),
-            Err(why) => error!("deliveries go on with the settings before: {why}"),
+            Err(why) => error!("deliveries continue with the previous settings: {why}"),
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Gives the rules to whoever plans: those of the configuration, with `directory.file` as it stands.
+//! Keeps the rules current: those of the configuration, with the entries of `directory.file`.
+//!
+//! The format of the file belongs to `domain::directory`.
 
 use std::sync::Arc;
 
@@ -10,11 +12,11 @@ use crate::config::{Config, DirectoryFile, FileWatch};
 use crate::domain::directory::Directory;
 use crate::domain::plan::Rules;
 
-/// The mistakes of one file that are logged.
+/// The number of mistakes of one file that are logged.
 const SHOWN_MISTAKES: usize = 10;
 
-/// Follows the configuration and the file that it names until `stop`. A file that cannot be used
-/// changes nothing and is logged once.
+/// Follows the configuration and its directory file until `stop`. A file that cannot be used changes
+/// nothing and is logged once.
 pub async fn follow(
     mut config: watch::Receiver<Arc<Config>>,
     rules: watch::Sender<Arc<Rules>>,
@@ -43,7 +45,7 @@ async fn follow_file(file: Option<DirectoryFile>, rules: &watch::Sender<Arc<Rule
     loop {
         watched.changed().await;
         match read(Arc::clone(&file)).await {
-            Ok(directory) => take(directory, rules),
+            Ok(directory) => apply(directory, rules),
             Err(why) => warn!(
                 file = %file.path.display(),
                 "the directory stays as it was: {why}"
@@ -60,7 +62,7 @@ async fn read(file: Arc<DirectoryFile>) -> Result<Directory, String> {
         let mut listing = file.configured.clone();
         match listing.add_csv(&path, &bytes) {
             Ok(()) => Ok(listing.directory()),
-            Err(mistakes) => Err(in_short(&mistakes)),
+            Err(mistakes) => Err(first_mistakes(&mistakes)),
         }
     });
     reading
@@ -68,7 +70,7 @@ async fn read(file: Arc<DirectoryFile>) -> Result<Directory, String> {
         .unwrap_or_else(|why| Err(format!("reading it failed: {why}")))
 }
 
-fn in_short(mistakes: &[String]) -> String {
+fn first_mistakes(mistakes: &[String]) -> String {
     let shown = mistakes[..mistakes.len().min(SHOWN_MISTAKES)].join("; ");
     match mistakes.len().saturating_sub(SHOWN_MISTAKES) {
         0 => shown,
@@ -76,7 +78,7 @@ fn in_short(mistakes: &[String]) -> String {
     }
 }
 
-fn take(directory: Directory, rules: &watch::Sender<Arc<Rules>>) {
+fn apply(directory: Directory, rules: &watch::Sender<Arc<Rules>>) {
     rules.send_if_modified(|rules| {
         let is_new = rules.directory != directory;
         if is_new {
@@ -96,10 +98,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_mistakes_are_told_in_short() {
+    fn only_the_first_mistakes_are_logged() {
         let mistakes: Vec<String> = (1..=12).map(|line| format!("d.csv:{line}: no")).collect();
-        let told = in_short(&mistakes);
-        assert!(told.ends_with("d.csv:10: no; and 2 more"), "{told}");
-        assert_eq!(in_short(&mistakes[..1]), "d.csv:1: no");
+        let text = first_mistakes(&mistakes);
+        assert!(text.ends_with("d.csv:10: no; and 2 more"), "{text}");
+        assert_eq!(first_mistakes(&mistakes[..1]), "d.csv:1: no");
     }
 }

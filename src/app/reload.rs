@@ -1,4 +1,6 @@
-//! Reads the configuration again on demand, and hands it to all who follow it.
+//! Reloads the configuration on demand and passes it to all parts that follow it.
+//!
+//! Which settings apply without a restart is decided in `config`.
 
 use std::sync::Arc;
 
@@ -6,22 +8,24 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{AppError, validate};
-use crate::app::systemd;
+use super::error::AppError;
+use super::systemd;
 use crate::clock::Clock;
 use crate::config::reload::ReloadDiff;
 use crate::config::{Config, ConfigError};
+use crate::delivery::acquire_client::AcquireClient;
+use crate::server::listener::certificate;
 
-/// How a bridge reads its configuration again.
+/// The source of a new configuration, and the signal to read it.
 pub struct ReloadSource {
-    /// Told when it is to be read.
-    pub orders: Arc<Notify>,
-    /// All of it, as at the start.
+    /// Notified when the configuration is to be reloaded.
+    pub requests: Arc<Notify>,
+    /// Reads all of it, as at the start.
     pub read: Box<dyn Fn() -> Result<Config, ConfigError> + Send>,
 }
 
 impl ReloadSource {
-    /// Follows the orders until `stop`. A configuration that cannot be used changes nothing.
+    /// Reloads on each request until `stop`. A configuration that cannot be used changes nothing.
     pub(super) async fn follow(
         self,
         current: watch::Sender<Arc<Config>>,
@@ -31,11 +35,11 @@ impl ReloadSource {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.orders.notified() => {}
+                () = self.requests.notified() => {}
             }
             systemd::reloading();
             match self.read(&clock) {
-                Ok(new) => take(new, &current),
+                Ok(new) => apply(new, &current),
                 Err(mistakes) => {
                     for mistake in &mistakes {
                         error!("the configuration stays as it was: {mistake}");
@@ -48,20 +52,18 @@ impl ReloadSource {
 
     fn read(&self, clock: &Clock) -> Result<Config, Vec<String>> {
         let config = (self.read)().map_err(|ConfigError(mistakes)| mistakes)?;
-        let told = |why: AppError| vec![why.to_string()];
-        validate(&config, clock).map_err(told)?;
+        validate(&config, clock).map_err(|why| vec![why.to_string()])?;
         Ok(config)
     }
 }
 
-/// Told once it counts.
-fn take(new: Config, current: &watch::Sender<Arc<Config>>) {
-    let diff = current.borrow().reload(new);
+/// Replaces the current configuration, then logs the change.
+fn apply(new: Config, current: &watch::Sender<Arc<Config>>) {
     let ReloadDiff {
         config,
         applied,
         needs_restart,
-    } = diff;
+    } = current.borrow().reload(new);
     current.send_replace(Arc::new(config));
     for key in &needs_restart {
         warn!(
@@ -70,10 +72,19 @@ fn take(new: Config, current: &watch::Sender<Arc<Config>>) {
         );
     }
     match &applied[..] {
-        [] => info!("the configuration was read again"),
+        [] => info!("the configuration was reloaded"),
         applied => {
             let changed = applied.join(", ");
-            info!("the configuration was read again; changed: {changed}");
+            info!("the configuration was reloaded; changed: {changed}");
         }
     }
+}
+
+/// Checks that the certificates and other files that the configuration names can be used.
+pub(super) fn validate(config: &Config, clock: &Clock) -> Result<(), AppError> {
+    AcquireClient::new(&config.acquire, &config.delivery, clock.clone())?;
+    if let Some(pair) = &config.server.tls {
+        certificate::read(pair)?;
+    }
+    Ok(())
 }

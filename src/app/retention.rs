@@ -1,4 +1,4 @@
-//! Removes calls whose retention is over, a little at a time.
+//! Removes expired calls in small batches.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,19 +8,20 @@ use tracing::{debug, error};
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::domain::plural::counted;
 use crate::store::{Expiry, Store};
 
-/// Calls removed in one transaction: few enough that no accept waits noticeably.
+/// The number of calls that one transaction removes: few enough that no callback waits noticeably.
 const MAX_PURGE_BATCH: usize = 50;
 
-/// While more is expired, a batch is followed by a pause of so many times what it took, so that the
-/// store is left to others for most of the time, however slow its disk.
-const PAUSE: u32 = 4;
+/// The pause after a full batch, as a multiple of the batch's duration: most of the time the store is
+/// free for other work, however slow its disk is.
+const PAUSE_FACTOR: u32 = 4;
 
-/// Between two looks when nothing was expired.
+/// The wait after a batch that was not full.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Purges until `stop`.
+/// Removes expired calls until `stop`.
 pub async fn run(
     config: Arc<Config>,
     store: Arc<dyn Store>,
@@ -28,7 +29,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     loop {
-        let (begun, now) = (Instant::now(), clock.now());
+        let (started, now) = (Instant::now(), clock.now());
         let expiry = Expiry {
             delivered_and_skipped: now.minus(config.store.retention),
             parked: now.minus(config.store.parked_retention),
@@ -37,17 +38,17 @@ pub async fn run(
             .purge(expiry, MAX_PURGE_BATCH)
             .await
             .unwrap_or_else(|why| {
-                // The store itself tells that it is away, once.
+                // The store itself logs once that it is unavailable.
                 if !why.is_away() {
-                    error!("failed to purge expired calls: {why}");
+                    error!("failed to remove expired calls: {why}");
                 }
                 0
             });
         if purged > 0 {
-            debug!(purged, "purged {purged} calls whose retention is over");
+            debug!(purged, "removed {}", counted(purged, "expired call"));
         }
         let wait = if purged == MAX_PURGE_BATCH {
-            begun.elapsed() * PAUSE
+            started.elapsed() * PAUSE_FACTOR
         } else {
             PURGE_INTERVAL
         };

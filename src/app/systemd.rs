@@ -1,5 +1,7 @@
-//! The service manager's side: the sockets it hands over, and what it is told. Without one, nothing
-//! here does anything. The protocol is that of `sd_listen_fds(3)` and `sd_notify(3)`.
+//! Receives sockets from systemd and reports the state of the bridge to it, by `sd_listen_fds(3)` and
+//! `sd_notify(3)`.
+//!
+//! Does nothing under any other service manager.
 
 pub mod watchdog;
 
@@ -13,39 +15,45 @@ use tracing::warn;
 
 use crate::config::AdminSettings;
 
-/// As in `FileDescriptorName=` of the socket units.
+/// The names in `FileDescriptorName=` of the socket units.
 const PUBLIC: &str = "public";
 const ADMIN: &str = "admin";
 
-/// Sockets that outlive the process: what connects while none runs waits for the next one.
+/// Sockets that outlive the process: connections wait in them until the next process accepts.
 #[derive(Debug)]
 pub struct InheritedSockets {
     pub public: TcpListener,
     pub admin: TcpListener,
 }
 
-/// Why sockets that were handed over cannot be used.
+/// Why the sockets that systemd passed cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritedSocketError {
-    #[error("the sockets that systemd hands over (LISTEN_FDS, LISTEN_FDNAMES) cannot be read")]
+    #[error("the sockets that systemd passed (LISTEN_FDS, LISTEN_FDNAMES) cannot be read")]
     Unreadable(#[source] io::Error),
     #[error(
-        "systemd handed over sockets named {}, and one named public and one named admin are needed: give each socket unit its FileDescriptorName, and name both units in Sockets= of the service",
+        "systemd passed sockets named {}, but one named public and one named admin are needed: set FileDescriptorName in each socket unit, and name both units in Sockets= of the service",
         .0.join(", ")
     )]
     Names(Vec<String>),
     #[error(
-        "what systemd handed over as {0} is not a listening TCP socket: its unit needs ListenStream=IP:PORT and Accept=no"
+        "the socket {0} that systemd passed is not a listening TCP socket: its unit needs ListenStream=IP:PORT and Accept=no"
     )]
     NotListening(&'static str),
     #[error(
-        "the socket that systemd handed over as admin listens on {0}, beyond loopback, which is allowed only with admin.token or admin.token_file"
+        "the socket admin that systemd passed listens on {0}, which is not a loopback address: set admin.token or admin.token_file"
     )]
     OpenToAll(SocketAddr),
 }
 
-/// What was handed over, if anything was. To be asked once, before other threads are begun.
-pub fn handed(settings: &AdminSettings) -> Result<Option<InheritedSockets>, InheritedSocketError> {
+/// The sockets that systemd passed, if any. To be called once, before other threads start, because it
+/// changes the environment.
+///
+/// # Errors
+/// The sockets are not two listening TCP sockets with the expected names.
+pub fn inherited(
+    settings: &AdminSettings,
+) -> Result<Option<InheritedSockets>, InheritedSocketError> {
     let names: Vec<String> = sd_notify::listen_fds_with_names()
         .map_err(InheritedSocketError::Unreadable)?
         .map(|(_, name)| name)
@@ -55,13 +63,13 @@ pub fn handed(settings: &AdminSettings) -> Result<Option<InheritedSockets>, Inhe
     }
     let (public, admin) = places(&names)?;
     let mut sockets = ListenFd::from_env();
-    let mut take = |name, place| {
+    let mut socket = |name, place| {
         let socket = sockets.take_tcp_listener(place).ok().flatten();
         socket
             .filter(|socket| SockRef::from(socket).is_listener().unwrap_or(false))
             .ok_or(InheritedSocketError::NotListening(name))
     };
-    let (public, admin) = (take(PUBLIC, public)?, take(ADMIN, admin)?);
+    let (public, admin) = (socket(PUBLIC, public)?, socket(ADMIN, admin)?);
     let address = admin
         .local_addr()
         .map_err(InheritedSocketError::Unreadable)?;
@@ -79,27 +87,27 @@ fn places(names: &[String]) -> Result<(usize, usize), InheritedSocketError> {
     }
 }
 
-/// The store is open and both listeners accept.
+/// Reports that the store is open and both listeners accept.
 pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// The configuration is being read again; [`ready`] tells the end of that.
+/// Reports that a reload has started; [`ready`] reports its end.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(why) => warn!("cannot tell systemd that the configuration is read again: {why}"),
+        Err(why) => warn!("cannot notify systemd of the reload: {why}"),
     }
 }
 
-/// The bridge was told to stop, and does.
+/// Reports that the bridge is stopping.
 pub fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
 fn notify(states: &[NotifyState]) {
     if let Err(why) = sd_notify::notify(states) {
-        warn!("cannot tell systemd {}: {why}", states[0]);
+        warn!("cannot notify systemd of {}: {why}", states[0]);
     }
 }
 

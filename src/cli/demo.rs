@@ -9,7 +9,7 @@ use super::ephemeral_bridge;
 use super::serve::stop_on_signals;
 use super::{CliError, Exit, print_line};
 use crate::app::{self, App};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::debugging::fake_acquire::{CapturedRequest, FakeAcquire, Faults, Retain};
 use crate::debugging::fake_twilio::{ReplayItem, ReplaySummary};
 use crate::debugging::fixture::builtin;
@@ -17,7 +17,10 @@ use crate::debugging::fixture::{BuiltinCase, Fixture};
 use crate::domain::plural::counted;
 use crate::store::{Counts, ListFilter, State};
 
-/// How long all calls together may take to reach the stand-in.
+/// The interval between two looks at the counts of the store.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The time in which all calls must have reached the fake Acquire.
 const DEMO_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// See it work: a stand-in for Acquire, a bridge, and callbacks of every kind.
@@ -114,7 +117,7 @@ async fn settled(
         if counts.pending + counts.claimed == 0 || is_over {
             return Ok(counts);
         }
-        tokio::task::yield_now().await;
+        clock::pause(POLL_INTERVAL).await;
     }
 }
 

@@ -39,7 +39,7 @@ impl Serve {
         let config = self.config.load()?;
         logs::init(&config.log).map_err(anyhow::Error::from)?;
         let handed =
-            systemd::handed(&config.admin).map_err(|why| CliError::Usage(why.to_string()))?;
+            systemd::inherited(&config.admin).map_err(|why| CliError::Usage(why.to_string()))?;
         app::block_on(async {
             let stop = stop_on_signals()?;
             let orders = order_on_hangup()?;
@@ -48,7 +48,7 @@ impl Serve {
                 None => App::build(config, Clock::system())?,
             };
             let app = app.reloading(ReloadSource {
-                orders,
+                requests: orders,
                 read: Box::new(move || self.config.load()),
             });
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);

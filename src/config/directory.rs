@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::reader::SettingsReader;
-use crate::domain::directory::{Directory, DirectoryEntries, is_email};
+use crate::domain::directory::entries::DirectoryEntries;
+use crate::domain::directory::{Directory, is_email};
 
 /// `directory.file`, which the bridge reads again when it changes.
 #[derive(Clone, Debug)]

@@ -1,4 +1,6 @@
-//! One lane for each of Acquire's accounts: its breaker, what is under way, and what to claim next.
+//! One queue for each of Acquire's accounts: its breaker, its calls in flight, and its next claim.
+//!
+//! It holds no calls: those are in the store. It sends nothing.
 
 use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use crate::acquire::AcquireResponse;
 use crate::clock::Millis;
 use crate::config::{Account, Config};
 use crate::domain::breaker::{Breaker, BreakerLimits, Change, Signal};
+use crate::domain::outage::Outages;
 use crate::store::{AccountFilter, ClaimRequest, ListOrder};
 use crate::telemetry::metrics::{BreakerState, Metrics};
 use crate::twilio::AccountSid;
@@ -16,111 +19,117 @@ use crate::twilio::AccountSid;
 pub struct AccountQueues {
     queues: RefCell<Vec<AccountQueue>>,
     metrics: Arc<Metrics>,
+    outages: Arc<Outages>,
 }
 
 struct AccountQueue {
     /// Acquire's name of the account.
     name: String,
-    /// Twilio's accounts that go there; none where it takes whatever comes.
+    /// The Twilio accounts that it serves; empty if it serves all.
     sids: Vec<AccountSid>,
     breaker: Breaker,
-    /// Calls that were claimed and are not settled.
-    under_way: usize,
+    /// The calls that are claimed and not settled.
+    in_flight: usize,
 }
 
-/// What the worker asks the store for.
+/// The claims that the worker makes now, and when it can make others.
 #[derive(Debug, Default)]
 pub struct ClaimPlan {
-    pub wanted: Vec<ClaimRequest>,
-    /// When a lane that is shut will be tried.
+    pub requests: Vec<ClaimRequest>,
+    /// The time of the next probe of a paused account.
     pub probe_at: Option<Millis>,
-    /// A lane waits for a call of its own to end before it takes another.
+    /// A queue can claim its next call only when one of its calls ends.
     pub waits_for_an_end: bool,
 }
 
 impl AccountQueues {
     #[must_use]
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: &Config, metrics: Arc<Metrics>, outages: Arc<Outages>) -> Self {
         let limits = BreakerLimits {
             probe_max: config.delivery.probe_max,
             concurrency: config.delivery.concurrency,
         };
-        let mut lanes: Vec<AccountQueue> = Vec::new();
+        let mut queues: Vec<AccountQueue> = Vec::new();
         for account in &config.accounts {
             let name = &account.acquire_account_id;
             metrics.breaker(name, BreakerState::Closed);
-            metrics.outages.ends(name);
-            match lanes.iter_mut().find(|lane| lane.name == *name) {
-                Some(lane) => lane.sids.extend(account.twilio_account_sid.clone()),
-                None => lanes.push(AccountQueue {
+            outages.end(name);
+            match queues.iter_mut().find(|queue| queue.name == *name) {
+                Some(queue) => queue.sids.extend(account.twilio_account_sid.clone()),
+                None => queues.push(AccountQueue {
                     name: name.clone(),
                     sids: account.twilio_account_sid.iter().cloned().collect(),
                     breaker: Breaker::new(limits),
-                    under_way: 0,
+                    in_flight: 0,
                 }),
             }
         }
         Self {
-            queues: RefCell::new(lanes),
+            queues: RefCell::new(queues),
             metrics,
+            outages,
         }
     }
 
-    /// What may be claimed now by a worker that has room for `free` calls.
+    /// Plans the claims of a worker that has permits for `free` calls.
     pub fn claim_plan(&self, free: usize, now: Millis) -> ClaimPlan {
-        let lanes = self.queues.borrow();
-        let (calm, held): (Vec<_>, Vec<_>) = lanes
+        let queues = self.queues.borrow();
+        // Accounts without a fault share one claim; each other has its own limit.
+        let (healthy, limited): (Vec<_>, Vec<_>) = queues
             .iter()
-            .partition(|lane| lane.breaker.is_fully_closed());
-        let mut round = ClaimPlan::default();
+            .partition(|queue| queue.breaker.is_fully_closed());
+        let mut plan = ClaimPlan::default();
         let mut left = free;
-        for lane in &held {
-            let limit = lane.breaker.permits(lane.under_way, now).min(left);
-            round.waits_for_an_end |= limit == 0 && lane.under_way > 0;
-            if let Some(at) = lane.breaker.probe_at().filter(|at| *at > now) {
-                round.probe_at = Some(round.probe_at.map_or(at, |other| other.min(at)));
+        for queue in &limited {
+            let limit = queue.breaker.permits(queue.in_flight, now).min(left);
+            plan.waits_for_an_end |= limit == 0 && queue.in_flight > 0;
+            if let Some(at) = queue.breaker.probe_at().filter(|at| *at > now) {
+                plan.probe_at = Some(plan.probe_at.map_or(at, |other| other.min(at)));
             }
             if limit > 0 {
                 left -= limit;
-                round.wanted.push(lane.wants(limit));
+                plan.requests.push(queue.claim_request(limit));
             }
         }
-        if left > 0 && (held.is_empty() || !calm.is_empty()) {
-            let held = held.iter().flat_map(|lane| lane.sids.clone());
-            let held: Vec<AccountSid> = held.collect();
-            let whose = if held.is_empty() {
+        if left > 0 && (limited.is_empty() || !healthy.is_empty()) {
+            let sids = limited.iter().flat_map(|queue| queue.sids.clone());
+            let sids: Vec<AccountSid> = sids.collect();
+            let accounts = if sids.is_empty() {
                 AccountFilter::All
             } else {
-                AccountFilter::AllBut(held)
+                AccountFilter::AllBut(sids)
             };
-            round.wanted.push(ClaimRequest {
-                whose,
+            plan.requests.push(ClaimRequest {
+                whose: accounts,
                 ..ClaimRequest::any(left)
             });
         }
-        round
+        plan
     }
 
-    pub fn begins(&self, account: &Account) {
-        self.lane(account).under_way += 1;
+    /// Notes that a call of `account` was claimed.
+    pub fn claimed(&self, account: &Account) {
+        self.queue(account).in_flight += 1;
     }
 
-    pub fn ends(&self, account: &Account) {
-        self.lane(account).under_way -= 1;
+    /// Notes that a claimed call of `account` was settled.
+    pub fn settled(&self, account: &Account) {
+        self.queue(account).in_flight -= 1;
     }
 
-    /// Whether a request for a call that was claimed may still leave at `now`.
-    pub fn lets_through(&self, account: &Account, now: Millis) -> bool {
-        let lane = self.lane(account);
-        !lane.breaker.is_open() || lane.breaker.permits(lane.under_way - 1, now) > 0
+    /// Whether the request of a claimed call may still be sent at `now`: the breaker may have opened
+    /// since the claim.
+    pub fn allows(&self, account: &Account, now: Millis) -> bool {
+        let queue = self.queue(account);
+        !queue.breaker.is_open() || queue.breaker.permits(queue.in_flight - 1, now) > 0
     }
 
-    /// When a call is due that was tried at `tried` and put off until `due`.
+    /// When a call is due that was tried at `tried` and is to be retried at `due`.
     pub fn retry_now(&self, account: &Account, tried: Millis, due: Millis) -> Millis {
-        self.lane(account).breaker.retry_now(tried, due)
+        self.queue(account).breaker.retry_now(tried, due)
     }
 
-    /// Takes an answer to a request of `sent`; whether it spends an attempt of its call.
+    /// Evaluates the answer to a request sent at `sent`.
     pub fn report(
         &self,
         account: &Account,
@@ -128,15 +137,15 @@ impl AccountQueues {
         sent: Millis,
         now: Millis,
     ) -> AnswerEffect {
-        let mut lane = self.lane(account);
-        let sign = Signal::of(answer);
-        let was_open = lane.breaker.is_open();
-        let change = lane.breaker.report(sign, sent, now);
-        let name = &lane.name;
-        if let Some(next) = lane.breaker.probe_at() {
-            self.metrics.outages.lasts(name, answer, now, next);
+        let mut queue = self.queue(account);
+        let signal = Signal::of(answer);
+        let was_open = queue.breaker.is_open();
+        let change = queue.breaker.report(signal, sent, now);
+        let name = &queue.name;
+        if let Some(next) = queue.breaker.probe_at() {
+            self.outages.record(name, answer, now, next);
         } else if was_open {
-            self.metrics.outages.ends(name);
+            self.outages.end(name);
         }
         match change {
             Change::None => {}
@@ -147,7 +156,7 @@ impl AccountQueues {
                 error!(
                     acquire.account = %name,
                     acquire.status = answer.status,
-                    "Acquire takes no calls of account {name}: {}; they wait and spend no attempts",
+                    "Deliveries to account {name} are paused: {}. Calls are held; no retries are used up.",
                     advice.unwrap_or_default()
                 );
             }
@@ -155,34 +164,34 @@ impl AccountQueues {
                 self.metrics.breaker(name, BreakerState::Closed);
                 info!(
                     acquire.account = %name,
-                    "Acquire takes calls of account {name} again; those that waited follow"
+                    "Deliveries to account {name} have resumed; the held calls are sent now."
                 );
             }
         }
         match change {
-            Change::Closed => AnswerEffect::IsBack(lane.filter()),
-            _ if was_open && sign != Signal::Good => AnswerEffect::Unspent,
+            Change::Closed => AnswerEffect::IsBack(queue.filter()),
+            _ if was_open && signal != Signal::Good => AnswerEffect::Unspent,
             _ => AnswerEffect::Spent,
         }
     }
 
-    fn lane(&self, account: &Account) -> RefMut<'_, AccountQueue> {
-        RefMut::map(self.queues.borrow_mut(), |lanes| {
-            let lane = lanes
+    fn queue(&self, account: &Account) -> RefMut<'_, AccountQueue> {
+        RefMut::map(self.queues.borrow_mut(), |queues| {
+            let queue = queues
                 .iter_mut()
-                .find(|lane| lane.name == account.acquire_account_id);
-            lane.expect("there is a lane for each configured account")
+                .find(|queue| queue.name == account.acquire_account_id);
+            queue.expect("there is a queue for each configured account")
         })
     }
 }
 
-/// What an answer means for its call's attempts.
+/// The effect of an answer on the attempts of its call and on the other calls.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AnswerEffect {
     Spent,
-    /// Acquire was known to be away: nothing is held against the call.
+    /// Acquire was already known to be down: the attempt uses up no retry.
     Unspent,
-    /// It counts, and Acquire is back for these accounts: what waited for it is due.
+    /// The attempt counts. Acquire is back for these accounts, so that their held calls are due.
     IsBack(AccountFilter),
 }
 
@@ -195,8 +204,9 @@ impl AccountQueue {
         }
     }
 
-    fn wants(&self, limit: usize) -> ClaimRequest {
-        // One that Acquire fails for its own sake is behind the others at the next probe.
+    fn claim_request(&self, limit: usize) -> ClaimRequest {
+        // A probe takes the call that has waited longest: a call that Acquire rejects for its own
+        // content is behind the others at the next probe.
         let order = if self.breaker.is_open() {
             ListOrder::LongestDueFirst
         } else {

@@ -1,6 +1,6 @@
-//! The outward door: one request to Acquire and what became of it.
+//! The HTTP client for Acquire: sends one request and returns its outcome.
 //!
-//! Nothing is repeated, scheduled or stored here. The client lives on the thread that made it,
+//! It repeats, schedules and stores nothing. The client lives on the thread that made it,
 //! which must run an actix system or a `LocalSet`.
 
 mod errors;
@@ -23,10 +23,11 @@ use crate::config;
 use crate::net::tls::{self, PrivateCa, TlsError};
 use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
 
-/// So much of an answer's body is read, in bytes; the rest is left and the connection closed.
+/// The number of bytes that are read of an answer's body; the connection is closed before the rest.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How long `reach` waits for what a server says after the handshake.
+/// The time that `reach` waits for an alert after the handshake: a server may reject the client's
+/// certificate only then.
 const TLS_ALERT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Posts messages to Acquire over kept connections, each attempt within one time limit.
@@ -48,8 +49,7 @@ pub enum AcquireClientError {
 }
 
 impl AcquireClient {
-    /// Reads the certificates; connects to nothing yet. `clock` tells how far away the date of a
-    /// `Retry-After` is.
+    /// Reads the certificates and connects to nothing. `clock` is for dates in `Retry-After`.
     pub fn new(
         acquire: &config::AcquireSettings,
         delivery: &config::DeliverySettings,
@@ -58,7 +58,7 @@ impl AcquireClient {
         Self::with_names(acquire, delivery, clock, Resolver::default())
     }
 
-    /// As [`AcquireClient::new`], with another than the system's way from names to addresses.
+    /// As [`AcquireClient::new`], with another resolver than the system's.
     pub fn with_names(
         acquire: &config::AcquireSettings,
         delivery: &config::DeliverySettings,
@@ -91,7 +91,7 @@ impl AcquireClient {
         })
     }
 
-    /// Posts the JSON `body` for `account`, once, and judges the answer.
+    /// Posts the JSON `body` for `account`, once, and evaluates the answer.
     pub async fn send(
         &self,
         account: &config::Account,
@@ -134,24 +134,22 @@ impl AcquireClient {
         let mut connection = opened
             .map_err(|error| explained(errors::of_connecting(&error.into(), &target.authority)))?;
         let trust = if self.route.tls.is_some() {
-            // After its handshake a server may still object to the client's certificate.
-            let objection = timeout(TLS_ALERT_TIMEOUT, connection.read_u8()).await;
-            if let Ok(Err(error)) = objection {
+            let alert = timeout(TLS_ALERT_TIMEOUT, connection.read_u8()).await;
+            if let Ok(Err(error)) = alert {
                 return Err(explained(errors::of_talking(&error, &target.authority)));
             }
             "its certificate is trusted"
         } else {
             "without TLS"
         };
-        let way = self.route.proxy.as_ref().map_or_else(String::new, |proxy| {
+        let path = self.route.proxy.as_ref().map_or_else(String::new, |proxy| {
             format!(" through the proxy {}", proxy.authority())
         });
-        Ok(format!("{} is reached{way}, {trust}", target.authority))
+        Ok(format!("{} is reached{path}, {trust}", target.authority))
     }
 
-    /// The `Date` of what answers for `account`, asked for with HEAD: nothing is posted, and no key
-    /// is sent.
-    pub async fn told_time(&self, account: &config::Account) -> Option<Millis> {
+    /// The `Date` header of the server of `account`, by a HEAD request without the API key.
+    pub async fn server_time(&self, account: &config::Account) -> Option<Millis> {
         let base = self.url(account, RequestKind::CallEnd);
         let target = OutboundUrl::of(&base)?;
         let root = target.uri.path();
@@ -222,15 +220,15 @@ impl AcquireClient {
         );
         let excerpt = crate::acquire::response::excerpt(body);
         match broken {
-            // Acquire may have taken it although it did not say so to the end.
-            Some(failure) if response.status().is_success() && hangs_on_the_body(&outcome) => {
+            // Acquire may have accepted the call although its answer broke off.
+            Some(failure) if response.status().is_success() && depends_on_the_body(&outcome) => {
                 let fault = DeliveryFault::Unreadable;
                 AcquireResponse {
                     status: Some(status),
                     ..no_answer(NetworkError { fault, ..failure })
                 }
             }
-            Some(failure) if hangs_on_the_body(&outcome) => AcquireResponse {
+            Some(failure) if depends_on_the_body(&outcome) => AcquireResponse {
                 status: Some(status),
                 ..no_answer(failure)
             },
@@ -244,7 +242,7 @@ impl AcquireClient {
 }
 
 /// Whether the rest of a body that broke off could have changed the outcome.
-fn hangs_on_the_body(outcome: &Outcome) -> bool {
+fn depends_on_the_body(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Accepted | Outcome::AcceptedAsRepeat => false,
         Outcome::Retry { fault, .. } => fault.is_unclear(),
@@ -265,7 +263,7 @@ fn no_answer(failure: NetworkError) -> AcquireResponse {
 
 /// How an answer's body ended.
 enum BodyEnd {
-    /// All of it was read, or as much as is ever read.
+    /// It was read up to its end, or up to `MAX_BODY`.
     Whole,
     TimeOut,
     Broken(String),
@@ -276,8 +274,8 @@ async fn read(response: &mut ClientResponse, deadline: Instant) -> (Vec<u8>, Bod
     while body.len() < MAX_BODY {
         match timeout_at(deadline, response.next()).await {
             Ok(Some(Ok(chunk))) => {
-                let room = MAX_BODY - body.len();
-                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                let left = MAX_BODY - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(left)]);
             }
             Ok(Some(Err(error))) => {
                 let words = format!("the answer broke off in its body: {error}");

@@ -1,4 +1,4 @@
-//! One claimed call: plans, sends, and says where the call rests.
+//! Delivers one claimed call: plans it, sends at most one request, and returns its new state.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,7 +6,8 @@ use std::time::Instant;
 use tracing::{error, warn};
 
 use super::account_queues::AnswerEffect;
-use super::{Worker, log};
+use super::log;
+use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::{Attempt, Verdict};
@@ -15,11 +16,12 @@ use crate::domain::retry::{self, Jitter};
 use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
 use crate::twilio::callback::{self, CallbackParseError};
 
-/// Calls made due in one transaction once Acquire is back: few enough that no accept waits
-/// noticeably.
+/// The number of calls that one transaction makes due once Acquire is back: few enough that no
+/// accepted callback waits noticeably for it.
 const RETRY_NOW_BATCH: usize = 200;
 
 impl Worker {
+    /// Plans a call, sends its next request if one is due, and plans it again with the result.
     pub(super) async fn work(&self, call: &Claimed, account: &Account) -> Settlement {
         let callbacks = match read(&call.callbacks) {
             Ok(callbacks) => callbacks,
@@ -35,7 +37,8 @@ impl Worker {
             return without_attempt(next_state(before.next(), self.clock.now()));
         };
         self.rate_limiter.wait().await;
-        if !self.queues.lets_through(account, self.clock.now()) {
+        // The breaker may have opened while the call waited for the rate limit.
+        if !self.queues.allows(account, self.clock.now()) {
             return without_attempt(NextState::PendingAt(newest(&callbacks)));
         }
         let Some(attempt) = self.send(account, request, &attempts).await else {
@@ -94,7 +97,7 @@ impl Worker {
             .unmappable(&account.acquire_account_id, unmappable.count());
     }
 
-    /// What was put off while Acquire was away is due since it is back.
+    /// Retries that were scheduled while Acquire was down are due since it is back.
     fn retry_now(&self, attempts: &mut [Attempt], account: &Account) {
         for attempt in attempts {
             if let Verdict::Again(due) = &mut attempt.verdict {
@@ -103,8 +106,8 @@ impl Worker {
         }
     }
 
-    /// `None` where the request failed while Acquire was known to be away: then the attempt is not
-    /// spent.
+    /// Sends one request. `None` if it failed while Acquire was already known to be down: such an
+    /// attempt is not recorded.
     async fn send(
         &self,
         account: &Account,
@@ -112,11 +115,11 @@ impl Worker {
         before: &[Attempt],
     ) -> Option<Attempt> {
         let at = self.clock.now();
-        let began = Instant::now();
+        let started = Instant::now();
         let sent = request.message.to_json();
         let kind = request.message.kind();
         let answer = self.client.send(account, kind, sent.clone()).await;
-        let took = began.elapsed();
+        let took = started.elapsed();
         let before: Vec<&Attempt> = plan::made_for(before, request).collect();
         let jitter = Jitter::new(fastrand::f64());
         let policy = &self.config.delivery.policy;
@@ -128,7 +131,7 @@ impl Worker {
         match self.queues.report(account, &answer, at, now) {
             AnswerEffect::Spent => {}
             AnswerEffect::Unspent => return None,
-            AnswerEffect::IsBack(whose) => self.retry_waiting_now(whose, now).await,
+            AnswerEffect::IsBack(accounts) => self.retry_held_now(accounts, now).await,
         }
         Some(Attempt {
             leg: request.leg.clone(),
@@ -143,19 +146,20 @@ impl Worker {
         })
     }
 
-    /// Makes due what was put off while Acquire was away, a little at a time.
-    async fn retry_waiting_now(&self, whose: AccountFilter, now: Millis) {
+    /// Makes the held calls due, one batch after another: a large transaction would delay callbacks.
+    async fn retry_held_now(&self, accounts: AccountFilter, now: Millis) {
         loop {
             match self
                 .store
-                .retry_now(whose.clone(), now, RETRY_NOW_BATCH)
+                .retry_now(accounts.clone(), now, RETRY_NOW_BATCH)
                 .await
             {
                 Ok(RETRY_NOW_BATCH) => {}
                 Ok(_) => break,
                 Err(why) => {
-                    // They fall due by themselves, later.
-                    error!("failed to make calls due that waited for Acquire: {why}");
+                    error!(
+                        "failed to make held calls due now; they are sent at their retry times: {why}"
+                    );
                     break;
                 }
             }
@@ -172,9 +176,9 @@ pub(super) fn without_attempt(rest: NextState) -> Settlement {
     }
 }
 
-/// When the newest of these callbacks arrived.
-fn newest<'a>(told: impl IntoIterator<Item = &'a ReceivedCallback>) -> Millis {
-    let arrived = told.into_iter().map(|told| told.at);
+/// The arrival of the newest of these callbacks.
+fn newest<'a>(received: impl IntoIterator<Item = &'a ReceivedCallback>) -> Millis {
+    let arrived = received.into_iter().map(|received| received.at);
     arrived.max().unwrap_or_default()
 }
 

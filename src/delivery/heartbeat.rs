@@ -1,11 +1,11 @@
-//! The heartbeat of the delivery worker, which the watchdog reads.
+//! The heartbeat of the delivery worker; the systemd watchdog reads it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 
-/// How often the worker's run loop ticks while it has nothing to do.
+/// The interval between two ticks of the run loop while it waits.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Updated on each turn of the worker's run loop, whether or not its requests succeed.

@@ -1,4 +1,6 @@
-//! What the worker writes into the log.
+//! The log lines of the delivery worker.
+//!
+//! They never contain Acquire's answers, which may contain personal data; the store has those.
 
 use std::time::Duration;
 
@@ -8,8 +10,7 @@ use crate::acquire::AcquireResponse;
 use crate::domain::plan::AcquireRequest;
 use crate::store::{Claimed, NextState, StoreError};
 
-/// The attempt of this number did not succeed, though trying again may help. What the network said
-/// is told; what Acquire said is in the store, since it may name people.
+/// Logs an attempt that failed and may be retried. An error of the network is logged in words.
 pub fn failed(request: &AcquireRequest, number: usize, answer: &AcquireResponse, took: Duration) {
     let Some(fault) = answer.outcome.fault() else {
         return;
@@ -23,11 +24,11 @@ pub fn failed(request: &AcquireRequest, number: usize, answer: &AcquireResponse,
         fault = fault.as_str(),
         words,
         duration_ms = took.as_millis(),
-        "Acquire did not take leg {leg}: {fault} ({advice})"
+        "Acquire did not accept leg {leg}: {fault} ({advice})"
     );
 }
 
-/// Where a call was left.
+/// Logs the new state of a call.
 pub fn settled(call: &Claimed, rest: &NextState) {
     let sid = &call.sid;
     match rest {
@@ -38,8 +39,9 @@ pub fn settled(call: &Claimed, rest: &NextState) {
     }
 }
 
-/// A verb that is tried again. While the database is away, the store tells so, once.
-pub(super) fn not_done(why: &StoreError, what: std::fmt::Arguments<'_>) {
+/// Logs a failed store operation that is retried. While the database is down, the store itself logs
+/// that once.
+pub(super) fn store_failed(why: &StoreError, what: std::fmt::Arguments<'_>) {
     if why.is_away() {
         debug!("{what}: {why}");
     } else {

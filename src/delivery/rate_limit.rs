@@ -1,4 +1,4 @@
-//! Spaces requests out, where `delivery.max_rate` asks for it.
+//! Spaces requests out if `delivery.max_rate` is set; counts no requests in flight.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::config::MAX_RATE_LIMIT_WAIT;
 
+/// Grants one request after another, at even intervals.
 pub struct RateLimiter {
     /// Requests per second.
     rate: Option<usize>,
@@ -21,14 +22,16 @@ impl RateLimiter {
         }
     }
 
-    /// How many of `most` calls may be claimed at once.
+    /// The number of calls, at most `limit`, that may be claimed at once: a claimed call must not wait
+    /// for its request longer than its lease allows.
     #[must_use]
-    pub fn claims(&self, most: usize) -> usize {
+    pub fn claims(&self, limit: usize) -> usize {
+        let seconds = usize::try_from(MAX_RATE_LIMIT_WAIT.as_secs()).unwrap_or(usize::MAX);
         self.rate
-            .map_or(most, |rate| rate.saturating_mul(ahead()).min(most))
+            .map_or(limit, |rate| rate.saturating_mul(seconds).min(limit))
     }
 
-    /// Returns when the next request may leave.
+    /// Returns when the next request may be sent.
     pub async fn wait(&self) {
         let Some(rate) = self.rate else {
             return;
@@ -41,9 +44,4 @@ impl RateLimiter {
             clock::pause(turn - now).await;
         }
     }
-}
-
-/// In seconds.
-fn ahead() -> usize {
-    usize::try_from(MAX_RATE_LIMIT_WAIT.as_secs()).unwrap_or(usize::MAX)
 }

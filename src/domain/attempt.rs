@@ -1,4 +1,4 @@
-//! One request to Acquire and what became of it; kept for ever beside the call it was made for.
+//! One request to Acquire and its result. The store keeps it as long as its call.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::twilio::CallSid;
 
-/// One request to Acquire: for which leg, what, when, and the answer.
+/// One request to Acquire: its leg, content, time and answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     pub leg: CallSid,
@@ -18,15 +18,15 @@ pub struct Attempt {
     /// Acquire's HTTP status, if one arrived.
     pub status: Option<u16>,
     pub verdict: Verdict,
-    /// What went wrong, if something did and trying again may help.
+    /// The fault, if the request failed and a retry may help.
     pub fault: Option<DeliveryFault>,
     /// The beginning of Acquire's answer, or the network's error in words.
     pub excerpt: String,
 }
 
 impl Attempt {
-    /// Whether Acquire may have taken the request although it did not say so: it was sent, and no
-    /// answer came, or none that rules it out. 503 is Acquire's word for maintenance.
+    /// Whether Acquire may have accepted the request although no answer says so: it was sent, and the
+    /// answer is missing or does not exclude it. 503 excludes it: Acquire sends that in maintenance.
     #[must_use]
     pub fn may_have_been_accepted(&self) -> bool {
         match self.fault {
@@ -50,13 +50,13 @@ impl Attempt {
     }
 }
 
-/// What an attempt means for the request it made.
+/// The consequence of an attempt for its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Accepted,
-    /// Acquire had it already.
+    /// Acquire answered that it already had the call.
     AcceptedAsRepeat,
-    /// The request is due again at this time.
+    /// The request is retried at this time.
     Again(Millis),
     /// No further attempt will be made, for this reason.
     GivenUp(String),

@@ -1,34 +1,36 @@
-//! When Acquire is left alone, when it is asked again, and how calmly the calls that waited follow.
+//! Decides when deliveries to an account of Acquire pause, when they are probed, and how fast they
+//! resume.
 //!
-//! One breaker for each of Acquire's accounts. It counts answers and adds time; it sends nothing.
+//! Each account has one breaker. It counts answers and adds time; it sends nothing.
 
 use std::time::Duration;
 
 use crate::acquire::{AcquireResponse, DeliveryFault, Outcome};
 use crate::clock::Millis;
 
-/// So many failures in a row open it.
+/// The number of failures in a row that open a breaker.
 const FAILURES: u32 = 5;
 
-/// From opening to the first probe; doubled after each probe that fails, up to a maximum.
+/// The time from opening to the first probe; doubled after each failed probe, up to a maximum.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 
-/// The operator's choices.
+/// The settings of a breaker.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerLimits {
     /// The longest wait between two probes (`delivery.probe_max`).
     pub probe_max: Duration,
-    /// The most requests at once (`delivery.concurrency`), reached again step by step.
+    /// The number of requests at once (`delivery.concurrency`); after an outage the breaker returns to it
+    /// step by step.
     pub concurrency: usize,
 }
 
-/// What an answer tells of Acquire, whatever it means for its call.
+/// What an answer shows about Acquire, apart from its meaning for the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// It answers; a refusal or an unclear answer concerns the one call.
+    /// Acquire works; a refusal or an unclear answer concerns only the one call.
     Good,
     Bad,
-    /// A setting is wrong: the next request would fare no better.
+    /// A setting is wrong: the next request would fail too.
     Misconfigured,
 }
 
@@ -46,7 +48,7 @@ impl Signal {
     }
 }
 
-/// What a report led to.
+/// The change of a breaker after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     None,
@@ -67,9 +69,9 @@ enum State {
     Closed {
         /// In a row.
         failures: u32,
-        /// How many requests may be under way.
-        room: usize,
-        /// Good answers since `room` last changed.
+        /// The number of requests that may be in flight.
+        permits: usize,
+        /// Good answers since `permits` last changed.
         good: usize,
     },
     Open {
@@ -85,7 +87,7 @@ impl Breaker {
             limits,
             state: State::Closed {
                 failures: 0,
-                room: limits.concurrency,
+                permits: limits.concurrency,
                 good: 0,
             },
             closed: None,
@@ -97,18 +99,18 @@ impl Breaker {
         matches!(self.state, State::Open { .. })
     }
 
-    /// Closed and back at its full rate: nothing needs to be asked or told.
+    /// Whether the breaker is closed and back at its full rate.
     #[must_use]
     pub fn is_fully_closed(&self) -> bool {
-        matches!(self.state, State::Closed { room, .. } if room == self.limits.concurrency)
+        matches!(self.state, State::Closed { permits, .. } if permits == self.limits.concurrency)
     }
 
-    /// How many more requests may begin at `now` beside those under way.
+    /// The number of requests that may start at `now` beside those in flight.
     #[must_use]
-    pub fn permits(&self, under_way: usize, now: Millis) -> usize {
+    pub fn permits(&self, in_flight: usize, now: Millis) -> usize {
         match self.state {
-            State::Closed { room, .. } => room.saturating_sub(under_way),
-            State::Open { probe_at, .. } => usize::from(under_way == 0 && now >= probe_at),
+            State::Closed { permits, .. } => permits.saturating_sub(in_flight),
+            State::Open { probe_at, .. } => usize::from(in_flight == 0 && now >= probe_at),
         }
     }
 
@@ -121,7 +123,7 @@ impl Breaker {
         }
     }
 
-    /// When a call that Acquire failed at `tried` is due: at `due`, or when Acquire came back.
+    /// When a call that failed at `tried` is due: at `due`, or when the breaker closed after that.
     #[must_use]
     pub fn retry_now(&self, tried: Millis, due: Millis) -> Millis {
         match self.closed {
@@ -130,16 +132,16 @@ impl Breaker {
         }
     }
 
-    /// Takes the answer of `now` to a request that was sent at `sent`.
-    pub fn report(&mut self, sign: Signal, sent: Millis, now: Millis) -> Change {
-        match (sign, self.state) {
+    /// Evaluates an answer that arrived at `now` for a request sent at `sent`.
+    pub fn report(&mut self, signal: Signal, sent: Millis, now: Millis) -> Change {
+        match (signal, self.state) {
             (Signal::Good, State::Open { .. }) => self.close(now),
-            (Signal::Good, State::Closed { room, good, .. }) => {
-                self.state = self.after_good(room, good + 1);
+            (Signal::Good, State::Closed { permits, good, .. }) => {
+                self.state = self.after_good(permits, good + 1);
                 Change::None
             }
             (_, State::Open { probe_at, wait }) => {
-                // What was sent before tells nothing new.
+                // Only a probe shows the present state; an older request says nothing new.
                 if sent >= probe_at {
                     let wait = (wait * 2).min(self.limits.probe_max);
                     self.open(wait, now);
@@ -150,20 +152,25 @@ impl Breaker {
             (Signal::Bad, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => {
                 Change::None
             }
-            (Signal::Bad, State::Closed { failures, room, .. }) => {
+            (
+                Signal::Bad,
+                State::Closed {
+                    failures, permits, ..
+                },
+            ) => {
                 let failures = failures + 1;
                 if failures >= FAILURES {
                     return self.open(FIRST_PROBE, now);
                 }
-                // At the full rate a failure is that call's own until there are more.
-                let room = if self.is_fully_closed() {
-                    room
+                // At the full rate one failure may be the call's own, so only a series counts.
+                let permits = if self.is_fully_closed() {
+                    permits
                 } else {
-                    (room / 2).max(1)
+                    (permits / 2).max(1)
                 };
                 self.state = State::Closed {
                     failures,
-                    room,
+                    permits,
                     good: 0,
                 };
                 Change::None
@@ -184,22 +191,22 @@ impl Breaker {
         self.closed = Some(now);
         self.state = State::Closed {
             failures: 0,
-            room: 1,
+            permits: 1,
             good: 0,
         };
         Change::Closed
     }
 
-    /// Room doubles once as many were answered well as may be under way.
-    fn after_good(&self, room: usize, good: usize) -> State {
-        let (room, good) = if good >= room {
-            ((room * 2).min(self.limits.concurrency), 0)
+    /// Doubles the permits once as many answers were good as requests may be in flight.
+    fn after_good(&self, permits: usize, good: usize) -> State {
+        let (permits, good) = if good >= permits {
+            ((permits * 2).min(self.limits.concurrency), 0)
         } else {
-            (room, good)
+            (permits, good)
         };
         State::Closed {
             failures: 0,
-            room,
+            permits,
             good,
         }
     }

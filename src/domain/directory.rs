@@ -1,28 +1,28 @@
-//! People's e-mail addresses, by the address that Twilio knows them by.
+//! Finds an agent's e-mail address by the address that Twilio reports (`From`, `To`).
 //!
-//! Pure: a file comes in as its bytes. The forms that match stand in `config.default.toml`.
+//! It does no I/O: it gets a file as bytes. `config.default.toml` documents the forms that match.
 
 mod address;
-mod entries;
+pub mod entries;
 
 use std::collections::HashMap;
 
 use address::Address;
 
-pub use entries::{DirectoryEntries, is_email};
+pub use address::is_email;
 
-/// Who has which e-mail (`[directory]`).
+/// The e-mails by address (`[directory]`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
-    /// E-mails by address, each in the form that [`DirectoryEntries`] gives it.
+    /// E-mails by address, in the form that [`entries::DirectoryEntries`] gives it.
     pub entries: HashMap<String, String>,
-    /// For all who are not found.
+    /// The e-mail for an address that is not found.
     pub default: Option<String>,
 }
 
 impl Directory {
-    /// The e-mail of whoever has this address at Twilio (`From`, `To`): that of the entry for the
-    /// whole address, else of the entry for its user, else the user itself where it is an e-mail.
+    /// The e-mail for an address of Twilio (`From`, `To`): of the entry for the whole address, else of
+    /// the entry for its user, else the user itself if it is an e-mail.
     #[must_use]
     pub fn email_of(&self, address: &str) -> Option<String> {
         let Address { whole, user } = Address::parse(address);
@@ -32,7 +32,7 @@ impl Directory {
             .or_else(|| address::own_email(user.as_deref()?))
     }
 
-    /// The part that can have a say about these addresses.
+    /// The part that applies to these addresses.
     #[must_use]
     pub fn about<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) -> Self {
         let mut entries = HashMap::new();
@@ -49,7 +49,7 @@ impl Directory {
     }
 }
 
-/// Whether an address of Twilio is, or has as its user, the one that a person typed in full.
+/// Whether an address of Twilio is the one that an operator typed, or has it as its user.
 #[must_use]
 pub fn is_address(address: &str, typed: &str) -> bool {
     let Address { whole, user } = Address::parse(address);
@@ -59,6 +59,7 @@ pub fn is_address(address: &str, typed: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::entries::DirectoryEntries;
     use super::*;
 
     fn directory(entries: &[(&str, &str)]) -> Directory {

@@ -1,6 +1,6 @@
-//! Which of Acquire's accounts are left alone now, and why: the worker writes it, operators read it.
+//! The accounts to which deliveries are paused, and why: the worker writes it, operators read it.
 //!
-//! A probe that fails spends no attempt of its call, so its answer stands here alone.
+//! A failed probe uses up no retry and is not recorded as an attempt, so only this has its answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::acquire::{AcquireResponse, DeliveryFault};
 use crate::clock::Millis;
 
-/// Acquire takes no calls of an account: they wait and spend no attempts.
+/// Deliveries to an account are paused. Its calls are held; no retries are used up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// Acquire's name of the account.
     pub account: String,
     pub since: Millis,
-    /// Of the latest request, which may have been a probe.
+    /// The fault of the latest request, which may have been a probe.
     pub fault: DeliveryFault,
     pub status: Option<u16>,
     /// The beginning of its answer, or the network's error in words.
@@ -24,21 +24,21 @@ pub struct Outage {
     pub next_probe: Millis,
 }
 
-/// By account; those that are not here are served.
+/// The outages by account; deliveries to all other accounts go on.
 #[derive(Debug, Default)]
 pub struct Outages(Mutex<BTreeMap<String, Outage>>);
 
 impl Outages {
-    /// The breaker of `account` is open by this answer's fault, until `next_probe`.
-    pub fn lasts(&self, account: &str, answer: &AcquireResponse, now: Millis, next_probe: Millis) {
+    /// Notes that this answer opened the breaker of `account`, or kept it open, until `next_probe`.
+    pub fn record(&self, account: &str, answer: &AcquireResponse, now: Millis, next_probe: Millis) {
         let Some(fault) = answer.outcome.fault() else {
             return;
         };
         let mut outages = self.lock();
-        let begun = outages.get(account).map(|outage| outage.since);
+        let since = outages.get(account).map(|outage| outage.since);
         let outage = Outage {
             account: account.to_owned(),
-            since: begun.unwrap_or(now),
+            since: since.unwrap_or(now),
             fault,
             status: answer.status,
             answer: answer.excerpt.clone(),
@@ -47,7 +47,7 @@ impl Outages {
         outages.insert(account.to_owned(), outage);
     }
 
-    pub fn ends(&self, account: &str) {
+    pub fn end(&self, account: &str) {
         self.lock().remove(account);
     }
 
@@ -56,7 +56,7 @@ impl Outages {
         self.lock().get(account).cloned()
     }
 
-    /// What is inside is whole whatever happened to whoever held it.
+    /// Ignores poisoning: no operation leaves the map incomplete.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Outage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -82,7 +82,7 @@ impl Plan {
             .collect();
         entries.extend(others);
         if call.legs.is_empty() {
-            let why = "recordings are known, but no status of a leg was received".to_owned();
+            let why = "recordings are known, but no leg has a status".to_owned();
             entries.push(PlanEntry {
                 item: PlanItem::Nothing(why),
                 position: 0,

@@ -15,7 +15,7 @@ mod tests {
 
     #[test]
     fn one_alone_has_no_plural() {
-        let told = [0, 1, 2].map(|number| counted(number, "call"));
-        assert_eq!(told, ["0 calls", "1 call", "2 calls"]);
+        let counts = [0, 1, 2].map(|number| counted(number, "call"));
+        assert_eq!(counts, ["0 calls", "1 call", "2 calls"]);
     }
 }

@@ -1,7 +1,7 @@
-//! What is sent to Acquire as the URL of a recording: Twilio's own, or a link of the bridge.
+//! Makes the URL of a recording that Acquire gets: Twilio's own, or a signed link of the bridge.
 //!
-//! Pure. A link is made only where a recording is forwarded, so that its signature alone tells
-//! which recordings may be played: nobody without the secret can write one.
+//! It does no I/O. The bridge signs links only of recordings that it sends to Acquire, so a valid
+//! signature is enough to play a recording.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::twilio::{AccountSid, RecordingSid};
 /// The served path, before the `RecordingSid`.
 pub const PATH: &str = "/recordings/";
 
-/// Parts these signatures from any other use of the same secret.
+/// Separates these signatures from any other use of the same secret.
 const SIGNED_AS: &str = "twilio-acquire-bridge recording link 1";
 
-/// The operator's choice (`recording.link`).
+/// The kind of URL that Acquire gets (`recording.link`).
 #[derive(Clone, Debug)]
 pub enum RecordingLinks {
-    /// Twilio's own URL; `format` is put behind it (`recording.format`).
+    /// Twilio's own URL; `format` is appended to it (`recording.format`).
     Twilio { format: &'static str },
     /// A link that the bridge serves.
     Bridge(LinkSigner),
@@ -36,8 +36,8 @@ impl Default for RecordingLinks {
 }
 
 impl RecordingLinks {
-    /// What is sent for a recording of which a callback told that arrived at `arrived`: always the
-    /// same for the same callback. `None` where the callback named no recording that can be linked.
+    /// The URL of a recording with a callback that arrived at `arrived`: always the same for the same
+    /// callback. `None` if the callback has no `RecordingSid`, which a link needs.
     #[must_use]
     pub fn url(
         &self,
@@ -47,14 +47,14 @@ impl RecordingLinks {
         arrived: Millis,
     ) -> Option<String> {
         match self {
-            Self::Twilio { format } => Some(spelled(twilio_url, format)),
+            Self::Twilio { format } => Some(with_format(twilio_url, format)),
             Self::Bridge(linker) => Some(linker.link(account, recording?, arrived)),
         }
     }
 }
 
-/// Twilio's bare URL in the format that Acquire is to get; one that has an extension keeps it.
-fn spelled(url: &str, format: &str) -> String {
+/// Twilio's URL with the extension of the format; one that already has an extension keeps it.
+fn with_format(url: &str, format: &str) -> String {
     let name = url.rsplit('/').next().unwrap_or_default();
     if name.contains(['.', '?']) {
         return url.to_owned();
@@ -70,7 +70,7 @@ pub struct LinkSigner {
     keys: Vec<LinkKey>,
 }
 
-/// `recording.link_secret`, ready for use.
+/// The key made of `recording.link_secret`.
 #[derive(Clone)]
 pub struct LinkKey(Hmac<Sha256>);
 
@@ -93,7 +93,7 @@ impl fmt::Debug for LinkKey {
     }
 }
 
-/// Why a link is not followed.
+/// Why a link is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordingLinkError {
     #[error("this is not a link that this bridge made")]
@@ -103,8 +103,8 @@ pub enum RecordingLinkError {
 }
 
 impl LinkSigner {
-    /// `base` is the public URL, without `/` at its end. The first of `keys` signs, all are
-    /// accepted. Without any, for a mere look, links are shown without what makes them valid.
+    /// `base` is the public URL, without `/` at its end. The first of `keys` signs, all are accepted.
+    /// Without keys, as in a dry run, the links have no signature.
     #[must_use]
     pub fn new(base: String, ttl: Duration, keys: Vec<LinkKey>) -> Self {
         Self { base, ttl, keys }
@@ -123,31 +123,34 @@ impl LinkSigner {
         format!("{url}?account={account}&expires={expires}&signature={signature}")
     }
 
-    /// Whose recording a link to `recording` with this query is for, if it holds at `now`. The
-    /// signature is compared in constant time, and before anything is told of the expiry.
+    /// The account of `recording`, if a link with this query is valid at `now`. The signature is
+    /// compared in constant time and checked before the expiry, which a forged link must not reveal.
+    ///
+    /// # Errors
+    /// The link is forged or has expired.
     pub fn verify(
         &self,
         recording: &RecordingSid,
         query: &str,
         now: Millis,
     ) -> Result<AccountSid, RecordingLinkError> {
-        let claim = LinkQuery::parse(query).ok_or(RecordingLinkError::Forged)?;
-        let holds = |key: &LinkKey| {
-            key.over(&claim.account, recording, claim.expires)
-                .verify_slice(&claim.signature)
+        let link = LinkQuery::parse(query).ok_or(RecordingLinkError::Forged)?;
+        let is_valid = |key: &LinkKey| {
+            key.over(&link.account, recording, link.expires)
+                .verify_slice(&link.signature)
                 .is_ok()
         };
-        if !self.keys.iter().any(holds) {
+        if !self.keys.iter().any(is_valid) {
             return Err(RecordingLinkError::Forged);
         }
-        if now.0.div_euclid(1_000) >= claim.expires {
+        if now.0.div_euclid(1_000) >= link.expires {
             return Err(RecordingLinkError::Expired);
         }
-        Ok(claim.account)
+        Ok(link.account)
     }
 }
 
-/// What the query of a link says.
+/// The query of a link.
 struct LinkQuery {
     account: AccountSid,
     /// Seconds since the Unix epoch.
@@ -156,13 +159,13 @@ struct LinkQuery {
 }
 
 impl LinkQuery {
-    /// Exactly the three keys, in the order in which they are written.
+    /// Accepts only the three keys in the order in which a link has them.
     fn parse(query: &str) -> Option<Self> {
         let rest = query.strip_prefix("account=")?;
         let (account, rest) = rest.split_once("&expires=")?;
         let (expires, signature) = rest.split_once("&signature=")?;
         let expires_at: i64 = expires.parse().ok()?;
-        // No other way to write the same time.
+        // A link has one form: `+5` and `05` are rejected.
         if expires != expires_at.to_string() {
             return None;
         }

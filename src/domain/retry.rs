@@ -1,4 +1,6 @@
-//! When a request is tried again, and when it is given up. Counts and adds time, nothing else.
+//! Decides when a request is retried, and when it is given up.
+//!
+//! It counts attempts and adds time; it sends nothing and knows no breaker.
 
 use std::time::Duration;
 
@@ -7,24 +9,25 @@ use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::plural::counted;
 
-/// The operator's choices about trying again (`delivery.*`, `acquire.unclear_tries`).
+/// The settings of retries (`delivery.*`, `acquire.unclear_tries`).
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The wait after each failed attempt; after the last one the request is given up.
     pub schedule: Vec<Duration>,
     /// The longest wait that Acquire may ask for.
     pub retry_after_max: Duration,
-    /// How many answers may leave open whether Acquire took the call; the last of them gives the
-    /// request up.
+    /// The number of unclear answers after which the request is given up: Acquire may have accepted
+    /// the call each time.
     pub unclear_tries: usize,
 }
 
-/// A share of the wait that is added to it, so that requests that failed together part.
+/// A part of the wait that is added to it, so that requests that failed together are not retried
+/// together.
 #[derive(Clone, Copy, Debug)]
 pub struct Jitter(f64);
 
 impl Jitter {
-    /// The most that is added to a wait.
+    /// The largest part of a wait that is added to it.
     pub const MAX: f64 = 0.1;
 
     /// `part` of [`Jitter::MAX`], clamped to 0 ..= 1.
@@ -34,7 +37,7 @@ impl Jitter {
     }
 }
 
-/// Decides what `answer`, given at `now` after the attempts `before`, means for its request.
+/// Decides the consequence of `answer`, received at `now`, for its request.
 ///
 /// `before` are the earlier attempts of the same request, since the call was last requeued.
 #[must_use]
@@ -48,8 +51,8 @@ pub fn decide(
     let (fault, after) = match answer.outcome {
         Outcome::Accepted => return Verdict::Accepted,
         Outcome::AcceptedAsRepeat => return Verdict::AcceptedAsRepeat,
-        // The answer itself stands with the attempt: reasons are logged, and answers may repeat
-        // what was sent.
+        // The reason is logged, so it does not contain the answer, which may repeat personal data of
+        // the request. The attempt has the answer.
         Outcome::Refused => {
             let status = answer.status.map(|status| format!(" with {status}"));
             let status = status.unwrap_or_default();

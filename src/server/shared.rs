@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::outage::Outages;
 use crate::domain::plan::Rules;
 use crate::net::tls::TlsError;
 use crate::store::Store;
@@ -37,6 +38,8 @@ pub struct BridgeParts {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    /// The delivery worker writes them, the admin listener shows them.
+    pub outages: Arc<Outages>,
     /// Notified when a call has become due.
     pub due: Arc<Notify>,
     /// The current rules: the directory of e-mails may change without a reload.

@@ -1,4 +1,4 @@
-//! Logs: text or JSON on stderr, one event a line, and how people's addresses appear in them.
+//! Sets up the log: text or JSON on stderr, one event per line. Masks the addresses in it.
 
 use std::io::IsTerminal as _;
 
@@ -9,19 +9,20 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, LogSettings};
 
-/// What stands for the characters that are left out.
+/// Replaces the characters that are left out.
 const MASK: &str = "****";
 
-/// How many digits at the end of a number are left out.
+/// The number of digits that are left out at the end of a phone number.
 const MASKED_DIGITS: usize = 4;
 
-/// Shorter numbers, such as short codes, would say too much with their end left out.
+/// The length from which a number is shown in part: of a shorter one, such as a short code, the rest
+/// would reveal too much.
 const SHORTEST_SHOWN: usize = 8;
 
-/// Sends the events of the program to stderr. Where logs are set up already, that stays.
+/// Writes the events of the program to stderr. A second call changes nothing.
 ///
 /// # Errors
-/// `log.level` is no filter; [`crate::config::load`] lets none such through.
+/// `log.level` is not a filter; [`crate::config::load`] rejects such a value before.
 pub fn init(log: &LogSettings) -> Result<(), ParseError> {
     let filter: Targets = log.level.parse()?;
     let lines = tracing_subscriber::fmt::layer()
@@ -40,8 +41,8 @@ pub fn init(log: &LogSettings) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// A phone number, `client:` or `sip:` identity or e-mail address as logs may show it: enough to
-/// tell two apart most of the time, not enough to call.
+/// A phone number, `client:` or `sip:` identity or e-mail address as it may appear in the log: enough
+/// to distinguish two of them most of the time, not enough to call.
 #[must_use]
 pub fn masked(address: &str) -> String {
     let (scheme, rest) = match address.split_once(':') {
@@ -50,7 +51,7 @@ pub fn masked(address: &str) -> String {
         }
         _ => ("", address),
     };
-    // Behind the host a SIP address may carry anything.
+    // The parameters after the host of a SIP address may contain personal data.
     match rest.split_once('@') {
         Some((name, host)) => {
             let host = host.split([';', '?']).next().unwrap_or(host);

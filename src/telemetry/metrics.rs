@@ -1,4 +1,6 @@
-//! The counters and gauges of `/metrics`, under the names that the README promises.
+//! The metrics of `/metrics`. Their names are part of the contract.
+//!
+//! They count; no decision reads them.
 
 mod labels;
 #[cfg(test)]
@@ -19,10 +21,10 @@ use self::labels::{
     StateLabels,
 };
 use crate::clock::Millis;
-use crate::domain::outage::Outages;
 use crate::store::{Counts, Recorded, State};
 
-/// The label of requests whose account is not configured: never what a request claims.
+/// The account label of requests for an account that is not configured. The account that a request
+/// claims is never a label: anybody could create as many time series as they like.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
 /// Whether a breaker lets calls through.
@@ -32,12 +34,12 @@ pub enum BreakerState {
     Open,
 }
 
-/// How often one signing key was used.
+/// The number of requests that one signing key signed.
 #[derive(Clone, Debug)]
-pub struct Uses(Counter);
+pub struct KeyUses(Counter);
 
-impl Uses {
-    pub fn one_more(&self) {
+impl KeyUses {
+    pub fn increment(&self) {
         self.0.inc();
     }
 }
@@ -56,29 +58,27 @@ pub struct Metrics {
     delivery: Histogram,
     lag: Histogram,
     late_recordings: Family<AccountLabels, Counter>,
-    sync: Gauge<f64, std::sync::atomic::AtomicU64>,
+    fsync: Gauge<f64, std::sync::atomic::AtomicU64>,
     breakers: Family<AccountLabels, Gauge>,
     refused_not_kept: Counter,
     connections_refused: Family<ReasonLabels, Counter>,
     store_up: Gauge,
     spooled: Gauge,
-    conservation_faults: Gauge,
-    conservation_checked: Gauge<f64, std::sync::atomic::AtomicU64>,
+    consistency_errors: Gauge,
+    consistency_checked: Gauge<f64, std::sync::atomic::AtomicU64>,
     recordings: Family<RecordingLabels, Counter>,
-    /// Told with the story of a call.
-    pub outages: Outages,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        // From a fast local commit to Twilio's limit of 15 s.
+        // From a fast local commit to 15 s, after which Twilio gives up.
         let seconds = || {
             Histogram::new([
                 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
                 10.0, 15.0,
             ])
         };
-        // A call may wait for Acquire for days.
+        // From a few milliseconds to days: a call waits until Acquire is back.
         let lag = Histogram::new([
             0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 3600.0, 21_600.0,
             86_400.0, 259_200.0,
@@ -95,16 +95,15 @@ impl Default for Metrics {
             delivery: seconds(),
             lag,
             late_recordings: Family::default(),
-            sync: Gauge::default(),
+            fsync: Gauge::default(),
             breakers: Family::default(),
             refused_not_kept: Counter::default(),
             connections_refused: Family::default(),
             store_up: Gauge::default(),
             spooled: Gauge::default(),
-            conservation_faults: Gauge::default(),
-            conservation_checked: Gauge::default(),
+            consistency_errors: Gauge::default(),
+            consistency_checked: Gauge::default(),
             recordings: Family::default(),
-            outages: Outages::default(),
         };
         metrics.register();
         metrics
@@ -116,18 +115,18 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "callbacks_received",
-            "Requests to Twilio's side by what became of them",
+            "Requests to the public listener by their verdict",
             self.received.clone(),
         );
         registry.register_with_unit(
             "ack_duration",
-            "From the request's head to its answer, for recorded callbacks",
+            "Time from the head of a request to its answer, for recorded callbacks",
             Unit::Seconds,
             self.ack.clone(),
         );
         registry.register(
             "signature_failures",
-            "Requests refused because their signature did not hold",
+            "Requests refused because their signature is invalid",
             self.signature_failures.clone(),
         );
         registry.register(
@@ -138,40 +137,40 @@ impl Metrics {
         registry.register("calls", "Calls in each state", self.calls.clone());
         registry.register_with_unit(
             "oldest_pending_age",
-            "How long the oldest due call has been due; a requeued one counts as due for two minutes",
+            "Time since the oldest due call fell due; a requeued call starts at two minutes",
             Unit::Seconds,
             self.oldest_pending_age.clone(),
         );
         registry.register(
             "delivery_attempts",
-            "Requests to Acquire by what they led to, and legs for which none could be made",
+            "Requests to Acquire by outcome, and legs for which no request could be made",
             self.attempts.clone(),
         );
         registry.register_with_unit(
             "delivery_duration",
-            "How long a request to Acquire took",
+            "Duration of a request to Acquire",
             Unit::Seconds,
             self.delivery.clone(),
         );
         registry.register_with_unit(
             "delivery_lag",
-            "From the callback's arrival to Acquire's acceptance",
+            "Time from the arrival of a callback to its acceptance by Acquire",
             Unit::Seconds,
             self.lag.clone(),
         );
         registry.register(
             "breaker_open",
-            "1 while Acquire takes no calls of the account and is only probed",
+            "1 while deliveries to the account are paused and Acquire is only probed",
             self.breakers.clone(),
         );
         registry.register(
             "refused_not_kept",
-            "Refused requests of which no evidence is kept, since there were too many",
+            "Refused requests that are not kept for diagnosis because there were too many",
             self.refused_not_kept.clone(),
         );
         registry.register(
             "connections_refused",
-            "Connections closed for want of a PROXY protocol header from a trusted proxy",
+            "Connections closed because they had no PROXY protocol header from a trusted proxy",
             self.connections_refused.clone(),
         );
         registry.register(
@@ -181,12 +180,12 @@ impl Metrics {
         );
         registry.register(
             "recordings_requested",
-            "Requests for recordings by what became of them",
+            "Requests for recordings by outcome",
             self.recordings.clone(),
         );
         registry.register(
             "build",
-            "The program that runs",
+            "The version of the program",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         self.register_store();
@@ -196,13 +195,13 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register_with_unit(
             "sync_duration",
-            "What a sync of the store's disk cost when the bridge started",
+            "fsync latency on the disk of the store when the bridge started",
             Unit::Seconds,
-            self.sync.clone(),
+            self.fsync.clone(),
         );
         registry.register(
             "store_up",
-            "0 while the store cannot be asked, so that no call is delivered",
+            "0 while the store is unavailable, so that no call is delivered",
             self.store_up.clone(),
         );
         registry.register(
@@ -211,19 +210,19 @@ impl Metrics {
             self.spooled.clone(),
         );
         registry.register(
-            "conservation_faults",
-            "Ways in which the store did not agree with itself when it was last counted again",
-            self.conservation_faults.clone(),
+            "consistency_errors",
+            "Errors that the last consistency check of the store found",
+            self.consistency_errors.clone(),
         );
         registry.register_with_unit(
-            "conservation_checked_timestamp",
-            "When the store was last counted again; 0 before the first time",
+            "consistency_checked_timestamp",
+            "Time of the last consistency check of the store; 0 before the first one",
             Unit::Seconds,
-            self.conservation_checked.clone(),
+            self.consistency_checked.clone(),
         );
     }
 
-    /// `verdict` is what became of a request at the door: `new`, `repeated`, or why it was refused.
+    /// Counts a request of Twilio. `verdict` is `new`, `repeated`, or why it was refused.
     pub fn received(&self, account: &str, verdict: &'static str) {
         let labels = CallbackLabels {
             account: account.to_owned(),
@@ -244,19 +243,19 @@ impl Metrics {
             .inc();
     }
 
-    /// Forgets all signing keys: after a change another may stand in the place of one.
+    /// Removes all signing keys: after a reload another key may have the same position.
     pub fn forget_signing_keys(&self) {
         self.signing_keys.clear();
     }
 
-    /// The key at a position among those of an account, not yet used.
+    /// The counter of the key at a position among those of an account.
     #[must_use]
-    pub fn signing_key(&self, account: &str, position: String) -> Uses {
+    pub fn signing_key(&self, account: &str, position: String) -> KeyUses {
         let labels = KeyLabels {
             account: account.to_owned(),
             key: position,
         };
-        Uses(self.signing_keys.get_or_create(&labels).clone())
+        KeyUses(self.signing_keys.get_or_create(&labels).clone())
     }
 
     pub fn refused_not_kept(&self, count: usize) {
@@ -278,7 +277,7 @@ impl Metrics {
         self.delivery.observe(took.as_secs_f64());
     }
 
-    /// Counts what a call was parked for because no request can be made of it.
+    /// Counts the legs of a parked call for which no request can be made.
     pub fn unmappable(&self, account: &str, more: usize) {
         if more == 0 {
             return;
@@ -295,7 +294,7 @@ impl Metrics {
         self.lag.observe(lag.as_secs_f64());
     }
 
-    /// Counts some more and returns how many there were before.
+    /// Counts `more` late recordings and returns their number before.
     #[must_use]
     pub fn recordings_were_late(&self, account: &str, more: usize) -> u64 {
         let labels = AccountLabels {
@@ -313,16 +312,16 @@ impl Metrics {
         self.breakers.get_or_create(&labels).set(open);
     }
 
-    pub fn sync_costs(&self, sync: Duration) {
-        self.sync.set(sync.as_secs_f64());
+    pub fn fsync_latency(&self, latency: Duration) {
+        self.fsync.set(latency.as_secs_f64());
     }
 
-    /// The store was counted again and told of so many faults.
-    pub fn conservation_checked(&self, faults: usize, now: Millis) {
-        let faults = i64::try_from(faults).unwrap_or(i64::MAX);
-        self.conservation_faults.set(faults);
+    /// Notes the number of errors that a consistency check found.
+    pub fn consistency_checked(&self, errors: usize, now: Millis) {
+        let errors = i64::try_from(errors).unwrap_or(i64::MAX);
+        self.consistency_errors.set(errors);
         let since_epoch = now.since(Millis(0));
-        self.conservation_checked.set(since_epoch.as_secs_f64());
+        self.consistency_checked.set(since_epoch.as_secs_f64());
     }
 
     pub fn recording_asked(&self, account: &str, outcome: &'static str) {
@@ -333,14 +332,14 @@ impl Metrics {
         self.recordings.get_or_create(&labels).inc();
     }
 
-    /// Callbacks that wait in a spool.
+    /// Sets the number of callbacks that wait in the spool.
     pub fn spooled(&self, callbacks: u64) {
         self.spooled
             .set(i64::try_from(callbacks).unwrap_or(i64::MAX));
     }
 
-    /// The text that Prometheus reads, with the store's counts as they are now; without them while
-    /// the store cannot be asked.
+    /// The text that Prometheus reads, with the current counts of the store; `None` while the store is
+    /// unavailable.
     #[must_use]
     pub fn exposition(&self, counts: Option<&Counts>, now: Millis) -> String {
         self.store_up.set(i64::from(counts.is_some()));

@@ -97,7 +97,7 @@ fn each_fault_is_told_apart_in_metrics_show_and_log() {
         },
         Case {
             settings: through(locked),
-            logged: "takes no calls of account acme: proxy-refused (look at acquire.proxy",
+            logged: "account acme are paused: proxy-refused (look at acquire.proxy",
             ..Case::new(
                 well.base_url(),
                 "proxy-refused",
@@ -247,7 +247,7 @@ fn the_story_of_a_call_says_that_acquire_is_away_and_when_it_is_probed() {
     assert_eq!(probed["next_probe"], next.to_string());
     let page = bridge.admin("GET", &format!("/calls/{}", sid(1)), &[]).body;
     assert!(
-        page.contains("Acquire takes no calls of account acme"),
+        page.contains("Deliveries to account acme are paused"),
         "{page}"
     );
 

@@ -158,7 +158,7 @@ fn a_wrong_configuration_changes_nothing_and_all_its_mistakes_are_logged() {
     assert!(log.contains("stays as it was"), "{log}");
     assert_eq!(bridge.answers(OLD, 3), 204);
 
-    bridge.reads(FILE, "was read again");
+    bridge.reads(FILE, "was reloaded");
     bridge.comes_to_answer(NEW, 4, 204);
 }
 
@@ -175,10 +175,12 @@ fn deliveries_and_rules_follow_and_what_needs_a_restart_is_named() {
     let changed = format!(
         "{changed}acquire_api_key = \"made-up-key\"\n[directory]\ndefault = \"jane@example.com\"\n[log]\nformat = \"json\"\n"
     );
-    let log = bridge.reads(&changed, "was read again");
+    let log = bridge.reads(&changed, "was reloaded");
     for waiting in ["log.format", "server.listen"] {
         assert!(
-            log.contains(&format!("{waiting} changed, and counts from the next")),
+            log.contains(&format!(
+                "{waiting} changed; restart the bridge to apply it"
+            )),
             "{log}"
         );
     }
@@ -204,10 +206,10 @@ fn deliveries_and_rules_follow_and_what_needs_a_restart_is_named() {
     });
 
     // Unchanged since, it still waits for the restart; taken back, it does not.
-    let log = bridge.reads(&changed, "was read again");
+    let log = bridge.reads(&changed, "was reloaded");
     assert!(log.contains("server.listen changed"), "{log}");
-    let log = bridge.reads(FILE, "was read again");
-    assert!(!log.contains("counts from the next"), "{log}");
+    let log = bridge.reads(FILE, "was reloaded");
+    assert!(!log.contains("restart the bridge to apply it"), "{log}");
 }
 
 #[test]
@@ -220,10 +222,13 @@ fn the_token_of_operators_can_be_rotated_but_not_dropped() {
         exchange(bridge.serve.admin, "GET", "/metrics", &headers, b"").status
     };
     assert_eq!((ask(&bridge, "one"), ask(&bridge, "two")), (200, 401));
-    bridge.reads(&with("two"), "was read again");
+    bridge.reads(&with("two"), "was reloaded");
     assert_eq!((ask(&bridge, "one"), ask(&bridge, "two")), (401, 200));
-    let log = bridge.reads(FILE, "was read again");
-    assert!(log.contains("admin.token changed, and counts"), "{log}");
+    let log = bridge.reads(FILE, "was reloaded");
+    assert!(
+        log.contains("admin.token changed; restart the bridge"),
+        "{log}"
+    );
     assert_eq!((ask(&bridge, ""), ask(&bridge, "two")), (401, 200));
 }
 
@@ -233,7 +238,7 @@ fn a_directory_file_that_is_newly_named_is_followed() {
     let people = |email: &str| format!("address,email\n+12025550199,{email}\n");
     std::fs::write(bridge.file("people.csv"), people("first@example.com")).expect("a file");
     let named = format!("{FILE}[directory]\nfile = \"DIR/people.csv\"\n");
-    bridge.reads(&named, "was read again");
+    bridge.reads(&named, "was reloaded");
     let mut call = 0;
     for email in ["first@example.com", "second@example.com"] {
         write_to(&bridge.file("people.csv"), &people(email));

@@ -1,7 +1,7 @@
-//! The watchdog: systemd restarts a bridge that has stopped turning, and no other.
+//! The watchdog: systemd restarts a bridge that is stuck, and no other.
 //!
-//! Only what a restart could mend counts. Acquire away, a full or failing disk, and a store that
-//! refuses are told by `/readyz`, metrics and the log: there the bridge goes on by itself.
+//! It checks only faults that a restart could repair. `/readyz`, metrics and the log report all
+//! others, such as Acquire being down or a full disk: the bridge recovers from those by itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::clock;
 use crate::delivery::heartbeat::{HEARTBEAT_INTERVAL, Heartbeat};
 use crate::store::{Store, StoreError};
 
-/// What a restart could mend.
+/// A fault that a restart could repair.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum StuckError {
-    #[error("the delivery worker has not turned for {0:.0?}")]
+    #[error("the run loop of the delivery worker has not run for {0:.0?}")]
     Worker(Duration),
     #[error("the store did not answer within {0:.0?}")]
     Store(Duration),
@@ -25,26 +25,26 @@ enum StuckError {
     Closed,
 }
 
-/// Tells systemd twice in each `WatchdogSec=` that the bridge turns, for as long as it does.
-/// While it stops, its own deadline and `TimeoutStopSec=` count instead.
+/// Notifies systemd twice in each `WatchdogSec=` while the bridge is not stuck. While it stops,
+/// `server.stop_timeout` and `TimeoutStopSec=` apply instead.
 pub async fn keep(store: Arc<dyn Store>, heartbeat: Heartbeat, stop: CancellationToken) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
         return std::future::pending().await;
     };
     info!("systemd restarts the bridge if it is stuck for {limit:?}");
     loop {
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = tokio::time::timeout(limit / 4, store.ping()).await;
-        match judge(limit, heartbeat.age(), answer.as_ref().ok()) {
+        match check(limit, heartbeat.age(), answer.as_ref().ok()) {
             Err(why) if !stop.is_cancelled() => error!("stuck: {why}"),
             _ => super::notify(&[NotifyState::Watchdog]),
         }
-        clock::pause((limit / 2).saturating_sub(begun.elapsed())).await;
+        clock::pause((limit / 2).saturating_sub(started.elapsed())).await;
     }
 }
 
-/// Judges by the worker's last beat and the store's answer, if it came in a quarter of `limit`.
-fn judge(
+/// Checks the age of the worker's last tick, and the store's answer, if it came in a quarter of `limit`.
+fn check(
     limit: Duration,
     age: Duration,
     answer: Option<&Result<(), StoreError>>,
@@ -55,7 +55,7 @@ fn judge(
     match answer {
         None => Err(StuckError::Store(limit / 4)),
         Some(Err(StoreError::Closed)) => Err(StuckError::Closed),
-        // An answer that refuses is an answer: a restart would not free a disk.
+        // An error is an answer too: a restart would not free a full disk.
         Some(_) => Ok(()),
     }
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_restart_could_mend_is_stuck() {
+    fn only_a_fault_that_a_restart_could_repair_is_stuck() {
         let limit = Duration::from_secs(60);
         let (fresh, old) = (Duration::from_secs(1), Duration::from_secs(33));
         let full = || StoreError::Database("database or disk is full".to_owned());
@@ -82,7 +82,7 @@ mod tests {
         ];
         for (age, answer, expected) in cases {
             let case = format!("{age:?}, {answer:?}");
-            assert_eq!(judge(limit, age, answer.as_ref()), expected, "{case}");
+            assert_eq!(check(limit, age, answer.as_ref()), expected, "{case}");
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn look_at(config: &Config) -> Vec<Note> {
                     continue;
                 }
             }
-            let told = client.told_time(account).await;
+            let told = client.server_time(account).await;
             notes.push(of_time(&base, told, clock.now()));
         }
         notes

@@ -1,4 +1,4 @@
-//! The network's errors in plain words.
+//! Network errors in plain words, each with its fault; decides nothing about a retry.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -9,13 +9,13 @@ use rustls::{AlertDescription, CertificateError};
 use crate::acquire::DeliveryFault;
 use crate::net::{ProxyTunnelError, TlsHandshakeError, root_cause};
 
-/// Why no whole answer arrived.
+/// Why no complete answer arrived.
 pub struct NetworkError {
     pub fault: DeliveryFault,
     pub words: String,
 }
 
-/// Puts an error of awc, met while talking to `peer`, into words.
+/// Describes an error of awc in an exchange with `peer`.
 pub fn explain(error: &SendRequestError, peer: &str) -> NetworkError {
     let (fault, words) = match error {
         SendRequestError::Connect(error) => connecting(error, peer),
@@ -138,7 +138,7 @@ fn tls_words(error: &io::Error, peer: &str) -> String {
         return format!("TLS handshake: {}", io_words(error, peer));
     };
     match error {
-        // An authority of the same name with another key is as unknown as one of another name.
+        // A CA with the same name and another key is unknown too: webpki reports a bad signature.
         rustls::Error::InvalidCertificate(Why::UnknownIssuer | Why::BadSignature) => format!(
             "the certificate of {peer} is from no known authority (acquire.ca_file can name one)"
         ),
@@ -149,15 +149,15 @@ fn tls_words(error: &io::Error, peer: &str) -> String {
             format!("the certificate of {peer} has expired")
         }
         rustls::Error::AlertReceived(alert) if is_about_the_client(*alert) => format!(
-            "{peer} does not take the client certificate, or wants one \
+            "{peer} does not accept the client certificate, or requires one \
              (acquire.client_cert_file): {error}"
         ),
         error => format!("TLS with {peer} failed: {error}"),
     }
 }
 
-/// What a server that asks for a certificate answers to none, or to one that it does not trust
-/// (RFC 8446, section 6.2; before TLS 1.3 some say no more than that the handshake failed).
+/// Whether a server sends this alert about a missing or untrusted client certificate (RFC 8446,
+/// section 6.2). Before TLS 1.3 some servers only send `handshake_failure`.
 fn is_about_the_client(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
     matches!(

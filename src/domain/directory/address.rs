@@ -1,18 +1,16 @@
-//! Twilio's addresses, taken apart as far as finding a person needs.
+//! Parses the addresses that Twilio reports, as far as finding an entry of the directory needs.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::is_email;
-
-/// The longest telephone number (ITU-T E.164), in digits.
+/// The number of digits of the longest phone number (ITU-T E.164).
 const E164_DIGITS: usize = 15;
 
-/// What stands between the digits of a number that a person wrote.
+/// The characters that people write between the digits of a number.
 const FILLERS: [char; 5] = [' ', '-', '.', '(', ')'];
 
-/// An address in the one form that all its spellings share.
+/// An address in its normalized form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
     /// `+` and digits, `client:NAME`, `sip:USER@HOST`, or the text itself.
@@ -39,7 +37,7 @@ impl Address {
 }
 
 /// `user[:password]@host[:port][;parameters][?headers]` (RFC 3261, section 19.1.1). The user may
-/// hold an unescaped `@`, as some telephones write it.
+/// hold an unescaped `@`, as some phones write it.
 fn sip(rest: &str) -> Address {
     let first_at = rest.find('@').unwrap_or(rest.len());
     let end = rest[first_at..]
@@ -77,8 +75,8 @@ pub(super) fn telephone(text: &str) -> Option<String> {
     is_number.then(|| format!("+{digits}"))
 }
 
-/// The e-mail that a user is: as it stands, escaped as in a URL, or with bytes escaped as `_` and
-/// two hexadecimal digits, since identities allow little else.
+/// The e-mail address that a user is: as it is, escaped as in a URL, or with bytes escaped as `_` and
+/// two hexadecimal digits, because identities allow little else.
 pub(super) fn own_email(user: &str) -> Option<String> {
     if user.contains('@') {
         return is_email(user).then(|| user.to_owned());
@@ -89,7 +87,7 @@ pub(super) fn own_email(user: &str) -> Option<String> {
         .find(|text| is_email(text))
 }
 
-/// An escape sign that no two hexadecimal digits follow stands for itself.
+/// An escape sign without two hexadecimal digits after it is itself.
 fn unescaped(text: &str, escape: u8) -> Option<String> {
     let mut rest = text.as_bytes();
     let mut bytes = Vec::with_capacity(rest.len());
@@ -113,4 +111,18 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)
         .and_then(|value| u8::try_from(value).ok())
+}
+
+/// Something on both sides of one `@`: whether mail arrives is not for a form to know.
+#[must_use]
+pub fn is_email(text: &str) -> bool {
+    match text.split_once('@') {
+        Some((name, host)) => {
+            !name.is_empty()
+                && !host.is_empty()
+                && !host.contains('@')
+                && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        }
+        None => false,
+    }
 }

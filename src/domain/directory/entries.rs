@@ -1,10 +1,10 @@
-//! What is listed where: entries of the configuration and lines of a CSV file, each address once.
+//! Reads the entries of a directory: of the configuration and of a CSV file, each address once.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::Directory;
-use super::address::{Address, telephone};
+use super::address::{Address, is_email, telephone};
 
 const HEADER: [&str; 2] = ["address", "email"];
 
@@ -13,11 +13,11 @@ const NO_HEADER: &str = "the first line must be address,email";
 const NO_ADDRESS: &str = "the address must be a number such as +12025550123, client:IDENTITY, \
                           sip:USER@HOST, or an identity or user alone, without spaces";
 
-/// What spreadsheets put before UTF-8.
+/// The mark that spreadsheets write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Entries with the places where they stand. Its sentences name places and never what stands
-/// there, since they are logged too.
+/// Entries with their places. Its messages name places and never the entries, because they are
+/// logged and entries are personal data.
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryEntries {
     emails: HashMap<String, String>,
@@ -26,7 +26,10 @@ pub struct DirectoryEntries {
 }
 
 impl DirectoryEntries {
-    /// `place` is where the entry stands, as a later repeat names it.
+    /// Adds an entry. `place` is its file and line, or its setting: a repeat names it.
+    ///
+    /// # Errors
+    /// The address or e-mail is not one, or the address has an entry already.
     pub fn add(&mut self, address: &str, email: &str, place: &str) -> Result<(), String> {
         let key = key(address)?;
         if !is_email(email) {
@@ -34,7 +37,7 @@ impl DirectoryEntries {
         }
         match self.places.entry(key) {
             Entry::Occupied(first) => Err(format!(
-                "the address stands in {} already; each must be there once",
+                "the address is already in {}; remove one of the two entries",
                 first.get()
             )),
             Entry::Vacant(free) => {
@@ -45,7 +48,10 @@ impl DirectoryEntries {
         }
     }
 
-    /// Adds the lines of a CSV file; or tells its mistakes, each with file and line.
+    /// Adds the lines of a CSV file.
+    ///
+    /// # Errors
+    /// The mistakes, each with file and line.
     pub fn add_csv(&mut self, path: &str, bytes: &[u8]) -> Result<(), Vec<String>> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let mut lines = (1..)
@@ -85,7 +91,7 @@ impl DirectoryEntries {
     }
 }
 
-/// The form under which an entry is found.
+/// The normalized form of an address.
 fn key(address: &str) -> Result<String, String> {
     if address.is_empty() {
         return Err("the address must not be empty".to_owned());
@@ -118,20 +124,6 @@ fn values(line: &[u8]) -> Result<Vec<String>, String> {
     }
 }
 
-/// Something on both sides of one `@`: whether mail arrives is not for a form to know.
-#[must_use]
-pub fn is_email(text: &str) -> bool {
-    match text.split_once('@') {
-        Some((name, host)) => {
-            !name.is_empty()
-                && !host.is_empty()
-                && !host.contains('@')
-                && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-        }
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +144,7 @@ mod tests {
         let csv = b"address,email\n+12025550123,user@example.com\n+12025550124\n\n+1 202 555 0123,other@example.com\n+12025550125,nobody\n,user@example.com\n\xff,a@b\n+1202x,a@b\nclient:,a@b\nsip:jane,a@b\nsip:@h,a@b\nsip:j@,a@b\nJane Doe,a@b\n";
         let mut expected = vec![
             "d.csv:3: the line must have two values, address,email, not 1".to_owned(),
-            "d.csv:5: the address stands in d.csv:2 already; each must be there once".to_owned(),
+            "d.csv:5: the address is already in d.csv:2; remove one of the two entries".to_owned(),
             "d.csv:6: the e-mail must be an e-mail address".to_owned(),
             "d.csv:7: the address must not be empty".to_owned(),
             "d.csv:8: the line must be UTF-8".to_owned(),

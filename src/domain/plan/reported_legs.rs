@@ -104,11 +104,7 @@ fn end_decided_at(
     let ended = call.legs.iter().filter_map(|leg| Some(leg.ended?.at));
     let Some(last) = ended.max() else {
         return Err(call.legs.first().map_or_else(
-            || {
-                entry(PlanItem::Nothing(
-                    "no status of a leg was received".to_owned(),
-                ))
-            },
+            || entry(PlanItem::Nothing("no leg has a status".to_owned())),
             not_ended,
         ));
     };

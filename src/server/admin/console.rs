@@ -185,7 +185,7 @@ async fn timeline(admin: &AdminState, sid: &str) -> Result<CallTimeline, AdminEr
     let rules = Arc::clone(&bridge.rules.borrow());
     let config = Arc::clone(&bridge.config.borrow());
     let account = config.account(&call.summary.account);
-    let outage = account.and_then(|account| bridge.metrics.outages.of(&account.acquire_account_id));
+    let outage = account.and_then(|account| bridge.outages.of(&account.acquire_account_id));
     Ok(CallTimeline::of(&call, &rules, outage, bridge.clock.now()))
 }
 

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use super::refusal::RefusalError;
 use crate::config::{Account, Config};
 use crate::store::SignedRequest;
-use crate::telemetry::metrics::{Metrics, Uses};
+use crate::telemetry::metrics::{KeyUses, Metrics};
 use crate::twilio::signature::{self, Body, Key, PublicUrl, SignatureSettings};
 
 /// Headers that are stored with a callback: they are needed to verify its signature again, and the
@@ -66,7 +66,7 @@ struct AccountKeys {
 #[derive(Default)]
 struct Keys {
     keys: Vec<Key>,
-    uses: Vec<Uses>,
+    uses: Vec<KeyUses>,
 }
 
 impl std::fmt::Debug for AccountKeys {
@@ -123,7 +123,7 @@ impl Verifier {
                 signer.map(|signer| (url, signer))
             })
             .ok_or(RefusalError::WrongSignature)?;
-        keys.uses[signer].one_more();
+        keys.uses[signer].increment();
         Ok(SignedForm {
             account: account.acquire_account_id.clone(),
             fields,
@@ -185,7 +185,7 @@ impl AccountKeys {
 }
 
 impl Keys {
-    fn add(&mut self, key: Key, uses: Uses) {
+    fn add(&mut self, key: Key, uses: KeyUses) {
         self.keys.push(key);
         self.uses.push(uses);
     }

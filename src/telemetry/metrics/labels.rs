@@ -1,4 +1,4 @@
-//! What counters are told apart by.
+//! The labels of the metrics. Each field is one label; its name is part of the contract.
 
 use prometheus_client::encoding::EncodeLabelSet;
 

@@ -5,7 +5,7 @@ fn the_promised_names_are_exposed() {
     let metrics = Metrics::default();
     metrics.received("acme", "new");
     metrics.signature_failed("no-match");
-    metrics.signing_key("acme", "2".to_owned()).one_more();
+    metrics.signing_key("acme", "2".to_owned()).increment();
     metrics.recording_asked("acme", "played");
     metrics.attempted("acme", "accepted", Duration::from_millis(3));
     assert_eq!(metrics.recordings_were_late("acme", 1), 0);
@@ -26,8 +26,8 @@ fn the_promised_names_are_exposed() {
         "bridge_sync_duration_seconds 0.0",
         "bridge_store_up 1",
         "bridge_spooled_callbacks 0",
-        "bridge_conservation_faults 0",
-        "bridge_conservation_checked_timestamp_seconds 0.0",
+        "bridge_consistency_errors 0",
+        "bridge_consistency_checked_timestamp_seconds 0.0",
         r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,
         r#"bridge_build_info{version=""#,
     ] {

@@ -297,9 +297,9 @@ fn malformed_and_repeated_lines_of_the_directory_are_reported_with_their_numbers
     assert_eq!(
         load(file, &[]).expect_err("three mistakes"),
         [
-            "DIR/bad.csv:2: the address stands in directory.entries already; each must be there once",
+            "DIR/bad.csv:2: the address is already in directory.entries; remove one of the two entries",
             "DIR/bad.csv:3: the line must have two values, address,email, not 1",
-            "DIR/bad.csv:4: the address stands in directory.entries already; each must be there once",
+            "DIR/bad.csv:4: the address is already in directory.entries; remove one of the two entries",
         ]
     );
 }
