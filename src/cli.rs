@@ -1,10 +1,13 @@
-//! The commands. Data goes to stdout, everything else to stderr.
+//! The command line: the table of commands, their exit codes and errors.
+//!
+//! Each command has its own file; `output` prints for all of them.
 
 mod admin_client;
 mod backup;
 mod call_filter;
 mod callback_url;
 mod check;
+mod config_args;
 mod demo;
 mod doctor;
 mod ephemeral_bridge;
@@ -25,24 +28,22 @@ mod sink;
 mod spool;
 mod verify;
 
-use std::io::{IsTerminal as _, Write as _, stderr};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
+use self::config_args::ConfigArgs;
+use self::output::print_error;
 use crate::app::AppError;
-use crate::config::{self, Config, ConfigError, SpoolSettings, StoreUrl, partial};
-use crate::domain::plan::Rules;
-use crate::store::{self, OpenError, ReadStore, StoreError};
-use crate::twilio::signature::PublicUrl;
+use crate::config::ConfigError;
+use crate::store::{OpenError, StoreError};
 
-/// How a command ended; a contract with scripts.
+/// The exit code of a command; a contract with scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All was done.
+    /// The command did all that was asked.
     Done = 0,
-    /// It failed, or what was to be verified is invalid.
+    /// The command failed, or the signature to verify is invalid.
     Failed = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
@@ -50,7 +51,7 @@ pub enum Exit {
     Partial = 3,
 }
 
-/// Why a command could not be done, in one sentence for a person.
+/// Why a command failed, in one sentence.
 #[derive(Debug)]
 pub enum CliError {
     /// Ends with [`Exit::Usage`].
@@ -91,11 +92,11 @@ impl From<ConfigError> for CliError {
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
-  1  failed, (verify) invalid, or (doctor, callback-url) with findings
+  1  failed, invalid signature (verify), or problems found (doctor, callback-url)
   2  wrong usage or configuration
   3  some items did not succeed";
 
-/// Carries ended Twilio Voice calls to Acquire, and never loses one.
+/// Forwards ended Twilio Voice calls to Acquire, with retries, and loses none.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = EXIT_CODES, max_term_width = 80)]
 pub struct Cli {
@@ -124,119 +125,8 @@ enum Command {
     Migrate(migrate::Migrate),
 }
 
-/// Where the configuration is read from.
-#[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// The configuration (TOML); without one, defaults and environment alone count.
-    #[arg(long, value_name = "FILE", env = "BRIDGE_CONFIG")]
-    config: Option<PathBuf>,
-}
-
-impl ConfigArgs {
-    fn load(&self) -> Result<Config, ConfigError> {
-        config::load(self.config.as_deref(), environment())
-    }
-
-    /// What `replay` needs: no account has to be set up.
-    fn load_for_dry_run(&self) -> Result<(Option<PublicUrl>, Rules), ConfigError> {
-        let (urls, rules) = config::load_part(
-            self.config.as_deref(),
-            environment(),
-            partial::urls_and_rules,
-        )?;
-        Ok((urls.into_iter().next(), rules))
-    }
-
-    /// What `list` and `show` need: no secret is read.
-    fn load_for_reading(&self) -> Result<(StoreUrl, Rules), ConfigError> {
-        config::load_part(
-            self.config.as_deref(),
-            environment(),
-            partial::store_and_rules,
-        )
-    }
-
-    fn load_spool(&self) -> Result<SpoolSettings, ConfigError> {
-        config::load_part(self.config.as_deref(), environment(), partial::spool)
-    }
-
-    /// The store to look into, and the rules that its calls are planned by.
-    fn open_to_read(&self) -> Result<(Box<dyn ReadStore>, Rules), CliError> {
-        let (url, rules) = self.load_for_reading()?;
-        if let StoreUrl::Sqlite(path) = &url
-            && !path.exists()
-        {
-            return Err(CliError::Failed(anyhow::anyhow!(
-                "there is no {} (store.url); a relative path counts from this folder, and \
-                 --config names the configuration of the bridge",
-                path.display()
-            )));
-        }
-        match store::open_to_read(&url) {
-            Ok(reader) => Ok((reader, rules)),
-            Err(why) => Err(spool::with_spooled(why, &url, &self.load_spool()?)),
-        }
-    }
-}
-
-/// How a command prints its data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OutputFormat {
-    Text,
-    Json,
-}
-
-/// Prints one line of data; whoever reads it may have gone (`list | head`).
-fn print_line(line: impl std::fmt::Display) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{line}")
-}
-
-/// Of a terminal; what cannot be broken, such as a URL, may be longer.
-const COLUMNS: usize = 80;
-
-/// A text in lines of at most [`COLUMNS`], all but the first behind `indent` spaces.
-fn wrapped(text: &str, indent: usize) -> String {
-    let mut lines = String::new();
-    let mut width = indent;
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if width > indent && width + 1 + length > COLUMNS {
-            lines.push('\n');
-            lines.push_str(&" ".repeat(indent));
-            width = indent;
-        } else if width > indent {
-            lines.push(' ');
-            width += 1;
-        }
-        lines.push_str(word);
-        width += length;
-    }
-    lines
-}
-
-/// Tells what went wrong: in one line, which only a terminal gets broken between words.
-fn print_error(why: &str) {
-    if stderr().is_terminal() {
-        eprintln!("error: {}", wrapped(why, 7));
-    } else {
-        eprintln!("error: {why}");
-    }
-}
-
-/// The environment; what is no UTF-8 is shown as such where a setting is wrong, not passed over.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command line is where the environment comes in"
-)]
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().map(|(name, value)| {
-        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        (lossy(name), lossy(value))
-    })
-}
-
 impl Cli {
-    /// Runs the command; what went wrong is told in one line on stderr.
+    /// Runs the command and prints its error, if any, as one line on stderr.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let end = match self.command {
@@ -264,7 +154,7 @@ impl Cli {
                 why.lines().for_each(print_error);
                 Exit::Usage
             }
-            Err(CliError::Failed(why)) if nobody_reads(&why) => Exit::Done,
+            Err(CliError::Failed(why)) if is_broken_pipe(&why) => Exit::Done,
             Err(CliError::Failed(why)) => {
                 print_error(&format!("{why:#}"));
                 Exit::Failed
@@ -274,18 +164,55 @@ impl Cli {
     }
 }
 
-/// The reader of stdout has seen enough and closed it.
-fn nobody_reads(why: &anyhow::Error) -> bool {
+/// Whether the reader of stdout closed it, as `head` does: that is not a failure.
+fn is_broken_pipe(why: &anyhow::Error) -> bool {
     why.downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::output::COLUMNS;
+
+    const PROGRAM: &str = "twilio-acquire-bridge ";
 
     #[test]
     fn the_command_line_is_well_formed() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_help_fits_a_terminal_and_its_examples_are_valid_command_lines() {
+        let mut program = super::Cli::command();
+        program.build();
+        for command in program.get_subcommands_mut() {
+            let name = command.get_name().to_owned();
+            let about = command.get_about().expect("a summary").to_string();
+            assert!(about.chars().count() <= 70, "{name}: {about}");
+            let help = command.render_long_help().to_string();
+            for line in help.lines() {
+                assert!(line.chars().count() <= COLUMNS, "{name}: {line}");
+            }
+            for example in examples(&help) {
+                let parsed = super::Cli::try_parse_from(words(&example));
+                assert!(parsed.is_ok(), "{name}: {example}: {:?}", parsed.err());
+            }
+        }
+    }
+
+    /// The command lines in a help text, with their continuation lines.
+    fn examples(help: &str) -> Vec<String> {
+        let joined = help.replace("\\\n", "").replace("$(date +%F)", "today");
+        let lines = joined.lines().filter(|line| line.starts_with("  "));
+        let command = |line: &str| Some(line[line.rfind(PROGRAM)?..].to_owned());
+        lines.filter_map(command).collect()
+    }
+
+    /// Splits a command line as a shell does, as far as the examples need it.
+    fn words(line: &str) -> Vec<String> {
+        let plain = |word: &str| word.trim_matches('\'').to_owned();
+        line.split_whitespace().map(plain).collect()
     }
 }

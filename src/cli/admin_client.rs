@@ -1,4 +1,6 @@
-//! Asks a bridge that runs with the same configuration, on its operator's side.
+//! An HTTP client for the admin listener of a running bridge.
+//!
+//! Commands use it when a bridge owns the store, or to show state that only its memory has.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,23 +13,23 @@ use serde_json::Value;
 
 use crate::config::AdminSettings;
 
-/// A look must not wait for a bridge that hangs.
+/// A command that only reads must not wait for a bridge that hangs.
 const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// `/readyz` itself gives the store two seconds.
-const LONGER_THAN_READYZ: Duration = Duration::from_secs(4);
+/// Longer than the two seconds that `/readyz` itself gives the store.
+const READYZ_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Why a bridge that owns the store could not be asked.
+/// Why the bridge that owns the store did not handle a request.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminClientError {
-    /// It got nothing, so it may be asked again.
+    /// The bridge received nothing, so the request can be repeated.
     #[error("a bridge owns the store but does not answer on admin.listen ({address}): {why}")]
     NotConnected { address: SocketAddr, why: String },
     #[error("the bridge on admin.listen ({address}) did not answer: {why}")]
     Broken { address: SocketAddr, why: String },
 }
 
-/// Where a bridge with this configuration can be asked.
+/// The admin listener of a bridge with this configuration.
 pub struct AdminClient<'a> {
     address: SocketAddr,
     token: Option<&'a SecretString>,
@@ -47,8 +49,9 @@ impl<'a> AdminClient<'a> {
         }
     }
 
-    /// Without a token, which the probes do not ask for.
+    /// Without a token: the probes need none.
     pub fn on(listen: SocketAddr) -> Self {
+        // A bridge that listens on all addresses is reached on the loopback interface.
         let mut address = listen;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -57,24 +60,25 @@ impl<'a> AdminClient<'a> {
         Self { address, token }
     }
 
-    /// What `/readyz` says; an error where it is red or nobody answers.
+    /// The body of `/readyz`; an error if the bridge is not ready or does not answer.
     pub async fn is_ready(&self) -> anyhow::Result<String> {
         let request = awc::Client::default().get(self.url("/readyz"));
-        let answer = request.timeout(LONGER_THAN_READYZ).send().await;
+        let answer = request.timeout(READYZ_TIMEOUT).send().await;
         let mut answer = answer
             .map_err(|why| anyhow::anyhow!("no bridge answers on admin.listen ({self}): {why}"))?;
         let body = answer.body().await.unwrap_or_default();
-        let told = String::from_utf8_lossy(&body).trim_end().to_owned();
+        let report = String::from_utf8_lossy(&body).trim_end().to_owned();
         let is_ready = answer.status().is_success();
-        anyhow::ensure!(is_ready, "the bridge on {self} is not ready: {told}");
-        Ok(told)
+        anyhow::ensure!(is_ready, "the bridge on {self} is not ready: {report}");
+        Ok(report)
     }
 
-    /// The status of the answer.
+    /// Returns the status of the response.
     pub async fn post(&self, path: &str) -> Result<u16, AdminClientError> {
         let request = awc::Client::default().post(self.url(path));
         match self.with_token(request).send().await {
             Ok(answer) => Ok(answer.status().as_u16()),
+            // Only a failed connection guarantees that the bridge received nothing.
             Err(SendRequestError::Connect(why)) => Err(AdminClientError::NotConnected {
                 address: self.address,
                 why: why.to_string(),
@@ -86,8 +90,8 @@ impl<'a> AdminClient<'a> {
         }
     }
 
-    /// The JSON of a 200; nothing where no bridge answers.
-    pub async fn look(&self, path: &str) -> Option<Value> {
+    /// The JSON of a 200; `None` if no bridge answers.
+    pub async fn get(&self, path: &str) -> Option<Value> {
         let request = awc::Client::default()
             .get(self.url(path))
             .timeout(ADMIN_REQUEST_TIMEOUT);

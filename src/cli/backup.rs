@@ -1,22 +1,22 @@
-//! `backup`: a copy of the store as it is at one moment.
+//! `backup`: copies the store as it is at one moment.
 
 use std::path::PathBuf;
 
 use super::{CliError, ConfigArgs, Exit};
 use crate::store;
 
-/// Copy the store, whether a bridge runs or not.
+/// Copy the store; a bridge may be running.
 ///
-/// The copy is of one moment, complete and on disk before its name appears. To restore it, stop
-/// the bridge, let store.url name the copy (or put it there, without the -wal and -shm files that
-/// belong to the old one), and start. What Acquire took after the copy was made is sent again.
+/// The copy is complete and on disk before its name appears. To restore it, stop the bridge, set
+/// store.url to the copy (or move it to that path and delete the old -wal and -shm files), and
+/// start. Calls that Acquire accepted after the copy was made are sent again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   twilio-acquire-bridge backup /var/backups/bridge-$(date +%F).db")]
 pub struct Backup {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Where to; nothing may be there yet.
+    /// File to create; it must not exist.
     path: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! Which calls of the store a command is for.
+//! The options that choose calls of the store.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -9,30 +9,30 @@ use crate::debugging::search::CallSearch;
 use crate::store::State;
 use crate::twilio::{AccountSid, CallStatus};
 
-/// Filters, all of which a call must fulfil.
+/// Filters; a call must match all of them.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which calls")]
 pub struct CallFilter {
-    /// In this state: pending, delivered, skipped or parked.
+    /// Only calls in this state: pending, delivered, skipped or parked.
     #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<State>,
-    /// First told of at this time (UTC) or later: 2026-01-31, 2026-01-31T09:30:00Z, or 2h for two
-    /// hours ago.
+    /// Only calls whose first callback arrived at or after this time (UTC): 2026-01-31,
+    /// 2026-01-31T09:30:00Z, or 2h for two hours ago.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Millis>,
-    /// First told of before this time.
+    /// Only calls whose first callback arrived before this time (UTC).
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Millis>,
-    /// Of this Twilio account.
+    /// Only calls of this Twilio account.
     #[arg(long, value_name = "ACCOUNTSID", value_parser = account)]
     account: Option<AccountSid>,
-    /// With this number, in full (+12025550123), or another address (client:jane), on either side.
+    /// Only calls from or to this number, in full (+12025550123), or address (client:jane).
     #[arg(long, value_name = "NUMBER")]
     number: Option<String>,
-    /// With a leg of which Twilio told this status, such as no-answer.
+    /// Only calls with a leg for which Twilio reported this status, such as no-answer.
     #[arg(long, value_name = "STATUS", value_parser = status)]
     status: Option<CallStatus>,
-    /// Skipped or parked for a reason that has this text.
+    /// Only calls that are skipped or parked for a reason that contains this text.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -51,7 +51,8 @@ impl CallFilter {
     }
 }
 
-/// A claim lives in the memory of the bridge; beside it a claimed call is seen as pending.
+/// `claimed` is not offered: a claim exists only in the memory of a bridge, so a command reads a claimed
+/// call as pending.
 fn state(text: &str) -> Result<State, String> {
     let listed = State::ALL
         .into_iter()
@@ -78,7 +79,7 @@ fn status(text: &str) -> Result<CallStatus, String> {
     }
 }
 
-/// A moment, a day, or how long ago.
+/// A time, a day, or a duration before now.
 pub fn time(text: &str) -> Result<Millis, String> {
     if let Some(ago) = duration::parse(text) {
         return Ok(Clock::system().now().minus(ago));

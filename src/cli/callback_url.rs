@@ -1,98 +1,95 @@
-//! `callback-url`: what to enter at Twilio, and whether what stands there is right.
+//! `callback-url`: prints the URLs to enter at Twilio, or checks URLs that are entered there.
 
 use serde_json::json;
 
-use super::{CliError, ConfigArgs, Exit, environment, print_line, wrapped};
-use crate::config;
+use super::output::{OutputArgs, OutputFormat, print_line, wrap};
+use super::{CliError, ConfigArgs, Exit};
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::{OVERRIDES_EXPLAINED, UrlProblem, check, to_enter};
 use crate::twilio::signature::PublicUrl;
 
 const EXAMPLE: &str = "Examples:
-  twilio-acquire-bridge callback-url --config /etc/twilio-acquire-bridge/bridge.toml
-  twilio-acquire-bridge callback-url 'https://bridge.example.com/twilio/voice/status'
+  export BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com
+  twilio-acquire-bridge callback-url
+  twilio-acquire-bridge callback-url \\
+    'https://bridge.example.com/twilio/voice/status'
 
-Only server.public_url is read. Nothing is looked up or connected to. Exits with
-0 if all is well, with 1 if something is said of a URL.";
+Reads only server.public_url and opens no connection. Exits with 0 if the URLs
+are good, with 1 if one has a problem.";
 
-/// Print the callback URLs to enter at Twilio, or check one that stands there.
+/// Print the callback URLs to enter at Twilio, or check an entered one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct CallbackUrl {
     #[command(flatten)]
     config: ConfigArgs,
-    /// A URL for status or recording callbacks as it stands at Twilio.
+    /// URL for status or recording callbacks, as entered at Twilio.
     #[arg(value_name = "URL")]
     urls: Vec<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl CallbackUrl {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (public_urls, _) = config::load_part(
-            self.config.config.as_deref(),
-            environment(),
-            config::partial::urls_and_rules,
-        )?;
+        let (public_urls, _) = self.config.load_for_dry_run()?;
         if public_urls.is_empty() {
-            let missing = "server.public_url is not set; set it to the URL by which Twilio reaches \
+            let missing = "server.public_url is not set; set it to the URL at which Twilio reaches \
                            the bridge, such as https://bridge.example.com";
             return Err(CliError::Usage(missing.to_owned()));
         }
         let to_enter = to_enter_at(&public_urls);
-        let asked = if self.urls.is_empty() {
+        let given = if self.urls.is_empty() {
             to_enter.iter().map(|(_, url)| url.clone()).collect()
         } else {
             self.urls.clone()
         };
-        let judged: Vec<(String, Vec<UrlProblem>)> = asked
+        let checked: Vec<(String, Vec<UrlProblem>)> = given
             .into_iter()
             .map(|url| {
                 let remarks = check(&url, &public_urls);
                 (url, remarks)
             })
             .collect();
-        if self.json {
-            print_line(as_json(&to_enter, &judged))?;
+        if self.output.format() == OutputFormat::Json {
+            print_line(as_json(&to_enter, &checked))?;
         } else if self.urls.is_empty() {
             print_urls(&to_enter)?;
-            print_problems(&judged)?;
+            print_problems(&checked)?;
         } else {
-            print_verdicts(&judged)?;
+            print_checked(&checked)?;
         }
-        let all_well = judged.iter().all(|(_, remarks)| remarks.is_empty());
-        Ok(if all_well { Exit::Done } else { Exit::Failed })
+        let all_good = checked.iter().all(|(_, remarks)| remarks.is_empty());
+        Ok(if all_good { Exit::Done } else { Exit::Failed })
     }
 }
 
 fn to_enter_at(public_urls: &[PublicUrl]) -> Vec<(&'static str, String)> {
-    let named = |form| match form {
+    let name = |kind| match kind {
         CallbackKind::Status => "StatusCallback",
         CallbackKind::Recording => "RecordingStatusCallback",
     };
-    let of = |url: &PublicUrl| CallbackKind::ALL.map(|form| (named(form), to_enter(url, form)));
-    public_urls.iter().flat_map(of).collect()
+    let urls_of = |url: &PublicUrl| CallbackKind::ALL.map(|kind| (name(kind), to_enter(url, kind)));
+    public_urls.iter().flat_map(urls_of).collect()
 }
 
 fn print_urls(to_enter: &[(&str, String)]) -> std::io::Result<()> {
     for (name, url) in to_enter {
         print_line(format_args!("{name}, method POST:\n  {url}\n"))?;
     }
-    print_line(wrapped(OVERRIDES_EXPLAINED, 0))
+    print_line(wrap(OVERRIDES_EXPLAINED, 0))
 }
 
-fn print_problems(judged: &[(String, Vec<UrlProblem>)]) -> std::io::Result<()> {
-    for (url, remarks) in judged.iter().filter(|(_, remarks)| !remarks.is_empty()) {
+fn print_problems(checked: &[(String, Vec<UrlProblem>)]) -> std::io::Result<()> {
+    for (url, remarks) in checked.iter().filter(|(_, remarks)| !remarks.is_empty()) {
         print_line(format_args!("\n{url}"))?;
         print_remarks(remarks)?;
     }
     Ok(())
 }
 
-fn print_verdicts(judged: &[(String, Vec<UrlProblem>)]) -> std::io::Result<()> {
-    for (url, remarks) in judged {
+fn print_checked(checked: &[(String, Vec<UrlProblem>)]) -> std::io::Result<()> {
+    for (url, remarks) in checked {
         print_line(url)?;
         if remarks.is_empty() {
             print_line("  good")?;
@@ -107,15 +104,18 @@ fn print_remarks(remarks: &[UrlProblem]) -> std::io::Result<()> {
         print_line(format_args!(
             "  {}  {}",
             remark.severity.as_str(),
-            wrapped(&remark.sentence, 9)
+            wrap(&remark.sentence, 9)
         ))?;
     }
     Ok(())
 }
 
-fn as_json(to_enter: &[(&str, String)], judged: &[(String, Vec<UrlProblem>)]) -> serde_json::Value {
+fn as_json(
+    to_enter: &[(&str, String)],
+    checked: &[(String, Vec<UrlProblem>)],
+) -> serde_json::Value {
     let remark = |remark: &UrlProblem| json!({ "weight": remark.severity.as_str(), "about": remark.about, "sentence": remark.sentence });
-    let judged: Vec<_> = judged
+    let checked: Vec<_> = checked
         .iter()
         .map(|(url, remarks)| {
             let remarks: Vec<_> = remarks.iter().map(remark).collect();
@@ -126,5 +126,5 @@ fn as_json(to_enter: &[(&str, String)], judged: &[(String, Vec<UrlProblem>)]) ->
         .iter()
         .map(|(name, url)| json!({ "parameter": name, "url": url }))
         .collect();
-    json!({ "to_enter": to_enter, "method": "POST", "judged": judged })
+    json!({ "to_enter": to_enter, "method": "POST", "checked": checked })
 }

@@ -1,4 +1,5 @@
-//! `check`: is the configuration right, what does it say, and how long is Acquire waited for?
+//! `check`: validates the configuration, prints it with the retry schedule, and checks the store and
+//! Acquire on request.
 
 pub(super) mod online;
 
@@ -6,49 +7,54 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{COLUMNS, CliError, ConfigArgs, Exit, environment, print_line, wrapped};
-use crate::config::{self, Setting, StoreUrl, duration};
+use super::output::{COLUMNS, OutputArgs, OutputFormat, print_line, wrap};
+use super::{CliError, ConfigArgs, Exit};
+use crate::config::{Setting, StoreUrl, duration};
 use crate::domain::retry::Jitter;
 use crate::store;
 
 const EXAMPLE: &str = "Example:
-  TWILIO_AUTH_TOKEN=... ACQUIRE_ACCOUNT_ID=example \\
-  BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com twilio-acquire-bridge check
+  export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
+  export ACQUIRE_ACCOUNT_ID=example
+  export BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com
+  twilio-acquire-bridge check
 
-Exits with 0 if all is well, 1 if --online failed or --store found damage, 2
-with every mistake of the configuration on stderr.";
+Exits with 0 if the configuration is valid, with 1 if --online failed or --store
+found damage, with 2 and every mistake on stderr if the configuration is wrong.";
 
-/// Validate the configuration and show it without secrets, with the retry schedule.
+/// Validate the configuration; print it, and the retry schedule.
+///
+/// Secrets are not printed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Check {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also open the store and a connection to Acquire, without posting
-    /// anything.
+    /// Also open the store and a connection to Acquire; nothing is posted.
     #[arg(long)]
     online: bool,
-    /// Also read the whole store: is the file intact, and does every call that was ever seen stand
-    /// somewhere? A bridge may run meanwhile.
+    /// Also read the whole store: whether the file is intact and every call is accounted for. A bridge
+    /// may be running.
     #[arg(long)]
     store: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Check {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (config, settings) = config::explain(self.config.config.as_deref(), environment())?;
-        let tries = tries(&config.delivery.policy.schedule);
-        if !self.json {
+        let (config, settings) = self.config.explain()?;
+        let is_text = self.output.format() == OutputFormat::Text;
+        let attempts = scheduled_attempts(&config.delivery.policy.schedule);
+        // Printed before the checks, which may take long or fail.
+        if is_text {
             print_line(settings_text(&settings))?;
-            print_line(schedule_text(&tries).trim_end())?;
+            print_line(schedule_text(&attempts).trim_end())?;
         }
         let mut reached = Vec::new();
         if self.online {
             online::reach(&config, |line| {
-                if !self.json {
+                if is_text {
                     print_line(&line)?;
                 }
                 reached.push(line);
@@ -60,11 +66,11 @@ impl Check {
         } else {
             None
         };
-        if self.json {
-            print_line(as_json(&settings, &tries, &reached, damages.as_deref()))?;
+        if !is_text {
+            print_line(as_json(&settings, &attempts, &reached, damages.as_deref()))?;
         } else if damages.as_ref().is_some_and(Vec::is_empty) {
             print_line(format_args!(
-                "{} is intact and conserves its calls",
+                "{} is intact; every call is accounted for",
                 config.store.url
             ))?;
         }
@@ -82,22 +88,22 @@ impl Check {
 }
 
 const REPAIR: &str =
-    "Stop the bridge and keep a copy of the file with its -wal. Then start on the latest `backup`, or
-on what `sqlite3 FILE .recover` saves; what Acquire took since then is sent again.";
+    "Stop the bridge and keep a copy of the file and its -wal. Then start on the latest `backup`, or
+on the output of `sqlite3 FILE .recover`. Calls that Acquire accepted since then are sent again.";
 
-/// What is wrong with the store, a sentence each.
+/// The damage to the store, one sentence each.
 pub(super) fn damages(url: &StoreUrl) -> Result<Vec<String>, CliError> {
     let reader = store::open_to_read(url)?;
     let damages = reader.verify_integrity()?;
     if !damages.is_empty() {
-        // Counting on damaged pages tells nothing.
+        // Counts from damaged pages mean nothing.
         return Ok(damages);
     }
     Ok(reader.verify_consistency()?)
 }
 
-/// One attempt of the schedule.
-struct Try {
+/// One attempt of the retry schedule.
+struct ScheduledAttempt {
     number: usize,
     /// After the attempt before.
     wait: Duration,
@@ -105,14 +111,14 @@ struct Try {
     after: Duration,
 }
 
-fn tries(schedule: &[Duration]) -> Vec<Try> {
+fn scheduled_attempts(schedule: &[Duration]) -> Vec<ScheduledAttempt> {
     let waits = std::iter::once(&Duration::ZERO).chain(schedule);
     let mut after = Duration::ZERO;
     (1..)
         .zip(waits)
         .map(|(number, wait)| {
             after += *wait;
-            Try {
+            ScheduledAttempt {
                 number,
                 wait: *wait,
                 after,
@@ -141,28 +147,28 @@ fn settings_text(settings: &[Setting]) -> String {
     settings.iter().map(line).collect()
 }
 
-fn schedule_text(tries: &[Try]) -> String {
-    let line = |attempt: &Try| {
+fn schedule_text(attempts: &[ScheduledAttempt]) -> String {
+    let line = |attempt: &ScheduledAttempt| {
         let (wait, after) = (duration::show(attempt.wait), duration::show(attempt.after));
         format!("{:>7}  {wait:<8}  {after}\n", attempt.number)
     };
-    let lines: String = tries.iter().map(line).collect();
-    let (last, horizon) = tries
+    let lines: String = attempts.iter().map(line).collect();
+    let (last, horizon) = attempts
         .last()
         .map_or((0, Duration::ZERO), |last| (last.number, last.after));
     let end = format!(
-        "A call that Acquire does not take is parked after attempt {last}, {} after its end or up \
-         to {:.0} % later.",
+        "The bridge parks a call that Acquire does not accept after attempt {last}, {} after the \
+         end of the call or up to {:.0} % later.",
         duration::show(horizon),
         Jitter::MAX * 100.0
     );
-    let end = wrapped(&end, 0);
+    let end = wrap(&end, 0);
     format!("\nattempt  wait      since the end of the call\n{lines}\n{end}\n")
 }
 
 fn as_json(
     settings: &[Setting],
-    tries: &[Try],
+    attempts: &[ScheduledAttempt],
     reached: &[String],
     damages: Option<&[String]>,
 ) -> serde_json::Value {
@@ -176,7 +182,7 @@ fn as_json(
             (key.clone(), shown)
         })
         .collect();
-    let schedule: Vec<_> = tries
+    let schedule: Vec<_> = attempts
         .iter()
         .map(|attempt| {
             json!({

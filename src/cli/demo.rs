@@ -1,4 +1,4 @@
-//! `demo`: the whole way at once, with everything that it needs inside.
+//! `demo`: runs a bridge, a fake Twilio and a fake Acquire in one process.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -6,14 +6,15 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ephemeral_bridge;
+use super::output::print_line;
 use super::serve::stop_on_signals;
-use super::{CliError, Exit, print_line};
+use super::{CliError, Exit};
 use crate::app::{self, App};
 use crate::clock::{self, Clock};
 use crate::debugging::fake_acquire::{CapturedRequest, FakeAcquire, Faults, Retain};
 use crate::debugging::fake_twilio::{ReplayItem, ReplaySummary};
-use crate::debugging::fixture::builtin;
-use crate::debugging::fixture::{BuiltinCase, Fixture};
+use crate::debugging::fixture::Fixture;
+use crate::debugging::fixture::builtin::{self, BuiltinCase};
 use crate::domain::plural::counted;
 use crate::store::{Counts, ListFilter, State};
 
@@ -23,15 +24,15 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The time in which all calls must have reached the fake Acquire.
 const DEMO_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// See it work: a stand-in for Acquire, a bridge, and callbacks of every kind.
+/// Run a bridge with a fake Acquire and send it callbacks of every kind.
 ///
-/// Both run on free ports with a throw-away database. The callbacks are signed and sent as Twilio
-/// does, and what reached Acquire is printed. It stays up for a look at the console until Ctrl-C.
+/// Both use free ports and a temporary database. The command signs and sends the callbacks as Twilio
+/// does, and prints the requests that reached Acquire. The console stays up until Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   twilio-acquire-bridge demo --once")]
 pub struct Demo {
-    /// End once everything has arrived.
+    /// Exit once every call is delivered, skipped or parked.
     #[arg(long)]
     once: bool,
 }
@@ -53,8 +54,8 @@ impl Demo {
             let stop = stop_on_signals()?;
             let app = App::build(config, Clock::system())?;
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);
-            eprintln!("sink     {}, the stand-in for Acquire", sink.base_url());
-            eprintln!("bridge   http://{public}, Twilio's side");
+            eprintln!("sink     {}, the fake Acquire", sink.base_url());
+            eprintln!("bridge   http://{public}, the public listener");
             eprintln!("console  http://{admin}/");
             let store = app.store();
             let running = tokio::spawn(app.run(stop.clone()));
@@ -73,12 +74,12 @@ impl Demo {
                     print_line(format_args!("{}  {}: {reason}", call.sid, call.state))?;
                 }
             }
-            for refused in &summary.not_taken {
+            for refused in &summary.not_accepted {
                 print_line(format_args!("{}  {}", refused.item, refused.why()))?;
             }
             eprintln!("{}", ending(&summary, &counts));
             if !self.once {
-                eprintln!("Look at http://{admin}/ now; Ctrl-C ends the demonstration.");
+                eprintln!("Open http://{admin}/ now; Ctrl-C ends the demonstration.");
                 stop.cancelled().await;
             }
             stop.cancel();
@@ -93,7 +94,7 @@ impl Demo {
     }
 }
 
-/// The fixtures that the program has inside.
+/// The fixtures that are compiled into the program.
 fn items() -> Result<Vec<ReplayItem>, CliError> {
     let item = |case: &BuiltinCase| {
         let fixture = Fixture::parse(case.name, case.request).map_err(anyhow::Error::from)?;
@@ -102,7 +103,7 @@ fn items() -> Result<Vec<ReplayItem>, CliError> {
             fixture,
         })
     };
-    builtin().iter().map(item).collect()
+    builtin::cases().iter().map(item).collect()
 }
 
 /// The counts once nothing is due any more.
@@ -135,7 +136,11 @@ fn ending(summary: &ReplaySummary, counts: &Counts) -> String {
             let _ = write!(text, ", {} {state}", counted(calls, "call"));
         }
     }
-    let refused: u64 = summary.not_taken.iter().map(|refused| refused.times).sum();
+    let refused: u64 = summary
+        .not_accepted
+        .iter()
+        .map(|refused| refused.times)
+        .sum();
     let _ = write!(text, ", {refused} refused");
     text
 }

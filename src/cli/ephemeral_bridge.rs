@@ -1,5 +1,4 @@
-//! A bridge that stands for one command: on free ports, with a throw-away store and a stand-in for
-//! Acquire.
+//! A bridge that lives for one command: on free ports, with a temporary store and a fake Acquire.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -13,15 +12,15 @@ use crate::debugging::fake_twilio::{
 };
 use crate::twilio::signature::Key;
 
-/// Signs what only this bridge reads.
+/// A made-up token: only this bridge reads what it signs.
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// A port of this machine alone.
+/// A free port on the loopback interface.
 pub fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// One account whose calls go to `sink`, with its store in `folder`; `settings` say the rest, over
+/// A configuration with one account that sends to `sink` and a store in `folder`. `settings` override
 /// those of `file`.
 pub fn configuration(
     folder: &Path,

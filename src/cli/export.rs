@@ -1,12 +1,13 @@
-//! `export`: calls of the store as fixtures.
+//! `export`: writes calls of the store, or a refused request, as fixtures.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::call_filter::CallFilter;
-use super::refused::People;
-use super::{CliError, ConfigArgs, Exit, print_line, refused};
+use super::output::print_line;
+use super::refused::PersonalData;
+use super::{CliError, ConfigArgs, Exit, refused};
 use crate::debugging::export::IncidentFolder;
 use crate::debugging::redact::Redactor;
 use crate::store::ReadStore;
@@ -18,35 +19,35 @@ const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge replay incident --dry-run
 
 Each call becomes a folder: its callbacks byte for byte (*.http), the settings
-that it is planned by (bridge.toml), and what Acquire took (expected.json; not
-for a call that is pending or parked). With --redact numbers, SIDs, names and
-e-mails become made-up ones of the same form and length, the same one always
-the same; headers with signatures are left out, and the callback URL gets
-another host. Exits with 3 if some of the SIDs are not in the store.";
+by which it is planned (bridge.toml), and the requests that Acquire accepted
+(expected.json; not for a call that is pending or parked). --redact replaces
+numbers, SIDs, names and e-mails by made-up ones of the same form and length,
+consistently; it omits signature headers and replaces the host of the callback
+URL. Exits with 3 if some of the SIDs are not in the store.";
 
-/// Write calls of the store as fixtures that `replay` takes, also without the people in them.
+/// Write calls of the store as fixtures for `replay`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Export {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The SIDs of calls, or of legs of them; without any, all calls that the filters admit.
+    /// SIDs of calls or of their legs; without any, all calls that match the filters.
     #[arg(value_name = "CALLSID", value_parser = super::show::sid)]
     sids: Vec<CallSid>,
-    /// A request that was refused, by its number in `list --refused`, for `verify`. Not verified.
+    /// Write this refused request, by its number in `list --refused`, for `verify`.
     #[arg(long, value_name = "ID", conflicts_with_all = ["CallFilter", "sids"])]
     refused: Option<i64>,
-    /// The folder to write to; made where there is none.
+    /// Folder to write to; it is created if it does not exist.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// Replace what tells of people.
+    /// Replace personal data by made-up values.
     #[arg(long)]
     redact: bool,
-    /// At most this many.
+    /// Maximum number of items.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     limit: usize,
     #[command(flatten)]
-    which: CallFilter,
+    filter: CallFilter,
 }
 
 impl Export {
@@ -54,10 +55,10 @@ impl Export {
         if let Some(id) = self.refused {
             return self.export_refused(id);
         }
-        let search = self.which.search();
+        let search = self.filter.search();
         if self.sids.is_empty() == search.is_empty() {
             return Err(CliError::Usage(
-                "say which calls: either their CALLSIDs, or a filter such as --since 1d".to_owned(),
+                "choose calls: pass either CALLSIDs or a filter such as --since 1d".to_owned(),
             ));
         }
         let (reader, rules) = self.config.open_to_read()?;
@@ -70,10 +71,10 @@ impl Export {
         let mut exit = Exit::Done;
         let mut all: Vec<IncidentFolder> = Vec::new();
         for sid in &sids {
-            match evidence(&*reader, sid, &rules)? {
-                // Several legs may have been named of one call.
-                Some(one) if all.iter().any(|other| other.name == one.name) => {}
-                Some(one) => all.push(one),
+            match incident(&*reader, sid, &rules)? {
+                // Several given SIDs may be legs of one call.
+                Some(incident) if all.iter().any(|other| other.name == incident.name) => {}
+                Some(incident) => all.push(incident),
                 None => {
                     eprintln!("{sid}  not in the store");
                     exit = Exit::Partial;
@@ -83,13 +84,16 @@ impl Export {
         if self.redact {
             all = redacted(&all);
         }
-        for one in &all {
-            let folder = self.out.join(&one.name);
-            write(&folder, one)?;
+        for incident in &all {
+            let folder = self.out.join(&incident.name);
+            write(&folder, incident)?;
             print_line(folder.display())?;
         }
         if is_searched && all.len() == self.limit {
-            eprintln!("note: ended at --limit {}; there may be more", self.limit);
+            eprintln!(
+                "note: stopped at --limit {}; more calls may match",
+                self.limit
+            );
         }
         if all.is_empty() {
             eprintln!("no calls to export");
@@ -99,12 +103,12 @@ impl Export {
 
     fn export_refused(&self, id: i64) -> Result<Exit, CliError> {
         let (reader, _) = self.config.open_to_read()?;
-        let people = if self.redact {
-            People::Redacted
+        let personal_data = if self.redact {
+            PersonalData::Redacted
         } else {
-            People::Kept
+            PersonalData::Kept
         };
-        let path = refused::export(&*reader, id, &self.out, people)?;
+        let path = refused::export(&*reader, id, &self.out, personal_data)?;
         let Some(path) = path else {
             eprintln!("{id}  not in the store");
             return Ok(Exit::Partial);
@@ -114,7 +118,7 @@ impl Export {
     }
 }
 
-fn evidence(
+fn incident(
     reader: &dyn ReadStore,
     sid: &CallSid,
     rules: &crate::domain::plan::Rules,
@@ -123,25 +127,29 @@ fn evidence(
     Ok(call.map(|call| IncidentFolder::of(&call, rules)))
 }
 
-/// All are learned before one is written, so that nothing made up is the original of another.
+/// The redactor learns all calls before it replaces anything, so that no made-up value equals an
+/// original one.
 fn redacted(all: &[IncidentFolder]) -> Vec<IncidentFolder> {
     let mut redactor = Redactor::default();
-    for one in all {
-        let _ = one.redacted(&mut redactor);
+    for incident in all {
+        let _ = incident.redacted(&mut redactor);
     }
     let mut redactor = redactor.replacing();
-    all.iter().map(|one| one.redacted(&mut redactor)).collect()
+    all.iter()
+        .map(|incident| incident.redacted(&mut redactor))
+        .collect()
 }
 
-fn write(folder: &Path, evidence: &IncidentFolder) -> Result<(), CliError> {
+fn write(folder: &Path, incident: &IncidentFolder) -> Result<(), CliError> {
     if folder.exists() {
         return Err(CliError::Failed(anyhow::anyhow!(
-            "{} is there already; choose another folder with --out",
+            "{} already exists; choose another folder with --out",
             folder.display()
         )));
     }
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for file in evidence.files() {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    for file in incident.files() {
         let path = folder.join(&file.name);
         std::fs::write(&path, file.text)
             .with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,15 +1,17 @@
-//! `health`: whether the bridge on this machine takes callbacks, for those who can run a program but
-//! ask no URL, such as a container's health check.
+//! `health`: asks the bridge on this machine whether it is ready.
+//!
+//! For health checks that can run a program but not request a URL, such as a container's.
 
 use super::admin_client::AdminClient;
-use super::{CliError, ConfigArgs, Exit, environment, print_line};
-use crate::{app, config};
+use super::output::print_line;
+use super::{CliError, ConfigArgs, Exit};
+use crate::app;
 
-/// Ask the bridge on this machine whether it takes callbacks.
+/// Check whether the bridge on this machine accepts callbacks.
 ///
-/// Asks /readyz on admin.listen. No other setting is read, and no secret.
+/// Requests /readyz on admin.listen. No other setting is read, and no secret.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exits with 0 if it does, with 1 if it does not or does not answer.")]
+#[command(after_help = "Exits with 0 if it does, with 1 if it does not or is unreachable.")]
 pub struct HealthCommand {
     #[command(flatten)]
     config: ConfigArgs,
@@ -17,13 +19,9 @@ pub struct HealthCommand {
 
 impl HealthCommand {
     pub fn run(self) -> Result<Exit, CliError> {
-        let listen = config::load_part(
-            self.config.config.as_deref(),
-            environment(),
-            config::partial::admin_listen,
-        )?;
-        let told = app::block_on(async { AdminClient::on(listen).is_ready().await })?;
-        print_line(told)?;
+        let listen = self.config.load_admin_listen()?;
+        let report = app::block_on(async { AdminClient::on(listen).is_ready().await })?;
+        print_line(report)?;
         Ok(Exit::Done)
     }
 }

@@ -1,53 +1,55 @@
-//! `list`: the calls in the store.
+//! `list`: prints the calls in the store, or the refused requests.
 
 use super::call_filter::CallFilter;
-use super::{CliError, ConfigArgs, Exit, OutputFormat, print_line, refused, wrapped};
+use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
+use super::{CliError, ConfigArgs, Exit, refused};
 use crate::debugging::timeline::CallLine;
 
-/// List the calls in the store, whether a bridge runs or not: the newest first, pending ones by when
-/// they are due.
+/// List the calls in the store, newest first.
+///
+/// Pending calls are sorted by the time at which they are due. A bridge may be running. With --json
+/// each line is one JSON object.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   twilio-acquire-bridge list --state parked --limit 20")]
 pub struct List {
     #[command(flatten)]
     config: ConfigArgs,
-    /// At most this many.
+    /// Maximum number of items.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
-    /// The requests that were refused, by cause; nothing of them is verified.
+    /// List the refused requests by cause instead. Their content is not verified.
     #[arg(long, conflicts_with = "CallFilter")]
     refused: bool,
-    /// With --refused: the latest requests of this cause.
+    /// List the latest refused requests of this cause (with --refused).
     #[arg(long, value_name = "CAUSE", requires = "refused")]
     cause: Option<String>,
-    /// One JSON object a line.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: CallFilter,
+    output: OutputArgs,
+    #[command(flatten)]
+    filter: CallFilter,
 }
 
 impl List {
     pub fn run(self) -> Result<Exit, CliError> {
         let (reader, _) = self.config.open_to_read()?;
+        let format = self.output.format();
         if self.refused {
             match &self.cause {
-                Some(cause) => refused::list_cause(&*reader, cause, self.limit, self.form())?,
-                None => refused::list_causes(&*reader, self.form())?,
+                Some(cause) => refused::list_cause(&*reader, cause, self.limit, format)?,
+                None => refused::list_causes(&*reader, format)?,
             }
             return Ok(Exit::Done);
         }
-        let search = self.which.search();
+        let search = self.filter.search();
         let calls = search.run(&*reader, self.limit)?;
         for line in calls.iter().map(CallLine::of) {
-            if self.json {
-                print_line(serde_json::to_string(&line)?)?;
-            } else {
-                print_line(as_text(&line))?;
+            match format {
+                OutputFormat::Json => print_json(&line)?,
+                OutputFormat::Text => print_line(as_text(&line))?,
             }
         }
-        if calls.is_empty() && !self.json {
+        if calls.is_empty() && format == OutputFormat::Text {
             eprintln!(
                 "{}",
                 if search.is_empty() {
@@ -59,14 +61,6 @@ impl List {
         }
         Ok(Exit::Done)
     }
-
-    fn form(&self) -> OutputFormat {
-        if self.json {
-            OutputFormat::Json
-        } else {
-            OutputFormat::Text
-        }
-    }
 }
 
 fn as_text(line: &CallLine) -> String {
@@ -76,5 +70,5 @@ fn as_text(line: &CallLine) -> String {
         (None, Some(reason)) => reason.clone(),
         (None, None) => return head,
     };
-    format!("{head}\n    {}", wrapped(&about, 4))
+    format!("{head}\n    {}", wrap(&about, 4))
 }

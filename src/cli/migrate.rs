@@ -1,12 +1,12 @@
-//! `migrate`: brings the store to this version.
+//! `migrate`: updates the schema of the store to this version.
 
 use super::{CliError, ConfigArgs, Exit};
 use crate::store;
 
-/// Bring the store to this version, and say what was done.
+/// Update the store to the schema of this version.
 ///
-/// `serve` does the same when it first reaches its store. A SQLite file must not be in use; nodes
-/// of the version before go on working on a PostgreSQL database.
+/// `serve` does the same when it first opens its store. A SQLite file must not be in use. On
+/// PostgreSQL, nodes of the previous version keep working.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   twilio-acquire-bridge migrate")]
@@ -20,9 +20,11 @@ impl Migrate {
         let (url, _) = self.config.load_for_reading()?;
         let store::Migrated { from, to } = store::migrate(&url)?;
         match from {
-            0 => eprintln!("made {url} with version {to}"),
-            _ if from == to => eprintln!("{url} has version {to} already; nothing was done"),
-            _ => eprintln!("brought {url} from version {from} to {to}"),
+            0 => eprintln!("created {url} with schema version {to}"),
+            _ if from == to => {
+                eprintln!("{url} already has schema version {to}; nothing was changed");
+            }
+            _ => eprintln!("updated {url} from schema version {from} to {to}"),
         }
         Ok(Exit::Done)
     }

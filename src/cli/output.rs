@@ -1,11 +1,89 @@
-//! How far a command is, for whoever watches.
+//! All printing of the commands: lines, JSON, errors and the progress bar.
+//!
+//! Data goes to stdout, everything else to stderr. What a command prints is decided by the command.
 
-use std::io::{IsTerminal as _, stderr};
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
-/// On a terminal only, so that logs hold no bars.
-pub fn bar(length: u64) -> ProgressBar {
+/// Columns of a terminal. A word that cannot be broken, such as a URL, may be longer.
+pub const COLUMNS: usize = 80;
+
+/// The option `--json`, with one text for all commands.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl OutputArgs {
+    pub fn format(self) -> OutputFormat {
+        if self.json {
+            OutputFormat::Json
+        } else {
+            OutputFormat::Text
+        }
+    }
+}
+
+/// How a command prints its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    Text,
+    Json,
+}
+
+/// Prints one line of data; fails with `BrokenPipe` once the reader has closed stdout (`list | head`).
+pub fn print_line(line: impl Display) -> io::Result<()> {
+    writeln!(stdout().lock(), "{line}")
+}
+
+/// Prints one JSON value as one line.
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    print_line(serde_json::to_string(value)?)
+}
+
+/// Prints one JSON value over several indented lines.
+pub fn print_pretty_json(value: &impl Serialize) -> io::Result<()> {
+    print_line(serde_json::to_string_pretty(value)?)
+}
+
+/// Prints an error to stderr. Only a terminal gets it wrapped: in a log an error is one line.
+pub fn print_error(error: &str) {
+    if stderr().is_terminal() {
+        eprintln!("error: {}", wrap(error, 7));
+    } else {
+        eprintln!("error: {error}");
+    }
+}
+
+/// Breaks a text into lines of at most [`COLUMNS`]; all lines but the first are indented by `indent`
+/// spaces.
+pub fn wrap(text: &str, indent: usize) -> String {
+    let mut lines = String::new();
+    let mut width = indent;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width > indent && width + 1 + length > COLUMNS {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            width = indent;
+        } else if width > indent {
+            lines.push(' ');
+            width += 1;
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines
+}
+
+/// A progress bar on stderr; hidden unless stderr is a terminal, so that logs contain no bars.
+pub fn progress_bar(length: u64) -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -1,10 +1,11 @@
-//! Refused requests, for `list` and `export`.
+//! Refused requests, for `list`, `show` and `export`.
 
 use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{CliError, OutputFormat, print_line, wrapped};
+use super::CliError;
+use super::output::{OutputFormat, print_json, print_line, print_pretty_json, wrap};
 use crate::debugging::export;
 use crate::debugging::fixture::Fixture;
 use crate::debugging::redact::Redactor;
@@ -14,18 +15,18 @@ use crate::store::{ReadStore, RefusedFilter, StoredRefusedRequest};
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
-/// As many as are kept, unless `refused.keep` was raised.
-const LOOKED_THROUGH: usize = 1_000;
+/// The default of `refused.keep`.
+const MAX_SEARCHED: usize = 1_000;
 
-/// How many of which cause.
-pub fn list_causes(reader: &dyn ReadStore, form: OutputFormat) -> Result<(), CliError> {
+/// Prints one line per cause with its count.
+pub fn list_causes(reader: &dyn ReadStore, format: OutputFormat) -> Result<(), CliError> {
     let causes = reader.refused_by_cause()?;
-    if causes.is_empty() && form == OutputFormat::Text {
+    if causes.is_empty() && format == OutputFormat::Text {
         eprintln!("no refused requests are kept");
     }
     for cause in causes.iter().map(CauseLine::of) {
-        if form == OutputFormat::Json {
-            print_line(serde_json::to_string(&cause)?)?;
+        if format == OutputFormat::Json {
+            print_json(&cause)?;
             continue;
         }
         print_line(format_args!(
@@ -37,24 +38,24 @@ pub fn list_causes(reader: &dyn ReadStore, form: OutputFormat) -> Result<(), Cli
     Ok(())
 }
 
-/// The latest of one cause.
+/// Prints the latest requests of one cause.
 pub fn list_cause(
     reader: &dyn ReadStore,
     cause: &str,
     limit: usize,
-    form: OutputFormat,
+    format: OutputFormat,
 ) -> Result<(), CliError> {
     let requests = reader.refused(&RefusedFilter {
         id: None,
         cause: Some(cause.to_owned()),
         limit,
     })?;
-    if requests.is_empty() && form == OutputFormat::Text {
-        eprintln!("no requests are kept that were refused as {cause}");
+    if requests.is_empty() && format == OutputFormat::Text {
+        eprintln!("no refused requests with cause {cause} are kept");
     }
     for line in requests.iter().map(RefusedLine::of) {
-        if form == OutputFormat::Json {
-            print_line(serde_json::to_string(&line)?)?;
+        if format == OutputFormat::Json {
+            print_json(&line)?;
         } else {
             print_line(as_text(&line))?;
         }
@@ -63,9 +64,9 @@ pub fn list_cause(
 }
 
 fn as_text(line: &RefusedLine) -> String {
-    let told = wrapped(&line.explanation, 2);
+    let explanation = wrap(&line.explanation, 2);
     format!(
-        "{}  {}  {} {}, from {}, not verified\n  {told}\n  {} {}\n  {} bytes of body\n",
+        "{}  {}  {} {}, from {}, not verified\n  {explanation}\n  {} {}\n  {} bytes of body\n",
         line.id,
         line.at,
         line.status,
@@ -86,22 +87,22 @@ fn find(reader: &dyn ReadStore, id: i64) -> Result<Option<StoredRefusedRequest>,
     Ok(found.pop())
 }
 
-/// One with its headers and fields.
-pub fn show(reader: &dyn ReadStore, id: i64, form: OutputFormat) -> Result<(), CliError> {
+/// Prints one request with its headers and fields.
+pub fn show(reader: &dyn ReadStore, id: i64, format: OutputFormat) -> Result<(), CliError> {
     let Some(stored) = find(reader, id)? else {
         return Err(CliError::Failed(anyhow::anyhow!(
-            "no refused request {id} is kept; list --refused has those that are"
+            "no refused request {id} is kept; list --refused lists the kept ones"
         )));
     };
     let line = RefusedLine::of(&stored);
-    if form == OutputFormat::Json {
-        print_line(serde_json::to_string_pretty(&line)?)?;
+    if format == OutputFormat::Json {
+        print_pretty_json(&line)?;
         return Ok(());
     }
     print_line(as_text(&line))?;
     print_line("headers")?;
     for header in &line.headers {
-        print_line(format_args!("  {}", wrapped(&plain(header), 4)))?;
+        print_line(format_args!("  {}", wrap(&plain(header), 4)))?;
     }
     print_line("\nfields")?;
     for (name, value) in fields(&stored.request.body) {
@@ -110,87 +111,92 @@ pub fn show(reader: &dyn ReadStore, id: i64, form: OutputFormat) -> Result<(), C
     Ok(())
 }
 
-/// Whoever reaches the listener writes it, and a terminal obeys some characters.
+/// Replaces control characters: anyone who reaches the listener chooses this text, and a terminal would
+/// obey it.
 fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
-/// Where to look for a call that is not in the store.
-pub fn naming(reader: &dyn ReadStore, sid: &CallSid) -> Result<String, CliError> {
+/// A hint for a call that is not in the store: the refused requests that name it.
+pub fn hint(reader: &dyn ReadStore, sid: &CallSid) -> Result<String, CliError> {
     let all = reader.refused(&RefusedFilter {
         id: None,
         cause: None,
-        limit: LOOKED_THROUGH,
+        limit: MAX_SEARCHED,
     })?;
     let names = |stored: &&StoredRefusedRequest| {
-        let told = fields(&stored.request.body);
-        let mut sids = told.iter().filter(|(name, _)| name.ends_with("CallSid"));
+        let fields = fields(&stored.request.body);
+        let mut sids = fields.iter().filter(|(name, _)| name.ends_with("CallSid"));
         sids.any(|(_, value)| value == sid.as_str())
     };
     let Some(latest) = all.iter().find(names) else {
         return Ok(
-            "list --refused has what was refused, and Twilio's console the errors 11200 to 11220"
+            "list --refused lists the refused requests; look for errors 11200 to 11220 in the Twilio \
+             console"
                 .to_owned(),
         );
     };
     let requests = counted(all.iter().filter(names).count(), "refused request");
     let (cause, id) = (&latest.request.cause, latest.id);
     Ok(format!(
-        "it stands in {requests}, the latest refused as {cause}: show {id}"
+        "{requests} named it, the latest with cause {cause}: show {id}"
     ))
 }
 
-/// Whether what tells of people is written.
+/// Whether personal data is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum People {
+pub enum PersonalData {
     Kept,
     Redacted,
 }
 
-/// Writes one as `refused-ID.http`, which `verify` takes; returns where, or nothing if there is none.
+/// Writes one request as `refused-ID.http` for `verify`; returns the path, or `None` if there is no such
+/// request.
 pub fn export(
     reader: &dyn ReadStore,
     id: i64,
     folder: &Path,
-    people: People,
+    personal_data: PersonalData,
 ) -> Result<Option<String>, CliError> {
     let Some(stored) = find(reader, id)? else {
         return Ok(None);
     };
-    let fixture = match people {
-        People::Kept => fixture(&stored),
-        People::Redacted => redacted(&stored),
+    let fixture = match personal_data {
+        PersonalData::Kept => fixture(&stored),
+        PersonalData::Redacted => redacted(&stored),
     };
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
     let path = folder.join(format!("refused-{id}.http"));
     std::fs::write(&path, fixture.to_string())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Some(path.display().to_string()))
 }
 
-/// Learned as a whole before it is written. The peer is left out, and no signature holds any more.
+/// Without personal data. The peer is left out, and the signature no longer matches.
 fn redacted(stored: &StoredRefusedRequest) -> Fixture {
     let mut redactor = Redactor::default();
-    let known = fixture(stored);
-    let _ = export::redacted(&known, &mut redactor);
+    let original = fixture(stored);
+    // The redactor learns the whole request before it replaces anything.
+    let _ = export::redacted(&original, &mut redactor);
     let request = &stored.request;
     Fixture {
         description: format!(
-            "refused at {} as {} ({}); redacted, so no signature holds for it",
+            "refused at {} as {} ({}); redacted, so the signature is invalid",
             request.at, request.cause, request.status
         ),
-        ..export::redacted(&known, &mut redactor.replacing())
+        ..export::redacted(&original, &mut redactor.replacing())
     }
 }
 
 fn fixture(stored: &StoredRefusedRequest) -> Fixture {
     let request = &stored.request;
     let mut description = format!(
-        "refused at {} as {} ({}), from {}; nothing of it is verified",
+        "refused at {} as {} ({}), from {}; not verified",
         request.at, request.cause, request.status, request.peer
     );
     if request.body_bytes > request.body.len() as u64 {
-        description.push_str("\nthe body is cut: no signature holds for it");
+        description.push_str("\nthe body is truncated: the signature is invalid");
     }
     let headers = request
         .headers

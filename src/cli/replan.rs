@@ -1,13 +1,14 @@
-//! `replan`: what today's plan would send otherwise.
+//! `replan`: compares what was sent for stored calls with what would be sent today.
 
 use std::num::NonZeroU32;
 
 use serde_json::json;
 
 use super::call_filter::CallFilter;
+use super::output::{OutputArgs, OutputFormat, print_line};
 use super::replay::compare::difference;
 use super::requeue;
-use super::{CliError, ConfigArgs, Exit, print_line};
+use super::{CliError, ConfigArgs, Exit};
 use crate::debugging::replan::{self, ReplanDiff};
 use crate::twilio::CallSid;
 
@@ -15,20 +16,20 @@ const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge replan --since 1d --config new.toml
   twilio-acquire-bridge replan --since 1d --send
 
-Plans the callbacks of each stored call anew, by the configuration and the
-version at hand, and shows what would be sent otherwise than Acquire got it:
-before an upgrade or a change of settings, and after a mistake. Calls that are
-pending are left out. --send has what differs sent again, all requests of each
-call, after it has told how many and was answered yes; Acquire promises nothing
-about repeats. Exits with 3 if something differs and was not sent.";
+Plans each stored call again with the given configuration and this version, and
+prints the differences to the requests that Acquire received. Use it before an
+upgrade or a change of settings, and after a mistake. Pending calls are left
+out. --send requeues each call that differs, with all its requests, after a
+confirmation; Acquire does not document how it handles repeats. With --json each
+line is one JSON object. Exits with 3 if calls differ and were not requeued.";
 
-/// Show what today's plan would send for stored calls otherwise than it was sent.
+/// Show what would be sent differently today for stored calls.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Replan {
     #[command(flatten)]
     config: ConfigArgs,
-    /// At most this many calls are looked at.
+    /// Maximum number of items.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     limit: usize,
     /// Requeue the calls that differ.
@@ -37,22 +38,22 @@ pub struct Replan {
     /// Calls requeued per second.
     #[arg(long, value_name = "N/s", default_value = "50/s", value_parser = requeue::rate)]
     rate: NonZeroU32,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, requires = "send")]
     yes: bool,
-    /// One JSON object for each call that differs.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    which: CallFilter,
+    output: OutputArgs,
+    #[command(flatten)]
+    filter: CallFilter,
 }
 
 impl Replan {
     pub fn run(self) -> Result<Exit, CliError> {
         let (reader, rules) = self.config.open_to_read()?;
-        let calls = self.which.search().run(&*reader, self.limit)?;
+        let calls = self.filter.search().run(&*reader, self.limit)?;
         let mut differing: Vec<CallSid> = Vec::new();
         for summary in &calls {
+            // A leg that was merged into another call is read as that call, which is compared by itself.
             let Some(call) = reader
                 .get(&summary.sid)?
                 .filter(|call| call.summary.sid == summary.sid)
@@ -68,10 +69,14 @@ impl Replan {
                 Err(why) => eprintln!("{}: cannot be planned: {why}", summary.sid),
             }
         }
+        // Requeueing opens the store again, for writing.
         drop(reader);
         eprintln!("{} of {} calls differ", differing.len(), calls.len());
         if calls.len() == self.limit {
-            eprintln!("note: ended at --limit {}; there may be more", self.limit);
+            eprintln!(
+                "note: stopped at --limit {}; more calls may match",
+                self.limit
+            );
         }
         if differing.is_empty() {
             return Ok(Exit::Done);
@@ -82,14 +87,14 @@ impl Replan {
         requeue::requeue(&self.config.load()?, &differing, self.rate)
     }
 
-    fn print(&self, found: &ReplanDiff) -> Result<(), CliError> {
-        if self.json {
-            let ReplanDiff { call, sent, today } = found;
+    fn print(&self, diff: &ReplanDiff) -> Result<(), CliError> {
+        if self.output.format() == OutputFormat::Json {
+            let ReplanDiff { call, sent, today } = diff;
             print_line(json!({ "call_sid": call, "sent": sent, "today": today }))?;
             return Ok(());
         }
-        print_line(&found.call)?;
-        let (sent, today) = (found.sent.clone().into(), found.today.clone().into());
+        print_line(&diff.call)?;
+        let (sent, today) = (diff.sent.clone().into(), diff.today.clone().into());
         print_line(difference(&sent, &today))?;
         Ok(())
     }

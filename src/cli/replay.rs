@@ -1,4 +1,4 @@
-//! `replay`: signs fixtures and sends them as Twilio would.
+//! `replay`: signs fixtures and sends them as Twilio would, or plans them without a network.
 
 pub(super) mod compare;
 mod files;
@@ -13,9 +13,9 @@ use clap::Args;
 use self::compare::Comparison;
 use self::files::{FixtureGroup, Grouping, expected_beside, groups};
 use super::call_filter::CallFilter;
-use super::output;
+use super::output::{OutputArgs, OutputFormat, print_json, print_line, progress_bar, wrap};
 use super::signing_keys::KeyArgs;
-use super::{CliError, ConfigArgs, Exit, OutputFormat, print_line, wrapped};
+use super::{CliError, ConfigArgs, Exit};
 use crate::debugging::export::IncidentFolder;
 use crate::debugging::fake_twilio::dry_run::DryRun;
 use crate::debugging::fake_twilio::scenario::{self, Step};
@@ -28,76 +28,76 @@ use crate::{app, config};
 
 const EXAMPLE: &str = "Examples:
   export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
-  twilio-acquire-bridge replay fixtures/twilio --to http://127.0.0.1:8080 --fresh-sids
+  twilio-acquire-bridge replay fixtures/twilio \\
+    --to http://127.0.0.1:8080 --fresh-sids
   twilio-acquire-bridge replay fixtures/twilio/inbound-completed.http --dry-run
   twilio-acquire-bridge replay fixtures/scenarios/transfer --dry-run
 
-A folder stands for its *.http files, or for the folders in it. One with an
-expected.json tells of one call and is played as a whole, with the bridge.toml
-beside it for settings; x.json beside x.http is what must come of that one. A
-.json file is Twilio's own record: a Monitor Alert or the Call Events of a call.
---from-store takes the calls that the filters admit.
+A folder means its *.http files and those of its subfolders. A folder with an
+expected.json is one call: it is planned as a whole, with the settings in its
+bridge.toml. An x.json next to x.http is the expected result of that fixture. A
+.json file is a record of Twilio: a Monitor Alert or the Call Events of a call.
 
---dry-run plans; --offline takes all through a whole bridge with a throw-away
-store and a clock of its own, and prints the same on every machine. A fixture
-whose description begins with \"after 30s:\" comes that long after the one before
-it; all others come at one moment and are planned together. Differences from
-what is expected are shown, and it exits with 3. With --to path and query come
-from each fixture. The URL that is signed has the base of --public-url, else of
-the configuration's server.public_url, else the fixture's own. Exits with 3 if
-some were not answered 2xx.";
+--dry-run only plans. --offline sends the fixtures through a bridge with a
+temporary store and a simulated clock; its output is the same on every machine.
+A fixture whose description starts with \"after 30s:\" arrives 30 seconds after
+the previous one; the others arrive at the same time. Both print the differences
+to the expected result and exit with 3 if there are any.
 
-/// Sign fixtures and send them to a bridge, as Twilio would.
+--to sends each fixture to its own path and query at this URL. The signed URL
+has the base of --public-url, else of server.public_url, else of the fixture.
+Exits with 3 if some responses were not 2xx.";
+
+/// Sign fixtures and send them to a bridge as Twilio would.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
+    reason = "each is an option of the command line"
 )]
 pub struct Replay {
     /// Fixtures (.http), folders of them, or records of Twilio (.json).
     #[arg(required_unless_present = "from_store", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Calls of the store: all, or those that the filters admit.
+    /// Replay all calls of the store that match the filters.
     #[arg(long, conflicts_with = "paths")]
     from_store: bool,
 
-    /// The base to connect to, such as `http://127.0.0.1:8080`.
+    /// URL to connect to, such as `http://127.0.0.1:8080`.
     #[arg(long, value_name = "URL", required_unless_present_any = ["dry_run", "offline"], value_parser = base_url)]
     to: Option<String>,
 
-    /// Sign for this base, as Twilio was told it.
+    /// Base of the signed URL, as entered at Twilio.
     #[arg(long, value_name = "URL", value_parser = PublicUrl::parse)]
     public_url: Option<PublicUrl>,
 
-    /// Requests under way at once.
+    /// Maximum number of concurrent requests.
     #[arg(long, value_name = "N", default_value = "8")]
     concurrency: NonZeroUsize,
 
-    /// Requests begun per second; without it, as fast as answers come.
+    /// Requests started per second; without it, as fast as responses arrive.
     #[arg(long, value_name = "N")]
     rate: Option<NonZeroU32>,
 
-    /// How often all fixtures are sent.
+    /// Number of times to send all fixtures.
     #[arg(long, value_name = "N", default_value = "1")]
     repeat: NonZeroU32,
 
-    /// Give every call a new SID in each pass; the legs of a call stay joined.
+    /// Give each call a new SID in each repetition; the legs of a call stay together.
     #[arg(long)]
     fresh_sids: bool,
 
-    /// Send nothing and print the JSON that Acquire would get, or why none.
+    /// Send nothing; print the JSON that Acquire would receive, or why it receives none.
     #[arg(long)]
     dry_run: bool,
 
-    /// Send to a bridge and a stand-in for Acquire that run inside this command.
+    /// Send to a bridge and a fake Acquire inside this command.
     #[arg(long, conflicts_with_all = ["dry_run", "to"])]
     offline: bool,
 
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 
     #[command(flatten)]
     keys: KeyArgs,
@@ -106,23 +106,24 @@ pub struct Replay {
     config: ConfigArgs,
 
     #[command(flatten)]
-    which: CallFilter,
+    filter: CallFilter,
 }
 
 impl Replay {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (of_config, rules) = self.config.load_for_dry_run()?;
-        if !self.from_store && !self.which.search().is_empty() {
-            let why = "filters choose calls of the store: add --from-store";
+        let (public_urls, rules) = self.config.load_for_dry_run()?;
+        if !self.from_store && !self.filter.search().is_empty() {
+            let why = "filters choose calls of the store; add --from-store";
             return Err(CliError::Usage(why.to_owned()));
         }
         let groups = if self.from_store {
-            self.stored()?
+            self.stored_groups()?
         } else {
             groups(&self.paths)?
         };
+        // Neither --offline nor --dry-run needs a key.
         if self.offline {
-            return self.play(&groups, &rules);
+            return self.play_offline(&groups, &rules);
         }
         let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
             return self.dry_run(&groups, &rules);
@@ -136,41 +137,44 @@ impl Replay {
         };
         let target = ReplayTarget {
             to: to.clone(),
-            public: self.public_url.clone().or(of_config),
+            public: self
+                .public_url
+                .clone()
+                .or_else(|| public_urls.into_iter().next()),
         };
         let summary = self.send(items, target, signer)?;
-        self.report(&summary)?;
-        Ok(if summary.all_taken() {
+        self.print_summary(&summary)?;
+        Ok(if summary.all_accepted() {
             Exit::Done
         } else {
             Exit::Partial
         })
     }
 
-    /// The calls that the filters admit, each as a group, with what Acquire took of it.
-    fn stored(&self) -> Result<Vec<FixtureGroup>, CliError> {
+    /// The calls that match the filters, each as a group with the requests that Acquire accepted.
+    fn stored_groups(&self) -> Result<Vec<FixtureGroup>, CliError> {
         let (reader, rules) = self.config.open_to_read()?;
         let mut groups = Vec::new();
-        for summary in self.which.search().run(&*reader, usize::MAX)? {
+        for summary in self.filter.search().run(&*reader, usize::MAX)? {
             let Some(call) = reader.get(&summary.sid)? else {
                 continue;
             };
-            let evidence = IncidentFolder::of(&call, &rules);
-            let items = evidence
+            let incident = IncidentFolder::of(&call, &rules);
+            let items = incident
                 .fixtures()
                 .iter()
                 .map(|(name, fixture)| ReplayItem {
-                    name: format!("{}/{name}", evidence.name),
+                    name: format!("{}/{name}", incident.name),
                     fixture: fixture.clone(),
                 });
             groups.push(FixtureGroup {
                 items: items.collect(),
                 grouping: Grouping::Together {
-                    expected: evidence.expected().map(<[_]>::to_vec),
+                    expected: incident.expected().map(<[_]>::to_vec),
                     settings: None,
                 },
-                label: evidence.name.clone(),
-                name: evidence.name,
+                label: incident.name.clone(),
+                name: incident.name,
             });
         }
         if groups.is_empty() {
@@ -184,7 +188,7 @@ impl Replay {
         for group in groups {
             let Grouping::Together { expected, .. } = &group.grouping else {
                 for item in &group.items {
-                    exit = worse(exit, self.foretell_one(item, rules)?);
+                    exit = worse(exit, self.dry_run_item(item, rules)?);
                 }
                 continue;
             };
@@ -197,47 +201,39 @@ impl Replay {
                 .map_err(anyhow::Error::from)?;
             let requests = scenario::play(&steps, &settings(group, rules)?);
             let got = requests.iter().map(scenario::as_expected).collect();
-            let outcome = Comparison::of_requests(&group.name, got, expected.clone());
-            exit = worse(exit, outcome.print(self.form())?);
+            let comparison = Comparison::of_requests(&group.name, got, expected.clone());
+            exit = worse(exit, comparison.print(self.output.format())?);
         }
         Ok(exit)
     }
 
-    fn foretell_one(&self, item: &ReplayItem, rules: &Rules) -> Result<Exit, CliError> {
-        let forecast = DryRun::of(&item.fixture, rules);
-        let got = forecast.to_json();
-        let outcome = Comparison {
+    fn dry_run_item(&self, item: &ReplayItem, rules: &Rules) -> Result<Exit, CliError> {
+        let result = DryRun::of(&item.fixture, rules);
+        let got = result.to_json();
+        let comparison = Comparison {
             name: &item.name,
-            lines: vec![forecast.to_string()],
+            lines: vec![result.to_string()],
             got: serde_json::from_str(&got)?,
             expected: expected_beside(item)?,
         };
-        outcome.print(self.form())
+        comparison.print(self.output.format())
     }
 
-    /// Each group through a bridge of its own.
-    fn play(&self, groups: &[FixtureGroup], rules: &Rules) -> Result<Exit, CliError> {
+    /// Sends each group through its own bridge.
+    fn play_offline(&self, groups: &[FixtureGroup], rules: &Rules) -> Result<Exit, CliError> {
         let mut exit = Exit::Done;
         for group in groups {
             let rules = settings(group, rules)?;
             let played = app::block_on(offline::play(group, &rules))?;
             let expected = match &group.grouping {
                 Grouping::Together { expected, .. } => expected.clone(),
-                Grouping::Apart => None,
+                Grouping::Separate => None,
             };
-            let mut outcome = Comparison::of_requests(&group.label, played.requests, expected);
-            outcome.lines.extend(played.refused);
-            exit = worse(exit, outcome.print(self.form())?);
+            let mut comparison = Comparison::of_requests(&group.label, played.requests, expected);
+            comparison.lines.extend(played.refused);
+            exit = worse(exit, comparison.print(self.output.format())?);
         }
         Ok(exit)
-    }
-
-    fn form(&self) -> OutputFormat {
-        if self.json {
-            OutputFormat::Json
-        } else {
-            OutputFormat::Text
-        }
     }
 
     fn send(
@@ -256,7 +252,7 @@ impl Replay {
         } else {
             Sids::Recorded
         };
-        let bar = output::bar(items.len() as u64 * u64::from(self.repeat.get()));
+        let bar = progress_bar(items.len() as u64 * u64::from(self.repeat.get()));
         let ticking = bar.clone();
         let sent = app::block_on(fake_twilio::send(
             items,
@@ -270,23 +266,21 @@ impl Replay {
         Ok(sent.context("failed to replay")?)
     }
 
-    fn report(&self, summary: &ReplaySummary) -> Result<(), CliError> {
-        if self.json {
-            let json = serde_json::to_string(summary).context("failed to write the summary")?;
-            print_line(json)?;
-        } else {
-            print_line(summary)?;
+    fn print_summary(&self, summary: &ReplaySummary) -> Result<(), CliError> {
+        match self.output.format() {
+            OutputFormat::Json => print_json(summary)?,
+            OutputFormat::Text => print_line(summary)?,
         }
-        if !self.fresh_sids && summary.some_taken() {
-            let note = "note: a bridge forwards a call once; send with --fresh-sids to make new \
-                        calls, or use requeue to have the same ones sent again";
-            eprintln!("{}", wrapped(note, 0));
+        if !self.fresh_sids && summary.any_accepted() {
+            let note = "note: a bridge forwards a call once; use --fresh-sids to make new calls, or \
+                        requeue to send the same calls again";
+            eprintln!("{}", wrap(note, 0));
         }
         Ok(())
     }
 }
 
-/// Those of the group, where it has some.
+/// The rules of the group's own settings, if it has some.
 fn settings(group: &FixtureGroup, rules: &Rules) -> Result<Rules, CliError> {
     Ok(match &group.grouping {
         Grouping::Together {
@@ -302,7 +296,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 }
 
 fn base_url(text: &str) -> Result<String, String> {
-    // A base to connect to has the form of a public URL, but may end in any path.
+    // Both have the same form: scheme, host, port and a path prefix.
     match PublicUrl::parse(text) {
         Ok(url) => Ok(url.to_string()),
         Err(why) => Err(why.to_string()),

@@ -1,4 +1,4 @@
-//! `requeue`: makes all requests of calls owed again.
+//! `requeue`: queues calls for delivery again.
 
 mod paced;
 mod target;
@@ -9,7 +9,8 @@ use std::num::NonZeroU32;
 use self::paced::RequeueReport;
 use self::target::RequeueTarget;
 use super::call_filter::{CallFilter, time};
-use super::{CliError, ConfigArgs, Exit, print_line, serve};
+use super::output::print_line;
+use super::{CliError, ConfigArgs, Exit, serve};
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
@@ -21,45 +22,46 @@ const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge requeue CA00000000000000000000000000000001
   twilio-acquire-bridge requeue --state parked --reason 401 --rate 20/s
 
-With filters it says how many calls they are and asks. Calls that are pending
-are owed anyway and left alone, unless --state pending asks for them. New calls
-are sent before requeued ones. A bridge that restarts meanwhile is waited for,
-up to a minute. Ctrl-C stops it, and what is done stays done; the same command
-goes on, with --rested-before where it is to leave out what was delivered,
-skipped or parked again meanwhile. Exits with 3 if some of the calls are not in
-the store, or it was stopped.";
+With filters the command prints the number of calls and asks for confirmation.
+It leaves out pending calls, which will be sent anyway, unless --state pending
+is given. New calls are sent before requeued ones. If the bridge restarts, the
+command waits for it, up to a minute. Ctrl-C stops it; calls that are requeued
+stay requeued. To resume, run the same command with the --rested-before that it
+printed: this leaves out the calls that were finished again meanwhile. Exits
+with 3 if some calls are not in the store, or if it was stopped.";
 
-/// Make all requests of calls owed again, also those that Acquire took, on a fresh schedule.
+/// Queue calls for delivery again, with a fresh retry schedule.
 ///
-/// Asks the bridge that owns the store to do it; where none runs, the store itself is written.
+/// All requests of a call are sent again, including those that Acquire accepted. The command writes to
+/// the store, or sends the request to the bridge that owns it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Requeue {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The SIDs of calls, or of legs of them; without any, all calls that the filters admit.
+    /// SIDs of calls or of their legs; without any, all calls that match the filters.
     #[arg(value_name = "CALLSID", value_parser = super::show::sid)]
     sids: Vec<CallSid>,
-    /// Calls requeued per second while a bridge may send them.
+    /// Calls requeued per second.
     #[arg(long, value_name = "N/s", default_value = "50/s", value_parser = rate)]
     rate: NonZeroU32,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
-    /// Only calls that came to rest before this time; without it, before the command began.
+    /// Only calls that were finished (delivered, skipped or parked) before this time (UTC); by default
+    /// before the start of the command.
     #[arg(long, value_name = "TIME", value_parser = time)]
     rested_before: Option<Millis>,
     #[command(flatten)]
-    which: CallFilter,
+    filter: CallFilter,
 }
 
 impl Requeue {
     pub fn run(self) -> Result<Exit, CliError> {
-        let is_filter = !self.which.search().is_empty() || self.rested_before.is_some();
+        let is_filter = !self.filter.search().is_empty() || self.rested_before.is_some();
         if self.sids.is_empty() != is_filter {
             return Err(CliError::Usage(
-                "say which calls: either their CALLSIDs, or a filter such as --state parked"
-                    .to_owned(),
+                "choose calls: pass either CALLSIDs or a filter such as --state parked".to_owned(),
             ));
         }
         let config = self.config.load()?;
@@ -71,13 +73,13 @@ impl Requeue {
     }
 
     fn requeue_these(&self, config: &Config) -> Result<Exit, CliError> {
-        // A store that is not there must not be made: the answer would be wrong, and so its owner.
+        // Fails if there is no store: opening it for writing would create a file.
         self.config.open_to_read()?;
         let mut exit = Exit::Done;
         app::block_on(async {
-            let door = RequeueTarget::open(config)?;
+            let target = RequeueTarget::open(config)?;
             for sid in &self.sids {
-                if door.requeue(sid).await.map_err(anyhow::Error::from)? {
+                if target.requeue(sid).await.map_err(anyhow::Error::from)? {
                     print_line(format_args!("{sid}  requeued"))?;
                 } else {
                     eprintln!("{sid}  not in the store");
@@ -98,72 +100,78 @@ impl Requeue {
         }
         eprintln!("{}", summary(&calls));
         if !self.yes && !confirm(calls.len())? {
-            eprintln!("nothing is requeued");
+            eprintln!("no call was requeued");
             return Ok(Exit::Done);
         }
-        eprintln!("to go on if cut short: the same with --rested-before {before}");
+        // Printed before the work, so that it is known even if the command is killed.
+        eprintln!("to resume, run the same command with --rested-before {before}");
         let sids: Vec<CallSid> = calls.into_iter().map(|call| call.sid).collect();
         requeue(config, &sids, self.rate)
     }
 
     fn find(&self, before: Millis) -> Result<Vec<CallSummary>, CliError> {
-        let search = self.which.search();
+        let search = self.filter.search();
         let (reader, _) = self.config.open_to_read()?;
         let found = search.run(&*reader, usize::MAX)?;
-        let admitted = found.into_iter().filter(|call| {
-            let is_at_rest = !matches!(call.state, State::Pending | State::Claimed);
-            call.changed < before && (is_at_rest || search.state == Some(call.state))
+        let matching = found.into_iter().filter(|call| {
+            // A pending call will be sent anyway; requeueing it would only repeat what was accepted.
+            let is_finished = !matches!(call.state, State::Pending | State::Claimed);
+            call.changed < before && (is_finished || search.state == Some(call.state))
         });
-        Ok(admitted.collect())
+        Ok(matching.collect())
     }
 }
 
-/// At a rate per second, until all are done or it is stopped.
+/// Requeues calls at a rate per second, until all are done or a signal stops it.
 pub fn requeue(config: &Config, sids: &[CallSid], rate: NonZeroU32) -> Result<Exit, CliError> {
-    let done = app::block_on(async {
-        let door = RequeueTarget::open(config)?;
+    let report = app::block_on(async {
+        let target = RequeueTarget::open(config)?;
         let stop = serve::stop_on_signals()?;
-        let done = paced::requeue(&door, sids, rate, &stop).await?;
-        Ok::<_, CliError>(done)
+        let report = paced::requeue(&target, sids, rate, &stop).await?;
+        Ok::<_, CliError>(report)
     })?;
-    report(done, sids.len())
+    print_report(report, sids.len())
 }
 
-fn report(done: RequeueReport, all: usize) -> Result<Exit, CliError> {
-    print_line(format_args!("{} of {all} calls requeued", done.requeued))?;
-    if done.missing > 0 {
-        eprintln!("purged meanwhile: {}", counted(done.missing, "call"));
+fn print_report(report: RequeueReport, all: usize) -> Result<Exit, CliError> {
+    print_line(format_args!("{} of {all} calls requeued", report.requeued))?;
+    if report.missing > 0 {
+        eprintln!(
+            "no longer in the store: {}",
+            counted(report.missing, "call")
+        );
     }
-    if done.is_stopped {
-        eprintln!("stopped; the others are as they were");
+    if report.is_stopped {
+        eprintln!("stopped; the other calls are unchanged");
     }
-    Ok(if done.requeued == all {
+    Ok(if report.requeued == all {
         Exit::Done
     } else {
         Exit::Partial
     })
 }
 
-/// How many there are, and in which states.
+/// The number of calls, in total and per state.
 fn summary(calls: &[CallSummary]) -> String {
-    let of = |state| calls.iter().filter(|call| call.state == state).count();
-    let states = State::ALL.into_iter().map(|state| (of(state), state));
+    let in_state = |state| calls.iter().filter(|call| call.state == state).count();
+    let states = State::ALL.into_iter().map(|state| (in_state(state), state));
     let states: Vec<String> = states
         .filter(|(count, _)| *count > 0)
         .map(|(count, state)| format!("{count} {state}"))
         .collect();
-    let mut told = format!("{}: {}", counted(calls.len(), "call"), states.join(", "));
-    if of(State::Delivered) > 0 {
-        told.push_str("; Acquire gets again what it took");
+    let mut summary = format!("{}: {}", counted(calls.len(), "call"), states.join(", "));
+    if in_state(State::Delivered) > 0 {
+        summary.push_str("; Acquire receives the delivered calls again");
     }
-    told
+    summary
 }
 
-/// Whether somebody at the terminal wants it.
+/// Asks on the terminal for confirmation.
 pub fn confirm(count: usize) -> Result<bool, CliError> {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return Err(CliError::Usage(
-            "nobody is there to be asked; say --yes to requeue them".to_owned(),
+            "standard input is not a terminal; pass --yes to requeue without confirmation"
+                .to_owned(),
         ));
     }
     eprint!("requeue {}? [y/N] ", counted(count, "call"));

@@ -1,4 +1,4 @@
-//! `serve`: runs the bridge until it is told to stop.
+//! `serve`: runs the bridge until a signal stops it.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use crate::telemetry::logs;
 
 /// Run the bridge.
 ///
-/// Takes Twilio's callbacks on server.listen, keeps them in store.url, and forwards ended calls to
-/// Acquire. The operator's page, probes and metrics are on admin.listen.
+/// Accepts Twilio's callbacks on server.listen, stores them in store.url, and forwards ended calls to
+/// Acquire. The console, probes and metrics are on admin.listen.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "For one account no file is needed:
-  export TWILIO_AUTH_TOKEN=...  ACQUIRE_ACCOUNT_ID=acme
+#[command(after_help = "Example (one account needs no configuration file):
+  export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
+  export ACQUIRE_ACCOUNT_ID=acme
   export BRIDGE__SERVER__PUBLIC_URL=https://bridge.example.com
   twilio-acquire-bridge serve
 
-SIGHUP reads the configuration again.
-
-SIGTERM or Ctrl-C lets server.drain pass, finishes what is in flight and ends; a
-second one ends at once. Under systemd, listening sockets are taken over
-(LISTEN_FDS, named public and admin), readiness is told and the watchdog is
-served: see deploy/systemd.")]
+SIGHUP reloads the configuration. SIGTERM or Ctrl-C waits for server.drain,
+finishes the requests in flight and exits; a second one exits at once. Under
+systemd the bridge uses the listening sockets that it inherits (LISTEN_FDS,
+named public and admin), and supports readiness and the watchdog: see
+deploy/systemd.")]
 pub struct Serve {
     #[command(flatten)]
     config: ConfigArgs,
@@ -38,13 +38,13 @@ impl Serve {
     pub fn run(self) -> Result<Exit, CliError> {
         let config = self.config.load()?;
         logs::init(&config.log).map_err(anyhow::Error::from)?;
-        let handed =
+        let sockets =
             systemd::inherited(&config.admin).map_err(|why| CliError::Usage(why.to_string()))?;
         app::block_on(async {
             let stop = stop_on_signals()?;
-            let orders = order_on_hangup()?;
-            let app = match handed {
-                Some(handed) => App::build_on(handed, config, Clock::system())?,
+            let orders = reload_on_hangup()?;
+            let app = match sockets {
+                Some(sockets) => App::build_on(sockets, config, Clock::system())?,
                 None => App::build(config, Clock::system())?,
             };
             let app = app.reloading(ReloadSource {
@@ -54,17 +54,17 @@ impl Serve {
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);
             info!(
                 version = env!("CARGO_PKG_VERSION"),
-                "serving Twilio on {public}, operators on {admin}"
+                "public listener on {public}, admin listener on {admin}"
             );
             app.run(stop).await?;
-            info!("stopped; nothing was left in flight");
+            info!("stopped; no request was in flight");
             Ok(Exit::Done)
         })
     }
 }
 
-/// Each SIGHUP orders the configuration to be read again.
-fn order_on_hangup() -> std::io::Result<Arc<Notify>> {
+/// Each SIGHUP requests a reload of the configuration.
+fn reload_on_hangup() -> std::io::Result<Arc<Notify>> {
     let orders = Arc::new(Notify::new());
     let order = Arc::clone(&orders);
     let mut hangup = signal(SignalKind::hangup())?;
@@ -79,7 +79,7 @@ fn order_on_hangup() -> std::io::Result<Arc<Notify>> {
 /// The first SIGTERM or Ctrl-C cancels; the second ends the process.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the second signal asks for just that"
+    reason = "a second signal asks to exit at once"
 )]
 pub fn stop_on_signals() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
@@ -90,7 +90,9 @@ pub fn stop_on_signals() -> std::io::Result<CancellationToken> {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         cancelled.cancel();
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        warn!("ended at once by a second signal; calls in flight are sent again after the start");
+        warn!(
+            "exiting at once after a second signal; calls in flight are sent again after the next start"
+        );
         std::process::exit(Exit::Failed as i32);
     });
     Ok(stop)

@@ -1,4 +1,4 @@
-//! `sign`: the signature that Twilio would send.
+//! `sign`: prints the signature that Twilio would send.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
+use super::output::print_line;
 use super::signing_keys::KeyArgs;
-use super::{CliError, Exit, print_line};
+use super::{CliError, Exit};
 use crate::twilio::RawUrl;
 use crate::twilio::diagnosis::BodyFormat;
 use crate::twilio::signature::{self, Body};
@@ -15,10 +16,11 @@ use crate::twilio::signature::{self, Body};
 const EXAMPLE: &str = "Example:
   export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
   printf 'CallSid=CA00000000000000000000000000000001&CallStatus=completed' |
-    twilio-acquire-bridge sign --url https://bridge.example.com/twilio/voice/status --body -
+    twilio-acquire-bridge sign --body - \\
+    --url https://bridge.example.com/twilio/voice/status
 
-The URL is signed byte for byte as given. Twilio signs the URL that it was told,
-without user info and fragment, and for voice over HTTPS without a port.";
+The URL is signed byte for byte as given. Twilio signs the URL that is entered
+there, without user info and fragment, and for voice over HTTPS without a port.";
 
 /// Print the X-Twilio-Signature of a request.
 #[derive(Debug, Args)]
@@ -35,7 +37,7 @@ impl Sign {
         let keys = self.keys.choose()?;
         let keys = keys.map_err(|why| CliError::Usage(why.to_string()))?;
         let no_url =
-            || CliError::Usage("pass --url, the whole URL as Twilio was told it".to_owned());
+            || CliError::Usage("pass --url, the whole URL as entered at Twilio".to_owned());
         let url = self.request.url().ok_or_else(no_url)?;
         let body = self.request.read_body()?;
         print_line(match self.request.media() {
@@ -49,18 +51,18 @@ impl Sign {
     }
 }
 
-/// The request whose signature is made or judged.
+/// The request to sign or to verify.
 #[derive(Debug, Args)]
 pub struct RequestArgs {
-    /// The whole URL as Twilio was told it, with its query.
+    /// Whole URL as entered at Twilio, with its query.
     #[arg(long, value_name = "URL", allow_hyphen_values = true)]
     url: Option<String>,
 
-    /// The file that holds the raw body; `-` reads stdin. Without it the body is empty.
+    /// File with the raw body; `-` reads stdin. Without it the body is empty.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
 
-    /// Whether the body is a form, or JSON bound by the URL's bodySHA256.
+    /// Media type of the body: a form, or JSON, which bodySHA256 in the URL covers.
     #[arg(
         long,
         value_name = "TYPE",
@@ -92,7 +94,7 @@ impl RequestArgs {
         self.url.as_deref()
     }
 
-    /// What the body is by its media type.
+    /// The format of the body by its media type.
     pub fn media(&self) -> BodyFormat {
         let essence = self.content_type.split(';').next().unwrap_or_default();
         if essence.trim().eq_ignore_ascii_case("application/json") {
@@ -102,7 +104,7 @@ impl RequestArgs {
         }
     }
 
-    /// Says so on stderr if the URL has a part that Twilio never signs.
+    /// Prints a note if the URL has a part that Twilio never signs.
     pub fn warn_omitted_url_parts(url: &str) {
         let url = RawUrl::of(url);
         let part = match (url.fragment, url.user_info) {

@@ -1,4 +1,4 @@
-//! The keys that `sign`, `verify` and `replay` take.
+//! The options that give `sign`, `verify` and `replay` their keys.
 
 use std::convert::Infallible;
 
@@ -8,10 +8,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::CliError;
 use crate::twilio::signature::{Key, SignatureSettings, SignatureSettingsError};
 
-/// What signs: an auth token, or a shared key that the settings header names.
+/// Auth tokens, or shared keys, of which the settings header names one.
 #[derive(Debug, Args)]
 pub struct KeyArgs {
-    /// The account's auth token; several, separated by commas, while rotating.
+    /// Auth token of the account; several, separated by commas, during a rotation.
     #[arg(
         long,
         value_name = "TOKEN",
@@ -22,7 +22,7 @@ pub struct KeyArgs {
     )]
     auth_token: Option<SecretString>,
 
-    /// The value of `X-Twilio-Webhooks-Signature-Settings`: a shared key signs, with SHA-256.
+    /// Value of `X-Twilio-Webhooks-Signature-Settings`: sign with a shared key and SHA-256.
     #[arg(
         long,
         value_name = "HEADER",
@@ -31,7 +31,7 @@ pub struct KeyArgs {
     )]
     settings: Option<String>,
 
-    /// A shared key that the settings may name; may be given several times.
+    /// Shared key that the settings may name (repeatable).
     #[arg(
         long = "shared-key",
         value_name = "ID=SECRET",
@@ -47,7 +47,7 @@ struct SharedKey {
     secret: SecretString,
 }
 
-/// Why a settings header chooses none of the keys given.
+/// Why the settings header names no given key.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningKeyError {
     #[error(transparent)]
@@ -57,9 +57,10 @@ pub enum SigningKeyError {
 }
 
 impl KeyArgs {
-    /// The keys that count, the signing one first; never empty.
+    /// The keys to use, the signing one first; never empty.
     ///
-    /// The outer error is the user's, the inner one that of the settings header.
+    /// The outer error is a mistake on the command line. The inner one is about the settings header,
+    /// which for `verify` is part of the request, so the signature is invalid.
     pub fn choose(&self) -> Result<Result<Vec<Key>, SigningKeyError>, CliError> {
         match &self.settings {
             Some(header) => Ok(self.named_by(header)),
@@ -67,7 +68,7 @@ impl KeyArgs {
         }
     }
 
-    /// The tokens as they were given, for a diagnosis.
+    /// The given tokens, for a diagnosis.
     pub fn tokens(&self) -> Vec<SecretString> {
         self.token_texts()
             .into_iter()
@@ -82,7 +83,7 @@ impl KeyArgs {
             .collect()
     }
 
-    /// The settings header to send with what was signed.
+    /// The settings header to send with the signature.
     pub fn settings(&self) -> Option<&str> {
         self.settings.as_deref()
     }
@@ -101,7 +102,7 @@ impl KeyArgs {
             .auth_token
             .as_ref()
             .map_or("", |token| token.expose_secret());
-        // One token alone is taken to the letter: white space in it is a mistake to be seen.
+        // A single token is used exactly as given: white space in it is a mistake that must show.
         let mut tokens: Vec<&str> = match given.split_once(',') {
             None => vec![given],
             Some(_) => given.split(',').map(str::trim).collect(),

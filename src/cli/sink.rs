@@ -1,4 +1,4 @@
-//! `sink`: the stand-in for Acquire, in the foreground.
+//! `sink`: runs the fake Acquire in the foreground and prints the requests it receives.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -14,45 +14,52 @@ use super::{CliError, Exit};
 use crate::app;
 use crate::debugging::fake_acquire::{self, CapturedRequest, Faults, Reply, Retain, Share};
 
-/// So many requests may wait to be printed before the stand-in answers more slowly.
-const WAITING: usize = 10_000;
+/// Requests that may wait to be printed; then the fake Acquire answers more slowly.
+const MAX_QUEUED: usize = 10_000;
 
-const MANUAL: &str = r"It takes a POST on any path and prints one line for each: time, CallId, CallStatus, and what it
-answered. What no fault is given for is answered as Acquire does: 200 with success true.
-Ctrl-C ends it.
+const MANUAL: &str = "\
+Accepts a POST on any path and prints one line for each: time, CallId,
+CallStatus and the response. Without --fail each response is that of Acquire:
+200 with success true. Ctrl-C ends it.
 
-Faults for --fail: a status (503), false (200 that says success false), html (200 with a page),
-duplicate (400 that Acquire has the call already), invalid (another 400), reset (the connection is
-closed without an answer); each with its share of the requests after a colon.
+Faults for --fail, each followed by a colon and its share of the requests:
+  503        this status (200 to 599)
+  false      200 with success false
+  html       200 with an HTML page
+  duplicate  400: Acquire already has the call
+  invalid    400: the request is invalid
+  reset      the connection is closed without a response
 
-Example: three of ten requests get 503, one of ten no answer, each after 200 ms:
+Example: 30 % of the requests get 503 and 10 % no response, after 200 ms each.
   twilio-acquire-bridge sink --fail 503:0.3 --fail reset:0.1 --delay 200ms
-and the bridge that is to send there:
-  BRIDGE__ACQUIRE__BASE_URL=http://127.0.0.1:9099 twilio-acquire-bridge serve";
 
-/// Stand in for Acquire: take what a bridge sends, show it, and fail as told
+Send a bridge's requests there with acquire.base_url:
+  export BRIDGE__ACQUIRE__BASE_URL=http://127.0.0.1:9099";
+
+/// Run a fake Acquire that prints the requests of a bridge.
 #[derive(Debug, clap::Args)]
 #[command(after_help = MANUAL)]
 pub struct SinkCommand {
-    /// Where to listen; port 0 takes a free one
+    /// Address to listen on; port 0 uses a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9099")]
     listen: SocketAddr,
-    /// Write each request to this file, one JSON object a line, with all headers as they came
+    /// Write each request with its headers to this file, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Answer a share of the requests with a fault, such as 503:0.3 (may be repeated)
+    /// Fault for a share of the requests, such as 503:0.3 (repeatable).
     #[arg(long, value_name = "FAULT:SHARE")]
     fail: Vec<Share>,
-    /// Wait before each answer, such as 200ms
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "0s")]
+    /// Delay of each response, such as 200ms.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s")]
     delay: Duration,
-    /// Refuse everything with a 400 that trying again cannot help
+    /// Answer every request with a 400 that a retry cannot fix.
     #[arg(long)]
     reject: bool,
 }
 
 impl SinkCommand {
     pub fn run(self) -> Result<Exit, CliError> {
+        // A sum of shares such as 0.1 + 0.2 is not exact.
         if self.fail.iter().map(|share| share.part).sum::<f64>() > 1.0 + f64::EPSILON {
             return Err(CliError::Usage("the shares of --fail exceed 1".to_owned()));
         }
@@ -63,19 +70,19 @@ impl SinkCommand {
                 File::create(path).with_context(|| format!("cannot write {}", path.display()))
             })
             .transpose()?;
-        let (pass, passed) = mpsc::sync_channel(WAITING);
+        let (sender, requests) = mpsc::sync_channel(MAX_QUEUED);
         let listen = self.listen;
-        let sink = fake_acquire::FakeAcquire::start(listen, self.faults(), Retain::Pass(pass))
+        let sink = fake_acquire::FakeAcquire::start(listen, self.faults(), Retain::Pass(sender))
             .with_context(|| format!("cannot listen on {listen}"))?;
-        eprintln!("the stand-in for Acquire listens on {}", sink.base_url());
+        eprintln!("the fake Acquire listens on {}", sink.base_url());
 
-        let printer = std::thread::spawn(move || print(&passed, io::stdout().lock(), log));
-        let stopped = app::block_on(asked_to_stop());
-        // The channel ends with the sink, and the printer with the channel.
+        let printer = std::thread::spawn(move || print(&requests, io::stdout().lock(), log));
+        let stopped = app::block_on(stop_signal());
+        // Dropping the sink closes the channel, which ends the printer.
         drop(sink);
         stopped.context("cannot listen for signals")?;
         match printer.join() {
-            // Who reads our lines has gone, such as `head`.
+            // The reader of stdout has closed it, as `head` does.
             Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Done),
             Ok(Err(error)) => Err(anyhow::Error::new(error).context("cannot write").into()),
             Ok(Ok(())) => Ok(Exit::Done),
@@ -97,20 +104,24 @@ impl SinkCommand {
     }
 }
 
-async fn asked_to_stop() -> io::Result<()> {
+async fn stop_signal() -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        asked = tokio::signal::ctrl_c() => asked,
+        interrupted = tokio::signal::ctrl_c() => interrupted,
         _ = terminate.recv() => Ok(()),
     }
 }
 
-/// Writes what has arrived, and flushes whenever nothing more waits.
-fn print(passed: &Receiver<CapturedRequest>, out: impl Write, log: Option<File>) -> io::Result<()> {
+/// Writes the requests, and flushes whenever the channel is empty.
+fn print(
+    requests: &Receiver<CapturedRequest>,
+    out: impl Write,
+    log: Option<File>,
+) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     let mut log = log.map(BufWriter::new);
-    while let Ok(received) = passed.recv() {
-        for received in std::iter::once(received).chain(passed.try_iter()) {
+    while let Ok(received) = requests.recv() {
+        for received in std::iter::once(received).chain(requests.try_iter()) {
             writeln!(out, "{}", line(&received))?;
             if let Some(log) = &mut log {
                 serde_json::to_writer(&mut *log, &received)?;
@@ -139,11 +150,11 @@ fn line(received: &CapturedRequest) -> String {
     )
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<jiff::SignedDuration>()
         .ok()
         .and_then(|time| Duration::try_from(time).ok())
-        .ok_or_else(|| "give a time such as 200ms or 2s".to_owned())
+        .ok_or_else(|| "give a duration such as 200ms or 2s".to_owned())
 }
 
 #[cfg(test)]
@@ -165,15 +176,15 @@ mod tests {
     #[test]
     fn a_request_is_one_line_and_one_json_object() {
         let body = r#"{"CallId":"CA1\n","CallStatus":"busy"}"#;
-        let (pass, passed) = mpsc::sync_channel(2);
+        let (sender, requests) = mpsc::sync_channel(2);
         for body in [body, "no JSON"] {
-            pass.send(received(body)).expect("someone listens");
+            sender.send(received(body)).expect("the receiver is open");
         }
-        drop(pass);
+        drop(sender);
         let file = tempfile::NamedTempFile::new().expect("a file can be made");
         let log = file.reopen().expect("the file can be opened");
         let mut out = Vec::new();
-        print(&passed, &mut out, Some(log)).expect("memory can be written");
+        print(&requests, &mut out, Some(log)).expect("memory can be written");
         assert_eq!(
             String::from_utf8(out).expect("it is text"),
             "1970-01-01T00:00:00.000Z CA1\\n busy 503\n1970-01-01T00:00:00.000Z - - 503\n"
@@ -189,10 +200,10 @@ mod tests {
 
     #[test]
     fn a_delay_is_read_with_its_unit_and_never_negative() {
-        assert_eq!(time("200ms"), Ok(Duration::from_millis(200)));
-        assert_eq!(time("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         for text in ["", "200", "-1s", "soon"] {
-            assert!(time(text).is_err(), "{text:?}");
+            assert!(duration(text).is_err(), "{text:?}");
         }
     }
 }

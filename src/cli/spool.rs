@@ -1,4 +1,4 @@
-//! The spool of this machine: what waits in it for a database that may be away.
+//! The spool of this machine: the calls that wait in it for the database.
 
 use std::fmt;
 use std::path::Path;
@@ -9,32 +9,32 @@ use crate::config::{SpoolSettings, StoreUrl};
 use crate::domain::plural::counted;
 use crate::store::{ListFilter, OpenError, ReadStore as _, SqliteReader};
 
-/// What is in a spool.
+/// The contents of a spool.
 pub enum SpoolContents {
     NoFile,
     Nothing,
     Calls {
         count: usize,
-        /// When the first of them was told of.
+        /// When the first callback of them arrived.
         since: Millis,
     },
 }
 
-/// Follows the file's name in a sentence.
+/// The predicate of a sentence whose subject is the file.
 impl fmt::Display for SpoolContents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoFile => f.write_str("is not there yet; serve will make it"),
-            Self::Nothing => f.write_str("has nothing that waits for the database"),
+            Self::NoFile => f.write_str("does not exist yet; serve will create it"),
+            Self::Nothing => f.write_str("is empty"),
             Self::Calls { count, since } => {
                 let calls = counted(*count, "call");
-                write!(f, "has kept {calls} for the database since {since}")
+                write!(f, "holds {calls} for the database since {since}")
             }
         }
     }
 }
 
-/// The file of the spool; a store that is a file itself has none.
+/// The file of the spool; only a PostgreSQL store has one.
 pub fn path<'a>(url: &StoreUrl, spool: &'a SpoolSettings) -> Option<&'a Path> {
     match (url, spool) {
         (StoreUrl::Postgres(_), SpoolSettings::At(path)) => Some(path),
@@ -42,8 +42,8 @@ pub fn path<'a>(url: &StoreUrl, spool: &'a SpoolSettings) -> Option<&'a Path> {
     }
 }
 
-/// What is in the spool at `path`, which a bridge may use meanwhile.
-pub fn look(path: &Path) -> Result<SpoolContents, CliError> {
+/// Reads the spool at `path`; a bridge may be using it.
+pub fn read(path: &Path) -> Result<SpoolContents, CliError> {
     if !path.exists() {
         return Ok(SpoolContents::NoFile);
     }
@@ -54,8 +54,8 @@ pub fn look(path: &Path) -> Result<SpoolContents, CliError> {
     };
     SqliteReader::open_read_only(path)?.find(all, &mut |call| {
         count += 1;
-        let told = call.first_received;
-        since = Some(since.map_or(told, |first| first.min(told)));
+        let received = call.first_received;
+        since = Some(since.map_or(received, |first| first.min(received)));
         Ok(false)
     })?;
     Ok(
@@ -66,16 +66,18 @@ pub fn look(path: &Path) -> Result<SpoolContents, CliError> {
     )
 }
 
-/// Why the store cannot be looked into, and what of it is in the spool meanwhile.
+/// An error for a store that cannot be opened, with the contents of the spool.
 pub fn with_spooled(why: OpenError, url: &StoreUrl, spool: &SpoolSettings) -> CliError {
     let Some(path) = path(url, spool) else {
         return why.into();
     };
     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let shown = shown.display();
-    CliError::Failed(match look(path) {
+    CliError::Failed(match read(path) {
         Ok(spooled @ SpoolContents::Calls { .. }) => {
-            anyhow::anyhow!("{why}; {shown} (store.spool) {spooled}: show CALLSID looks there too")
+            anyhow::anyhow!(
+                "{why}; {shown} (store.spool) {spooled}; show CALLSID also reads the spool"
+            )
         }
         Ok(spooled) => anyhow::anyhow!("{why}; {shown} (store.spool) {spooled}"),
         Err(_) => anyhow::anyhow!("{why}; {shown} (store.spool) cannot be read either"),

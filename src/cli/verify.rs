@@ -1,13 +1,14 @@
-//! `verify`: whether a signature is Twilio's, and if not, why.
+//! `verify`: verifies a signature, and explains why it is invalid.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use secrecy::SecretString;
 
+use super::output::{OutputArgs, OutputFormat, print_line, wrap};
 use super::sign::RequestArgs;
 use super::signing_keys::{self, KeyArgs};
-use super::{CliError, Exit, print_line};
+use super::{CliError, Exit};
 use crate::debugging::fixture::Fixture;
 use crate::twilio::diagnosis::{
     BodyFormat, Diagnosis, DiagnosisInput, Difference, KeyRole, KeySet, UrlBase, diagnose,
@@ -17,54 +18,53 @@ use crate::twilio::signature;
 const EXAMPLE: &str = "Examples:
   export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
   twilio-acquire-bridge verify refused.http
-  twilio-acquire-bridge verify --url https://bridge.example.com/twilio/voice/status \\
-    --body body.txt --signature 'RSOYDt4T1cUTdK1PDd93/VVr8B8='
+  twilio-acquire-bridge verify --body body.txt \\
+    --url https://bridge.example.com/twilio/voice/status \\
+    --signature 'RSOYDt4T1cUTdK1PDd93/VVr8B8='
 
-The URL is judged as given and, as Twilio's libraries do, also without its port,
-or with the default port if it has none. Several tokens are each tried. Only the
-signature is judged, not what the fields say. Exits with 0 if it is valid, with
-1 if not.
+Verifies the signature for the URL as given and, as Twilio's libraries do, for
+the URL without its port, or with the default port if it has none; with each
+token. The fields are not checked. Exits with 0 if it is valid, with 1 if not.
 
-If it is not, the ways in which it usually goes wrong are tried: another scheme,
-host, port, prefix, slash, query or token, and fields that were changed on the
-way. What is found is told with the line to change; the more headers of the
-request are given, the more is found. Nothing is taken for valid by that.";
+For an invalid signature the command tries the usual causes: another scheme,
+host, port, prefix, slash, query or token, and fields that were changed in
+transit. It prints the cause and the line to change. More headers of the request
+allow a better explanation. The result stays invalid.";
 
-/// Tell whether an X-Twilio-Signature fits a request, and if not, why.
+/// Verify the X-Twilio-Signature of a request and explain a mismatch.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Verify {
-    /// The request as it arrived, with its headers (X-Twilio-Signature among
-    /// them), as in fixtures/twilio.
+    /// Request as it arrived, with its headers (also X-Twilio-Signature), in the format of
+    /// fixtures/twilio.
     #[arg(value_name = "FILE.http", conflicts_with_all = ["body", "content_type"])]
     file: Option<PathBuf>,
 
     #[command(flatten)]
     request: RequestArgs,
 
-    /// The value of X-Twilio-Signature, judged to the letter.
+    /// Value of X-Twilio-Signature, compared exactly.
     #[arg(long, value_name = "SIGNATURE", allow_hyphen_values = true)]
     signature: Option<String>,
 
-    /// A header of the request as it arrived, such as `X-Forwarded-Host: h`; it
-    /// changes no verdict. May be given several times.
+    /// Header of the request, such as `X-Forwarded-Host: h`; used only to explain a mismatch
+    /// (repeatable).
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
-    /// An old, secondary or other account's token: it verifies nothing, and is
-    /// tried to find out why. May be given several times.
+    /// Old or secondary token, or that of another account; used only to explain a mismatch
+    /// (repeatable).
     #[arg(long = "spare-token", value_name = "TOKEN", value_parser = signing_keys::secret)]
     spare_tokens: Vec<SecretString>,
 
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 
     #[command(flatten)]
     keys: KeyArgs,
 }
 
-/// A request to judge, whatever it was given as.
+/// The request to verify, read from a file or from the options.
 struct VerifyRequest {
     url: String,
     media: BodyFormat,
@@ -75,27 +75,29 @@ struct VerifyRequest {
 
 impl Verify {
     pub fn run(self) -> Result<Exit, CliError> {
+        let is_json = self.output.format() == OutputFormat::Json;
         let keys = self.keys.choose()?;
         let request = self.request()?;
         let signature = request.signature.as_deref().unwrap_or_default();
         let (why, finding) = match keys {
+            // The settings header is part of the request, so this is an invalid signature, not a usage error.
             Err(why) => (why.to_string(), None),
             Ok(keys) => {
-                let valid =
-                    request.judged(|body| signature::verify(&keys, &request.url, body, signature));
+                let valid = request
+                    .with_body(|body| signature::verify(&keys, &request.url, body, signature));
                 if valid {
-                    print_line(if self.json {
+                    print_line(if is_json {
                         r#"{"valid":true}"#
                     } else {
                         "valid"
                     })?;
                     return Ok(Exit::Done);
                 }
-                let why = "no key given made this signature for this URL and body".to_owned();
-                (why, Some(request.diagnosed(&self.holders())))
+                let why = "no given key makes this signature for this URL and body".to_owned();
+                (why, Some(request.diagnose(&self.key_sets())))
             }
         };
-        if self.json {
+        if is_json {
             print_line(as_json(&why, finding.as_ref()))?;
             return Ok(Exit::Failed);
         }
@@ -153,8 +155,8 @@ impl Verify {
         })
     }
 
-    fn holders(&self) -> [KeySet; 2] {
-        let holder = |setting: &str, role, auth_tokens, shared_keys| KeySet {
+    fn key_sets(&self) -> [KeySet; 2] {
+        let key_set = |setting: &str, role, auth_tokens, shared_keys| KeySet {
             setting: setting.to_owned(),
             role,
             auth_tokens,
@@ -162,13 +164,13 @@ impl Verify {
         };
         let shared = self.keys.shared();
         [
-            holder(
+            key_set(
                 "TWILIO_AUTH_TOKEN",
                 KeyRole::Configured,
                 self.keys.tokens(),
                 shared,
             ),
-            holder(
+            key_set(
                 "--spare-token",
                 KeyRole::Spare,
                 self.spare_tokens.clone(),
@@ -188,16 +190,16 @@ fn named(headers: &[(String, String)], name: &str) -> Option<String> {
 }
 
 impl VerifyRequest {
-    fn judged<T>(&self, judge: impl FnOnce(signature::Body<'_>) -> T) -> T {
+    fn with_body<T>(&self, use_body: impl FnOnce(signature::Body<'_>) -> T) -> T {
         match self.media {
-            BodyFormat::Json => judge(signature::Body::Json(&self.body)),
-            BodyFormat::Form => judge(signature::Body::Form(&signature::fields(&self.body))),
+            BodyFormat::Json => use_body(signature::Body::Json(&self.body)),
+            BodyFormat::Form => use_body(signature::Body::Form(&signature::fields(&self.body))),
         }
     }
 
-    fn diagnosed(&self, holders: &[KeySet]) -> Diagnosis {
+    fn diagnose(&self, key_sets: &[KeySet]) -> Diagnosis {
         let (base, target) = UrlBase::split(&self.url);
-        let evidence = DiagnosisInput {
+        let input = DiagnosisInput {
             bases: &[base],
             target,
             headers: &self.headers,
@@ -206,19 +208,19 @@ impl VerifyRequest {
             queries: &[],
             account_sids: &[],
         };
-        diagnose(&evidence, holders, self.signature.as_deref())
+        diagnose(&input, key_sets, self.signature.as_deref())
     }
 }
 
-/// For a terminal: what was found, the URL that was signed, and what to do.
+/// Prints the cause, the URL that was signed, and what to do.
 fn print_finding(finding: &Diagnosis) -> std::io::Result<()> {
     let cause = format!("{} ({})", finding.sentences(), finding.reason());
-    print_line(format_args!("\ncause   {}", super::wrapped(&cause, 8)))?;
+    print_line(format_args!("\ncause   {}", wrap(&cause, 8)))?;
     if let Some(url) = &finding.url {
         print_line(format_args!("signed  {url}"))?;
     }
     for remedy in finding.remedies() {
-        print_line(format_args!("do      {}", super::wrapped(&remedy, 8)))?;
+        print_line(format_args!("do      {}", wrap(&remedy, 8)))?;
     }
     Ok(())
 }

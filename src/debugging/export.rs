@@ -1,5 +1,7 @@
-//! A stored call as files that `replay` takes: its callbacks byte for byte with the waits between
-//! them, the rules that it was planned by, and what Acquire took.
+//! A stored call as a folder of files for `replay`: its callbacks byte for byte with the waits between
+//! them, the rules of its plan, and the requests that Acquire accepted.
+//!
+//! Pure: the command writes the files.
 
 use serde_json::{Value, json};
 
@@ -12,10 +14,10 @@ use crate::domain::plan::Rules;
 use crate::store::{State, StoredCall, StoredCallback};
 use crate::twilio::{CallStatus, CallbackContent, RecordingStatus, callback};
 
-/// Not told to others: without the auth token they prove nothing, and with it they are a secret's use.
+/// Removed by redaction: without the auth token they prove nothing, and they are derived from it.
 const SIGNATURES: [&str; 2] = ["x-twilio-signature", "x-twilio-webhooks-signature-settings"];
 
-/// The media types that Twilio sends.
+/// The content types of Twilio's forms.
 const FORMS: [&str; 2] = [
     "application/x-www-form-urlencoded",
     "application/x-www-form-urlencoded; charset=UTF-8",
@@ -28,7 +30,7 @@ pub struct IncidentFolder {
     pub name: String,
     fixtures: Vec<(String, Fixture)>,
     rules: Rules,
-    /// What Acquire took, in order, if that is all that it is to get.
+    /// The requests that Acquire accepted, in order; `None` if more may follow.
     expected: Option<Vec<Value>>,
 }
 
@@ -40,30 +42,31 @@ pub struct IncidentFile {
 }
 
 impl IncidentFolder {
-    /// `rules` are today's; the directory is reduced to who takes part.
+    /// `rules` are the current ones; the directory is reduced to the addresses of the call.
     #[must_use]
     pub fn of(call: &StoredCall, rules: &Rules) -> Self {
         let mut addresses = Vec::new();
         let mut fixtures = Vec::new();
-        let mut before: Option<Millis> = None;
+        let mut previous: Option<Millis> = None;
         for (number, stored) in (1..).zip(&call.callbacks) {
             let read = callback::read(&stored.request.body, &stored.request.url);
-            let (what, leg) = match &read {
-                Ok(callback) => (what(&callback.kind), callback.leg.as_str()),
+            let (label, leg) = match &read {
+                Ok(callback) => (file_label(&callback.kind), callback.leg.as_str()),
                 Err(_) => ("unreadable".to_owned(), call.summary.sid.as_str()),
             };
             if let Ok(CallbackContent::Status(status)) = read.as_ref().map(|read| &read.kind) {
                 addresses.extend([status.from.clone(), status.to.clone()]);
             }
-            let wait = before.map(|before| stored.received.since(before));
+            let wait = previous.map(|previous| stored.received.since(previous));
+            // A replay plans callbacks together that have no wait between them.
             let wait = wait.filter(|wait| !wait.is_zero());
             let after = wait.map_or_else(String::new, |wait| {
                 format!("after {}: ", duration::write(wait))
             });
-            before = before.max(Some(stored.received));
-            let description = format!("{after}{what}, leg {leg}\nreceived {}", stored.received);
+            previous = previous.max(Some(stored.received));
+            let description = format!("{after}{label}, leg {leg}\nreceived {}", stored.received);
             fixtures.push((
-                format!("{number:02}-{what}.http"),
+                format!("{number:02}-{label}.http"),
                 fixture(stored, description),
             ));
         }
@@ -75,11 +78,11 @@ impl IncidentFolder {
                 directory,
                 ..rules.clone()
             },
-            expected: taken(call),
+            expected: accepted(call),
         }
     }
 
-    /// Without the people in it. To be done with all calls by a redactor that learns first.
+    /// Without personal data. The redactor must learn all calls first.
     #[must_use]
     pub fn redacted(&self, redactor: &mut Redactor) -> Self {
         let fixtures = self
@@ -113,13 +116,13 @@ impl IncidentFolder {
         &self.fixtures
     }
 
-    /// What Acquire took, if that is all that it is to get.
+    /// The requests that Acquire accepted; `None` if more may follow.
     #[must_use]
     pub fn expected(&self) -> Option<&[Value]> {
         self.expected.as_deref()
     }
 
-    /// An attempt's request as `expected.json` writes it.
+    /// The request of an attempt in the format of `expected.json`.
     #[must_use]
     pub fn request(attempt: &Attempt) -> Value {
         let body = serde_json::from_str(&attempt.sent);
@@ -148,8 +151,8 @@ impl IncidentFolder {
     }
 }
 
-/// The words of the file's name; what only a newer version knows has none.
-fn what(kind: &CallbackContent) -> String {
+/// The label in a file name. An unknown status has a fixed one: Twilio's text could be any.
+fn file_label(kind: &CallbackContent) -> String {
     match kind {
         CallbackContent::Status(status) => match &status.status {
             CallStatus::Unknown(_) => "unknown".to_owned(),
@@ -176,22 +179,22 @@ fn fixture(stored: &StoredCallback, description: String) -> Fixture {
     }
 }
 
-/// All that Acquire took of a call that is at rest with nothing given up. Links of the bridge end
-/// and are signed, so what they looked like is not what they will look like.
-fn taken(call: &StoredCall) -> Option<Vec<Value>> {
+/// All requests that Acquire accepted for a delivered or skipped call. `None` if one has a recording
+/// link of the bridge: it is signed and expires, so a replay cannot produce the same link.
+fn accepted(call: &StoredCall) -> Option<Vec<Value>> {
     if !matches!(call.summary.state, State::Delivered | State::Skipped) {
         return None;
     }
     let counting = call.attempts.get(call.attempts_before_requeue..)?;
-    let taken = counting
+    let accepted = counting
         .iter()
         .filter(|attempt| attempt.verdict.is_accepted());
-    let all: Vec<Value> = taken.map(IncidentFolder::request).collect();
+    let all: Vec<Value> = accepted.map(IncidentFolder::request).collect();
     let is_link = |request: &Value| request.to_string().contains("&signature=");
     (!all.iter().any(is_link)).then_some(all)
 }
 
-/// A fixture without the people in it, and without what only a signature needs.
+/// A fixture without personal data and without the headers that only a signature needs.
 pub fn redacted(fixture: &Fixture, redactor: &mut Redactor) -> Fixture {
     let headers = fixture.headers.iter().filter_map(|(name, value)| {
         let name = name.to_ascii_lowercase();
@@ -204,7 +207,7 @@ pub fn redacted(fixture: &Fixture, redactor: &mut Redactor) -> Fixture {
     });
     let headers = headers.collect();
     Fixture {
-        description: redact_words(&fixture.description, redactor),
+        description: redact_description(&fixture.description, redactor),
         method: fixture.method.clone(),
         url: redactor.url(&fixture.url),
         headers,
@@ -212,8 +215,8 @@ pub fn redacted(fixture: &Fixture, redactor: &mut Redactor) -> Fixture {
     }
 }
 
-/// Of a description that was made here only the leg's SID tells of somebody.
-fn redact_words(description: &str, redactor: &mut Redactor) -> String {
+/// A description made by [`IncidentFolder::of`] has one item of personal data, the SID of the leg.
+fn redact_description(description: &str, redactor: &mut Redactor) -> String {
     let words = description
         .split(' ')
         .map(|word| match word.split_once('\n') {

@@ -1,4 +1,6 @@
-//! Plays Twilio: signs fixtures and sends them to a bridge.
+//! A fake Twilio: signs fixtures and sends them to a bridge.
+//!
+//! It reads no configuration; its callers choose the keys and URLs.
 
 mod request;
 mod summary;
@@ -18,48 +20,30 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::debugging::fixture::Fixture;
 use crate::net::tls::{self, TlsError};
-use crate::twilio::signature::{Key, PublicUrl};
 
-pub use request::{SidPass, SignedReplay};
+pub use request::{ReplayTarget, SidPass, SignedReplay, Signer};
 pub use summary::{Latencies, NotAccepted, ReplayAnswer, ReplaySummary};
 
 /// How long one request may take; Twilio itself waits 15 s at most.
-const TIMEOUT: Duration = Duration::from_secs(15);
-/// Of an answer that is no 2xx; it holds a problem's detail.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes that are read of an error response, for its problem detail.
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
-/// A fixture and what reports call it.
+/// A fixture and its name in reports.
 #[derive(Clone, Debug)]
 pub struct ReplayItem {
     pub name: String,
     pub fixture: Fixture,
 }
 
-/// Where requests go and which URL they are signed for.
-#[derive(Clone, Debug)]
-pub struct ReplayTarget {
-    /// The base to connect to: scheme, host, port and an optional prefix.
-    pub to: String,
-    /// What Twilio was told; without one, the fixture's own base.
-    pub public: Option<PublicUrl>,
-}
-
-/// What signs the requests.
-#[derive(Clone)]
-pub struct Signer {
-    pub key: Key,
-    /// Sent as `X-Twilio-Webhooks-Signature-Settings`.
-    pub settings: Option<String>,
-}
-
 /// How fast and how often requests are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayRate {
-    /// Requests under way at once.
+    /// Maximum number of concurrent requests.
     pub concurrency: NonZeroUsize,
-    /// Requests begun per second; without one, as fast as answers come.
+    /// Requests started per second; without it, as fast as responses arrive.
     pub rate: Option<NonZeroU32>,
-    /// How often the whole list is sent.
+    /// Number of times to send the whole list.
     pub repeat: NonZeroU32,
 }
 
@@ -68,11 +52,11 @@ pub struct ReplayRate {
 pub enum Sids {
     /// Those of the fixtures.
     Recorded,
-    /// New ones for each pass over the list, made from this seed; legs stay joined.
+    /// New ones for each pass over the list, made from this seed; the legs of a call stay together.
     Fresh(u64),
 }
 
-/// Sends every item, `pace.repeat` times, and tells `on_answer` after each answer.
+/// Sends every item `pace.repeat` times, and calls `on_answer` after each response.
 ///
 /// Runs on an actix runtime.
 pub async fn send(
@@ -84,11 +68,11 @@ pub async fn send(
     on_answer: impl Fn(&ReplayItem, &ReplayAnswer) + 'static,
 ) -> Result<ReplaySummary, TlsError> {
     let client = client(&target.to, pace.concurrency)?;
-    let began = Instant::now();
+    let started = Instant::now();
     let run = Rc::new(Run {
         total: items.len() as u64 * u64::from(pace.repeat.get()),
         next: Cell::new(0),
-        began,
+        started,
         summary: std::cell::RefCell::default(),
         items,
         target,
@@ -99,14 +83,14 @@ pub async fn send(
         on_answer,
     });
     let senders: Vec<_> = (0..pace.concurrency.get())
-        .map(|_| tokio::task::spawn_local(Rc::clone(&run).send_in_turn()))
+        .map(|_| tokio::task::spawn_local(Rc::clone(&run).send_items()))
         .collect();
     for sender in senders {
-        // A sender that panicked has sent less, which the summary shows.
+        // A sender that panicked has sent fewer requests, which the summary shows.
         let _ = sender.await;
     }
     let mut summary = run.summary.take();
-    summary.end(began.elapsed());
+    summary.end(started.elapsed());
     Ok(summary)
 }
 
@@ -114,7 +98,7 @@ struct Run<F> {
     items: Vec<ReplayItem>,
     total: u64,
     next: Cell<u64>,
-    began: Instant,
+    started: Instant,
     target: ReplayTarget,
     signer: Signer,
     rate: Option<NonZeroU32>,
@@ -125,22 +109,22 @@ struct Run<F> {
 }
 
 impl<F: Fn(&ReplayItem, &ReplayAnswer)> Run<F> {
-    async fn send_in_turn(self: Rc<Self>) {
-        while let Some(index) = self.take() {
+    async fn send_items(self: Rc<Self>) {
+        while let Some(index) = self.next_index() {
             if let Some(rate) = self.rate {
-                sleep_until(self.began + slot(index, rate)).await;
+                sleep_until(self.started + start_offset(index, rate)).await;
             }
             let (item, pass) = self.item(index);
             let signed = request::sign(&item.fixture, &self.target, &self.signer, pass);
-            let begun = Instant::now();
+            let sent_at = Instant::now();
             let answer = exchange(&self.client, &signed).await;
-            let took = begun.elapsed();
+            let took = sent_at.elapsed();
             self.summary.borrow_mut().add(&item.name, &answer, took);
             (self.on_answer)(item, &answer);
         }
     }
 
-    fn take(&self) -> Option<u64> {
+    fn next_index(&self) -> Option<u64> {
         let index = self.next.get();
         self.next.set(index + 1);
         (index < self.total).then_some(index)
@@ -160,8 +144,8 @@ impl<F: Fn(&ReplayItem, &ReplayAnswer)> Run<F> {
     }
 }
 
-/// When the request with this index is due, counted from the beginning.
-fn slot(index: u64, rate: NonZeroU32) -> Duration {
+/// When to send the request with this index, after the start.
+fn start_offset(index: u64, rate: NonZeroU32) -> Duration {
     let nanoseconds = u128::from(index) * 1_000_000_000 / u128::from(rate.get());
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
@@ -173,14 +157,14 @@ async fn exchange(client: &Client, signed: &SignedReplay) -> ReplayAnswer {
     }
     let mut response = match request.send_body(signed.body.clone()).await {
         Ok(response) => response,
-        Err(error) => return ReplayAnswer::None(error.to_string()),
+        Err(error) => return ReplayAnswer::NoAnswer(error.to_string()),
     };
     let status = response.status();
-    let body = response.body().limit(MAX_ANSWER_BYTES).await;
+    let body = response.body().limit(MAX_RESPONSE_BYTES).await;
     if status.is_success() {
-        return ReplayAnswer::Taken(status.as_u16());
+        return ReplayAnswer::Accepted(status.as_u16());
     }
-    ReplayAnswer::NotTaken {
+    ReplayAnswer::NotAccepted {
         status: status.as_u16(),
         detail: body.ok().and_then(|body| detail(&body)),
     }
@@ -206,7 +190,7 @@ fn client(to: &str, concurrency: NonZeroUsize) -> Result<Client, TlsError> {
     };
     Ok(Client::builder()
         .connector(connector)
-        .timeout(TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .disable_redirects()
         .finish())
 }

@@ -1,4 +1,6 @@
-//! A request of Twilio as a text file that a person and an editor's REST client can read.
+//! A request of Twilio as a text file, in the format of REST clients of editors.
+//!
+//! The file holds no signature: it is made when the fixture is sent.
 //!
 //! ```text
 //! # an inbound call that was answered
@@ -9,10 +11,10 @@
 //! &CallStatus=completed
 //! ```
 //!
-//! The lines of the body, joined without line ends, are the exact body. One that lines cannot hold
-//! exactly stands in their place as `# body-base64:` lines.
+//! The lines of the body, joined without line ends, are the exact body. A body that lines cannot
+//! represent exactly is written as `# body-base64:` lines.
 
-mod builtin;
+pub mod builtin;
 
 use std::fmt;
 use std::io::Read as _;
@@ -23,7 +25,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::twilio::RawUrl;
-pub use builtin::{BuiltinCase, builtin};
 
 /// The largest file that is read, in bytes; Twilio's own requests are below 64 KiB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -32,27 +33,27 @@ const BASE64_LINE: &str = "# body-base64:";
 /// Characters in one base64 line: a multiple of four, so that each line can be read alone.
 const BASE64_WIDTH: usize = 76;
 
-/// One request as Twilio would send it, but for its signature.
+/// One request as Twilio would send it, without its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fixture {
-    /// What the request shows; may have several lines.
+    /// The comment at the start of the file; may have several lines.
     pub description: String,
     pub method: String,
-    /// The whole URL that Twilio was told.
+    /// The whole URL as entered at Twilio.
     pub url: String,
     /// In the order of the file.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-/// What is wrong in which line of which file.
+/// A mistake in a fixture, with its file and line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {fault}")]
+#[error("{file}:{line}: {kind}")]
 pub struct FixtureError {
     pub file: String,
     /// Counted from 1.
     pub line: usize,
-    pub fault: FixtureErrorKind,
+    pub kind: FixtureErrorKind,
 }
 
 /// Why a file is not a fixture.
@@ -66,13 +67,13 @@ pub enum FixtureErrorKind {
     NotUtf8,
     #[error("has no request line such as \"POST https://bridge.example.com/path HTTP/1.1\"")]
     NoRequestLine,
-    #[error("the URL must begin with https:// or http://, followed by a host")]
+    #[error("the URL must start with https:// or http://, followed by a host")]
     NotAUrl,
-    #[error("a header must read \"Name: value\"; the body begins after an empty line")]
+    #[error("a header must read \"Name: value\"; the body starts after an empty line")]
     NotAHeader,
-    #[error("each line of the body but the first must begin with &")]
+    #[error("each line of the body but the first must start with &")]
     NotAField,
-    #[error("a body stands either in lines or in base64, not in both")]
+    #[error("a body is written either as lines or as base64, not as both")]
     TwoBodies,
     #[error("is not base64")]
     NotBase64,
@@ -82,10 +83,10 @@ impl Fixture {
     /// Reads a file of at most 1 MiB.
     pub fn read(path: &Path) -> Result<Self, FixtureError> {
         let file = path.display().to_string();
-        let fail = |line, fault| FixtureError {
+        let fail = |line, kind| FixtureError {
             file: file.clone(),
             line,
-            fault,
+            kind,
         };
         let mut bytes = Vec::new();
         std::fs::File::open(path)
@@ -104,14 +105,14 @@ impl Fixture {
     /// Reads the text of `file`, which is named in errors only.
     pub fn parse(file: &str, text: &str) -> Result<Self, FixtureError> {
         let mut lines = Lines::of(text);
-        Self::take_from(&mut lines).map_err(|fault| FixtureError {
+        Self::read_from(&mut lines).map_err(|kind| FixtureError {
             file: file.to_owned(),
             line: lines.number.max(1),
-            fault,
+            kind,
         })
     }
 
-    fn take_from(lines: &mut Lines<'_>) -> Result<Self, FixtureErrorKind> {
+    fn read_from(lines: &mut Lines<'_>) -> Result<Self, FixtureErrorKind> {
         let description = read_description(lines);
         let (method, url) = read_request_line(lines)?;
         let headers = read_headers(lines)?;
@@ -131,7 +132,7 @@ impl Fixture {
         RawUrl::of(&self.url).origin()
     }
 
-    /// Path and query of the URL, as they stand in a request.
+    /// Path and query of the URL, as in the request line.
     #[must_use]
     pub fn target(&self) -> String {
         let target = RawUrl::of(&self.url).target();
@@ -159,7 +160,7 @@ impl Fixture {
     }
 }
 
-/// Lines with the number of the one last taken.
+/// An iterator of lines with the number of the last one.
 struct Lines<'a> {
     rest: std::iter::Peekable<std::str::Lines<'a>>,
     number: usize,
@@ -186,13 +187,13 @@ impl<'a> Lines<'a> {
 }
 
 fn read_description(lines: &mut Lines<'_>) -> String {
-    let mut told = Vec::new();
+    let mut description = Vec::new();
     while let Some(line) = lines.take_if(|line| line.is_empty() || line.starts_with('#')) {
         if let Some(text) = line.strip_prefix('#') {
-            told.push(text.strip_prefix(' ').unwrap_or(text));
+            description.push(text.strip_prefix(' ').unwrap_or(text));
         }
     }
-    told.join("\n")
+    description.join("\n")
 }
 
 fn read_request_line(lines: &mut Lines<'_>) -> Result<(String, String), FixtureErrorKind> {
@@ -260,14 +261,14 @@ fn read_body(lines: &mut Lines<'_>) -> Result<Vec<u8>, FixtureErrorKind> {
     Ok(body)
 }
 
-/// The body as lines, if joining them gives it back exactly.
+/// The body as text, if its lines represent it exactly.
 fn as_lines(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?;
-    let holds = !text.starts_with('#') && !text.contains(char::is_control);
-    holds.then_some(text)
+    let is_exact = !text.starts_with('#') && !text.contains(char::is_control);
+    is_exact.then_some(text)
 }
 
-/// Writes what [`Fixture::parse`] reads back.
+/// The format that [`Fixture::parse`] reads.
 impl fmt::Display for Fixture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.description.is_empty() {
@@ -293,14 +294,14 @@ impl fmt::Display for Fixture {
                     writeln!(f, "{BASE64_LINE} {}", String::from_utf8_lossy(line))
                 });
         };
-        // A body may begin with &, which is then no further field.
+        // A body may start with &, which does not start a line then.
         let first = text.chars().next().map_or(0, char::len_utf8);
         let (first, rest) = text.split_at(first);
         writeln!(f, "{first}{}", rest.replace('&', "\n&"))
     }
 }
 
-/// What Acquire must get for a fixture, or why nothing: `fixtures/acquire/<case>.json`.
+/// The expected request to Acquire, or why there is none: `fixtures/acquire/<case>.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Expected {

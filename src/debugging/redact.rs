@@ -1,9 +1,9 @@
-//! Takes people out of requests: numbers, SIDs, names and e-mails become made-up ones of the same
-//! form and length, the same one always the same, wherever and however it is written.
+//! Removes personal data from requests: numbers, SIDs, names and e-mails are replaced by made-up values
+//! of the same form and length. Equal values get equal replacements, however they are written.
 //!
-//! Pure, and the same at every run. Only the protocol's own words stay (`vocabulary`); what is not
-//! known to tell of nobody is replaced. Everything is to be learned before anything is replaced, so
-//! that nothing made up is by chance the original of something else.
+//! Pure and deterministic. Only the words of the protocol stay (`vocabulary`); everything else is
+//! replaced, because it may be personal data. The redactor learns all texts before it replaces any,
+//! so that no made-up value equals an original one.
 
 mod atoms;
 mod escapes;
@@ -19,23 +19,23 @@ use crate::twilio::callback::CallbackKind;
 /// The base of a redacted callback URL.
 const BASE: &str = "https://bridge.example.com";
 
-/// Twilio's URL of a recording: what of it stays as it is.
+/// The parts of a recording URL of Twilio that stay.
 const API: &str = "https://api.twilio.com/2010-04-01/Accounts/";
 const API_WORDS: [&str; 3] = ["Recordings", "Calls", "Conferences"];
 const FORMATS: [&str; 3] = [".mp3", ".wav", ".json"];
 
-/// Text may be escaped within escaped text, but hardly deeper.
-const DEPTH: usize = 4;
+/// How many times escaped text is unescaped, for escapes inside escapes.
+const MAX_ESCAPE_DEPTH: usize = 4;
 
-/// Between the digits of a number that a person wrote.
-const FILLERS: &[u8] = b" -.()";
-/// A shorter one is an extension, a longer one no number (ITU-T E.164).
+/// Characters between the digits of a formatted phone number.
+const SEPARATORS: &[u8] = b" -.()";
+/// Digits of a phone number: fewer are an extension, more are not a number (ITU-T E.164).
 const NUMBER_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 
-/// A SID: two letters and this many hexadecimal digits.
+/// Hexadecimal digits of a SID, after two letters.
 const SID_DIGITS: usize = 32;
 
-/// Learns, then replaces.
+/// First learns the original values, then replaces them.
 #[derive(Default)]
 pub struct Redactor {
     atoms: Atoms,
@@ -44,21 +44,21 @@ pub struct Redactor {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Stage {
-    /// Texts are only looked at.
+    /// Texts are read and returned unchanged.
     #[default]
     Learning,
     Replacing,
 }
 
 impl Redactor {
-    /// What is given from now on comes back redacted.
+    /// Ends the learning: from here on the methods return redacted texts.
     #[must_use]
     pub fn replacing(mut self) -> Self {
         self.stage = Stage::Replacing;
         self
     }
 
-    /// A raw form or query, escaped as it was.
+    /// A raw form or query; each byte stays escaped or unescaped as it was.
     pub fn form(&mut self, form: &[u8]) -> Vec<u8> {
         let fields = form.split(|byte| *byte == b'&').map(|field| {
             let mut parts = field.splitn(2, |byte| *byte == b'=');
@@ -107,7 +107,7 @@ impl Redactor {
 
     /// Any text: addresses, e-mails, SIDs, prose.
     pub fn text(&mut self, text: &str) -> String {
-        self.text_within(text, DEPTH)
+        self.text_within(text, MAX_ESCAPE_DEPTH)
     }
 
     fn name(&mut self, name: &[u8]) -> Vec<u8> {
@@ -134,7 +134,7 @@ impl Redactor {
         self.text(value)
     }
 
-    /// What is not UTF-8 stays that, and no more of it.
+    /// Invalid UTF-8 becomes as many bytes 0xFF: it stays invalid, and its content is lost.
     fn bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut written = Vec::with_capacity(bytes.len());
         for chunk in bytes.utf8_chunks() {
@@ -144,8 +144,9 @@ impl Redactor {
         written
     }
 
-    /// As many bytes as `text` has.
+    /// The result has as many bytes as `text`.
     fn text_within(&mut self, text: &str, depth: usize) -> String {
+        // Escapes come first, because they may hide each of the other forms.
         if let Some(redacted) = self.unescaped(text, b'%', depth, |_| true) {
             return redacted;
         }
@@ -161,7 +162,7 @@ impl Redactor {
         self.tokens(text)
     }
 
-    /// An identity may be an e-mail whose signs are written as `_40` and `_2E`.
+    /// An identity may be an e-mail with `@` and `.` written as `_40` and `_2E`.
     fn identity(&mut self, text: &str, depth: usize) -> String {
         let (user, host) = text.split_at(text.find(['@', ';']).unwrap_or(text.len()));
         let user = match self.unescaped(user, b'_', depth, is_email) {
@@ -171,7 +172,8 @@ impl Redactor {
         user + &self.tokens(host)
     }
 
-    /// The text behind the escapes redacted and escaped again, if there are some and it is `wanted`.
+    /// Unescapes, redacts and escapes the text again, if it has escapes and the unescaped text is
+    /// `wanted`.
     fn unescaped(
         &mut self,
         text: &str,
@@ -179,14 +181,14 @@ impl Redactor {
         depth: usize,
         wanted: impl Fn(&str) -> bool,
     ) -> Option<String> {
-        let spelled = EscapedText::read(text.as_bytes(), escape, Plus::Itself);
-        if depth == 0 || !spelled.has_escapes() {
+        let escaped = EscapedText::read(text.as_bytes(), escape, Plus::Itself);
+        if depth == 0 || !escaped.has_escapes() {
             return None;
         }
-        let inner = std::str::from_utf8(&spelled.bytes).ok();
+        let inner = std::str::from_utf8(&escaped.bytes).ok();
         let inner = inner.filter(|inner| wanted(inner))?;
         let redacted = self.text_within(inner, depth - 1);
-        String::from_utf8(spelled.write(redacted.as_bytes())).ok()
+        String::from_utf8(escaped.write(redacted.as_bytes())).ok()
     }
 
     fn segment(&mut self, segment: &str) -> String {
@@ -204,6 +206,7 @@ impl Redactor {
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
             let length = if is_of_word(first) || first == '+' {
+                // Numbers come before words: a separator would split a number into words.
                 if let Some(length) = number(rest) {
                     written.push_str(&self.number(&rest[..length]));
                     rest = &rest[length..];
@@ -235,7 +238,7 @@ impl Redactor {
         }
     }
 
-    /// The digits replaced, what stands between them kept.
+    /// Replaces the digits and keeps the characters between them.
     fn number(&mut self, written: &str) -> String {
         let digits: String = written.chars().filter(char::is_ascii_digit).collect();
         if self.stage == Stage::Learning {
@@ -258,7 +261,7 @@ impl Redactor {
     }
 }
 
-/// What is not ASCII may be a letter of some script.
+/// A non-ASCII character may be a letter of some script.
 fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || !c.is_ascii()
 }
@@ -269,18 +272,18 @@ fn is_sid(word: &str) -> bool {
         && word.bytes().skip(2).all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// How long the telephone number is that `text` begins with.
+/// The length of the phone number at the start of `text`, if there is one.
 fn number(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut at, mut digits, mut end) = (usize::from(text.starts_with('+')), 0, 0);
-    let mut fillers = 0;
+    let mut separators = 0;
     while let Some(byte) = bytes.get(at) {
         if byte.is_ascii_digit() {
             digits += 1;
-            fillers = 0;
+            separators = 0;
             end = at + 1;
-        } else if FILLERS.contains(byte) && digits > 0 && fillers < 2 {
-            fillers += 1;
+        } else if SEPARATORS.contains(byte) && digits > 0 && separators < 2 {
+            separators += 1;
         } else {
             break;
         }

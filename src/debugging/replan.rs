@@ -1,7 +1,7 @@
-//! What today's plan would send for a stored call, beside what was sent.
+//! Compares the requests that were sent for a stored call with those that would be sent today.
 //!
-//! Pure: the callbacks are planned as if nothing had been sent, in the order and with the waits of
-//! their arrival.
+//! Pure: the callbacks are planned as if nothing had been sent, with the order and the waits in which
+//! they arrived.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::domain::attempt::Verdict;
 use crate::domain::plan::Rules;
 use crate::store::{State, StoredCall};
 
-/// A call of which today something else would be sent.
+/// A call for which other requests would be sent today.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplanDiff {
     pub call: String,
@@ -19,13 +19,13 @@ pub struct ReplanDiff {
     pub today: Vec<Value>,
 }
 
-/// None where nothing differs, or where the call is not at rest: its requests are still to come.
+/// `None` if nothing differs, or if the call is not finished: more requests will follow.
 pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<ReplanDiff>, ScenarioError> {
     if matches!(call.summary.state, State::Pending | State::Claimed) {
         return Ok(None);
     }
-    let evidence = IncidentFolder::of(call, rules);
-    let steps = evidence
+    let incident = IncidentFolder::of(call, rules);
+    let steps = incident
         .fixtures()
         .iter()
         .map(|(name, fixture)| Step::of(name, fixture));
@@ -36,7 +36,7 @@ pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<ReplanDiff>
         .attempts
         .get(call.attempts_before_requeue..)
         .unwrap_or_default();
-    // What was refused was sent too, and would be refused again.
+    // A request that Acquire refused for good was sent too, and would be refused again.
     let sent = counting.iter().filter(|attempt| {
         attempt.verdict.is_accepted() || matches!(attempt.verdict, Verdict::GivenUp(_))
     });
@@ -48,7 +48,7 @@ pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<ReplanDiff>
     Ok((sent != today).then_some(ReplanDiff { call, sent, today }))
 }
 
-/// A link of the bridge as far as it does not depend on when it was made and with which secret.
+/// Cuts the expiry and signature off a recording link: they depend on the time and the secret.
 fn without_link(mut request: Value) -> Value {
     for body in request
         .as_object_mut()

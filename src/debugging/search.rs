@@ -1,4 +1,4 @@
-//! Which calls an operator asks for.
+//! Finds stored calls by filters.
 
 use crate::clock::Millis;
 use crate::domain::directory::is_address;
@@ -6,7 +6,7 @@ use crate::store::{CallSummary, ListFilter, ReadStore, State, StoreError, Stored
 use crate::twilio::signature::fields;
 use crate::twilio::{AccountSid, CallStatus, CallbackContent, callback};
 
-/// The fields in which a number is looked for.
+/// The fields of a callback that may have the number.
 const ADDRESSES: [&str; 6] = [
     "From",
     "To",
@@ -16,7 +16,7 @@ const ADDRESSES: [&str; 6] = [
     "CalledVia",
 ];
 
-/// Calls that fulfil all of it.
+/// Filters; a call must match all of them.
 #[derive(Clone, Debug, Default)]
 pub struct CallSearch {
     pub state: Option<State>,
@@ -27,14 +27,14 @@ pub struct CallSearch {
     pub account: Option<AccountSid>,
     /// A number or another address, in full, on either side of any leg.
     pub number: Option<String>,
-    /// Told of any leg.
+    /// A status that Twilio reported for any leg.
     pub status: Option<CallStatus>,
-    /// A part of the reason for which it is skipped or parked, in either case of letters.
+    /// Part of the reason why the call is skipped or parked; case is ignored.
     pub reason: Option<String>,
 }
 
 impl CallSearch {
-    /// In the order of [`ListFilter`], at most `limit`.
+    /// The matching calls in the order of [`ListFilter`], at most `limit`.
     pub fn run(
         &self,
         reader: &dyn ReadStore,
@@ -44,34 +44,36 @@ impl CallSearch {
             state: self.state,
             limit,
         };
-        if self.asks_for_state_alone() {
+        if self.has_only_state() {
             return reader.list(filter);
         }
         reader.find(filter, &mut |summary| {
-            if !self.admits(summary) || !self.asks_for_callbacks() {
-                return Ok(self.admits(summary));
+            // A call is read as a whole only if its summary matches: that is slow.
+            if !self.matches_summary(summary) || !self.needs_callbacks() {
+                return Ok(self.matches_summary(summary));
             }
             let call = reader.get(&summary.sid)?;
-            Ok(call.is_some_and(|call| self.admits_whole(&call)))
+            Ok(call.is_some_and(|call| self.matches_callbacks(&call)))
         })
     }
 
-    /// Whether nothing is asked for.
+    /// Whether there is no filter.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.state.is_none() && self.asks_for_state_alone()
+        self.state.is_none() && self.has_only_state()
     }
 
-    fn asks_for_state_alone(&self) -> bool {
-        let of_summary = self.since.is_none() && self.until.is_none() && self.account.is_none();
-        of_summary && self.reason.is_none() && !self.asks_for_callbacks()
+    fn has_only_state(&self) -> bool {
+        let summary_filters =
+            self.since.is_none() && self.until.is_none() && self.account.is_none();
+        summary_filters && self.reason.is_none() && !self.needs_callbacks()
     }
 
-    fn asks_for_callbacks(&self) -> bool {
+    fn needs_callbacks(&self) -> bool {
         self.number.is_some() || self.status.is_some()
     }
 
-    fn admits(&self, call: &CallSummary) -> bool {
+    fn matches_summary(&self, call: &CallSummary) -> bool {
         let reason = call.reason.as_deref().unwrap_or_default().to_lowercase();
         self.state.is_none_or(|state| call.state == state)
             && self.since.is_none_or(|since| call.first_received >= since)
@@ -86,11 +88,11 @@ impl CallSearch {
                 .is_none_or(|part| reason.contains(&part.to_lowercase()))
     }
 
-    fn admits_whole(&self, call: &StoredCall) -> bool {
+    fn matches_callbacks(&self, call: &StoredCall) -> bool {
         let has_number = |number: &str| {
             call.callbacks.iter().any(|stored| {
-                let told = fields(&stored.request.body);
-                let mut addresses = told
+                let fields = fields(&stored.request.body);
+                let mut addresses = fields
                     .iter()
                     .filter(|(name, _)| ADDRESSES.contains(&name.as_str()));
                 addresses.any(|(_, address)| is_address(address, number))
@@ -99,7 +101,7 @@ impl CallSearch {
         let has_status = |wanted: &CallStatus| {
             call.callbacks.iter().any(|stored| {
                 let read = callback::read(&stored.request.body, &stored.request.url);
-                matches!(read.map(|read| read.kind), Ok(CallbackContent::Status(told)) if told.status == *wanted)
+                matches!(read.map(|read| read.kind), Ok(CallbackContent::Status(reported)) if reported.status == *wanted)
             })
         };
         self.number.as_deref().is_none_or(has_number) && self.status.as_ref().is_none_or(has_status)

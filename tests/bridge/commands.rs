@@ -9,7 +9,7 @@ use crate::support::serve::{Serve, command_to_serve, reached, sink};
 use crate::support::twilio::sid;
 
 #[test]
-fn a_port_in_use_is_told_in_one_sentence() {
+fn a_port_in_use_is_an_error_of_one_sentence() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -27,7 +27,7 @@ fn a_port_in_use_is_told_in_one_sentence() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_told_and_left_alone() {
+fn a_file_that_is_no_database_is_an_error_and_stays_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("bridge.db");
     std::fs::write(
@@ -131,7 +131,7 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_reader_that_closes_stdout_is_no_failure() {
     let folder = tempfile::tempdir().expect("a folder");
     let fixtures = folder.path().join("fixtures");
     std::fs::create_dir(&fixtures).expect("a folder");
@@ -157,7 +157,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn a_store_that_is_not_there_is_not_made_by_looking() {
+fn reading_a_missing_store_does_not_create_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("none.db");
     for arguments in [&["requeue", &sid(1)][..], &["show", &sid(1)], &["list"]] {
@@ -180,7 +180,7 @@ fn a_store_that_is_not_there_is_not_made_by_looking() {
 }
 
 #[test]
-fn health_says_whether_the_bridge_of_this_machine_takes_callbacks() {
+fn health_checks_whether_the_bridge_of_this_machine_accepts_callbacks() {
     let folder = tempfile::tempdir().expect("a folder");
     let acquire = sink(Faults::default());
     let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());

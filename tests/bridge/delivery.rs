@@ -276,7 +276,7 @@ fn what_cannot_be_sent_is_kept_with_the_reason() {
         ),
         (
             "unknown-status",
-            "kept: an unknown status",
+            "stored: unknown status",
             "parked",
             "for which Acquire has no equivalent",
         ),

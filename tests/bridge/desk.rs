@@ -163,7 +163,7 @@ fn a_redacted_export_names_nobody() {
 }
 
 #[test]
-fn what_is_to_be_exported_must_be_said_and_must_not_be_there_already() {
+fn an_export_needs_a_selection_and_a_new_folder() {
     let bridge = Bridge::start();
     bridge.tells_of(1, "completed");
     let out = bridge.folder.path().join("out").display().to_string();
@@ -176,7 +176,7 @@ fn what_is_to_be_exported_must_be_said_and_must_not_be_there_already() {
     assert_eq!(run.err, format!("{}  not in the store\n", sid(9)));
     let run = bridge.runs(&["export", &sid(1), "--out", &out]);
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.err.contains("is there already"), "{run:?}");
+    assert!(run.err.contains("already exists"), "{run:?}");
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn fits(text: &str) {
 }
 
 #[test]
-fn a_change_of_the_configuration_is_seen_before_it_counts_and_sent_on_request() {
+fn a_change_of_the_configuration_is_shown_before_it_applies_and_sent_on_request() {
     let bridge = Bridge::start();
     bridge.tells_of(1, "completed");
     bridge.tells_of(2, "busy");

@@ -63,7 +63,7 @@ fn a_stop_finishes_what_is_in_flight_and_exits_with_0() {
         serve.signal(signal);
         let (code, log) = serve.ends();
         assert_eq!(code, Some(0), "{log}");
-        assert!(log.contains("nothing was left in flight"), "{log}");
+        assert!(log.contains("no request was in flight"), "{log}");
 
         let next = Serve::start(&database, &acquire);
         next.takes(2);
@@ -120,7 +120,10 @@ fn a_second_signal_ends_at_once() {
     serve.signal("-TERM");
     let (code, log) = serve.ends();
     assert_eq!(code, Some(1));
-    assert!(log.contains("ended at once by a second signal"), "{log}");
+    assert!(
+        log.contains("exiting at once after a second signal"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn a_call_that_was_refused_is_found_by_its_sid_and_shown() {
     bridge.keeps("scheme");
     let run = bridge.runs(&["show", &sid(1)]);
     assert_eq!(run.code, Some(1), "{run:?}");
-    let hint = "it stands in 1 refused request, the latest refused as scheme: show ";
+    let hint = "1 refused request named it, the latest with cause scheme: show ";
     let (_, id) = run.err.trim_end().split_once(hint).expect("where to look");
 
     let run = bridge.runs(&["show", id]);

@@ -31,7 +31,7 @@ fn with_parked(count: usize) -> Bridge {
 }
 
 #[test]
-fn nothing_is_requeued_before_somebody_agreed() {
+fn nothing_is_requeued_without_confirmation() {
     let bridge = with_parked(3);
     let run = bridge.runs(&["requeue", "--state", "parked"]);
     assert_eq!(run.code, Some(2), "{}", run.err);
@@ -58,7 +58,7 @@ fn calls_are_requeued_by_filter() {
 }
 
 #[test]
-fn a_requeue_that_was_cut_short_goes_on_where_it_ended() {
+fn an_interrupted_requeue_resumes_where_it_stopped() {
     let bridge = with_parked(0);
     for number in 1..=3 {
         bridge.twilio.ends(&sid(number), "completed");
@@ -80,7 +80,8 @@ fn a_requeue_that_was_cut_short_goes_on_where_it_ended() {
     let run = bridge.runs(&go_on);
     assert_eq!(run.out, "2 of 2 calls requeued\n", "{}", run.err);
     assert!(
-        run.err.contains("Acquire gets again what it took"),
+        run.err
+            .contains("Acquire receives the delivered calls again"),
         "{}",
         run.err
     );
@@ -90,7 +91,7 @@ fn a_requeue_that_was_cut_short_goes_on_where_it_ended() {
 }
 
 #[test]
-fn a_requeue_can_be_stopped_and_what_is_done_stays_done() {
+fn a_stopped_requeue_keeps_the_calls_that_it_requeued() {
     let bridge = with_parked(4);
     let mut command = bridge.command(&["requeue", "--state", "parked", "--yes", "--rate", "1/s"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -103,7 +104,7 @@ fn a_requeue_can_be_stopped_and_what_is_done_stays_done() {
     let told = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(3), "{told}");
     assert!(
-        told.ends_with("stopped; the others are as they were\n"),
+        told.ends_with("stopped; the other calls are unchanged\n"),
         "{told}"
     );
     bridge.settles();

@@ -172,7 +172,7 @@ fn an_end_without_an_answer_goes_again_as_it_was_sent_across_restarts() {
 }
 
 #[test]
-fn a_call_whose_first_leg_tells_nothing_is_decided_after_the_wait() {
+fn a_call_without_callbacks_of_its_first_leg_is_decided_after_the_wait() {
     let mut bridge = Bridge::with(&[
         ("BRIDGE__CALLS__REPORT", "call"),
         ("BRIDGE__CALLS__WAIT", "10m"),
@@ -262,7 +262,7 @@ fn one_call_has_one_end_whatever_comes_between_and_after() {
 }
 
 #[test]
-fn a_chain_is_one_call_also_if_its_last_link_is_told_first() {
+fn a_chain_is_one_call_also_if_its_last_leg_is_reported_first() {
     let bridge = Bridge::with(&[("BRIDGE__CALLS__REPORT", "call")]);
     bridge.tells(&leg_form(&sid(3), &sid(2), "completed", "client:bob"));
     bridge.tells(&leg_form(&sid(2), &sid(1), "no-answer", "client:jane"));

@@ -34,7 +34,7 @@ impl Serve {
                 rest.split(ends).next()?.parse().ok()
             };
             if let (Some(public), Some(admin)) =
-                (after("serving Twilio on "), after("operators on "))
+                (after("public listener on "), after("admin listener on "))
             {
                 break (public, admin);
             }

@@ -17,8 +17,8 @@ fn bridge(args: &[&str]) -> Command {
     command
 }
 
-/// What the command printed, and its exit code.
-fn told(command: &mut Command) -> (String, String, i32) {
+/// Output, errors and exit code of a command.
+fn output_of(command: &mut Command) -> (String, String, i32) {
     let output = command.output().expect("the command runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
     let code = output.status.code().expect("it ends by itself");
@@ -46,12 +46,12 @@ fn doctor(folder: &Path, acquire: &str, args: &[&str]) -> Command {
     command
 }
 
-/// The sentences of what is not as it should be. The disk of a test machine may be a slow one.
-fn findings(command: &mut Command) -> (Vec<String>, i32) {
-    let (out, err, code) = told(command.arg("--json"));
+/// The sentences of all problems but those of the disk: a test machine may have a slow one.
+fn problems(command: &mut Command) -> (Vec<String>, i32) {
+    let (out, err, code) = output_of(command.arg("--json"));
     assert_eq!(err, "");
-    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    let notes = told["notes"].as_array().expect("notes");
+    let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let notes = report["notes"].as_array().expect("notes");
     let bad = notes
         .iter()
         .filter(|note| note["ok"] == false && note["about"] != "disk");
@@ -60,17 +60,17 @@ fn findings(command: &mut Command) -> (Vec<String>, i32) {
     (bad.map(sentence).collect(), code)
 }
 
-fn opened(path: &Path, mode: u32) {
+fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a file of ours");
 }
 
 #[test]
-fn the_doctor_finds_nothing_where_all_is_well_and_posts_nothing() {
+fn the_doctor_finds_no_problem_in_a_good_setup_and_posts_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let acquire = acquire();
-    let (found, _) = findings(&mut doctor(folder.path(), &acquire.base_url(), &[]));
+    let (found, _) = problems(&mut doctor(folder.path(), &acquire.base_url(), &[]));
     assert_eq!(found, [""; 0]);
-    let (out, _, _) = told(&mut doctor(folder.path(), &acquire.base_url(), &[]));
+    let (out, _, _) = output_of(&mut doctor(folder.path(), &acquire.base_url(), &[]));
     for about in [
         "configuration",
         "public url",
@@ -87,12 +87,12 @@ fn the_doctor_finds_nothing_where_all_is_well_and_posts_nothing() {
         );
     }
     assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
-    // The sink keeps every POST.
+    // The fake Acquire retains every POST.
     assert_eq!(acquire.received().len(), 0, "nothing is posted");
-    assert!(out.contains("it agrees with that of"), "{out}");
+    assert!(out.contains("the clock agrees with that of"), "{out}");
     assert!(
         !folder.path().join("bridge.db").exists(),
-        "it makes no store"
+        "it creates no store"
     );
 }
 
@@ -100,7 +100,7 @@ fn the_doctor_finds_nothing_where_all_is_well_and_posts_nothing() {
 fn spool(folder: &Path, sids: &[&str]) -> PathBuf {
     let path = folder.join("spool.db");
     let store = store::open(&StoreUrl::Sqlite(path.clone())).expect("a spool");
-    let keep = async {
+    let record = async {
         for sid in sids {
             let url = "https://bridge.example.com/twilio/voice/status".to_owned();
             let body = format!(
@@ -118,64 +118,64 @@ fn spool(folder: &Path, sids: &[&str]) -> PathBuf {
             recorded.expect("recorded");
         }
     };
-    actix_web::rt::System::new().block_on(keep);
+    actix_web::rt::System::new().block_on(record);
     path
 }
 
 #[test]
-fn while_the_database_is_away_the_desk_looks_into_the_spool() {
+fn while_the_database_is_down_list_show_and_doctor_read_the_spool() {
     let folder = tempfile::tempdir().expect("a folder");
     let acquire = acquire();
     let sid = "CA00000000000000000000000000000001";
     let spool = spool(folder.path(), &[sid, "CA00000000000000000000000000000002"]);
-    opened(&spool, 0o600);
-    let away = |command: &mut Command| {
-        // Nobody listens there.
-        let (out, err, code) = told(
+    set_mode(&spool, 0o600);
+    let without_database = |command: &mut Command| {
+        // No server listens on this port.
+        let (out, err, code) = output_of(
             command
                 .env("BRIDGE__STORE__URL", "postgres://bridge@127.0.0.1:1/bridge")
                 .env("BRIDGE__STORE__SPOOL", &spool),
         );
         (out + &err, code)
     };
-    let kept = "has kept 2 calls for the database since 2026-09-21T14:13:20.000Z";
-    let (told, code) = away(&mut bridge(&["list"]));
-    assert!(code == 1 && told.contains(kept), "{told}");
-    let (told, code) = away(&mut bridge(&["show", sid]));
-    assert!(code == 0 && told.contains("in the spool"), "{told}");
+    let waiting = "holds 2 calls for the database since 2026-09-21T14:13:20.000Z";
+    let (printed, code) = without_database(&mut bridge(&["list"]));
+    assert!(code == 1 && printed.contains(waiting), "{printed}");
+    let (printed, code) = without_database(&mut bridge(&["show", sid]));
+    assert!(code == 0 && printed.contains("in the spool"), "{printed}");
     let unknown = "CA00000000000000000000000000000003";
-    let (told, code) = away(&mut bridge(&["show", unknown]));
-    assert!(code == 1 && told.contains(kept), "{told}");
+    let (printed, code) = without_database(&mut bridge(&["show", unknown]));
+    assert!(code == 1 && printed.contains(waiting), "{printed}");
     let mut doctor = doctor(folder.path(), &acquire.base_url(), &["--json"]);
-    let (told, code) = away(&mut doctor);
-    let found: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let (printed, code) = without_database(&mut doctor);
+    let found: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     let about = |about: &str| {
         let notes = found["notes"].as_array().expect("notes");
         let mut notes = notes.iter().filter(|note| note["about"] == about);
         notes.next().cloned().unwrap_or_default()
     };
-    assert!(code == 1 && about("spool")["ok"] == false, "{told}");
+    assert!(code == 1 && about("spool")["ok"] == false, "{printed}");
     let sentence = about("spool")["sentence"].to_string();
-    assert!(sentence.contains(kept), "{told}");
+    assert!(sentence.contains(waiting), "{printed}");
     let disk = about("disk")["sentence"].to_string();
-    assert!(disk.contains("spool.db"), "the spool's disk: {told}");
+    assert!(disk.contains("spool.db"), "the spool's disk: {printed}");
 }
 
 #[test]
-fn a_store_that_is_not_there_is_told_with_the_setting() {
+fn a_missing_store_is_an_error_that_names_the_setting() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut list = bridge(&["list"]);
-    let (out, err, code) = told(list.current_dir(&folder));
+    let (out, err, code) = output_of(list.current_dir(&folder));
     assert_eq!((out.as_str(), code), ("", 1));
     assert!(
-        err.starts_with("error: there is no bridge.db (store.url)"),
+        err.starts_with("error: no store at bridge.db (store.url)"),
         "{err}"
     );
 }
 
 #[test]
-fn the_doctor_tells_every_mistake_of_the_configuration() {
-    let (found, code) = findings(&mut bridge(&["doctor"]));
+fn the_doctor_reports_every_mistake_of_the_configuration() {
+    let (found, code) = problems(&mut bridge(&["doctor"]));
     assert_eq!(code, 1);
     for word in [
         "TWILIO_AUTH_TOKEN",
@@ -195,7 +195,7 @@ fn the_doctor_finds_what_keeps_calls_from_arriving() {
     let acquire = acquire();
     let secret = folder.path().join("key");
     std::fs::write(&secret, "made-up-secret\n").expect("a file");
-    opened(&secret, 0o644);
+    set_mode(&secret, 0o644);
     let name = |key: &'static str, value: String| {
         let mut command = doctor(folder.path(), &acquire.base_url(), &[]);
         command.env(key, value);
@@ -220,11 +220,11 @@ fn the_doctor_finds_what_keeps_calls_from_arriving() {
         (
             "BRIDGE__ACQUIRE__BASE_URL",
             "https://acme.invalid".to_owned(),
-            "has no address",
+            "cannot resolve",
         ),
     ];
     for (key, value, words) in cases {
-        let (found, code) = findings(&mut name(key, value));
+        let (found, code) = problems(&mut name(key, value));
         assert_eq!(code, 1, "{words}");
         assert!(
             found.iter().any(|sentence| sentence.contains(words)),
@@ -235,50 +235,50 @@ fn the_doctor_finds_what_keeps_calls_from_arriving() {
             "{found:?}"
         );
     }
-    opened(&secret, 0o600);
+    set_mode(&secret, 0o600);
     let closed = secret.display().to_string();
-    let (found, _) = findings(&mut name("BRIDGE__ACQUIRE__API_KEY_FILE", closed));
+    let (found, _) = problems(&mut name("BRIDGE__ACQUIRE__API_KEY_FILE", closed));
     assert_eq!(found, [""; 0]);
 }
 
 #[test]
 fn the_doctor_finds_an_open_configuration_a_damaged_store_and_a_missing_folder() {
     let folder = tempfile::tempdir().expect("a folder");
-    opened(folder.path(), 0o755);
+    set_mode(folder.path(), 0o755);
     let config = folder.path().join("bridge.toml");
     std::fs::write(&config, "[acquire]\napi_key = \"made-up-secret\"\n").expect("a file");
-    opened(&config, 0o644);
+    set_mode(&config, 0o644);
     let path = config.to_str().expect("UTF-8");
     let acquire = acquire();
-    let look = |folder: &Path, args: &[&str]| {
-        findings(&mut doctor(folder, &acquire.base_url(), args))
+    let check = |folder: &Path, args: &[&str]| {
+        problems(&mut doctor(folder, &acquire.base_url(), args))
             .0
             .join("\n")
     };
-    let found = look(folder.path(), &["--offline", "--config", path]);
+    let found = check(folder.path(), &["--offline", "--config", path]);
     assert!(
-        found.contains("bridge.toml holds a secret (acquire.api_key)"),
+        found.contains("bridge.toml contains a secret (acquire.api_key)"),
         "{found}"
     );
 
     std::fs::write(folder.path().join("bridge.db"), "no database").expect("a file");
-    opened(&folder.path().join("bridge.db"), 0o644);
-    let found = look(folder.path(), &["--offline"]);
+    set_mode(&folder.path().join("bridge.db"), 0o644);
+    let found = check(folder.path(), &["--offline"]);
     assert!(
         found.contains("(store.url)") && found.contains("numbers and names"),
         "{found}"
     );
 
     let absent = folder.path().join("absent");
-    let (out, _, code) = told(&mut doctor(&absent, &acquire.base_url(), &["--offline"]));
+    let (out, _, code) = output_of(&mut doctor(&absent, &acquire.base_url(), &["--offline"]));
     assert_eq!(code, 1);
     let words = out.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("cannot be written"), "{out}");
+    assert!(words.contains("cannot write to the folder"), "{out}");
 }
 
 #[test]
 fn callback_url_prints_what_to_enter_at_twilio() {
-    let (out, err, code) = told(bridge(&["callback-url"]).env(
+    let (out, err, code) = output_of(bridge(&["callback-url"]).env(
         "BRIDGE__SERVER__PUBLIC_URL",
         "https://bridge.example.com/calls",
     ));
@@ -297,15 +297,15 @@ fn callback_url_prints_what_to_enter_at_twilio() {
     the limits in milliseconds for connecting and for the response. The fragment is
     neither sent nor signed, so do not add it to server.public_url.
     ");
-    let (out, err, code) = told(&mut bridge(&["callback-url"]));
+    let (out, err, code) = output_of(&mut bridge(&["callback-url"]));
     assert_eq!((out.as_str(), code), ("", 2));
     assert!(err.contains("server.public_url is not set"), "{err}");
 }
 
 #[test]
-fn callback_url_checks_what_stands_at_twilio() {
+fn callback_url_checks_the_url_that_is_entered_at_twilio() {
     let check = |args: &[&str]| {
-        told(
+        output_of(
             bridge(&["callback-url"])
                 .env("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com")
                 .args(args),
@@ -335,8 +335,8 @@ fn callback_url_checks_what_stands_at_twilio() {
              these lose the callback; append #rc=5&rp=all
     "#);
     let (out, _, code) = check(&["--json", "https://bridge.example.com/other"]);
-    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(code, 1);
-    assert_eq!(told["judged"][0]["remarks"][0]["about"], "path");
-    assert_eq!(told["to_enter"][0]["url"], good);
+    assert_eq!(report["checked"][0]["remarks"][0]["about"], "path");
+    assert_eq!(report["to_enter"][0]["url"], good);
 }

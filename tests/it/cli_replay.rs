@@ -1,4 +1,4 @@
-//! `replay` at the command line, against a server that judges signatures as a bridge does.
+//! `replay` at the command line, against a server that verifies signatures as a bridge does.
 
 mod offline;
 
@@ -18,28 +18,28 @@ const INBOUND: &str = "fixtures/twilio/inbound-completed.http";
 const EMAIL: &str = "fixtures/twilio/inbound-email.http";
 const RECORDING: &str = "fixtures/twilio/refused-recording.http";
 
-/// Judges requests for one public URL and gives out the callbacks that it accepted.
-struct Judge {
+/// Verifies requests for one public URL and collects the callbacks that it accepts.
+struct FakeBridge {
     base: String,
-    taken: Receiver<Callback>,
+    accepted: Receiver<Callback>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Judge {
+impl FakeBridge {
     fn start(public_url: &str) -> Self {
         let public = PublicUrl::parse(public_url).expect("a public URL");
-        let (give, taken) = channel();
-        let (tell, told) = channel();
+        let (sender, accepted) = channel();
+        let (started, address) = channel();
         let thread = std::thread::spawn(move || {
             let server = HttpServer::new(move || {
-                let (public, give) = (public.clone(), give.clone());
+                let (public, sender) = (public.clone(), sender.clone());
                 App::new().default_service(web::to(
                     move |request: HttpRequest, body: web::Bytes| {
-                        let answer = judge(&public, &request, &body);
+                        let answer = verify_and_read(&public, &request, &body);
                         let answer = match answer {
                             Ok(callback) => {
-                                give.send(callback).expect("the test still listens");
+                                sender.send(callback).expect("the test still listens");
                                 HttpResponse::NoContent().finish()
                             }
                             Err((status, why)) => HttpResponse::build(status)
@@ -57,33 +57,35 @@ impl Judge {
             let port = server.addrs()[0].port();
             actix_web::rt::System::new().block_on(async move {
                 let server = server.run();
-                tell.send((port, server.handle())).expect("the test waits");
+                started
+                    .send((port, server.handle()))
+                    .expect("the test waits");
                 server.await.expect("it serves");
             });
         });
-        let (port, handle) = told.recv().expect("the server starts");
+        let (port, handle) = address.recv().expect("the server starts");
         let base = format!("http://127.0.0.1:{port}");
         Self {
             base,
-            taken,
+            accepted,
             handle,
             thread: Some(thread),
         }
     }
 
     fn callbacks(&self) -> Vec<Callback> {
-        self.taken.try_iter().collect()
+        self.accepted.try_iter().collect()
     }
 }
 
-impl Drop for Judge {
+impl Drop for FakeBridge {
     fn drop(&mut self) {
         actix_web::rt::System::new().block_on(self.handle.stop(false));
         self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn judge(
+fn verify_and_read(
     public: &PublicUrl,
     request: &HttpRequest,
     body: &[u8],
@@ -122,8 +124,8 @@ fn replay(args: &[&str]) -> (String, String, i32) {
 
 #[test]
 fn a_replayed_call_arrives_signed_as_twilio_signs_it() {
-    let judge = Judge::start("https://bridge.example.com");
-    let (out, err, code) = replay(&[INBOUND, EMAIL, "--to", &judge.base]);
+    let bridge = FakeBridge::start("https://bridge.example.com");
+    let (out, err, code) = replay(&[INBOUND, EMAIL, "--to", &bridge.base]);
     assert_eq!(code, 0, "{out}{err}");
     assert!(
         out.contains("sent     2 in ") && out.contains("answers  204: 2"),
@@ -133,10 +135,10 @@ fn a_replayed_call_arrives_signed_as_twilio_signs_it() {
         err.contains("--fresh-sids") && err.contains("requeue"),
         "{err}"
     );
-    let legs: BTreeSet<String> = judge
+    let legs: BTreeSet<String> = bridge
         .callbacks()
         .iter()
-        .map(|taken| taken.leg.to_string())
+        .map(|callback| callback.leg.to_string())
         .collect();
     assert!(
         legs.contains("CA00000000000000000000000000000001"),
@@ -147,8 +149,8 @@ fn a_replayed_call_arrives_signed_as_twilio_signs_it() {
 
 #[test]
 fn the_public_url_is_signed_in_place_of_the_fixtures_base() {
-    let judge = Judge::start("https://calls.example/acme");
-    let args = [INBOUND, "--to", &judge.base];
+    let bridge = FakeBridge::start("https://calls.example/acme");
+    let args = [INBOUND, "--to", &bridge.base];
     assert_eq!(replay(&args).2, 3);
     let there = ["--public-url", "https://calls.example/acme/"];
     assert_eq!(replay(&[&args[..], &there].concat()).2, 0);
@@ -156,11 +158,11 @@ fn the_public_url_is_signed_in_place_of_the_fixtures_base() {
 
 #[test]
 fn fresh_sids_make_new_calls_in_each_pass_and_keep_legs_joined() {
-    let judge = Judge::start("https://bridge.example.com");
+    let bridge = FakeBridge::start("https://bridge.example.com");
     let args = [
         "fixtures/twilio",
         "--to",
-        &judge.base,
+        &bridge.base,
         "--fresh-sids",
         "--repeat",
         "2",
@@ -168,11 +170,14 @@ fn fresh_sids_make_new_calls_in_each_pass_and_keep_legs_joined() {
     ];
     let (out, err, code) = replay(&args);
     assert_eq!((code, err.as_str()), (3, ""), "{out}");
-    let callbacks = judge.callbacks();
-    let legs: BTreeSet<&str> = callbacks.iter().map(|taken| taken.leg.as_str()).collect();
+    let callbacks = bridge.callbacks();
+    let legs: BTreeSet<&str> = callbacks
+        .iter()
+        .map(|callback| callback.leg.as_str())
+        .collect();
     assert_eq!(legs.len(), callbacks.len(), "each leg is new");
-    let joined = |taken: &&Callback| {
-        taken
+    let joined = |callback: &&Callback| {
+        callback
             .parent
             .as_ref()
             .is_some_and(|at| legs.contains(at.as_str()))
@@ -185,7 +190,7 @@ fn fresh_sids_make_new_calls_in_each_pass_and_keep_legs_joined() {
         summary["sent"],
         2 * std::fs::read_dir("fixtures/twilio").expect("there").count()
     );
-    let recording = summary["not_taken"]
+    let recording = summary["not_accepted"]
         .as_array()
         .and_then(|all| all.iter().find(|one| one["item"] == RECORDING))
         .expect("the recording is listed");
@@ -202,11 +207,11 @@ fn fresh_sids_make_new_calls_in_each_pass_and_keep_legs_joined() {
 
 #[test]
 fn a_rate_spreads_the_requests() {
-    let judge = Judge::start("https://bridge.example.com");
+    let bridge = FakeBridge::start("https://bridge.example.com");
     let args = [
         INBOUND,
         "--to",
-        &judge.base,
+        &bridge.base,
         "--repeat",
         "6",
         "--rate",
@@ -221,15 +226,15 @@ fn a_rate_spreads_the_requests() {
             .is_some_and(|seconds| seconds >= 0.1),
         "{out}"
     );
-    assert_eq!(judge.callbacks().len(), 6);
+    assert_eq!(bridge.callbacks().len(), 6);
 }
 
 #[test]
 fn a_bridge_that_is_not_there_is_no_answer() {
-    // No test listens there; the port of one that stopped may be another's by now.
+    // No test listens on port 9; a free port may be used by another test.
     let (out, err, code) = replay(&[INBOUND, "--to", "http://127.0.0.1:9"]);
     assert_eq!(code, 3);
-    assert_eq!(err, "", "nothing was taken that could be a repeat");
+    assert_eq!(err, "", "nothing was accepted that could be a repeat");
     assert!(
         out.contains("answers  none: 1") && out.contains("inbound-completed.http: no answer, "),
         "{out}"
@@ -254,22 +259,25 @@ fn a_dry_run_prints_what_acquire_would_get_or_why_nothing() {
 }
 
 #[test]
-fn what_cannot_be_replayed_is_told_in_one_line() {
+fn a_file_that_cannot_be_replayed_is_an_error_of_one_line() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().display().to_string();
     let (_, err, code) = replay(&[&path, "--dry-run"]);
     assert_eq!(
         (err, code),
-        (format!("error: the folder {path} holds no .http file\n"), 2)
+        (
+            format!("error: the folder {path} contains no .http file\n"),
+            2
+        )
     );
 
     let case = folder.path().join("case.http");
     std::fs::write(&case, "# a case\nPOST /twilio/voice/status\n").expect("it can be written");
     let (_, err, code) = replay(&[&path, "--dry-run"]);
-    let told = "the URL must begin with https:// or http://, followed by a host";
+    let mistake = "the URL must start with https:// or http://, followed by a host";
     assert_eq!(
         (err, code),
-        (format!("error: {}:2: {told}\n", case.display()), 1)
+        (format!("error: {}:2: {mistake}\n", case.display()), 1)
     );
 
     let (_, err, code) = replay(&[INBOUND]);
@@ -297,11 +305,11 @@ fn a_scenario_is_played_as_a_whole_and_compared() {
     std::fs::write(folder.path().join("expected.json"), "[]").expect("written");
     let (out, _, code) = replay(&["--dry-run", path]);
     assert_eq!(code, 3, "{out}");
-    assert!(out.contains("differs from what is expected"), "{out}");
+    assert!(out.contains("differs from the expected result"), "{out}");
 }
 
 #[test]
-fn what_twilio_kept_of_a_failed_webhook_is_replayed() {
+fn a_monitor_alert_of_a_failed_webhook_is_replayed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("alert.json");
     let form = "CallSid=CA00000000000000000000000000000001&AccountSid=AC00000000000000000000000000000001\
@@ -326,7 +334,7 @@ fn what_twilio_kept_of_a_failed_webhook_is_replayed() {
 }
 
 #[test]
-fn what_must_come_of_one_fixture_may_stand_beside_it() {
+fn the_expected_result_of_a_fixture_may_be_in_a_file_next_to_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let fixture = folder.path().join("case.http");
     std::fs::copy(INBOUND, &fixture).expect("a copy");

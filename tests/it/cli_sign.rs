@@ -14,8 +14,8 @@ fn bridge(args: &[&str]) -> Command {
     command
 }
 
-/// What the command printed, and its exit code.
-fn told(command: &mut Command) -> (String, String, i32) {
+/// Output, errors and exit code of a command.
+fn output_of(command: &mut Command) -> (String, String, i32) {
     let output = command.output().expect("the command runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
     let code = output.status.code().expect("it ends by itself");
@@ -24,7 +24,7 @@ fn told(command: &mut Command) -> (String, String, i32) {
 
 #[test]
 fn sign_prints_the_signature_of_what_it_reads_from_stdin() {
-    let (out, err, code) = told(
+    let (out, err, code) = output_of(
         bridge(&["sign", "--url", URL, "--body", "-", "--auth-token", TOKEN]).write_stdin(FORM),
     );
     assert_eq!(
@@ -35,7 +35,7 @@ fn sign_prints_the_signature_of_what_it_reads_from_stdin() {
 
 #[test]
 fn verify_says_valid_or_invalid_in_one_line() {
-    let judge = |signature: &str| {
+    let check = |signature: &str| {
         let args = [
             "verify",
             "--url",
@@ -46,10 +46,10 @@ fn verify_says_valid_or_invalid_in_one_line() {
             TOKEN,
             "--signature",
         ];
-        told(bridge(&[&args[..], &[signature]].concat()).write_stdin(FORM))
+        output_of(bridge(&[&args[..], &[signature]].concat()).write_stdin(FORM))
     };
-    assert_eq!(judge(SIGNATURE), ("valid\n".to_owned(), String::new(), 0));
-    let invalid = "invalid: no key given made this signature for this URL and body\n";
+    assert_eq!(check(SIGNATURE), ("valid\n".to_owned(), String::new(), 0));
+    let invalid = "invalid: no given key makes this signature for this URL and body\n";
     for wrong in [
         "",
         "-",
@@ -57,7 +57,7 @@ fn verify_says_valid_or_invalid_in_one_line() {
         " RSOYDt4T1cUTdK1PDd93/VVr8B8=",
         "RSOYDt4T1cUTdK1PDd93/VVr8B8=\n",
     ] {
-        let (out, err, code) = judge(wrong);
+        let (out, err, code) = check(wrong);
         assert!(out.starts_with(invalid), "{wrong:?}: {out}");
         assert_eq!((err.as_str(), code), ("", 1), "{wrong:?}");
     }
@@ -66,7 +66,7 @@ fn verify_says_valid_or_invalid_in_one_line() {
 #[test]
 fn several_tokens_are_each_tried_and_the_first_one_signs() {
     let with = |tokens: &str, args: &[&str]| {
-        told(
+        output_of(
             bridge(args)
                 .env("TWILIO_AUTH_TOKEN", tokens)
                 .write_stdin(FORM),
@@ -87,7 +87,7 @@ fn several_tokens_are_each_tried_and_the_first_one_signs() {
     assert_eq!(with("other, 12345", &verify).2, 0);
     assert_eq!(with(",12345,", &verify).2, 0);
     assert_eq!(with("other", &verify).2, 1);
-    // To the letter, as the libraries take it.
+    // A token is used exactly as given, as in the libraries.
     assert_eq!(with("12345 ", &verify).2, 1);
 }
 
@@ -102,7 +102,7 @@ fn without_a_token_the_usage_is_wrong() {
             if let Some(tokens) = tokens {
                 command.env("TWILIO_AUTH_TOKEN", tokens);
             }
-            let (out, err, code) = told(&mut command);
+            let (out, err, code) = output_of(&mut command);
             assert_eq!((out.as_str(), code), ("", 2));
             assert!(
                 err.contains("pass --auth-token or set TWILIO_AUTH_TOKEN"),
@@ -113,8 +113,8 @@ fn without_a_token_the_usage_is_wrong() {
 }
 
 #[test]
-fn a_failed_verify_tells_what_twilio_leaves_out_of_the_url() {
-    let judge = |url: &str| {
+fn a_failed_verify_names_the_parts_of_the_url_that_twilio_does_not_sign() {
+    let check = |url: &str| {
         let args = [
             "verify",
             "--url",
@@ -124,11 +124,11 @@ fn a_failed_verify_tells_what_twilio_leaves_out_of_the_url() {
             "--auth-token",
             TOKEN,
         ];
-        told(&mut bridge(&args)).1
+        output_of(&mut bridge(&args)).1
     };
-    assert_eq!(judge("https://h.example/p?a=@"), "");
-    insta::assert_snapshot!(judge("https://u:p@h.example:8443/p?a=1#rc=2"), @"note: the URL has user info and a fragment, which Twilio does not sign; it signs https://h.example:8443/p?a=1");
-    insta::assert_snapshot!(judge("https://h.example#rc=2"), @"note: the URL has a fragment, which Twilio does not sign; it signs https://h.example");
+    assert_eq!(check("https://h.example/p?a=@"), "");
+    insta::assert_snapshot!(check("https://u:p@h.example:8443/p?a=1#rc=2"), @"note: the URL has user info and a fragment, which Twilio does not sign; it signs https://h.example:8443/p?a=1");
+    insta::assert_snapshot!(check("https://h.example#rc=2"), @"note: the URL has a fragment, which Twilio does not sign; it signs https://h.example");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_shared_key_signs_with_sha_256_when_the_settings_name_it() {
         .to_vec()
     };
     let run = |command: &str, settings: &str, more: &[&str]| {
-        told(
+        output_of(
             bridge(&[command])
                 .args(shared(settings))
                 .args(more)
@@ -173,7 +173,7 @@ fn a_shared_key_signs_with_sha_256_when_the_settings_name_it() {
         assert_eq!(code, 1);
         assert_eq!(run("sign", settings, &[]).2, 2);
     }
-    // A SHA-256 signature without the header is nothing that Twilio sends.
+    // Twilio never sends a SHA-256 signature without the header.
     let args = [
         "verify",
         "--url",
@@ -185,11 +185,11 @@ fn a_shared_key_signs_with_sha_256_when_the_settings_name_it() {
         "--signature",
     ];
     assert_eq!(
-        told(bridge(&args).arg(signature.trim()).write_stdin(FORM)).2,
+        output_of(bridge(&args).arg(signature.trim()).write_stdin(FORM)).2,
         1
     );
     for alone in [["--settings", header], ["--shared-key", "WK1=x"]] {
-        assert_eq!(told(bridge(&["sign", "--url", URL]).args(alone)).2, 2);
+        assert_eq!(output_of(bridge(&["sign", "--url", URL]).args(alone)).2, 2);
     }
 }
 
@@ -204,7 +204,7 @@ fn a_body_that_cannot_be_read_is_named() {
         "--auth-token",
         TOKEN,
     ];
-    let (_, err, code) = told(&mut bridge(&args));
+    let (_, err, code) = output_of(&mut bridge(&args));
     assert!(
         err.starts_with("error: failed to read /nonexistent/body: "),
         "{err}"
@@ -216,7 +216,7 @@ fn a_body_that_cannot_be_read_is_named() {
 fn the_help_is_a_short_manual_with_an_example() {
     for command in ["sign", "verify", "replay"] {
         let (out, _, code) =
-            told(bridge(&[command, "--help"]).env("TWILIO_AUTH_TOKEN", "made-up-secret"));
+            output_of(bridge(&[command, "--help"]).env("TWILIO_AUTH_TOKEN", "made-up-secret"));
         assert_eq!(code, 0);
         assert!(
             out.contains("Example") && out.contains("twilio-acquire-bridge"),
@@ -234,7 +234,7 @@ const TWILIO_URL: &str = "https://bridge.example.com/twilio/voice/status";
 
 #[test]
 fn a_failed_verify_names_the_cause_and_the_line_to_change() {
-    let (signature, ..) = told(
+    let (signature, ..) = output_of(
         bridge(&[
             "sign",
             "--url",
@@ -246,7 +246,7 @@ fn a_failed_verify_names_the_cause_and_the_line_to_change() {
         ])
         .write_stdin(FORM),
     );
-    let judge = |url: &str, more: &[&str]| {
+    let check = |url: &str, more: &[&str]| {
         let args = [
             "verify",
             "--url",
@@ -258,34 +258,34 @@ fn a_failed_verify_names_the_cause_and_the_line_to_change() {
             "--signature",
         ];
         let mut command = bridge(&args);
-        told(command.arg(signature.trim()).args(more).write_stdin(FORM))
+        output_of(command.arg(signature.trim()).args(more).write_stdin(FORM))
     };
-    let (out, err, code) = judge("http://bridge.example.com/twilio/voice/status", &[]);
+    let (out, err, code) = check("http://bridge.example.com/twilio/voice/status", &[]);
     assert_eq!((err.as_str(), code), ("", 1));
     insta::assert_snapshot!(out, @r#"
-    invalid: no key given made this signature for this URL and body
+    invalid: no given key makes this signature for this URL and body
 
     cause   The URL at Twilio has the other scheme, http or https. (scheme)
     signed  https://bridge.example.com/twilio/voice/status
     do      Set server.public_url = "https://bridge.example.com"
     "#);
-    let (out, ..) = judge(
+    let (out, ..) = check(
         "http://10.0.0.7:8080/twilio/voice/status",
         &["--header", "X-Forwarded-Host: bridge.example.com"],
     );
     insta::assert_snapshot!(out, @r#"
-    invalid: no key given made this signature for this URL and body
+    invalid: no given key makes this signature for this URL and body
 
     cause   The URL at Twilio has another host. The URL at Twilio has the other
             scheme, http or https. (host)
     signed  https://bridge.example.com/twilio/voice/status
     do      Set server.public_url = "https://bridge.example.com"
     "#);
-    let (out, ..) = judge(
+    let (out, ..) = check(
         "https://www.bridge.example.com/twilio/voice/status",
         &["--json"],
     );
-    insta::assert_snapshot!(out, @r#"{"valid":false,"why":"no key given made this signature for this URL and body","reasons":["host"],"cause":"The URL at Twilio has another host.","signed_url":"https://bridge.example.com/twilio/voice/status","setting":"server.public_url = \"https://bridge.example.com\"","remedies":["Set server.public_url = \"https://bridge.example.com\""]}"#);
+    insta::assert_snapshot!(out, @r#"{"valid":false,"why":"no given key makes this signature for this URL and body","reasons":["host"],"cause":"The URL at Twilio has another host.","signed_url":"https://bridge.example.com/twilio/voice/status","setting":"server.public_url = \"https://bridge.example.com\"","remedies":["Set server.public_url = \"https://bridge.example.com\""]}"#);
     assert!(!out.contains(signature.trim()));
 }
 
@@ -300,7 +300,7 @@ fn an_old_token_is_tried_and_verifies_nothing() {
         "--signature",
         SIGNATURE,
     ];
-    let (out, _, code) = told(
+    let (out, _, code) = output_of(
         bridge(&args)
             .args(["--auth-token", "new", "--spare-token", TOKEN])
             .write_stdin(FORM),
@@ -326,10 +326,11 @@ fn a_file_is_verified_with_the_headers_in_it() {
         );
         std::fs::write(&file, text).expect("a file");
     };
-    let verify = |more: &[&str]| told(bridge(&["verify", path, "--auth-token", TOKEN]).args(more));
+    let verify =
+        |more: &[&str]| output_of(bridge(&["verify", path, "--auth-token", TOKEN]).args(more));
     write(URL, "");
     assert_eq!(verify(&[]), ("valid\n".to_owned(), String::new(), 0));
-    // Another URL than the file's, and a signature beside the file, count before it.
+    // The options --url and --signature override the file.
     assert_eq!(verify(&["--url", "https://other.example/"]).2, 1);
     assert_eq!(verify(&["--signature", "x"]).2, 1);
     write(

@@ -32,8 +32,8 @@ fn migrate_prepares_an_empty_database_and_does_nothing_the_second_time() {
             Some(1),
             "has not yet brought it to this version",
         ),
-        (&["migrate"], Some(0), "with version "),
-        (&["migrate"], Some(0), "already; nothing was done"),
+        (&["migrate"], Some(0), "with schema version "),
+        (&["migrate"], Some(0), "nothing was changed"),
         (&["list"], Some(0), ""),
     ] {
         let (exit_code, output) = run(&place, arguments);

@@ -97,8 +97,8 @@ impl Drop for Serve {
 }
 
 fn addresses(line: &str) -> Option<Addresses> {
-    let (_, rest) = line.split_once("serving Twilio on ")?;
-    let (public, rest) = rest.split_once(", operators on ")?;
+    let (_, rest) = line.split_once("public listener on ")?;
+    let (public, rest) = rest.split_once(", admin listener on ")?;
     Some(Addresses {
         public: public.parse().ok()?,
         admin: rest.split_whitespace().next()?.parse().ok()?,

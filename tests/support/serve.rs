@@ -34,13 +34,13 @@ impl Serve {
                 log.read_line(&mut line).expect("text") > 0,
                 "it ended at once: {seen}"
             );
-            if let Some((_, rest)) = line.split_once("serving Twilio on ") {
+            if let Some((_, rest)) = line.split_once("public listener on ") {
                 break rest.trim_end().to_owned();
             }
             seen.push_str(&line);
         };
         let (public, admin) = addresses
-            .split_once(", operators on ")
+            .split_once(", admin listener on ")
             .expect("two addresses in the log");
         let admin = admin.split_whitespace().next().expect("an address");
         Self {

@@ -1,6 +1,6 @@
-//! `check --online`: can Acquire be reached from here, and is its certificate trusted?
+//! `check --online`: opens the store, and connects to Acquire to check its certificate.
 //!
-//! Nothing is posted: the connection is closed after the handshake.
+//! Nothing is posted: the connection is closed after the TLS handshake.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,14 +13,14 @@ use crate::config::{Config, StoreUrl};
 use crate::delivery::acquire_client::AcquireClient;
 use crate::store::{self, OpenError};
 
-/// Tells one line for the store and for each place that was reached; stops at the first that was
-/// not.
+/// Calls `print` with one line for the store and one for each URL of Acquire; stops at the first that
+/// is unreachable.
 pub(super) fn reach(
     config: &Config,
-    mut tell: impl FnMut(String) -> std::io::Result<()>,
+    mut print: impl FnMut(String) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
     let url = &config.store.url;
-    tell(format!("{url} {}", open_store(url)?))?;
+    print(format!("{url} {}", open_store(url)?))?;
     app::block_on(async {
         let client = AcquireClient::new(&config.acquire, &config.delivery, Clock::system())?;
         let mut reached = BTreeSet::new();
@@ -33,13 +33,13 @@ pub(super) fn reach(
                 .reach(account)
                 .await
                 .map_err(|why| anyhow!("{base} cannot be reached (acquire.base_url): {why}"))?;
-            tell(line)?;
+            print(line)?;
         }
         Ok(())
     })
 }
 
-/// How a store was found.
+/// The state of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Opened {
     Reached,
@@ -48,19 +48,20 @@ pub(in crate::cli) enum Opened {
     OwnedByABridge,
 }
 
-/// Follows the store's name in a sentence.
+/// The predicate of a sentence whose subject is the store.
 impl fmt::Display for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Reached => "is reached",
-            Self::NotThereYet => "is not there yet; serve will make it",
-            Self::Writable => "can be written",
+            Self::Reached => "is reachable",
+            Self::NotThereYet => "does not exist yet; serve will create it",
+            Self::Writable => "is writable",
             Self::OwnedByABridge => "is owned by a running bridge",
         })
     }
 }
 
-/// Makes no file: it would belong to whoever checks.
+/// Opens the store as `serve` would, but creates no file: it would belong to the user who runs the
+/// check, not to the user of the bridge.
 pub(in crate::cli) fn open_store(url: &StoreUrl) -> anyhow::Result<Opened> {
     match url {
         StoreUrl::Postgres(_) => {

@@ -1,25 +1,25 @@
-//! Acquire from here: its name, its certificate, and its time.
+//! Checks Acquire from this machine: DNS, TLS certificate, and the difference of the clocks.
 
 use std::collections::BTreeSet;
 use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
-use super::Note;
+use super::note::Note;
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::delivery::acquire_client::AcquireClient;
 use crate::net::http_url::HttpUrl;
 
-/// A `Date` counts whole seconds, and an answer takes its time.
+/// A `Date` header has whole seconds, and the response takes time.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-pub(super) fn look_at(config: &Config) -> Vec<Note> {
+pub(super) fn check(config: &Config) -> Vec<Note> {
     let clock = Clock::system();
     app::block_on(async {
         let client = match AcquireClient::new(&config.acquire, &config.delivery, clock.clone()) {
             Ok(client) => client,
-            Err(why) => return vec![Note::finding("network", why.to_string())],
+            Err(why) => return vec![Note::problem("network", why.to_string())],
         };
         let mut notes = Vec::new();
         let mut seen = BTreeSet::new();
@@ -28,20 +28,20 @@ pub(super) fn look_at(config: &Config) -> Vec<Note> {
             if !seen.insert(base.clone()) {
                 continue;
             }
-            // A proxy looks the name up by itself.
+            // A proxy resolves the name itself.
             if config.acquire.proxy.is_none() {
                 notes.extend(of_name(&base));
             }
             match client.reach(account).await {
-                Ok(reached) => notes.push(Note::well("acquire", reached)),
+                Ok(reached) => notes.push(Note::ok("acquire", reached)),
                 Err(why) => {
                     let sentence = format!("{base} cannot be reached: {why} (acquire.base_url)");
-                    notes.push(Note::finding("acquire", sentence));
+                    notes.push(Note::problem("acquire", sentence));
                     continue;
                 }
             }
-            let told = client.server_time(account).await;
-            notes.push(of_time(&base, told, clock.now()));
+            let remote = client.server_time(account).await;
+            notes.push(of_time(&base, remote, clock.now()));
         }
         notes
     })
@@ -53,40 +53,40 @@ fn of_name(base: &str) -> Option<Note> {
         Ok(addresses) => {
             let addresses: BTreeSet<String> = addresses.map(|to| to.ip().to_string()).collect();
             let listed = addresses.into_iter().collect::<Vec<_>>().join(", ");
-            Note::well("dns", format!("{} is {listed}", url.host))
+            Note::ok("dns", format!("{} resolves to {listed}", url.host))
         }
         Err(why) => {
             let sentence = format!(
-                "{} has no address here: {why}; look at the name (ACQUIRE_ACCOUNT_ID, \
-                 acquire.base_url) and at the resolver of this machine",
+                "cannot resolve {}: {why}; check the name (ACQUIRE_ACCOUNT_ID, acquire.base_url) \
+                 and the DNS resolver of this machine",
                 url.host
             );
-            Note::finding("dns", sentence)
+            Note::problem("dns", sentence)
         }
     })
 }
 
-fn of_time(base: &str, told: Option<Millis>, now: Millis) -> Note {
-    let Some(told) = told else {
-        return Note::well(
+fn of_time(base: &str, remote: Option<Millis>, now: Millis) -> Note {
+    let Some(remote) = remote else {
+        return Note::ok(
             "clock",
-            format!("it is {now} here; {base} tells no time to compare"),
+            format!("the clock says {now}; {base} sent no Date header to compare it with"),
         );
     };
-    let off = now.since(told).max(told.since(now));
-    let way = if now < told { "behind" } else { "ahead of" };
-    if off > MAX_CLOCK_SKEW {
+    let skew = now.since(remote).max(remote.since(now));
+    let direction = if now < remote { "behind" } else { "ahead of" };
+    if skew > MAX_CLOCK_SKEW {
         let sentence = format!(
-            "the clock is {} s {way} that of {base}: times in logs, retries and links of \
-             recordings are off; run a time service such as chrony",
-            off.as_secs()
+            "the clock is {} s {direction} that of {base}: times in logs, retries and recording \
+             links are wrong; run a time service such as chrony",
+            skew.as_secs()
         );
-        return Note::finding("clock", sentence);
+        return Note::problem("clock", sentence);
     }
-    Note::well(
+    Note::ok(
         "clock",
         format!(
-            "it agrees with that of {base} within {} s",
+            "the clock agrees with that of {base} within {} s",
             MAX_CLOCK_SKEW.as_secs()
         ),
     )
@@ -95,24 +95,24 @@ fn of_time(base: &str, told: Option<Millis>, now: Millis) -> Note {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::NoteStatus;
+    use crate::cli::doctor::note::NoteStatus;
 
     #[test]
-    fn a_clock_that_is_off_by_more_than_half_a_minute_is_a_finding() {
+    fn a_clock_that_is_off_by_more_than_half_a_minute_is_a_problem() {
         let now = Millis(1_790_000_000_000);
-        for (told, health) in [
-            (None, NoteStatus::Well),
-            (Some(now.plus(Duration::from_secs(30))), NoteStatus::Well),
-            (Some(now.plus(Duration::from_secs(31))), NoteStatus::Finding),
+        for (remote, status) in [
+            (None, NoteStatus::Ok),
+            (Some(now.plus(Duration::from_secs(30))), NoteStatus::Ok),
+            (Some(now.plus(Duration::from_secs(31))), NoteStatus::Problem),
             (
                 Some(now.minus(Duration::from_secs(31))),
-                NoteStatus::Finding,
+                NoteStatus::Problem,
             ),
         ] {
             assert_eq!(
-                of_time("https://acme.acquire.io", told, now).health,
-                health,
-                "{told:?}"
+                of_time("https://acme.acquire.io", remote, now).status,
+                status,
+                "{remote:?}"
             );
         }
         let behind = of_time("x", Some(now.plus(Duration::from_secs(90))), now).sentence;

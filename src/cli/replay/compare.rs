@@ -1,14 +1,15 @@
-//! What came of fixtures beside what must come of them.
+//! Compares the requests for a fixture with the expected ones, and prints both.
 
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::super::{CliError, Exit, OutputFormat, print_line};
+use crate::cli::output::{OutputFormat, print_line};
+use crate::cli::{CliError, Exit};
 
-/// What came of a group or of one fixture.
+/// The result of a group or of one fixture, and the expected result.
 pub(super) struct Comparison<'a> {
     pub name: &'a str,
-    /// Requests, or one line of what became of it.
+    /// The result as text: one request per line, or why there is none.
     pub lines: Vec<String>,
     pub got: Value,
     pub expected: Option<Value>,
@@ -32,17 +33,19 @@ impl Comparison<'_> {
         }
     }
 
-    /// Prints it, with a difference where there is one; then it is not what was expected.
-    pub fn print(&self, form: OutputFormat) -> Result<Exit, CliError> {
+    /// Prints the result, and the difference if it is not the expected one.
+    pub fn print(&self, format: OutputFormat) -> Result<Exit, CliError> {
         let is_expected = self.expected.as_ref().map(|expected| *expected == self.got);
-        match form {
+        match format {
             OutputFormat::Json => {
                 let file = Value::from(self.name);
                 let got = &self.got;
-                let told = is_expected
+                let expected = is_expected
                     .map(|is_expected| format!(r#","expected":{is_expected}"#))
                     .unwrap_or_default();
-                print_line(format_args!(r#"{{"file":{file},"acquire":{got}{told}}}"#))?;
+                print_line(format_args!(
+                    r#"{{"file":{file},"acquire":{got}{expected}}}"#
+                ))?;
             }
             OutputFormat::Text => {
                 for line in &self.lines {
@@ -54,7 +57,7 @@ impl Comparison<'_> {
                     .filter(|_| is_expected == Some(false))
                 {
                     print_line(format_args!(
-                        "{}: differs from what is expected:",
+                        "{}: differs from the expected result:",
                         self.name
                     ))?;
                     print_line(difference(expected, &self.got))?;
@@ -68,7 +71,7 @@ impl Comparison<'_> {
     }
 }
 
-/// A unified diff, `-` what was `before`.
+/// A unified diff; lines of `before` only start with `-`.
 pub fn difference(before: &Value, after: &Value) -> String {
     let (before, after) = (format!("{before:#}\n"), format!("{after:#}\n"));
     let diff = TextDiff::from_lines(&before, &after);

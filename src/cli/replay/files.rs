@@ -1,41 +1,41 @@
-//! Which fixtures the paths of a command line name.
+//! Reads the fixtures in the files and folders of the command line.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::CliError;
+use crate::cli::CliError;
 use crate::debugging::fake_twilio::ReplayItem;
 use crate::debugging::fake_twilio::records;
 use crate::debugging::fake_twilio::scenario::{self, Scenario};
 use crate::debugging::fixture::Fixture;
 
-/// A folder's fixtures, those of a record of Twilio or of a call of the store, or one by itself.
+/// The fixtures of a folder, of a Twilio record or of a stored call; or a single one.
 pub(super) struct FixtureGroup {
-    /// As the command line names it.
+    /// The path as given on the command line.
     pub name: String,
-    /// The same wherever the files stand.
+    /// A name that does not depend on the location of the files.
     pub label: String,
-    /// By name, or in the order of their arrival.
+    /// Sorted by name, or by arrival.
     pub items: Vec<ReplayItem>,
     pub grouping: Grouping,
 }
 
-/// What the fixtures of a group tell.
+/// Whether the fixtures of a group belong to one call.
 pub(super) enum Grouping {
-    /// Each by itself, with what must come of it where a file beside it says so.
-    Apart,
-    /// One call.
+    /// Each fixture is a call; the file next to it may have the expected result.
+    Separate,
+    /// All fixtures are callbacks of one call.
     Together {
-        /// The requests that must come of it, if that is known.
+        /// The expected requests, if known.
         expected: Option<Vec<Value>>,
-        /// The settings that are not the defaults, if there are some.
+        /// A file of settings for this call.
         settings: Option<PathBuf>,
     },
 }
 
-/// The fixtures of all files and folders, those of a folder by name.
+/// Reads all files and folders, in the given order.
 pub(super) fn groups(paths: &[PathBuf]) -> Result<Vec<FixtureGroup>, CliError> {
     let mut groups = Vec::new();
     for path in paths {
@@ -47,7 +47,7 @@ pub(super) fn groups(paths: &[PathBuf]) -> Result<Vec<FixtureGroup>, CliError> {
         walk(path, &label(path), &mut groups)?;
         if groups.len() == before {
             return Err(CliError::Usage(format!(
-                "the folder {} holds no .http file",
+                "the folder {} contains no .http file",
                 path.display()
             )));
         }
@@ -73,11 +73,11 @@ fn file(path: &Path) -> Result<FixtureGroup, CliError> {
         label: label(path),
         items: vec![item(path)?],
         name,
-        grouping: Grouping::Apart,
+        grouping: Grouping::Separate,
     })
 }
 
-/// Records of Twilio, named by their place in the file.
+/// The requests in a Twilio record, named by their position in the file.
 fn record(path: &Path, name: String) -> Result<FixtureGroup, CliError> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     let read = records::read(&text).with_context(|| name.clone())?;
@@ -103,7 +103,7 @@ fn item(path: &Path) -> Result<ReplayItem, CliError> {
     })
 }
 
-/// The folder's own fixtures, then those of the folders in it.
+/// Adds the fixtures of the folder, then those of its subfolders.
 fn walk(folder: &Path, label: &str, groups: &mut Vec<FixtureGroup>) -> Result<(), CliError> {
     let unreadable = || format!("failed to read the folder {}", folder.display());
     let (mut files, mut folders) = (Vec::new(), Vec::new());
@@ -118,6 +118,7 @@ fn walk(folder: &Path, label: &str, groups: &mut Vec<FixtureGroup>) -> Result<()
             files.push(path);
         }
     }
+    // The order of `read_dir` depends on the file system.
     files.sort();
     folders.sort();
     if !files.is_empty() {
@@ -137,7 +138,7 @@ fn walk(folder: &Path, label: &str, groups: &mut Vec<FixtureGroup>) -> Result<()
 
 fn grouping(folder: &Path) -> Result<Grouping, CliError> {
     if !Scenario::is_one(folder) {
-        return Ok(Grouping::Apart);
+        return Ok(Grouping::Separate);
     }
     let expected = scenario::expected(&folder.join("expected.json"));
     let settings = folder.join("bridge.toml");
@@ -147,7 +148,7 @@ fn grouping(folder: &Path) -> Result<Grouping, CliError> {
     })
 }
 
-/// What `x.json` beside `x.http` says must come of it.
+/// The expected result: `x.json` next to `x.http`.
 pub(super) fn expected_beside(item: &ReplayItem) -> Result<Option<Value>, CliError> {
     let path = Path::new(&item.name).with_extension("json");
     if !path.is_file() {

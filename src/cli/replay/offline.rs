@@ -1,5 +1,5 @@
-//! Fixtures through a whole bridge that nobody else sees: a throw-away store, a clock that is turned,
-//! and a stand-in for Acquire in the same process.
+//! Sends fixtures through a bridge in this process, with a temporary store, a simulated clock and a
+//! fake Acquire.
 
 use std::time::Duration;
 
@@ -7,10 +7,9 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::super::CliError;
-use super::super::ephemeral_bridge;
 use super::files::FixtureGroup;
 use crate::app::App;
+use crate::cli::{CliError, ephemeral_bridge};
 use crate::clock::{Clock, Millis, pause};
 use crate::config::{self, Config};
 use crate::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
@@ -21,20 +20,21 @@ use crate::store::{CallSummary, ListFilter, State, Store};
 use crate::twilio::CallSid;
 use crate::twilio::callback::CallbackKind;
 
-/// When each replay begins: 2026-01-01T00:00:00Z, whatever the time is.
-const BEGINNING: Millis = Millis(1_767_225_600_000);
+/// The simulated start of each replay, 2026-01-01T00:00:00Z, so that the output does not depend on the
+/// time.
+const START: Millis = Millis(1_767_225_600_000);
 
-/// More turns of the clock than a schedule of waits can have.
-const MAX_TURNS: usize = 1_000;
+/// More steps of the clock than a retry schedule has; stops a replay that never ends.
+const MAX_STEPS: usize = 1_000;
 
-/// What Acquire gets of a group, in order, and what was refused.
-pub(super) struct Played {
+/// The requests that Acquire received for a group, in order, and why callbacks were refused.
+pub(super) struct OfflineResult {
     pub requests: Vec<Value>,
     pub refused: Vec<String>,
 }
 
-/// Runs on an actix runtime.
-pub(super) async fn play(group: &FixtureGroup, rules: &Rules) -> Result<Played, CliError> {
+/// Sends one group through a new bridge; runs on an actix runtime.
+pub(super) async fn play(group: &FixtureGroup, rules: &Rules) -> Result<OfflineResult, CliError> {
     let folder = tempfile::tempdir()?;
     let sink = FakeAcquire::start(
         ephemeral_bridge::any_port(),
@@ -53,20 +53,22 @@ pub(super) async fn play(group: &FixtureGroup, rules: &Rules) -> Result<Played, 
     for item in &group.items {
         let wait = wait(&item.fixture);
         if !wait.is_zero() {
-            clocks.turn(store.as_ref(), clocks.now().plus(wait)).await?;
+            clocks
+                .advance_to(store.as_ref(), clocks.now().plus(wait))
+                .await?;
         }
         let summary = ephemeral_bridge::send(vec![item.clone()], to).await?;
-        refused.extend(summary.not_taken.iter().map(NotAccepted::why));
+        refused.extend(summary.not_accepted.iter().map(NotAccepted::why));
     }
-    clocks.turn(store.as_ref(), Millis(i64::MAX)).await?;
-    let requests = taken(store.as_ref()).await?;
+    clocks.advance_to(store.as_ref(), Millis(i64::MAX)).await?;
+    let requests = accepted(store.as_ref()).await?;
     stop.cancel();
     drop(store);
     running.await.context("the bridge ended")??;
-    Ok(Played { requests, refused })
+    Ok(OfflineResult { requests, refused })
 }
 
-/// The public URL that a fixture was sent to, with its prefix.
+/// The public URL of a fixture, with its path prefix.
 fn base(item: &ReplayItem) -> String {
     let fixture = &item.fixture;
     let target = fixture.target();
@@ -75,8 +77,8 @@ fn base(item: &ReplayItem) -> String {
     format!("{}{prefix}", fixture.base())
 }
 
-/// One account, with the rules and nothing else of the operator's settings; one delivery at a time,
-/// so that their order tells something.
+/// One account, with the operator's rules but no other settings. One delivery at a time, so that the
+/// order of the requests is fixed.
 fn configuration(
     folder: &std::path::Path,
     sink: &FakeAcquire,
@@ -91,7 +93,7 @@ fn configuration(
     let settings = [
         ("ACQUIRE_ACCOUNT_ID", "replay".to_owned()),
         ("BRIDGE__SERVER__PUBLIC_URL", bases.join(",")),
-        // Apart from the path of call-answered, which may be sent too.
+        // The default is the path of call-answered, which the rules may also send.
         (
             "BRIDGE__ACQUIRE__CALL_END_PATH",
             "/api/v1/voip/call-end".to_owned(),
@@ -101,8 +103,8 @@ fn configuration(
     ephemeral_bridge::configuration(folder, sink, Some(&file), &settings)
 }
 
-/// The worker's stands behind the bridge's while the callbacks of one moment are recorded: all of
-/// them are known before the first is planned, in whatever order the threads turn.
+/// Two simulated clocks. The worker's clock is behind while the callbacks of one moment are recorded:
+/// so all of them are stored before the worker plans the first, whatever the thread scheduling.
 struct Clocks {
     bridge: Clock,
     worker: Clock,
@@ -111,8 +113,8 @@ struct Clocks {
 impl Clocks {
     fn new() -> Self {
         Self {
-            bridge: Clock::manual(BEGINNING),
-            worker: Clock::manual(BEGINNING.minus(Duration::from_millis(1))),
+            bridge: Clock::manual(START),
+            worker: Clock::manual(START.minus(Duration::from_millis(1))),
         }
     }
 
@@ -120,10 +122,10 @@ impl Clocks {
         self.bridge.now()
     }
 
-    /// Lets all be done that is due now and falls due before `end`, one due time after another.
-    async fn turn(&self, store: &dyn Store, end: Millis) -> Result<(), CliError> {
-        for _ in 0..MAX_TURNS {
-            let next = self.settled(store).await?;
+    /// Advances to `end`, and waits at each due time before it until its calls are sent.
+    async fn advance_to(&self, store: &dyn Store, end: Millis) -> Result<(), CliError> {
+        for _ in 0..MAX_STEPS {
+            let next = self.next_due(store).await?;
             match next.filter(|due| *due < end) {
                 Some(due) => self.bridge.advance(due.since(self.now())),
                 None if end == Millis(i64::MAX) => return Ok(()),
@@ -134,12 +136,12 @@ impl Clocks {
             }
         }
         Err(CliError::Failed(anyhow::anyhow!(
-            "the replay does not come to an end"
+            "the replay did not end after {MAX_STEPS} steps of its clock"
         )))
     }
 
-    /// When the next call is due, once none is due or claimed.
-    async fn settled(&self, store: &dyn Store) -> Result<Option<Millis>, CliError> {
+    /// Waits until no call is due or claimed, and returns the time at which the next one is due.
+    async fn next_due(&self, store: &dyn Store) -> Result<Option<Millis>, CliError> {
         let now = self.now();
         self.worker.advance(now.since(self.worker.now()));
         loop {
@@ -155,13 +157,13 @@ impl Clocks {
     }
 }
 
-/// What Acquire took of all calls, those of each call together, as `expected.json` writes it.
-async fn taken(store: &dyn Store) -> Result<Vec<Value>, CliError> {
+/// The attempts of all calls, grouped by call, in the format of `expected.json`.
+async fn accepted(store: &dyn Store) -> Result<Vec<Value>, CliError> {
     let mut sids: Vec<CallSid> = all(store).await?.into_iter().map(|call| call.sid).collect();
     sids.sort();
     let mut requests = Vec::new();
     for sid in sids {
-        // One that became a part of another call is told there.
+        // A leg that was merged into another call is part of that call.
         let call = store
             .get(&sid)
             .await?

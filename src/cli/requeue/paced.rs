@@ -1,4 +1,4 @@
-//! Requeues many calls, at a rate, until done or stopped.
+//! Requeues many calls at a rate, and waits while the bridge or the database is down.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -7,80 +7,83 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::target::{RequeueError, RequeueTarget};
-use crate::cli::output;
+use crate::cli::output::progress_bar;
 use crate::clock;
 use crate::twilio::CallSid;
 
-/// A bridge that restarts, or a database that is away, is asked again after this.
+/// Pause before the next attempt while the bridge restarts or the database is down.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// So often; then it is more than a restart.
-const MAX_PER_REQUEST: u32 = 60;
+/// Attempts per call, at [`RETRY_INTERVAL`] about a minute: longer than a restart takes.
+const MAX_ATTEMPTS: u32 = 60;
 
-/// What became of it.
+/// The result of requeueing many calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequeueReport {
     pub requeued: usize,
-    /// Purged meanwhile.
+    /// Calls that were purged since the search.
     pub missing: usize,
     pub is_stopped: bool,
 }
 
-/// One after the other; each that is done stays done.
+/// Requeues the calls one after the other. A requeued call stays requeued if a later one fails.
 pub async fn requeue(
-    door: &RequeueTarget<'_>,
+    target: &RequeueTarget<'_>,
     sids: &[CallSid],
     rate: NonZeroU32,
     stop: &CancellationToken,
 ) -> anyhow::Result<RequeueReport> {
-    let mut done = RequeueReport::default();
-    let bar = output::bar(sids.len() as u64);
-    let began = Instant::now();
+    let mut report = RequeueReport::default();
+    let bar = progress_bar(sids.len() as u64);
+    let started = Instant::now();
     for (number, sid) in (0..).zip(sids) {
-        if door.is_attended() {
-            let turn = Duration::from_secs(1) * number / rate.get();
+        // Without a bridge nothing is sent meanwhile, so no rate is needed.
+        if target.is_served() {
+            let due = Duration::from_secs(1) * number / rate.get();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = clock::pause(turn.saturating_sub(began.elapsed())) => {}
+                () = clock::pause(due.saturating_sub(started.elapsed())) => {}
             }
         }
         if stop.is_cancelled() {
-            done.is_stopped = true;
+            report.is_stopped = true;
             break;
         }
-        let known = patiently(async || door.requeue(sid).await, RETRY_INTERVAL, stop).await;
-        if known.with_context(|| format!("{number} of {} calls are requeued", sids.len()))? {
-            done.requeued += 1;
+        let is_known = retry(async || target.requeue(sid).await, RETRY_INTERVAL, stop).await;
+        if is_known.with_context(|| format!("{number} of {} calls are requeued", sids.len()))? {
+            report.requeued += 1;
         } else {
-            done.missing += 1;
+            report.missing += 1;
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(done)
+    Ok(report)
 }
 
-/// Asks until it is answered, while what is in the way may pass; once more when it is stopped.
-async fn patiently(
-    ask: impl AsyncFn() -> Result<bool, RequeueError>,
-    again: Duration,
+/// Repeats a request while its error is temporary, up to [`MAX_ATTEMPTS`] times; once more if it is
+/// stopped.
+async fn retry(
+    request: impl AsyncFn() -> Result<bool, RequeueError>,
+    pause: Duration,
     stop: &CancellationToken,
 ) -> Result<bool, RequeueError> {
-    for asked in 1..MAX_PER_REQUEST {
-        match ask().await {
-            Err(why) if why.may_pass() => {
-                if asked == 1 {
-                    eprintln!("waits, since {why}");
+    for attempt in 1..MAX_ATTEMPTS {
+        match request().await {
+            Err(why) if why.is_temporary() => {
+                if attempt == 1 {
+                    eprintln!("waiting: {why}");
                 }
             }
             answer => return answer,
         }
-        let waited = stop.run_until_cancelled(clock::pause(again)).await;
+        let waited = stop.run_until_cancelled(clock::pause(pause)).await;
         if waited.is_none() {
             break;
         }
     }
-    ask().await
+    // Also after a signal: the last attempt decides whether this call is counted as requeued.
+    request().await
 }
 
 #[cfg(test)]
@@ -90,32 +93,32 @@ mod tests {
     use super::*;
     use crate::store::StoreError;
 
-    async fn asked(failing: u32, why: StoreError) -> (Result<bool, RequeueError>, u32) {
-        let asked = Cell::new(0);
-        let ask = async || {
-            asked.set(asked.get() + 1);
-            if asked.get() <= failing {
+    async fn attempts(failing: u32, why: StoreError) -> (Result<bool, RequeueError>, u32) {
+        let made = Cell::new(0);
+        let request = async || {
+            made.set(made.get() + 1);
+            if made.get() <= failing {
                 Err(why.clone().into())
             } else {
                 Ok(true)
             }
         };
-        let answer = patiently(ask, Duration::ZERO, &CancellationToken::new()).await;
-        (answer, asked.get())
+        let answer = retry(request, Duration::ZERO, &CancellationToken::new()).await;
+        (answer, made.get())
     }
 
     #[tokio::test]
-    async fn what_is_away_for_a_while_is_asked_again() {
-        let away = || StoreError::Away("made up".to_owned());
-        let (answer, times) = asked(5, away()).await;
+    async fn a_temporary_error_is_retried() {
+        let down = || StoreError::Away("made up".to_owned());
+        let (answer, times) = attempts(5, down()).await;
         assert!(matches!(answer, Ok(true)) && times == 6, "{times}");
-        let (answer, times) = asked(u32::MAX, away()).await;
-        assert!(answer.is_err() && times == MAX_PER_REQUEST, "{times}");
+        let (answer, times) = attempts(u32::MAX, down()).await;
+        assert!(answer.is_err() && times == MAX_ATTEMPTS, "{times}");
     }
 
     #[tokio::test]
-    async fn what_is_refused_is_not_asked_again() {
-        let (answer, times) = asked(1, StoreError::Closed).await;
+    async fn a_permanent_error_is_not_retried() {
+        let (answer, times) = attempts(1, StoreError::Closed).await;
         assert!(answer.is_err() && times == 1, "{times}");
     }
 }

@@ -1,4 +1,4 @@
-//! Whoever can requeue: the store itself, or the bridge that owns it.
+//! Where a call is requeued: in the store, or through the bridge that owns it.
 
 use std::sync::Arc;
 
@@ -8,11 +8,13 @@ use crate::config::{Config, StoreUrl};
 use crate::store::{self, OpenError, Store, StoreError};
 use crate::twilio::CallSid;
 
+/// The component that requeues calls.
 pub enum RequeueTarget<'a> {
-    /// A file that no bridge owns.
+    /// A SQLite file that no bridge owns.
     File(Arc<dyn Store>),
-    /// A database, in which bridges find what is requeued.
+    /// A PostgreSQL database, which bridges poll.
     Shared(Arc<dyn Store>),
+    /// The admin listener of the bridge that owns the SQLite file.
     Bridge(AdminClient<'a>),
 }
 
@@ -26,18 +28,18 @@ impl<'a> RequeueTarget<'a> {
         }
     }
 
-    /// Whether calls may be sent while others are requeued.
-    pub fn is_attended(&self) -> bool {
+    /// Whether a bridge may send calls while others are requeued.
+    pub fn is_served(&self) -> bool {
         !matches!(self, Self::File(_))
     }
 
-    /// False if there is no such call.
+    /// Requeues a call; `false` if there is no such call.
     pub async fn requeue(&self, sid: &CallSid) -> Result<bool, RequeueError> {
         match self {
             Self::File(store) | Self::Shared(store) => {
                 Ok(store.requeue(sid, Clock::system().now()).await?)
             }
-            Self::Bridge(running) => ask(running, sid).await,
+            Self::Bridge(bridge) => post(bridge, sid).await,
         }
     }
 }
@@ -49,15 +51,15 @@ pub enum RequeueError {
     Store(#[from] StoreError),
     #[error(transparent)]
     NoAnswer(#[from] AdminClientError),
-    #[error("the bridge on {0} asks for another admin.token")]
+    #[error("the bridge on {0} rejects the admin.token; use the token of its configuration")]
     Token(String),
     #[error("the bridge on {0} answered {1}")]
     Status(String, u16),
 }
 
 impl RequeueError {
-    /// Whether a bridge that restarts, or a database that is back, may do it.
-    pub fn may_pass(&self) -> bool {
+    /// Whether it may succeed once the bridge has restarted or the database is up.
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Store(why) => why.is_away(),
             Self::NoAnswer(AdminClientError::NotConnected { .. }) => true,
@@ -68,11 +70,11 @@ impl RequeueError {
     }
 }
 
-async fn ask(running: &AdminClient<'_>, sid: &CallSid) -> Result<bool, RequeueError> {
-    match running.post(&format!("/api/calls/{sid}/requeue")).await? {
+async fn post(bridge: &AdminClient<'_>, sid: &CallSid) -> Result<bool, RequeueError> {
+    match bridge.post(&format!("/api/calls/{sid}/requeue")).await? {
         202 => Ok(true),
         404 => Ok(false),
-        401 => Err(RequeueError::Token(running.to_string())),
-        status => Err(RequeueError::Status(running.to_string(), status)),
+        401 => Err(RequeueError::Token(bridge.to_string())),
+        status => Err(RequeueError::Status(bridge.to_string(), status)),
     }
 }

@@ -1,83 +1,84 @@
-//! A story on one screen of 80 columns.
+//! A call timeline as text of 80 columns.
 
 use std::fmt::{Result, Write as _};
 
-use super::super::{COLUMNS, wrapped};
+use crate::cli::output::{COLUMNS, wrap};
 use crate::debugging::timeline::{
     AttemptView, CallTimeline, CallbackView, FieldView, LegView, PlannedView,
 };
 
-pub(super) fn of(story: &CallTimeline) -> String {
+pub(super) fn of(timeline: &CallTimeline) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write(&mut text, story);
+    let _ = write(&mut text, timeline);
     text
 }
 
-fn write(text: &mut String, story: &CallTimeline) -> Result {
-    let line = &story.line;
+fn write(text: &mut String, timeline: &CallTimeline) -> Result {
+    let line = &timeline.line;
     writeln!(text, "{}  {}", line.call_sid, line.state)?;
     writeln!(
         text,
         "account {}, last change {}",
         line.account_sid, line.changed
     )?;
-    writeln!(text, "next    {}", wrapped(&story.next, 8))?;
-    if let Some(outage) = &story.outage {
+    writeln!(text, "next    {}", wrap(&timeline.next, 8))?;
+    if let Some(outage) = &timeline.outage {
         let status = outage
             .status
             .map(|status| format!(", {status}"))
             .unwrap_or_default();
-        let told = format!(
+        let summary = format!(
             "since {}: {}{status}: {}",
             outage.since, outage.fault, outage.answer
         );
-        writeln!(text, "outage  {}", wrapped(&told, 8))?;
+        writeln!(text, "outage  {}", wrap(&summary, 8))?;
     }
 
     writeln!(text, "\nlegs")?;
-    for leg in &story.legs {
+    for leg in &timeline.legs {
         write_leg(text, leg)?;
     }
     writeln!(text, "\ncallbacks from Twilio")?;
-    let spell = |words: &str| {
-        let legs = story.legs.iter();
-        legs.fold(words.to_owned(), |words, leg| {
-            words.replace(&format!("leg {}", leg.sid), &format!("leg {}", leg.name))
+    let with_leg_names = |text: &str| {
+        let legs = timeline.legs.iter();
+        legs.fold(text.to_owned(), |text, leg| {
+            text.replace(&format!("leg {}", leg.sid), &format!("leg {}", leg.name))
         })
     };
     let short = |sid: &str| {
-        let leg = story.legs.iter().find(|leg| leg.sid == sid);
+        let leg = timeline.legs.iter().find(|leg| leg.sid == sid);
         leg.map_or_else(|| sid.to_owned(), |leg| leg.name.clone())
     };
     let mut gaps: Vec<(&LegView, u32)> = Vec::new();
-    for leg in &story.legs {
+    for leg in &timeline.legs {
         gaps.extend(leg.missing.iter().map(|number| (leg, *number)));
     }
-    for told in &story.callbacks {
-        // A gap stands where the first later number came.
+    for callback in &timeline.callbacks {
+        // A missing number is printed before the first higher one.
         gaps.retain(|(leg, number)| {
-            let is_here = leg.sid == told.leg && told.sequence_number.is_some_and(|n| n > *number);
+            let is_here =
+                leg.sid == callback.leg && callback.sequence_number.is_some_and(|n| n > *number);
             if is_here {
                 // Writing to a String cannot fail.
-                let _ = writeln!(text, "  {:24}  {}  #{number} did not come", "", leg.name);
+                let _ = writeln!(text, "  {:24}  {}  #{number} did not arrive", "", leg.name);
             }
             !is_here
         });
-        write_told(text, told, &short(&told.leg))?;
+        write_callback(text, callback, &short(&callback.leg))?;
     }
 
     writeln!(text, "\nattempts at Acquire")?;
-    if story.attempts.is_empty() {
+    if timeline.attempts.is_empty() {
         writeln!(text, "  none")?;
     }
-    for attempt in &story.attempts {
-        write_attempt(text, attempt, &short(&attempt.leg), story)?;
+    for attempt in &timeline.attempts {
+        write_attempt(text, attempt, &short(&attempt.leg), timeline)?;
     }
 
-    writeln!(text, "\nwhat the plan makes of it")?;
-    for due in &story.planned {
-        write_due(text, due, &spell)?;
+    writeln!(text, "\nwhat is sent and why")?;
+    for planned in &timeline.planned {
+        write_planned(text, planned, &with_leg_names)?;
     }
     Ok(())
 }
@@ -95,25 +96,28 @@ fn write_leg(text: &mut String, leg: &LegView) -> Result {
         parent.unwrap_or_default()
     )?;
     if leg.from.is_empty() && leg.to.is_empty() {
-        return writeln!(text, "     told nothing itself");
+        return writeln!(text, "     no callbacks received");
     }
     writeln!(text, "     {} -> {}", leg.from, leg.to)
 }
 
-fn write_told(text: &mut String, told: &CallbackView, leg: &str) -> Result {
-    let number = told
+fn write_callback(text: &mut String, callback: &CallbackView, leg: &str) -> Result {
+    let number = callback
         .sequence_number
         .map(|number| format!("#{number} "))
         .unwrap_or_default();
-    let kind = if told.kind == "recording" {
+    let kind = if callback.kind == "recording" {
         "recording "
     } else {
         ""
     };
-    let line = format!("{number}{kind}{}, {}", told.call_status, told.verdict);
-    writeln!(text, "  {}  {leg}  {}", told.received, wrapped(&line, 31))?;
-    if let Some(recording) = &told.recording {
-        writeln!(text, "     {}", wrapped(recording, 5))?;
+    let line = format!(
+        "{number}{kind}{}, {}",
+        callback.call_status, callback.verdict
+    );
+    writeln!(text, "  {}  {leg}  {}", callback.received, wrap(&line, 31))?;
+    if let Some(recording) = &callback.recording {
+        writeln!(text, "     {}", wrap(recording, 5))?;
     }
     Ok(())
 }
@@ -122,7 +126,7 @@ fn write_attempt(
     text: &mut String,
     attempt: &AttemptView,
     leg: &str,
-    story: &CallTimeline,
+    timeline: &CallTimeline,
 ) -> Result {
     let status = attempt
         .status
@@ -140,9 +144,9 @@ fn write_attempt(
         "{} {}{fault}, {status} in {} ms{old}",
         attempt.kind, attempt.verdict, attempt.duration_ms
     );
-    writeln!(text, "  {}  {leg}  {}", attempt.at, wrapped(&line, 31))?;
-    for change in changes(attempt, story) {
-        writeln!(text, "     {}", wrapped(&change, 5))?;
+    writeln!(text, "  {}  {leg}  {}", attempt.at, wrap(&line, 31))?;
+    for change in changes(attempt, timeline) {
+        writeln!(text, "     {}", wrap(&change, 5))?;
     }
     if !attempt.answer.trim().is_empty() {
         let answer = attempt
@@ -150,17 +154,17 @@ fn write_attempt(
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
-        writeln!(text, "     answer {}", wrapped(&answer, 12))?;
+        writeln!(text, "     answer {}", wrap(&answer, 12))?;
     }
     if let Some(then) = &attempt.then {
-        writeln!(text, "     then   {}", wrapped(then, 12))?;
+        writeln!(text, "     then   {}", wrap(then, 12))?;
     }
     Ok(())
 }
 
-/// What was sent that would not be sent today; all else stands below.
-fn changes(attempt: &AttemptView, story: &CallTimeline) -> Vec<String> {
-    let today = story.planned.iter().find_map(|due| match due {
+/// The fields that would be sent differently today; the others are printed with the plan.
+fn changes(attempt: &AttemptView, timeline: &CallTimeline) -> Vec<String> {
+    let today = timeline.planned.iter().find_map(|planned| match planned {
         PlannedView::Send {
             leg, kind, request, ..
         } if *leg == attempt.leg && *kind == attempt.kind => request.as_object(),
@@ -185,44 +189,52 @@ fn changes(attempt: &AttemptView, story: &CallTimeline) -> Vec<String> {
         .collect()
 }
 
-fn write_due(text: &mut String, due: &PlannedView, spell: &impl Fn(&str) -> String) -> Result {
-    let (head, rest) = match due {
+fn write_planned(
+    text: &mut String,
+    planned: &PlannedView,
+    with_leg_names: &impl Fn(&str) -> String,
+) -> Result {
+    let (head, rest) = match planned {
         PlannedView::Send {
             leg,
             kind,
-            progress: stands,
+            progress,
             ..
-        } => ("", format!("{kind} of leg {leg}: {stands}")),
+        } => ("", format!("{kind} of leg {leg}: {progress}")),
         PlannedView::Undecided { why } => ("not decided yet: ", why.clone()),
         PlannedView::Nothing { why } => ("nothing: ", why.clone()),
         PlannedView::Unmappable { why } => ("cannot be sent: ", why.clone()),
     };
-    writeln!(text, "  {}", wrapped(&format!("{head}{}", spell(&rest)), 4))?;
+    writeln!(
+        text,
+        "  {}",
+        wrap(&format!("{head}{}", with_leg_names(&rest)), 4)
+    )?;
     let PlannedView::Send {
         fields,
-        reasons: because,
+        reasons,
         waits,
         ..
-    } = due
+    } = planned
     else {
         return Ok(());
     };
     for field in fields {
-        write_field(text, field, &spell(&field.from))?;
+        write_field(text, field, &with_leg_names(&field.from))?;
     }
-    let told = |why: &&String| fields.iter().all(|field| field.from != **why);
-    for why in waits.iter().chain(because.iter().filter(told)) {
-        writeln!(text, "    {}", wrapped(&spell(why), 4))?;
+    let is_new = |why: &&String| fields.iter().all(|field| field.from != **why);
+    for why in waits.iter().chain(reasons.iter().filter(is_new)) {
+        writeln!(text, "    {}", wrap(&with_leg_names(why), 4))?;
     }
     Ok(())
 }
 
-/// Name, value and origin; the origin on its own line where it does not fit.
+/// Prints name, value and source; the source on its own line if it does not fit.
 fn write_field(text: &mut String, field: &FieldView, from: &str) -> Result {
     let line = format!("    {:<12}  {:<16}  {from}", field.name, field.value);
     if line.chars().count() <= COLUMNS {
         return writeln!(text, "{line}");
     }
     writeln!(text, "    {:<12}  {}", field.name, field.value)?;
-    writeln!(text, "    {:<12}  {}", "", wrapped(from, 18))
+    writeln!(text, "    {:<12}  {}", "", wrap(from, 18))
 }

@@ -1,30 +1,30 @@
-//! The answers that the stand-in can give, and their names on the command line.
+//! The replies of the fake Acquire, and their names on the command line.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Acquire's answer when it has saved a record (developer.acquire.io, call-end.md).
+/// Acquire's response when it has saved a record (developer.acquire.io, call-end.md).
 pub const SAVED: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"#;
 
-/// One answer.
+/// One reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reply {
-    /// 200 as Acquire says it.
+    /// 200 with the body of Acquire.
     #[default]
     Saved,
     /// This status with a small JSON body.
     Status(u16),
     /// 429 with this `Retry-After`.
     TooMany { retry_after: String },
-    /// 200 whose body says that it was no success.
+    /// 200 with `success: false` in the body.
     SuccessFalse,
-    /// 200 with a page instead of JSON.
+    /// 200 with an HTML page instead of JSON.
     Html,
-    /// 400: the record is there already.
+    /// 400: the record exists already.
     Duplicate,
-    /// 400: the record is wrong.
+    /// 400: the record is invalid.
     Invalid,
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     Reset,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// An answer and the share of requests that get it, 0 to 1; written `503:0.3`.
+/// A reply and the share of requests that get it, 0 to 1; written `503:0.3`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Share {
     pub reply: Reply,
@@ -53,10 +53,10 @@ pub struct Share {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseReplyError {
     #[error(
-        "{0:?} is no fault: give a status from 200 to 599, or false, html, duplicate, invalid, reset"
+        "{0:?} is not a fault: give a status from 200 to 599, or false, html, duplicate, invalid, reset"
     )]
     Reply(String),
-    #[error("{0:?} is no share: give a number from 0 to 1, as in 503:0.3")]
+    #[error("{0:?} is not a share: give a number from 0 to 1, as in 503:0.3")]
     Share(String),
 }
 
@@ -78,7 +78,7 @@ impl FromStr for Reply {
     }
 }
 
-/// Without a share, all requests get the answer.
+/// Without a share, all requests get the reply.
 impl FromStr for Share {
     type Err = ParseReplyError;
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_read_as_it_is_written() {
+    fn a_share_is_parsed() {
         let share = |reply, part| Ok(Share { reply, part });
         assert_eq!("503:0.3".parse(), share(Reply::Status(503), 0.3));
         assert_eq!("reset:1".parse(), share(Reply::Reset, 1.0));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_share_is_refused_by_name() {
+    fn an_invalid_share_is_refused_and_quoted() {
         for (text, named) in [
             ("slow:0.3", "\"slow\""),
             ("99:0.3", "\"99\""),
@@ -119,7 +119,7 @@ mod tests {
             ("503:", "\"\""),
             ("", "\"\""),
         ] {
-            let error = text.parse::<Share>().expect_err("it is no share");
+            let error = text.parse::<Share>().expect_err("it is not a share");
             assert!(error.to_string().starts_with(named), "{text}: {error}");
         }
     }

@@ -1,4 +1,4 @@
-//! The stand-in's HTTP side.
+//! The HTTP server of the fake Acquire.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,27 +13,29 @@ use actix_web::http::header::{ContentType, RETRY_AFTER};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use futures_util::stream;
 
-use super::reply::SAVED;
-use super::{CapturedRequest, Reply, Retain, Shared, lock};
+use super::reply::{Reply, SAVED};
+use super::request::CapturedRequest;
+use super::state::State;
 use crate::clock::{self, Clock};
 
 const WORKERS: usize = 2;
+/// Of a request, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Serves on threads of its own, whatever runs on the caller's.
+/// Serves on its own threads, so that the caller may run any runtime, or none.
 pub(super) fn start(
     listen: SocketAddr,
-    shared: &Arc<Shared>,
+    state: &Arc<State>,
 ) -> io::Result<(SocketAddr, ServerHandle, JoinHandle<()>)> {
     let listener = TcpListener::bind(listen)?;
     let addr = listener.local_addr()?;
-    let shared = web::Data::from(Arc::clone(shared));
-    let (tell, told) = mpsc::channel();
+    let state = web::Data::from(Arc::clone(state));
+    let (started, handle) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let served = actix_web::rt::System::new().block_on(async move {
             let server = HttpServer::new(move || {
                 App::new()
-                    .app_data(shared.clone())
+                    .app_data(state.clone())
                     .app_data(web::PayloadConfig::new(MAX_BODY))
                     .service(web::resource("{path:.*}").route(web::post().to(receive)))
             })
@@ -43,33 +45,44 @@ pub(super) fn start(
             .shutdown_timeout(0)
             .listen(listener)?
             .run();
-            // The caller waits for this handle, so it is there to take it.
-            let _ = tell.send(server.handle());
+            // The caller waits for the handle, so sending cannot fail.
+            let _ = started.send(server.handle());
             server.await
         });
         if let Err(error) = served {
-            tracing::error!(%error, "the stand-in for Acquire ended");
+            tracing::error!(%error, "the fake Acquire ended");
         }
     });
-    let server = told
+    let server = handle
         .recv()
-        .map_err(|_| io::Error::other("the stand-in for Acquire did not start"))?;
+        .map_err(|_| io::Error::other("the fake Acquire did not start"))?;
     Ok((addr, server, thread))
 }
 
-async fn receive(
-    request: HttpRequest,
-    body: web::Bytes,
-    shared: web::Data<Shared>,
-) -> HttpResponse {
-    let (reply, delay) = shared.next();
-    let _answering = shared.answering();
-    shared.keep(&request, &body, &reply);
+async fn receive(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+    let (reply, delay) = state.next();
+    let _answering = state.answering();
+    state.retain(|| captured(&request, &body, &reply));
     if !delay.is_zero() {
-        // A fault that takes real time, as a slow Acquire does.
+        // Real time, not that of a simulated clock: a slow Acquire takes real time.
         clock::pause(delay).await;
     }
     answer(&reply)
+}
+
+fn captured(request: &HttpRequest, body: &[u8], reply: &Reply) -> CapturedRequest {
+    let headers = request.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        (name.to_string(), value.into_owned())
+    });
+    CapturedRequest {
+        time: Clock::system().now(),
+        method: request.method().to_string(),
+        path: request.uri().to_string(),
+        headers: headers.collect(),
+        body: String::from_utf8_lossy(body).into_owned(),
+        reply: reply.clone(),
+    }
 }
 
 fn answer(reply: &Reply) -> HttpResponse {
@@ -81,7 +94,7 @@ fn answer(reply: &Reply) -> HttpResponse {
     match reply {
         Reply::Saved => json(200, SAVED),
         Reply::Status(status @ (204 | 304)) => json(*status, ""),
-        Reply::Status(status) => json(*status, r#"{"message":"as the stand-in was told"}"#),
+        Reply::Status(status) => json(*status, r#"{"message":"fault of the fake Acquire"}"#),
         Reply::TooMany { retry_after } => HttpResponse::TooManyRequests()
             .insert_header((RETRY_AFTER, retry_after.as_str()))
             .finish(),
@@ -96,37 +109,5 @@ fn answer(reply: &Reply) -> HttpResponse {
             1,
             stream::once(async { Err::<web::Bytes, _>(io::Error::other("reset")) }),
         )),
-    }
-}
-
-impl Shared {
-    fn keep(&self, request: &HttpRequest, body: &[u8], reply: &Reply) {
-        let received = || CapturedRequest {
-            time: Clock::system().now(),
-            method: request.method().to_string(),
-            path: request.uri().to_string(),
-            headers: request
-                .headers()
-                .iter()
-                .map(|(name, value)| {
-                    let value = String::from_utf8_lossy(value.as_bytes());
-                    (name.to_string(), value.into_owned())
-                })
-                .collect(),
-            body: String::from_utf8_lossy(body).into_owned(),
-            reply: reply.clone(),
-        };
-        match &self.keep {
-            Retain::All => lock(&self.received).push(received()),
-            Retain::CallIds => {
-                let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-                let call_id = body.as_ref().and_then(|body| body.get("CallId")?.as_str());
-                lock(&self.call_ids).extend(call_id.map(str::to_owned));
-            }
-            Retain::Nothing => {}
-            // Who was to take it has gone: then nobody wants it.
-            Retain::Pass(to) => drop(to.send(received())),
-        }
-        self.count.send_modify(|count| *count += 1);
     }
 }

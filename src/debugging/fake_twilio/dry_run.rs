@@ -1,4 +1,4 @@
-//! What a bridge would make of a fixture by itself, without sending anything.
+//! Plans a single fixture without sending anything.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use crate::debugging::fixture::Fixture;
 use crate::domain::plan::{Next, Plan, ReceivedCallback, Rules};
 use crate::twilio::callback;
 
-/// When everything that could have been waited for has been.
-const LATER: Millis = Millis(i64::MAX);
+/// A time at which every wait is over.
+const AFTER_ALL_WAITS: Millis = Millis(i64::MAX);
 
-/// What becomes of one callback on its own.
+/// The result of one callback on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DryRun {
-    /// The JSON that Acquire would get.
+    /// The JSON that Acquire would receive.
     Sent(String),
     Skipped(String),
     Parked(String),
-    /// Answered 400, for this reason.
+    /// The bridge would answer 400, for this reason.
     Refused(String),
 }
 
@@ -33,16 +33,16 @@ impl DryRun {
             at: Millis::default(),
             callback,
         };
-        match Plan::of(&[received], &[], rules, LATER).next() {
+        match Plan::of(&[received], &[], rules, AFTER_ALL_WAITS).next() {
             Next::Send(request) => Self::Sent(request.message.to_json()),
             Next::Skipped(why) => Self::Skipped(why.clone()),
             Next::Parked(why) => Self::Parked(why.clone()),
-            // Both need attempts, and none were made.
+            // Both need attempts, and there are none.
             Next::Wait(_) | Next::Delivered => Self::Skipped("nothing is due".to_owned()),
         }
     }
 
-    /// As `fixtures/acquire/<case>.json` writes it.
+    /// The format of `fixtures/acquire/<case>.json`.
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
@@ -54,7 +54,7 @@ impl DryRun {
     }
 }
 
-/// For a person: the JSON, or why there is none.
+/// The JSON, or why there is none.
 impl fmt::Display for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

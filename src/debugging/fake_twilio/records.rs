@@ -1,5 +1,5 @@
-//! What Twilio itself kept of its requests, as fixtures: Monitor Alerts, which hold the form of a
-//! webhook that failed, and the Call Events of one call (Twilio docs, "Monitor REST API: Alerts",
+//! Reads Twilio's own records of its requests as fixtures: Monitor Alerts, which have the form of a
+//! failed webhook, and the Call Events of one call (Twilio docs, "Monitor REST API: Alerts",
 //! "Events subresource").
 
 use serde_json::{Map, Value};
@@ -9,10 +9,10 @@ use crate::twilio::callback::CallbackKind;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Why a JSON file is no record of Twilio.
+/// Why a JSON file is not a record of Twilio.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TwilioRecordError {
-    #[error("is no JSON: {0}")]
+    #[error("is not JSON: {0}")]
     NotJson(String),
     #[error(
         "is neither a Monitor Alert (fetched by its own SID: in a list alerts come without \
@@ -35,24 +35,24 @@ pub fn read(text: &str) -> Result<Vec<(usize, Fixture)>, TwilioRecordError> {
     let mut all: Vec<(usize, Fixture)> = (1..)
         .zip(fixtures.ok_or(TwilioRecordError::Unknown)?)
         .collect();
-    // A call's record has its requests for TwiML too.
-    all.retain(|(_, fixture)| CallbackKind::ALL.iter().any(|form| is_for(*form, fixture)));
+    // The events of a call include the requests for TwiML.
+    all.retain(|(_, fixture)| CallbackKind::ALL.iter().any(|kind| is_for(*kind, fixture)));
     if all.is_empty() {
         return Err(TwilioRecordError::Elsewhere);
     }
     Ok(all)
 }
 
-fn is_for(form: CallbackKind, fixture: &Fixture) -> bool {
+fn is_for(kind: CallbackKind, fixture: &Fixture) -> bool {
     let target = fixture.target();
     target
         .split('?')
         .next()
         .unwrap_or_default()
-        .ends_with(form.path())
+        .ends_with(kind.path())
 }
 
-/// `request_variables` is the form as it was sent.
+/// `request_variables` is the form, byte for byte.
 fn alert(alert: &Value) -> Option<Fixture> {
     let error = alert["error_code"].as_str().unwrap_or("unknown");
     fixture(
@@ -63,11 +63,11 @@ fn alert(alert: &Value) -> Option<Fixture> {
     )
 }
 
-/// The parameters have other names than those that were sent, and no bytes: evidence, no copy.
+/// Call Events have parsed parameters with changed names, so the form is rebuilt and its bytes may differ.
 fn event(event: &Value) -> Option<Fixture> {
     let request = &event["request"];
     let body = form(request["parameters"].as_object()?);
-    let description = "Call Event, its form written anew".to_owned();
+    let description = "Call Event, its form rebuilt".to_owned();
     fixture(description, &request["url"], &request["method"], body)
 }
 
@@ -97,7 +97,7 @@ fn form(parameters: &Map<String, Value>) -> Vec<u8> {
         .into_bytes()
 }
 
-/// `call_sid` was `CallSid`; a name that has a capital was not changed.
+/// `call_sid` was sent as `CallSid`; a name with a capital letter was not changed.
 fn sent_name(name: &str) -> String {
     if name.contains(|c: char| c.is_ascii_uppercase()) {
         return name.to_owned();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_told() {
+    fn an_unknown_json_file_is_an_error() {
         let listed = json!({"alerts": [{"sid": "NO1", "request_url": URL}]}).to_string();
         let elsewhere = json!({"request_url": "https://h.example/x", "request_variables": "a=b"});
         assert_eq!(read(&listed), Err(TwilioRecordError::Unknown));

@@ -1,16 +1,32 @@
-//! A fixture as the signed request that Twilio would send.
+//! Signs a fixture: the request that Twilio would send.
 
 use std::fmt::Write as _;
 
 use awc::http::Method;
 use sha2::{Digest as _, Sha256};
 
-use super::{ReplayTarget, Signer};
 use crate::debugging::fixture::Fixture;
 use crate::twilio::CallSid;
-use crate::twilio::signature::{self, Body};
+use crate::twilio::signature::{self, Body, Key, PublicUrl};
 
-/// One pass over all items; each has its own fresh SIDs.
+/// Where requests go and which URL they are signed for.
+#[derive(Clone, Debug)]
+pub struct ReplayTarget {
+    /// The base to connect to: scheme, host, port and an optional prefix.
+    pub to: String,
+    /// The public URL as entered at Twilio; without it, the base of the fixture's URL.
+    pub public: Option<PublicUrl>,
+}
+
+/// The key that signs the requests.
+#[derive(Clone)]
+pub struct Signer {
+    pub key: Key,
+    /// Sent as `X-Twilio-Webhooks-Signature-Settings`.
+    pub settings: Option<String>,
+}
+
+/// One pass over all items; each pass has its own SIDs.
 #[derive(Clone, Copy, Debug)]
 pub struct SidPass {
     pub seed: u64,
@@ -18,7 +34,7 @@ pub struct SidPass {
 }
 
 impl SidPass {
-    /// Another SID in place of this one, the same for every request of the pass.
+    /// The SID that replaces this one in every request of the pass.
     fn fresh(self, sid: &CallSid) -> String {
         let digest = Sha256::new()
             .chain_update(self.seed.to_be_bytes())
@@ -39,13 +55,13 @@ impl SidPass {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedReplay {
     pub method: Method,
-    /// Where it is sent, not the URL that was signed.
+    /// The URL to connect to, not the signed one.
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-/// Signs a fixture for what Twilio was told, with fresh SIDs if it is one of a pass.
+/// Signs a fixture for the target's public URL, with new SIDs if there is a pass.
 pub fn sign(
     fixture: &Fixture,
     target: &ReplayTarget,
@@ -69,11 +85,12 @@ pub fn sign(
         signature::sign(&signer.key, &signed_url, Body::Form(&fields))
     };
 
-    let own = ["host", "content-length", "x-twilio-signature"];
+    // These describe the original request, not the one that is made here.
+    let replaced = ["host", "content-length", "x-twilio-signature"];
     let mut headers: Vec<_> = fixture
         .headers
         .iter()
-        .filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()))
+        .filter(|(name, _)| !replaced.contains(&name.to_ascii_lowercase().as_str()))
         .cloned()
         .collect();
     headers.push(("X-Twilio-Signature".to_owned(), signature));
@@ -91,7 +108,7 @@ pub fn sign(
     }
 }
 
-/// Replaces each field value that is a `CallSid`; nothing else of the body changes.
+/// Replaces each field value that is a `CallSid` and keeps all other bytes, which the signature covers.
 fn with_fresh_sids(body: &[u8], pass: SidPass) -> Vec<u8> {
     let fields: Vec<Vec<u8>> = body
         .split(|byte| *byte == b'&')

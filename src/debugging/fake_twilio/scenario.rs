@@ -1,7 +1,7 @@
-//! A folder of callbacks that together tell of one human call, and what Acquire must get for them.
+//! A scenario: a folder with the callbacks of one call and the expected requests to Acquire.
 //!
-//! `NN-*.http` are the callbacks; one whose description begins with `after 30s:` arrives that long
-//! after the one before, all others at once. `bridge.toml` has the settings that are not the
+//! `NN-*.http` are the callbacks. A fixture whose description starts with `after 30s:` arrives 30
+//! seconds after the previous one; the others arrive at the same time. `bridge.toml` has the settings that are not the
 //! defaults. `expected.json` lists the requests in order, each as `{"call-end": {...}}`.
 
 use std::path::{Path, PathBuf};
@@ -17,40 +17,40 @@ use crate::domain::plan::{AcquireRequest, Next, Plan, ReceivedCallback, Rules};
 use crate::twilio::callback::{self, CallbackParseError};
 use crate::twilio::{CallSid, Callback};
 
-/// More requests than any call makes; a plan that never ends is a mistake.
+/// More requests than any call needs; stops a plan that never ends.
 const MAX_REQUESTS: usize = 100;
 
 /// Callbacks with the waits before them.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub steps: Vec<Step>,
-    /// The requests that must come of it.
+    /// The expected requests.
     pub expected: Vec<Value>,
-    /// The settings that are not the defaults, if the folder has some.
+    /// The file of settings, if the folder has one.
     pub settings: Option<PathBuf>,
 }
 
 /// One callback of a scenario.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// From the arrival of the one before.
+    /// Wait after the arrival of the previous callback.
     pub after: Duration,
     pub callback: Callback,
 }
 
-/// Why a folder is no scenario.
+/// Why a folder is not a scenario.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     #[error(transparent)]
     Fixture(#[from] FixtureError),
     #[error("{0} would be refused with 400: {1}")]
     Refused(String, CallbackParseError),
-    #[error("{0} is no list of requests: {1}")]
+    #[error("{0} is not a list of requests: {1}")]
     Expected(String, String),
 }
 
 impl Scenario {
-    /// Whether a folder says what Acquire must get for all of it.
+    /// Whether a folder has an `expected.json`.
     #[must_use]
     pub fn is_one(folder: &Path) -> bool {
         folder.join("expected.json").is_file()
@@ -67,7 +67,7 @@ impl Scenario {
         })
     }
 
-    /// What Acquire gets if it takes everything: each request as `{"call-end": {...}}`.
+    /// The requests to Acquire if it accepts each: `{"call-end": {...}}`.
     #[must_use]
     pub fn play(&self, rules: &Rules) -> Vec<Value> {
         let requests = play(&self.steps, rules);
@@ -80,7 +80,7 @@ fn step(file: &Path) -> Result<Step, ScenarioError> {
 }
 
 impl Step {
-    /// `name` is for errors only.
+    /// `name` is used in errors only.
     pub fn of(name: &str, fixture: &Fixture) -> Result<Self, ScenarioError> {
         let callback = callback::read(&fixture.body, &fixture.url)
             .map_err(|why| ScenarioError::Refused(name.to_owned(), why))?;
@@ -91,7 +91,7 @@ impl Step {
     }
 }
 
-/// How long after the one before it a fixture arrives.
+/// The wait between the previous fixture and this one.
 #[must_use]
 pub fn wait(fixture: &Fixture) -> Duration {
     let wait = fixture.description.strip_prefix("after ");
@@ -106,7 +106,7 @@ pub fn expected(path: &Path) -> Result<Vec<Value>, ScenarioError> {
     serde_json::from_str(&text).map_err(|why| fail(why.to_string()))
 }
 
-/// The requests that these callbacks lead to, those of each call together.
+/// The requests for these callbacks, grouped by call.
 #[must_use]
 pub fn play(steps: &[Step], rules: &Rules) -> Vec<AcquireRequest> {
     let mut now = Millis::default();
@@ -122,13 +122,13 @@ pub fn play(steps: &[Step], rules: &Rules) -> Vec<AcquireRequest> {
     calls.iter().flat_map(|call| deliver(call, rules)).collect()
 }
 
-/// Callbacks by the call that they are of, as the store joins them: legs with their parents.
+/// Groups callbacks by call, as the store does: a leg belongs to the call of its parent.
 fn calls(received: Vec<ReceivedCallback>) -> Vec<Vec<ReceivedCallback>> {
     let mut calls: Vec<(Vec<CallSid>, Vec<ReceivedCallback>)> = Vec::new();
-    for one in received {
-        let mut legs = vec![one.callback.leg.clone()];
-        legs.extend(one.callback.parent.clone());
-        let mut joined = vec![one];
+    for callback in received {
+        let mut legs = vec![callback.callback.leg.clone()];
+        legs.extend(callback.callback.parent.clone());
+        let mut joined = vec![callback];
         let is_of = |call: &mut (Vec<CallSid>, Vec<ReceivedCallback>)| {
             call.0.iter().any(|leg| legs.contains(leg))
         };
@@ -143,11 +143,12 @@ fn calls(received: Vec<ReceivedCallback>) -> Vec<Vec<ReceivedCallback>> {
     calls.into_iter().map(|(_, callbacks)| callbacks).collect()
 }
 
-/// Turns the clock from arrival to arrival and on until nothing is owed; Acquire takes everything.
+/// Plans the call at each arrival and each due time until nothing is due; Acquire accepts every request.
 fn deliver(call: &[ReceivedCallback], rules: &Rules) -> Vec<AcquireRequest> {
     let mut arrivals: Vec<Millis> = call.iter().map(|received| received.at).collect();
     arrivals.sort_unstable();
     arrivals.dedup();
+    // After the last arrival the clock advances until nothing is due.
     let ends = arrivals.iter().skip(1).copied().chain([Millis(i64::MAX)]);
     let (mut sent, mut attempts) = (Vec::new(), Vec::new());
     for (mut now, end) in arrivals.iter().copied().zip(ends) {
@@ -184,7 +185,7 @@ fn accepted(request: &AcquireRequest, at: Millis) -> Attempt {
     }
 }
 
-/// As `expected.json` writes a request.
+/// A request in the format of `expected.json`.
 #[must_use]
 pub fn as_expected(request: &AcquireRequest) -> Value {
     let body: Value = serde_json::from_str(&request.message.to_json()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What became of a replay.
+//! The responses to a replay, counted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// What one request got.
+/// The response to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplayAnswer {
     /// A 2xx.
-    Taken(u16),
+    Accepted(u16),
     /// Any other status, with the detail of its problem.
-    NotTaken { status: u16, detail: Option<String> },
-    /// None, for this reason.
-    None(String),
+    NotAccepted { status: u16, detail: Option<String> },
+    /// No response, for this reason.
+    NoAnswer(String),
 }
 
-/// All answers of a replay, counted.
+/// All responses to a replay, counted.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ReplaySummary {
     pub sent: u64,
-    /// How many got each status; `none` counts those without an answer.
+    /// Responses by status; `none` counts the requests without a response.
     pub answers: BTreeMap<String, u64>,
     pub seconds: f64,
     pub per_second: f64,
     pub latency_ms: Latencies,
-    /// What was not answered 2xx, by item and reason.
-    pub not_taken: Vec<NotAccepted>,
+    /// The requests without a 2xx, by item and reason.
+    pub not_accepted: Vec<NotAccepted>,
     #[serde(skip)]
     latencies: Vec<Duration>,
 }
@@ -40,14 +40,14 @@ pub struct Latencies {
     pub max: f64,
 }
 
-/// An item that was not answered 2xx.
+/// An item whose response was not a 2xx.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NotAccepted {
     pub item: String,
-    /// `None` if no answer came.
+    /// `None` if there was no response.
     pub status: Option<u16>,
     pub reason: Option<String>,
-    /// How often.
+    /// Number of such responses.
     pub times: u64,
 }
 
@@ -56,21 +56,21 @@ impl ReplaySummary {
         self.sent += 1;
         self.latencies.push(took);
         let (status, reason) = match answer {
-            ReplayAnswer::Taken(status) => (Some(*status), None),
-            ReplayAnswer::NotTaken { status, detail } => (Some(*status), detail.clone()),
-            ReplayAnswer::None(why) => (None, Some(why.clone())),
+            ReplayAnswer::Accepted(status) => (Some(*status), None),
+            ReplayAnswer::NotAccepted { status, detail } => (Some(*status), detail.clone()),
+            ReplayAnswer::NoAnswer(why) => (None, Some(why.clone())),
         };
         let word = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         *self.answers.entry(word).or_default() += 1;
-        if matches!(answer, ReplayAnswer::Taken(_)) {
+        if matches!(answer, ReplayAnswer::Accepted(_)) {
             return;
         }
         let same = |other: &&mut NotAccepted| {
             other.item == item && other.status == status && other.reason == reason
         };
-        match self.not_taken.iter_mut().find(same) {
+        match self.not_accepted.iter_mut().find(same) {
             Some(known) => known.times += 1,
-            None => self.not_taken.push(NotAccepted {
+            None => self.not_accepted.push(NotAccepted {
                 item: item.to_owned(),
                 status,
                 reason,
@@ -92,6 +92,7 @@ impl ReplaySummary {
             sent / self.seconds
         };
         self.latencies.sort_unstable();
+        // Nearest rank: a latency that was measured, not an interpolated one.
         let nearest_rank = |percent: usize| {
             let rank = (self.latencies.len() * percent).div_ceil(100).max(1);
             let latency = self.latencies.get(rank - 1);
@@ -102,19 +103,19 @@ impl ReplaySummary {
             p99: nearest_rank(99),
             max: nearest_rank(100),
         };
-        self.not_taken.sort_by(|a, b| a.item.cmp(&b.item));
+        self.not_accepted.sort_by(|a, b| a.item.cmp(&b.item));
     }
 
-    /// Whether anything was answered 2xx.
+    /// Whether any response was a 2xx.
     #[must_use]
-    pub fn some_taken(&self) -> bool {
+    pub fn any_accepted(&self) -> bool {
         self.answers.keys().any(|answer| answer.starts_with('2'))
     }
 
-    /// Whether every request was answered 2xx.
+    /// Whether every response was a 2xx.
     #[must_use]
-    pub fn all_taken(&self) -> bool {
-        self.not_taken.is_empty()
+    pub fn all_accepted(&self) -> bool {
+        self.not_accepted.is_empty()
     }
 }
 
@@ -136,15 +137,15 @@ impl fmt::Display for ReplaySummary {
             f,
             "latency  p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms"
         )?;
-        for not_taken in &self.not_taken {
-            write!(f, "\n{not_taken}")?;
+        for not_accepted in &self.not_accepted {
+            write!(f, "\n{not_accepted}")?;
         }
         Ok(())
     }
 }
 
 impl NotAccepted {
-    /// What became of it, for people.
+    /// One phrase for the output of a command.
     #[must_use]
     pub fn why(&self) -> String {
         let reason = self.reason.as_deref().unwrap_or("without a reason");
@@ -177,25 +178,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_counts_answers_and_names_what_was_not_taken() {
+    fn a_summary_counts_answers_and_lists_what_was_not_accepted() {
         let mut summary = ReplaySummary::default();
         for millis in 1..=98 {
             summary.add(
                 "a.http",
-                &ReplayAnswer::Taken(204),
+                &ReplayAnswer::Accepted(204),
                 Duration::from_millis(millis),
             );
         }
-        let refused = ReplayAnswer::NotTaken {
+        let refused = ReplayAnswer::NotAccepted {
             status: 400,
             detail: Some("CallSid is missing".to_owned()),
         };
         summary.add("b.http", &refused, Duration::from_millis(99));
         summary.add("b.http", &refused, Duration::from_millis(100));
-        let lost = ReplayAnswer::None("connection refused".to_owned());
+        let lost = ReplayAnswer::NoAnswer("connection refused".to_owned());
         summary.add("a.http", &lost, Duration::from_millis(101));
         summary.end(Duration::from_secs(2));
-        assert!(!summary.all_taken());
+        assert!(!summary.all_accepted());
         insta::assert_snapshot!(summary, @r"
         sent     101 in 2.00 s (50/s)
         answers  204: 98, 400: 2, none: 1

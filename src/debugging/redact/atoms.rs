@@ -1,28 +1,29 @@
-//! What stands for each number, SID and word: the first, second, third made-up one of its form.
+//! The replacement of each number, SID and word: the next made-up value of its form.
 //!
-//! Counted, not computed from the original: nothing of it can be found again by trying.
+//! Replacements are counted, not hashed, so that no one can recover an original by trying values.
 
 use std::collections::{HashMap, HashSet};
 
-/// What is known so far.
+/// The original values and their replacements.
 #[derive(Default)]
 pub(super) struct Atoms {
-    /// No made-up value may be one of these.
+    /// No made-up value may equal one of these.
     originals: HashSet<String>,
-    /// What stands for each original, in lower case where case tells nothing.
+    /// The replacement of each original; the key is in lower case if case can be restored.
     made_up: HashMap<String, String>,
-    /// How many of each form were made up.
+    /// The number of made-up values per form.
     counts: HashMap<String, u64>,
 }
 
-/// Tries at a made-up value that is no original; forms of one or two characters have few.
-const TRIES: u64 = 10_000;
+/// Attempts to find a made-up value that is not an original; forms of one or two characters have few
+/// values.
+const MAX_TRIES: u64 = 10_000;
 
-/// A NANP number without its country code, in digits.
+/// Digits of a North American (NANP) number without its country code.
 const NANP_DIGITS: usize = 10;
 
 impl Atoms {
-    /// Makes sure that nothing made up is `original`.
+    /// Ensures that no made-up value equals `original`.
     pub fn avoid(&mut self, original: &str) {
         self.originals.insert(original.to_lowercase());
         if let Some((_, key)) = nanp(original) {
@@ -33,22 +34,22 @@ impl Atoms {
     /// Two letters and a count in 32 hexadecimal digits.
     pub fn sid(&mut self, sid: &str) -> String {
         let prefix = &sid[..2];
-        self.one(sid, prefix, |n| format!("{prefix}{:032x}", n + 1))
+        self.replacement(sid, prefix, |n| format!("{prefix}{:032x}", n + 1))
     }
 
-    /// Digits for digits. North American numbers become fictional ones (555-01xx), all others begin
-    /// with 999, which no country has (ITU-T E.164).
+    /// As many digits. A North American number becomes a fictional one (555-01xx); another number gets
+    /// the prefix 999, which no country has (ITU-T E.164).
     pub fn number(&mut self, digits: &str, plus: Plus) -> String {
         let known = self.made_up.get(digits).cloned();
         match nanp(digits).filter(|_| known.is_none()) {
             Some((code, key)) if plus == Plus::None || !code.is_empty() => {
-                let national = self.one(key, "nanp", nanp_number);
+                let national = self.replacement(key, "nanp", nanp_number);
                 format!("{code}{national}")
             }
             _ => {
                 let width = digits.len().saturating_sub(3);
                 let form = format!("number {width}");
-                self.one(digits, &form, |n| {
+                self.replacement(digits, &form, |n| {
                     let space = 10_u64.saturating_pow(u32::try_from(width).unwrap_or(u32::MAX));
                     format!("999{:0width$}", n % space)
                 })
@@ -56,14 +57,15 @@ impl Atoms {
         }
     }
 
-    /// Letters for letters, digits for digits, bytes for bytes.
+    /// Replaces letters by letters and digits by digits; the number of bytes stays.
     pub fn word(&mut self, word: &str) -> String {
         let lower = word.to_lowercase();
-        let is_alike = lower.len() == word.len() && lower.chars().count() == word.chars().count();
-        let key = if is_alike { lower.as_str() } else { word };
+        let keeps_length =
+            lower.len() == word.len() && lower.chars().count() == word.chars().count();
+        let key = if keeps_length { lower.as_str() } else { word };
         let form: String = key.chars().map(|c| Class::of(c).letter()).collect();
         let classes: Vec<Class> = key.chars().map(Class::of).collect();
-        let made_up = self.one(key, &form, |n| spell(&classes, n));
+        let made_up = self.replacement(key, &form, |n| nth_word(&classes, n));
         let cased = word.chars().zip(made_up.chars()).map(|(old, new)| {
             let upper = new.to_uppercase().next();
             upper
@@ -73,13 +75,13 @@ impl Atoms {
         cased.collect()
     }
 
-    fn one(&mut self, key: &str, form: &str, make: impl Fn(u64) -> String) -> String {
+    fn replacement(&mut self, key: &str, form: &str, make: impl Fn(u64) -> String) -> String {
         if let Some(known) = self.made_up.get(key) {
             return known.clone();
         }
         let count = self.counts.entry(form.to_owned()).or_default();
         let mut made_up = make(*count);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             *count += 1;
             if !self.originals.contains(&made_up.to_lowercase()) {
                 break;
@@ -104,8 +106,8 @@ fn nanp(digits: &str) -> Option<(&str, &str)> {
         return None;
     }
     let (code, national) = digits.split_at(digits.len().checked_sub(NANP_DIGITS)?);
-    let begins_well = national.bytes().next().is_some_and(|first| first >= b'2');
-    (["", "1"].contains(&code) && begins_well).then_some((code, national))
+    let has_area_code = national.bytes().next().is_some_and(|first| first >= b'2');
+    (["", "1"].contains(&code) && has_area_code).then_some((code, national))
 }
 
 fn nanp_number(n: u64) -> String {
@@ -118,7 +120,7 @@ fn nanp_number(n: u64) -> String {
 enum Class {
     Digit,
     Letter,
-    /// Of this many bytes.
+    /// A non-ASCII character of this many bytes.
     Wide(usize),
 }
 
@@ -141,7 +143,7 @@ impl Class {
         }
     }
 
-    /// What stands in this place: consonants and vowels in turn, so that words can be spoken.
+    /// The characters for this place: consonants and vowels alternate, so that words can be pronounced.
     fn choices(self, place: usize) -> Vec<char> {
         match self {
             Self::Digit => ('0'..='9').collect(),
@@ -154,14 +156,14 @@ impl Class {
     }
 }
 
-/// The `n`th word of a form: the first letter changes first, as words are told apart by that.
-fn spell(classes: &[Class], mut n: u64) -> String {
-    let spelled = classes.iter().enumerate().map(|(place, class)| {
+/// The `n`th word of a form. The first letter changes first, because readers distinguish words by it.
+fn nth_word(classes: &[Class], mut n: u64) -> String {
+    let letters = classes.iter().enumerate().map(|(place, class)| {
         let choices = class.choices(place);
         let many = choices.len() as u64;
         let chosen = choices[usize::try_from(n % many).unwrap_or_default()];
         n /= many;
         chosen
     });
-    spelled.collect()
+    letters.collect()
 }

@@ -1,6 +1,6 @@
-//! Escaped text, so that another text of the same length can be written in the same way.
+//! Escaped text, and another text of the same length written with the same escapes.
 
-/// What an unescaped `+` stands for.
+/// The meaning of an unescaped `+`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plus {
     Itself,
@@ -8,7 +8,7 @@ pub(super) enum Plus {
     Space,
 }
 
-/// A text without its escapes, and how each byte of it was written.
+/// A text without its escapes, and how each byte was written.
 pub(super) struct EscapedText {
     pub bytes: Vec<u8>,
     how: Vec<How>,
@@ -24,7 +24,7 @@ enum How {
 }
 
 impl EscapedText {
-    /// An escape sign that no two hexadecimal digits follow stands for itself.
+    /// An escape character without two hexadecimal digits after it is an ordinary character.
     pub fn read(text: &[u8], escape: u8, plus: Plus) -> Self {
         let (mut bytes, mut how) = (Vec::new(), Vec::new());
         let mut rest = text;
@@ -55,7 +55,7 @@ impl EscapedText {
             .any(|how| matches!(how, How::Upper | How::Lower))
     }
 
-    /// Other bytes, as many, escaped where these were.
+    /// Writes as many other bytes with the escapes of this text.
     pub fn write(&self, bytes: &[u8]) -> Vec<u8> {
         debug_assert_eq!(bytes.len(), self.bytes.len());
         let mut text = Vec::with_capacity(bytes.len());

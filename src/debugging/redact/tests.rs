@@ -21,7 +21,7 @@ fn text(text: &str) -> String {
 }
 
 #[test]
-fn a_callback_keeps_its_form_and_loses_its_people() {
+fn a_callback_keeps_its_form_and_loses_its_personal_data() {
     let form = "CallSid=CA9f1e&From=%2B13055550142&Caller=%2B13055550142&To=client%3ajane_40acme_2Ecom\
         &CallerName=M%C3%BCLLER+Jane&FromCity=NEW%20YORK&ForwardedFrom=13055550142&SipUsername=jane\
         &Called=%2B493012345678&Timestamp=Thu%2C%2001%20Jan%202026%2009%3A00%3A00%20%2B0000\
@@ -53,7 +53,7 @@ fn redacted_bytes(form: &str) -> String {
 }
 
 #[test]
-fn every_spelling_of_a_number_stays_that_number() {
+fn every_format_of_a_number_gets_the_same_replacement() {
     let spellings = "+1 (305) 555-0142, 13055550142, 305.555.0142, sip:+13055550142@pbx.example";
     let redacted = text(spellings);
     let digits = |text: &str| {
@@ -226,7 +226,7 @@ proptest! {
 }
 
 #[test]
-fn base64_of_people_is_no_way_around() {
+fn base64_hides_no_personal_data() {
     let hidden = STANDARD.encode("Jane Millicent Doe, +13055550142");
     let left = redacted(&format!("StirPassportToken={}", escaped(&hidden, 0)));
     let (_, value) = fields(left.as_bytes()).remove(0);

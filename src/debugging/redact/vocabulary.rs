@@ -1,6 +1,6 @@
-//! What may stay: the names and the closed words of the protocol, which tell of nobody.
+//! The words that redaction keeps: names and fixed values of the protocol, which are no personal data.
 //!
-//! Everything else is replaced, also under these names: an app's own parameters stand among Twilio's.
+//! All other values are replaced, also under these names, because an app may send its own parameters.
 
 use jiff::fmt::rfc2822::DateTimeParser;
 
@@ -70,7 +70,7 @@ pub(super) const NAMES: &[&str] = &[
     "email",
 ];
 
-/// Callers that withhold their number: the words, and what a keypad makes of them.
+/// Values for a withheld number: the words, and the digits of the keypad for them.
 const WITHHELD: &[&str] = &[
     "anonymous",
     "Anonymous",
@@ -99,7 +99,7 @@ pub(super) fn is_name(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// Whether the value of a field is one of a few, or a time or a small number.
+/// Whether the value of a field is a fixed word, a time or a small number.
 pub(super) fn is_word(name: &str, value: &str) -> bool {
     match name {
         "CallStatus" => !matches!(CallStatus::parse(value), CallStatus::Unknown(_)),
@@ -143,7 +143,7 @@ pub(super) fn is_word(name: &str, value: &str) -> bool {
     }
 }
 
-/// RFC 2822 without the comments that it allows.
+/// RFC 2822 without comments, which could contain any text.
 fn is_time(value: &str) -> bool {
     static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b" ,:+-".contains(&byte);

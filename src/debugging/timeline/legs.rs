@@ -1,12 +1,12 @@
-//! The legs of a call with short names, and what is missing of each.
+//! The legs of a call with short names, and the missing sequence numbers of each.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::CallbackView;
+use super::callbacks::CallbackView;
 
-/// One leg, or one that others name and that told nothing itself.
+/// One leg. A leg may be known only as the parent of another.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct LegView {
     /// `A` is the first leg of the call.
@@ -16,16 +16,18 @@ pub struct LegView {
     pub parent: Option<String>,
     pub from: String,
     pub to: String,
-    /// The `SequenceNumber`s that are missing below the highest one that came: Twilio counts the
+    /// The `SequenceNumber`s below the highest received one that did not arrive: Twilio counts the
     /// subscribed events of a leg from 0.
     pub missing: Vec<u32>,
 }
 
-/// Those without a parent first, then in the order of their first callback.
+/// Legs without a parent come first, then the order of the first callback.
 pub(super) fn legs(callbacks: &[CallbackView]) -> Vec<LegView> {
     let mut sids: Vec<&str> = Vec::new();
-    let parents = callbacks.iter().filter_map(|told| told.parent.as_deref());
-    let named = callbacks.iter().map(|told| told.leg.as_str());
+    let parents = callbacks
+        .iter()
+        .filter_map(|callback| callback.parent.as_deref());
+    let named = callbacks.iter().map(|callback| callback.leg.as_str());
     for sid in parents.chain(named).filter(|sid| !sid.is_empty()) {
         if !sids.contains(&sid) {
             sids.push(sid);
@@ -34,7 +36,7 @@ pub(super) fn legs(callbacks: &[CallbackView]) -> Vec<LegView> {
     let parent = |sid: &str| {
         callbacks
             .iter()
-            .find(|told| told.leg == sid)?
+            .find(|callback| callback.leg == sid)?
             .parent
             .as_deref()
     };
@@ -44,24 +46,29 @@ pub(super) fn legs(callbacks: &[CallbackView]) -> Vec<LegView> {
         let own = || {
             callbacks
                 .iter()
-                .filter(|told| told.leg == *sid && told.kind == "status")
+                .filter(|callback| callback.leg == *sid && callback.kind == "status")
         };
-        let told = own().next();
-        let text = |of: fn(&CallbackView) -> &String| told.map(of).cloned().unwrap_or_default();
+        let first = own().next();
+        let text =
+            |field: fn(&CallbackView) -> &String| first.map(field).cloned().unwrap_or_default();
         LegView {
             name: name(sid).unwrap_or_default(),
             sid: (*sid).to_owned(),
             parent: parent(sid).and_then(name),
-            from: text(|told| &told.from),
-            to: text(|told| &told.to),
-            missing: missing(&own().filter_map(|told| told.sequence_number).collect()),
+            from: text(|callback| &callback.from),
+            to: text(|callback| &callback.to),
+            missing: missing(
+                &own()
+                    .filter_map(|callback| callback.sequence_number)
+                    .collect(),
+            ),
         }
     });
     legs.collect()
 }
 
 fn missing(seen: &BTreeSet<u32>) -> Vec<u32> {
-    // An app may make any number up; a list of thousands tells nobody anything.
+    // The field may have any number: a list of thousands would be of no use.
     let highest = seen.last().copied().unwrap_or_default().min(99);
     (0..highest)
         .filter(|number| !seen.contains(number))

@@ -1,4 +1,4 @@
-//! What happens to a call next, and when, in words.
+//! The next step of a call and its time, as a sentence.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ pub(super) fn next(
 ) -> String {
     let reason = call.reason.as_deref().unwrap_or("without a reason");
     match call.state {
-        State::Pending if call.due.is_none() => format!("waits: it is {reason}"),
+        State::Pending if call.due.is_none() => format!("waiting: it is {reason}"),
         State::Pending => pending(call.due.unwrap_or(now), plan, attempts, outage, now),
-        State::Claimed => "it is being sent now".to_owned(),
+        State::Claimed => "a bridge is sending it now".to_owned(),
         State::Delivered => {
-            "nothing: Acquire took all that is owed; a later callback may owe more".to_owned()
+            "nothing: Acquire accepted all requests; a later callback may add one".to_owned()
         }
         State::Skipped => format!("nothing: {reason}; a later callback may change that"),
         State::Parked => format!(
-            "nothing until somebody decides: {reason}. Once the cause is mended, \
-             requeue {} sends it again",
+            "nothing until an operator requeues it: {reason}. Once the cause is fixed, \
+             run requeue {}",
             call.sid
         ),
     }
@@ -41,7 +41,8 @@ fn pending(
     outage: Option<&Outage>,
     now: Millis,
 ) -> String {
-    if let Some(wait) = waited_for(plan, now).filter(|_| due > now) {
+    // The reason of a wait explains more than the time at which the call is due.
+    if let Some(wait) = first_wait(plan, now).filter(|_| due > now) {
         return format!(
             "{}: {} left, until {}",
             wait.why,
@@ -51,21 +52,21 @@ fn pending(
     }
     if let Some(outage) = outage {
         return format!(
-            "waits for the breaker of account {}, {}; {}",
+            "deliveries to account {} are paused, {}; {}",
             outage.account,
             probe(outage, now),
             advice(Some(outage.fault), outage.status)
         );
     }
     let last = attempts.last();
-    let tried = match last {
+    let last_attempt = match last {
         Some(last) if matches!(last.verdict, Verdict::Again(_)) => {
-            let got = last.status.map_or_else(
-                || "the last had no answer".to_owned(),
-                |status| format!("the last got {status}"),
+            let response = last.status.map_or_else(
+                || "the last had no response".to_owned(),
+                |status| format!("the last response was {status}"),
             );
             format!(
-                ", attempt {}: {got}; {}",
+                ", attempt {}: {response}; {}",
                 attempts.len() + 1,
                 advice(last.fault, last.status)
             )
@@ -73,15 +74,18 @@ fn pending(
         _ => String::new(),
     };
     if due > now {
-        return format!("is tried in {} (at {due}){tried}", left(due, now));
+        return format!(
+            "will be sent in {} (at {due}){last_attempt}",
+            left(due, now)
+        );
     }
-    format!("is due since {due} and is sent as soon as a running bridge has a place{tried}")
+    format!("due since {due}; a running bridge sends it as soon as it has capacity{last_attempt}")
 }
 
-/// Of what is owed and not reached, the wait that ends first.
-fn waited_for(plan: &Plan, now: Millis) -> Option<&Wait> {
+/// The wait that ends first, of all that are not over.
+fn first_wait(plan: &Plan, now: Millis) -> Option<&Wait> {
     let waits = plan.items().filter_map(|item| match item {
-        PlanItem::Send(due) => due.wait.as_ref(),
+        PlanItem::Send(planned) => planned.wait.as_ref(),
         PlanItem::Undecided(wait) => Some(wait),
         PlanItem::Nothing(_) | PlanItem::Unmappable(_) => None,
     });
@@ -98,7 +102,7 @@ fn probe(outage: &Outage, now: Millis) -> String {
     }
 }
 
-/// In whole seconds, rounded up.
+/// The time until `at` in whole seconds, rounded up.
 fn left(at: Millis, now: Millis) -> String {
     let seconds = at.since(now).as_millis().div_ceil(1_000);
     duration::show(Duration::from_secs(
@@ -106,13 +110,13 @@ fn left(at: Millis, now: Millis) -> String {
     ))
 }
 
-/// Where to look first; a status says more than the fault.
+/// The setting to check first; a status is more specific than the fault.
 fn advice(fault: Option<DeliveryFault>, status: Option<u16>) -> &'static str {
     match (status, fault) {
-        (Some(401 | 403), _) => "look at acquire.api_key",
-        (Some(404), _) => "look at acquire.call_end_path and acquire_account_id",
-        (Some(300..=399), _) => "look at acquire.base_url",
+        (Some(401 | 403), _) => "check acquire.api_key",
+        (Some(404), _) => "check acquire.call_end_path and acquire_account_id",
+        (Some(300..=399), _) => "check acquire.base_url",
         (_, Some(fault)) => fault.advice(),
-        (_, None) => "look at what Acquire answered",
+        (_, None) => "check Acquire's answer",
     }
 }

@@ -1,10 +1,10 @@
-//! Refused requests told for people and programs. Nothing of them is verified.
+//! Refused requests, for `list`, `show`, the console and the API. Their content is not verified.
 
 use serde::Serialize;
 
 use crate::store::{RefusedCause, StoredRefusedRequest};
 
-/// One cause and how much is kept of it.
+/// One cause and the number of its refused requests.
 #[derive(Clone, Debug, Serialize)]
 pub struct CauseLine {
     pub cause: String,
@@ -12,7 +12,7 @@ pub struct CauseLine {
     /// RFC 3339.
     pub first: String,
     pub last: String,
-    /// The number of the latest.
+    /// The id of the latest request.
     pub example: i64,
 }
 
@@ -29,7 +29,7 @@ impl CauseLine {
     }
 }
 
-/// One request as it arrived.
+/// One refused request as received.
 #[derive(Clone, Debug, Serialize)]
 pub struct RefusedLine {
     pub id: i64,
@@ -43,7 +43,7 @@ pub struct RefusedLine {
     pub target: String,
     pub url: String,
     pub headers: Vec<String>,
-    /// What is no UTF-8 is replaced; `export` has the exact bytes.
+    /// Invalid UTF-8 is replaced; `export` has the exact bytes.
     pub body: String,
     pub body_bytes: u64,
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn one_screen_tells_a_call_from_its_legs_to_where_each_field_came_from() {
+fn one_screen_shows_a_call_from_its_legs_to_the_source_of_each_field() {
     let folder = Path::new("fixtures/scenarios/transfer");
     let mut bridge = Bridge::start();
     bridge.restarts_with_file(&folder.join("bridge.toml"));
@@ -18,7 +18,7 @@ fn one_screen_tells_a_call_from_its_legs_to_where_each_field_came_from() {
     insta::assert_snapshot!(format!("{before}, 200 in 9 ms{after}"), @r#"
     CA0000000000000000000000000000501f  delivered
     account AC00000000000000000000000000000001, last change 2026-09-21T15:13:23.000Z
-    next    nothing: Acquire took all that is owed; a later callback may owe more
+    next    nothing: Acquire accepted all requests; a later callback may add one
 
     legs
       A  CA0000000000000000000000000000501f
@@ -37,8 +37,8 @@ fn one_screen_tells_a_call_from_its_legs_to_where_each_field_came_from() {
       2026-09-21T15:13:23.000Z  A  call-end accepted, 200 in 9 ms
          answer {"data":{"success":true,"message":"Successfully saved"}}
 
-    what the plan makes of it
-      call-end of leg A: Acquire took it at 2026-09-21T15:13:23.000Z
+    what is sent and why
+      call-end of leg A: Acquire accepted it at 2026-09-21T15:13:23.000Z
         From          +12025550123      From of leg A
         To            +14045550199      To of leg A
         CallId        CA0000000000000000000000000000501f  CallSid of leg A
@@ -66,7 +66,7 @@ fn a_missed_calls_status_is_shown_as_that_of_the_leg_it_is_from() {
 }
 
 #[test]
-fn what_did_not_come_is_shown_where_it_should_have_been() {
+fn a_missing_callback_is_shown_in_its_place() {
     let bridge = Bridge::start();
     for (status, number) in [("initiated", 0), ("in-progress", 2), ("completed", 3)] {
         let form = status_form(&sid(1), status);
@@ -89,12 +89,12 @@ fn what_did_not_come_is_shown_where_it_should_have_been() {
             .expect(text)
     };
     assert!(
-        at("#0 initiated, before the end") < at("#1 did not come"),
+        at("#0 initiated, before the end") < at("#1 did not arrive"),
         "{}",
         run.out
     );
     assert_eq!(
-        at("#1 did not come") + 1,
+        at("#1 did not arrive") + 1,
         at("#2 in-progress, before the end"),
         "{}",
         run.out
@@ -114,7 +114,7 @@ fn what_did_not_come_is_shown_where_it_should_have_been() {
 }
 
 #[test]
-fn what_happens_next_is_told_in_words_beside_a_running_bridge() {
+fn the_next_step_is_printed_as_a_sentence_while_a_bridge_runs() {
     let bridge = Bridge::start();
     bridge
         .acquire
@@ -131,11 +131,11 @@ fn what_happens_next_is_told_in_words_beside_a_running_bridge() {
     let next = bridge.call(&sid(1))["next"].clone();
     assert_eq!(
         next,
-        "waits for the breaker of account acme, next probe in 1s; look at acquire.api_key"
+        "deliveries to account acme are paused, next probe in 1s; check acquire.api_key"
     );
     let run = bridge.runs(&["show", &sid(1)]);
     fits(&run.out);
-    let told = "next    waits for the breaker of account acme";
+    let told = "next    deliveries to account acme are paused";
     assert!(
         run.out.contains(told) && run.out.contains("acquire.api_key"),
         "{}",

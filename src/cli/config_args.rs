@@ -1,0 +1,89 @@
+//! The option `--config`: each command loads the part of the configuration that it needs.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{CliError, spool};
+use crate::config::{
+    self, AdminSettings, Config, ConfigError, Setting, SpoolSettings, StoreUrl, partial,
+};
+use crate::domain::plan::Rules;
+use crate::store::{self, ReadStore};
+use crate::twilio::signature::PublicUrl;
+
+/// Where the configuration is read from.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML). Without it only environment variables and defaults apply.
+    #[arg(long, value_name = "FILE", env = "BRIDGE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    pub fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        config::load(self.file(), environment())
+    }
+
+    /// The configuration, and each setting with its origin.
+    pub fn explain(&self) -> Result<(Config, Vec<Setting>), ConfigError> {
+        config::explain(self.file(), environment())
+    }
+
+    /// The public URLs and the rules of the plan; no account has to be configured.
+    pub fn load_for_dry_run(&self) -> Result<(Vec<PublicUrl>, Rules), ConfigError> {
+        config::load_part(self.file(), environment(), partial::urls_and_rules)
+    }
+
+    /// The store and the rules of the plan; no secret is read.
+    pub fn load_for_reading(&self) -> Result<(StoreUrl, Rules), ConfigError> {
+        config::load_part(self.file(), environment(), partial::store_and_rules)
+    }
+
+    pub fn load_spool(&self) -> Result<SpoolSettings, ConfigError> {
+        config::load_part(self.file(), environment(), partial::spool)
+    }
+
+    pub fn load_admin(&self) -> Result<AdminSettings, ConfigError> {
+        config::load_part(self.file(), environment(), partial::admin)
+    }
+
+    pub fn load_admin_listen(&self) -> Result<std::net::SocketAddr, ConfigError> {
+        config::load_part(self.file(), environment(), partial::admin_listen)
+    }
+
+    /// Opens the store for reading, and loads the rules by which its calls are planned.
+    pub fn open_to_read(&self) -> Result<(Box<dyn ReadStore>, Rules), CliError> {
+        let (url, rules) = self.load_for_reading()?;
+        if let StoreUrl::Sqlite(path) = &url
+            && !path.exists()
+        {
+            return Err(CliError::Failed(anyhow::anyhow!(
+                "no store at {} (store.url). A relative path is resolved from the current \
+                 directory: run from the bridge's working directory, or set an absolute path",
+                path.display()
+            )));
+        }
+        match store::open_to_read(&url) {
+            Ok(reader) => Ok((reader, rules)),
+            Err(why) => Err(spool::with_spooled(why, &url, &self.load_spool()?)),
+        }
+    }
+}
+
+/// The environment. A variable that is not UTF-8 is kept in readable form, so that the setting that it
+/// breaks is named.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line is where the environment comes in"
+)]
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| {
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        (lossy(name), lossy(value))
+    })
+}

@@ -1,0 +1,50 @@
+//! The attempts of a call.
+
+use serde::Serialize;
+
+use super::planned::as_json;
+use crate::domain::attempt::Verdict;
+use crate::store::StoredCall;
+
+/// One attempt to send a request to Acquire.
+#[derive(Debug, Serialize)]
+pub struct AttemptView {
+    pub at: String,
+    pub leg: String,
+    pub kind: &'static str,
+    pub verdict: &'static str,
+    /// Why the request was given up, or when it is retried.
+    pub then: Option<String>,
+    pub status: Option<u16>,
+    pub fault: Option<&'static str>,
+    pub duration_ms: u64,
+    pub sent: serde_json::Value,
+    pub answer: String,
+    /// Made before the last requeue, so the plan ignores it.
+    pub before_requeue: bool,
+}
+
+pub(super) fn attempt_views(call: &StoredCall) -> Vec<AttemptView> {
+    let views = call
+        .attempts
+        .iter()
+        .enumerate()
+        .map(|(position, attempt)| AttemptView {
+            at: attempt.at.to_string(),
+            leg: attempt.leg.to_string(),
+            kind: attempt.kind.as_str(),
+            verdict: attempt.verdict.as_str(),
+            then: match &attempt.verdict {
+                Verdict::Accepted | Verdict::AcceptedAsRepeat => None,
+                Verdict::Again(at) => Some(format!("retry at {at}")),
+                Verdict::GivenUp(why) => Some(why.clone()),
+            },
+            status: attempt.status,
+            fault: attempt.fault.map(crate::acquire::DeliveryFault::as_str),
+            duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+            sent: as_json(&attempt.sent),
+            answer: attempt.excerpt.clone(),
+            before_requeue: position < call.attempts_before_requeue,
+        });
+    views.collect()
+}
