@@ -28,7 +28,7 @@ fn a_draining_bridge_is_not_ready_and_accepts_everything() {
     assert!(answer.starts_with("http/1.1 404"), "{answer}");
     assert!(!answer.contains("connection: close"), "{answer}");
 
-    bridge.is_told_to_stop();
+    bridge.starts_to_stop();
     assert_eq!(bridge.admin("GET", "/readyz", &[]).status, 503);
     assert_eq!(bridge.admin("GET", "/livez", &[]).status, 200);
     request(&mut answer);
@@ -51,7 +51,7 @@ fn a_client_that_has_connected_is_answered_by_a_bridge_that_stops() {
     let mut silent = TcpStream::connect(bridge.public()).expect("the bridge listens");
     // Accepted after the one before, so both are by now.
     bridge.twilio.ends(&sid(1), "completed");
-    bridge.is_told_to_stop();
+    bridge.starts_to_stop();
     let moment = Some(Duration::from_millis(200));
     silent.set_read_timeout(moment).expect("a time limit");
     let hung_up = silent.read(&mut [0]);

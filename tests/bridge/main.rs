@@ -1,4 +1,4 @@
-//! The whole bridge over real sockets: Twilio on one side, Acquire's stand-in on the other.
+//! The whole bridge over real sockets: Twilio on one side, the fake Acquire on the other.
 
 mod admin;
 mod audit;

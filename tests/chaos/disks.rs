@@ -13,7 +13,7 @@ use twilio_acquire_bridge::store::{ReadStore as _, SqliteReader};
 
 use crate::kills::comes_to_rest;
 use crate::mount::{Mount, repair};
-use crate::support::book::Book;
+use crate::support::ledger::Ledger;
 use crate::support::process::{self, Addresses, Serve};
 use crate::support::sender::{Call, ask, send};
 use crate::synced::{has_strace, strace};
@@ -31,7 +31,7 @@ const SENDERS: u64 = 4;
 pub struct Acquire {
     pub sink: FakeAcquire,
     notes: JoinHandle<()>,
-    pub book: Arc<Book>,
+    pub ledger: Arc<Ledger>,
 }
 
 impl Acquire {
@@ -39,19 +39,19 @@ impl Acquire {
         let (to_book, arrivals) = sync_channel(1024);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let sink = FakeAcquire::start(listen, Faults::default(), Retain::Pass(to_book));
-        let book = Arc::new(Book::default());
+        let ledger = Arc::new(Ledger::default());
         let notes = thread::spawn({
-            let book = Arc::clone(&book);
+            let ledger = Arc::clone(&ledger);
             move || {
                 for request in arrivals {
-                    book.arrived(&request);
+                    ledger.arrived(&request);
                 }
             }
         });
         Self {
             sink: sink.expect("a free port"),
             notes,
-            book,
+            ledger,
         }
     }
 
@@ -59,9 +59,9 @@ impl Acquire {
     pub fn settles(self, database: &Path) {
         drop(self.sink);
         self.notes.join().expect("all arrivals are noted");
-        let balance = self.book.balance(&HashSet::new());
-        assert!(balance.debts > 0);
-        println!("{} sent, {} answered 2xx", balance.sent, balance.debts);
+        let balance = self.ledger.balance(&HashSet::new());
+        assert!(balance.accepted > 0);
+        println!("{} sent, {} answered 2xx", balance.sent, balance.accepted);
         assert_eq!(balance.wrong, Vec::<String>::new());
         let reader = SqliteReader::open_read_only(database).expect("a store");
         let disagreements = reader.verify_consistency().expect("readable");
@@ -71,7 +71,7 @@ impl Acquire {
 
 /// Sends calls one after the other until `enough`; the status and time of each answer.
 fn rings(
-    book: &Arc<Book>,
+    ledger: &Arc<Ledger>,
     bridge: Addresses,
     seed: u64,
     mut enough: impl FnMut(u16) -> bool,
@@ -79,9 +79,9 @@ fn rings(
     let mut answers = Vec::new();
     for number in 0.. {
         let call = Call::new(seed, number);
-        book.sends(&call);
+        ledger.sends(&call);
         let status = send(bridge.public, &call).expect("an answer, whatever the disk does");
-        book.answered(&call, status);
+        ledger.answered(&call, status);
         answers.push((status, Instant::now()));
         if enough(status) {
             break;
@@ -106,30 +106,30 @@ fn a_full_disk_is_told_and_forgotten_once_there_is_room() {
     let acquire = Acquire::start();
     let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
     let bridge = serve.addresses();
-    let book = &acquire.book;
+    let ledger = &acquire.ledger;
     assert!(is_ready(bridge));
     let mut taken = 0;
-    rings(book, bridge, 1, |status| {
+    rings(ledger, bridge, 1, |status| {
         taken += 1;
         assert_eq!(status, 204);
         taken == 40
     });
 
     let filler = mount.fill();
-    rings(book, bridge, 2, |status| status == 503);
+    rings(ledger, bridge, 2, |status| status == 503);
     assert!(!is_ready(bridge), "/readyz is red");
     let (live, _) = ask(bridge.admin, "/livez").expect("an answer");
     assert_eq!(live, 200);
 
     std::fs::remove_file(filler).expect("removed");
     let repaired = Instant::now();
-    let answers = rings(book, bridge, 3, |status| status == 204);
+    let answers = rings(ledger, bridge, 3, |status| status == 204);
     let (_, back) = answers[answers.len() - 1];
     println!("full disk: back {:.0?} after the repair", back - repaired);
     assert!(back - repaired < BACK_WITHIN, "{:?}", back - repaired);
     assert!(is_ready(bridge));
     taken = 0;
-    rings(book, bridge, 4, |status| {
+    rings(ledger, bridge, 4, |status| {
         taken += 1;
         assert_eq!(status, 204, "it stays so");
         taken == 40
@@ -151,18 +151,18 @@ fn a_file_system_that_turns_read_only_is_told_and_loses_nothing() {
     let acquire = Acquire::start();
     let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
     let bridge = serve.addresses();
-    let book = &acquire.book;
+    let ledger = &acquire.ledger;
     let mut taken = 0;
-    rings(book, bridge, 1, |status| {
+    rings(ledger, bridge, 1, |status| {
         taken += 1;
         assert_eq!(status, 204);
         taken == 50
     });
 
     mount.breaks();
-    rings(book, bridge, 2, |status| status == 503);
+    rings(ledger, bridge, 2, |status| status == 503);
     let mut refused = 0;
-    rings(book, bridge, 3, |status| {
+    rings(ledger, bridge, 3, |status| {
         refused += 1;
         assert_eq!(status, 503, "nothing can be kept");
         refused == 50
@@ -177,7 +177,7 @@ fn a_file_system_that_turns_read_only_is_told_and_loses_nothing() {
     let repaired = Instant::now();
     let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
     let bridge = serve.addresses();
-    rings(book, bridge, 4, |status| status == 204);
+    rings(ledger, bridge, 4, |status| status == 204);
     assert!(repaired.elapsed() < BACK_WITHIN, "{:?}", repaired.elapsed());
     println!(
         "read-only: back {:.0?} after the repair",
@@ -207,14 +207,14 @@ fn what_cannot_be_settled_is_not_sent_again_and_again() {
         .env("BRIDGE__DELIVERY__LEASE", "2s");
     let mut serve = Serve::spawn(command);
     let bridge = serve.addresses();
-    let book = &acquire.book;
+    let ledger = &acquire.ledger;
     let mut waiting = 0;
-    rings(book, bridge, 1, |status| {
+    rings(ledger, bridge, 1, |status| {
         waiting += u32::from(status == 204);
         waiting == 40
     });
     let filler = mount.fill();
-    rings(book, bridge, 2, |status| status == 503);
+    rings(ledger, bridge, 2, |status| status == 503);
     let before = acquire.sink.count();
     pause(Duration::from_secs(9));
     let sent = acquire.sink.count() - before;
@@ -310,10 +310,10 @@ fn under(
     let until = Instant::now() + PATIENCE;
     let senders: Vec<_> = (0..SENDERS)
         .map(|seed| {
-            let book = Arc::clone(&acquire.book);
+            let ledger = Arc::clone(&acquire.ledger);
             let is_over = Arc::clone(&is_over);
             let enough = move |status| is_over(status) || Instant::now() > until;
-            thread::spawn(move || rings(&book, bridge, 10 + seed, enough))
+            thread::spawn(move || rings(&ledger, bridge, 10 + seed, enough))
         })
         .collect();
     let answers = senders

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Reply, Retain, Share};
+use twilio_acquire_bridge::debugging::fake_acquire::{
+    CapturedRequest, FakeAcquire, Faults, Reply, Retain, Share,
+};
 use twilio_acquire_bridge::store::{ListFilter, ReadStore as _, SqliteReader, State};
 use twilio_acquire_bridge::twilio::CallSid;
 
-use crate::support::book::{Balance, Book};
+use crate::support::ledger::{Balance, Ledger};
 use crate::support::process::{self, Addresses, Serve};
 use crate::support::sender::{Call, ask, send};
 use crate::{number, pause};
@@ -53,10 +55,10 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     let begun = Instant::now();
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
-    let book = Arc::new(Book::default());
-    let (acquire, arrivals) = acquire(&plan, Arc::clone(&book));
+    let ledger = Arc::new(Ledger::default());
+    let (acquire, arrivals) = acquire(&plan, Arc::clone(&ledger));
     let bridge = Arc::new(Bridge::default());
-    let senders = start_senders(&plan, &bridge, &book);
+    let senders = start_senders(&plan, &bridge, &ledger);
 
     let mut starts = Vec::new();
     let mut chance = fastrand::Rng::with_seed(plan.seed);
@@ -71,7 +73,7 @@ fn nothing_that_was_answered_is_lost_through_kills() {
         starts.push(answers(
             &mut serve,
             &bridge,
-            &book,
+            &ledger,
             &Call::new(plan.seed, KILLERS_CALLS + kill),
         ));
         pause(LONGEST_LIFE.mul_f64(chance.f64()));
@@ -83,7 +85,7 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     answers(
         &mut serve,
         &bridge,
-        &book,
+        &ledger,
         &Call::new(plan.seed, KILLERS_CALLS + plan.kills),
     );
     bridge.stop.store(true, Ordering::Relaxed);
@@ -92,7 +94,7 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     }
     comes_to_rest(&database);
     acquire.behaves(Faults::default());
-    a_fresh_call_passes(&plan, &bridge, &book, &database);
+    a_fresh_call_passes(&plan, &bridge, &ledger, &database);
     let admin = bridge.addresses().expect("it serves").admin;
     let until = Instant::now() + PATIENCE;
     loop {
@@ -107,7 +109,7 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     drop(acquire);
     arrivals.join().expect("all arrivals are noted");
 
-    let balance = book.balance(&parked(&database));
+    let balance = ledger.balance(&parked(&database));
     report(&plan, &balance, starts, begun.elapsed());
     assert_eq!(balance.wrong, Vec::<String>::new(), "seed {}", plan.seed);
     let reader = SqliteReader::open_read_only(&database).expect("a store");
@@ -150,7 +152,7 @@ fn command(database: &Path, acquire: &FakeAcquire) -> std::process::Command {
 }
 
 /// A stand-in that often fails and now and then refuses, and the thread that notes what arrives.
-fn acquire(plan: &Plan, book: Arc<Book>) -> (FakeAcquire, JoinHandle<()>) {
+fn acquire(plan: &Plan, ledger: Arc<Ledger>) -> (FakeAcquire, JoinHandle<()>) {
     let share = |reply, part| Share { reply, part };
     let faults = Faults {
         shares: vec![
@@ -168,29 +170,29 @@ fn acquire(plan: &Plan, book: Arc<Book>) -> (FakeAcquire, JoinHandle<()>) {
     let sink = FakeAcquire::start(listen, faults, Retain::Pass(to_book)).expect("a free port");
     let notes = thread::spawn(move || {
         for request in arrivals {
-            book.arrived(&request);
+            ledger.arrived(&request);
         }
     });
     (sink, notes)
 }
 
 /// Sends one call as soon as it serves; the time from its start to that answer.
-fn answers(serve: &mut Serve, bridge: &Bridge, book: &Book, call: &Call) -> Duration {
+fn answers(serve: &mut Serve, bridge: &Bridge, ledger: &Ledger, call: &Call) -> Duration {
     let begun = Instant::now();
     let addresses = serve.addresses();
-    book.sends(call);
+    ledger.sends(call);
     let status = send(addresses.public, call).expect("it answers when it serves");
-    book.answered(call, status);
+    ledger.answered(call, status);
     let took = begun.elapsed();
     bridge.is_at(addresses);
     took
 }
 
-fn start_senders(plan: &Plan, bridge: &Arc<Bridge>, book: &Arc<Book>) -> Vec<JoinHandle<()>> {
+fn start_senders(plan: &Plan, bridge: &Arc<Bridge>, ledger: &Arc<Ledger>) -> Vec<JoinHandle<()>> {
     let next = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
     let sender = |number: usize| {
-        let (next, bridge, book) = (Arc::clone(&next), Arc::clone(bridge), Arc::clone(book));
+        let (next, bridge, ledger) = (Arc::clone(&next), Arc::clone(bridge), Arc::clone(ledger));
         let seed = plan.seed;
         let mut chance = fastrand::Rng::with_seed(seed.wrapping_add(number as u64));
         move || {
@@ -198,7 +200,7 @@ fn start_senders(plan: &Plan, bridge: &Arc<Bridge>, book: &Arc<Book>) -> Vec<Joi
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let due = begun + Duration::from_nanos(number * 1_000_000_000 / RATE);
                 pause(due.saturating_duration_since(Instant::now()));
-                rings(&Call::new(seed, number), &bridge, &book, &mut chance);
+                rings(&Call::new(seed, number), &bridge, &ledger, &mut chance);
             }
         }
     };
@@ -208,7 +210,7 @@ fn start_senders(plan: &Plan, bridge: &Arc<Bridge>, book: &Arc<Book>) -> Vec<Joi
 }
 
 /// Sends a call as Twilio does: once; some twice, as Twilio does where it lost the connection.
-fn rings(call: &Call, bridge: &Bridge, book: &Book, chance: &mut fastrand::Rng) {
+fn rings(call: &Call, bridge: &Bridge, ledger: &Ledger, chance: &mut fastrand::Rng) {
     let mut tries = 1 + usize::from(chance.f64() < 0.03);
     while tries > 0 {
         let Some(Addresses { public, .. }) = bridge.addresses() else {
@@ -219,9 +221,9 @@ fn rings(call: &Call, bridge: &Bridge, book: &Book, chance: &mut fastrand::Rng) 
             continue;
         };
         tries -= 1;
-        book.sends(call);
+        ledger.sends(call);
         match send(public, call) {
-            Ok(status) => book.answered(call, status),
+            Ok(status) => ledger.answered(call, status),
             // Not known whether it was kept.
             Err(_) if chance.f64() < 0.5 => tries = 1,
             Err(_) => {}
@@ -241,13 +243,13 @@ pub fn comes_to_rest(database: &Path) {
 }
 
 /// After the stand-in has become healthy, so that it is not refused by chance.
-fn a_fresh_call_passes(plan: &Plan, bridge: &Bridge, book: &Book, database: &Path) {
+fn a_fresh_call_passes(plan: &Plan, bridge: &Bridge, ledger: &Ledger, database: &Path) {
     let call = Call::new(plan.seed, u64::MAX);
-    book.sends(&call);
+    ledger.sends(&call);
     let public = bridge.addresses().expect("it serves").public;
     let status = send(public, &call).expect("an answer");
     assert_eq!(status, 204);
-    book.answered(&call, status);
+    ledger.answered(&call, status);
     comes_to_rest(database);
     let sid = CallSid::parse(&call.sid).expect("a CallSid");
     let reader = SqliteReader::open_read_only(database).expect("a store");
@@ -288,12 +290,72 @@ fn report(plan: &Plan, balance: &Balance, mut starts: Vec<Duration>, took: Durat
         plan.seed,
         balance.sent,
         f64::from(u32::try_from(balance.sent).unwrap_or(u32::MAX)) / took.as_secs_f64(),
-        balance.debts,
+        balance.accepted,
         balance.wrong.len(),
         balance.parked,
-        balance.unpromised,
+        balance.delivered_unanswered,
         balance.repeats_per_10_000(),
         start(50),
         start(99),
+    );
+}
+
+#[test]
+fn the_ledger_finds_each_kind_of_error() {
+    let arrival = |call: &Call, body: String, reply| CapturedRequest {
+        time: twilio_acquire_bridge::clock::Millis(0),
+        method: "POST".to_owned(),
+        path: call.sid.clone(),
+        headers: Vec::new(),
+        body,
+        reply,
+    };
+    let ledger = Ledger::default();
+    let calls: Vec<Call> = (0..5).map(|number| Call::new(1, number)).collect();
+    let [lost, delivered, changed, given_up, stranger] = &calls[..] else {
+        panic!("five calls");
+    };
+    for call in [lost, delivered, changed, given_up] {
+        ledger.sends(call);
+        ledger.answered(call, 204);
+    }
+    ledger.arrived(&arrival(
+        delivered,
+        delivered.expected.to_string(),
+        Reply::Saved,
+    ));
+    ledger.arrived(&arrival(
+        delivered,
+        delivered.expected.to_string(),
+        Reply::Saved,
+    ));
+    ledger.arrived(&arrival(
+        changed,
+        lost.expected.to_string(),
+        Reply::Status(503),
+    ));
+    ledger.arrived(&arrival(
+        stranger,
+        stranger.expected.to_string(),
+        Reply::Saved,
+    ));
+    let other = changed.expected.to_string().replace("+1202", "+1203");
+    ledger.arrived(&arrival(changed, other, Reply::Saved));
+    let balance = ledger.balance(&HashSet::from([given_up.sid.clone()]));
+    assert_eq!(balance.repeats, 1);
+    let mut wrong = balance.wrong;
+    wrong.sort();
+    assert_eq!(wrong.len(), 4, "{wrong:?}");
+    let errors = wrong.join("\n");
+    for words in [
+        "arrived and was never sent",
+        " was expected",
+        "is parked and was never refused",
+    ] {
+        assert!(errors.contains(words), "{words} in {errors}");
+    }
+    assert!(
+        errors.contains(&format!("{} is lost", lost.sid)),
+        "{errors}"
     );
 }

@@ -1,4 +1,4 @@
-//! Tests that hurt: the real program killed, starved of disk, and watched through `strace`.
+//! Fault injection: the real program killed, starved of disk, and watched through `strace`.
 
 mod disks;
 mod kills;

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::disks::Acquire;
 use crate::kills::comes_to_rest;
 use crate::pause;
-use crate::support::book::Book;
+use crate::support::ledger::Ledger;
 use crate::support::process::{self, Addresses, PROGRAM, Serve};
 use crate::support::sender::{Call, ask, send};
 
@@ -34,25 +34,25 @@ fn stored(folder: &Path, more: u64) -> std::path::PathBuf {
     let database = folder.join("bridge.db");
     let acquire = Acquire::start();
     let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
-    takes(serve.addresses(), &acquire.book, 0..20);
+    takes(serve.addresses(), &acquire.ledger, 0..20);
     comes_to_rest(&database);
     serve.stop();
     acquire.settles(&database);
     if more > 0 {
         let mut serve = Serve::spawn(process::serve(&database, "http://127.0.0.1:9"));
-        takes(serve.addresses(), &Book::default(), 100..100 + more);
+        takes(serve.addresses(), &Ledger::default(), 100..100 + more);
         serve.stop();
     }
     database
 }
 
-fn takes(bridge: Addresses, book: &Book, calls: std::ops::Range<u64>) {
+fn takes(bridge: Addresses, ledger: &Ledger, calls: std::ops::Range<u64>) {
     for number in calls {
         let call = Call::new(3, number);
-        book.sends(&call);
+        ledger.sends(&call);
         let status = send(bridge.public, &call).expect("an answer");
         assert_eq!(status, 204);
-        book.answered(&call, status);
+        ledger.answered(&call, status);
     }
 }
 
@@ -148,7 +148,7 @@ fn a_page_that_is_found_damaged_while_running_holds_no_other_call_back() {
     let acquire = Acquire::start();
     let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
     let bridge = serve.addresses();
-    takes(bridge, &acquire.book, 900..950);
+    takes(bridge, &acquire.ledger, 900..950);
     // All but those that share the page.
     let until = Instant::now() + Duration::from_secs(60);
     while acquire.sink.count() < 350 - SHARE_A_PAGE {
@@ -159,7 +159,7 @@ fn a_page_that_is_found_damaged_while_running_holds_no_other_call_back() {
     assert_eq!(story.expect("an answer").0, 503);
     let kept = send(bridge.public, &damaged).expect("an answer");
     assert_eq!(kept, 503, "it cannot be kept with its call");
-    takes(bridge, &acquire.book, 950..960);
+    takes(bridge, &acquire.ledger, 950..960);
     serve.stop();
     let log = serve.log().join("\n");
     let passed_over = log.matches("is passed over").count() as u64;
@@ -239,7 +239,7 @@ fn a_spoilt_store_is_never_begun_anew_in_silence() {
 
     let killed = stopped;
     let mut serve = Serve::spawn(process::serve(&killed, "http://127.0.0.1:9"));
-    takes(serve.addresses(), &Book::default(), 200..210);
+    takes(serve.addresses(), &Ledger::default(), 200..210);
     serve.kill();
     for damage in [Damage::Cut(0), Damage::Remove] {
         let copy = copied(&killed, folder.path());
@@ -283,14 +283,14 @@ fn a_backup_of_a_running_bridge_is_restored_and_pays_every_debt_until_then() {
     let acquire = Acquire::start();
     let mut serve = Serve::spawn(process::serve(&database, "http://127.0.0.1:9"));
     let bridge = serve.addresses();
-    takes(bridge, &acquire.book, 0..200);
+    takes(bridge, &acquire.ledger, 0..200);
     let backup = folder.path().join("backup.db");
     let name = backup.to_str().expect("text");
     let output = run(&database, &["backup", name]);
     assert!(output.status.success(), "{output:?}");
     let again = run(&database, &["backup", name]);
     assert_eq!(again.status.code(), Some(1), "it overwrites nothing");
-    takes(bridge, &Book::default(), 900..910);
+    takes(bridge, &Ledger::default(), 900..910);
     serve.kill();
     for end in ["", "-wal", "-shm"] {
         std::fs::remove_file(format!("{}{end}", database.display())).expect("the disk is gone");
@@ -299,7 +299,7 @@ fn a_backup_of_a_running_bridge_is_restored_and_pays_every_debt_until_then() {
     std::fs::rename(&backup, &database).expect("restored");
     assert_eq!(check(&database).0, Some(0));
     let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
-    takes(serve.addresses(), &acquire.book, 200..201);
+    takes(serve.addresses(), &acquire.ledger, 200..201);
     comes_to_rest(&database);
     assert!(serve.stop().success());
     acquire.settles(&database);

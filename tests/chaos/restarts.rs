@@ -12,7 +12,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain
 
 use crate::kills::comes_to_rest;
 use crate::manager::Manager;
-use crate::support::book::Book;
+use crate::support::ledger::Ledger;
 use crate::support::process::{Addresses, Serve};
 use crate::support::sender::{Call, ask, send, send_slowly};
 use crate::{number, pause};
@@ -35,7 +35,7 @@ struct Crowd {
     rate: u64,
     next: AtomicU64,
     stop: AtomicBool,
-    book: Arc<Book>,
+    ledger: Arc<Ledger>,
     failed: Mutex<Vec<String>>,
     slowest: Mutex<Duration>,
 }
@@ -46,8 +46,8 @@ fn no_request_fails_through_restarts() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
     let manager = Manager::listens(folder.path());
-    let book = Arc::new(Book::default());
-    let (acquire, arrivals) = acquire(&book);
+    let ledger = Arc::new(Ledger::default());
+    let (acquire, arrivals) = acquire(&ledger);
     let start = || {
         let serve = Serve::spawn(manager.command("public:admin", &database, &acquire.base_url()));
         manager.hears("READY=1");
@@ -62,7 +62,7 @@ fn no_request_fails_through_restarts() {
         rate: 200,
         next: AtomicU64::new(0),
         stop: AtomicBool::new(false),
-        book: Arc::clone(&book),
+        ledger: Arc::clone(&ledger),
         failed: Mutex::default(),
         slowest: Mutex::default(),
     });
@@ -88,7 +88,7 @@ fn no_request_fails_through_restarts() {
     drop(acquire);
     arrivals.join().expect("all arrivals are noted");
 
-    let balance = book.balance(&HashSet::new());
+    let balance = ledger.balance(&HashSet::new());
     let failed = crowd.failed.lock().expect("nobody panics with it");
     took.sort_unstable();
     let sent = f64::from(u32::try_from(balance.sent).unwrap_or(u32::MAX));
@@ -97,7 +97,7 @@ fn no_request_fails_through_restarts() {
          wrong {}, repeats {}, a restart took p50 {:.0?} and at most {:.0?}, the slowest answer {:.0?}",
         balance.sent,
         sent / lasted.as_secs_f64(),
-        balance.debts,
+        balance.accepted,
         failed.len(),
         balance.wrong.len(),
         balance.repeats,
@@ -107,7 +107,7 @@ fn no_request_fails_through_restarts() {
     );
     assert_eq!(*failed, Vec::<String>::new(), "seed {seed}");
     assert_eq!(balance.wrong, Vec::<String>::new(), "seed {seed}");
-    assert_eq!(balance.debts, balance.sent);
+    assert_eq!(balance.accepted, balance.sent);
     // Nothing was cut off on the way to Acquire either.
     assert_eq!(balance.repeats, 0);
 }
@@ -135,7 +135,7 @@ impl Crowd {
         let call = Call::new(self.seed, number);
         let mut chance = fastrand::Rng::with_seed(self.seed ^ number);
         let Addresses { public, admin } = self.addresses;
-        self.book.sends(&call);
+        self.ledger.sends(&call);
         let begun = Instant::now();
         let answer = if chance.f64() < 0.2 {
             let silence = LONGEST_SILENCE.mul_f64(chance.f64());
@@ -145,7 +145,7 @@ impl Crowd {
         };
         let took = begun.elapsed();
         match answer {
-            Ok(204) => self.book.answered(&call, 204),
+            Ok(204) => self.ledger.answered(&call, 204),
             answer => self.notes(format!("{} after {took:.0?}: {answer:?}", call.sid)),
         }
         if chance.f64() < 0.1 {
@@ -164,7 +164,7 @@ impl Crowd {
     }
 }
 
-fn acquire(book: &Arc<Book>) -> (FakeAcquire, JoinHandle<()>) {
+fn acquire(ledger: &Arc<Ledger>) -> (FakeAcquire, JoinHandle<()>) {
     let (to_book, arrivals) = sync_channel(1024);
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let faults = Faults {
@@ -172,10 +172,10 @@ fn acquire(book: &Arc<Book>) -> (FakeAcquire, JoinHandle<()>) {
         ..Faults::default()
     };
     let sink = FakeAcquire::start(listen, faults, Retain::Pass(to_book)).expect("a free port");
-    let book = Arc::clone(book);
+    let ledger = Arc::clone(ledger);
     let notes = thread::spawn(move || {
         for request in arrivals {
-            book.arrived(&request);
+            ledger.arrived(&request);
         }
     });
     (sink, notes)

@@ -1,4 +1,4 @@
-//! The fake Acquire: records requests in the book, and finds calls that are sent twice at the same
+//! The fake Acquire: records requests in the ledger, and finds calls that are sent twice at the same
 //! time.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::{
     CapturedRequest, FakeAcquire, Faults, Retain, Share,
 };
 
-use crate::support::book::Book;
+use crate::support::ledger::Ledger;
 
 /// The delay of each response, so that two requests of one call would overlap.
 const RESPONSE_DELAY: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ pub struct Acquire {
 }
 
 impl Acquire {
-    pub fn start(shares: Vec<Share>, seed: u64, book: &Arc<Book>) -> Self {
+    pub fn start(shares: Vec<Share>, seed: u64, ledger: &Arc<Ledger>) -> Self {
         let faults = Faults {
             shares,
             seed,
@@ -35,12 +35,12 @@ impl Acquire {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let server =
             FakeAcquire::start(listen, faults, Retain::Pass(to_book)).expect("a free port");
-        let book = Arc::clone(book);
+        let ledger = Arc::clone(ledger);
         let recorder = thread::spawn(move || {
             let mut overlaps = Overlaps::default();
             for request in arrivals {
                 overlaps.arrived(&request);
-                book.arrived(&request);
+                ledger.arrived(&request);
             }
             overlaps
         });

@@ -10,7 +10,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::Share;
 
 use crate::acquire::Acquire;
 use crate::balancer::{Balancer, NAMES, Refused};
-use crate::support::book::{Balance, Book};
+use crate::support::ledger::{Balance, Ledger};
 use crate::support::port::Port;
 use crate::support::postgres_server::Server;
 use crate::support::process::{self, Addresses, Serve};
@@ -24,7 +24,7 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     pub balancer: Balancer,
     pub database: Server,
-    pub book: Arc<Book>,
+    pub ledger: Arc<Ledger>,
     acquire: Acquire,
     seed: u64,
     _folder: TempDir,
@@ -52,8 +52,8 @@ impl Cluster {
         let balancer = Balancer::start(Port::reserve(), addresses, refused)?;
         let folder = tempfile::tempdir().expect("a folder");
         let database = Server::start(&[]);
-        let book = Arc::new(Book::default());
-        let acquire = Acquire::start(faults, seed, &book);
+        let ledger = Arc::new(Ledger::default());
+        let acquire = Acquire::start(faults, seed, &ledger);
         let start = |(addresses, name)| {
             let spool = folder.path().join(format!("{name}.db"));
             let store = database.url("postgres");
@@ -67,7 +67,7 @@ impl Cluster {
             nodes,
             balancer,
             database,
-            book,
+            ledger,
             acquire,
             seed,
             _folder: folder,
@@ -83,15 +83,15 @@ impl Cluster {
     }
 
     /// Waits until all calls are finished, delivers one more by each node, and stops all. Returns the
-    /// balance of the book, and the calls that were sent twice at the same time.
+    /// balance of the ledger, and the calls that were sent twice at the same time.
     pub fn stop(mut self) -> (Balance, Vec<String>) {
         self.wait_until_finished();
         for (node, number) in self.nodes.iter().zip(FIRST_FINAL_CALL..) {
             let call = Call::new(self.seed, number);
-            self.book.sends(&call);
+            self.ledger.sends(&call);
             let status = send(node.addresses.public, &call).expect("an answer");
             assert_eq!(status, 204);
-            self.book.answered(&call, status);
+            self.ledger.answered(&call, status);
         }
         self.wait_until_finished();
         for node in &mut self.nodes {
@@ -103,7 +103,7 @@ impl Cluster {
         let parked = self.database.sql(parked);
         let parked = parked.lines().map(str::to_owned).collect();
         let overlaps = self.acquire.stop();
-        let mut balance = self.book.balance(&parked);
+        let mut balance = self.ledger.balance(&parked);
         if !checked.status.success() {
             let errors = String::from_utf8_lossy(&checked.stderr);
             balance.wrong.push(format!("check --store: {errors}"));

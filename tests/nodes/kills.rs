@@ -28,7 +28,7 @@ fn nothing_is_lost_or_sent_twice_at_once_through_kills_and_restarts_of_the_datab
     let Some(mut cluster) = Cluster::start(Refused::TryOtherNode, faults(), seed) else {
         return;
     };
-    let load = Load::start(cluster.balancer.address, seed, &cluster.book);
+    let load = Load::start(cluster.balancer.address, seed, &cluster.ledger);
     thread::scope(|scope| {
         let database = &cluster.database;
         scope.spawn(move || restart_database(database, restarts, seed));
@@ -46,10 +46,10 @@ fn nothing_is_lost_or_sent_twice_at_once_through_kills_and_restarts_of_the_datab
         results.rate(),
         results.failed.len(),
         balance.sent,
-        balance.debts,
+        balance.accepted,
         balance.wrong.len(),
         balance.parked,
-        balance.unpromised,
+        balance.delivered_unanswered,
         overlaps.len(),
         balance.repeats,
         balance.repeats_per_10_000(),

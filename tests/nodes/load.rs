@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Connections};
 use crate::pause;
-use crate::support::book::Book;
+use crate::support::ledger::Ledger;
 use crate::support::sender::Call;
 
 /// Calls per second.
@@ -25,7 +25,7 @@ pub struct Load {
 struct Shared {
     to: SocketAddr,
     seed: u64,
-    book: Arc<Book>,
+    ledger: Arc<Ledger>,
     started: Instant,
     next: AtomicU64,
     stop: AtomicBool,
@@ -43,11 +43,11 @@ pub struct Results {
 }
 
 impl Load {
-    pub fn start(to: SocketAddr, seed: u64, book: &Arc<Book>) -> Self {
+    pub fn start(to: SocketAddr, seed: u64, ledger: &Arc<Ledger>) -> Self {
         let shared = Arc::new(Shared {
             to,
             seed,
-            book: Arc::clone(book),
+            ledger: Arc::clone(ledger),
             started: Instant::now(),
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -103,7 +103,7 @@ impl Shared {
     /// Sends a callback once, as Twilio does; some twice, also after a failure.
     fn send_call(&self, call: &Call, client: &mut Client, chance: &mut fastrand::Rng) {
         let mut tries = 1 + usize::from(chance.f64() < 0.03);
-        self.book.sends(call);
+        self.ledger.sends(call);
         while tries > 0 {
             tries -= 1;
             let started = Instant::now();
@@ -113,7 +113,7 @@ impl Shared {
             results.requests += 1;
             results.slowest = results.slowest.max(took);
             match response {
-                Ok(204) => self.book.answered(call, 204),
+                Ok(204) => self.ledger.answered(call, 204),
                 failure => {
                     let at = self.started.elapsed();
                     let failed = format!("{} at {at:.1?} after {took:.0?}: {failure:?}", call.sid);

@@ -13,7 +13,7 @@ fn no_request_fails_while_nodes_restart_one_by_one() {
     let Some(mut cluster) = Cluster::start(Refused::Fail, Vec::new(), seed) else {
         return;
     };
-    let load = Load::start(cluster.balancer.address, seed, &cluster.book);
+    let load = Load::start(cluster.balancer.address, seed, &cluster.ledger);
     let mut took = Vec::new();
     for _ in 0..rolls {
         for node in 0..cluster.nodes.len() {
@@ -43,7 +43,7 @@ fn no_request_fails_while_nodes_restart_one_by_one() {
     assert_eq!(results.failed, Vec::<String>::new(), "seed {seed}");
     assert_eq!(balance.wrong, Vec::<String>::new(), "seed {seed}");
     assert_eq!(overlaps, Vec::<String>::new(), "seed {seed}");
-    assert_eq!(balance.debts, balance.sent);
+    assert_eq!(balance.accepted, balance.sent);
     // A stopping node also finishes its requests to Acquire.
     assert_eq!(balance.repeats, 0);
 }

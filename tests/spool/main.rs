@@ -1,8 +1,8 @@
-//! A bridge whose PostgreSQL server stops, hangs or cannot be reached: it goes on taking in, and
-//! brings all to the database once that is back.
+//! A bridge whose PostgreSQL server stops, hangs or cannot be reached: it still accepts callbacks,
+//! and moves them to the database once that is back.
 //!
-//! A process of its own, since it starts others: one that is just being started holds for a moment
-//! what SQLite has locked.
+//! A binary of its own, because it starts programs: a child process holds the file locks of its parent for
+//! a moment while it starts.
 
 mod proxy;
 mod refusals;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
-use crate::support::book::Book;
 use crate::support::http::exchange;
+use crate::support::ledger::Ledger;
 use crate::support::postgres_server::Server;
 use crate::support::sender::{Call, send};
 use crate::support::serve::Serve;
@@ -32,14 +32,14 @@ const LONGEST: Duration = Duration::from_millis(2_500);
 fn no_request_fails_and_nothing_is_lost_through_restarts_of_the_database() {
     let server = Server::start(&[]);
     let folder = tempfile::tempdir().expect("a folder");
-    let book = Arc::new(Book::default());
+    let ledger = Arc::new(Ledger::default());
     let (to_book, arrivals) = sync_channel(1024);
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let acquire =
         FakeAcquire::start(listen, Faults::default(), Retain::Pass(to_book)).expect("a port");
     let notes = thread::spawn({
-        let book = Arc::clone(&book);
-        move || arrivals.iter().for_each(|request| book.arrived(&request))
+        let ledger = Arc::clone(&ledger);
+        move || arrivals.iter().for_each(|request| ledger.arrived(&request))
     });
     let spool = folder.path().join("spool.db");
     let bridge = Serve::by(serve(&server, &spool, &acquire.base_url()));
@@ -53,12 +53,12 @@ fn no_request_fails_and_nothing_is_lost_through_restarts_of_the_database() {
             let due = begun + Duration::from_nanos(number * 1_000_000_000 / RATE);
             pause(due.saturating_duration_since(Instant::now()));
             let call = Call::new(SEED, number);
-            book.sends(&call);
+            ledger.sends(&call);
             let asked = Instant::now();
             let status = send(bridge.public, &call).expect("an answer");
             slowest = slowest.max(asked.elapsed());
             assert_eq!(status, 204);
-            book.answered(&call, status);
+            ledger.answered(&call, status);
         }
         slowest
     };
@@ -93,16 +93,16 @@ fn no_request_fails_and_nothing_is_lost_through_restarts_of_the_database() {
     assert_eq!(bridge.ends().0, Some(0));
     drop(acquire);
     notes.join().expect("all arrivals are noted");
-    let balance = book.balance(&HashSet::new());
+    let balance = ledger.balance(&HashSet::new());
     println!(
         "{RESTARTS} restarts of the database in {lasted:.0?}: {} callbacks sent, {} answered 2xx, \
          wrong {}, repeats {}, the slowest answer {:.0?}",
         balance.sent,
-        balance.debts,
+        balance.accepted,
         balance.wrong.len(),
         balance.repeats,
         slowest.unwrap_or_default(),
     );
     assert_eq!(balance.wrong, Vec::<String>::new());
-    assert_eq!(balance.debts, balance.sent);
+    assert_eq!(balance.accepted, balance.sent);
 }

@@ -6,7 +6,7 @@ use rcgen::{Certificate, CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 
-/// A certificate for `name` that nobody vouches for.
+/// A certificate for `name` that no authority signed.
 pub fn self_signed(name: &str) -> CertifiedKey<KeyPair> {
     generate_simple_self_signed([name.to_owned()]).expect("a certificate can be made")
 }

@@ -1,4 +1,4 @@
-//! A running bridge between a Twilio that signs and an Acquire that answers as it is told.
+//! A running bridge between a fake Twilio that signs and a fake Acquire with chosen answers.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -78,19 +78,19 @@ impl Bridge {
             .expect("a valid configuration");
         let clock = self.clock.clone();
         let stop = CancellationToken::new();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, addresses) = std::sync::mpsc::channel();
         let thread = std::thread::spawn({
             let stop = stop.clone();
             move || {
                 actix_web::rt::System::new().block_on(async {
                     let app = built(&config, &clock);
                     let addresses = (app.public_addr(), app.admin_addr());
-                    tell.send(addresses).expect("the test waits");
+                    sender.send(addresses).expect("the test waits");
                     app.run(stop).await.expect("the bridge ends well");
                 });
             }
         });
-        let (public, admin) = told.recv().expect("the bridge starts");
+        let (public, admin) = addresses.recv().expect("the bridge starts");
         let (public, admin) = (public.expect("an address"), admin.expect("an address"));
         self.twilio.public = public;
         self.running = Some(Running {
@@ -112,8 +112,8 @@ impl Bridge {
         }
     }
 
-    /// Tells it to stop, as SIGTERM does, and does not wait.
-    pub fn is_told_to_stop(&self) {
+    /// Starts the stop, as SIGTERM does, and does not wait for its end.
+    pub fn starts_to_stop(&self) {
         self.running
             .as_ref()
             .expect("a running bridge")
@@ -182,7 +182,7 @@ impl Bridge {
         exchange(admin, method, target, headers, b"")
     }
 
-    /// The call's story as the API tells it.
+    /// The call's timeline from the API.
     pub fn call(&self, sid: &str) -> serde_json::Value {
         self.operator("GET", &format!("/api/calls/{sid}")).json()
     }

@@ -1,9 +1,9 @@
 //! What several test binaries share. Each binary includes this folder once and uses a part of it.
 
-pub mod book;
 pub mod certified;
 pub mod harness;
 pub mod http;
+pub mod ledger;
 pub mod port;
 pub mod postgres_server;
 pub mod process;

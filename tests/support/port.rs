@@ -1,11 +1,11 @@
-//! A port of the loopback that nobody gets by chance.
+//! A port of the loopback that no other test gets.
 
 use std::net::SocketAddr;
 
 use socket2::{Domain, Socket, Type};
 
-/// Bound and not listened on, as long as it is kept: who connects is refused, and nobody who wants any
-/// free port gets this one. A server that is told it may listen there, since servers reuse addresses.
+/// Bound without a listener for as long as it is kept: a connection is refused, and a test that asks for any
+/// free port gets another. A server may listen on it, because servers reuse addresses.
 pub struct Port {
     pub address: SocketAddr,
     _socket: Socket,

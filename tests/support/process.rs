@@ -24,22 +24,22 @@ pub struct Addresses {
 
 pub struct Serve {
     child: Child,
-    told: Receiver<Addresses>,
+    addresses: Receiver<Addresses>,
     log: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Serve {
-    /// Begins to start; [`Serve::addresses`] waits for it.
+    /// Starts it; [`Serve::addresses`] waits for it.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         let log = std::thread::spawn(move || {
             let mut lines = Vec::new();
             for line in log.lines().map_while(Result::ok) {
                 if let Some(addresses) = addresses(&line) {
-                    // Nobody listens where the process is killed while it starts.
-                    let _ = tell.send(addresses);
+                    // The receiver is gone if the process is killed while it starts.
+                    let _ = sender.send(addresses);
                 }
                 lines.push(line);
             }
@@ -47,17 +47,17 @@ impl Serve {
         });
         Self {
             child,
-            told,
+            addresses: receiver,
             log: Some(log),
         }
     }
 
     /// Waits until it serves.
     pub fn addresses(&mut self) -> Addresses {
-        let told = self.told.recv_timeout(PATIENCE);
-        told.unwrap_or_else(|_| {
+        let addresses = self.addresses.recv_timeout(PATIENCE);
+        addresses.unwrap_or_else(|_| {
             self.kill();
-            panic!("it did not begin to serve: {:?}", self.log());
+            panic!("it did not start to serve: {:?}", self.log());
         })
     }
 
@@ -71,10 +71,10 @@ impl Serve {
         let _ = self.child.wait();
     }
 
-    /// Tells it to stop, as systemd does.
+    /// Sends SIGTERM, as systemd does.
     pub fn terminate(&self) {
-        let told = Command::new("kill").arg(self.id().to_string()).status();
-        assert!(told.expect("kill runs").success());
+        let status = Command::new("kill").arg(self.id().to_string()).status();
+        assert!(status.expect("kill runs").success());
     }
 
     /// Stops as SIGTERM does, and waits for the end.

@@ -1,9 +1,9 @@
-//! For tests that run whole programs: the machine's own time, settings of the test, and what was left out.
+//! For tests that run whole programs: real time, settings of the test, and messages about parts left out.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-/// How long what is waited for may take: far longer than anything takes.
+/// The limit of each wait: far longer than any step takes.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Real time, since the programs under test have no other.
@@ -35,7 +35,7 @@ pub fn number(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Says past the capture of the tests' output what was not tested.
+/// Reports a part that was not tested, also where the output of tests is captured.
 pub fn left_out(what: &str) {
     let _ = writeln!(std::io::stderr(), "LEFT OUT: {what}");
 }

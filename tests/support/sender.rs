@@ -1,4 +1,4 @@
-//! Plays Twilio: makes calls up, signs their callbacks and sends them.
+//! A fake Twilio for load: makes calls, signs their callbacks and sends them.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -16,12 +16,12 @@ const STATUS: &str = "/twilio/voice/status";
 /// As long as Twilio waits.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A call that has ended, as Twilio tells it and as Acquire must hear of it.
+/// A call that has ended: the form that Twilio sends, and the request that Acquire must receive.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub sid: String,
     pub form: String,
-    pub owed: Value,
+    pub expected: Value,
 }
 
 impl Call {
@@ -31,7 +31,7 @@ impl Call {
             fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let sid = format!("CA{:032x}", chance.u128(..));
         let status = ["completed", "busy", "no-answer", "failed", "canceled"][chance.usize(..5)];
-        let (direction, told) =
+        let (direction, sent_as) =
             [("inbound", "incoming"), ("outbound-api", "outgoing")][chance.usize(..2)];
         let (from, to) = (chance.u32(100..200), chance.u32(100..200));
         let duration = chance.u32(..3600);
@@ -41,13 +41,13 @@ impl Call {
                  &From=%2B12025550{from}&To=%2B12025550{to}&Direction={direction}\
                  &CallDuration={duration}&CallbackSource=call-progress-events&SequenceNumber=0"
             ),
-            owed: json!({
+            expected: json!({
                 "From": format!("+12025550{from}"),
                 "To": format!("+12025550{to}"),
                 "CallId": sid,
                 "CallStatus": status,
                 "Duration": duration.to_string(),
-                "Direction": told,
+                "Direction": sent_as,
             }),
             sid,
         }
@@ -77,9 +77,9 @@ pub fn send(bridge: SocketAddr, call: &Call) -> io::Result<u16> {
 /// As [`send`], by a client that is slow: silent for `wait` once connected, and again in mid-body.
 pub fn send_slowly(bridge: SocketAddr, call: &Call, wait: Duration) -> io::Result<u16> {
     let request = call.request("close");
-    let (first, rest) = request.split_at(request.len() - 20);
+    let (first, second) = request.split_at(request.len() - 20);
     let mut stream = connect(bridge)?;
-    for part in [first, rest] {
+    for part in [first, second] {
         pause(wait);
         stream.write_all(part)?;
     }

@@ -63,12 +63,12 @@ impl Serve {
         assert_eq!(answer.status, 204);
     }
 
-    /// The log up to the line that says `told`.
-    pub fn logs(&mut self, told: &str) -> String {
+    /// The log up to the line that contains `text`.
+    pub fn logs(&mut self, text: &str) -> String {
         let mut seen = String::new();
-        while !seen.contains(told) {
+        while !seen.contains(text) {
             let read = self.log.read_line(&mut seen).expect("text");
-            assert!(read > 0, "it ended without {told}: {seen}");
+            assert!(read > 0, "it ended without {text}: {seen}");
         }
         seen
     }

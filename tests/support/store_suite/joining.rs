@@ -1,4 +1,4 @@
-//! A chain of parents is one call, whichever link is told first.
+//! A chain of parents is one call, in whatever order its links are recorded.
 
 use twilio_acquire_bridge::store::{NextState, Recorded, State, Store};
 

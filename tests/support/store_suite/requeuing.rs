@@ -1,4 +1,4 @@
-//! A person makes all requests of a call owed again.
+//! An operator queues a call for delivery again.
 
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{ClaimRequest, NextState, State, Store};

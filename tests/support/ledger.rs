@@ -1,0 +1,144 @@
+//! A ledger of test calls: which calls the bridge accepted, which Acquire received, and whether the two
+//! agree.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard};
+
+use serde_json::Value;
+use twilio_acquire_bridge::debugging::fake_acquire::{CapturedRequest, Reply};
+
+use super::sender::Call;
+
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    calls: HashMap<String, Entry>,
+    /// Errors that no later request can correct.
+    wrong: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    expected: Value,
+    /// Answered 2xx: the bridge must deliver it. Before that it may, but need not.
+    is_accepted: bool,
+    /// How often the fake Acquire accepted it, and how often it refused it for good.
+    delivered: u32,
+    refused: u32,
+}
+
+/// The result of a run.
+#[derive(Debug, Default)]
+pub struct Balance {
+    pub sent: usize,
+    pub accepted: usize,
+    /// Delivered without an answer to Twilio: the bridge was killed between the commit and the 204.
+    pub delivered_unanswered: usize,
+    pub parked: usize,
+    /// Deliveries of a call beyond its first.
+    pub repeats: u32,
+    pub delivered: usize,
+    /// One sentence each.
+    pub wrong: Vec<String>,
+}
+
+impl Balance {
+    pub fn repeats_per_10_000(&self) -> f64 {
+        f64::from(self.repeats) * 10_000.0
+            / f64::from(u32::try_from(self.delivered).unwrap_or(1).max(1))
+    }
+}
+
+impl Ledger {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0
+            .lock()
+            .expect("no test panics while it holds the ledger")
+    }
+
+    /// Written before the request leaves.
+    pub fn sends(&self, call: &Call) {
+        let entry = Entry {
+            expected: call.expected.clone(),
+            is_accepted: false,
+            delivered: 0,
+            refused: 0,
+        };
+        self.entries()
+            .calls
+            .entry(call.sid.clone())
+            .or_insert(entry);
+    }
+
+    pub fn answered(&self, call: &Call, status: u16) {
+        let mut entries = self.entries();
+        match status {
+            200..=299 => {
+                if let Some(entry) = entries.calls.get_mut(&call.sid) {
+                    entry.is_accepted = true;
+                }
+            }
+            503 => {}
+            other => entries
+                .wrong
+                .push(format!("{} was answered {other}", call.sid)),
+        }
+    }
+
+    pub fn arrived(&self, request: &CapturedRequest) {
+        let mut entries = self.entries();
+        let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+        let sid = body["CallId"].as_str().unwrap_or_default();
+        let Some(entry) = entries.calls.get_mut(sid) else {
+            let wrong = format!("{:?} arrived and was never sent", request.body);
+            entries.wrong.push(wrong);
+            return;
+        };
+        match request.reply {
+            Reply::Saved | Reply::Duplicate => entry.delivered += 1,
+            Reply::Invalid => entry.refused += 1,
+            _ => {}
+        }
+        if body != entry.expected {
+            let wrong = format!("{body} arrived, and {} was expected", entry.expected);
+            entries.wrong.push(wrong);
+        }
+    }
+
+    /// The result once every call is in a final state; `parked` has the SIDs that are parked.
+    pub fn balance(&self, parked: &HashSet<String>) -> Balance {
+        let entries = self.entries();
+        let mut balance = Balance {
+            sent: entries.calls.len(),
+            parked: parked.len(),
+            wrong: entries.wrong.clone(),
+            ..Balance::default()
+        };
+        for (sid, entry) in &entries.calls {
+            balance.accepted += usize::from(entry.is_accepted);
+            balance.delivered += usize::from(entry.delivered > 0);
+            balance.delivered_unanswered += usize::from(entry.delivered > 0 && !entry.is_accepted);
+            balance.repeats += entry.delivered.saturating_sub(1);
+            let is_parked = parked.contains(sid);
+            if entry.is_accepted && entry.delivered == 0 && !is_parked {
+                balance.wrong.push(format!("{sid} is lost"));
+            }
+            if is_parked && entry.refused == 0 {
+                balance
+                    .wrong
+                    .push(format!("{sid} is parked and was never refused"));
+            }
+        }
+        for sid in parked
+            .iter()
+            .filter(|sid| !entries.calls.contains_key(*sid))
+        {
+            balance
+                .wrong
+                .push(format!("{sid} is parked and was never sent"));
+        }
+        balance
+    }
+}
