@@ -183,6 +183,7 @@ pub enum CallbackContent {
 /// A voice status callback (Twilio docs, Voice webhooks, "`StatusCallback`").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StatusCallback {
+    pub evidence: Evidence,
     pub status: CallStatus,
     /// E.164, `client:…`, `sip:…`, a caller ID as sent, or a word such as `anonymous`.
     pub from: String,
@@ -203,6 +204,16 @@ pub struct StatusCallback {
     pub timestamp: Option<Timestamp>,
     /// The `?email=` of the callback URL, which Twilio signed with the form.
     pub email: Option<String>,
+}
+
+/// How surely a request is the status callback of its leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// It has `CallbackSource=call-progress-events`, which only status callbacks have (Twilio docs,
+    /// Voice webhooks, and every capture).
+    StatusCallback,
+    /// It has a terminal status, no `CallbackSource`, and nothing that names it as another request.
+    Weaker,
 }
 
 /// Where a leg started, which decides whether its fields can be trusted.
@@ -272,7 +283,7 @@ impl fmt::Display for RecordingStatus {
     }
 }
 
-/// Identifies repeats of a callback: leg, kind and status, and for a recording its SID.
+/// Identifies repeats of a callback: leg, kind, status and evidence, and for a recording its SID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackKey(Box<str>);
 
@@ -305,7 +316,14 @@ impl Callback {
     pub fn key(&self) -> CallbackKey {
         let leg = &self.leg;
         let key = match &self.kind {
-            CallbackContent::Status(status) => format!("{leg}/status/{}", status.status),
+            CallbackContent::Status(status) => {
+                // Without a suffix for a status callback, so that keys of older versions stay valid.
+                let suffix = match status.evidence {
+                    Evidence::StatusCallback => "",
+                    Evidence::Weaker => "/weaker",
+                };
+                format!("{leg}/status/{}{suffix}", status.status)
+            }
             CallbackContent::Recording(recording) => {
                 format!("{leg}/recording/{}/{}", recording.sid, recording.status)
             }

@@ -9,7 +9,7 @@ use percent_encoding::{percent_decode, percent_decode_str};
 
 use super::signature::fields;
 use super::{
-    AccountSid, CallSid, CallStatus, Callback, CallbackContent, Direction, FieldSource,
+    AccountSid, CallSid, CallStatus, Callback, CallbackContent, Direction, Evidence, FieldSource,
     RecordingCallback, RecordingSid, RecordingStatus, SidError, StatusCallback,
 };
 
@@ -196,7 +196,8 @@ fn parse_status(
             Some(CallSid::parse(text).map_err(|_| CallbackParseError::BadSid("ParentCallSid"))?)
         }
     };
-    if !is_terminal(&status) && fields.single("CallbackSource")?.is_none() {
+    let evidence = evidence(fields);
+    if !is_terminal(&status) && evidence == Evidence::Weaker {
         return Err(CallbackParseError::Lookalike(Lookalike::Twiml));
     }
     Ok(Callback {
@@ -204,6 +205,7 @@ fn parse_status(
         leg,
         parent,
         kind: CallbackContent::Status(StatusCallback {
+            evidence,
             status,
             from,
             to: fields.single("To")?.unwrap_or_default().to_owned(),
@@ -222,6 +224,20 @@ fn parse_status(
             email,
         }),
     })
+}
+
+/// Twilio writes `CallbackSource=call-progress-events` into every status callback of a call, and into
+/// no other request (Twilio docs, Voice webhooks; all captures). A web page may add a parameter of the
+/// same name, so one such value is enough.
+fn evidence(fields: &Fields<'_>) -> Evidence {
+    let is_status_callback = |(name, value): &(String, String)| {
+        name == "CallbackSource" && value == "call-progress-events"
+    };
+    if fields.0.iter().any(is_status_callback) {
+        Evidence::StatusCallback
+    } else {
+        Evidence::Weaker
+    }
 }
 
 /// An app's own leg is inbound and from `client:`, or has the `ApplicationSid` of a TwiML App.

@@ -89,6 +89,18 @@ fn a_child_leg_belongs_to_the_call_of_its_parent() {
 }
 
 #[test]
+fn a_weaker_end_is_no_repeat_of_the_status_callback() {
+    let weaker = FORM.replace("&CallbackSource=call-progress-events", "");
+    let key = |form: &str| {
+        let callback = read(form.as_bytes(), "").expect("a status callback");
+        callback.key().to_string()
+    };
+    assert_eq!(status(FORM).evidence, Evidence::StatusCallback);
+    assert_eq!(status(&weaker).evidence, Evidence::Weaker);
+    assert_eq!(key(&weaker), format!("{}/weaker", key(FORM)));
+}
+
+#[test]
 fn a_form_that_lacks_or_repeats_what_is_used_is_refused() {
     let without = |name: &str| -> String {
         let kept = FORM.split('&').filter(|field| !field.starts_with(name));
