@@ -2,6 +2,8 @@
 //!
 //! It knows legs and recordings, and does not decide which of them are sent.
 
+use std::time::Duration;
+
 use super::status::ended_as;
 use crate::clock::Millis;
 use crate::twilio::{
@@ -33,6 +35,8 @@ pub(super) struct Leg<'a> {
     pub end: Option<&'a StatusCallback>,
     /// When an end of it first arrived.
     pub ended: Option<Arrival>,
+    /// When `in-progress` first arrived.
+    in_progress: Option<Arrival>,
 }
 
 /// A status of a leg, and its callback's position among those of the call.
@@ -118,6 +122,14 @@ impl<'a> Call<'a> {
         children
     }
 
+    /// The answered legs with a parent, in the order in which they were answered.
+    pub fn answered_children(&self) -> Vec<&Leg<'a>> {
+        let mut answered: Vec<&Leg<'a>> = self.children();
+        answered.retain(|child| child.is_answered());
+        answered.sort_by_key(|leg| (leg.answered_at(), leg.sid));
+        answered
+    }
+
     /// The legs that have not ended: those with a status, and those that others name as parent.
     pub fn open_legs(&self) -> Vec<&'a CallSid> {
         let own = self.legs.iter().filter(|leg| leg.ended.is_none());
@@ -157,22 +169,15 @@ impl<'a> Leg<'a> {
                 .iter()
                 .map(|leg| leg.status)
                 .find(|status| ended_as(status).is_some()),
-            ended: own()
-                .filter(|(_, _, status)| ended_as(status).is_some())
-                .map(|(position, received, _)| Arrival {
-                    position,
-                    at: received.at,
-                })
-                .reduce(Arrival::first),
+            ended: first_arrival(own(), |status| ended_as(status).is_some()),
+            in_progress: first_arrival(own(), is_in_progress),
             statuses,
         }
     }
 
     /// Whether the leg was answered, by a person or by a machine such as a mailbox.
     pub fn is_answered(&self) -> bool {
-        let was_in_progress =
-            |leg: &LegStatus<'_>| leg.status.status == twilio::CallStatus::InProgress;
-        self.statuses.iter().any(was_in_progress)
+        self.in_progress.is_some()
             || self
                 .end
                 .is_some_and(|end| end.status == twilio::CallStatus::Completed)
@@ -184,10 +189,67 @@ impl<'a> Leg<'a> {
             .or_else(|| self.statuses.last().map(|leg| leg.status))
     }
 
+    /// When the leg was answered, if it was. Legs are compared by this time, because the one that was
+    /// answered first may end last.
+    ///
+    /// It is the Timestamp of `in-progress`. If only the end is known, it is the Timestamp of the end
+    /// minus CallDuration. The arrival replaces a Timestamp that is missing.
+    pub fn answered_at(&self) -> Millis {
+        let answers = self.statuses.iter().map(|leg| leg.status);
+        let answers = answers.filter(|status| is_in_progress(status));
+        let answer = answers.filter_map(|status| status.timestamp).min();
+        let talked = self.end.and_then(talk_time);
+        let end = self.end.and_then(|end| end.timestamp);
+        let computed = end
+            .zip(talked)
+            .map(|(end, talked)| millis(end).minus(talked));
+        let arrived = self.in_progress.map(|answer| answer.at);
+        answer
+            .map(millis)
+            .or(computed)
+            .or(arrived)
+            .unwrap_or_else(|| self.ended_at().minus(talked.unwrap_or_default()))
+    }
+
+    /// When the leg ended: the Timestamp of its end, else its arrival.
+    fn ended_at(&self) -> Millis {
+        let end = self.end.and_then(|end| end.timestamp).map(millis);
+        let arrived = self.ended.map(|ended| ended.at);
+        end.or(arrived).unwrap_or(Millis(i64::MAX))
+    }
+
     fn started(&self) -> jiff::Timestamp {
         let times = self.statuses.iter().filter_map(|leg| leg.status.timestamp);
         times.min().unwrap_or(jiff::Timestamp::MAX)
     }
+}
+
+/// The first of the callbacks with such a status.
+fn first_arrival<'a>(
+    statuses: impl Iterator<Item = (usize, &'a ReceivedCallback, &'a StatusCallback)>,
+    is_wanted: impl Fn(&StatusCallback) -> bool,
+) -> Option<Arrival> {
+    statuses
+        .filter(|(_, _, status)| is_wanted(status))
+        .map(|(position, received, _)| Arrival {
+            position,
+            at: received.at,
+        })
+        .reduce(Arrival::first)
+}
+
+fn is_in_progress(status: &StatusCallback) -> bool {
+    status.status == twilio::CallStatus::InProgress
+}
+
+/// CallDuration: the time from the answer to the end, in whole seconds.
+fn talk_time(end: &StatusCallback) -> Option<Duration> {
+    let seconds = end.call_duration.as_ref()?.parse::<u32>().ok()?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+fn millis(time: jiff::Timestamp) -> Millis {
+    Millis(time.as_millisecond())
 }
 
 fn statuses(

@@ -75,10 +75,14 @@ pub(super) fn ended_leg<'r, 'a>(
 
 /// The first wanted child that was answered, else the last wanted one.
 fn pick<'r, 'a>(call: &'r Call<'a>, wanted: impl Fn(&Leg<'a>) -> bool) -> Option<&'r Leg<'a>> {
-    let mut children = call.children();
-    children.retain(|child| wanted(child));
-    let answered = children.iter().find(|child| child.is_answered());
-    answered.or(children.last()).copied()
+    let answered = call.answered_children();
+    let answered = answered.into_iter().find(|child| wanted(child));
+    answered.or_else(|| {
+        call.children()
+            .into_iter()
+            .rev()
+            .find(|child| wanted(child))
+    })
 }
 
 /// Whether an internal address called, or was called first.

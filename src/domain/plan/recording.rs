@@ -163,9 +163,8 @@ pub(super) fn is_expected_of(leg: &Leg<'_>, call: &Call<'_>, rules: &Rules) -> b
     match root {
         Some(root) => root.sid == leg.sid,
         None => call
-            .children()
-            .into_iter()
-            .find(|child| child.is_answered())
+            .answered_children()
+            .first()
             .is_some_and(|owner| owner.sid == leg.sid),
     }
 }
@@ -182,14 +181,11 @@ fn recording_owner<'r, 'a>(
     call: &'r Call<'a>,
     recording: &KnownRecording<'_>,
 ) -> Option<&'r Leg<'a>> {
-    let children = call.children();
-    let own = |leg: &&&Leg<'_>| leg.is_answered() && leg.parent == Some(recording.leg);
-    let any = |leg: &&&Leg<'_>| leg.is_answered();
-    children
+    let answered = call.answered_children();
+    let own = answered
         .iter()
-        .find(own)
-        .or_else(|| children.iter().find(any))
-        .copied()
+        .find(|leg| leg.parent == Some(recording.leg));
+    own.or(answered.first()).copied()
 }
 
 /// The use of a recording that became ready after Acquire had accepted the call-end.

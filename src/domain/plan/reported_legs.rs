@@ -182,9 +182,7 @@ fn orphan_leg<'r, 'a>(leg: &'r Leg<'a>, ended: Result<Millis, PlanEntry>) -> Rep
 }
 
 fn first_answered<'r, 'a>(call: &'r Call<'a>) -> Option<&'r Leg<'a>> {
-    call.children()
-        .into_iter()
-        .find(|child| child.is_answered())
+    call.answered_children().into_iter().next()
 }
 
 /// The status of a call that was not answered: Twilio reports `completed` for its first leg.

@@ -365,6 +365,7 @@ fn a_plan_says_since_which_callback_it_was_parked_and_had_work() {
     assert_eq!(positions(&known, &[accepted]), (vec![1], None));
 }
 
+mod answers;
 mod order;
 mod sent;
 mod whole;

@@ -1,0 +1,101 @@
+//! The leg that was answered first, by the evidence that Twilio sends.
+
+use super::whole::{one_call, recording};
+use super::*;
+
+const SECOND_CHILD: &str = "CA00000000000000000000000000000003";
+
+/// The time in the first minute of a day, as Twilio writes it.
+fn second(second: u8) -> String {
+    format!("Thu, 01 Jan 2026 00:00:{second:02} +0000")
+}
+
+#[test]
+fn the_leg_that_was_answered_first_gives_the_email() {
+    let mut rules = one_call();
+    let agents = [("client:jane", "jane"), ("client:bob", "bob")];
+    let agents = agents.map(|(address, email)| (address.to_owned(), email.to_owned()));
+    rules.directory.entries = agents.into_iter().collect();
+    let of_jane = |changes: &[(&str, &str)]| child(&[&[("To", "client:jane")], changes].concat());
+    let bob = [("CallSid", SECOND_CHILD), ("To", "client:bob")];
+    let of_bob = |changes: &[(&str, &str)]| child(&[&bob, changes].concat());
+    let (two, five, nine, thirty) = (&*second(2), &*second(5), &*second(9), &*second(30));
+    let answered = ("CallStatus", "in-progress");
+    // Jane answered first in each case, and her leg ended last.
+    for (what, legs) in [
+        (
+            "only ends",
+            vec![
+                of_bob(&[("Timestamp", nine), ("CallDuration", "3")]),
+                of_jane(&[("Timestamp", thirty), ("CallDuration", "28")]),
+            ],
+        ),
+        (
+            "the answer of Jane",
+            vec![
+                of_jane(&[answered, ("Timestamp", two)]),
+                of_bob(&[("Timestamp", nine), ("CallDuration", "3")]),
+                of_jane(&[("Timestamp", thirty), ("CallDuration", "")]),
+            ],
+        ),
+        (
+            "the answer of Bob",
+            vec![
+                of_bob(&[answered, ("Timestamp", five)]),
+                of_bob(&[("Timestamp", nine), ("CallDuration", "9")]),
+                of_jane(&[("Timestamp", thirty), ("CallDuration", "26")]),
+            ],
+        ),
+        (
+            "an answer without Timestamp",
+            vec![
+                of_jane(&[answered]),
+                of_bob(&[("Timestamp", nine), ("CallDuration", "3")]),
+                of_jane(&[("Timestamp", thirty), ("CallDuration", "28")]),
+            ],
+        ),
+        (
+            "an end of Bob without CallDuration",
+            vec![
+                of_bob(&[("Timestamp", nine), ("CallDuration", "")]),
+                of_jane(&[("Timestamp", thirty), ("CallDuration", "28")]),
+            ],
+        ),
+        (
+            "no Timestamp at all",
+            vec![
+                of_bob(&[("CallDuration", "3")]),
+                of_jane(&[("CallDuration", "28")]),
+            ],
+        ),
+    ] {
+        let known = [&legs[..], &[callback(&[])]].concat();
+        let end = sent(plan(&received(&known), &[], &rules, NOW));
+        assert_eq!(end.email.as_deref(), Some("jane"), "{what}");
+    }
+}
+
+#[test]
+fn a_recording_of_a_leg_that_is_not_reported_belongs_to_the_child_that_was_answered_first() {
+    let known = [
+        callback(&[("To", "")]),
+        child(&[("Timestamp", &second(9)), ("CallDuration", "3")]),
+        child(&[
+            ("CallSid", SECOND_CHILD),
+            ("Timestamp", &second(30)),
+            ("CallDuration", "28"),
+        ]),
+        recording(1, "completed", &[]),
+    ];
+    let plan = Plan::of(&received(&known), &[], &Rules::default(), NOW);
+    let with_recording: Vec<&str> = plan
+        .items()
+        .filter_map(|item| match item {
+            PlanItem::Send(planned) => Some(&planned.request),
+            _ => None,
+        })
+        .filter(|request| request.message.to_json().contains("RecordingUrl"))
+        .map(|request| request.leg.as_str())
+        .collect();
+    assert_eq!(with_recording, [SECOND_CHILD]);
+}
