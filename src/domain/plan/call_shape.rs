@@ -13,6 +13,8 @@ pub(super) enum CallShape {
     DialledOut,
     /// An internal address called another: the dialled leg is the call, because only it names both.
     Internal,
+    /// The API called a phone number, and agents were dialled for it: the first leg is the call.
+    CalledOut,
     /// The first leg is the call, as Twilio reports it.
     Plain,
 }
@@ -28,6 +30,7 @@ impl CallShape {
             (true, false) if dials_a_number => Self::DialledOut,
             (true, false) => Self::Internal,
             (false, false) if is_internal(&first.to) && dials_a_number => Self::DialledOut,
+            (false, false) if !is_internal(&first.to) => Self::CalledOut,
             (_, true) | (false, false) => Self::Plain,
         })
     }
@@ -36,7 +39,7 @@ impl CallShape {
     /// event of another leg would show Acquire a call that never ends.
     pub fn certain_leg<'r, 'a>(self, call: &'r Call<'a>) -> Option<&'r Leg<'a>> {
         match self {
-            Self::CalledIn => call.root(),
+            Self::CalledIn | Self::CalledOut => call.root(),
             // A phone number may yet be dialled for an internal address.
             Self::Plain => call.root().filter(|root| !starts_internally(root)),
             // If the dialled leg is not answered, another may be dialled.
@@ -49,7 +52,7 @@ impl CallShape {
     /// Whether `leg` can be the call.
     pub fn is_of(self, leg: &Leg<'_>) -> bool {
         match self {
-            Self::CalledIn | Self::Plain => leg.parent.is_none(),
+            Self::CalledIn | Self::CalledOut | Self::Plain => leg.parent.is_none(),
             Self::DialledOut => leg.parent.is_some() && !dials_internally(leg),
             Self::Internal => leg.parent.is_some() && dials_internally(leg),
         }
@@ -66,7 +69,7 @@ pub(super) fn ended_leg<'r, 'a>(
         Some(shape @ (CallShape::DialledOut | CallShape::Internal)) => {
             pick(call, |child| has_ended(child) && shape.is_of(child))
         }
-        Some(CallShape::CalledIn | CallShape::Plain) | None => None,
+        Some(CallShape::CalledIn | CallShape::CalledOut | CallShape::Plain) | None => None,
     };
     dialled
         .or_else(|| call.root().filter(|root| has_ended(root)))

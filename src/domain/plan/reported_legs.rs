@@ -150,7 +150,7 @@ fn report<'r, 'a>(
                 "incoming: called from a phone number",
             )),
             status: missed(call, leg, rules.legs.missed),
-            email: first_answered(call).and_then(|child| of_callee(child, directory)),
+            email: of_first_answered(call, directory),
             statuses: statuses_with_children(call, leg),
             ..plain
         },
@@ -160,6 +160,10 @@ fn report<'r, 'a>(
                 "outgoing: an internal address dialled a phone number",
             )),
             email: of_caller(call, leg, directory),
+            ..plain
+        },
+        CallShape::CalledOut => Reported {
+            email: of_first_answered(call, directory),
             ..plain
         },
         CallShape::Internal | CallShape::Plain => plain,
@@ -222,7 +226,8 @@ fn statuses_with_children<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<LegStatus<
     .collect()
 }
 
-fn of_callee(child: &Leg<'_>, directory: &Directory) -> Option<CalleeEmail> {
+fn of_first_answered(call: &Call<'_>, directory: &Directory) -> Option<CalleeEmail> {
+    let child = first_answered(call)?;
     let status = child.latest()?;
     let named = status.email.clone();
     let email = named.or_else(|| directory.email_of(&status.to))?;

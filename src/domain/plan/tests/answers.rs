@@ -99,3 +99,50 @@ fn a_recording_of_a_leg_that_is_not_reported_belongs_to_the_child_that_was_answe
         .collect();
     assert_eq!(with_recording, [SECOND_CHILD]);
 }
+
+#[test]
+fn a_call_of_the_api_has_the_email_of_the_agent_who_was_dialled_for_it() {
+    let mut rules = one_call();
+    let known = [
+        (AGENT, "agent"),
+        ("client:jane", "jane"),
+        ("client:bob", "bob"),
+    ];
+    let known = known.map(|(address, email)| (address.to_owned(), email.to_owned()));
+    rules.directory.entries = known.into_iter().collect();
+    let api = |changes: &[(&str, &str)]| {
+        let usual = [("Direction", "outbound-api"), ("From", "+14045550199")];
+        callback(&[&usual[..], changes].concat())
+    };
+    let customer = ("To", "+13125550142");
+    for (first, dialled, expected) in [
+        (&[customer][..], &[("To", "client:jane")][..], Some("jane")),
+        (&[customer], &[("To", AGENT)], Some("agent")),
+        (&[customer], &[("?email", "url")], Some("url")),
+        (&[customer], &[("To", "client:eve")], None),
+        (
+            &[customer, ("?email", "url")],
+            &[("To", "client:eve")],
+            Some("url"),
+        ),
+        (
+            &[customer],
+            &[("To", "client:jane"), ("CallStatus", "busy")],
+            None,
+        ),
+        // Agents with telephones, who are called first, are known by the directory alone.
+        (&[("To", AGENT)], &[customer], Some("agent")),
+        // The API called Jane, not a customer.
+        (
+            &[("To", "client:jane")],
+            &[("To", "client:bob")],
+            Some("jane"),
+        ),
+    ] {
+        let known = received(&[api(first), child(dialled)]);
+        let end = sent(plan(&known, &[], &rules, NOW));
+        assert_eq!(end.email.as_deref(), expected, "{first:?} {dialled:?}");
+        assert_eq!(end.direction, acquire::Direction::Outgoing);
+        assert_eq!(end.call_id, PARENT);
+    }
+}
