@@ -16,7 +16,7 @@ use self::callbacks::{callback_view, read};
 use self::planned::planned_view;
 use crate::clock::Millis;
 use crate::domain::outage::Outage;
-use crate::domain::plan::{self, Plan, ReceivedCallback, Rules};
+use crate::domain::plan::{self, History, Plan, ReceivedCallback, Rules};
 use crate::store::{CallSummary, StoredCall};
 
 pub use attempts::AttemptView;
@@ -84,8 +84,13 @@ impl CallTimeline {
             })
             .collect();
         // The plan ignores the attempts before the last requeue.
-        let counting = &call.attempts[call.attempts_before_requeue.min(call.attempts.len())..];
-        let plan = Plan::of(&read, counting, rules, now);
+        let history = History {
+            attempts: &call.attempts,
+            before_requeue: call.attempts_before_requeue,
+            report: None,
+        };
+        let counting = history.current();
+        let plan = Plan::of(&read, history, rules, now);
         let ends = plan::ends(&read);
         let callbacks: Vec<CallbackView> = call
             .callbacks

@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::plan::{self, AcquireRequest, Next, Plan, ReceivedCallback};
+use crate::domain::plan::{self, AcquireRequest, History, Next, Plan, ReceivedCallback};
 use crate::domain::retry::{self, Jitter};
 use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
 use crate::twilio::callback::{self, CallbackParseError};
@@ -30,7 +30,7 @@ impl Worker {
         let rules = Arc::clone(&self.rules.borrow());
         let mut attempts = call.attempts.clone();
         self.retry_now(&mut attempts, account);
-        let before = Plan::of(&callbacks, &attempts, &rules, self.clock.now());
+        let before = Plan::of(&callbacks, History::of(&attempts), &rules, self.clock.now());
         self.count_late_recordings(call, account, &before);
         let Next::Send(request) = before.next() else {
             self.count_unmappable(call, account, &before, &before);
@@ -53,7 +53,7 @@ impl Worker {
         }
         attempts.push(attempt.clone());
         self.retry_now(&mut attempts, account);
-        let after = Plan::of(&callbacks, &attempts, &rules, self.clock.now());
+        let after = Plan::of(&callbacks, History::of(&attempts), &rules, self.clock.now());
         self.count_unmappable(call, account, &before, &after);
         Settlement {
             attempt: Some(attempt),

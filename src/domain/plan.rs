@@ -5,8 +5,10 @@
 mod call;
 mod call_end;
 mod call_shape;
+mod conversation;
 mod email;
 mod events;
+mod history;
 mod item;
 mod progress;
 mod reason;
@@ -27,6 +29,7 @@ use crate::domain::attempt::Attempt;
 use crate::twilio::{CallSid, StatusCallback};
 
 pub use call::ReceivedCallback;
+pub use history::History;
 pub use item::{AcquireMessage, AcquireRequest, PlanItem, PlannedRequest, Wait};
 pub use progress::made_for;
 pub use reason::{About, Reason};
@@ -65,17 +68,16 @@ pub struct Plan {
 
 impl Plan {
     /// Plans a call at `now`.
-    ///
-    /// `attempts` are those since the call was last requeued, oldest first.
     #[must_use]
     pub fn of(
         callbacks: &[ReceivedCallback],
-        attempts: &[Attempt],
+        history: History<'_>,
         rules: &Rules,
         now: Millis,
     ) -> Self {
+        let attempts = history.current();
         let call = Call::of(callbacks);
-        let (reported, others) = reported_legs::choose(&call, attempts, rules, now);
+        let (reported, others) = reported_legs::choose(&call, history, rules, now);
         let mut entries: Vec<PlanEntry> = reported
             .iter()
             .flat_map(|reported| entries_of(reported, attempts, rules, now))
@@ -198,7 +200,7 @@ fn entries_of(
 ) -> Vec<PlanEntry> {
     let mut entries = events::events(reported, rules);
     match &reported.ended {
-        Err(why) => entries.push(why.clone()),
+        Err(why) => entries.extend(why.clone()),
         Ok(ended) => entries.extend(ended_call(reported, *ended, attempts, rules, now)),
     }
     let entries = events::drop_overtaken(entries, attempts, now).into_iter();

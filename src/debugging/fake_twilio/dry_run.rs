@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::clock::Millis;
 use crate::debugging::fixture::Fixture;
-use crate::domain::plan::{Next, Plan, ReceivedCallback, Rules};
+use crate::domain::plan::{History, Next, Plan, ReceivedCallback, Rules};
 use crate::twilio::callback;
 
 /// A time at which every wait is over.
@@ -33,7 +33,7 @@ impl DryRun {
             at: Millis::default(),
             callback,
         };
-        match Plan::of(&[received], &[], rules, AFTER_ALL_WAITS).next() {
+        match Plan::of(&[received], History::default(), rules, AFTER_ALL_WAITS).next() {
             Next::Send(request) => Self::Sent(request.message.to_json()),
             Next::Skipped(why) => Self::Skipped(why.clone()),
             Next::Parked(why) => Self::Parked(why.clone()),

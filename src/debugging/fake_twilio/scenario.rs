@@ -13,7 +13,7 @@ use crate::clock::Millis;
 use crate::config::duration;
 use crate::debugging::fixture::{Fixture, FixtureError};
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::plan::{AcquireRequest, Next, Plan, ReceivedCallback, Rules};
+use crate::domain::plan::{AcquireRequest, History, Next, Plan, ReceivedCallback, Rules};
 use crate::twilio::callback::{self, CallbackParseError};
 use crate::twilio::{CallSid, Callback};
 
@@ -158,7 +158,7 @@ fn deliver(call: &[ReceivedCallback], rules: &Rules) -> Vec<AcquireRequest> {
             .cloned()
             .collect();
         while sent.len() < MAX_REQUESTS {
-            match Plan::of(&known, &attempts, rules, now).next() {
+            match Plan::of(&known, History::of(&attempts), rules, now).next() {
                 Next::Send(request) => {
                     attempts.push(accepted(request, now));
                     sent.push(request.clone());

@@ -211,8 +211,8 @@ impl<'a> Leg<'a> {
             .unwrap_or_else(|| self.ended_at().minus(talked.unwrap_or_default()))
     }
 
-    /// When the leg ended: the Timestamp of its end, else its arrival.
-    fn ended_at(&self) -> Millis {
+    /// When the leg ended: the Timestamp of its end, else its arrival; later than all if it has not.
+    pub fn ended_at(&self) -> Millis {
         let end = self.end.and_then(|end| end.timestamp).map(millis);
         let arrived = self.ended.map(|ended| ended.at);
         end.or(arrived).unwrap_or(Millis(i64::MAX))

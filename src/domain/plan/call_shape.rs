@@ -1,4 +1,4 @@
-//! Chooses the leg that stands for the whole call, by the shape of the call.
+//! The shape of a call: who called whom, and which of its legs can be the call.
 
 use super::call::{Call, Leg};
 use crate::twilio::{Direction, StatusCallback};
@@ -35,20 +35,6 @@ impl CallShape {
         })
     }
 
-    /// The leg that will be the call whatever callbacks follow, so that its events can be sent. An
-    /// event of another leg would show Acquire a call that never ends.
-    pub fn certain_leg<'r, 'a>(self, call: &'r Call<'a>) -> Option<&'r Leg<'a>> {
-        match self {
-            Self::CalledIn | Self::CalledOut => call.root(),
-            // A phone number may yet be dialled for an internal address.
-            Self::Plain => call.root().filter(|root| !starts_internally(root)),
-            // If the dialled leg is not answered, another may be dialled.
-            Self::DialledOut | Self::Internal => {
-                pick(call, |child| child.is_answered() && self.is_of(child))
-            }
-        }
-    }
-
     /// Whether `leg` can be the call.
     pub fn is_of(self, leg: &Leg<'_>) -> bool {
         match self {
@@ -59,37 +45,8 @@ impl CallShape {
     }
 }
 
-/// The leg that is the call once its legs have ended or the wait is over; at least one has ended.
-pub(super) fn ended_leg<'r, 'a>(
-    shape: Option<CallShape>,
-    call: &'r Call<'a>,
-) -> Option<&'r Leg<'a>> {
-    let has_ended = |leg: &Leg<'a>| leg.end.is_some();
-    let dialled = match shape {
-        Some(shape @ (CallShape::DialledOut | CallShape::Internal)) => {
-            pick(call, |child| has_ended(child) && shape.is_of(child))
-        }
-        Some(CallShape::CalledIn | CallShape::CalledOut | CallShape::Plain) | None => None,
-    };
-    dialled
-        .or_else(|| call.root().filter(|root| has_ended(root)))
-        .or_else(|| pick(call, has_ended))
-}
-
-/// The first wanted child that was answered, else the last wanted one.
-fn pick<'r, 'a>(call: &'r Call<'a>, wanted: impl Fn(&Leg<'a>) -> bool) -> Option<&'r Leg<'a>> {
-    let answered = call.answered_children();
-    let answered = answered.into_iter().find(|child| wanted(child));
-    answered.or_else(|| {
-        call.children()
-            .into_iter()
-            .rev()
-            .find(|child| wanted(child))
-    })
-}
-
 /// Whether an internal address called, or was called first.
-fn starts_internally(root: &Leg<'_>) -> bool {
+pub(super) fn starts_internally(root: &Leg<'_>) -> bool {
     root.latest().is_some_and(|status| {
         let first = if is_inbound(status) {
             &status.from
@@ -98,6 +55,13 @@ fn starts_internally(root: &Leg<'_>) -> bool {
         };
         is_internal(first)
     })
+}
+
+/// Whether a phone number was connected to an internal address.
+pub(super) fn is_put_through(leg: &Leg<'_>) -> bool {
+    let is_put_through =
+        |status: &StatusCallback| is_internal(&status.to) && !is_internal(&status.from);
+    leg.parent.is_some() && leg.latest().is_some_and(is_put_through)
 }
 
 fn is_inbound(status: &StatusCallback) -> bool {

@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use super::call::{Call, KnownRecording, Leg, RecordingStage};
+use super::conversation::Conversation;
 use super::item::Wait;
 use super::reported::Reported;
 use super::rules::{LateRecording, RecordingExpectation, RecordingRules, Rules};
@@ -152,6 +154,42 @@ pub(super) fn of_leg<'r, 'a>(
             }
         })
         .collect()
+}
+
+/// The recordings of a conversation where the whole call is reported. Several conversations share those
+/// of a leg that is in none of them, by the time of the recording.
+pub(super) fn of_conversation<'r, 'a>(
+    conversation: &Conversation<'_, '_>,
+    all: &[Conversation<'_, '_>],
+    call: &'r Call<'a>,
+) -> Vec<&'r KnownRecording<'a>> {
+    let is_of = |recording: &&KnownRecording<'_>| {
+        let leg = call.leg(recording.leg);
+        let named = leg.and_then(|leg| all.iter().find(|other| other.has(leg)));
+        let owner = named.or_else(|| conversation_at(recording, conversation, all));
+        owner.is_none_or(|owner| owner.leg.sid == conversation.leg.sid)
+    };
+    call.recordings.iter().filter(is_of).collect()
+}
+
+/// The conversation that was recorded: this one if the recording has the middle of it, else the first
+/// that ended after the middle of the recording. `None` if its start is not known.
+fn conversation_at<'s, 'r, 'a>(
+    recording: &KnownRecording<'_>,
+    this: &'s Conversation<'r, 'a>,
+    all: &'s [Conversation<'r, 'a>],
+) -> Option<&'s Conversation<'r, 'a>> {
+    let started = Millis(recording.started?.as_millisecond());
+    let length = Duration::from_secs(recording.seconds.unwrap_or_default().into());
+    let middle = this
+        .answered_at
+        .plus(this.ended_at.since(this.answered_at) / 2);
+    if (started..started.plus(length)).contains(&middle) {
+        return Some(this);
+    }
+    let middle = started.plus(length / 2);
+    let owner = all.iter().find(|other| other.ended_at > middle);
+    owner.or(all.last())
 }
 
 /// Whether a recording that has not been announced would belong to this leg.

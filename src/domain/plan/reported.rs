@@ -16,8 +16,8 @@ pub(super) type CalleeEmail = (String, Cow<'static, str>);
 /// A leg that is reported to Acquire, with the fields that other legs change.
 pub(super) struct Reported<'r, 'a> {
     pub leg: &'r Leg<'a>,
-    /// When its end arrived, or why none is due.
-    pub ended: Result<Millis, PlanEntry>,
+    /// When its end arrived, or why none is due; `None` if the plan says so for the whole call.
+    pub ended: Result<Millis, Option<PlanEntry>>,
     /// Replaces the leg's own, with the reason.
     pub direction: Option<(acquire::Direction, &'static str)>,
     pub status: Option<(acquire::CallStatus, Cow<'static, str>)>,
@@ -31,7 +31,7 @@ pub(super) struct Reported<'r, 'a> {
 
 impl<'r, 'a> Reported<'r, 'a> {
     /// The leg as Twilio reports it.
-    pub fn plain(leg: &'r Leg<'a>, ended: Result<Millis, PlanEntry>) -> Self {
+    pub fn plain(leg: &'r Leg<'a>, ended: Result<Millis, Option<PlanEntry>>) -> Self {
         Self {
             leg,
             ended,

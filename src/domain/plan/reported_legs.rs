@@ -6,7 +6,9 @@ use std::borrow::Cow;
 
 use super::call::{Call, Leg, LegStatus};
 use super::call_end::not_ended;
-use super::call_shape::{self, CallShape, is_internal};
+use super::call_shape::{CallShape, is_internal, is_put_through};
+use super::conversation::{Conversation, Knowledge, conversations};
+use super::history::History;
 use super::item::{PlanEntry, PlanItem, Wait};
 use super::recording;
 use super::reported::{CalleeEmail, Reported};
@@ -23,13 +25,14 @@ pub(super) type Choice<'r, 'a> = (Vec<Reported<'r, 'a>>, Vec<PlanEntry>);
 
 pub(super) fn choose<'r, 'a>(
     call: &'r Call<'a>,
-    attempts: &[Attempt],
+    history: History<'_>,
     rules: &Rules,
     now: Millis,
 ) -> Choice<'r, 'a> {
-    match rules.legs.report {
+    // Acquire knows the call by what was sent first, so no later setting changes it.
+    match history.report.unwrap_or(rules.legs.report) {
         ReportMode::Legs => (per_leg(call, rules), Vec::new()),
-        ReportMode::Call => per_call(call, attempts, rules, now),
+        ReportMode::Call => per_call(call, history.attempts, rules, now),
     }
 }
 
@@ -42,10 +45,10 @@ fn per_leg<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {
     legs.collect()
 }
 
-fn end_of(leg: &Leg<'_>) -> Result<Millis, PlanEntry> {
+fn end_of(leg: &Leg<'_>) -> Result<Millis, Option<PlanEntry>> {
     leg.ended
         .map(|ended| ended.at)
-        .ok_or_else(|| not_ended(leg))
+        .ok_or_else(|| Some(not_ended(leg)))
 }
 
 fn per_call<'r, 'a>(
@@ -54,66 +57,98 @@ fn per_call<'r, 'a>(
     rules: &Rules,
     now: Millis,
 ) -> Choice<'r, 'a> {
-    let ended = end_decided_at(call, attempts, rules, now);
+    let decided = end_decided_at(call, rules, now);
+    let tried = tried_legs(call, attempts, |_| true);
+    let end_tried = tried_legs(call, attempts, |kind| kind == RequestKind::CallEnd);
+    let knowledge = match decided {
+        Ok(_) => Knowledge::Final,
+        Err(_) => Knowledge::Growing,
+    };
     let shape = CallShape::of(call);
-    // Acquire knows the call by the leg of the first request, so no later callback changes it.
-    let tried = attempts.iter().find_map(|attempt| call.leg(&attempt.leg));
-    let leg = tried.or_else(|| match ended {
-        Ok(_) => call_shape::ended_leg(shape, call),
-        Err(_) => shape?.certain_leg(call),
-    });
-    let Some(leg) = leg else {
-        let undecided = match ended {
-            Err(
-                undecided @ PlanEntry {
-                    item: PlanItem::Undecided(_),
-                    ..
-                },
-            ) => vec![undecided],
+    let conversations = conversations(shape, call, &tried, knowledge);
+    if conversations.is_empty() {
+        let undecided = match decided {
+            Err(undecided) if matches!(undecided.item, PlanItem::Undecided(_)) => vec![undecided],
             _ => call.legs.iter().map(not_ended).collect(),
         };
         return (Vec::new(), undecided);
-    };
-    let mut reported = match shape.filter(|shape| shape.is_of(leg)) {
-        Some(shape) => report(shape, call, leg, ended, rules),
-        None => orphan_leg(leg, ended),
-    };
-    reported.recordings = call.recordings.iter().collect();
-    reported.expects_recording = reported.status.is_none();
+    }
+    let last = last_end(call);
+    let reported = conversations.iter().map(|conversation| {
+        let leg = conversation.leg;
+        // An end that was tried is decided for good.
+        let is_tried = end_tried.iter().any(|tried| tried.sid == leg.sid);
+        let ended = match (&decided, last) {
+            (Err(_), Some(last)) if is_tried => Ok(last),
+            (Ok(last), _) => Ok(*last),
+            (Err(_), _) => Err(None),
+        };
+        let mut reported = report(shape, call, leg, ended, rules);
+        reported.recordings = recording::of_conversation(conversation, &conversations, call);
+        reported.expects_recording = reported.status.is_none();
+        reported
+    });
+    let reported: Vec<Reported<'_, '_>> = reported.collect();
+    let waits = reported.iter().any(|reported| reported.ended.is_err());
+    let mut others: Vec<PlanEntry> = decided.err().filter(|_| waits).into_iter().collect();
+    let unreported = call.legs.iter().filter(|leg| {
+        let mut legs = conversations.iter().map(|conversation| conversation.leg);
+        legs.all(|reported| reported.sid != leg.sid)
+    });
+    others.extend(unreported.map(|leg| why_unreported(leg, &conversations)));
+    (reported, others)
+}
+
+/// The legs of which a request was made, in the order of their first attempts.
+fn tried_legs<'r, 'a>(
+    call: &'r Call<'a>,
+    attempts: &[Attempt],
+    is_wanted: impl Fn(RequestKind) -> bool,
+) -> Vec<&'r Leg<'a>> {
+    let mut tried: Vec<&Leg<'_>> = Vec::new();
+    for attempt in attempts.iter().filter(|attempt| is_wanted(attempt.kind)) {
+        if let Some(leg) = call.leg(&attempt.leg)
+            && tried.iter().all(|other| other.sid != leg.sid)
+        {
+            tried.push(leg);
+        }
+    }
+    tried
+}
+
+/// Why a leg of a call that is reported is not reported itself.
+fn why_unreported(leg: &Leg<'_>, conversations: &[Conversation<'_, '_>]) -> PlanEntry {
     let sid = leg.sid;
-    let others = call.legs.iter().filter(|leg| leg.sid != sid);
-    let others = others
-        .map(|leg| {
-            entry(PlanItem::Nothing(format!(
-                "leg {} has no call-end of its own: leg {sid} is the call (calls.report = \"call\")",
-                leg.sid
-            )))
-        })
-        .collect();
-    (vec![reported], others)
+    let own = conversations
+        .iter()
+        .find(|conversation| conversation.has(leg));
+    let why = match own {
+        Some(conversation) => format!("leg {} is the call", conversation.leg.sid),
+        None if leg.parent.is_none() => {
+            let legs = conversations.iter().map(|conversation| conversation.leg);
+            let legs: Vec<&str> = legs.map(|leg| leg.sid.as_str()).collect();
+            match &legs[..] {
+                [leg] => format!("leg {leg} is the call"),
+                _ => format!("legs {} are the calls that it made", legs.join(", ")),
+            }
+        }
+        None if leg.ended.is_none() => return not_ended(leg),
+        None => "it was not answered, and another leg was".to_owned(),
+    };
+    entry(PlanItem::Nothing(format!(
+        "leg {sid} has no call-end of its own: {why} (calls.report = \"call\")"
+    )))
 }
 
 /// When the last leg ended, once all known legs have ended and settled or the wait for them is over.
 /// A leg that others name as their parent is known: by default Twilio reports it only when it ends.
-fn end_decided_at(
-    call: &Call<'_>,
-    attempts: &[Attempt],
-    rules: &Rules,
-    now: Millis,
-) -> Result<Millis, PlanEntry> {
-    let ended = call.legs.iter().filter_map(|leg| Some(leg.ended?.at));
-    let Some(last) = ended.max() else {
+fn end_decided_at(call: &Call<'_>, rules: &Rules, now: Millis) -> Result<Millis, PlanEntry> {
+    let Some(last) = last_end(call) else {
         return Err(call.legs.first().map_or_else(
             || entry(PlanItem::Nothing("no leg has a status".to_owned())),
             not_ended,
         ));
     };
-    if attempts
-        .iter()
-        .any(|attempt| attempt.kind == RequestKind::CallEnd)
-    {
-        return Ok(last);
-    }
     let open = call.open_legs();
     let (until, why) = if open.is_empty() {
         let why = "all known legs have ended; waits for others (calls.settle)";
@@ -129,22 +164,29 @@ fn end_decided_at(
     Ok(last)
 }
 
+/// When the last end arrived.
+fn last_end(call: &Call<'_>) -> Option<Millis> {
+    let ended = call.legs.iter().filter_map(|leg| Some(leg.ended?.at));
+    ended.max()
+}
+
 /// An entry about the call as a whole.
 fn entry(item: PlanItem) -> PlanEntry {
     PlanEntry { item, position: 0 }
 }
 
+/// The reported leg with the fields that other legs change.
 fn report<'r, 'a>(
-    shape: CallShape,
+    shape: Option<CallShape>,
     call: &'r Call<'a>,
     leg: &'r Leg<'a>,
-    ended: Result<Millis, PlanEntry>,
+    ended: Result<Millis, Option<PlanEntry>>,
     rules: &Rules,
 ) -> Reported<'r, 'a> {
     let plain = Reported::plain(leg, ended);
     let directory = &rules.directory;
     match shape {
-        CallShape::CalledIn => Reported {
+        Some(CallShape::CalledIn) if leg.parent.is_none() => Reported {
             direction: Some((
                 acquire::Direction::Incoming,
                 "incoming: called from a phone number",
@@ -154,7 +196,11 @@ fn report<'r, 'a>(
             statuses: statuses_with_children(call, leg),
             ..plain
         },
-        CallShape::DialledOut => Reported {
+        Some(CallShape::CalledOut) if leg.parent.is_none() => Reported {
+            email: of_first_answered(call, directory),
+            ..plain
+        },
+        Some(shape @ CallShape::DialledOut) if shape.is_of(leg) => Reported {
             direction: Some((
                 acquire::Direction::Outgoing,
                 "outgoing: an internal address dialled a phone number",
@@ -162,26 +208,15 @@ fn report<'r, 'a>(
             email: of_caller(call, leg, directory),
             ..plain
         },
-        CallShape::CalledOut => Reported {
-            email: of_first_answered(call, directory),
+        Some(CallShape::DialledOut | CallShape::Internal) => plain,
+        // A leg that was sent before its first leg was known, or of which that is all.
+        Some(CallShape::CalledIn | CallShape::CalledOut | CallShape::Plain) | None => Reported {
+            direction: is_put_through(leg).then_some((
+                acquire::Direction::Incoming,
+                "incoming: a phone number was connected to an internal address",
+            )),
             ..plain
         },
-        CallShape::Internal | CallShape::Plain => plain,
-    }
-}
-
-/// A leg without a status of its parent: an agent who was called from a phone number, or a call out.
-fn orphan_leg<'r, 'a>(leg: &'r Leg<'a>, ended: Result<Millis, PlanEntry>) -> Reported<'r, 'a> {
-    let is_incoming = leg.parent.is_some()
-        && leg
-            .latest()
-            .is_some_and(|status| is_internal(&status.to) && !is_internal(&status.from));
-    Reported {
-        direction: is_incoming.then_some((
-            acquire::Direction::Incoming,
-            "incoming: a phone number was connected to an internal address",
-        )),
-        ..Reported::plain(leg, ended)
     }
 }
 

@@ -63,7 +63,9 @@ fn attempt(leg: &str, verdict: Verdict) -> Attempt {
 }
 
 fn plan(callbacks: &[ReceivedCallback], attempts: &[Attempt], rules: &Rules, now: Millis) -> Next {
-    Plan::of(callbacks, attempts, rules, now).next().clone()
+    Plan::of(callbacks, History::of(attempts), rules, now)
+        .next()
+        .clone()
 }
 
 fn next(callbacks: &[Callback], attempts: &[Attempt]) -> Next {
@@ -344,7 +346,12 @@ fn a_plan_says_since_which_callback_it_was_parked_and_had_work() {
     let unknown = |status| callback(&[("CallStatus", status)]);
     let known = [ringing, unknown("transferred"), unknown("sideways")];
     let positions = |callbacks: &[Callback], attempts: &[Attempt]| {
-        let plan = Plan::of(&received(callbacks), attempts, &Rules::default(), NOW);
+        let plan = Plan::of(
+            &received(callbacks),
+            History::of(attempts),
+            &Rules::default(),
+            NOW,
+        );
         (
             plan.unmappable().collect::<Vec<_>>(),
             plan.unfinished_since(),
@@ -366,6 +373,7 @@ fn a_plan_says_since_which_callback_it_was_parked_and_had_work() {
 }
 
 mod answers;
+mod conversations;
 mod order;
 mod sent;
 mod whole;

@@ -87,7 +87,7 @@ fn a_recording_of_a_leg_that_is_not_reported_belongs_to_the_child_that_was_answe
         ]),
         recording(1, "completed", &[]),
     ];
-    let plan = Plan::of(&received(&known), &[], &Rules::default(), NOW);
+    let plan = Plan::of(&received(&known), History::of(&[]), &Rules::default(), NOW);
     let with_recording: Vec<&str> = plan
         .items()
         .filter_map(|item| match item {

@@ -106,7 +106,7 @@ proptest! {
     ) {
         let of = |callbacks: &[Callback]| {
             let received = received(callbacks);
-            let plan = Plan::of(&received, &attempts, &rules, now);
+            let plan = Plan::of(&received, History::of(&attempts), &rules, now);
             (plan.next().clone(), plan.items().cloned().collect::<Vec<_>>())
         };
         prop_assert_eq!(of(&callbacks), of(&shuffled));

@@ -106,7 +106,12 @@ fn what_was_taken_is_shown_as_it_was_sent() {
         ..failed(settled(&first, &[]), Some(200), DeliveryFault::Busy)
     };
     let known = received(&[&first[..], &[failed_before]].concat());
-    let plan = Plan::of(&known, std::slice::from_ref(&taken), &one_call(), NOW);
+    let plan = Plan::of(
+        &known,
+        History::of(std::slice::from_ref(&taken)),
+        &one_call(),
+        NOW,
+    );
     let items: Vec<_> = plan.items().collect();
     let [PlanItem::Send(due)] = &items[..] else {
         panic!("one end: {items:?}");

@@ -35,7 +35,7 @@ pub(super) fn one_call() -> Rules {
     rules(|rules| rules.legs.report = ReportMode::Call)
 }
 
-fn at(now: i64, callbacks: &[Callback], rules: &Rules) -> Next {
+pub(super) fn at(now: i64, callbacks: &[Callback], rules: &Rules) -> Next {
     plan(&received(callbacks), &[], rules, Millis(now))
 }
 
@@ -88,7 +88,7 @@ fn a_recording_that_an_end_names_stays_with_its_leg() {
         ("RecordingUrl", "https://api.example.com/child"),
     ];
     let known = [callback(&[]), child(&own), recording(1, "completed", &[])];
-    let plan = Plan::of(&received(&known), &[], &Rules::default(), NOW);
+    let plan = Plan::of(&received(&known), History::of(&[]), &Rules::default(), NOW);
     let ends: Vec<_> = plan
         .items()
         .filter_map(|item| match item {
@@ -313,7 +313,7 @@ fn a_link_with_another_secret_is_no_late_recording() {
     };
     let new = linking("new");
     let late = |known: &[ReceivedCallback]| {
-        let plan = Plan::of(known, std::slice::from_ref(&taken), &new, NOW);
+        let plan = Plan::of(known, History::of(std::slice::from_ref(&taken)), &new, NOW);
         plan.late_recordings().to_vec()
     };
     assert!(late(&known).is_empty());
