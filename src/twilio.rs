@@ -204,6 +204,9 @@ pub struct StatusCallback {
     pub timestamp: Option<Timestamp>,
     /// The `?email=` of the callback URL, which Twilio signed with the form.
     pub email: Option<String>,
+    /// The field for which a given `?email=` is ignored: the end of the e-mail may have been moved into
+    /// its name.
+    pub email_ignored_for: Option<String>,
 }
 
 /// How surely a request is the status callback of its leg.
@@ -214,6 +217,16 @@ pub enum Evidence {
     StatusCallback,
     /// It has a terminal status, no `CallbackSource`, and nothing that names it as another request.
     Weaker,
+}
+
+impl Evidence {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StatusCallback => "status-callback",
+            Self::Weaker => "weaker",
+        }
+    }
 }
 
 /// Where a leg started, which decides whether its fields can be trusted.
@@ -310,6 +323,15 @@ impl Callback {
     #[must_use]
     pub fn call(&self) -> &CallSid {
         self.parent.as_ref().unwrap_or(&self.leg)
+    }
+
+    /// A recording callback has `RecordingStatus`, which no other request of a call has.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        match &self.kind {
+            CallbackContent::Status(status) => status.evidence,
+            CallbackContent::Recording(_) => Evidence::StatusCallback,
+        }
     }
 
     #[must_use]

@@ -22,6 +22,7 @@ use self::labels::{
 };
 use crate::clock::Millis;
 use crate::store::{Counts, Recorded, State};
+use crate::twilio::Evidence;
 
 /// The account label of requests for an account that is not configured. The account that a request
 /// claims is never a label: anybody could create as many time series as they like.
@@ -222,7 +223,7 @@ impl Metrics {
         );
     }
 
-    /// Counts a request of Twilio. `verdict` is `new`, `repeated`, or why it was refused.
+    /// Counts a request of Twilio. `verdict` is `new`, `weaker`, `repeated`, or why it was refused.
     pub fn received(&self, account: &str, verdict: &'static str) {
         let labels = CallbackLabels {
             account: account.to_owned(),
@@ -232,8 +233,12 @@ impl Metrics {
     }
 
     /// A callback that was answered 2xx, `took` after the head of its request.
-    pub fn recorded(&self, account: &str, recorded: Recorded, took: Duration) {
-        self.received(account, recorded.as_str());
+    pub fn recorded(&self, account: &str, recorded: Recorded, evidence: Evidence, took: Duration) {
+        let verdict = match (recorded, evidence) {
+            (Recorded::New, Evidence::Weaker) => "weaker",
+            _ => recorded.as_str(),
+        };
+        self.received(account, verdict);
         self.ack.observe(took.as_secs_f64());
     }
 

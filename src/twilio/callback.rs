@@ -3,6 +3,8 @@
 //!
 //! It does not verify the signature; [`super::signature`] does.
 
+mod lookalike;
+
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use percent_encoding::{percent_decode, percent_decode_str};
@@ -12,6 +14,8 @@ use super::{
     AccountSid, CallSid, CallStatus, Callback, CallbackContent, Direction, Evidence, FieldSource,
     RecordingCallback, RecordingSid, RecordingStatus, SidError, StatusCallback,
 };
+
+pub use lookalike::{Lookalike, of_json};
 
 /// The callbacks that a served path accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,36 +63,17 @@ pub enum CallbackParseError {
     BadSid(&'static str),
     #[error("the form is not UTF-8")]
     NotUtf8,
+    #[error("the form has a field without a name, which could be the end of the URL")]
+    UnnamedField,
+    #[error(
+        "the form has a field whose name begins with \"{0}\", which could be the end of the URL; \
+         begin the names of parameters with a letter or _"
+    )]
+    PunctuatedField(char),
     #[error("the callback URL may have the query key email, and not \"{0}\"")]
     UnexpectedQuery(String),
     #[error("this is {0}")]
     Lookalike(Lookalike),
-}
-
-/// Requests of Twilio that look like a status callback and belong elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lookalike {
-    #[error(
-        "a recording status callback; the URL for RecordingStatusCallback ends in \
-         /twilio/voice/recording"
-    )]
-    Recording,
-    #[error("a call's status callback; the URL for StatusCallback ends in /twilio/voice/status")]
-    Status,
-    #[error("the recording of a conference, which belongs to no call; remove this URL there")]
-    ConferenceRecording,
-    #[error("a conference status callback; the bridge has no use for it, so remove this URL there")]
-    Conference,
-    #[error(
-        "the action request of <Dial>, which wants TwiML in answer; put this URL into the \
-         StatusCallback of the number or of the dialled noun instead"
-    )]
-    DialAction,
-    #[error(
-        "a request for TwiML; put this URL into the number's StatusCallback (\"Call status \
-         changes\"), not into \"A call comes in\""
-    )]
-    Twiml,
 }
 
 impl CallbackParseError {
@@ -100,6 +85,7 @@ impl CallbackParseError {
             Self::Repeated(_) => "repeated-field",
             Self::BadSid(_) => "bad-format",
             Self::NotUtf8 => "not-utf8",
+            Self::UnnamedField | Self::PunctuatedField(_) => "field-name",
             Self::UnexpectedQuery(_) => "unexpected-query",
             Self::Lookalike(_) => "lookalike",
         }
@@ -155,11 +141,45 @@ pub fn parse(
     email: Option<String>,
 ) -> Result<Callback, CallbackParseError> {
     let fields = Fields(fields);
-    reject_lookalikes(form, &fields)?;
+    expect_field_names(&fields)?;
+    if let Some(lookalike) = lookalike::of_form(form, &fields) {
+        return Err(CallbackParseError::Lookalike(lookalike));
+    }
     match form {
         CallbackKind::Status => parse_status(&fields, email),
         CallbackKind::Recording => parse_recording(&fields),
     }
+}
+
+/// Refuses names that could be the end of a URL. The signed text is the URL and then the fields by
+/// name, without delimiters, so a forger could move the end of the URL into a field that sorts first.
+/// Punctuation separates the parts of a query (`?email=jane%40example.com`); only `_` sorts behind
+/// Twilio's own fields, and names of parameters do begin with it.
+fn expect_field_names(fields: &Fields<'_>) -> Result<(), CallbackParseError> {
+    for (name, _) in fields.0 {
+        match name.chars().next() {
+            None => return Err(CallbackParseError::UnnamedField),
+            Some(first) if first.is_ascii_punctuation() && first != '_' => {
+                return Err(CallbackParseError::PunctuatedField(first));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The field that could hold the end of `email`, moved there as [`expect_field_names`] explains.
+///
+/// It must sort before `AccountSid`, which is the first field of Twilio's. A name can begin so with a
+/// digit, or with a capital letter if the e-mail is written in capital letters too.
+fn end_of_email<'a>(fields: &Fields<'a>, email: &str) -> Option<&'a str> {
+    let is_lowercase = email.ends_with(|last: char| last.is_ascii_lowercase());
+    let could_be = |name: &&str| {
+        let is_digit = name.starts_with(|first: char| first.is_ascii_digit());
+        is_digit || (*name < "AccountSid" && !is_lowercase)
+    };
+    let names = fields.0.iter().map(|(name, _)| name.as_str());
+    names.filter(could_be).min()
 }
 
 fn parse_recording(fields: &Fields<'_>) -> Result<Callback, CallbackParseError> {
@@ -200,6 +220,7 @@ fn parse_status(
     if !is_terminal(&status) && evidence == Evidence::Weaker {
         return Err(CallbackParseError::Lookalike(Lookalike::Twiml));
     }
+    let unsure_email = email.as_ref().and_then(|email| end_of_email(fields, email));
     Ok(Callback {
         account,
         leg,
@@ -221,7 +242,8 @@ fn parse_status(
                 .single("SequenceNumber")?
                 .and_then(|text| text.parse().ok()),
             timestamp: fields.single("Timestamp")?.and_then(timestamp),
-            email,
+            email: email.filter(|_| unsure_email.is_none()),
+            email_ignored_for: unsure_email.map(str::to_owned),
         }),
     })
 }
@@ -230,20 +252,21 @@ fn parse_status(
 /// no other request (Twilio docs, Voice webhooks; all captures). A web page may add a parameter of the
 /// same name, so one such value is enough.
 fn evidence(fields: &Fields<'_>) -> Evidence {
-    let is_status_callback = |(name, value): &(String, String)| {
-        name == "CallbackSource" && value == "call-progress-events"
-    };
-    if fields.0.iter().any(is_status_callback) {
+    let mut sources = fields.values("CallbackSource");
+    if sources.any(|source| source == "call-progress-events") {
         Evidence::StatusCallback
     } else {
         Evidence::Weaker
     }
 }
 
-/// An app's own leg is inbound and from `client:`, or has the `ApplicationSid` of a TwiML App.
+/// An app's own leg is inbound and from `client:`. `Caller` repeats `From`, and is read too, in case
+/// the app passed a parameter named `From`. The `ApplicationSid` of a TwiML App says nothing: a number
+/// of the phone network can have one too.
 fn origin(fields: &Fields<'_>, direction: Option<&Direction>, from: &str) -> FieldSource {
-    let is_of_app = from.starts_with("client:") || fields.has("ApplicationSid");
-    if is_of_app && direction == Some(&Direction::Inbound) {
+    let mut callers = fields.values("Caller").chain([from]);
+    if callers.any(|caller| caller.starts_with("client:")) && direction == Some(&Direction::Inbound)
+    {
         FieldSource::App
     } else {
         FieldSource::Twilio
@@ -258,14 +281,19 @@ impl<'a> Fields<'a> {
         self.0.iter().any(|(other, _)| other == name)
     }
 
+    fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.has(name))
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let named = self.0.iter().filter(move |(other, _)| other == name);
+        named.map(|(_, value)| value.as_str())
+    }
+
     fn single(&self, name: &'static str) -> Result<Option<&'a str>, CallbackParseError> {
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(other, _)| other == name)
-            .map(|(_, value)| value);
+        let mut values = self.values(name);
         match (values.next(), values.next()) {
-            (first, None) => Ok(first.map(String::as_str)),
+            (first, None) => Ok(first),
             _ => Err(CallbackParseError::Repeated(name)),
         }
     }
@@ -276,26 +304,6 @@ impl<'a> Fields<'a> {
             Some(value) => Ok(value),
         }
     }
-}
-
-/// Refuses requests that Twilio should send to another URL. By the Twilio docs, recording,
-/// `<Conference>` and `<Dial>` callbacks each have a field that no status callback has.
-fn reject_lookalikes(form: CallbackKind, fields: &Fields<'_>) -> Result<(), CallbackParseError> {
-    let is_recording = fields.has("RecordingStatus");
-    let lookalike = if form == CallbackKind::Status && is_recording {
-        Lookalike::Recording
-    } else if form == CallbackKind::Recording && is_recording && fields.has("ConferenceSid") {
-        Lookalike::ConferenceRecording
-    } else if fields.has("StatusCallbackEvent") {
-        Lookalike::Conference
-    } else if fields.has("DialCallStatus") {
-        Lookalike::DialAction
-    } else if form == CallbackKind::Recording && !is_recording && fields.has("CallStatus") {
-        Lookalike::Status
-    } else {
-        return Ok(());
-    };
-    Err(CallbackParseError::Lookalike(lookalike))
 }
 
 fn sid<T>(

@@ -115,6 +115,7 @@ fn forwarded_headers_change_nothing() {
 fn malformed_callbacks_are_400_with_a_sentence() {
     let bridge = Bridge::start();
     let good = status_form(&sid(1), "completed");
+    let bare = good.replace("CallbackSource=", "Source=");
     let cases = [
         (good.replace("CallSid=CA", "NoSid=CA"), "CallSid is missing"),
         (
@@ -127,10 +128,11 @@ fn malformed_callbacks_are_400_with_a_sentence() {
         ),
         (format!("{good}&ParentCallSid=CA1"), "ParentCallSid must be"),
         (
-            format!("{good}&RecordingStatus=completed"),
+            format!("{bare}&RecordingStatus=completed"),
             "recording status callback",
         ),
-        (format!("{good}&DialCallStatus=busy"), "<Dial>"),
+        (format!("{bare}&DialCallStatus=busy"), "<Dial>"),
+        (format!("=x&{good}"), "a field without a name"),
         (format!("{good}&CallerName=%FF"), "not UTF-8"),
     ];
     for (form, sentence) in cases {
@@ -156,6 +158,37 @@ fn query_keys_other_than_email_are_400() {
     assert_eq!(answer.status, 204);
     bridge.settles();
     assert_eq!(bridge.sent()[0]["email"], "jane@example.com");
+}
+
+#[test]
+fn weaker_evidence_is_recorded_and_counted_and_does_not_hide_the_real_end() {
+    let bridge = Bridge::start();
+    let good = status_form(&sid(1), "completed");
+    let bare = good.replace("CallbackSource=", "Source=");
+    for form in [&bare, &bare, &good, &good] {
+        assert_eq!(bridge.twilio.sends_form(STATUS, form).status, 204);
+    }
+    let metrics = bridge.admin("GET", "/metrics", &[]).body;
+    for (verdict, count) in [("weaker", 1), ("new", 1), ("repeated", 2)] {
+        let line = format!("verdict=\"{verdict}\"}} {count}");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 1);
+}
+
+#[test]
+fn json_that_has_a_name_is_400_with_it() {
+    let bridge = Bridge::start();
+    let batch = br#"[{"specversion":"1.0","type":"com.twilio.voice.x"}]"#;
+    let headers = [("Content-Type", "application/json; charset=utf-8")];
+    let answer = exchange(bridge.public(), "POST", STATUS, &headers, batch);
+    assert_eq!(answer.status, 400);
+    assert!(
+        detail(&answer).contains("Event Streams"),
+        "{}",
+        detail(&answer)
+    );
 }
 
 #[test]

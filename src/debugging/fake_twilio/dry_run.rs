@@ -5,7 +5,7 @@ use std::fmt;
 use crate::clock::Millis;
 use crate::debugging::fixture::Fixture;
 use crate::domain::plan::{History, Next, Plan, ReceivedCallback, Rules};
-use crate::twilio::callback;
+use crate::twilio::callback::{self, CallbackParseError};
 
 /// A time at which every wait is over.
 const AFTER_ALL_WAITS: Millis = Millis(i64::MAX);
@@ -25,6 +25,13 @@ impl DryRun {
     /// Reads the fixture as a verified request and plans its call.
     #[must_use]
     pub fn of(fixture: &Fixture, rules: &Rules) -> Self {
+        if let Some(lookalike) = fixture
+            .is_json()
+            .then(|| callback::of_json(&fixture.body))
+            .flatten()
+        {
+            return Self::Refused(CallbackParseError::Lookalike(lookalike).to_string());
+        }
         let callback = match callback::read(&fixture.body, &fixture.url) {
             Ok(callback) => callback,
             Err(why) => return Self::Refused(why.to_string()),

@@ -17,6 +17,7 @@ use super::refusal::RefusalError;
 use super::signed_form::SignedForm;
 use super::state::CallbackState;
 use crate::server::shared::target;
+use crate::twilio::callback;
 
 /// The most bytes of a body that are read. Twilio's callbacks are below 2 KiB.
 const MAX_BODY: usize = 64 * 1024;
@@ -47,10 +48,21 @@ async fn extract(request: &HttpRequest, payload: Payload) -> Result<SignedForm, 
         let why = "the routes have no CallbackState".to_owned();
         return Err(RefusalError::Unavailable(why));
     };
-    expect_form(request.headers())?;
+    let essence = media_type(request.headers());
+    let is_json = essence.eq_ignore_ascii_case("application/json");
+    // Twilio sends JSON only for events that are no callbacks, which their body names.
+    if !is_json && !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(RefusalError::NotAForm);
+    }
     let body = tokio::time::timeout(state.request_timeout, read_body(payload))
         .await
         .map_err(|_| RefusalError::TooSlow)??;
+    if is_json {
+        let refusal = callback::of_json(&body).map_or(RefusalError::NotAForm, RefusalError::Json);
+        let facts = Rc::new(RequestFacts { body, sender: None });
+        request.extensions_mut().insert(facts);
+        return Err(refusal);
+    }
     let verifier = Arc::clone(&state.verifier.borrow());
     let form = verifier.verify(
         target(request),
@@ -68,19 +80,14 @@ async fn extract(request: &HttpRequest, payload: Payload) -> Result<SignedForm, 
 }
 
 /// Twilio sends the media type with and without parameters, so only its essence is compared.
-fn expect_form(headers: &HeaderMap) -> Result<(), RefusalError> {
+fn media_type(headers: &HeaderMap) -> &str {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    let essence = content_type
+    content_type
         .and_then(|text| text.split(';').next())
         .unwrap_or_default()
-        .trim();
-    if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        Ok(())
-    } else {
-        Err(RefusalError::NotAForm)
-    }
+        .trim()
 }
 
 /// Copies the body: a chunk is a part of the connection's buffer, and keeping it would make the

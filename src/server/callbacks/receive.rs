@@ -12,6 +12,7 @@ use super::signed_form::SignedForm;
 use super::state::CallbackState;
 use crate::server::shared::BridgeParts;
 use crate::store::{NewCallback, Recorded, SignedRequest};
+use crate::twilio::Evidence;
 use crate::twilio::callback::{self, CallbackKind};
 
 /// Twilio waits 15 s for an answer and sends a callback once, so the answer must come well before.
@@ -24,10 +25,11 @@ pub async fn receive(
     form: SignedForm,
     state: Data<CallbackState>,
 ) -> Result<HttpResponse, RefusalError> {
-    let callback = read(kind, &form.fields, form.request)?;
+    let (callback, evidence) = read(kind, &form.fields, form.request)?;
     let recorded = record(callback, &state.bridge).await?;
     let metrics = &state.bridge.metrics;
-    metrics.recorded(&form.account, recorded, form.received_at.elapsed());
+    let took = form.received_at.elapsed();
+    metrics.recorded(&form.account, recorded, evidence, took);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -35,11 +37,12 @@ fn read(
     kind: CallbackKind,
     fields: &[(String, String)],
     request: SignedRequest,
-) -> Result<NewCallback, RefusalError> {
+) -> Result<(NewCallback, Evidence), RefusalError> {
     callback::expect_utf8(&request.body)?;
     let email = callback::email(request.query())?;
     let callback = callback::parse(kind, fields, email)?;
-    Ok(NewCallback::of(callback, request))
+    let evidence = callback.evidence();
+    Ok((NewCallback::of(callback, request), evidence))
 }
 
 async fn record(callback: NewCallback, bridge: &BridgeParts) -> Result<Recorded, RefusalError> {

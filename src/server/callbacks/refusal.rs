@@ -8,7 +8,7 @@ use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::server::shared::problem;
-use crate::twilio::callback::CallbackParseError;
+use crate::twilio::callback::{CallbackParseError, Lookalike};
 use crate::twilio::signature::SignatureSettingsError;
 
 /// A request that is not recorded.
@@ -16,6 +16,9 @@ use crate::twilio::signature::SignatureSettingsError;
 pub enum RefusalError {
     #[error("the body must be application/x-www-form-urlencoded, as Twilio sends it")]
     NotAForm,
+    /// A JSON body that has a name. Nothing of it is used, so its signature is not verified.
+    #[error("this is {0}")]
+    Json(Lookalike),
     #[error("the body is larger than 64 KiB")]
     TooLarge,
     #[error("the body did not arrive in time")]
@@ -52,7 +55,8 @@ impl RefusalError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NotAForm => "not-a-form",
+            // Not "lookalike": unsigned requests must not displace signed ones of that cause.
+            Self::NotAForm | Self::Json(_) => "not-a-form",
             Self::TooLarge => "too-large",
             Self::TooSlow => "too-slow",
             Self::Unreadable => "unreadable",
@@ -89,7 +93,7 @@ impl ResponseError for RefusalError {
             | Self::WrongSignature
             | Self::Settings(_)
             | Self::UnknownSharedKey => StatusCode::FORBIDDEN,
-            Self::Unreadable | Self::NotACallback(_) => StatusCode::BAD_REQUEST,
+            Self::Unreadable | Self::Json(_) | Self::NotACallback(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,

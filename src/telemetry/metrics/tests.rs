@@ -10,10 +10,21 @@ fn the_promised_names_are_exposed() {
     metrics.attempted("acme", "accepted", Duration::from_millis(3));
     assert_eq!(metrics.recordings_were_late("acme", 1), 0);
     metrics.breaker("acme", BreakerState::Open);
+    for evidence in [Evidence::StatusCallback, Evidence::Weaker] {
+        metrics.recorded("acme", Recorded::New, evidence, Duration::from_millis(1));
+        metrics.recorded(
+            "acme",
+            Recorded::Repeated,
+            evidence,
+            Duration::from_millis(1),
+        );
+    }
     let text = metrics.exposition(Some(&Counts::default()), Millis(0));
     for line in [
-        r#"bridge_callbacks_received_total{account="acme",verdict="new"} 1"#,
-        "bridge_ack_duration_seconds_count 0",
+        r#"bridge_callbacks_received_total{account="acme",verdict="new"} 2"#,
+        r#"bridge_callbacks_received_total{account="acme",verdict="repeated"} 2"#,
+        r#"bridge_callbacks_received_total{account="acme",verdict="weaker"} 1"#,
+        "bridge_ack_duration_seconds_count 4",
         r#"bridge_signature_failures_total{reason="no-match"} 1"#,
         r#"bridge_signing_key_used_total{account="acme",key="2"} 1"#,
         r#"bridge_calls{state="pending"} 0"#,
