@@ -73,7 +73,7 @@ impl CallLine {
 impl CallTimeline {
     #[must_use]
     pub fn of(call: &StoredCall, rules: &Rules, outage: Option<Outage>, now: Millis) -> Self {
-        let read: Vec<ReceivedCallback> = call
+        let readable: Vec<ReceivedCallback> = call
             .callbacks
             .iter()
             .filter_map(|stored| {
@@ -90,12 +90,15 @@ impl CallTimeline {
             report: None,
         };
         let counting = history.current();
-        let plan = Plan::of(&read, history, rules, now);
-        let ends = plan::ends(&read);
+        let plan = Plan::of(&readable, history, rules, now);
+        let mut effects = plan::effects(&readable, history, rules, now).into_iter();
         let callbacks: Vec<CallbackView> = call
             .callbacks
             .iter()
-            .map(|stored| callback_view(stored, &ends))
+            .map(|stored| {
+                let effect = read(stored).ok().and_then(|_| effects.next());
+                callback_view(stored, effect)
+            })
             .collect();
         Self {
             line: CallLine::of(&call.summary),

@@ -6,8 +6,10 @@ mod call;
 mod call_end;
 mod call_shape;
 mod conversation;
+mod effect;
 mod email;
 mod events;
+mod evidence;
 mod history;
 mod item;
 mod progress;
@@ -19,6 +21,7 @@ mod rules;
 mod status;
 
 use call::Call;
+use evidence::Selection;
 use item::PlanEntry;
 use progress::{RequestProgress, is_unfinished, progress};
 use recording::LateUse;
@@ -26,9 +29,9 @@ use reported::Reported;
 
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
-use crate::twilio::{CallSid, StatusCallback};
 
-pub use call::ReceivedCallback;
+pub use effect::{CallbackEffect, effects};
+pub use evidence::ReceivedCallback;
 pub use history::History;
 pub use item::{AcquireMessage, AcquireRequest, PlanItem, PlannedRequest, Wait};
 pub use progress::made_for;
@@ -37,7 +40,6 @@ pub use rules::{
     ClientParents, EventRules, Forward, LateRecording, LegRules, MissedStatus,
     RecordingExpectation, RecordingRules, ReportMode, Rules,
 };
-pub use status::is_end;
 
 /// The next step of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +78,15 @@ impl Plan {
         now: Millis,
     ) -> Self {
         let attempts = history.current();
-        let call = Call::of(callbacks);
+        let selection = Selection::of(callbacks, history, rules, now);
+        let call = Call::of(&selection);
         let (reported, others) = reported_legs::choose(&call, history, rules, now);
         let mut entries: Vec<PlanEntry> = reported
             .iter()
             .flat_map(|reported| entries_of(reported, attempts, rules, now))
             .collect();
         entries.extend(others);
-        if call.legs.is_empty() {
+        if call.legs.is_empty() && call.waits.is_empty() {
             let why = "recordings are known, but no leg has a status".to_owned();
             entries.push(PlanEntry {
                 item: PlanItem::Nothing(why),
@@ -178,17 +181,6 @@ fn next(entries: &[PlanEntry], attempts: &[Attempt], now: Millis) -> Next {
         None if delivered => Next::Delivered,
         None => Next::Skipped(skipped.join("; ")),
     }
-}
-
-/// The status that ended each leg that has ended.
-#[must_use]
-pub fn ends(callbacks: &[ReceivedCallback]) -> Vec<(CallSid, StatusCallback)> {
-    let call = Call::of(callbacks);
-    let ends = call.legs.iter().filter_map(|leg| {
-        let end = leg.end?;
-        Some((leg.sid.clone(), end.clone()))
-    });
-    ends.collect()
 }
 
 /// The entries of a reported call in the order in which they are sent.

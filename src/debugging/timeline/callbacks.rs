@@ -2,11 +2,9 @@
 
 use serde::Serialize;
 
-use crate::domain::plan;
+use crate::domain::plan::CallbackEffect;
 use crate::store::StoredCallback;
-use crate::twilio::{
-    CallSid, CallStatus, Callback, CallbackContent, RecordingStatus, StatusCallback, callback,
-};
+use crate::twilio::{Callback, CallbackContent, Evidence, callback};
 
 /// One callback of a call.
 #[derive(Debug, Serialize)]
@@ -18,6 +16,8 @@ pub struct CallbackView {
     pub kind: &'static str,
     /// The status of the leg or of the recording.
     pub call_status: String,
+    /// `status-callback` or `weaker`; empty for a recording.
+    pub evidence: &'static str,
     /// The effect of the callback on its leg.
     pub verdict: &'static str,
     pub recording: Option<String>,
@@ -33,24 +33,24 @@ pub(super) fn read(stored: &StoredCallback) -> Result<Callback, callback::Callba
     callback::read(&stored.request.body, &stored.request.url)
 }
 
-/// Only the first end of a leg has an effect; later ones are stored.
-fn verdict(
-    leg: &CallSid,
-    status: &StatusCallback,
-    ends: &[(CallSid, StatusCallback)],
-) -> &'static str {
-    let end = ends.iter().find(|(other, _)| other == leg);
-    match (end, &status.status) {
-        (Some((_, end)), _) if end == status => "ends the leg",
-        (_, CallStatus::Unknown(_)) => "stored: unknown status",
-        _ if plan::is_end(status) => "stored: the leg had already ended",
-        _ => "before the end",
+fn verdict(effect: CallbackEffect) -> &'static str {
+    match effect {
+        CallbackEffect::BeforeEnd => "before the end",
+        CallbackEffect::EndsLeg(Evidence::StatusCallback) => "ends the leg",
+        CallbackEffect::EndsLeg(Evidence::Weaker) => "ends the leg (weaker evidence)",
+        CallbackEffect::CompletesEnd => "completes the end",
+        CallbackEffect::AfterEnd => "stored: the leg had already ended",
+        CallbackEffect::AfterAttempt => "stored: the call-end had already been tried",
+        CallbackEffect::WeakerWaits => "weaker evidence: waits a minute for the status callback",
+        CallbackEffect::WeakerUnused => "weaker evidence: not used, the status callback came",
+        CallbackEffect::UnknownStatus => "stored: unknown status",
+        CallbackEffect::Recording => "of the leg",
     }
 }
 
 pub(super) fn callback_view(
     stored: &StoredCallback,
-    ends: &[(CallSid, StatusCallback)],
+    effect: Option<CallbackEffect>,
 ) -> CallbackView {
     let raw = CallbackView {
         received: stored.received.to_string(),
@@ -58,7 +58,8 @@ pub(super) fn callback_view(
         parent: None,
         kind: "unreadable",
         call_status: String::new(),
-        verdict: "stored: unreadable",
+        evidence: "",
+        verdict: effect.map_or("stored: unreadable", verdict),
         recording: None,
         from: String::new(),
         to: String::new(),
@@ -77,7 +78,7 @@ pub(super) fn callback_view(
     };
     match callback.kind {
         CallbackContent::Status(status) => CallbackView {
-            verdict: verdict(&callback.leg, &status, ends),
+            evidence: status.evidence.as_str(),
             leg: callback.leg.to_string(),
             parent: callback.parent.map(|parent| parent.to_string()),
             kind: "status",
@@ -91,10 +92,6 @@ pub(super) fn callback_view(
         CallbackContent::Recording(recording) => CallbackView {
             leg: callback.leg.to_string(),
             kind: "recording",
-            verdict: match recording.status {
-                RecordingStatus::Unknown(_) => "stored: unknown status",
-                _ => "of the leg",
-            },
             call_status: recording.status.to_string(),
             recording: Some(match recording.url {
                 Some(url) => format!("{} {url}", recording.sid),

@@ -4,18 +4,13 @@
 
 use std::time::Duration;
 
-use super::status::ended_as;
+use super::evidence::{Selection, UsedCallback};
+use super::item::PlanEntry;
+use super::status::{ended_as, sequence};
 use crate::clock::Millis;
 use crate::twilio::{
-    self, AccountSid, CallSid, Callback, FieldSource, RecordingSid, RecordingStatus, StatusCallback,
+    self, AccountSid, CallSid, FieldSource, RecordingSid, RecordingStatus, StatusCallback,
 };
-
-/// A callback and the time of its arrival.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceivedCallback {
-    pub at: Millis,
-    pub callback: Callback,
-}
 
 /// The legs and recordings of a call.
 pub(super) struct Call<'a> {
@@ -23,6 +18,8 @@ pub(super) struct Call<'a> {
     pub legs: Vec<Leg<'a>>,
     /// By leg and SID.
     pub recordings: Vec<KnownRecording<'a>>,
+    /// For status callbacks of which there is only weaker evidence.
+    pub waits: &'a [PlanEntry],
 }
 
 /// A leg with at least one status.
@@ -91,7 +88,8 @@ pub(super) enum RecordingStage<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub fn of(callbacks: &'a [ReceivedCallback]) -> Self {
+    pub fn of(selection: &'a Selection<'a>) -> Self {
+        let callbacks = &selection.used[..];
         let mut sids: Vec<&CallSid> = statuses(callbacks)
             .map(|(_, received, _)| &received.callback.leg)
             .collect();
@@ -103,7 +101,11 @@ impl<'a> Call<'a> {
             .collect();
         legs.sort_by_key(|leg| (leg.parent.is_some(), leg.sid));
         let recordings = recordings(callbacks, &legs);
-        Self { legs, recordings }
+        Self {
+            legs,
+            recordings,
+            waits: &selection.waits,
+        }
     }
 
     /// The first leg of the call, if it has a status.
@@ -147,19 +149,12 @@ impl<'a> Call<'a> {
 }
 
 impl<'a> Leg<'a> {
-    fn of(sid: &'a CallSid, callbacks: &'a [ReceivedCallback]) -> Self {
+    fn of(sid: &'a CallSid, callbacks: &'a [UsedCallback<'a>]) -> Self {
         let own = || statuses(callbacks).filter(|(_, received, _)| received.callback.leg == *sid);
         let mut statuses: Vec<LegStatus<'_>> = own()
             .map(|(position, _, status)| LegStatus { position, status })
             .collect();
-        // The rest of a status breaks a tie, so that the order of arrival never matters.
-        statuses.sort_by_key(|LegStatus { status, .. }| {
-            (
-                status.sequence_number.unwrap_or(u32::MAX),
-                status.timestamp.unwrap_or(jiff::Timestamp::MAX),
-                *status,
-            )
-        });
+        statuses.sort_by_key(|leg| sequence(leg.status));
         Self {
             sid,
             parent: own()
@@ -226,7 +221,7 @@ impl<'a> Leg<'a> {
 
 /// The first of the callbacks with such a status.
 fn first_arrival<'a>(
-    statuses: impl Iterator<Item = (usize, &'a ReceivedCallback, &'a StatusCallback)>,
+    statuses: impl Iterator<Item = (usize, &'a UsedCallback<'a>, &'a StatusCallback)>,
     is_wanted: impl Fn(&StatusCallback) -> bool,
 ) -> Option<Arrival> {
     statuses
@@ -252,19 +247,19 @@ fn millis(time: jiff::Timestamp) -> Millis {
     Millis(time.as_millisecond())
 }
 
-fn statuses(
-    callbacks: &[ReceivedCallback],
-) -> impl Iterator<Item = (usize, &ReceivedCallback, &StatusCallback)> {
-    (0..)
-        .zip(callbacks)
-        .filter_map(|(position, received)| match &received.callback.kind {
-            twilio::CallbackContent::Status(status) => Some((position, received, status)),
+fn statuses<'a>(
+    callbacks: &'a [UsedCallback<'a>],
+) -> impl Iterator<Item = (usize, &'a UsedCallback<'a>, &'a StatusCallback)> {
+    callbacks
+        .iter()
+        .filter_map(|received| match &received.callback.kind {
+            twilio::CallbackContent::Status(status) => Some((received.position, received, status)),
             twilio::CallbackContent::Recording(_) => None,
         })
 }
 
 /// The recordings that callbacks of their own or the ends of legs name.
-fn recordings<'a>(callbacks: &'a [ReceivedCallback], legs: &[Leg<'a>]) -> Vec<KnownRecording<'a>> {
+fn recordings<'a>(callbacks: &'a [UsedCallback<'a>], legs: &[Leg<'a>]) -> Vec<KnownRecording<'a>> {
     let of_ends = legs.iter().filter_map(|leg| {
         let end = leg.end?;
         let stage = match (&end.recording_url, &end.recording_sid) {
@@ -291,16 +286,16 @@ fn recordings<'a>(callbacks: &'a [ReceivedCallback], legs: &[Leg<'a>]) -> Vec<Kn
     });
     let (of_apps, of_ends): (Vec<_>, Vec<_>) =
         of_ends.partition(|recording| recording.stage == RecordingStage::Unproven);
-    let mut own: Vec<KnownRecording<'a>> = (0..)
-        .zip(callbacks)
-        .filter_map(|(position, received)| match &received.callback.kind {
+    let mut own: Vec<KnownRecording<'a>> = callbacks
+        .iter()
+        .filter_map(|received| match &received.callback.kind {
             twilio::CallbackContent::Recording(reported) => Some(KnownRecording {
                 sid: Some(&reported.sid),
                 leg: &received.callback.leg,
                 account: &received.callback.account,
                 stage: stage(reported),
                 ready: stage(reported).is_ready().then_some(Arrival {
-                    position,
+                    position: received.position,
                     at: received.at,
                 }),
                 seconds: reported.duration,

@@ -3,13 +3,13 @@
 use super::call::{Leg, LegStatus};
 use super::email::call_email;
 use super::item::{AcquireMessage, AcquireRequest, PlanEntry, PlanItem, PlannedRequest};
-use super::reason::About;
+use super::reason::{About, Reason};
 use super::recording::RecordingChoice;
 use super::reported::Reported;
 use super::rules::Rules;
 use super::status::{ended_as, replaced_to, to};
 use crate::acquire::CallEnd;
-use crate::twilio::{CallStatus, StatusCallback};
+use crate::twilio::{CallStatus, Evidence, StatusCallback};
 
 /// Why a leg that has not ended has no call-end.
 pub(super) fn not_ended(leg: &Leg<'_>) -> PlanEntry {
@@ -59,6 +59,8 @@ pub(super) fn call_end(
         Err(why) => return entry(PlanItem::Nothing(why)),
     };
     let mut reasons = vec![About::Direction.because(why)];
+    reasons.extend(weaker(status));
+    reasons.extend(ignored_email(status));
     let (call_status, why) = match &reported.status {
         Some((call_status, why)) => (*call_status, Some(why.clone())),
         None => (own, None),
@@ -85,6 +87,18 @@ pub(super) fn call_end(
         wait: found.wait,
         reasons,
     })))
+}
+
+fn weaker(status: &StatusCallback) -> Option<Reason> {
+    let why = "weaker evidence: no status callback came within a minute";
+    (status.evidence == Evidence::Weaker).then(|| About::All.because(why))
+}
+
+/// The name is shown with escapes, because a web page can choose it.
+fn ignored_email(status: &StatusCallback) -> Option<Reason> {
+    let name = status.email_ignored_for.as_ref()?;
+    let why = format!("?email= is not used: its end could be the name of the field {name:?}");
+    Some(About::Email.because(why))
 }
 
 /// `Duration` is sent only where Twilio reports a number.

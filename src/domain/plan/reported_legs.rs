@@ -31,7 +31,7 @@ pub(super) fn choose<'r, 'a>(
 ) -> Choice<'r, 'a> {
     // Acquire knows the call by what was sent first, so no later setting changes it.
     match history.report.unwrap_or(rules.legs.report) {
-        ReportMode::Legs => (per_leg(call, rules), Vec::new()),
+        ReportMode::Legs => (per_leg(call, rules), call.waits.to_vec()),
         ReportMode::Call => per_call(call, history.attempts, rules, now),
     }
 }
@@ -143,6 +143,9 @@ fn why_unreported(leg: &Leg<'_>, conversations: &[Conversation<'_, '_>]) -> Plan
 /// When the last leg ended, once all known legs have ended and settled or the wait for them is over.
 /// A leg that others name as their parent is known: by default Twilio reports it only when it ends.
 fn end_decided_at(call: &Call<'_>, rules: &Rules, now: Millis) -> Result<Millis, PlanEntry> {
+    if let Some(wait) = call.waits.first() {
+        return Err(wait.clone());
+    }
     let Some(last) = last_end(call) else {
         return Err(call.legs.first().map_or_else(
             || entry(PlanItem::Nothing("no leg has a status".to_owned())),

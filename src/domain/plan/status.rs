@@ -2,6 +2,8 @@
 //!
 //! Each function reads one status alone; the rest of the call does not matter here.
 
+use jiff::Timestamp;
+
 use super::reason::{About, Reason};
 use super::rules::{ClientParents, Rules};
 use crate::acquire;
@@ -30,6 +32,16 @@ pub(super) fn ended_as(status: &StatusCallback) -> Option<acquire::CallStatus> {
 #[must_use]
 pub fn is_end(status: &StatusCallback) -> bool {
     ended_as(status).is_some()
+}
+
+/// Orders the statuses of a leg: by `SequenceNumber`, then `Timestamp`. The rest of a status breaks a
+/// tie, so that the order of arrival never matters.
+pub(super) fn sequence(status: &StatusCallback) -> (u32, Timestamp, &StatusCallback) {
+    (
+        status.sequence_number.unwrap_or(u32::MAX),
+        status.timestamp.unwrap_or(Timestamp::MAX),
+        status,
+    )
 }
 
 /// Whether a call-end can be made of this status.

@@ -5,7 +5,7 @@ use crate::acquire::{self, CallEnd, RequestKind};
 use crate::domain::attempt::Verdict;
 use crate::domain::directory::Directory;
 use crate::twilio::callback::{CallbackKind, parse};
-use crate::twilio::{self, Callback};
+use crate::twilio::{self, CallSid, Callback};
 
 const NOW: Millis = Millis(1_000_000);
 
@@ -374,6 +374,7 @@ fn a_plan_says_since_which_callback_it_was_parked_and_had_work() {
 
 mod answers;
 mod conversations;
+mod evidence;
 mod order;
 mod sent;
 mod whole;

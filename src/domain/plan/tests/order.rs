@@ -25,9 +25,13 @@ fn any_callback() -> impl Strategy<Value = Callback> {
         prop::sample::select(vec!["0", "35"]),
         prop::sample::select(vec!["inbound", "sideways"]),
         prop::sample::select(vec!["", AGENT]),
+        prop::sample::select(vec!["call-progress-events", ""]),
     )
+        .prop_filter("not a request for TwiML", |call| {
+            !call.7.is_empty() || !["queued", "ringing", "in-progress"].contains(&call.1)
+        })
         .prop_map(
-            |(is_child, status, sequence, timestamp, duration, direction, to)| {
+            |(is_child, status, sequence, timestamp, duration, direction, to, source)| {
                 let changes = [
                     ("CallStatus", status),
                     ("SequenceNumber", sequence),
@@ -35,6 +39,7 @@ fn any_callback() -> impl Strategy<Value = Callback> {
                     ("CallDuration", duration),
                     ("Direction", direction),
                     ("To", to),
+                    ("CallbackSource", source),
                 ];
                 if is_child {
                     child(&changes)

@@ -1,0 +1,228 @@
+//! Selects the callbacks that a plan uses: weaker evidence only where the status callback did not come,
+//! and the fields of repeated ends together.
+//!
+//! It decides for each leg on its own, whatever the order of the callbacks.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::history::History;
+use super::item::{PlanEntry, PlanItem, Wait};
+use super::rules::{ReportMode, Rules};
+use super::status::{is_end, sequence};
+use crate::acquire::RequestKind;
+use crate::clock::Millis;
+use crate::twilio::{CallSid, Callback, CallbackContent, Evidence, StatusCallback};
+
+/// How long weaker evidence waits for the status callback. Twilio sends that one within seconds of the
+/// hang-up, as it does the other requests for an ended call.
+pub(super) const WEAKER_WAIT: Duration = Duration::from_secs(60);
+
+/// A callback and the time of its arrival.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedCallback {
+    pub at: Millis,
+    pub callback: Callback,
+}
+
+/// A callback that the plan uses.
+#[derive(Clone, Debug)]
+pub(super) struct UsedCallback<'a> {
+    /// Among all callbacks of the call.
+    pub position: usize,
+    /// When it arrived; for weaker evidence, when the wait for the status callback was over.
+    pub at: Millis,
+    /// With the fields of its repeats.
+    pub callback: Cow<'a, Callback>,
+}
+
+/// Why a callback is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unused {
+    /// Weaker evidence that still waits for the status callback.
+    Waiting,
+    /// Weaker evidence of a leg that has a real end.
+    HasRealEnd,
+    /// A repeat that came after its call-end was tried.
+    AfterAttempt,
+}
+
+/// The callbacks of a call by their use.
+pub(super) struct Selection<'a> {
+    pub used: Vec<UsedCallback<'a>>,
+    pub unused: Vec<(usize, Unused)>,
+    /// An item for each leg with weaker evidence that still waits.
+    pub waits: Vec<PlanEntry>,
+}
+
+impl<'a> Selection<'a> {
+    pub fn of(
+        callbacks: &'a [ReceivedCallback],
+        history: History<'_>,
+        rules: &Rules,
+        now: Millis,
+    ) -> Self {
+        let (mut used, mut unused) = (Vec::with_capacity(callbacks.len()), Vec::new());
+        // By leg, so that the order of arrival does not matter.
+        let mut waits: BTreeMap<&CallSid, (Millis, usize)> = BTreeMap::new();
+        for (position, received) in (0..).zip(callbacks) {
+            let at = known_at(received);
+            match reason_not_to_use(received, callbacks, history, rules, now) {
+                Some(why) => {
+                    unused.push((position, why));
+                    if why == Unused::Waiting {
+                        let wait = waits.entry(&received.callback.leg);
+                        let (until, first) = wait.or_insert((at, position));
+                        (*until, *first) = (at.min(*until), position.min(*first));
+                    }
+                }
+                None => used.push(UsedCallback {
+                    position,
+                    at,
+                    callback: Cow::Borrowed(&received.callback),
+                }),
+            }
+        }
+        complete_ends(&mut used);
+        Self {
+            used,
+            unused,
+            waits: waits.into_iter().map(wait).collect(),
+        }
+    }
+}
+
+fn wait((leg, (until, position)): (&CallSid, (Millis, usize))) -> PlanEntry {
+    let why = format!("leg {leg} has only weaker evidence; waits for its status callback");
+    PlanEntry {
+        item: PlanItem::Undecided(Wait { until, why }),
+        position,
+    }
+}
+
+fn known_at(received: &ReceivedCallback) -> Millis {
+    match received.callback.evidence() {
+        Evidence::StatusCallback => received.at,
+        Evidence::Weaker => received.at.plus(WEAKER_WAIT),
+    }
+}
+
+fn reason_not_to_use(
+    received: &ReceivedCallback,
+    callbacks: &[ReceivedCallback],
+    history: History<'_>,
+    rules: &Rules,
+    now: Millis,
+) -> Option<Unused> {
+    let CallbackContent::Status(status) = &received.callback.kind else {
+        return None;
+    };
+    let leg = &received.callback.leg;
+    if status.evidence == Evidence::Weaker {
+        let is_real =
+            |other: &StatusCallback| other.evidence == Evidence::StatusCallback && is_end(other);
+        if statuses_of(callbacks, leg).any(|(_, other)| is_real(other)) {
+            return Some(Unused::HasRealEnd);
+        }
+        if known_at(received) > now {
+            return Some(Unused::Waiting);
+        }
+    }
+    let report = history.report.unwrap_or(rules.legs.report);
+    let first_attempt = history
+        .current()
+        .iter()
+        .filter(|attempt| attempt.kind == RequestKind::CallEnd)
+        .filter(|attempt| report == ReportMode::Call || attempt.leg == *leg)
+        .map(|attempt| attempt.at)
+        .min()?;
+    let was_known = statuses_of(callbacks, leg)
+        .any(|(at, other)| is_repeat(other, status) && at <= first_attempt);
+    (is_end(status) && received.at > first_attempt && was_known).then_some(Unused::AfterAttempt)
+}
+
+fn statuses_of<'a>(
+    callbacks: &'a [ReceivedCallback],
+    leg: &CallSid,
+) -> impl Iterator<Item = (Millis, &'a StatusCallback)> {
+    callbacks
+        .iter()
+        .filter(move |received| received.callback.leg == *leg)
+        .filter_map(|received| match &received.callback.kind {
+            CallbackContent::Status(status) => Some((received.at, status)),
+            CallbackContent::Recording(_) => None,
+        })
+}
+
+fn is_repeat(one: &StatusCallback, other: &StatusCallback) -> bool {
+    (&one.status, one.evidence) == (&other.status, other.evidence)
+}
+
+/// Gives each end the fields that it lacks and a repeat of it has. All repeats become the same, so that
+/// it does not matter which of them the plan chooses.
+fn complete_ends(used: &mut [UsedCallback<'_>]) {
+    let completed: Vec<Option<StatusCallback>> =
+        used.iter().map(|one| completed(one, used)).collect();
+    for (one, completed) in used.iter_mut().zip(completed) {
+        if let Some(completed) = completed {
+            one.callback.to_mut().kind = CallbackContent::Status(completed);
+        }
+    }
+}
+
+fn completed(one: &UsedCallback<'_>, used: &[UsedCallback<'_>]) -> Option<StatusCallback> {
+    let status = end(one)?;
+    let is_same = |other: &&UsedCallback<'_>| {
+        other.callback.leg == one.callback.leg
+            && end(other).is_some_and(|other| is_repeat(status, other))
+    };
+    let mut repeats: Vec<&StatusCallback> = used.iter().filter(is_same).filter_map(end).collect();
+    repeats.sort_by_key(|status| sequence(status));
+    let (first, others) = repeats
+        .split_first()
+        .filter(|(_, others)| !others.is_empty())?;
+    let mut completed = (*first).clone();
+    for repeat in others {
+        complete(&mut completed, repeat);
+    }
+    Some(completed)
+}
+
+fn end<'u>(used: &'u UsedCallback<'_>) -> Option<&'u StatusCallback> {
+    match &used.callback.kind {
+        CallbackContent::Status(status) if is_end(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// Adds the fields of `repeat` that `status` lacks.
+fn complete(status: &mut StatusCallback, repeat: &StatusCallback) {
+    fn fill<T: Clone>(field: &mut Option<T>, other: Option<&T>) {
+        if field.is_none() {
+            *field = other.cloned();
+        }
+    }
+    for (field, other) in [
+        (&mut status.from, &repeat.from),
+        (&mut status.to, &repeat.to),
+    ] {
+        if field.is_empty() {
+            field.clone_from(other);
+        }
+    }
+    fill(&mut status.direction, repeat.direction.as_ref());
+    fill(&mut status.call_duration, repeat.call_duration.as_ref());
+    fill(&mut status.email, repeat.email.as_ref());
+    fill(&mut status.sequence_number, repeat.sequence_number.as_ref());
+    fill(&mut status.timestamp, repeat.timestamp.as_ref());
+    // URL and duration are those of one recording.
+    if status.recording_sid.is_none() || status.recording_sid == repeat.recording_sid {
+        fill(&mut status.recording_url, repeat.recording_url.as_ref());
+        fill(
+            &mut status.recording_duration,
+            repeat.recording_duration.as_ref(),
+        );
+        fill(&mut status.recording_sid, repeat.recording_sid.as_ref());
+    }
+}
