@@ -70,7 +70,7 @@ pub(super) struct CallRow {
 }
 
 impl CallRow {
-    /// Reads a row whose columns stand in the order of the fields.
+    /// Reads a row with its columns in the order of the fields.
     pub fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get(0)?,
@@ -261,7 +261,7 @@ pub(super) fn insert_attempt(
     Ok(())
 }
 
-/// Reads a text column whose words this version must know.
+/// Reads a text column; an error if this version does not know the word.
 fn word<T>(
     row: &Row<'_>,
     column: usize,

@@ -1,4 +1,4 @@
-//! Hands out calls that are due, and takes back what was made of them.
+//! Claims due calls, and settles them.
 
 use std::time::Duration;
 
@@ -14,32 +14,32 @@ use crate::store::{
     Ticket,
 };
 
-/// Pending calls behind a place, up to a time. In two parts, so that of a million calls due at one
-/// time none is passed over twice.
+/// Pending calls behind a position, up to a time. Two parts, so that the search does not read the first
+/// of a million calls that are due at the same time again and again.
 pub(super) const DUE_BEHIND: &str = "SELECT effective_at, id FROM call \
     WHERE state = 'pending' AND effective_at = ?1 AND id > ?2 AND ?1 <= ?3 \
     UNION ALL \
     SELECT effective_at, id FROM call WHERE state = 'pending' AND effective_at > ?1 AND effective_at <= ?3 \
     ORDER BY effective_at, id";
 
-/// Calls that are due, those last that have been due longest.
+/// Due calls, the most recently due first.
 pub(super) const FRESHEST: &str = "SELECT effective_at, id FROM call \
     WHERE state = 'pending' AND effective_at <= ?1 ORDER BY effective_at DESC, id DESC";
 
-/// Calls of accounts not asked for that one search passes over: a moment's work, so that nobody
-/// waits behind it. The next search goes on from there.
-const PASS_OVER: usize = 1_000;
+/// The most calls of other accounts that one search passes over, so that other operations do not wait
+/// behind it. The next search continues from there.
+const MAX_PASSED_OVER: usize = 1_000;
 
-/// Calls that were tried and are to be tried again later.
-const TRIED_AGAIN_LATER: &str =
+/// Calls whose next retry is later.
+const RETRIES_LATER: &str =
     "SELECT id FROM call WHERE state = 'pending' AND effective_at > ?1 AND attempts > 0";
 
-/// What a search found.
+/// The result of a search.
 struct Found {
-    places: Vec<QueuePosition>,
-    /// Every call up to here was seen.
-    seen_to: QueuePosition,
-    /// Too much had to be passed over to see all.
+    positions: Vec<QueuePosition>,
+    /// The search has read every call up to here.
+    scanned_to: QueuePosition,
+    /// The search ended early, after [`MAX_PASSED_OVER`] calls.
     is_cut: bool,
 }
 
@@ -50,21 +50,21 @@ impl WriteTx {
         lease: Duration,
         wanted: &ClaimRequest,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let mut claims = self.claims.lock();
+        let mut claims = self.leases.lock();
         let mut chosen = self.expired(&claims, now, wanted)?;
-        let floor = claims.scan_start(&wanted.whose);
+        let start = claims.scan_start(&wanted.whose);
         let left = wanted.limit - chosen.len();
-        let oldest = self.search_due(&claims, floor, now, &wanted.whose, left)?;
+        let oldest = self.search_due(&claims, start, now, &wanted.whose, left)?;
         let is_backlog = wanted.order == ListOrder::FreshFirst
-            && matches!(oldest.places.first(), Some((at, _)) if now.since(*at) > BACKLOG);
-        let floor = match oldest.places.first() {
+            && matches!(oldest.positions.first(), Some((at, _)) if now.since(*at) > BACKLOG);
+        let start = match oldest.positions.first() {
             Some((at, call)) if is_backlog => {
                 chosen.extend(self.freshest(&claims, now, &wanted.whose, left)?);
                 (*at, call - 1)
             }
-            _ => oldest.seen_to,
+            _ => oldest.scanned_to,
         };
-        for (_, call) in oldest.places {
+        for (_, call) in oldest.positions {
             if chosen.len() < wanted.limit && !chosen.contains(&call) {
                 chosen.push(call);
             }
@@ -84,15 +84,15 @@ impl WriteTx {
                 Err(why) => return Err(why),
             }
         }
-        // Nothing is claimed before everything was read.
+        // Claim only after everything was read: an error above must leave no claim behind.
         for id in unreadable {
-            // By nobody, so that no other waits behind it.
+            // Lease the unreadable call without a worker, so that it does not block the calls behind it.
             claims.claim(id, now.plus(lease));
         }
         for call in &mut calls {
             call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
         }
-        claims.raise_floor(&wanted.whose, floor);
+        claims.raise_scan_start(&wanted.whose, start);
         Ok(calls)
     }
 
@@ -111,39 +111,39 @@ impl WriteTx {
         Ok(chosen)
     }
 
-    /// Unclaimed calls behind `floor`, those due longest first.
+    /// Unclaimed calls behind `start`, the longest due first.
     fn search_due(
         &self,
         claims: &LeaseTable,
-        floor: QueuePosition,
+        start: QueuePosition,
         until: Millis,
         whose: &AccountFilter,
         limit: usize,
     ) -> Result<Found, StoreError> {
         let mut found = Found {
-            places: Vec::new(),
-            seen_to: floor,
+            positions: Vec::new(),
+            scanned_to: start,
             is_cut: false,
         };
         let mut passed_over = 0;
         let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
-        let mut rows = statement.query(params![floor.0.0, floor.1, until.0])?;
-        while found.places.len() < limit
-            && passed_over < PASS_OVER
+        let mut rows = statement.query(params![start.0.0, start.1, until.0])?;
+        while found.positions.len() < limit
+            && passed_over < MAX_PASSED_OVER
             && let Some(row) = rows.next()?
         {
-            let place = (Millis(row.get(0)?), row.get(1)?);
-            found.seen_to = place;
-            if claims.holds(place.1) {
+            let position = (Millis(row.get(0)?), row.get(1)?);
+            found.scanned_to = position;
+            if claims.holds(position.1) {
                 continue;
             }
-            if self.is_of(place.1, whose)? {
-                found.places.push(place);
+            if self.is_of(position.1, whose)? {
+                found.positions.push(position);
             } else {
                 passed_over += 1;
             }
         }
-        found.is_cut = passed_over == PASS_OVER;
+        found.is_cut = passed_over == MAX_PASSED_OVER;
         Ok(found)
     }
 
@@ -159,7 +159,7 @@ impl WriteTx {
         let mut statement = self.connection.prepare_cached(FRESHEST)?;
         let mut rows = statement.query([now.0])?;
         while chosen.len() < limit
-            && passed_over < PASS_OVER
+            && passed_over < MAX_PASSED_OVER
             && let Some(row) = rows.next()?
         {
             let call = row.get(1)?;
@@ -181,7 +181,7 @@ impl WriteTx {
         }
         match CallRow::load(&self.connection, call) {
             Ok(call) => Ok(call.is_some_and(|call| whose.has(&call.account))),
-            // Told by whoever claims it.
+            // The claim that includes it logs the damage.
             Err(StoreError::Damaged(_)) => Ok(true),
             Err(why) => Err(why),
         }
@@ -195,8 +195,8 @@ impl WriteTx {
     ) -> Result<usize, StoreError> {
         let mut later = Vec::new();
         {
-            let claims = self.claims.lock();
-            let mut statement = self.connection.prepare_cached(TRIED_AGAIN_LATER)?;
+            let claims = self.leases.lock();
+            let mut statement = self.connection.prepare_cached(RETRIES_LATER)?;
             let mut rows = statement.query([now.0])?;
             while later.len() < limit
                 && let Some(row) = rows.next()?
@@ -209,7 +209,7 @@ impl WriteTx {
         }
         for &id in &later {
             if let Some(call) = CallRow::load(&self.connection, id)? {
-                self.rest(&call, &NextState::PendingAt(now), now)?;
+                self.set_state(&call, &NextState::PendingAt(now), now)?;
             }
         }
         Ok(later.len())
@@ -251,7 +251,7 @@ impl WriteTx {
         settlement: &Settlement,
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
-        let held = self.claims.lock().of(ticket.call);
+        let held = self.leases.lock().of(ticket.call);
         if held.is_none_or(|claim| claim.number != ticket.claim) {
             return Err(StoreError::StaleTicket);
         }
@@ -270,23 +270,23 @@ impl WriteTx {
         } else {
             &settlement.rest
         };
-        self.rest(&call, rest, now)?;
-        if let Some(claim) = self.claims.lock().release(call.id) {
+        self.set_state(&call, rest, now)?;
+        if let Some(claim) = self.leases.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
-        let adopted = self.merge_pending(call.id, now)?;
+        let merged = self.merge_pending(call.id, now)?;
         Ok(match rest {
-            NextState::PendingAt(due) if adopted.is_none() => Some(*due),
-            _ => adopted,
+            NextState::PendingAt(due) if merged.is_none() => Some(*due),
+            _ => merged,
         })
     }
 
     pub fn next_due(&self, whose: &AccountFilter) -> Result<Option<Millis>, StoreError> {
-        let claims = self.claims.lock();
-        let floor = claims.scan_start(whose);
-        let found = self.search_due(&claims, floor, Millis(i64::MAX), whose, 1)?;
-        let next = match found.places.first() {
-            None if found.is_cut => Some(&found.seen_to),
+        let claims = self.leases.lock();
+        let start = claims.scan_start(whose);
+        let found = self.search_due(&claims, start, Millis(i64::MAX), whose, 1)?;
+        let next = match found.positions.first() {
+            None if found.is_cut => Some(&found.scanned_to),
             first => first,
         };
         Ok(next.map(|(at, _)| *at))
