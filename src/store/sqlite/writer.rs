@@ -258,12 +258,12 @@ mod tests {
         let writer = writer(&folder.path().join("bridge.db"));
         let full = || Err::<(), _>(StoreError::Database("database or disk is full".to_owned()));
         let (first, second, third) = tokio::join!(
-            writer.write(|tx| tx.ping()),
+            writer.write(WriteTx::ping),
             writer.write(move |tx| {
                 tx.ping()?;
                 full()
             }),
-            writer.write(|tx| tx.ping()),
+            writer.write(WriteTx::ping),
         );
         assert!(first.is_ok() && third.is_ok());
         let why = second.expect_err("the database failed").to_string();
