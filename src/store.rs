@@ -25,7 +25,7 @@ use crate::domain::attempt::Attempt;
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use error::{OpenError, StoreError};
-pub use open::{Migrated, fsync_latency, migrate, open, open_to_read, open_to_serve};
+pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
 pub use reader::{CallPredicate, ReadStore};
 pub use refused::{
     Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoredRefusedRequest,
@@ -329,6 +329,13 @@ impl Counts {
 pub struct Expiry {
     pub delivered_and_skipped: Millis,
     pub parked: Millis,
+}
+
+/// The versions of a store before and after a migration; 0: there was none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    pub from: usize,
+    pub to: usize,
 }
 
 /// Keeps callbacks, calls and attempts. Each method is one durable transaction.
