@@ -162,6 +162,8 @@ pub struct Ticket {
     pub(crate) newest_callback: i64,
     /// How often the call had been requeued.
     pub(crate) requeue_count: i64,
+    /// The call's `retry_now_at`.
+    pub(crate) retry_now_at: Option<Millis>,
 }
 
 /// A claimed call with its callbacks and attempts.
@@ -176,6 +178,8 @@ pub struct Claimed {
     pub planned_callbacks: usize,
     /// The attempts since the last requeue, oldest first.
     pub attempts: Vec<Attempt>,
+    /// When [`Store::retry_now`] last applied to the call.
+    pub retry_now_at: Option<Millis>,
 }
 
 /// The calls to claim.
@@ -285,6 +289,8 @@ pub struct StoredCall {
     pub attempts: Vec<Attempt>,
     /// How many of `attempts` came before the last requeue and are ignored.
     pub attempts_before_requeue: usize,
+    /// When [`Store::retry_now`] last applied to the call.
+    pub retry_now_at: Option<Millis>,
 }
 
 /// The calls to list. Order: newest first; of `pending`, the next due first; of `delivered`, `skipped`
@@ -355,7 +361,8 @@ pub trait Store: Refusals + Send + Sync {
         wanted: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError>;
 
-    /// Makes up to `limit` calls due at `now` whose retry is later; returns how many.
+    /// Makes the retries of all attempts before `now` due, of up to `limit` unclaimed calls; returns how
+    /// many calls changed. A claimed call of these accounts is due again when it is settled as pending.
     async fn retry_now(
         &self,
         whose: AccountFilter,
@@ -364,7 +371,8 @@ pub trait Store: Refusals + Send + Sync {
     ) -> Result<usize, StoreError>;
 
     /// Ends a claim: the attempt and the state it led to, in one commit. A callback that was
-    /// recorded, or a requeue that was asked for, since the claim makes the call due now instead.
+    /// recorded, or a requeue that was asked for, since the claim makes the call due now instead; so
+    /// does a [`Self::retry_now`], if the state is pending.
     /// Returns when the call is due next, if it is pending.
     async fn settle(
         &self,

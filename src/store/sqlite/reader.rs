@@ -111,6 +111,7 @@ impl ReadStore for SqliteReader {
                 .filter(|(round, _)| *round < call.requeue_count)
                 .count(),
             attempts: attempts.into_iter().map(|(_, attempt)| attempt).collect(),
+            retry_now_at: call.retry_now_at,
             summary: self.summary(call),
         }))
     }

@@ -30,9 +30,17 @@ pub(super) const FRESHEST: &str = "SELECT effective_at, id FROM call \
 /// behind it. The next search continues from there.
 const MAX_PASSED_OVER: usize = 1_000;
 
-/// Calls whose next retry is later.
-const RETRIES_LATER: &str =
-    "SELECT id FROM call WHERE state = 'pending' AND effective_at > ?1 AND attempts > 0";
+/// Retried calls that changed since `retry_now` last applied to them. A call that is due is one of
+/// them: a new callback may have made it due while a retry is later.
+///
+/// The latest come first, because those that are made due leave this end of the index. The index is
+/// named, because the planner would read all of a backlog in another one.
+const RETRIED: &str = "SELECT id FROM call INDEXED BY call_retried \
+    WHERE state = 'pending' AND attempts > 0 \
+    AND (retry_now_at IS NULL OR retry_now_at < effective_at) ORDER BY effective_at DESC";
+
+const SET_RETRY_NOW_AT: &str =
+    "UPDATE call SET retry_now_at = max(coalesce(retry_now_at, ?2), ?2) WHERE id = ?1";
 
 /// The result of a search.
 struct Found {
@@ -193,26 +201,42 @@ impl WriteTx {
         now: Millis,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        let mut later = Vec::new();
+        let claimed = self.leases.lock().calls();
+        for id in claimed {
+            // While the call is claimed, `settle` sees the later time.
+            if self.is_of(id, whose)? {
+                self.set_retry_now_at(id, now)?;
+            }
+        }
+        let mut retried = Vec::new();
         {
             let claims = self.leases.lock();
-            let mut statement = self.connection.prepare_cached(RETRIES_LATER)?;
-            let mut rows = statement.query([now.0])?;
-            while later.len() < limit
+            let mut statement = self.connection.prepare_cached(RETRIED)?;
+            let mut rows = statement.query([])?;
+            while retried.len() < limit
                 && let Some(row) = rows.next()?
             {
                 let call = row.get(0)?;
                 if !claims.holds(call) && self.is_of(call, whose)? {
-                    later.push(call);
+                    retried.push(call);
                 }
             }
         }
-        for &id in &later {
+        for &id in &retried {
+            self.set_retry_now_at(id, now)?;
             if let Some(call) = CallRow::load(&self.connection, id)? {
-                self.set_state(&call, &NextState::PendingAt(now), now)?;
+                self.make_due(&call, now, now)?;
             }
         }
-        Ok(later.len())
+        Ok(retried.len())
+    }
+
+    /// Stores that the retries of all attempts before `at` are due. An earlier time changes nothing.
+    pub(super) fn set_retry_now_at(&self, call: i64, at: Millis) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(SET_RETRY_NOW_AT)?
+            .execute([call, at.0])?;
+        Ok(())
     }
 
     fn read(&self, call: i64) -> Result<Option<Claimed>, StoreError> {
@@ -232,6 +256,7 @@ impl WriteTx {
                 claim: 0,
                 newest_callback: call.callbacks,
                 requeue_count: call.requeue_count,
+                retry_now_at: call.retry_now_at,
             },
             callbacks: rows::callbacks_of(&self.connection, call.id)?,
             planned_callbacks: usize::try_from(call.planned_callbacks).unwrap_or_default(),
@@ -240,6 +265,7 @@ impl WriteTx {
                 .filter(|(round, _)| *round == call.requeue_count)
                 .map(|(_, attempt)| attempt)
                 .collect(),
+            retry_now_at: call.retry_now_at,
             sid: call.sid,
             account: call.account,
         })
@@ -265,18 +291,21 @@ impl WriteTx {
         call.planned_callbacks = ticket.newest_callback;
         let is_overtaken =
             call.callbacks > ticket.newest_callback || call.requeue_count > ticket.requeue_count;
-        let rest = if is_overtaken {
-            &NextState::PendingAt(now)
-        } else {
-            &settlement.rest
+        let rest = match &settlement.rest {
+            _ if is_overtaken => NextState::PendingAt(now),
+            // The plan did not know that its retries are due now.
+            NextState::PendingAt(due) if call.retry_now_at > ticket.retry_now_at => {
+                NextState::PendingAt(now.min(*due))
+            }
+            planned => planned.clone(),
         };
-        self.set_state(&call, rest, now)?;
+        self.set_state(&call, &rest, now)?;
         if let Some(claim) = self.leases.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
         let merged = self.merge_pending(call.id, now)?;
         Ok(match rest {
-            NextState::PendingAt(due) if merged.is_none() => Some(*due),
+            NextState::PendingAt(due) if merged.is_none() => Some(due),
             _ => merged,
         })
     }

@@ -137,6 +137,9 @@ impl WriteTx {
                 .prepare_cached("UPDATE call SET callbacks = ?2, attempts = ?3 WHERE id = ?1")?
                 .execute(params![id, callbacks, attempts])?;
         }
+        if let Some(at) = child.retry_now_at {
+            self.set_retry_now_at(call.id, at)?;
+        }
         let why = format!("it is a part of call {}, which has its callbacks", call.sid);
         self.set_state(&child, &NextState::Skipped(why), now)?;
         if !self.leases.lock().holds(call.id) {
