@@ -29,7 +29,7 @@ const DUPLICATE: &str = "ERROR_DUPLICATE_RECORD_FOUND";
 /// | response | outcome |
 /// | --- | --- |
 /// | 2xx with `data.success` true, or top-level `success` true | `Accepted` |
-/// | any 2xx, with [`Success::Any2xx`] | `Accepted` |
+/// | any 2xx, with [`SuccessRule::Any2xx`] | `Accepted` |
 /// | 2xx with another value of success | `Retry`, `SuccessFalse` |
 /// | 2xx otherwise (HTML, truncated, empty, without success) | `Retry`, `Unreadable` |
 /// | 400 naming `ERROR_DUPLICATE_RECORD_FOUND` | `AcceptedAsRepeat` |
