@@ -187,7 +187,7 @@ pub struct Claimed {
 pub struct ClaimRequest {
     /// The most calls.
     pub limit: usize,
-    pub whose: AccountFilter,
+    pub accounts: AccountFilter,
     pub order: ListOrder,
 }
 
@@ -197,7 +197,7 @@ impl ClaimRequest {
     pub fn any(limit: usize) -> Self {
         Self {
             limit,
-            whose: AccountFilter::All,
+            accounts: AccountFilter::All,
             order: ListOrder::FreshFirst,
         }
     }
@@ -252,7 +252,7 @@ pub struct ClaimedCalls {
 #[derive(Clone, Debug)]
 pub struct Settlement {
     pub attempt: Option<Attempt>,
-    pub rest: NextState,
+    pub next: NextState,
 }
 
 /// The state of a settled call.
@@ -365,7 +365,7 @@ pub trait Store: Refusals + Send + Sync {
     /// many calls changed. A claimed call of these accounts is due again when it is settled as pending.
     async fn retry_now(
         &self,
-        whose: AccountFilter,
+        accounts: AccountFilter,
         now: Millis,
         limit: usize,
     ) -> Result<usize, StoreError>;

@@ -24,7 +24,7 @@ const MAX_EXCERPT: usize = 500;
 /// "Interrelated"; 400).
 const DUPLICATE: &str = "ERROR_DUPLICATE_RECORD_FOUND";
 
-/// The outcome of a request whose response arrived at `now`.
+/// The outcome of a request; its response arrived at `now`.
 ///
 /// | response | outcome |
 /// | --- | --- |

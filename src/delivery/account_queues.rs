@@ -100,7 +100,7 @@ impl AccountQueues {
                 AccountFilter::AllBut(sids)
             };
             plan.requests.push(ClaimRequest {
-                whose: accounts,
+                accounts,
                 ..ClaimRequest::any(left)
             });
         }
@@ -209,7 +209,7 @@ impl AccountQueue {
         };
         ClaimRequest {
             limit,
-            whose: self.filter(),
+            accounts: self.filter(),
             order,
         }
     }

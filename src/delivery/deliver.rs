@@ -55,7 +55,7 @@ impl Worker {
         self.count_unmappable(call, account, &before, &after);
         Settlement {
             attempt: Some(attempt),
-            rest: next_state(after.next(), self.clock.now()),
+            next: next_state(after.next(), self.clock.now()),
         }
     }
 
@@ -158,10 +158,10 @@ impl Worker {
 }
 
 /// A settlement without an attempt.
-pub(super) fn without_attempt(rest: NextState) -> Settlement {
+pub(super) fn without_attempt(next: NextState) -> Settlement {
     Settlement {
         attempt: None,
-        rest,
+        next,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Chooses the store that the configuration names, and knows where its disk is.
+//! Opens the store that the configuration names, and measures its disk.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub fn open_to_serve(settings: &config::StoreSettings) -> Result<Arc<dyn Store>,
 }
 
 /// Opens a store to write, made or migrated as needed: a file, which is then owned, or a database
-/// that is shared, which may be away at first.
+/// that is shared, which may be unavailable at first.
 pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match url {
         StoreUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(path)?),
@@ -48,7 +48,7 @@ pub fn migrate(url: &StoreUrl) -> Result<Migrated, OpenError> {
     }
 }
 
-/// What a sync costs where the store is kept, if that is here; see [`disk`].
+/// The fsync latency of the disk of the store, if it is on this machine; see [`disk`].
 #[must_use]
 pub fn fsync_latency(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
     Some(folder(url)?.and_then(|folder| disk::fsync_latency(&folder)))

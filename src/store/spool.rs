@@ -200,7 +200,7 @@ impl Store for SpoolingStore {
                 return Ok(recorded);
             }
             adding = shared.gate.read().await;
-            shared.turn_to_spool("it went away again");
+            shared.turn_to_spool("the database became unavailable again");
         }
         let recorded = shared.record_in_spool(callback, now).await;
         drop(adding);
@@ -218,11 +218,11 @@ impl Store for SpoolingStore {
 
     async fn retry_now(
         &self,
-        whose: AccountFilter,
+        accounts: AccountFilter,
         now: Millis,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.shared.database.retry_now(whose, now, limit).await
+        self.shared.database.retry_now(accounts, now, limit).await
     }
 
     async fn settle(
@@ -249,7 +249,7 @@ impl Store for SpoolingStore {
     /// From the spool while the database is unavailable.
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         match self.shared.database.list(filter).await {
-            Err(StoreError::Away(_)) => {
+            Err(StoreError::Unavailable(_)) => {
                 let calls = self.shared.spool.list(filter).await?;
                 Ok(calls.into_iter().map(Shared::waits).collect())
             }

@@ -93,7 +93,7 @@ impl Store for SqliteStore {
                 let calls = tx.claim(now, lease, &wanted)?;
                 // Asked for only by a worker that has room left, and so waits for the next call.
                 let next_due = if calls.len() < wanted.limit {
-                    tx.next_due(&wanted.whose)?
+                    tx.next_due(&wanted.accounts)?
                 } else {
                     None
                 };
@@ -115,12 +115,12 @@ impl Store for SqliteStore {
 
     async fn retry_now(
         &self,
-        whose: AccountFilter,
+        accounts: AccountFilter,
         now: Millis,
         limit: usize,
     ) -> Result<usize, StoreError> {
         self.writer
-            .write(move |tx| tx.retry_now(&whose, now, limit))
+            .write(move |tx| tx.retry_now(&accounts, now, limit))
             .await
     }
 

@@ -1,4 +1,5 @@
-//! Acquire away and back: who waits, who is asked, and how calmly the rest follows.
+//! Acquire goes down and comes back: calls are held, Acquire is probed, and the backlog follows at a
+//! limited rate.
 
 use std::time::Duration;
 

@@ -65,7 +65,7 @@ macro_rules! on {
                 of_a_backlog_the_freshest_calls_come_first
                 calls_are_handed_out_by_account
                 many_calls_of_others_are_passed_over_step_by_step
-                what_was_tried_is_hastened_and_nothing_else
+                calls_with_attempts_are_retried_now_and_no_others
                 a_call_that_is_being_sent_is_retried_now_once_it_is_settled
                 a_due_call_with_a_later_retry_is_retried_now_also_after_a_restart;
             requeuing:

@@ -1,4 +1,4 @@
-//! Chooses the leg that stands for the whole call, by the shape of the call.
+//! Chooses the leg that represents the whole call, by the shape of the call.
 
 use super::call::{Call, Leg};
 use crate::twilio::{Direction, StatusCallback};

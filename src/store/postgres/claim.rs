@@ -20,9 +20,9 @@ pub(super) struct NodeClaims {
     /// Distinguishes the claims of this store from those of others.
     node: i64,
     lease_clock: LeaseClock,
-    /// The number of the last claim whose calls were received.
+    /// The number of the last claim that returned its calls.
     last_confirmed_claim: AtomicI64,
-    /// Whether the database may have made a claim whose response was lost.
+    /// Whether the database may have made a claim and its response was lost.
     claim_in_doubt: AtomicBool,
 }
 
@@ -107,7 +107,7 @@ impl NodeClaims {
         lease: Duration,
         request: &ClaimRequest,
     ) -> Result<ClaimedCalls, PgError> {
-        let (accounts, all_but) = account_values(&request.whose);
+        let (accounts, all_but) = account_values(&request.accounts);
         let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
         let lease_now = match self.lease_clock {
             LeaseClock::Database => None,
@@ -131,7 +131,7 @@ impl NodeClaims {
             add_attempts(session, &mut calls).await?;
         }
         let next_due = match rows.first() {
-            // A worker whose claim was filled claims again at once and needs no time.
+            // A worker with a full claim claims again at once and needs no time.
             Some(row) if calls.len() < request.limit => {
                 row.try_get::<_, Option<i64>>(0)?.map(Millis)
             }

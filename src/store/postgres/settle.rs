@@ -162,7 +162,7 @@ struct ClaimValues<'a> {
 
 impl<'a> ClaimValues<'a> {
     fn of(job: &'a SettleJob) -> Self {
-        let next = job.settlement.rest.columns(job.now);
+        let next = job.settlement.next.columns(job.now);
         Self {
             call: job.ticket.call,
             claim: job.ticket.claim,

@@ -39,7 +39,7 @@ struct TransferPass {
 
 /// Why the spool could not be emptied.
 enum TransferStop {
-    Away(String),
+    Unavailable(String),
     RefusesAll(String),
     Spool(StoreError),
 }
@@ -67,8 +67,8 @@ pub(super) async fn run(shared: &Shared) {
                 clock::pause(look_again).await;
                 look_again = REFUSES_ALL_AGAIN.min(look_again * 2);
             }
-            Err(TransferStop::Away(why)) => {
-                debug!("the database is still away: {why}");
+            Err(TransferStop::Unavailable(why)) => {
+                debug!("the database is still unavailable: {why}");
                 clock::pause(DATABASE_POLL_INTERVAL).await;
             }
             Err(TransferStop::Spool(why)) => {
@@ -84,8 +84,8 @@ impl Shared {
     async fn empty(&self, mut refused: u64) -> Result<u64, TransferStop> {
         let answer = timeout(self.commit_timeout, self.database.ping()).await;
         answer
-            .map_err(|_| TransferStop::Away("no answer".to_owned()))?
-            .map_err(|why| TransferStop::Away(why.to_string()))?;
+            .map_err(|_| TransferStop::Unavailable("no answer".to_owned()))?
+            .map_err(|why| TransferStop::Unavailable(why.to_string()))?;
         let mut moved = 0;
         while self.waiting.load(Ordering::Relaxed) > refused + FINAL_TRANSFER {
             let pass = self.pass().await?;
@@ -117,7 +117,7 @@ impl Shared {
             after = last.row;
             let moved = join_all(calls.iter().map(|call| self.move_call(call))).await;
             let mut handed = Vec::with_capacity(calls.len());
-            let mut away = None;
+            let mut outage = None;
             for (call, moved) in calls.iter().zip(moved) {
                 let callbacks = call.callbacks.len();
                 match moved {
@@ -129,7 +129,7 @@ impl Shared {
                         pass.refused += u64::try_from(callbacks).unwrap_or(u64::MAX);
                         refusal = format!("{why} (call {})", call.sid);
                     }
-                    Err(why) => away = Some(TransferStop::Away(why.to_string())),
+                    Err(why) => outage = Some(TransferStop::Unavailable(why.to_string())),
                 }
             }
             let removed = self
@@ -139,8 +139,8 @@ impl Shared {
                 .map_err(TransferStop::Spool)?;
             self.waiting.fetch_sub(removed, Ordering::Relaxed);
             pass.moved += removed;
-            if let Some(away) = away {
-                return Err(away);
+            if let Some(outage) = outage {
+                return Err(outage);
             }
         }
         match pass {
@@ -163,7 +163,7 @@ impl Shared {
             let recording = self.database.record(callback.clone(), *received);
             timeout(self.commit_timeout, recording)
                 .await
-                .map_err(|_| StoreError::Away("no commit in time".to_owned()))??;
+                .map_err(|_| StoreError::Unavailable("no commit in time".to_owned()))??;
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ impl LeaseTable {
         calls
     }
 
-    /// Up to `limit` calls whose lease has ended, those that ended first.
+    /// Up to `limit` calls with an expired lease, the earliest first.
     pub fn expired(&self, now: Millis, limit: usize) -> Vec<i64> {
         self.by_lease
             .iter()
@@ -93,21 +93,21 @@ impl LeaseTable {
             .collect()
     }
 
-    pub fn scan_start(&self, whose: &AccountFilter) -> QueuePosition {
+    pub fn scan_start(&self, accounts: &AccountFilter) -> QueuePosition {
         const LOWEST: QueuePosition = (Millis(i64::MIN), 0);
-        self.scan_starts.get(whose).copied().unwrap_or(LOWEST)
+        self.scan_starts.get(accounts).copied().unwrap_or(LOWEST)
     }
 
     /// All calls of these accounts up to `position` are claimed now.
-    pub fn raise_scan_start(&mut self, whose: &AccountFilter, position: QueuePosition) {
-        if let Some(start) = self.scan_starts.get_mut(whose) {
+    pub fn raise_scan_start(&mut self, accounts: &AccountFilter, position: QueuePosition) {
+        if let Some(start) = self.scan_starts.get_mut(accounts) {
             *start = position.max(*start);
         } else {
             // A worker uses few filters. A missing start only makes one search longer.
             if self.scan_starts.len() >= MAX_SCAN_STARTS {
                 self.scan_starts.clear();
             }
-            self.scan_starts.insert(whose.clone(), position);
+            self.scan_starts.insert(accounts.clone(), position);
         }
     }
 

@@ -93,13 +93,13 @@ fn look_around(path: &Path, left: &str) -> Result<(), OpenError> {
             remains: remains.clone(),
         }),
         (0, None) => {
-            info!("making a new, empty store: {}", path.display());
+            info!("creating a new, empty store: {}", path.display());
             Ok(())
         }
         _ if left == OPEN && !log.exists() => {
             warn!(
-                "{} is gone though the last bridge was not stopped: the calls that it took last are \
-                 lost unless SQLite has moved them into {} since; Twilio's call log has them",
+                "{} is missing though the last bridge was killed: the calls that it recorded last are lost \
+                 unless SQLite has already moved them into {}; Twilio's call log has them",
                 log.display(),
                 path.display()
             );

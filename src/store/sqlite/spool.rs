@@ -9,7 +9,7 @@ use crate::store::{OpenError, StoreError};
 pub(in crate::store) use super::write_tx::spool::{Transferred, Waiting};
 
 impl SqliteStore {
-    /// Opens the file as a spool, and tells how many callbacks wait in it.
+    /// Opens the file as a spool, and returns the number of callbacks in it.
     pub(in crate::store) fn open_spool(path: &Path) -> Result<(Self, u64), OpenError> {
         let spool = Self::open(path)?;
         let reader = SqliteReader::open_read_only(path)?;

@@ -228,14 +228,14 @@ impl WriteTx {
     fn set_state(
         &mut self,
         call: &CallRow,
-        rest: &NextState,
+        next: &NextState,
         now: Millis,
     ) -> Result<(), StoreError> {
         let StateColumns {
             state,
             effective_at,
             reason,
-        } = rest.columns(now);
+        } = next.columns(now);
         self.connection
             .prepare_cached(
                 "UPDATE call SET state = ?2, effective_at = ?3, changed = ?4, reason = ?5, \

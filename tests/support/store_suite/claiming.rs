@@ -135,14 +135,14 @@ pub async fn a_leg_that_ends_after_parking_makes_the_call_due(place: &Place) {
     second_leg_after(&*place.open(), NextState::Parked("refused".to_owned())).await;
 }
 
-async fn second_leg_after(store: &dyn Store, rest: NextState) {
+async fn second_leg_after(store: &dyn Store, next: NextState) {
     record(store, &sid(1), 0).await;
     let claimed = claim_one(store, 0).await;
-    settle(store, &claimed, rest, 1).await;
+    settle(store, &claimed, next, 1).await;
     assert_eq!(record(store, &sid(1), 2).await, Recorded::Repeated);
     assert!(
         claim(store, 3, 10).await.is_empty(),
-        "a repeat owes nothing"
+        "a repeat makes no request due"
     );
     let second = store.record(callback(&sid(1), &sid(2), "busy"), Millis(5));
     second.await.expect("recorded");
@@ -184,7 +184,7 @@ pub async fn attempts_are_read_back_as_they_were_made(place: &Place) {
         let ticket = claim_one(&*store, attempt.at.0).await.ticket;
         let settlement = Settlement {
             attempt: Some(attempt.clone()),
-            rest: NextState::PendingAt(attempt.at),
+            next: NextState::PendingAt(attempt.at),
         };
         let settled = store.settle(ticket, settlement, attempt.at);
         settled.await.expect("settled");
@@ -232,9 +232,9 @@ pub async fn calls_are_handed_out_by_account(place: &Place) {
             .await
             .expect("recorded");
     }
-    let claim = async |whose| {
+    let claim = async |accounts| {
         let wanted = ClaimRequest {
-            whose,
+            accounts,
             ..longest_due_first(9)
         };
         let claims = store
@@ -263,7 +263,7 @@ pub async fn many_calls_of_others_are_passed_over_step_by_step(place: &Place) {
     }
     record_for(&*store, 2, 9_999, 2).await;
     let wanted = || ClaimRequest {
-        whose: AccountFilter::Only(vec![account(2)]),
+        accounts: AccountFilter::Only(vec![account(2)]),
         ..longest_due_first(9)
     };
     let mut looks = 0;
@@ -277,12 +277,12 @@ pub async fn many_calls_of_others_are_passed_over_step_by_step(place: &Place) {
             assert_eq!(sids(&claims.calls), [sid(9_999)]);
             break;
         }
-        let next = claims.next_due.expect("there is more to look at");
+        let next = claims.next_due.expect("there are more calls");
         assert!(next <= Millis(5) && looks < 10, "look {looks}: {next}");
     }
 }
 
-pub async fn what_was_tried_is_hastened_and_nothing_else(place: &Place) {
+pub async fn calls_with_attempts_are_retried_now_and_no_others(place: &Place) {
     let store = place.open();
     for call in [1, 2] {
         record(&*store, &sid(call), 0).await;
@@ -290,17 +290,17 @@ pub async fn what_was_tried_is_hastened_and_nothing_else(place: &Place) {
         settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 1).await;
     }
     record_for(&*store, 2, 3, 500).await;
-    let hasten = async |whose, limit| {
+    let retry_now = async |accounts, limit| {
         store
-            .retry_now(whose, Millis(10), limit)
+            .retry_now(accounts, Millis(10), limit)
             .await
             .expect("done")
     };
-    assert_eq!(hasten(AccountFilter::Only(vec![account(2)]), 9).await, 0);
-    assert_eq!(hasten(AccountFilter::All, 1).await, 1);
+    assert_eq!(retry_now(AccountFilter::Only(vec![account(2)]), 9).await, 0);
+    assert_eq!(retry_now(AccountFilter::All, 1).await, 1);
     assert_eq!(claim(&*store, 10, 9).await.len(), 1);
-    assert_eq!(hasten(AccountFilter::All, 9).await, 1);
-    assert_eq!(hasten(AccountFilter::All, 9).await, 0);
+    assert_eq!(retry_now(AccountFilter::All, 9).await, 1);
+    assert_eq!(retry_now(AccountFilter::All, 9).await, 0);
     assert_eq!(claim(&*store, 10, 9).await.len(), 1);
 }
 

@@ -48,10 +48,10 @@ pub async fn every_order_of_a_chain_makes_one_call(place: &Place) {
 pub async fn a_call_that_is_being_sent_joins_its_parent_once_it_is_settled(place: &Place) {
     let store = place.open();
     ends(&*store, 2, 3, 10).await;
-    let begun = claim_one(&*store, 10).await;
-    assert_eq!(begun.sid, sid(2));
+    let started = claim_one(&*store, 10).await;
+    assert_eq!(started.sid, sid(2));
     ends(&*store, 1, 2, 20).await;
-    settle(&*store, &begun, NextState::Delivered, 30).await;
+    settle(&*store, &started, NextState::Delivered, 30).await;
     let call = claim_one(&*store, 30).await;
     assert_eq!(call.sid, sid(1));
     assert_eq!((call.callbacks.len(), call.attempts.len()), (2, 1));

@@ -20,7 +20,7 @@ pub const LEASE: Duration = Duration::from_secs(60);
 pub struct Database {
     /// How many sequences of verbs are tried on it.
     pub sequences: u32,
-    /// Makes room at a new path, and clears it away.
+    /// Makes room at a new path, and removes it.
     pub make: fn(&Path),
     pub remove: fn(&Path),
     pub open: fn(&Path) -> Box<dyn Store>,
@@ -57,7 +57,7 @@ impl Place {
         })
     }
 
-    /// Says in words what is not conserved.
+    /// The consistency problems, in words.
     pub fn disagreements(&self) -> Vec<String> {
         self.look(|reader| reader.verify_consistency().expect("every row can be read"))
     }
@@ -125,7 +125,7 @@ pub fn longest_due_first(limit: usize) -> ClaimRequest {
     }
 }
 
-/// When the next call is due, told by a claim that takes none.
+/// When the next call is due, by a claim of no calls.
 pub async fn next_due(store: &dyn Store) -> Option<Millis> {
     let claims = store
         .claim(Millis(i64::MIN), LEASE, longest_due_first(1))
@@ -140,8 +140,8 @@ pub async fn claim_one(store: &dyn Store, now: i64) -> Claimed {
     claimed.remove(0)
 }
 
-pub async fn settle(store: &dyn Store, claimed: &Claimed, rest: NextState, now: i64) {
-    let settlement = settlement(&claimed.sid, rest, now);
+pub async fn settle(store: &dyn Store, claimed: &Claimed, next: NextState, now: i64) {
+    let settlement = settlement(&claimed.sid, next, now);
     let settled = store.settle(claimed.ticket.clone(), settlement, Millis(now));
     settled.await.expect("settled");
 }
@@ -153,8 +153,8 @@ pub async fn retry_now(store: &dyn Store, now: i64) -> usize {
 }
 
 /// A settlement with the attempt that may have led to it.
-pub fn settlement(leg: &CallSid, rest: NextState, now: i64) -> Settlement {
-    let verdict = match &rest {
+pub fn settlement(leg: &CallSid, next: NextState, now: i64) -> Settlement {
+    let verdict = match &next {
         NextState::PendingAt(at) => Some(Verdict::Again(*at)),
         NextState::Delivered => Some(Verdict::Accepted),
         NextState::Skipped(_) => None,
@@ -162,7 +162,7 @@ pub fn settlement(leg: &CallSid, rest: NextState, now: i64) -> Settlement {
     };
     Settlement {
         attempt: verdict.map(|verdict| attempt(leg, verdict, now)),
-        rest,
+        next,
     }
 }
 

@@ -43,7 +43,7 @@ WITH given AS MATERIALIZED (
         n
     )
 ),
--- The calls whose claim is still held, locked in the order of their ids, so that two nodes never
+-- The calls that are still claimed, locked in the order of their ids, so that two nodes never
 -- wait for each other in a circle.
 locked AS MATERIALIZED (
     SELECT

@@ -60,14 +60,14 @@ impl WriteTx {
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut claims = self.leases.lock();
         let mut chosen = self.expired(&claims, now, wanted)?;
-        let start = claims.scan_start(&wanted.whose);
+        let start = claims.scan_start(&wanted.accounts);
         let left = wanted.limit - chosen.len();
-        let oldest = self.search_due(&claims, start, now, &wanted.whose, left)?;
+        let oldest = self.search_due(&claims, start, now, &wanted.accounts, left)?;
         let is_backlog = wanted.order == ListOrder::FreshFirst
             && matches!(oldest.positions.first(), Some((at, _)) if now.since(*at) > BACKLOG);
         let start = match oldest.positions.first() {
             Some((at, call)) if is_backlog => {
-                chosen.extend(self.freshest(&claims, now, &wanted.whose, left)?);
+                chosen.extend(self.freshest(&claims, now, &wanted.accounts, left)?);
                 (*at, call - 1)
             }
             _ => oldest.scanned_to,
@@ -85,7 +85,7 @@ impl WriteTx {
                 Err(StoreError::Damaged(why)) => {
                     error!(
                         "call row {id} is passed over for {lease:?}: the database file is \
-                         damaged: {why} (`check --store` tells more)"
+                         damaged: {why} (run `check --store` for details)"
                     );
                     unreadable.push(id);
                 }
@@ -100,7 +100,7 @@ impl WriteTx {
         for call in &mut calls {
             call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
         }
-        claims.raise_scan_start(&wanted.whose, start);
+        claims.raise_scan_start(&wanted.accounts, start);
         Ok(calls)
     }
 
@@ -112,7 +112,7 @@ impl WriteTx {
     ) -> Result<Vec<i64>, StoreError> {
         let mut chosen = Vec::new();
         for call in claims.expired(now, wanted.limit) {
-            if self.is_of(call, &wanted.whose)? {
+            if self.is_of(call, &wanted.accounts)? {
                 chosen.push(call);
             }
         }
@@ -125,7 +125,7 @@ impl WriteTx {
         claims: &LeaseTable,
         start: QueuePosition,
         until: Millis,
-        whose: &AccountFilter,
+        accounts: &AccountFilter,
         limit: usize,
     ) -> Result<Found, StoreError> {
         let mut found = Found {
@@ -145,7 +145,7 @@ impl WriteTx {
             if claims.holds(position.1) {
                 continue;
             }
-            if self.is_of(position.1, whose)? {
+            if self.is_of(position.1, accounts)? {
                 found.positions.push(position);
             } else {
                 passed_over += 1;
@@ -159,7 +159,7 @@ impl WriteTx {
         &self,
         claims: &LeaseTable,
         now: Millis,
-        whose: &AccountFilter,
+        accounts: &AccountFilter,
         limit: usize,
     ) -> Result<Vec<i64>, StoreError> {
         let mut chosen = Vec::new();
@@ -174,7 +174,7 @@ impl WriteTx {
             if claims.holds(call) {
                 continue;
             }
-            if self.is_of(call, whose)? {
+            if self.is_of(call, accounts)? {
                 chosen.push(call);
             } else {
                 passed_over += 1;
@@ -183,12 +183,12 @@ impl WriteTx {
         Ok(chosen)
     }
 
-    fn is_of(&self, call: i64, whose: &AccountFilter) -> Result<bool, StoreError> {
-        if *whose == AccountFilter::All {
+    fn is_of(&self, call: i64, accounts: &AccountFilter) -> Result<bool, StoreError> {
+        if *accounts == AccountFilter::All {
             return Ok(true);
         }
         match CallRow::load(&self.connection, call) {
-            Ok(call) => Ok(call.is_some_and(|call| whose.has(&call.account))),
+            Ok(call) => Ok(call.is_some_and(|call| accounts.has(&call.account))),
             // The claim that includes it logs the damage.
             Err(StoreError::Damaged(_)) => Ok(true),
             Err(why) => Err(why),
@@ -197,7 +197,7 @@ impl WriteTx {
 
     pub fn retry_now(
         &mut self,
-        whose: &AccountFilter,
+        accounts: &AccountFilter,
         now: Millis,
         limit: usize,
     ) -> Result<usize, StoreError> {
@@ -217,7 +217,7 @@ impl WriteTx {
                 && let Some(row) = rows.next()?
             {
                 let call = row.get(0)?;
-                if !claims.holds(call) && self.is_of(call, whose)? {
+                if !claims.holds(call) && self.is_of(call, accounts)? {
                     retried.push(call);
                 }
             }
@@ -291,7 +291,7 @@ impl WriteTx {
         call.planned_callbacks = ticket.newest_callback;
         let is_overtaken =
             call.callbacks > ticket.newest_callback || call.requeue_count > ticket.requeue_count;
-        let rest = match &settlement.rest {
+        let next = match &settlement.next {
             _ if is_overtaken => NextState::PendingAt(now),
             // The plan did not know that its retries are due now.
             NextState::PendingAt(due) if call.retry_now_at > ticket.retry_now_at => {
@@ -299,7 +299,7 @@ impl WriteTx {
             }
             planned => planned.clone(),
         };
-        self.set_state(&call, &rest, now)?;
+        self.set_state(&call, &next, now)?;
         if let Some(claim) = self.leases.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
@@ -310,10 +310,10 @@ impl WriteTx {
         })
     }
 
-    pub fn next_due(&self, whose: &AccountFilter) -> Result<Option<Millis>, StoreError> {
+    pub fn next_due(&self, accounts: &AccountFilter) -> Result<Option<Millis>, StoreError> {
         let claims = self.leases.lock();
-        let start = claims.scan_start(whose);
-        let found = self.search_due(&claims, start, Millis(i64::MAX), whose, 1)?;
+        let start = claims.scan_start(accounts);
+        let found = self.search_due(&claims, start, Millis(i64::MAX), accounts, 1)?;
         let next = match found.positions.first() {
             None if found.is_cut => Some(&found.scanned_to),
             first => first,

@@ -1,7 +1,7 @@
 //! Merges a call into the call of its parent leg.
 //!
 //! Twilio names only the direct parent of a leg, so a chain of parents arrives one link at a time. A
-//! callback whose parent is known as a leg of a call belongs to that call. A callback that arrives
+//! callback with a parent that is a leg of a known call belongs to that call. A callback that arrives
 //! before its parent starts a call of its own. When the parent arrives, that call is merged into the
 //! parent's or, while it is claimed, when it is settled. The merged call is skipped and has no
 //! callbacks.

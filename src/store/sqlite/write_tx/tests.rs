@@ -71,7 +71,7 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
         .expect("claimed");
     let settlement = Settlement {
         attempt: None,
-        rest: NextState::Delivered,
+        next: NextState::Delivered,
     };
     for _ in 0..2 {
         tx.begin().expect("started");
