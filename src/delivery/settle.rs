@@ -21,6 +21,8 @@ impl Worker {
         let Err(mut why) = self.try_to_settle(&call, &settlement).await else {
             return;
         };
+        // Later than the lease ends in the store, which is safe: once another worker has the call, a
+        // retry fails as stale.
         let lease_ends = Instant::now() + self.config.delivery.lease;
         self.unsettled.add();
         while self.may_succeed_later(&why, lease_ends).await {

@@ -119,6 +119,7 @@ impl SpoolingStore {
 impl Drop for SpoolingStore {
     fn drop(&mut self) {
         self.stop.cancel();
+        // Joined, so that the lock on the file is free when the drop returns.
         if let Some(transfer_thread) = self.transfer_thread.take()
             && transfer_thread.join().is_err()
         {
@@ -140,6 +141,7 @@ impl Shared {
         }
         let recording = self.database.record(callback.clone(), now);
         let recorded = tokio::select! {
+            // The database first: if both are ready, the callback is committed and must not be spooled.
             biased;
             recorded = timeout(self.commit_timeout, recording) => recorded,
             // Another operation noticed first that the database is unavailable.
@@ -240,6 +242,7 @@ impl Store for SpoolingStore {
         if matches!(known, Ok(Some(_))) || self.spooled() == Some(0) {
             return known;
         }
+        // The spool may have it, also while the database cannot be asked.
         match self.shared.spool.get(sid).await? {
             Some(call) => Ok(Some(in_spool(call))),
             None => known,

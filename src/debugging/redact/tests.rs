@@ -1,3 +1,5 @@
+//! Redaction keeps the form of a request, and random personal values disappear in every encoding.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use percent_encoding::percent_decode;

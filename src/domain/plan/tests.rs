@@ -1,3 +1,5 @@
+//! The plan for single callbacks and attempts. Scenario folders cover whole calls.
+
 use std::time::Duration;
 
 use super::*;

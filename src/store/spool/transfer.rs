@@ -114,7 +114,9 @@ impl Shared {
             let Some(last) = calls.last() else {
                 break;
             };
+            // The next query continues after this row: refused callbacks stay and are not read again.
             after = last.row;
+            // The order matters only within a call, so calls are moved concurrently and share commits.
             let moved = join_all(calls.iter().map(|call| self.move_call(call))).await;
             let mut handed = Vec::with_capacity(calls.len());
             let mut outage = None;

@@ -93,6 +93,7 @@ impl SidIndex {
     }
 
     pub fn add(&mut self, connection: &Connection, entry: SidEntry) -> rusqlite::Result<()> {
+        // The log makes the entry durable in this transaction; the table gets it later.
         let row = self.last_row + 1;
         connection
             .prepare_cached("INSERT INTO sid_log (id, hash, call) VALUES (?1, ?2, ?3)")?
@@ -147,6 +148,7 @@ impl SidIndex {
     fn flush(&self, connection: &Connection) -> rusqlite::Result<Step> {
         use std::ops::Bound::{Excluded, Unbounded};
 
+        // IGNORE: after a crash, a start flushes entries again that are already in the table.
         let mut insert = connection
             .prepare_cached("INSERT OR IGNORE INTO sid_index (hash, call) VALUES (?1, ?2)")?;
         let behind = self.flushed_to.map_or(Unbounded, Excluded);
@@ -171,6 +173,8 @@ impl SidIndex {
         }
         let idle = self.immutable.is_empty() && self.truncated_to >= self.truncate_to;
         if idle && self.memtable.len() >= MAX_MEMTABLE {
+            // Only when the previous flush and its truncation are done, so that one log has one memtable to
+            // flush.
             self.immutable = std::mem::take(&mut self.memtable);
             self.truncate_to = self.last_row;
         }
