@@ -348,7 +348,7 @@ fn the_console_shows_the_spool_while_the_database_is_down() {
     server.start_again();
     empties_its_spool(&bridge);
     let page = bridge.admin("GET", "/", &[]);
-    assert!(!page.body.contains("unavailable"), "{}", page.body);
+    assert!(!page.body.contains("The database is down"), "{}", page.body);
 }
 
 #[test]
