@@ -204,7 +204,7 @@ impl WriteTx {
         let claimed = self.leases.lock().calls();
         for id in claimed {
             // While the call is claimed, `settle` sees the later time.
-            if self.is_of(id, whose)? {
+            if self.is_of(id, accounts)? {
                 self.set_retry_now_at(id, now)?;
             }
         }
@@ -304,7 +304,7 @@ impl WriteTx {
             self.undo.push(Undo::Released(call.id, claim));
         }
         let merged = self.merge_pending(call.id, now)?;
-        Ok(match rest {
+        Ok(match next {
             NextState::PendingAt(due) if merged.is_none() => Some(due),
             _ => merged,
         })
