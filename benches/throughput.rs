@@ -6,7 +6,7 @@
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "figures for people, far below 2^52"
+    reason = "figures for readers, far below 2^52"
 )]
 
 #[path = "throughput/load.rs"]
@@ -53,7 +53,7 @@ fn main() {
             .map(|calls| calls.parse().expect("a number"));
         return size::measure(calls.unwrap_or(1_000_000));
     }
-    // A part of the name of one figure, to look at it alone.
+    // A part of the name of one figure, to measure it alone.
     let is_wanted = |figure: &str| first.as_deref().is_none_or(|part| figure.contains(part));
     println!(
         "| round | figure | per second | p50 ms | p99 ms | server CPU s/1,000 | load CPU s/1,000 |"

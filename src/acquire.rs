@@ -212,23 +212,23 @@ impl DeliveryFault {
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {
-            Self::Dns => "look at acquire.base_url and the machine's name servers",
-            Self::Connect => "look at acquire.base_url and outbound network access",
+            Self::Dns => "check acquire.base_url and the machine's name servers",
+            Self::Connect => "check acquire.base_url and outbound network access",
             Self::Tls => {
-                "look at acquire.ca_file, acquire.client_cert_file and the certificate of \
+                "check acquire.ca_file, acquire.client_cert_file and the certificate of \
                  acquire.base_url"
             }
             Self::TimeOut => "Acquire is slow, or delivery.timeout is too short",
             Self::Reset => "Acquire or something before it closed the connection",
-            Self::Proxy => "look at acquire.proxy, and whether the proxy reaches acquire.base_url",
-            Self::ProxyRefused => "look at acquire.proxy, its credentials and the proxy's rules",
+            Self::Proxy => "check acquire.proxy, and whether the proxy reaches acquire.base_url",
+            Self::ProxyRefused => "check acquire.proxy, its credentials and the proxy's rules",
             Self::Busy => "Acquire is busy or failing",
             Self::Configuration => {
-                "look at acquire_account_id, acquire.api_key, acquire.base_url and \
+                "check acquire_account_id, acquire.api_key, acquire.base_url and \
                  acquire.call_end_path"
             }
             Self::SuccessFalse | Self::Unreadable => {
-                "look at acquire.success and the recorded response"
+                "check acquire.success and the recorded response"
             }
         }
     }

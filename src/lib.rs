@@ -6,6 +6,20 @@
 //! ```text
 //! clock < twilio | acquire < net < domain < config < store < telemetry < delivery < debugging < server < app < cli
 //! ```
+//!
+//! - [`clock`] gives the time.
+//! - [`twilio`] has Twilio's types: SIDs, statuses, callbacks, signatures.
+//! - [`acquire`] has Acquire's types: requests, responses, outcomes.
+//! - [`net`] opens outbound connections.
+//! - [`domain`] decides: what is sent for a call (`plan`), when it is retried, when deliveries pause.
+//! - [`config`] reads the settings.
+//! - [`store`] keeps callbacks, calls and attempts, in SQLite or PostgreSQL.
+//! - [`telemetry`] sets up logs and holds metrics.
+//! - [`delivery`] claims calls, sends requests, settles.
+//! - [`debugging`] shows, exports and replays calls, and has the fake Twilio and the fake Acquire.
+//! - [`server`] has the routes of both listeners: callbacks, recordings, admin pages and API.
+//! - [`app`] builds, runs and stops a bridge.
+//! - [`cli`] has the commands.
 
 pub mod acquire;
 pub mod app;

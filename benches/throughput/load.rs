@@ -30,7 +30,7 @@ impl Requests {
         Self { bodies, count }
     }
 
-    /// Only calls that have ended, so that each makes one call-end owed.
+    /// Only calls that have ended, so that each needs one call-end.
     pub fn terminal_only(mut self) -> Self {
         let live = ["queued", "initiated", "ringing", "in-progress"];
         self.bodies.retain(|body| {
@@ -42,7 +42,7 @@ impl Requests {
         self
     }
 
-    /// Told apart from those of other processes.
+    /// Distinct from those of other processes.
     pub fn body(&self, position: usize) -> String {
         let body = &self.bodies[position % self.bodies.len()];
         with_sid(body, std::process::id(), position)

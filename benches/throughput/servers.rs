@@ -26,8 +26,8 @@ use twilio_acquire_bridge::telemetry::logs;
 use super::load::{PUBLIC_URL, TOKEN};
 use super::support::postgres_server::Server as Postgres;
 
-/// Nobody answers there.
-pub const AWAY: &str = "127.0.0.1:9";
+/// No server listens there.
+pub const NO_SERVER: &str = "127.0.0.1:9";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -89,7 +89,7 @@ impl Server {
         server
     }
 
-    /// With a database that stands already or is made.
+    /// With an existing or a new database.
     pub fn over(mode: Mode, database: &str, acquire: &str, retention: &str) -> Self {
         let myself = std::env::current_exe().expect("this program");
         let began = Instant::now();
@@ -103,7 +103,7 @@ impl Server {
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout)
             .read_line(&mut ready)
-            .expect("a line that tells the address");
+            .expect("a line with the address");
         let address = ready.trim().parse().expect("an address");
         Self {
             mode,
@@ -165,7 +165,7 @@ pub fn file(database: &Path) -> String {
 }
 
 fn to(acquire: Option<SocketAddr>) -> String {
-    acquire.map_or_else(|| AWAY.to_owned(), |address| address.to_string())
+    acquire.map_or_else(|| NO_SERVER.to_owned(), |address| address.to_string())
 }
 
 impl Drop for Server {
@@ -199,7 +199,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
     actix_web::rt::System::new().block_on(async {
         if mode == Mode::Bridge {
             let app = App::build(config, Clock::system()).expect("a bridge");
-            tell(app.public_addr().expect("an address"));
+            print_address(app.public_addr().expect("an address"));
             app.run(CancellationToken::new())
                 .await
                 .expect("the bridge runs");
@@ -237,12 +237,12 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         .client_request_timeout(request_timeout)
         .bind("127.0.0.1:0")
         .expect("a free port");
-        tell(server.addrs()[0]);
+        print_address(server.addrs()[0]);
         server.run().await.expect("the server runs");
     });
 }
 
-fn tell(address: SocketAddr) {
+fn print_address(address: SocketAddr) {
     println!("{address}");
     std::io::stdout().flush().expect("a pipe");
 }

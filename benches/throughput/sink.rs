@@ -1,4 +1,4 @@
-//! A stand-in for Acquire on a thread of this process that notes when each call arrived.
+//! A fake Acquire on a thread of this process that notes when each call arrived.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl ArrivalSink {
             count: AtomicUsize::new(0),
             repeats: AtomicUsize::new(0),
         });
-        let (told, address) = std::sync::mpsc::channel();
+        let (report, address) = std::sync::mpsc::channel();
         let shared = Data::from(Arc::clone(&arrivals));
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
@@ -42,12 +42,12 @@ impl ArrivalSink {
                 .disable_signals()
                 .bind("127.0.0.1:0")
                 .expect("a free port");
-                told.send(server.addrs()[0]).expect("the starter waits");
+                report.send(server.addrs()[0]).expect("the starter waits");
                 server.run().await.expect("the sink runs");
             });
         });
         Self {
-            address: address.recv().expect("the sink tells its address"),
+            address: address.recv().expect("the sink sends its address"),
             arrivals,
         }
     }

@@ -16,7 +16,7 @@ use twilio_acquire_bridge::store::{
 use twilio_acquire_bridge::twilio::{CallSid, callback};
 
 use super::load::{Load, PUBLIC_URL, Requests};
-use super::servers::{AWAY, Mode, Server, file};
+use super::servers::{Mode, NO_SERVER, Server, file};
 
 /// Records and settlements that wait together.
 const GROUP: usize = 256;
@@ -40,7 +40,7 @@ pub fn measure(calls: usize) {
     }
 }
 
-/// As after a long outage: all is due, and Acquire is still away.
+/// As after a long outage: all calls are due, and Acquire is still down.
 fn pending(calls: usize, database: &Path) {
     let began = Instant::now();
     in_store(database, async |store| fill(&store, calls).await);
@@ -50,7 +50,7 @@ fn pending(calls: usize, database: &Path) {
         claims(calls, &store).await;
         reads(calls, "pending", &store).await;
     });
-    let server = Server::over(Mode::Bridge, &file(database), AWAY, "30d");
+    let server = Server::over(Mode::Bridge, &file(database), NO_SERVER, "30d");
     report(
         calls,
         "start to ready, pending",
@@ -88,14 +88,14 @@ fn at_rest(calls: usize, database: &Path) {
     in_store(database, async |store| {
         let mut batches = Vec::new();
         for _ in 0..few / 50 {
-            let begun = Instant::now();
+            let started = Instant::now();
             let now = Clock::system().now();
             let expiry = Expiry {
                 delivered_and_skipped: now,
                 parked: now,
             };
             store.purge(expiry, 50).await.expect("purged");
-            batches.push(begun.elapsed());
+            batches.push(started.elapsed());
         }
         report(
             calls,
@@ -105,10 +105,10 @@ fn at_rest(calls: usize, database: &Path) {
     });
     let what = format!("file before / after {few} calls were purged");
     report(calls, &what, &format!("{before} / {} MiB", size(database)));
-    let server = Server::over(Mode::Accept, &file(database), AWAY, "30d");
+    let server = Server::over(Mode::Accept, &file(database), NO_SERVER, "30d");
     accept(calls, "delivered, nothing purged", &server);
     drop(server);
-    let server = Server::over(Mode::Bridge, &file(database), AWAY, "1m");
+    let server = Server::over(Mode::Bridge, &file(database), NO_SERVER, "1m");
     accept(calls, "delivered, while purging", &server);
 }
 
@@ -152,10 +152,10 @@ fn callback(body: &str) -> NewCallback {
 async fn claims(calls: usize, store: &SqliteStore) {
     let mut took = Vec::new();
     for _ in 0..CLAIMS.min(calls / CLAIMED) {
-        let begun = Instant::now();
+        let started = Instant::now();
         let now = Clock::system().now();
         let claims = store.claim(now, LEASE, ClaimRequest::any(CLAIMED)).await;
-        took.push(begun.elapsed());
+        took.push(started.elapsed());
         assert_eq!(claims.expect("claimed").calls.len(), CLAIMED);
     }
     report(
@@ -168,22 +168,22 @@ async fn claims(calls: usize, store: &SqliteStore) {
 async fn reads(calls: usize, when: &str, store: &SqliteStore) {
     let filters = State::ALL.map(Some).into_iter().chain([None]);
     for state in filters {
-        let begun = Instant::now();
+        let started = Instant::now();
         let listed = store
             .list(ListFilter { state, limit: 50 })
             .await
             .expect("a list");
-        let took = milliseconds(begun.elapsed());
+        let took = milliseconds(started.elapsed());
         let state = state.map_or("any", State::as_str);
         let what = format!("list of state {state} ({}), {when}", listed.len());
         report(calls, &what, &took);
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     store.counts().await.expect("counts");
     report(
         calls,
         &format!("counts, {when}"),
-        &milliseconds(begun.elapsed()),
+        &milliseconds(started.elapsed()),
     );
 }
 
@@ -199,7 +199,7 @@ async fn deliver_all(store: &SqliteStore) {
         let settled = claims.into_iter().map(|call| {
             let settlement = Settlement {
                 attempt: Some(accepted(&call.sid, long_ago)),
-                rest: NextState::Delivered,
+                next: NextState::Delivered,
             };
             store.settle(call.ticket, settlement, long_ago)
         });

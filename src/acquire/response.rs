@@ -24,12 +24,12 @@ const MAX_EXCERPT: usize = 500;
 /// "Interrelated"; 400).
 const DUPLICATE: &str = "ERROR_DUPLICATE_RECORD_FOUND";
 
-/// The outcome of a request whose response arrived at `now`.
+/// The outcome of a request; its response arrived at `now`.
 ///
 /// | response | outcome |
 /// | --- | --- |
 /// | 2xx with `data.success` true, or top-level `success` true | `Accepted` |
-/// | any 2xx, with [`Success::Any2xx`] | `Accepted` |
+/// | any 2xx, with [`SuccessRule::Any2xx`] | `Accepted` |
 /// | 2xx with another value of success | `Retry`, `SuccessFalse` |
 /// | 2xx otherwise (HTML, truncated, empty, without success) | `Retry`, `Unreadable` |
 /// | 400 naming `ERROR_DUPLICATE_RECORD_FOUND` | `AcceptedAsRepeat` |

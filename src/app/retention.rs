@@ -39,7 +39,7 @@ pub async fn run(
             .await
             .unwrap_or_else(|why| {
                 // The store itself logs once that it is unavailable.
-                if !why.is_away() {
+                if !why.is_unavailable() {
                     error!("failed to remove expired calls: {why}");
                 }
                 0

@@ -84,9 +84,14 @@ impl Running {
             rules_changed,
             drained.clone(),
         ));
-        if let Some(reload) = app.reload {
-            tokio::spawn(reload.follow(config_changed, app.clock.clone(), drained.clone()));
-        }
+        let (clock, until) = (app.clock.clone(), drained.clone());
+        tokio::spawn(async move {
+            match app.reload {
+                Some(reload) => reload.follow(config_changed, clock, until).await,
+                // Without a sender, tasks that follow the configuration would end.
+                None => config_changed.closed().await,
+            }
+        });
         tokio::spawn(consistency_check::run(
             app.config.store.clone(),
             parts.metrics,

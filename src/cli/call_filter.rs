@@ -16,11 +16,11 @@ pub struct CallFilter {
     /// Only calls in this state: pending, delivered, skipped or parked.
     #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<State>,
-    /// Only calls whose first callback arrived at or after this time (UTC): 2026-01-31,
+    /// Only calls with a first callback at or after this time (UTC): 2026-01-31,
     /// 2026-01-31T09:30:00Z, or 2h for two hours ago.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Millis>,
-    /// Only calls whose first callback arrived before this time (UTC).
+    /// Only calls with a first callback before this time (UTC).
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Millis>,
     /// Only calls of this Twilio account.

@@ -40,9 +40,9 @@ bridge.toml. An x.json next to x.http is the expected result of that fixture. A
 
 --dry-run only plans. --offline sends the fixtures through a bridge with a
 temporary store and a simulated clock; its output is the same on every machine.
-A fixture whose description starts with \"after 30s:\" arrives 30 seconds after
-the previous one; the others arrive at the same time. Both print the differences
-to the expected result and exit with 3 if there are any.
+If the description of a fixture starts with \"after 30s:\", it arrives 30 seconds
+after the previous one; the others arrive at the same time. Both print the
+differences to the expected result and exit with 3 if there are any.
 
 --to sends each fixture to its own path and query at this URL. The signed URL
 has the base of --public-url, else of server.public_url, else of the fixture.

@@ -20,7 +20,7 @@ pub enum SpoolContents {
     },
 }
 
-/// The predicate of a sentence whose subject is the file.
+/// A predicate; the subject of the sentence is the file.
 impl fmt::Display for SpoolContents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

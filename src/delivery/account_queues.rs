@@ -100,7 +100,7 @@ impl AccountQueues {
                 AccountFilter::AllBut(sids)
             };
             plan.requests.push(ClaimRequest {
-                whose: accounts,
+                accounts,
                 ..ClaimRequest::any(left)
             });
         }
@@ -122,11 +122,6 @@ impl AccountQueues {
     pub fn allows(&self, account: &Account, now: Millis) -> bool {
         let queue = self.queue(account);
         !queue.breaker.is_open() || queue.breaker.permits(queue.in_flight - 1, now) > 0
-    }
-
-    /// When a call is due that was tried at `tried` and is to be retried at `due`.
-    pub fn retry_now(&self, account: &Account, tried: Millis, due: Millis) -> Millis {
-        self.queue(account).breaker.retry_now(tried, due)
     }
 
     /// Evaluates the answer to a request sent at `sent`.
@@ -214,7 +209,7 @@ impl AccountQueue {
         };
         ClaimRequest {
             limit,
-            whose: self.filter(),
+            accounts: self.filter(),
             order,
         }
     }

@@ -121,7 +121,7 @@ impl AcquireClient {
                 words,
             }),
         };
-        self.judge(&response, &body, broken)
+        self.outcome_of(&response, &body, broken)
     }
 
     /// Opens a connection as [`AcquireClient::send`] would, posts nothing, and says how `account` is
@@ -200,7 +200,7 @@ impl AcquireClient {
         }
     }
 
-    fn judge(
+    fn outcome_of(
         &self,
         response: &ClientResponse,
         body: &[u8],

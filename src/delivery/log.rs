@@ -29,9 +29,9 @@ pub fn failed(request: &AcquireRequest, number: usize, answer: &AcquireResponse,
 }
 
 /// Logs the new state of a call.
-pub fn settled(call: &Claimed, rest: &NextState) {
+pub fn settled(call: &Claimed, next: &NextState) {
     let sid = &call.sid;
-    match rest {
+    match next {
         NextState::PendingAt(at) => info!(call.sid = %sid, "call {sid} is pending, due at {at}"),
         NextState::Delivered => info!(call.sid = %sid, "call {sid} is delivered"),
         NextState::Skipped(why) => info!(call.sid = %sid, "call {sid} is skipped: {why}"),
@@ -42,7 +42,7 @@ pub fn settled(call: &Claimed, rest: &NextState) {
 /// Logs a failed store operation that is retried. While the database is down, the store itself logs
 /// that once.
 pub(super) fn store_failed(why: &StoreError, what: std::fmt::Arguments<'_>) {
-    if why.is_away() {
+    if why.is_unavailable() {
         debug!("{what}: {why}");
     } else {
         error!("{what}: {why}");

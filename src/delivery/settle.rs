@@ -17,10 +17,12 @@ const SETTLE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 impl Worker {
     /// Repeats until the result is recorded: a call without a recorded result is sent again.
     pub(super) async fn settle(&self, call: Claimed, settlement: Settlement) {
-        log::settled(&call, &settlement.rest);
+        log::settled(&call, &settlement.next);
         let Err(mut why) = self.try_to_settle(&call, &settlement).await else {
             return;
         };
+        // Later than the lease ends in the store, which is safe: once another worker has the call, a
+        // retry fails as stale.
         let lease_ends = Instant::now() + self.config.delivery.lease;
         self.unsettled.add();
         while self.may_succeed_later(&why, lease_ends).await {
@@ -53,6 +55,6 @@ impl Worker {
     /// all, or its database is down behind a spool: until then no other worker has claimed the call.
     async fn may_succeed_later(&self, why: &StoreError, lease_ends: Instant) -> bool {
         let is_in_time = Instant::now() < lease_ends;
-        why.may_pass() && (is_in_time || why.is_away() || self.store.ping().await.is_err())
+        why.may_pass() && (is_in_time || why.is_unavailable() || self.store.ping().await.is_err())
     }
 }

@@ -220,8 +220,8 @@ mod tests {
         let shown = linker.link(&account(1), &recording(2), Millis(0));
         assert!(shown.ends_with("/recordings/RE00000000000000000000000000000002"));
         let signed = super::tests::linker(&[SECRET]).link(&account(1), &recording(2), Millis(0));
-        let told = linker.verify(&recording(2), query(&signed), Millis(0));
-        assert_eq!(told, Err(RecordingLinkError::Forged));
+        let verified = linker.verify(&recording(2), query(&signed), Millis(0));
+        assert_eq!(verified, Err(RecordingLinkError::Forged));
     }
 
     #[test]
@@ -260,8 +260,8 @@ mod tests {
                 .0
                 .to_owned(),
         ] {
-            let told = linker.verify(&recording(2), &bad, Millis(0));
-            assert_eq!(told, Err(RecordingLinkError::Forged), "{bad}");
+            let verified = linker.verify(&recording(2), &bad, Millis(0));
+            assert_eq!(verified, Err(RecordingLinkError::Forged), "{bad}");
         }
     }
 
@@ -282,10 +282,10 @@ mod tests {
             let linker = linker(&[SECRET]);
             let link = linker.link(&account(a), &recording(r), Millis(arrived));
             let now = Millis(arrived + after);
-            let told = linker.verify(&recording(r), query(&link), now);
+            let verified = linker.verify(&recording(r), query(&link), now);
             let expires = (arrived + 60_000) / 1_000;
             let expected = if now.0 / 1_000 < expires { Ok(account(a)) } else { Err(RecordingLinkError::Expired) };
-            prop_assert_eq!(told, expected);
+            prop_assert_eq!(verified, expected);
         }
 
         #[test]
@@ -318,14 +318,14 @@ mod tests {
             let mut changed = link.clone();
             changed.replace_range(at..=at, &letter);
             prop_assume!(changed != link);
-            let told = linker.verify(&recording(2), query(&changed), Millis(0));
-            prop_assert_eq!(told, Err(RecordingLinkError::Forged));
+            let verified = linker.verify(&recording(2), query(&changed), Millis(0));
+            prop_assert_eq!(verified, Err(RecordingLinkError::Forged));
         }
 
         #[test]
         fn nothing_else_holds(query in ".{0,200}") {
-            let told = linker(&[SECRET]).verify(&recording(2), &query, Millis(0));
-            prop_assert_eq!(told, Err(RecordingLinkError::Forged));
+            let verified = linker(&[SECRET]).verify(&recording(2), &query, Millis(0));
+            prop_assert_eq!(verified, Err(RecordingLinkError::Forged));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! | fault of awc | work-around |
 //! | --- | --- |
 //! | An interim (1xx) response is returned as the final one, and the next request on the connection reads the final one ([actix-web #1775]). | Interim heads are dropped. |
-//! | A body that ends when the connection closes is read as empty ([actix-web #2287]; the fix in [#3038] was not merged). | A final head without a length becomes HTTP/1.0, whose bodies awc reads until the connection closes. |
+//! | A body that ends when the connection closes is read as empty ([actix-web #2287]; the fix in [#3038] was not merged). | A final head without a length becomes HTTP/1.0; awc reads bodies of HTTP/1.0 until the connection closes. |
 //! | A body that ends before its length, or before its last chunk, is returned as complete. No issue is known; [#3068] fixed the same fault in the server. | Such an end of the stream is an error. |
 //!
 //! It reads heads only; it does not change a body, a status or a header.

@@ -1,4 +1,6 @@
-//! The admin listener: probes, metrics, console and API.
+//! What the admin listener serves: probes, metrics, console and API.
+//!
+//! Its routes are in `server.rs`, the HTML of its pages in `templates/`. It delivers nothing.
 
 pub mod console;
 pub mod error;

@@ -1,48 +1,50 @@
-//! What a sync really costs on the disk that holds the store: each answer to Twilio waits for one.
+//! Measures the disk of the store: fsync latency, because each answer to Twilio waits for an fsync, and
+//! free space.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// As much as a small commit writes.
+/// The size of a small commit.
 const BLOCK: [u8; 4096] = [0; 4096];
 
 const SYNCS: usize = 9;
 
-/// Some half a million calls, or what a migration may need beside the file.
+/// Bytes: about half a million calls, or the temporary space of a migration.
 const LITTLE_SPACE: u64 = 1 << 30;
 
-/// A slow disk is measured no longer than this after its first sync, since a start waits for it.
+/// The limit for the measurement after its first sync, because the start of the bridge waits for it.
 const LONG_ENOUGH: Duration = Duration::from_millis(250);
 
-/// Faster than any disk that has written: flash needs some 20 us, and nothing else is as fast.
+/// Faster than any disk that really writes: flash, the fastest, needs about 20 us.
 const IMPLAUSIBLE: Duration = Duration::from_micros(20);
 
-/// From here on answers are felt to be slow, and a burst may wait for seconds.
+/// Above this, callers notice the wait, and a burst of callbacks may wait for seconds.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// Writes and syncs a file in `folder` that has no name and is gone afterwards; the median.
+/// The median time to write and sync a block. The file in `folder` has no name and is removed.
 pub fn fsync_latency(folder: &Path) -> io::Result<Duration> {
     let mut file = tempfile::tempfile_in(folder)?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut took = Vec::with_capacity(SYNCS);
-    while took.len() < SYNCS && (took.is_empty() || begun.elapsed() < LONG_ENOUGH) {
+    while took.len() < SYNCS && (took.is_empty() || started.elapsed() < LONG_ENOUGH) {
         file.write_all(&BLOCK)?;
         let synced = Instant::now();
         file.sync_data()?;
         took.push(synced.elapsed());
     }
+    // The median, so that one stall does not decide.
     took.sort_unstable();
     Ok(took[took.len() / 2])
 }
 
-/// The bytes that a file in `folder` may still take.
+/// Free bytes for files in `folder`.
 pub fn free_space(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// What an operator should know about a disk with so little space.
+/// The warning for an operator about low disk space.
 #[must_use]
 pub fn low_space_warning(free: u64) -> Option<&'static str> {
     (free < LITTLE_SPACE).then_some(
@@ -51,7 +53,7 @@ pub fn low_space_warning(free: u64) -> Option<&'static str> {
     )
 }
 
-/// What an operator should know about a disk that syncs so fast or so slowly.
+/// The warning for an operator about an implausible or slow fsync.
 #[must_use]
 pub fn latency_warning(sync: Duration) -> Option<&'static str> {
     if sync < IMPLAUSIBLE {
@@ -60,7 +62,7 @@ pub fn latency_warning(sync: Duration) -> Option<&'static str> {
              write cache without a battery), a power cut loses calls that were answered",
         )
     } else if sync > SLOW {
-        Some("that is slow: each answer to Twilio waits for a sync; look at the disk of store.url")
+        Some("that is slow: each answer to Twilio waits for a sync; check the disk of store.url")
     } else {
         None
     }
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_no_disk_does_and_what_twilio_would_feel_is_doubted() {
+    fn implausible_and_slow_syncs_are_warned_about() {
         for (micros, word) in [
             (0, Some("too fast")),
             (19, Some("too fast")),
@@ -80,9 +82,13 @@ mod tests {
             (100_000, None),
             (100_001, Some("slow")),
         ] {
-            let told = latency_warning(Duration::from_micros(micros));
-            assert_eq!(told.is_some(), word.is_some(), "{micros}");
-            assert!(told.unwrap_or_default().contains(word.unwrap_or_default()));
+            let warning = latency_warning(Duration::from_micros(micros));
+            assert_eq!(warning.is_some(), word.is_some(), "{micros}");
+            assert!(
+                warning
+                    .unwrap_or_default()
+                    .contains(word.unwrap_or_default())
+            );
         }
     }
 

@@ -1,14 +1,16 @@
-//! Why a store cannot be opened, or could not do what it was asked, whichever it is.
+//! The errors of opening a store and of its operations, the same for SQLite and PostgreSQL.
+//!
+//! The messages are for operators; HTTP clients get none of them.
 
 use std::path::{Path, PathBuf};
 
 use crate::net::tls::TlsError;
 
-/// Why no release opens a database whose tables have the names of the time before the first release.
+/// The reason why no release opens a database with the table names of a development version.
 pub(super) const DEVELOPMENT_VERSION: &str = "a development version of this program made it, and no \
      release can read it; start with an empty store";
 
-/// Why a store cannot be opened.
+/// A store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("{} is in use by another bridge: one `serve` owns the file", .path.display())]
@@ -23,32 +25,32 @@ pub enum OpenError {
         known: usize,
     },
     #[error(
-        "{} is damaged: {why}. No row was changed. `check --store` tells more; keep a copy, then \
-         start on the latest `backup` or on what `sqlite3 FILE .recover` saves", .path.display()
+        "{} is damaged: {why}. No row was changed. Run `check --store` for details. Keep a copy, then \
+         start with the latest `backup` or with the output of `sqlite3 FILE .recover`", .path.display()
     )]
     Damaged { path: PathBuf, why: String },
     #[error(
-        "{} is gone or empty, though {} says that calls were kept there. Nothing was begun anew: put the \
-         file or the latest `backup` in its place, or remove what remains to begin without them",
+        "{} is missing or empty, but {} shows that it had calls. No new store was created: put the file \
+         or the latest `backup` in its place, or remove the remaining files to start without them",
         .path.display(), .remains.display()
     )]
     Gone { path: PathBuf, remains: PathBuf },
     #[error("{} cannot be used as a database: {why}", .path.display())]
     Unusable { path: PathBuf, why: String },
     #[error(
-        "the spool (store.spool) cannot be used: {0}. Each bridge needs a file of its own that it may \
-         write; store.spool = \"off\" does without"
+        "the spool (store.spool) cannot be used: {0}. Each bridge needs its own file that it can \
+         write; store.spool = \"off\" uses none"
     )]
     Spool(#[source] Box<OpenError>),
     #[error("TLS to {url} cannot be set up")]
     Tls { url: String, source: Box<TlsError> },
-    /// It refused, or the command that asks cannot wait until it is back.
+    /// The server refused the connection, or the command cannot wait until it is available.
     #[error("{url} cannot be used: {why}")]
     Database { url: String, why: String },
 }
 
 impl OpenError {
-    /// The database file at `path` was found, and then this.
+    /// Adds the path of the database file to an error of opening it.
     pub(super) fn of(path: &Path, error: StoreError) -> Self {
         let path = path.to_owned();
         match error {
@@ -61,34 +63,34 @@ impl OpenError {
     }
 }
 
-/// Why the store could not do it.
+/// An operation of a store failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the store is closed")]
     Closed,
-    /// The database cannot be reached, or hangs; whether it did what it was asked may not be known,
-    /// and it can be asked again.
-    #[error("the database is away: {0}")]
-    Away(String),
+    /// The database is unreachable, or hangs. The operation may or may not have been done; it can be
+    /// retried.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
     /// The database refused; the text is for logs, never for Twilio.
     #[error("{0}")]
     Database(String),
-    #[error("the database file is damaged: {0} (`check --store` tells more)")]
+    #[error("the database file is damaged: {0} (run `check --store` for details)")]
     Damaged(String),
     #[error("the claim is no longer held: it was settled, or its lease ended and another claimed")]
     StaleTicket,
 }
 
 impl StoreError {
-    /// Whether the database is away, which the store itself tells once.
+    /// Whether the database is unavailable. The store itself logs an outage once, so callers need not.
     #[must_use]
-    pub fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
     }
 
-    /// Whether the same may be done later.
+    /// Whether a retry may succeed.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Away(_) | Self::Database(_))
+        matches!(self, Self::Unavailable(_) | Self::Database(_))
     }
 }

@@ -1,4 +1,4 @@
-//! Chooses the store that the configuration names, and knows where its disk is.
+//! Opens the store that the configuration names, and measures its disk.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::postgres::{self, PostgresReader, PostgresStore, StoreOptions};
 use super::spool::{self, SpoolingStore};
-use super::{OpenError, ReadStore, SqliteReader, Store, disk, sqlite};
+use super::{Migrated, OpenError, ReadStore, SqliteReader, Store, disk, sqlite};
 use crate::config::{self, SpoolSettings, StoreUrl};
 
 /// Opens the store of a bridge that serves: as [`open`] does, and with a spool if there is to be one.
@@ -23,7 +23,7 @@ pub fn open_to_serve(settings: &config::StoreSettings) -> Result<Arc<dyn Store>,
 }
 
 /// Opens a store to write, made or migrated as needed: a file, which is then owned, or a database
-/// that is shared, which may be away at first.
+/// that is shared, which may be unavailable at first.
 pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match url {
         StoreUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(path)?),
@@ -39,13 +39,6 @@ pub fn open_to_read(url: &StoreUrl) -> Result<Box<dyn ReadStore>, OpenError> {
     })
 }
 
-/// The versions of a store before and after a migration; 0: there was none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Migrated {
-    pub from: usize,
-    pub to: usize,
-}
-
 /// Brings a store to this version without running a bridge. No bridge may have the file open; a
 /// database may be in use.
 pub fn migrate(url: &StoreUrl) -> Result<Migrated, OpenError> {
@@ -55,7 +48,7 @@ pub fn migrate(url: &StoreUrl) -> Result<Migrated, OpenError> {
     }
 }
 
-/// What a sync costs where the store is kept, if that is here; see [`disk`].
+/// The fsync latency of the disk of the store, if it is on this machine; see [`disk`].
 #[must_use]
 pub fn fsync_latency(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
     Some(folder(url)?.and_then(|folder| disk::fsync_latency(&folder)))

@@ -141,7 +141,7 @@ impl PostgresStore {
         queries.try_send(query).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
             mpsc::error::TrySendError::Full(_) => {
-                StoreError::Away(format!("{MAX_QUERIES} queries are waiting"))
+                StoreError::Unavailable(format!("{MAX_QUERIES} queries are waiting"))
             }
         })?;
         result.await.unwrap_or(Err(StoreError::Closed))

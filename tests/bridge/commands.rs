@@ -18,11 +18,11 @@ fn a_port_in_use_is_an_error_of_one_sentence() {
         .output()
         .expect("the program runs");
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stderr);
     let expected = format!("error: cannot listen on {address} (server.listen): ");
     assert!(
-        told.starts_with(&expected) && told.lines().count() == 1,
-        "{told}"
+        printed.starts_with(&expected) && printed.lines().count() == 1,
+        "{printed}"
     );
 }
 
@@ -41,8 +41,8 @@ fn a_file_that_is_no_database_is_an_error_and_stays_unchanged() {
         .expect("the program runs");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(std::fs::read(&file).expect("a file"), before);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("file is not a database"), "{told}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("file is not a database"), "{printed}");
 }
 
 #[test]
@@ -64,17 +64,17 @@ fn the_demonstration_delivers_and_ends() {
         .env_clear()
         .output()
         .expect("the program runs");
-    let told = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
         output.status.code(),
         Some(0),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(told.contains("delivered: {\"From\":"), "{told}");
-    assert!(told.contains("  skipped: "), "{told}");
-    assert!(told.contains("  parked: "), "{told}");
-    assert!(told.contains("  refused with 400: "), "{told}");
+    assert!(printed.contains("delivered: {\"From\":"), "{printed}");
+    assert!(printed.contains("  skipped: "), "{printed}");
+    assert!(printed.contains("  parked: "), "{printed}");
+    assert!(printed.contains("  refused with 400: "), "{printed}");
 }
 
 #[test]
@@ -113,16 +113,16 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
         code == Some(0) && shown.contains("+12025550123 -> +12025550199"),
         "{shown}"
     );
-    let (code, told, why) = run(&["requeue", &sid(1), &sid(9)]);
+    let (code, printed, why) = run(&["requeue", &sid(1), &sid(9)]);
     assert_eq!(code, Some(3), "{why}");
-    assert_eq!(told, format!("{}  requeued\n", sid(1)));
+    assert_eq!(printed, format!("{}  requeued\n", sid(1)));
     assert_eq!(why, format!("{}  not in the store\n", sid(9)));
     reached(&acquire, 2);
     serve.signal("-TERM");
     assert_eq!(serve.ends().0, Some(0));
-    let (code, told, why) = run(&["requeue", &sid(1)]);
+    let (code, printed, why) = run(&["requeue", &sid(1)]);
     assert_eq!(
-        (code, told),
+        (code, printed),
         (Some(0), format!("{}  requeued\n", sid(1))),
         "{why}"
     );
@@ -197,24 +197,27 @@ fn health_checks_whether_the_bridge_of_this_machine_accepts_callbacks() {
             )
             .output()
             .expect("the program runs");
-        let told = [&output.stdout[..], &output.stderr[..]].concat();
-        let told = String::from_utf8_lossy(&told).into_owned();
-        (output.status.code(), told)
+        let printed = [&output.stdout[..], &output.stderr[..]].concat();
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        (output.status.code(), printed)
     };
     until("it is ready", || {
         health() == (Some(0), "ready\n".to_owned())
     });
     serve.signal("-TERM");
-    let (mut code, mut told) = health();
+    let (mut code, mut printed) = health();
     until("it is stopping", || {
-        (code, told) = health();
-        told.contains("stopping")
+        (code, printed) = health();
+        printed.contains("stopping")
     });
     assert_eq!(code, Some(1));
-    assert!(told.contains("is not ready: "), "{told}");
+    assert!(printed.contains("is not ready: "), "{printed}");
     serve.signal("-KILL");
     while health().1.contains("is not ready") {}
-    let (code, told) = health();
+    let (code, printed) = health();
     assert_eq!(code, Some(1));
-    assert!(told.contains("no bridge answers on admin.listen"), "{told}");
+    assert!(
+        printed.contains("no bridge answers on admin.listen"),
+        "{printed}"
+    );
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use twilio_acquire_bridge::store::NextState;
 
-use crate::requeue::rested;
+use crate::requeue::finished;
 use crate::support::harness::{Bridge, until};
 use crate::support::http::exchange;
 use crate::support::twilio::{STATUS, sid, signature, status_form};
@@ -20,7 +20,7 @@ const ADDRESS: &str = "127.0.0.1:8080";
 
 /// A block of the page.
 struct Block {
-    /// What stands behind the three ticks.
+    /// The text after the three backquotes.
     info: String,
     text: String,
 }
@@ -45,15 +45,15 @@ fn incident(number: usize) -> Vec<Block> {
 
 impl Bridge {
     /// Does what the page does: `console` blocks are run, `toml` blocks go into the configuration
-    /// (which begins anew, after `mended`) or into the file that they name.
-    fn walks_through(&mut self, number: usize, mut mended: impl FnMut(&Self)) {
+    /// (the bridge restarts, after `fixed`) or into the file that they name.
+    fn replays_page(&mut self, number: usize, mut fixed: impl FnMut(&Self)) {
         let blocks = incident(number);
         assert!(blocks.iter().any(|block| block.info == "console"));
         for block in blocks {
             match block.info.split_once(' ') {
                 None if block.info == "console" => self.says(&block.text),
                 None if block.info == "toml" => {
-                    mended(self);
+                    fixed(self);
                     self.restarts_with(&block.text);
                     self.waits(Duration::from_secs(60));
                 }
@@ -67,16 +67,16 @@ impl Bridge {
     }
 
     fn says(&self, session: &str) {
-        let mut told = String::new();
+        let mut printed = String::new();
         for line in session.lines() {
             if let Some(command) = line.strip_prefix("$ ") {
-                told.extend([line, "\n", &self.prints(command)]);
+                printed.extend([line, "\n", &self.prints(command)]);
                 self.settles();
             }
         }
-        let told = told.replace(&self.public().to_string(), ADDRESS);
-        let told = told.replace(&format!("{}/", self.folder.path().display()), "");
-        for line in told.lines() {
+        let printed = printed.replace(&self.public().to_string(), ADDRESS);
+        let printed = printed.replace(&format!("{}/", self.folder.path().display()), "");
+        for line in printed.lines() {
             // Wrapped is what can be: an error is one line, and JSON and SIDs are kept whole.
             let is_kept = line.starts_with("$ ") || line.starts_with("error: ");
             let has_long_word = line.split(' ').any(|word| word.len() > 40);
@@ -86,9 +86,9 @@ impl Bridge {
             );
         }
         assert_eq!(
-            steady(&told),
+            steady(&printed),
             steady(session),
-            "the program says now:\n\n```console\n{told}```\n"
+            "the program says now:\n\n```console\n{printed}```\n"
         );
     }
 
@@ -107,12 +107,12 @@ impl Bridge {
             .stderr(also)
             .status()
             .expect("the program runs");
-        let mut told = fs::read_to_string(file.path()).expect("text");
+        let mut printed = fs::read_to_string(file.path()).expect("text");
         match ended.code() {
             Some(0) => {}
-            code => writeln!(told, "exit code {}", code.expect("a code")).expect("written"),
+            code => writeln!(printed, "exit code {}", code.expect("a code")).expect("written"),
         }
-        told
+        printed
     }
 }
 
@@ -150,7 +150,7 @@ fn callbacks_are_refused_since_the_host_changed() {
     let answer = exchange(bridge.public(), "POST", STATUS, &headers, form.as_bytes());
     assert_eq!(answer.status, 403);
     bridge.keeps("host");
-    bridge.walks_through(1, |_| ());
+    bridge.replays_page(1, |_| ());
     assert_eq!(bridge.sent().len(), 1);
 }
 
@@ -166,7 +166,7 @@ fn a_call_is_missing_since_the_key_is_wrong() {
         bridge.metric("bridge_breaker_open{account=\"acme\"} ") == Some(1.0)
     });
     bridge.settles();
-    bridge.walks_through(2, |bridge| bridge.acquire.behaves(Faults::default()));
+    bridge.replays_page(2, |bridge| bridge.acquire.behaves(Faults::default()));
     assert_eq!(bridge.state(&sid(1)), "delivered");
 }
 
@@ -177,7 +177,7 @@ fn a_recording_came_too_late() {
     bridge.settles();
     bridge.waits(Duration::from_secs(30));
     bridge.records(&sid(1), "completed");
-    bridge.walks_through(3, |_| ());
+    bridge.replays_page(3, |_| ());
     let sent = bridge.sent();
     assert_eq!(sent.len(), 2);
     assert!(sent[1]["RecordingUrl"].is_string());
@@ -189,7 +189,7 @@ fn a_colleagues_own_calls_are_shown_as_incoming() {
     let form = status_form(&sid(1), "completed").replace("%2B12025550123", "client%3Ajane");
     assert_eq!(bridge.twilio.sends_form(STATUS, &form).status, 204);
     bridge.settles();
-    bridge.walks_through(4, |_| ());
+    bridge.replays_page(4, |_| ());
     let sent = bridge.sent();
     assert_eq!(sent.len(), 2);
     assert_eq!(
@@ -203,9 +203,9 @@ fn ten_thousand_calls_are_parked() {
     let mut bridge = Bridge::start();
     bridge.stops();
     let reason = "Acquire refused it with 422: maintenance";
-    rested(&bridge, 10_000, &NextState::Parked(reason.to_owned()));
+    finished(&bridge, 10_000, &NextState::Parked(reason.to_owned()));
     bridge.starts();
-    bridge.walks_through(5, |_| ());
+    bridge.replays_page(5, |_| ());
     until("all are delivered", || {
         bridge.metric("bridge_calls{state=\"delivered\"} ") == Some(10_000.0)
     });

@@ -60,14 +60,14 @@ fn a_call_is_sent_again_until_acquire_has_it() {
     assert_eq!(bridge.sent().len(), 5);
     let call = bridge.call(&sid(1));
     assert_eq!(call["state"], "delivered");
-    let told: Vec<_> = call["attempts"]
+    let outcomes: Vec<_> = call["attempts"]
         .as_array()
         .expect("attempts")
         .iter()
         .map(|attempt| (attempt["fault"].clone(), attempt["status"].clone()))
         .collect();
     assert_eq!(
-        told,
+        outcomes,
         [
             (json!("busy"), json!(503)),
             (json!("reset"), json!(null)),
@@ -287,8 +287,8 @@ fn what_cannot_be_sent_is_kept_with_the_reason() {
         let at = form.find("CallSid=CA").expect("a CallSid") + "CallSid=".len();
         let call = bridge.call(&form[at..at + 34]);
         assert_eq!(call["state"], state, "{case}");
-        let told = call["reason"].as_str().expect("a reason");
-        assert!(told.contains(reason), "{told}");
+        let parked_because = call["reason"].as_str().expect("a reason");
+        assert!(parked_because.contains(reason), "{parked_because}");
         assert_eq!(call["callbacks"][0]["verdict"], means, "{case}");
     }
     assert!(bridge.sent().is_empty());
@@ -371,13 +371,13 @@ fn a_leg_that_ends_while_the_other_is_sent_does_not_wait_for_the_next_poll() {
 fn no_more_requests_leave_in_a_second_than_delivery_max_rate() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__MAX_RATE", "10")]);
     // Requests may arrive late, so the time is counted from before the first could leave.
-    let begun = Clock::system().now();
+    let started = Clock::system().now();
     for call in 1..=10 {
         bridge.twilio.ends(&sid(call), "completed");
     }
     bridge.settles();
     let times: Vec<_> = bridge.acquire.received().iter().map(|it| it.time).collect();
     assert_eq!(times.len(), 10);
-    let took = times[9].since(begun);
+    let took = times[9].since(started);
     assert!(took >= Duration::from_millis(890), "{took:?}");
 }

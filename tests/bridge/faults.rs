@@ -1,4 +1,4 @@
-//! Faults told apart: in the metrics, in `show` and in the log of a bridge that meets each.
+//! Each fault has a name of its own: in the metrics, in `show` and in the log of a bridge that meets each.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::support::twilio::sid;
 
 const UNMAPPABLE: &str = "bridge_delivery_attempts_total{account=\"acme\",outcome=\"unmappable\"}";
 
-/// Where a call is sent, and what is told of it.
+/// Where a call is sent, and the reports of its fault.
 struct Case {
     base_url: String,
     settings: Vec<(&'static str, String)>,
@@ -57,8 +57,8 @@ fn each_fault_is_told_apart_in_metrics_show_and_log() {
     let resets = answering(Reply::Reset);
     let well = answering(Reply::Saved);
     let (silent, _listens) = silent();
-    let nobody = Port::reserve();
-    let gone = nobody.address;
+    let closed = Port::reserve();
+    let gone = closed.address;
     let through = |addr: SocketAddr| vec![("BRIDGE__ACQUIRE__PROXY", format!("http://{addr}"))];
     let locked = serves(|mut stream| {
         read_head(&mut stream);
@@ -97,7 +97,7 @@ fn each_fault_is_told_apart_in_metrics_show_and_log() {
         },
         Case {
             settings: through(locked),
-            logged: "account acme are paused: proxy-refused (look at acquire.proxy",
+            logged: "account acme are paused: proxy-refused (check acquire.proxy",
             ..Case::new(
                 well.base_url(),
                 "proxy-refused",
@@ -127,7 +127,7 @@ fn each_fault_is_told_apart_in_metrics_show_and_log() {
     assert_eq!(well.count(), 0, "what goes by a proxy goes no other way");
 }
 
-/// One call of one bridge, which is told everywhere in the words of the case.
+/// One call of one bridge: all reports have the words of the case.
 fn meets(case: Case) {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
@@ -150,17 +150,17 @@ fn meets(case: Case) {
     let (code, log) = serve.ends();
     assert_eq!(code, Some(0), "{log}");
     let faults: Vec<&str> = log.split("fault=\"").skip(1).collect();
-    let told: Vec<&str> = faults
+    let logged: Vec<&str> = faults
         .iter()
         .filter_map(|text| text.split('"').next())
         .collect();
-    // A refusal is told with the call that it parks.
+    // A refusal is logged with the call that it parks.
     let expected = if outcome == "refused" {
         &[][..]
     } else {
         &[outcome]
     };
-    assert_eq!(told, expected, "{log}");
+    assert_eq!(logged, expected, "{log}");
     assert!(log.contains(case.logged), "{} in:\n{log}", case.logged);
 }
 
@@ -214,7 +214,7 @@ fn a_year_of_retry_after_is_cut_to_the_configured_most() {
 }
 
 #[test]
-fn the_story_of_a_call_says_that_acquire_is_away_and_when_it_is_probed() {
+fn the_timeline_of_a_call_says_that_acquire_is_down_and_when_it_is_probed() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "1")]);
     let outage = || bridge.call(&sid(1))["outage"].clone();
     bridge.acquire.behaves(Faults {
@@ -271,7 +271,7 @@ fn twilio_is_answered_while_every_place_hangs_at_acquire() {
         assert_eq!(bridge.twilio.ends(&sid(call), "completed").status, 204);
         assert_eq!(bridge.admin("GET", "/readyz", &[]).status, 200);
     }
-    // Acquire never answered one, and their time limit is far away: no accept waited for it.
+    // Acquire never answered one, and their time limit is long: no accept waited for it.
     until("every place hangs", || {
         bridge.metric("bridge_calls{state=\"claimed\"}") == Some(4.0)
     });
@@ -322,14 +322,14 @@ fn answers_without_end_cost_little_memory() {
     }
 }
 
-/// The lines of one attempt, once it was made and its call rests.
+/// The lines of one attempt, once it was made and its call is finished.
 fn attempts_counted(serve: &Serve) -> Vec<String> {
     let says = |line: &str| metrics(serve).contains(line);
     until("one attempt is made", || {
         says("bridge_delivery_duration_seconds_count 1")
     });
-    // Asked for anew: a text that tells of the attempt may have counted the calls before it.
-    until("its call rests", || {
+    // Asked for anew: a report of the attempt may have counted the calls before it.
+    until("its call is finished", || {
         says("bridge_calls{state=\"claimed\"} 0")
     });
     let text = metrics(serve);

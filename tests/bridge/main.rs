@@ -6,13 +6,13 @@ mod balancers;
 mod commands;
 mod debugging;
 mod delivery;
-mod desk;
+mod directory;
 mod draining;
 mod faults;
 mod https;
 mod intake;
+mod operator;
 mod outage;
-mod people;
 mod places;
 mod process;
 mod proxies;
@@ -21,7 +21,7 @@ mod recordings;
 mod refused;
 mod reload;
 mod requeue;
-mod story;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod whole_call;

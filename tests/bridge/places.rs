@@ -41,27 +41,27 @@ pub fn read_head(stream: &mut impl std::io::Read) -> String {
     String::from_utf8_lossy(&head).to_lowercase()
 }
 
-/// Acquire, which answers each request when it is told to, and not sooner.
+/// An Acquire that answers each request when the test allows it, and not sooner.
 pub struct Held {
     address: SocketAddr,
-    desk: Arc<Desk>,
+    gate: Arc<Gate>,
 }
 
 #[derive(Default)]
-struct Desk {
+struct Gate {
     /// The bodies of all requests, in order.
     taken: Mutex<Vec<serde_json::Value>>,
     /// How many of them may be answered.
     answered: Mutex<usize>,
-    told: Condvar,
+    opened: Condvar,
 }
 
 impl Held {
     pub fn start() -> Self {
-        let desk = Arc::new(Desk::default());
-        let serving = Arc::clone(&desk);
+        let gate = Arc::new(Gate::default());
+        let serving = Arc::clone(&gate);
         let address = serves(move |mut stream| while serving.serves_one(&mut stream).is_some() {});
-        Self { address, desk }
+        Self { address, gate }
     }
 
     pub fn url(&self) -> String {
@@ -69,17 +69,17 @@ impl Held {
     }
 
     pub fn taken(&self) -> Vec<serde_json::Value> {
-        self.desk.taken.lock().expect("no panic").clone()
+        self.gate.taken.lock().expect("no panic").clone()
     }
 
     /// Answers the first `count` requests, those that are still to come among them.
     pub fn answers(&self, count: usize) {
-        *self.desk.answered.lock().expect("no panic") = count;
-        self.desk.told.notify_all();
+        *self.gate.answered.lock().expect("no panic") = count;
+        self.gate.opened.notify_all();
     }
 }
 
-impl Desk {
+impl Gate {
     /// `None` once the other side has gone.
     fn serves_one(&self, stream: &mut TcpStream) -> Option<()> {
         let head = read_head(stream);
@@ -94,13 +94,13 @@ impl Desk {
             taken.len()
         };
         let answered = self.answered.lock().expect("no panic");
-        let waited = self.told.wait_while(answered, |most| *most < number);
+        let waited = self.opened.wait_while(answered, |most| *most < number);
         drop(waited.expect("no panic"));
         stream.write_all(SAVED.as_bytes()).ok()
     }
 }
 
-/// Acquire, with a certificate that nobody trusts.
+/// Acquire, with a certificate that is not trusted.
 pub fn untrusted() -> SocketAddr {
     let CertifiedKey { cert, signing_key } = self_signed("127.0.0.1");
     let config = showing(&cert, &signing_key);

@@ -1,4 +1,4 @@
-//! The program itself: started, told to stop, killed, started again.
+//! The program itself: started, stopped, killed, started again.
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -136,6 +136,6 @@ fn a_second_bridge_on_the_same_file_exits_with_1() {
         .output()
         .expect("the program runs");
     assert_eq!(second.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&second.stderr);
-    assert!(told.contains("is in use by another bridge"), "{told}");
+    let printed = String::from_utf8_lossy(&second.stderr);
+    assert!(printed.contains("is in use by another bridge"), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! Recordings by links of the bridge, played from a stand-in for Twilio's API.
+//! Recordings by links of the bridge, played from a fake of Twilio's API.
 
 mod chromium;
 mod links;
@@ -36,7 +36,7 @@ fn bridge_at(url: &str, settings: &[(&str, &str)]) -> Bridge {
     Bridge::with(&all)
 }
 
-/// The `RecordingUrl` that Acquire got for a call with a recording, whose callback names a host that
+/// The `RecordingUrl` that Acquire got for a call with a recording; its callback names a host that
 /// must not matter.
 fn link(bridge: &Bridge) -> String {
     let form = status_form(&sid(1), "completed");

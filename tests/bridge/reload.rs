@@ -15,7 +15,7 @@ use crate::support::twilio::{PUBLIC_URL, STATUS, sid, status_form};
 const OLD: &str = "00000000000000000000000000000001";
 const NEW: &str = "00000000000000000000000000000002";
 
-/// A bridge that reads a file, and the folder where the file stands.
+/// A bridge that reads a file, and the folder of the file.
 struct Reloading {
     serve: Serve,
     folder: tempfile::TempDir,
@@ -60,11 +60,11 @@ impl Reloading {
         self.folder.path().join(name)
     }
 
-    /// Has it read this file, and returns the log up to the line that says `told`.
-    fn reads(&mut self, file: &str, told: &str) -> String {
+    /// Has it read this file, and returns the log up to the line with `message`.
+    fn reads(&mut self, file: &str, message: &str) -> String {
         write(&self.folder, &self.acquire, file);
         self.serve.signal("-HUP");
-        self.serve.logs(told)
+        self.serve.logs(message)
     }
 
     fn answers(&self, token: &str, call: usize) -> u16 {
@@ -235,13 +235,13 @@ fn the_token_of_operators_can_be_rotated_but_not_dropped() {
 #[test]
 fn a_directory_file_that_is_newly_named_is_followed() {
     let mut bridge = Reloading::start(FILE);
-    let people = |email: &str| format!("address,email\n+12025550199,{email}\n");
-    std::fs::write(bridge.file("people.csv"), people("first@example.com")).expect("a file");
-    let named = format!("{FILE}[directory]\nfile = \"DIR/people.csv\"\n");
+    let csv = |email: &str| format!("address,email\n+12025550199,{email}\n");
+    std::fs::write(bridge.file("directory.csv"), csv("first@example.com")).expect("a file");
+    let named = format!("{FILE}[directory]\nfile = \"DIR/directory.csv\"\n");
     bridge.reads(&named, "was reloaded");
     let mut call = 0;
     for email in ["first@example.com", "second@example.com"] {
-        write_to(&bridge.file("people.csv"), &people(email));
+        write_to(&bridge.file("directory.csv"), &csv(email));
         until(email, || {
             bridge
                 .acquire

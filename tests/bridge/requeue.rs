@@ -1,4 +1,4 @@
-//! Many calls are requeued at once, and nobody else is kept waiting.
+//! Many calls are requeued at once, and new calls do not wait for them.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn an_interrupted_requeue_resumes_where_it_stopped() {
         "requeue",
         "--state",
         "delivered",
-        "--rested-before",
+        "--finished-before",
         &before,
         "--yes",
     ];
@@ -101,11 +101,11 @@ fn a_stopped_requeue_keeps_the_calls_that_it_requeued() {
     let killed = Command::new("kill").args(["-INT", &id]).status();
     assert!(killed.expect("kill runs").success());
     let ended = child.wait_with_output().expect("an end");
-    let told = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(3), "{told}");
+    let printed = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{printed}");
     assert!(
-        told.ends_with("stopped; the other calls are unchanged\n"),
-        "{told}"
+        printed.ends_with("stopped; the other calls are unchanged\n"),
+        "{printed}"
     );
     bridge.settles();
     let run = bridge.runs(&["requeue", "--state", "parked", "--yes"]);
@@ -147,7 +147,8 @@ fn reaches(bridge: &Bridge, count: u64) {
     until("Acquire got them", || bridge.acquire.count() >= count);
 }
 
-fn store_of(bridge: &Bridge) -> impl std::ops::Deref<Target = dyn Store> {
+/// The store of a bridge that is stopped.
+pub fn store_of(bridge: &Bridge) -> impl std::ops::Deref<Target = dyn Store> {
     let url = StoreUrl::Sqlite(bridge.folder.path().join("bridge.db"));
     let mut store = None;
     until("the store is free", || {
@@ -159,7 +160,7 @@ fn store_of(bridge: &Bridge) -> impl std::ops::Deref<Target = dyn Store> {
 
 /// Fills the store of a bridge that is stopped with calls that were delivered and requeued.
 fn requeued(bridge: &Bridge, count: usize) {
-    rested(bridge, count, &NextState::Delivered);
+    finished(bridge, count, &NextState::Delivered);
     let (store, now) = (store_of(bridge), bridge.clock.now());
     let sids = (1..=count).map(|number| CallSid::parse(&sid(number)).expect("a SID"));
     let sids: Vec<CallSid> = sids.collect();
@@ -168,8 +169,8 @@ fn requeued(bridge: &Bridge, count: usize) {
     assert!(requeued.into_iter().all(|known| known.expect("written")));
 }
 
-/// Fills the store of a bridge that is stopped with calls that came to rest.
-pub fn rested(bridge: &Bridge, count: usize, rest: &NextState) {
+/// Fills the store of a bridge that is stopped with finished calls.
+pub fn finished(bridge: &Bridge, count: usize, next: &NextState) {
     let (store, now) = (store_of(bridge), bridge.clock.now());
     let new = |number| {
         let (url, body) = (
@@ -192,7 +193,7 @@ pub fn rested(bridge: &Bridge, count: usize, rest: &NextState) {
         assert_eq!(calls.len(), count);
         let settlement = || Settlement {
             attempt: None,
-            rest: rest.clone(),
+            next: next.clone(),
         };
         let settled = calls
             .iter()

@@ -170,7 +170,7 @@ fn a_file_system_that_turns_read_only_is_told_and_loses_nothing() {
     assert!(!is_ready(bridge), "/readyz is red");
     serve.stop();
 
-    // Linux mounts it for writing again only once nobody has it.
+    // Linux mounts it for writing again only once no process uses it.
     drop(mount);
     repair(&image);
     let _mount = Mount::ext4(&image, &at).expect("it is whole again");
@@ -237,7 +237,7 @@ fn a_disk_that_fails_loses_nothing_and_is_forgotten() {
         // Until some were refused, and taken again since.
         let turns = Mutex::new((0, 0));
         let is_over = move |status| {
-            let (refused, taken) = &mut *turns.lock().expect("nobody panics with it");
+            let (refused, taken) = &mut *turns.lock().expect("no thread panics with it");
             match status {
                 503 => (*refused, *taken) = (*refused + 1, 0),
                 _ => *taken += 1,
@@ -263,9 +263,9 @@ fn a_disk_that_fails_loses_nothing_and_is_forgotten() {
 fn a_sync_that_stalls_delays_answers_and_loses_nothing() {
     const STALL: Duration = Duration::from_secs(1);
     let latest = Mutex::new((Instant::now(), false));
-    // All wait for a sync that stalls: nobody is answered meanwhile.
+    // All wait for a sync that stalls: no request is answered meanwhile.
     let is_over = move |_| {
-        let (last, has_stalled) = &mut *latest.lock().expect("nobody panics with it");
+        let (last, has_stalled) = &mut *latest.lock().expect("no thread panics with it");
         *has_stalled |= last.elapsed() > STALL.mul_f64(0.9);
         *last = Instant::now();
         *has_stalled
@@ -278,7 +278,7 @@ fn a_sync_that_stalls_delays_answers_and_loses_nothing() {
     assert_eq!(refused, 0, "who waits is answered in the end");
 }
 
-/// A run whose writes to the log fail in one way for a while, and what is answered until that is over;
+/// Runs with writes to the log that fail in one way for a while; returns the answers until that is over;
 /// `None` without `strace`.
 fn under(
     call: &str,

@@ -28,7 +28,7 @@ const SENDERS: usize = 8;
 /// The longest time from the first answer to the kill.
 const LONGEST_LIFE: Duration = Duration::from_millis(600);
 
-/// How long what is owed may take to be paid once nothing is killed any more.
+/// How long the delivery of all requests may take after the last kill.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Calls of the one who kills are counted from here, so that no sender has the same.
@@ -52,7 +52,7 @@ impl Plan {
 #[test]
 fn nothing_that_was_answered_is_lost_through_kills() {
     let plan = Plan::from_environment();
-    let begun = Instant::now();
+    let started = Instant::now();
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
     let ledger = Arc::new(Ledger::default());
@@ -110,7 +110,7 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     arrivals.join().expect("all arrivals are noted");
 
     let balance = ledger.balance(&parked(&database));
-    report(&plan, &balance, starts, begun.elapsed());
+    report(&plan, &balance, starts, started.elapsed());
     assert_eq!(balance.wrong, Vec::<String>::new(), "seed {}", plan.seed);
     let reader = SqliteReader::open_read_only(&database).expect("a store");
     assert_eq!(
@@ -128,15 +128,15 @@ struct Bridge {
 
 impl Bridge {
     fn addresses(&self) -> Option<Addresses> {
-        *self.addresses.lock().expect("nobody panics with it")
+        *self.addresses.lock().expect("no thread panics with it")
     }
 
     fn is_at(&self, addresses: Addresses) {
-        *self.addresses.lock().expect("nobody panics with it") = Some(addresses);
+        *self.addresses.lock().expect("no thread panics with it") = Some(addresses);
     }
 
     fn is_gone(&self) {
-        *self.addresses.lock().expect("nobody panics with it") = None;
+        *self.addresses.lock().expect("no thread panics with it") = None;
     }
 }
 
@@ -151,7 +151,7 @@ fn command(database: &Path, acquire: &FakeAcquire) -> std::process::Command {
     command
 }
 
-/// A stand-in that often fails and now and then refuses, and the thread that notes what arrives.
+/// A fake Acquire that often fails and now and then refuses, and the thread that notes what arrives.
 fn acquire(plan: &Plan, ledger: Arc<Ledger>) -> (FakeAcquire, JoinHandle<()>) {
     let share = |reply, part| Share { reply, part };
     let faults = Faults {
@@ -178,19 +178,19 @@ fn acquire(plan: &Plan, ledger: Arc<Ledger>) -> (FakeAcquire, JoinHandle<()>) {
 
 /// Sends one call as soon as it serves; the time from its start to that answer.
 fn answers(serve: &mut Serve, bridge: &Bridge, ledger: &Ledger, call: &Call) -> Duration {
-    let begun = Instant::now();
+    let started = Instant::now();
     let addresses = serve.addresses();
     ledger.sends(call);
     let status = send(addresses.public, call).expect("it answers when it serves");
     ledger.answered(call, status);
-    let took = begun.elapsed();
+    let took = started.elapsed();
     bridge.is_at(addresses);
     took
 }
 
 fn start_senders(plan: &Plan, bridge: &Arc<Bridge>, ledger: &Arc<Ledger>) -> Vec<JoinHandle<()>> {
     let next = Arc::new(AtomicU64::new(0));
-    let begun = Instant::now();
+    let started = Instant::now();
     let sender = |number: usize| {
         let (next, bridge, ledger) = (Arc::clone(&next), Arc::clone(bridge), Arc::clone(ledger));
         let seed = plan.seed;
@@ -198,7 +198,7 @@ fn start_senders(plan: &Plan, bridge: &Arc<Bridge>, ledger: &Arc<Ledger>) -> Vec
         move || {
             while !bridge.stop.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                let due = begun + Duration::from_nanos(number * 1_000_000_000 / RATE);
+                let due = started + Duration::from_nanos(number * 1_000_000_000 / RATE);
                 pause(due.saturating_duration_since(Instant::now()));
                 rings(&Call::new(seed, number), &bridge, &ledger, &mut chance);
             }
@@ -242,7 +242,7 @@ pub fn comes_to_rest(database: &Path) {
     }
 }
 
-/// After the stand-in has become healthy, so that it is not refused by chance.
+/// After the fake Acquire has become healthy, so that it is not refused by chance.
 fn a_fresh_call_passes(plan: &Plan, bridge: &Bridge, ledger: &Ledger, database: &Path) {
     let call = Call::new(plan.seed, u64::MAX);
     ledger.sends(&call);

@@ -1,5 +1,5 @@
 //! Plays systemd: holds the listening sockets, hands them to each bridge it starts, and hears what
-//! that tells it.
+//! that sends the notifications.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
@@ -12,13 +12,13 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::process::{Addresses, PROGRAM, configure};
 
-/// Far longer than a bridge takes to tell anything.
+/// Far longer than a bridge needs to send a notification.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Manager {
     public: TcpListener,
     admin: TcpListener,
-    told: UnixDatagram,
+    notifications: UnixDatagram,
     notify: PathBuf,
 }
 
@@ -26,12 +26,14 @@ impl Manager {
     /// Listens, before any bridge runs.
     pub fn listens(folder: &Path) -> Self {
         let notify = folder.join("notify");
-        let told = UnixDatagram::bind(&notify).expect("a socket");
-        told.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        let notifications = UnixDatagram::bind(&notify).expect("a socket");
+        notifications
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time limit");
         Self {
             public: listener([127, 0, 0, 1]),
             admin: listener([127, 0, 0, 1]),
-            told,
+            notifications,
             notify,
         }
     }
@@ -71,21 +73,23 @@ impl Manager {
         command
     }
 
-    /// What is told next; `None` if nothing is for `patience`.
+    /// The next notification; `None` if there is none within `patience`.
     pub fn hears_within(&self, patience: Duration) -> Option<String> {
-        self.told.set_read_timeout(Some(patience)).expect("a limit");
+        self.notifications
+            .set_read_timeout(Some(patience))
+            .expect("a limit");
         let mut text = [0; 256];
-        let length = self.told.recv(&mut text).ok()?;
+        let length = self.notifications.recv(&mut text).ok()?;
         Some(String::from_utf8_lossy(&text[..length]).trim().to_owned())
     }
 
-    /// Waits until just this is told; what the watchdog hears meanwhile does not count.
+    /// Waits for exactly this notification, and ignores those for the watchdog.
     pub fn hears(&self, expected: &str) {
         loop {
             match self.hears_within(PATIENCE) {
-                Some(told) if told == expected => return,
-                Some(told) if told == "WATCHDOG=1" => {}
-                told => panic!("{told:?} was told, and not {expected}"),
+                Some(text) if text == expected => return,
+                Some(text) if text == "WATCHDOG=1" => {}
+                other => panic!("{other:?} instead of {expected}"),
             }
         }
     }

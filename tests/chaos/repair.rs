@@ -1,4 +1,4 @@
-//! A damaged store is told, a backup of a running one is complete, and restoring it is a drill.
+//! Damage of a store is reported, the backup of a running bridge is complete, and it can be restored.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -25,11 +25,11 @@ fn run(database: &Path, arguments: &[&str]) -> Output {
 /// Exit code and stderr of `check --store`.
 fn check(database: &Path) -> (Option<i32>, String) {
     let output = run(database, &["check", "--store"]);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), told)
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), printed)
 }
 
-/// A store with calls that were delivered, and `more` that nobody took.
+/// A store with calls that were delivered, and `more` that Acquire did not accept.
 fn stored(folder: &Path, more: u64) -> std::path::PathBuf {
     let database = folder.join("bridge.db");
     let acquire = Acquire::start();
@@ -57,11 +57,11 @@ fn takes(bridge: Addresses, ledger: &Ledger, calls: std::ops::Range<u64>) {
 }
 
 #[test]
-fn each_kind_of_damage_is_told() {
+fn each_kind_of_damage_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let sound = stored(folder.path(), 3);
     assert_eq!(check(&sound).0, Some(0), "{:?}", check(&sound));
-    for (sql, told) in [
+    for (sql, problem) in [
         ("DELETE FROM call WHERE id = 1", "20 calls were seen"),
         (
             "UPDATE counters SET seen = seen + 1",
@@ -91,8 +91,11 @@ fn each_kind_of_damage_is_told() {
         assert!(connection.execute(sql, []).expect("damaged") > 0);
         drop(connection);
         let (code, words) = check(&database);
-        let told = told.replace("20 calls were seen", "23 calls were seen");
-        assert!(code == Some(1) && words.contains(&told), "{sql}: {words}");
+        let problem = problem.replace("20 calls were seen", "23 calls were seen");
+        assert!(
+            code == Some(1) && words.contains(&problem),
+            "{sql}: {words}"
+        );
         assert!(words.contains("latest `backup`"), "{words}");
         for end in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{end}", database.display()));
@@ -126,14 +129,14 @@ fn damaged_pages_are_told_and_nobody_starts_on_them() {
     );
     let before = std::fs::read(&database).expect("a file");
     let output = run(&database, &["serve"]);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
     assert!(
-        told.contains("is damaged: ") && told.contains("latest `backup`"),
-        "{told}"
+        printed.contains("is damaged: ") && printed.contains("latest `backup`"),
+        "{printed}"
     );
     let after = std::fs::read(&database).expect("a file");
-    // The header's first 100 bytes tell how the file is opened.
+    // The header's first 100 bytes decide how the file is opened.
     assert!(before[100..] == after[100..], "it is left as it was");
 }
 
@@ -226,15 +229,15 @@ fn a_spoilt_store_is_never_begun_anew_in_silence() {
         !beside(&stopped, "-wal").exists(),
         "a bridge that has stopped leaves one file"
     );
-    let (damaged, gone) = ("is damaged: ", "is gone or empty");
-    for (damage, told) in [
+    let (damaged, gone) = ("is damaged: ", "is missing or empty");
+    for (damage, message) in [
         (Damage::Overwrite(0), damaged),
         (Damage::Cut(5 * 4096), damaged),
         (Damage::Cut(100), damaged),
         (Damage::Cut(0), gone),
         (Damage::Remove, gone),
     ] {
-        is_refused(&copied(&stopped, folder.path()), &damage, told);
+        is_refused(&copied(&stopped, folder.path()), &damage, message);
     }
 
     let killed = stopped;
@@ -247,11 +250,7 @@ fn a_spoilt_store_is_never_begun_anew_in_silence() {
         is_refused(&copy, &damage, gone);
         assert!(log == std::fs::read(beside(&copy, "-wal")).expect("a log"));
         std::fs::remove_file(beside(&copy, ".lock")).expect("removed");
-        is_refused(
-            &copy,
-            &Damage::Cut(0),
-            "-wal says that calls were kept there",
-        );
+        is_refused(&copy, &Damage::Cut(0), "-wal shows that it had calls");
     }
 
     let copy = copied(&killed, folder.path());
@@ -262,17 +261,20 @@ fn a_spoilt_store_is_never_begun_anew_in_silence() {
     serve.addresses();
     assert!(serve.stop().success());
     let log = serve.log().join("\n");
-    assert!(log.contains("-wal is gone though the last bridge"), "{log}");
+    assert!(
+        log.contains("-wal is missing though the last bridge"),
+        "{log}"
+    );
 }
 
-fn is_refused(database: &Path, damage: &Damage, told: &str) {
+fn is_refused(database: &Path, damage: &Damage, message: &str) {
     if database.exists() {
         damage.befalls(database);
     }
     let output = run(database, &["serve"]);
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(words.contains(told), "{told}: {words}");
+    assert!(words.contains(message), "{message}: {words}");
     assert!(words.contains("latest `backup`"), "{words}");
 }
 

@@ -1,4 +1,4 @@
-//! Restarts on sockets that systemd holds: nobody who calls meanwhile notices more than a delay.
+//! Restarts on sockets that systemd holds: a client that connects meanwhile sees only a delay.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ const LONGEST_SILENCE: Duration = Duration::from_millis(400);
 struct Crowd {
     addresses: Addresses,
     seed: u64,
-    begun: Instant,
+    started: Instant,
     /// Callbacks per second, each on a connection of its own.
     rate: u64,
     next: AtomicU64,
@@ -57,7 +57,7 @@ fn no_request_fails_through_restarts() {
     let crowd = Arc::new(Crowd {
         addresses: manager.addresses(),
         seed,
-        begun: Instant::now(),
+        started: Instant::now(),
         // What a debug build answers also on a part of two processors.
         rate: 200,
         next: AtomicU64::new(0),
@@ -72,14 +72,14 @@ fn no_request_fails_through_restarts() {
     let mut took = Vec::new();
     for _ in 0..restarts {
         pause(LONGEST_LIFE.mul_f64(chance.f64()));
-        let begun = Instant::now();
+        let started = Instant::now();
         assert!(serve.stop().success(), "{:?}", serve.log());
         manager.hears("STOPPING=1");
         serve = start();
-        took.push(begun.elapsed());
+        took.push(started.elapsed());
     }
     crowd.stop.store(true, Ordering::Relaxed);
-    let lasted = crowd.begun.elapsed();
+    let lasted = crowd.started.elapsed();
     for sender in senders {
         sender.join().expect("a sender ends");
     }
@@ -89,7 +89,7 @@ fn no_request_fails_through_restarts() {
     arrivals.join().expect("all arrivals are noted");
 
     let balance = ledger.balance(&HashSet::new());
-    let failed = crowd.failed.lock().expect("nobody panics with it");
+    let failed = crowd.failed.lock().expect("no thread panics with it");
     took.sort_unstable();
     let sent = f64::from(u32::try_from(balance.sent).unwrap_or(u32::MAX));
     println!(
@@ -103,7 +103,7 @@ fn no_request_fails_through_restarts() {
         balance.repeats,
         took[took.len() / 2],
         took[took.len() - 1],
-        crowd.slowest.lock().expect("nobody panics with it"),
+        crowd.slowest.lock().expect("no thread panics with it"),
     );
     assert_eq!(*failed, Vec::<String>::new(), "seed {seed}");
     assert_eq!(balance.wrong, Vec::<String>::new(), "seed {seed}");
@@ -119,7 +119,7 @@ impl Crowd {
                 while !crowd.stop.load(Ordering::Relaxed) {
                     let number = crowd.next.fetch_add(1, Ordering::Relaxed);
                     let due =
-                        crowd.begun + Duration::from_nanos(number * 1_000_000_000 / crowd.rate);
+                        crowd.started + Duration::from_nanos(number * 1_000_000_000 / crowd.rate);
                     pause(due.saturating_duration_since(Instant::now()));
                     crowd.rings(number);
                 }
@@ -136,14 +136,14 @@ impl Crowd {
         let mut chance = fastrand::Rng::with_seed(self.seed ^ number);
         let Addresses { public, admin } = self.addresses;
         self.ledger.sends(&call);
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = if chance.f64() < 0.2 {
             let silence = LONGEST_SILENCE.mul_f64(chance.f64());
             send_slowly(public, &call, silence)
         } else {
             send(public, &call)
         };
-        let took = begun.elapsed();
+        let took = started.elapsed();
         match answer {
             Ok(204) => self.ledger.answered(&call, 204),
             answer => self.notes(format!("{} after {took:.0?}: {answer:?}", call.sid)),
@@ -154,12 +154,12 @@ impl Crowd {
                 answer => self.notes(format!("/livez: {answer:?}")),
             }
         }
-        let mut slowest = self.slowest.lock().expect("nobody panics with it");
+        let mut slowest = self.slowest.lock().expect("no thread panics with it");
         *slowest = took.max(*slowest);
     }
 
     fn notes(&self, failure: String) {
-        let mut failed = self.failed.lock().expect("nobody panics with it");
+        let mut failed = self.failed.lock().expect("no thread panics with it");
         failed.push(failure);
     }
 }

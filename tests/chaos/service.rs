@@ -1,4 +1,4 @@
-//! A bridge as a service of systemd: what it is handed, and what it tells.
+//! A bridge as a service of systemd: the sockets it gets, and its notifications.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -21,11 +21,11 @@ fn acquire(faults: Faults) -> FakeAcquire {
     FakeAcquire::start(listen, faults, Retain::All).expect("a free port")
 }
 
-/// A command whose end is awaited, with what it said on stderr.
+/// Waits for the end of a command: its exit code and stderr.
 fn ends(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().expect("it runs");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), told)
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), printed)
 }
 
 fn watched(mut command: Command) -> Command {
@@ -58,14 +58,14 @@ fn sockets_that_cannot_be_told_apart_are_refused_with_what_to_do() {
     let manager = Manager::listens(folder.path());
     let database = folder.path().join("bridge.db");
     for names in ["public", "public:public", "bridge.socket:admin"] {
-        let (code, told) = ends(manager.command(names, &database, "http://127.0.0.1:1"));
-        assert_eq!(code, Some(2), "{names}: {told}");
+        let (code, printed) = ends(manager.command(names, &database, "http://127.0.0.1:1"));
+        assert_eq!(code, Some(2), "{names}: {printed}");
         assert!(
-            told.contains("LISTEN_FD") || told.contains("FileDescriptorName"),
-            "{told}"
+            printed.contains("LISTEN_FD") || printed.contains("FileDescriptorName"),
+            "{printed}"
         );
     }
-    assert!(!database.exists(), "nothing was begun");
+    assert!(!database.exists(), "no store was created");
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn a_handed_socket_opens_the_console_to_others_only_with_a_token() {
     let manager = Manager::listens_to_all(folder.path());
     let database = folder.path().join("bridge.db");
     let command = || manager.command("public:admin", &database, "http://127.0.0.1:1");
-    let (code, told) = ends(command());
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("admin.token"), "{told}");
+    let (code, printed) = ends(command());
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("admin.token"), "{printed}");
 
     let mut command = command();
     command.env("BRIDGE__ADMIN__TOKEN", "0123456789abcdef0123456789abcdef");
@@ -111,9 +111,9 @@ fn the_watchdog_is_fed_while_acquire_hangs_and_the_disk_is_full() {
     mount.fill();
     // Three times as long as a stuck worker is borne.
     for _ in 0..6 {
-        let told = manager.hears_within(LIMIT);
+        let printed = manager.hears_within(LIMIT);
         assert_eq!(
-            told.as_deref(),
+            printed.as_deref(),
             Some("WATCHDOG=1"),
             "{:?}",
             dead(&mut serve)

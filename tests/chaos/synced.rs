@@ -83,7 +83,7 @@ fn under_strace(further: &[&str], callbacks: u64) -> Findings {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("trace");
     let name = file.to_str().expect("text");
-    // Wide enough for a page of the database, where the rows stand.
+    // Wide enough for a page of the database, with the rows.
     let calls = format!("trace={}", trace::CALLS);
     let seen = [
         "--seccomp-bpf",
@@ -96,7 +96,7 @@ fn under_strace(further: &[&str], callbacks: u64) -> Findings {
         &calls,
     ];
     let options = [&seen, further].concat();
-    // Nobody takes the calls: what is watched is Twilio's side.
+    // Acquire is down: the test watches the public listener.
     let mut command = strace(
         &options,
         &folder.path().join("bridge.db"),

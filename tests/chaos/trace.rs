@@ -22,7 +22,7 @@ pub struct Findings {
 /// One system call, from its entry to its return, by line numbers.
 struct SystemCall<'a> {
     name: &'a str,
-    /// What the first argument, a file descriptor, stands for.
+    /// What the first argument, a file descriptor, refers to.
     file: &'a str,
     text: String,
     entered: usize,
@@ -48,13 +48,13 @@ pub fn check(trace: &str) -> Findings {
             continue;
         };
         let text = text.trim_start();
-        if let Some(begun) = text.strip_suffix("<unfinished ...>") {
-            unfinished.insert(thread, (number, begun));
+        if let Some(head) = text.strip_suffix("<unfinished ...>") {
+            unfinished.insert(thread, (number, head));
             // An answer may have left before the call returns.
-            watch.begins(begun, number);
+            watch.begins(head, number);
         } else if let Some((_, rest)) = text.split_once(" resumed>") {
-            if let Some((entered, begun)) = unfinished.remove(thread) {
-                watch.ends(&[begun, rest].concat(), entered, number);
+            if let Some((entered, head)) = unfinished.remove(thread) {
+                watch.ends(&[head, rest].concat(), entered, number);
             }
         } else {
             watch.begins(text, number);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn every_other_order_is_too_early() {
-        let begun = "8 fsync(14</d/b.db-wal> <unfinished ...>";
+        let head = "8 fsync(14</d/b.db-wal> <unfinished ...>";
         let returned = "8 <... fsync resumed>) = 0";
         let other = "8 fsync(13</d/b.db>) = 0";
         let failed = "8 fsync(14</d/b.db-wal>) = -1 EIO (Input/output error)";
@@ -178,8 +178,8 @@ mod tests {
             &[ASK, ANSWER, WRITE, SYNC],
             &[ASK, SYNC, WRITE, ANSWER],
             &[ASK, WRITE, ANSWER, SYNC],
-            &[ASK, WRITE, begun, ANSWER, returned],
-            &[ASK, begun, WRITE, returned, ANSWER],
+            &[ASK, WRITE, head, ANSWER, returned],
+            &[ASK, head, WRITE, returned, ANSWER],
             &[ASK, SYNC, ANSWER],
             &[ASK, WRITE, other, ANSWER],
             &[ASK, WRITE, failed, ANSWER],

@@ -20,7 +20,7 @@ pub struct Haproxy {
 
 impl Haproxy {
     /// Runs `file` with the addresses of these bridges, by their names, and a made-up certificate.
-    /// `None`, told aloud, where there is no HAProxy.
+    /// `None`, with a note on stderr, where there is no HAProxy.
     pub fn between(file: &Path, bridges: &[(&String, Serve)]) -> Option<Self> {
         let Some(program) = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"]
             .into_iter()
@@ -57,13 +57,13 @@ impl Haproxy {
         }
         let placed = folder.path().join("haproxy.cfg");
         std::fs::write(&placed, text).expect("written");
-        let judged = Command::new(program)
+        let checked = Command::new(program)
             .arg("-c")
             .arg("-f")
             .arg(&placed)
             .output();
-        let judged = judged.expect("haproxy runs");
-        assert!(judged.status.success(), "{judged:?}");
+        let checked = checked.expect("haproxy runs");
+        assert!(checked.status.success(), "{checked:?}");
         let child = Command::new(program)
             .arg("-db")
             .arg("-f")

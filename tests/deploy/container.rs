@@ -55,7 +55,7 @@ impl Image {
 pub struct Container {
     image: Image,
     environment: BTreeMap<String, String>,
-    /// Stands for `/`.
+    /// The root folder `/`.
     root: TempDir,
 }
 
@@ -88,7 +88,7 @@ impl Container {
         std::fs::write(file, self.placed(text)).expect("a file");
     }
 
-    /// With the folders that are mounted where they stand here.
+    /// With the folders that are mounted at the same paths.
     fn placed(&self, text: &str) -> String {
         let root = self.root.path().display();
         ["/run/secrets/", "/etc/twilio-acquire-bridge/"]
@@ -116,7 +116,7 @@ impl Container {
         self.starts_with(&self.image.words("CMD"))
     }
 
-    /// On the addresses that it is told, but on free ports.
+    /// On the addresses of its settings, but on free ports.
     pub fn starts_with(&self, arguments: &[String]) -> Serve {
         let mut command = self.command(arguments);
         for (key, variable) in [
@@ -135,8 +135,10 @@ impl Container {
         let output = self.command(&["check", "--json"]).output();
         let output = output.expect("the program runs");
         assert!(output.status.success(), "{output:?}");
-        let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        let value = told["settings"][key]["value"].as_str().expect("a setting");
+        let settings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let value = settings["settings"][key]["value"]
+            .as_str()
+            .expect("a setting");
         value.trim_matches('"').to_owned()
     }
 

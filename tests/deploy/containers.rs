@@ -134,8 +134,8 @@ fn the_bridge_composed_alone_is_healthy_until_it_stops() {
         let bridge = container.starts();
         assert!(container.is_healthy(bridge.admin));
         assert_eq!(bridge.asked("/readyz"), 200);
-        let nobody = bridge.stops();
-        assert!(!container.is_healthy(nobody));
+        let closed = bridge.stops();
+        assert!(!container.is_healthy(closed));
     }
 }
 
@@ -177,8 +177,8 @@ fn bridges_composed_with_postgres_take_a_call_through_haproxy() {
         haproxy.brings_a_call();
         for (name, container) in &containers {
             let output = container.command(&["list"]).output().expect("it runs");
-            let told = String::from_utf8_lossy(&output.stdout);
-            assert!(told.contains("CA"), "{name}: {told}");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert!(printed.contains("CA"), "{name}: {printed}");
         }
     }
 }

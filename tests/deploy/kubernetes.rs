@@ -12,7 +12,7 @@ fn files() -> [PathBuf; 2] {
     ["bridge.yaml", "secret.yaml"].map(|name| deploy().join("kubernetes").join(name))
 }
 
-/// The manifests by their kinds; `None`, told aloud, where no tool reads them.
+/// The manifests by their kinds; `None`, with a note on stderr, where no tool reads them.
 struct Manifests(Vec<Value>);
 
 impl Manifests {

@@ -1,4 +1,4 @@
-//! Tools that judge what a container engine or a cluster reads. `tests/run` installs them beside the
+//! Tools that check what a container engine or a cluster reads. `tests/run` installs them beside the
 //! build; see `tests/deploy/requirements.txt`.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{left_out, root};
 
-/// Where a tool is; `None`, told aloud, where it is not installed.
+/// Where a tool is; `None`, with a note on stderr, where it is not installed.
 fn tool(name: &str) -> Option<PathBuf> {
     let tool = root().join("target/lint/bin").join(name);
     if tool.exists() {
@@ -28,15 +28,15 @@ pub fn finds_nothing(name: &str, arguments: &[&str], file: &Path) {
         .arg(file)
         .output()
         .expect("the tool runs");
-    let told = [&output.stdout[..], &output.stderr[..]].concat();
-    let told = String::from_utf8_lossy(&told);
-    assert!(output.status.success(), "{}: {told}", file.display());
+    let printed = [&output.stdout[..], &output.stderr[..]].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(output.status.success(), "{}: {printed}", file.display());
 }
 
 const TO_JSON: &str = "import json, sys, yaml
 print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
 
-/// The documents of a YAML file; none, told aloud, where no tool reads YAML.
+/// The documents of a YAML file; none, with a note on stderr, where no tool reads YAML.
 pub fn documents(file: &Path) -> Vec<Value> {
     let Some(python) = tool("python") else {
         return Vec::new();

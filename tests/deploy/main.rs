@@ -1,4 +1,4 @@
-//! What `deploy/` ships, judged by the tools it is for, and its command lines run.
+//! What `deploy/` ships, checked by the tools it is for, and its command lines run.
 
 mod balancer;
 mod container;

@@ -25,8 +25,8 @@ fn the_package_is_installed_started_upgraded_and_removed() {
     let Some(machine) = Machine::free() else {
         return;
     };
-    let told = dpkg(&["--install", &machine.package("1.0.0")]);
-    assert!(told.contains("is installed, not started"), "{told}");
+    let printed = dpkg(&["--install", &machine.package("1.0.0")]);
+    assert!(printed.contains("is installed, not started"), "{printed}");
     assert_eq!(said("getent", &["passwd", NAME]).status.code(), Some(0));
     let store = fs::metadata(STORE).expect("the folder is made");
     assert_eq!(store.permissions().mode() & 0o777, 0o700);
@@ -68,15 +68,15 @@ fn the_package_is_installed_started_upgraded_and_removed() {
     dpkg(&["--remove", NAME]);
     assert!(!Path::new("/usr/bin").join(NAME).exists());
     assert!(Path::new(CONFIG).exists() && Path::new(STORE).join("bridge.db").exists());
-    let told = dpkg(&["--purge", NAME]);
+    let printed = dpkg(&["--purge", NAME]);
     assert!(!Path::new(ETC).exists(), "the secrets are gone");
     assert!(
         Path::new(STORE).join("bridge.db").exists(),
         "the calls are not"
     );
     assert!(
-        told.contains("the calls in /var/lib/twilio-acquire-bridge are left"),
-        "{told}"
+        printed.contains("the calls in /var/lib/twilio-acquire-bridge are left"),
+        "{printed}"
     );
 }
 
@@ -88,7 +88,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// `None`, told aloud, where the package cannot be tried or something of it is there already.
+    /// `None`, with a note on stderr, where the package cannot be tried or something of it is there already.
     fn free() -> Option<Self> {
         if !said("id", &["--user"]).stdout.starts_with(b"0\n") {
             left_out("the Debian package, which only root can install");
@@ -201,7 +201,7 @@ impl Drop for Machine {
     }
 }
 
-/// As the package asks after its installation; on free ports, and with nobody for Acquire.
+/// As the package asks after its installation; on free ports, and without an Acquire.
 fn set_up() {
     let sample = fs::read_to_string(CONFIG).expect("the configuration");
     let own = sample
@@ -267,12 +267,12 @@ fn dpkg(arguments: &[&str]) -> String {
             .stdin(std::process::Stdio::null())
             .output()
             .expect("dpkg runs");
-        let told = [&output.stdout[..], &output.stderr[..]].concat();
-        let told = String::from_utf8_lossy(&told).into_owned();
+        let printed = [&output.stdout[..], &output.stderr[..]].concat();
+        let printed = String::from_utf8_lossy(&printed).into_owned();
         if output.status.success() {
-            return told;
+            return printed;
         }
-        assert!(told.contains("lock"), "{told}");
+        assert!(printed.contains("lock"), "{printed}");
         std::thread::park_timeout(Duration::from_secs(1));
     }
     panic!("another dpkg is at work for two minutes");

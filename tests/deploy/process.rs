@@ -7,7 +7,7 @@ use std::time::Duration;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_twilio-acquire-bridge");
 
-/// A `serve` that has told its addresses; killed when dropped.
+/// A `serve` that has logged its addresses; killed when dropped.
 pub struct Serve {
     child: Child,
     log: BufReader<ChildStderr>,
@@ -23,13 +23,13 @@ impl Serve {
             .spawn()
             .expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut told = String::new();
+        let mut printed = String::new();
         let (public, admin) = loop {
-            let begun = told.len();
-            let length = log.read_line(&mut told).expect("text");
-            assert!(length > 0, "it ended at once: {told}");
+            let start = printed.len();
+            let length = log.read_line(&mut printed).expect("text");
+            assert!(length > 0, "it ended at once: {printed}");
             let after = |words: &str| {
-                let (_, rest) = told[begun..].split_once(words)?;
+                let (_, rest) = printed[start..].split_once(words)?;
                 let ends = |c: char| c == ',' || c == '"' || c.is_whitespace();
                 rest.split(ends).next()?.parse().ok()
             };
@@ -61,7 +61,8 @@ impl Serve {
         status.parse().expect("a number")
     }
 
-    /// Told to stop as a service manager would; panics unless it ends well. Where nobody listens then.
+    /// Stops it as a service manager would, and returns its address, which is then free. Panics unless
+    /// the exit code is 0.
     pub fn stops(mut self) -> SocketAddr {
         let id = self.child.id().to_string();
         let killed = Command::new("kill").args(["-TERM", &id]).status();

@@ -1,4 +1,4 @@
-//! The units of `deploy/systemd`, judged by systemd's own tools.
+//! The units of `deploy/systemd`, checked by systemd's own tools.
 
 use std::process::{Command, Output};
 
@@ -23,7 +23,7 @@ fn units() -> tempfile::TempDir {
     folder
 }
 
-/// What a tool of systemd says; `None`, told aloud, where it is not installed.
+/// The output of a tool of systemd; `None`, with a note on stderr, where it is not installed.
 fn runs(command: &mut Command) -> Option<Output> {
     let output = command.output();
     if output.is_err() {
@@ -34,10 +34,10 @@ fn runs(command: &mut Command) -> Option<Output> {
 }
 
 fn assert_content(output: &Output) {
-    let told = [&output.stdout[..], &output.stderr[..]].concat();
-    let told = String::from_utf8_lossy(&told);
-    assert!(output.status.success(), "{told}");
-    assert!(output.stderr.is_empty(), "{told}");
+    let printed = [&output.stdout[..], &output.stderr[..]].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(output.status.success(), "{printed}");
+    assert!(output.stderr.is_empty(), "{printed}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[test]
-fn each_promise_names_a_test_that_stands() {
+fn each_promise_names_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(root.join("README.md")).expect("a README");
     let (_, promises) = readme
@@ -34,7 +34,7 @@ fn each_promise_names_a_test_that_stands() {
 }
 
 #[test]
-fn each_answer_of_acquire_names_a_test_that_stands() {
+fn each_answer_of_acquire_names_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("RELIABILITY.md")).expect("the page");
     let (_, table) = text.split_once("| outcome |").expect("the table");

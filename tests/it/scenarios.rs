@@ -1,4 +1,4 @@
-//! Walks `fixtures/scenarios`: each folder tells of one human call, and must lead to the requests of
+//! Walks `fixtures/scenarios`: each folder has one human call, and must lead to the requests of
 //! its `expected.json`, in whatever order its callbacks come and however often.
 
 use std::collections::HashSet;
@@ -158,11 +158,11 @@ fn each_reported_call_has_exactly_one_end() {
         let distinct: HashSet<&Value> = ended.iter().copied().collect();
         assert!(!ended.is_empty(), "{}", case.name);
         assert_eq!(ended.len(), distinct.len(), "{}", case.name);
-        let told: HashSet<&Value> = requests
+        let reported: HashSet<&Value> = requests
             .iter()
             .flat_map(|request| request.as_object().expect("a kind").values())
             .map(|body| &body["CallId"])
             .collect();
-        assert_eq!(told, distinct, "{}: each told call ends", case.name);
+        assert_eq!(reported, distinct, "{}: each reported call ends", case.name);
     }
 }

@@ -23,7 +23,7 @@ struct Vector {
 }
 
 impl Vector {
-    /// What the bridge has chosen to say; the table stands in `twilio::signature`.
+    /// The bridge's own choice; the table is in `twilio::signature`.
     fn verdict(&self) -> bool {
         match self.category.strip_prefix("disagree/") {
             None
@@ -96,7 +96,7 @@ fn any_form() -> impl Strategy<Value = Vec<(String, String)>> {
 }
 
 /// The signed text has no delimiters, so two forms can spell the same text; this is what each
-/// library signs and no key can tell apart.
+/// library signs and no key can distinguish.
 fn spelled(form: &[(String, String)]) -> String {
     let mut pairs: Vec<_> = form.to_vec();
     pairs.sort();

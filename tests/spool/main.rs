@@ -1,4 +1,4 @@
-//! A bridge whose PostgreSQL server stops, hangs or cannot be reached: it still accepts callbacks,
+//! The PostgreSQL server of a bridge stops, hangs or cannot be reached: the bridge still accepts callbacks,
 //! and moves them to the database once that is back.
 //!
 //! A binary of its own, because it starts programs: a child process holds the file locks of its parent for
@@ -43,9 +43,9 @@ fn bridge(url: &str, spool: &Path) -> Bridge {
 
 /// How long the answer took.
 fn takes(bridge: &Bridge, call: usize, status: &str) -> Duration {
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(bridge.twilio.ends(&sid(call), status).status, 204);
-    begun.elapsed()
+    started.elapsed()
 }
 
 /// Tried again, it is a repeat; where it had to wait for the database, it would each time.
@@ -91,7 +91,7 @@ fn callbacks_are_kept_within_a_second_whichever_way_the_database_goes() {
             takes(&bridge, 10 * outages, "completed");
             empties_its_spool(&bridge);
             goes(&server);
-            let took = is_away(&bridge, way, outages);
+            let took = survives_outage(&bridge, way, outages);
             returns(&server);
             is_back(&bridge, way, outages);
             took < A_SECOND
@@ -99,8 +99,8 @@ fn callbacks_are_kept_within_a_second_whichever_way_the_database_goes() {
     }
 }
 
-/// What becomes of callbacks while the database is away; how long the first was kept waiting.
-fn is_away(bridge: &Bridge, way: &str, outage: usize) -> Duration {
+/// Sends callbacks during an outage of the database; returns how long the first one waited.
+fn survives_outage(bridge: &Bridge, way: &str, outage: usize) -> Duration {
     let [before, first, second] = [0, 1, 2].map(|call| 10 * outage + call);
     let took = takes(bridge, first, "completed");
     takes_at_once(bridge, second);
@@ -146,7 +146,7 @@ fn a_call_keeps_its_order_and_its_times_through_the_spool() {
     for (number, status) in (0..).zip(statuses) {
         match number {
             1 => {
-                // A claim whose answer is lost is free only when its lease ends.
+                // If the answer to a claim is lost, the calls are free only when the lease ends.
                 empties_its_spool(&bridge);
                 server.stop();
             }
@@ -163,14 +163,14 @@ fn a_call_keeps_its_order_and_its_times_through_the_spool() {
     bridge.settles();
     let call = bridge.call(&sid(1));
     let callbacks = call["callbacks"].as_array().expect("a list");
-    let told = |key: &str| -> Vec<&str> {
+    let shown = |key: &str| -> Vec<&str> {
         callbacks
             .iter()
             .filter_map(|callback| callback[key].as_str())
             .collect()
     };
-    assert_eq!(told("call_status"), statuses);
-    assert_eq!(told("received"), received);
+    assert_eq!(shown("call_status"), statuses);
+    assert_eq!(shown("received"), received);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn serve(server: &Server, spool: &Path, acquire: &str) -> Command {
     let mut command = command_to_serve(spool, acquire);
     command
         .env("BRIDGE__STORE__URL", server.url("postgres"))
-        // Nobody reads the log while it runs, and a full pipe stops whoever writes.
+        // The log is not read while the bridge runs, and a full pipe would block it.
         .env(
             "BRIDGE__LOG__LEVEL",
             "error,twilio_acquire_bridge::cli=info,twilio_acquire_bridge::store=info",
@@ -332,7 +332,7 @@ fn a_spool_whose_disk_is_full_answers_503_and_is_not_ready() {
 }
 
 #[test]
-fn the_console_shows_the_spool_while_the_database_is_away() {
+fn the_console_shows_the_spool_while_the_database_is_down() {
     let server = Server::start(&[]);
     let folder = tempfile::tempdir().expect("a folder");
     let bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
@@ -348,7 +348,7 @@ fn the_console_shows_the_spool_while_the_database_is_away() {
     server.start_again();
     empties_its_spool(&bridge);
     let page = bridge.admin("GET", "/", &[]);
-    assert!(!page.body.contains("away"), "{}", page.body);
+    assert!(!page.body.contains("The database is down"), "{}", page.body);
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn what_a_killed_node_was_sending_another_sends_once_the_lease_ends() {
     });
     dies.child.kill().expect("killed");
     let acquire = sink(Faults::default());
-    // Nobody wakes it: it finds by polling what it did not take in.
+    // No accept wakes the worker: it finds the calls by polling.
     let _lives = start("lives.db", &acquire.base_url());
     until("the call is sent", || !acquire.received().is_empty());
     until("the call is settled", || {

@@ -67,7 +67,7 @@ enum Direction {
     ToBridge,
 }
 
-/// Carries bytes until one side closes, or a mute connection could tell again what it kept back.
+/// Carries bytes until one side closes, or a mute connection could pass on again what it kept back.
 fn carry(mut from: TcpStream, mut to: TcpStream, way: &AtomicU8, direction: Direction) {
     let is = |other: Way| way.load(Ordering::SeqCst) == other as u8;
     let mut bytes = [0; 16 * 1024];

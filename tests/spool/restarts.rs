@@ -25,7 +25,7 @@ const SEED: u64 = 1;
 const RATE: u64 = 100;
 const SENDERS: usize = 8;
 
-/// The longest time that the database is away, and that it is there.
+/// The longest outage of the database, and the longest time between outages.
 const LONGEST: Duration = Duration::from_millis(2_500);
 
 #[test]
@@ -45,12 +45,12 @@ fn no_request_fails_and_nothing_is_lost_through_restarts_of_the_database() {
     let bridge = Serve::by(serve(&server, &spool, &acquire.base_url()));
 
     let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
-    let begun = Instant::now();
+    let started = Instant::now();
     let rings = || {
         let mut slowest = Duration::ZERO;
         while !enough.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let due = begun + Duration::from_nanos(number * 1_000_000_000 / RATE);
+            let due = started + Duration::from_nanos(number * 1_000_000_000 / RATE);
             pause(due.saturating_duration_since(Instant::now()));
             let call = Call::new(SEED, number);
             ledger.sends(&call);
@@ -80,7 +80,7 @@ fn no_request_fails_and_nothing_is_lost_through_restarts_of_the_database() {
         let slowest = senders.into_iter().map(thread::ScopedJoinHandle::join);
         slowest.map(|slowest| slowest.expect("204 only")).max()
     });
-    let lasted = begun.elapsed();
+    let lasted = started.elapsed();
 
     let metrics = || exchange(bridge.admin, "GET", "/metrics", &[], b"").body;
     until("the spool is empty", || {

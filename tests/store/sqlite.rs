@@ -77,9 +77,10 @@ async fn a_database_of_a_newer_version_is_refused() {
 #[tokio::test]
 async fn what_is_no_database_of_ours_is_refused_and_left_as_it_was() {
     let place = Place::new(DATABASE);
-    let text = b"a text that somebody else needs, longer than the header of a database has to be \
+    let text =
+        b"a text that another program needs, longer than the header of a database has to be \
                  for it to be read at all"
-        .repeat(9);
+            .repeat(9);
     fs::write(place.path(), &text).expect("written");
     let refused = refusal(&place.path());
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");

@@ -321,7 +321,10 @@ async fn a_database_that_is_down_or_hangs_fails_operations_in_time_and_is_used_a
         let refused = store
             .record(callback(&sid(1), &sid(1), "busy"), Millis(1))
             .await;
-        assert!(matches!(refused, Err(StoreError::Away(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(StoreError::Unavailable(_))),
+            "{refused:?}"
+        );
         let took = started.elapsed();
         assert!(took < within, "{took:?}");
     };
@@ -332,7 +335,7 @@ async fn a_database_that_is_down_or_hangs_fails_operations_in_time_and_is_used_a
             .await
         {
             assert!(
-                matches!(why, StoreError::Away(_)) && Instant::now() < deadline,
+                matches!(why, StoreError::Unavailable(_)) && Instant::now() < deadline,
                 "{why}"
             );
             clock::pause(Duration::from_millis(20)).await;
@@ -402,7 +405,7 @@ async fn calls_of_a_claim_in_doubt_are_claimed_again_before_their_lease_ends() {
     }
     server.freeze();
     let lost = claimed().await;
-    assert!(matches!(lost, Err(StoreError::Away(_))), "{lost:?}");
+    assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
     server.thaw();
     let lease_end = Instant::now() + LEASE;
     let is_claimed = "SELECT count(*) FROM call WHERE claim IS NOT NULL";

@@ -228,7 +228,7 @@ impl Bridge {
         }
     }
 
-    /// A call that is due or claimed: one look at all, so that none can change between two.
+    /// A call that is due or claimed: one query for all, so that none can change between two.
     fn busy(&self) -> Option<serde_json::Value> {
         let now = self.clock.now().to_string();
         let all = self.operator("GET", "/api/calls?limit=1000").json();
@@ -295,7 +295,7 @@ impl Drop for Bridge {
     }
 }
 
-/// A process that another test begins holds what was locked until it has begun, and a thread of a
+/// A process that another test starts holds the locks until it has started, and a thread of a
 /// bridge that has stopped may let go late.
 fn built(config: &Config, clock: &Clock) -> App {
     let until = Instant::now() + PATIENCE;

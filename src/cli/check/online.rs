@@ -48,7 +48,7 @@ pub(in crate::cli) enum Opened {
     OwnedByABridge,
 }
 
-/// The predicate of a sentence whose subject is the store.
+/// A predicate; the subject of the sentence is the store.
 impl fmt::Display for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

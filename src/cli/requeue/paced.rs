@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_temporary_error_is_retried() {
-        let down = || StoreError::Away("made up".to_owned());
+        let down = || StoreError::Unavailable("made up".to_owned());
         let (answer, times) = attempts(5, down()).await;
         assert!(matches!(answer, Ok(true)) && times == 6, "{times}");
         let (answer, times) = attempts(u32::MAX, down()).await;

@@ -61,7 +61,7 @@ impl RequeueError {
     /// Whether it may succeed once the bridge has restarted or the database is up.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Store(why) => why.is_away(),
+            Self::Store(why) => why.is_unavailable(),
             Self::NoAnswer(AdminClientError::NotConnected { .. }) => true,
             Self::NoAnswer(AdminClientError::Broken { .. }) | Self::Token(_) | Self::Status(..) => {
                 false

@@ -1,8 +1,8 @@
 //! A scenario: a folder with the callbacks of one call and the expected requests to Acquire.
 //!
-//! `NN-*.http` are the callbacks. A fixture whose description starts with `after 30s:` arrives 30
-//! seconds after the previous one; the others arrive at the same time. `bridge.toml` has the settings that are not the
-//! defaults. `expected.json` lists the requests in order, each as `{"call-end": {...}}`.
+//! `NN-*.http` are the callbacks. If the description of a fixture starts with `after 30s:`, it
+//! arrives 30 seconds after the previous one; the others arrive at the same time.
+//! `bridge.toml` has the settings that are not the defaults. `expected.json` lists the requests in order, each as `{"call-end": {...}}`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -40,7 +40,7 @@ pub struct Latencies {
     pub max: f64,
 }
 
-/// An item whose response was not a 2xx.
+/// An item without a 2xx response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NotAccepted {
     pub item: String,

@@ -1,3 +1,5 @@
+//! Redaction keeps the form of a request, and random personal values disappear in every encoding.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use percent_encoding::percent_decode;
@@ -99,7 +101,7 @@ fn the_url_of_a_callback_loses_its_host_and_prefix() {
     );
 }
 
-/// Values that tell of somebody, at least six characters long so that none is met by chance.
+/// Personal values, at least six characters long so that none occurs by chance.
 fn plant() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\+1[2-9][0-9]{9}",
@@ -134,7 +136,7 @@ fn words(plant: &str) -> Vec<String> {
         .collect()
 }
 
-/// What base64 makes of a text wherever it stands: its bytes may begin at three places of a group.
+/// The base64 of a text at any offset: its bytes may start at three places of a group.
 fn encoded(plant: &str) -> Vec<String> {
     let at = |before: usize| {
         let bytes = [&vec![0; before][..], plant.as_bytes()].concat();

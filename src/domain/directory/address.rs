@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 /// The number of digits of the longest phone number (ITU-T E.164).
 const E164_DIGITS: usize = 15;
 
-/// The characters that people write between the digits of a number.
+/// Separators that are common between the digits of a number.
 const FILLERS: [char; 5] = [' ', '-', '.', '(', ')'];
 
 /// An address in its normalized form.
@@ -29,7 +29,7 @@ impl Address {
             },
             "sip" | "sips" => sip(rest),
             _ => Self {
-                whole: telephone(text).unwrap_or_else(|| text.to_owned()),
+                whole: phone_number(text).unwrap_or_else(|| text.to_owned()),
                 user: None,
             },
         }
@@ -64,7 +64,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// A number as `+` and digits alone.
-pub(super) fn telephone(text: &str) -> Option<String> {
+pub(super) fn phone_number(text: &str) -> Option<String> {
     let digits: String = text
         .strip_prefix('+')?
         .chars()

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::Directory;
-use super::address::{Address, is_email, telephone};
+use super::address::{Address, is_email, phone_number};
 
 const HEADER: [&str; 2] = ["address", "email"];
 
@@ -97,7 +97,7 @@ fn key(address: &str) -> Result<String, String> {
         return Err("the address must not be empty".to_owned());
     }
     if address.starts_with('+') {
-        return telephone(address).ok_or_else(|| NO_ADDRESS.to_owned());
+        return phone_number(address).ok_or_else(|| NO_ADDRESS.to_owned());
     }
     let Address { whole, user } = Address::parse(address);
     let is_empty = user.is_some_and(|user| user.is_empty()) || whole.ends_with('@');

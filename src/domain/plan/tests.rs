@@ -1,3 +1,5 @@
+//! The plan for single callbacks and attempts. Scenario folders cover whole calls.
+
 use std::time::Duration;
 
 use super::*;
@@ -285,11 +287,11 @@ fn what_is_due_follows_from_the_attempts() {
         (vec![again(NOW.0 + 1), again(NOW.0 - 1)], due.clone()),
         (vec![again(1), accepted.clone()], Next::Delivered),
         (vec![repeat], Next::Delivered),
-        // Accepted is for good, also if a second worker was told otherwise.
+        // Accepted is final, also if a second worker got another answer.
         (vec![accepted.clone(), again(1)], Next::Delivered),
         (vec![accepted, given_up.clone()], Next::Delivered),
         (vec![again(1), given_up], Next::Parked("refused".to_owned())),
-        // Of a requeued call only the attempts since then are passed: it owes all again.
+        // Of a requeued call only the attempts since then are passed: all requests are due again.
         (vec![], due),
     ] {
         assert_eq!(next(&[callback(&[])], &attempts), expected, "{attempts:?}");

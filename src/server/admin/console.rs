@@ -144,7 +144,7 @@ pub async fn overview(
     let filter = query.filter()?;
     let store = &admin.bridge.store;
     let (counts, spooled) = match (store.counts().await, store.spooled()) {
-        (Err(StoreError::Away(_)), Some(spooled)) => (None, Some(spooled)),
+        (Err(StoreError::Unavailable(_)), Some(spooled)) => (None, Some(spooled)),
         (counts, _) => (Some(counts?), None),
     };
     let calls = store.list(filter).await?;

@@ -40,7 +40,7 @@ pub async fn metrics(admin: Data<AdminState>) -> Result<HttpResponse, AdminError
     let bridge = &admin.bridge;
     let counts = match bridge.store.counts().await {
         Ok(counts) => Some(counts),
-        Err(why) if why.is_away() => None,
+        Err(why) if why.is_unavailable() => None,
         Err(why) => return Err(why.into()),
     };
     bridge.metrics.spooled(bridge.store.spooled().unwrap_or(0));

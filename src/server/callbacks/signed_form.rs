@@ -25,7 +25,7 @@ const KEPT_HEADERS: [&str; 4] = [
 
 /// A form that Twilio signed. The only way to have one is to verify a request.
 pub struct SignedForm {
-    /// The `acquire_account_id` of the account whose key signed it.
+    /// The `acquire_account_id` of the account with the key that signed it.
     pub account: String,
     /// Decoded, in order and with repeats.
     pub fields: Vec<(String, String)>,

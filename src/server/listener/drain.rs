@@ -91,6 +91,7 @@ impl Connections {
         let stop = self.stop.clone();
         async move {
             let mut answer = answer.await?;
+            // Left busy: the connection is closed after this answer, and `close` waits for that.
             if stop.is_cancelled() {
                 let head = answer.response_mut().head_mut();
                 head.set_connection_type(ConnectionType::Close);
@@ -110,6 +111,7 @@ impl Connections {
             server.pause().await;
             clock::pause(ACCEPTOR_PAUSE_DELAY).await;
         }
+        // A client that sends nothing must not hold up the stop.
         let _ = tokio::time::timeout(FIRST_REQUEST_TIMEOUT, self.all_idle()).await;
         self.closing.cancel();
         server.stop(true).await;
@@ -140,6 +142,7 @@ impl ConnectionGuard {
     }
 
     fn mark_busy(&self) {
+        // A new connection counts already when its first request arrives.
         if !self.is_counted.replace(true) {
             self.busy.fetch_add(1, Ordering::AcqRel);
         }

@@ -90,6 +90,7 @@ impl ProxyProtocolAcceptor {
         self: Arc<Self>,
         mut tcp: TcpStream,
     ) -> Result<ClientConnection, ProxyHeaderError> {
+        // Counted before the header arrives, so that a stop waits for a client that is connecting.
         let guard = self.connections.guard();
         let peer = tcp.peer_addr().ok();
         let config = Arc::clone(&self.bridge.config.borrow());
@@ -110,6 +111,7 @@ impl ProxyProtocolAcceptor {
         config: &Config,
     ) -> Result<Option<SocketAddr>, ProxyHeaderError> {
         let trusted = &config.server.trusted_proxies;
+        // Checked before the header is read: any other sender could name any client in it.
         if !peer.is_some_and(|peer| client_ip::is_trusted(peer.ip(), trusted)) {
             return Err(ProxyHeaderError::Untrusted);
         }
@@ -129,6 +131,7 @@ impl ProxyProtocolAcceptor {
         };
         self.bridge.metrics.connection_refused(reason);
         let now = self.bridge.clock.now();
+        // The map is valid even if a thread panicked: at worst one line more is logged.
         let mut last_logged_at = self
             .last_logged_at
             .lock()

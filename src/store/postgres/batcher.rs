@@ -72,7 +72,7 @@ impl<J: BatchJob> Batcher<J> {
         };
         self.0.try_send(queued).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-            mpsc::error::TrySendError::Full(_) => StoreError::Away(format!(
+            mpsc::error::TrySendError::Full(_) => StoreError::Unavailable(format!(
                 "the database does not keep up: {MAX_QUEUED} writes are waiting"
             )),
         })?;

@@ -86,7 +86,7 @@ impl ManagedConnection {
     async fn until<T>(&self, end: Instant, work: impl Future<Output = T>) -> Result<T, StoreError> {
         let timeout = self.timeout;
         timeout_at(end, work).await.map_err(|_| {
-            StoreError::Away(format!("the database did not answer within {timeout:?}"))
+            StoreError::Unavailable(format!("the database did not answer within {timeout:?}"))
         })
     }
 
@@ -103,7 +103,7 @@ impl ManagedConnection {
             Err(PgError::Conflict) => Ok(None),
             Err(PgError::Unavailable(why)) => {
                 session.close();
-                Err(StoreError::Away(why))
+                Err(StoreError::Unavailable(why))
             }
             Err(PgError::Refused(why)) => Err(StoreError::Database(why)),
         }
@@ -115,10 +115,10 @@ impl ManagedConnection {
         let known = state.wait_for(|state| !matches!(state, ConnectionState::Connecting));
         match known.await.map_err(|_| StoreError::Closed)?.clone() {
             ConnectionState::Up(session) if !session.is_closed() => Ok(session),
-            ConnectionState::Down(why) => Err(StoreError::Away(why)),
-            ConnectionState::Up(_) | ConnectionState::Connecting => {
-                Err(StoreError::Away("the connection was lost".to_owned()))
-            }
+            ConnectionState::Down(why) => Err(StoreError::Unavailable(why)),
+            ConnectionState::Up(_) | ConnectionState::Connecting => Err(StoreError::Unavailable(
+                "the connection was lost".to_owned(),
+            )),
         }
     }
 }

@@ -17,6 +17,7 @@ fn sql(rule: Rule) -> &'static str {
              (SELECT 1 FROM call WHERE call.id = attempt.call)"
         }
         Rule::CallCountsItsCallbacks => {
+            // LEFT JOIN: a merged call has no callbacks.
             "SELECT count(*) FROM call LEFT JOIN \
              (SELECT call, count(*) AS count FROM callback GROUP BY call) AS kept \
              ON kept.call = call.id WHERE callbacks <> coalesce(kept.count, 0)"
@@ -27,6 +28,7 @@ fn sql(rule: Rule) -> &'static str {
              AND verdict IN ('accepted', 'accepted-as-repeat'))"
         }
         Rule::CallIsFoundBySid => {
+            // The SID of the call and the SID of each leg must lead to the call.
             "SELECT count(DISTINCT call.id) FROM callback JOIN call ON call.id = callback.call \
              LEFT JOIN sid_index AS first ON first.sid = call.sid \
                  AND first.account = call.account AND first.call = call.id \
@@ -47,6 +49,7 @@ const LOCK: i64 = 0x5477_4143;
 /// Waits until no other node checks: each check reads every row. The connection holds the lock until
 /// it is closed.
 pub(super) async fn lock(session: &Session) -> Result<(), PgError> {
+    // Reading every row takes longer than the timeout of other statements.
     let limit = "SELECT set_config('statement_timeout', '10min', false)";
     session.query(limit, &[]).await?;
     session

@@ -35,6 +35,7 @@ impl PostgresReader {
                 |_| PgError::Unavailable(format!("no connection within {CONNECT_TIMEOUT:?}"));
             let connected = timeout(CONNECT_TIMEOUT, Session::connect(&server));
             let mut session = connected.await.map_err(late)??;
+            // A reader must not migrate: bridges of the previous version may still be running.
             if !migrate::is_migrated(session.client()).await? {
                 let why = "`serve` or `migrate` has not yet brought it to this version";
                 return Err(PgError::Refused(why.to_owned()));
@@ -76,6 +77,7 @@ impl ReadStore for PostgresReader {
         self.wait_for(operator_queries::find(&self.session, filter))?;
         let mut found = Vec::new();
         loop {
+            // In parts, so that a large table does not fill the memory.
             let calls = self.wait_for(operator_queries::fetch_found(&self.session))?;
             if calls.is_empty() {
                 return Ok(found);

@@ -90,6 +90,7 @@ async fn refuse(
         ];
         session.execute(INSERT, values).await?;
     }
+    // In the same transaction, so that a flood never exceeds the limits.
     let most = i64::try_from(limits.most).unwrap_or(i64::MAX);
     let oldest = now.minus(limits.retention);
     session.execute(PURGE_EXPIRED, &[&oldest.0]).await?;

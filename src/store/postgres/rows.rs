@@ -34,6 +34,7 @@ pub(super) fn read_summary(row: &Row) -> Result<CallSummary, PgError> {
         sid: word(row, 0, |text| CallSid::parse(text).ok())?,
         account: word(row, 1, |text| AccountSid::parse(text).ok())?,
         state,
+        // In a finished call `effective_at` is no due time.
         due: matches!(state, State::Pending | State::Claimed).then_some(at),
         reason: row.try_get(4)?,
         first_received: Millis(row.try_get(5)?),
@@ -77,6 +78,7 @@ pub(super) async fn attempts_of(
                 leg: word(row, 2, |text| CallSid::parse(text).ok())?,
                 kind: word(row, 3, RequestKind::parse)?,
                 at: Millis(row.try_get(4)?),
+                // Never negative: PostgreSQL has no unsigned integers.
                 took: Duration::from_micros(row.try_get::<_, i64>(5)?.unsigned_abs()),
                 sent: row.try_get(6)?,
                 status: row.try_get::<_, Option<i32>>(7)?.map(status).transpose()?,

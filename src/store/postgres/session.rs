@@ -40,7 +40,7 @@ pub(super) enum PgError {
 impl From<PgError> for StoreError {
     fn from(error: PgError) -> Self {
         match error {
-            PgError::Unavailable(why) => Self::Away(why),
+            PgError::Unavailable(why) => Self::Unavailable(why),
             refused => Self::Database(refused.to_string()),
         }
     }

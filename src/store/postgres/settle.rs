@@ -114,6 +114,7 @@ async fn settle(
         column!(claim),
         column!(callbacks),
         column!(requeue_count),
+        column!(retry_now_at),
         column!(state),
         column!(effective_at),
         column!(state_reason),
@@ -141,6 +142,7 @@ struct ClaimValues<'a> {
     claim: i64,
     callbacks: i64,
     requeue_count: i64,
+    retry_now_at: Option<i64>,
     state: &'static str,
     effective_at: i64,
     state_reason: Option<String>,
@@ -160,12 +162,13 @@ struct ClaimValues<'a> {
 
 impl<'a> ClaimValues<'a> {
     fn of(job: &'a SettleJob) -> Self {
-        let next = job.settlement.rest.columns(job.now);
+        let next = job.settlement.next.columns(job.now);
         Self {
             call: job.ticket.call,
             claim: job.ticket.claim,
             callbacks: job.ticket.newest_callback,
             requeue_count: job.ticket.requeue_count,
+            retry_now_at: job.ticket.retry_now_at.map(|at| at.0),
             state: next.state.as_str(),
             effective_at: next.effective_at.0,
             state_reason: next.reason.map(without_nul),

@@ -15,6 +15,7 @@ use crate::net::tls::{self, TlsError};
 pub(super) fn connector(trust: &ServerTrust) -> Result<MakeRustlsConnect, TlsError> {
     let config = match trust {
         ServerTrust::Verified(file) => tls::database_client_config(file.as_deref())?,
+        // As libpq does for `sslmode=prefer` and `require`: encrypted, but without a check of the name.
         ServerTrust::Anyone => unverified()?,
     };
     Ok(MakeRustlsConnect::new(config))

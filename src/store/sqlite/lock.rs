@@ -1,4 +1,6 @@
-//! The right to write a database file, and the memory that there was one.
+//! The lock on a database file, and a note next to it that the file exists.
+//!
+//! It reads no database; it knows only which files exist and their sizes.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -8,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::store::OpenError;
 
-/// What the lock file says while a bridge has the database open, and after one closed it.
+/// The contents of the lock file while a bridge has the database open, and after it closed it.
 const OPEN: &str = "open\n";
 const CLOSED: &str = "closed\n";
 
@@ -21,9 +23,11 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock `<path>.lock`, which stays behind, and refuses to begin anew where calls were
-    /// kept before: a file that is gone or empty would be a new one to `SQLite`, which would even
-    /// remove a log that belongs to the old one.
+    /// Locks `<path>.lock`, a file that is never removed.
+    ///
+    /// # Errors
+    /// Another bridge has the lock, or the database file is missing or empty but was in use before.
+    /// `SQLite` would treat it as new, and remove the log that belongs to the old one.
     pub fn take(path: &Path) -> Result<Self, OpenError> {
         let unusable = |what: &str, error: &io::Error| OpenError::Unusable {
             path: path.into(),
@@ -37,6 +41,7 @@ impl Lock {
             .write(true)
             .open(&name)
             .map_err(|error| unusable("make its lock file", &error))?;
+        // The kernel releases this lock if the process dies, so a crash needs no cleanup.
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.into() }),
@@ -45,27 +50,27 @@ impl Lock {
         let mut left = String::new();
         file.read_to_string(&mut left)
             .map_err(|error| unusable("read its lock file", &error))?;
-        look_around(path, &left)?;
+        check_files(path, &left)?;
         Ok(Self {
             file,
             is_open: false,
         })
     }
 
-    /// Remembers that the database is there and in use.
+    /// Notes that the database exists and is in use.
     pub fn opened(&mut self) {
         self.is_open = true;
-        self.say(OPEN);
+        self.write_state(OPEN);
     }
 
-    fn say(&mut self, word: &str) {
-        let said = self
+    fn write_state(&mut self, word: &str) {
+        let written = self
             .file
             .rewind()
             .and_then(|()| self.file.write_all(word.as_bytes()))
             .and_then(|()| self.file.set_len(word.len() as u64));
-        if let Err(why) = said {
-            // Less is noticed at the next start; nothing else depends on it.
+        if let Err(why) = written {
+            // Only the check of the files at the next start depends on it.
             warn!("failed to write the lock file of the store: {why}");
         }
     }
@@ -74,15 +79,16 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.is_open {
-            self.say(CLOSED);
+            self.write_state(CLOSED);
         }
     }
 }
 
-/// Compares what is there with what the last owner `left` in the lock file.
-fn look_around(path: &Path, left: &str) -> Result<(), OpenError> {
+/// Compares the existing files with the text that the last owner `left` in the lock file.
+fn check_files(path: &Path, left: &str) -> Result<(), OpenError> {
     let (log, lock) = (beside(path, "-wal"), beside(path, ".lock"));
     let remains = match (size(&log), left) {
+        // A new database file would make SQLite delete this log, and the calls in it.
         (1.., _) => Some(&log),
         (0, OPEN | CLOSED) => Some(&lock),
         _ => None,
@@ -93,13 +99,13 @@ fn look_around(path: &Path, left: &str) -> Result<(), OpenError> {
             remains: remains.clone(),
         }),
         (0, None) => {
-            info!("making a new, empty store: {}", path.display());
+            info!("creating a new, empty store: {}", path.display());
             Ok(())
         }
         _ if left == OPEN && !log.exists() => {
             warn!(
-                "{} is gone though the last bridge was not stopped: the calls that it took last are \
-                 lost unless SQLite has moved them into {} since; Twilio's call log has them",
+                "{} is missing though the last bridge was killed: the calls that it recorded last are lost \
+                 unless SQLite has already moved them into {}; Twilio's call log has them",
                 log.display(),
                 path.display()
             );
@@ -109,7 +115,7 @@ fn look_around(path: &Path, left: &str) -> Result<(), OpenError> {
     }
 }
 
-/// In bytes; none where there is no file.
+/// In bytes; 0 for a missing file.
 fn size(path: &Path) -> u64 {
     path.metadata().map_or(0, |file| file.len())
 }

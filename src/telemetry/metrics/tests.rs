@@ -1,3 +1,5 @@
+//! The names and labels of the metrics are a contract, so they are tested literally.
+
 use super::*;
 
 #[test]

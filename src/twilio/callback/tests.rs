@@ -1,3 +1,5 @@
+//! Status callbacks as Twilio sends them, and forms with missing, repeated or random fields.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -14,7 +14,7 @@ pub enum BodyFormat {
     Json,
 }
 
-/// A request whose signature is invalid, as it arrived.
+/// A request with an invalid signature, as it arrived.
 #[derive(Debug)]
 pub struct DiagnosisInput<'a> {
     /// The public URLs for which it was verified.

@@ -165,7 +165,7 @@ fn a_request_that_both_libraries_refuse_for_different_reasons_is_refused() {
             Body::Form(&plain),
             false,
         ),
-        // Python does not cut the port, and Node does not look at the fields.
+        // Python does not cut the port, and Node does not read the fields.
         (
             "https://[::1]:8443/".to_owned(),
             "https://[::1]/".to_owned(),

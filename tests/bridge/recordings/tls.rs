@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use super::*;
 use crate::support::certified::{self_signed, showing};
 
-/// A stand-in for Twilio's API behind TLS, and its certificate as a file.
+/// A fake of Twilio's API behind TLS, and its certificate as a file.
 struct TlsApi {
     api: Api,
     url: String,

@@ -1,4 +1,4 @@
-//! Against the stand-in: each of its answers ends in the right outcome.
+//! Each reply of the fake Acquire leads to the right outcome.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From names to addresses, by a resolver that does as it is told.
+//! Names are resolved to addresses, by a resolver with fixed answers.
 
 use std::io;
 use std::net::SocketAddr;

@@ -245,12 +245,12 @@ async fn a_real_proxy_lets_calls_through_with_credentials_only() {
     let elsewhere =
         FakeAcquire::start(listen, Faults::default(), Retain::All).expect("a port is free");
     let closed = Port::reserve();
-    let nobody = closed.address;
+    let refusing = closed.address;
     let authority = Authority::new();
     let saved = || vec![Step::Request, Step::Send(http("200 OK", SAVED))];
     let server = authority.server("localhost", Clients::All);
     let tls = Raw::start_tls(Arc::clone(&server), [saved(), saved()]);
-    let allowed = [sink.addr().port(), nobody.port(), tls.addr.port()];
+    let allowed = [sink.addr().port(), refusing.port(), tls.addr.port()];
     let Some(real) = Tinyproxy::start(&allowed) else {
         return;
     };
@@ -282,7 +282,7 @@ async fn a_real_proxy_lets_calls_through_with_credentials_only() {
         ),
         (
             Some(JANE),
-            format!("http://{nobody}"),
+            format!("http://{refusing}"),
             again(DeliveryFault::Proxy),
         ),
     ] {
@@ -323,11 +323,11 @@ fn check_online_goes_through_the_proxy_and_shows_no_password() {
     ] {
         let output = check(credentials).assert().code(code);
         let output = output.get_output();
-        let told =
+        let printed =
             String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
-        assert!(told.contains(&words), "{told}");
-        assert!(told.contains("acquire.proxy = (set)"), "{told}");
-        assert!(!told.contains("made-up.word"), "{told}");
+        assert!(printed.contains(&words), "{printed}");
+        assert!(printed.contains("acquire.proxy = (set)"), "{printed}");
+        assert!(!printed.contains("made-up.word"), "{printed}");
     }
     assert_eq!(sink.count(), 0, "nothing is posted");
 }

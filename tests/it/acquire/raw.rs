@@ -53,8 +53,8 @@ impl Raw {
         let scripts: Vec<Vec<Step>> = scripts.into_iter().collect();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let addr = listener.local_addr().expect("the listener is bound");
-        let (tell, closed) = unbounded_channel();
-        std::thread::spawn(move || play_all(&listener, scripts, wrap, &tell));
+        let (report, closed) = unbounded_channel();
+        std::thread::spawn(move || play_all(&listener, scripts, wrap, &report));
         Self { addr, closed }
     }
 
@@ -72,7 +72,7 @@ fn play_all<S: Read + Write>(
     listener: &TcpListener,
     scripts: Vec<Vec<Step>>,
     wrap: impl Fn(TcpStream) -> io::Result<S>,
-    tell: &UnboundedSender<usize>,
+    report: &UnboundedSender<usize>,
 ) {
     for script in scripts {
         let Ok((stream, _)) = listener.accept() else {
@@ -81,7 +81,7 @@ fn play_all<S: Read + Write>(
         let mut requests = 0;
         // The client may leave at any time, as a test wants it to.
         let _ = wrap(stream).and_then(|stream| play(stream, script, &mut requests));
-        let _ = tell.send(requests);
+        let _ = report.send(requests);
     }
 }
 

@@ -109,7 +109,7 @@ async fn what_breaks_off_is_sent_again() {
         ("SSH-2.0-OpenSSH_9.6\r\n", None),
     ] {
         let answer = answered_with(bytes).await;
-        // Once a 2xx was told, Acquire may have taken the call.
+        // After a 2xx, Acquire may have accepted the call.
         let fault = match status {
             Some(200) => DeliveryFault::Unreadable,
             _ => DeliveryFault::Reset,
@@ -198,7 +198,7 @@ async fn a_server_that_never_shakes_hands_ends_with_the_time_limit() {
     assert_eq!(answer.outcome, again(DeliveryFault::TimeOut), "{answer:?}");
 }
 
-/// A listener whose queue is full: the kernel leaves who else comes without an answer.
+/// A listener with a full queue: the kernel does not answer further connections.
 pub fn full_backlog() -> (SocketAddr, Vec<Socket>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -299,8 +299,8 @@ async fn bytes_that_nobody_asked_for_reach_no_answer() {
 
 #[actix_web::test]
 async fn nobody_at_the_address_is_said_in_plain_words() {
-    let nobody = Port::reserve();
-    let addr = nobody.address;
+    let closed = Port::reserve();
+    let addr = closed.address;
     let answer = Bridge::to(format!("http://{addr}")).sends().await;
     assert_eq!(answer.outcome, again(DeliveryFault::Connect));
     assert_eq!(answer.status, None);

@@ -137,7 +137,7 @@ fn too_long(source: &Source) -> Option<String> {
     (lines > TOO_LONG).then(|| format!("{}: {lines} lines, at most {TOO_LONG}", source.path))
 }
 
-/// Files to look at, though they break no rule.
+/// Files to review, though they break no rule.
 pub fn warnings(sources: &[Source]) -> Vec<String> {
     let files = |is_meant: fn(usize) -> bool| {
         let lengths = sources

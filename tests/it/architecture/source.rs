@@ -25,7 +25,7 @@ pub struct Reference {
     pub line: usize,
     /// From the crate's root.
     pub path: Module,
-    /// A `pub use` whose name the file does not use itself: it passes the name on.
+    /// A `pub use` of a name that the file does not use itself: it passes the name on.
     pub is_passed_on: bool,
 }
 

@@ -33,8 +33,8 @@ fn settings_and_schedule_are_shown_without_secrets() {
         "      1  0s        0s",
         "      2  1s        1s",
         "      3  2m        2m 1s",
-        "A call that Acquire does not take is parked after attempt 3, 2m 1s after its end",
-        "or up to 10 % later.",
+        "The bridge parks a call that Acquire does not accept after attempt 3, 2m 1s",
+        "after the end of the call or up to 10 % later.",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
     }

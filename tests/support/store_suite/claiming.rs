@@ -11,7 +11,7 @@ use twilio_acquire_bridge::store::{
 
 use super::place::{
     LEASE, Place, account, attempt, callback, claim, claim_one, longest_due_first, next_due,
-    of_account, record, settle, settlement, sid, sids, state,
+    of_account, record, retry_now, settle, settlement, sid, sids, state,
 };
 
 pub async fn calls_are_handed_out_in_the_order_they_fell_due(place: &Place) {
@@ -135,14 +135,14 @@ pub async fn a_leg_that_ends_after_parking_makes_the_call_due(place: &Place) {
     second_leg_after(&*place.open(), NextState::Parked("refused".to_owned())).await;
 }
 
-async fn second_leg_after(store: &dyn Store, rest: NextState) {
+async fn second_leg_after(store: &dyn Store, next: NextState) {
     record(store, &sid(1), 0).await;
     let claimed = claim_one(store, 0).await;
-    settle(store, &claimed, rest, 1).await;
+    settle(store, &claimed, next, 1).await;
     assert_eq!(record(store, &sid(1), 2).await, Recorded::Repeated);
     assert!(
         claim(store, 3, 10).await.is_empty(),
-        "a repeat owes nothing"
+        "a repeat makes no request due"
     );
     let second = store.record(callback(&sid(1), &sid(2), "busy"), Millis(5));
     second.await.expect("recorded");
@@ -184,7 +184,7 @@ pub async fn attempts_are_read_back_as_they_were_made(place: &Place) {
         let ticket = claim_one(&*store, attempt.at.0).await.ticket;
         let settlement = Settlement {
             attempt: Some(attempt.clone()),
-            rest: NextState::PendingAt(attempt.at),
+            next: NextState::PendingAt(attempt.at),
         };
         let settled = store.settle(ticket, settlement, attempt.at);
         settled.await.expect("settled");
@@ -232,9 +232,9 @@ pub async fn calls_are_handed_out_by_account(place: &Place) {
             .await
             .expect("recorded");
     }
-    let claim = async |whose| {
+    let claim = async |accounts| {
         let wanted = ClaimRequest {
-            whose,
+            accounts,
             ..longest_due_first(9)
         };
         let claims = store
@@ -263,7 +263,7 @@ pub async fn many_calls_of_others_are_passed_over_step_by_step(place: &Place) {
     }
     record_for(&*store, 2, 9_999, 2).await;
     let wanted = || ClaimRequest {
-        whose: AccountFilter::Only(vec![account(2)]),
+        accounts: AccountFilter::Only(vec![account(2)]),
         ..longest_due_first(9)
     };
     let mut looks = 0;
@@ -277,12 +277,12 @@ pub async fn many_calls_of_others_are_passed_over_step_by_step(place: &Place) {
             assert_eq!(sids(&claims.calls), [sid(9_999)]);
             break;
         }
-        let next = claims.next_due.expect("there is more to look at");
+        let next = claims.next_due.expect("there are more calls");
         assert!(next <= Millis(5) && looks < 10, "look {looks}: {next}");
     }
 }
 
-pub async fn what_was_tried_is_hastened_and_nothing_else(place: &Place) {
+pub async fn calls_with_attempts_are_retried_now_and_no_others(place: &Place) {
     let store = place.open();
     for call in [1, 2] {
         record(&*store, &sid(call), 0).await;
@@ -290,18 +290,48 @@ pub async fn what_was_tried_is_hastened_and_nothing_else(place: &Place) {
         settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 1).await;
     }
     record_for(&*store, 2, 3, 500).await;
-    let hasten = async |whose, limit| {
+    let retry_now = async |accounts, limit| {
         store
-            .retry_now(whose, Millis(10), limit)
+            .retry_now(accounts, Millis(10), limit)
             .await
             .expect("done")
     };
-    assert_eq!(hasten(AccountFilter::Only(vec![account(2)]), 9).await, 0);
-    assert_eq!(hasten(AccountFilter::All, 1).await, 1);
+    assert_eq!(retry_now(AccountFilter::Only(vec![account(2)]), 9).await, 0);
+    assert_eq!(retry_now(AccountFilter::All, 1).await, 1);
     assert_eq!(claim(&*store, 10, 9).await.len(), 1);
-    assert_eq!(hasten(AccountFilter::All, 9).await, 1);
-    assert_eq!(hasten(AccountFilter::All, 9).await, 0);
+    assert_eq!(retry_now(AccountFilter::All, 9).await, 1);
+    assert_eq!(retry_now(AccountFilter::All, 9).await, 0);
     assert_eq!(claim(&*store, 10, 9).await.len(), 1);
+}
+
+pub async fn a_call_that_is_being_sent_is_retried_now_once_it_is_settled(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let claimed = claim_one(&*store, 0).await;
+    assert_eq!(retry_now(&*store, 10).await, 0);
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 11).await;
+    let claimed = claim_one(&*store, 11).await;
+    assert_eq!(claimed.retry_now_at, Some(Millis(10)));
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 12).await;
+    assert!(claim(&*store, 899, 9).await.is_empty(), "only once");
+    assert_eq!(retry_now(&*store, 20).await, 1);
+    assert_eq!(claim_one(&*store, 20).await.retry_now_at, Some(Millis(20)));
+}
+
+pub async fn a_due_call_with_a_later_retry_is_retried_now_also_after_a_restart(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let claimed = claim_one(&*store, 0).await;
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 1).await;
+    let second = store.record(callback(&sid(1), &sid(2), "busy"), Millis(5));
+    second.await.expect("recorded");
+    assert_eq!(retry_now(&*store, 10).await, 1);
+    assert_eq!(retry_now(&*store, 11).await, 0, "nothing changed since");
+    drop(store);
+    let store = place.open();
+    let call = store.get(&sid(1)).await.expect("read").expect("known");
+    assert_eq!(call.retry_now_at, Some(Millis(10)));
+    assert_eq!(claim_one(&*store, 10).await.retry_now_at, Some(Millis(10)));
 }
 
 async fn record_for(store: &dyn Store, number: u32, call: u32, now: i64) {

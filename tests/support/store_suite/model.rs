@@ -65,7 +65,7 @@ struct Call {
     number: u32,
     callbacks: BTreeSet<(u32, bool)>,
     state: State,
-    /// Due, or at rest since.
+    /// Due, or finished since.
     at: i64,
     round: u32,
     /// The rounds of its attempts.
@@ -162,14 +162,14 @@ impl Model {
     }
 
     /// Whether the ticket was good.
-    fn settle(&mut self, ticket: usize, rest: &NextState) -> bool {
+    fn settle(&mut self, ticket: usize, next: &NextState) -> bool {
         let now = self.now;
         let holds = |call: &&mut Call| call.claim.is_some_and(|claim| claim.number == ticket);
         let Some(call) = self.calls.iter_mut().find(holds) else {
             return false;
         };
         let claim = call.claim.take().expect("just found");
-        let (state, at) = match rest {
+        let (state, at) = match next {
             NextState::PendingAt(at) => (State::Pending, at.0),
             NextState::Delivered => (State::Delivered, now),
             NextState::Skipped(_) => (State::Skipped, now),
@@ -273,18 +273,18 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                     continue;
                 }
                 let number = index.index(model.given.len());
-                let rest = match resting {
+                let next = match resting {
                     Resting::Pending(wait) => NextState::PendingAt(Millis(model.now + wait)),
                     Resting::Delivered => NextState::Delivered,
                     Resting::Skipped => NextState::Skipped("x".to_owned()),
                     Resting::Parked => NextState::Parked("x".to_owned()),
                 };
                 let given = &model.given[number];
-                let settlement = settlement(&given.sid, rest.clone(), model.now);
+                let settlement = settlement(&given.sid, next.clone(), model.now);
                 let settled = store.settle(given.ticket.clone(), settlement, now).await;
                 match settled {
-                    Ok(_) => assert!(model.settle(number, &rest)),
-                    Err(StoreError::StaleTicket) => assert!(!model.settle(number, &rest)),
+                    Ok(_) => assert!(model.settle(number, &next)),
+                    Err(StoreError::StaleTicket) => assert!(!model.settle(number, &next)),
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -333,7 +333,7 @@ async fn drop_purged(model: &mut Model, store: &dyn Store) {
     model.calls = kept;
 }
 
-/// The calls whose story differs from the model's.
+/// The calls that differ from the model.
 async fn stories(model: &Model, store: &dyn Store) -> Vec<String> {
     let mut different = Vec::new();
     for call in &model.calls {

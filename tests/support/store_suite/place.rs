@@ -8,8 +8,8 @@ use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::{
-    ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded, Settlement,
-    SignedRequest, State, Store,
+    AccountFilter, ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded,
+    Settlement, SignedRequest, State, Store,
 };
 use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid};
 
@@ -20,7 +20,7 @@ pub const LEASE: Duration = Duration::from_secs(60);
 pub struct Database {
     /// How many sequences of verbs are tried on it.
     pub sequences: u32,
-    /// Makes room at a new path, and clears it away.
+    /// Makes room at a new path, and removes it.
     pub make: fn(&Path),
     pub remove: fn(&Path),
     pub open: fn(&Path) -> Box<dyn Store>,
@@ -57,7 +57,7 @@ impl Place {
         })
     }
 
-    /// Says in words what is not conserved.
+    /// The consistency problems, in words.
     pub fn disagreements(&self) -> Vec<String> {
         self.look(|reader| reader.verify_consistency().expect("every row can be read"))
     }
@@ -125,7 +125,7 @@ pub fn longest_due_first(limit: usize) -> ClaimRequest {
     }
 }
 
-/// When the next call is due, told by a claim that takes none.
+/// When the next call is due, by a claim of no calls.
 pub async fn next_due(store: &dyn Store) -> Option<Millis> {
     let claims = store
         .claim(Millis(i64::MIN), LEASE, longest_due_first(1))
@@ -140,15 +140,21 @@ pub async fn claim_one(store: &dyn Store, now: i64) -> Claimed {
     claimed.remove(0)
 }
 
-pub async fn settle(store: &dyn Store, claimed: &Claimed, rest: NextState, now: i64) {
-    let settlement = settlement(&claimed.sid, rest, now);
+pub async fn settle(store: &dyn Store, claimed: &Claimed, next: NextState, now: i64) {
+    let settlement = settlement(&claimed.sid, next, now);
     let settled = store.settle(claimed.ticket.clone(), settlement, Millis(now));
     settled.await.expect("settled");
 }
 
+/// Retries the calls of all accounts now.
+pub async fn retry_now(store: &dyn Store, now: i64) -> usize {
+    let changed = store.retry_now(AccountFilter::All, Millis(now), 9);
+    changed.await.expect("written")
+}
+
 /// A settlement with the attempt that may have led to it.
-pub fn settlement(leg: &CallSid, rest: NextState, now: i64) -> Settlement {
-    let verdict = match &rest {
+pub fn settlement(leg: &CallSid, next: NextState, now: i64) -> Settlement {
+    let verdict = match &next {
         NextState::PendingAt(at) => Some(Verdict::Again(*at)),
         NextState::Delivered => Some(Verdict::Accepted),
         NextState::Skipped(_) => None,
@@ -156,7 +162,7 @@ pub fn settlement(leg: &CallSid, rest: NextState, now: i64) -> Settlement {
     };
     Settlement {
         attempt: verdict.map(|verdict| attempt(leg, verdict, now)),
-        rest,
+        next,
     }
 }
 

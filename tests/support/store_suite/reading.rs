@@ -1,4 +1,4 @@
-//! What people and metrics see, and what is removed after its time.
+//! Reads for operators and metrics, and removal after the retention.
 
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{Counts, Expiry, ListFilter, NextState, Recorded, State, Store};
@@ -94,7 +94,7 @@ pub async fn counts_tell_every_state_and_the_oldest_due_time(place: &Place) {
 
 pub async fn expired_calls_are_purged_oldest_first(place: &Place) {
     let store = place.open();
-    let rests = [
+    let states = [
         NextState::Delivered,
         NextState::Skipped("x".to_owned()),
         NextState::Parked("x".to_owned()),
@@ -102,10 +102,10 @@ pub async fn expired_calls_are_purged_oldest_first(place: &Place) {
         NextState::PendingAt(Millis(5)),
         NextState::Parked("x".to_owned()),
     ];
-    for (number, rest) in (1..).zip(rests) {
+    for (number, next) in (1..).zip(states) {
         record(&*store, &sid(number), 0).await;
         let claimed = claim_one(&*store, 0).await;
-        settle(&*store, &claimed, rest, i64::from(number) * 10).await;
+        settle(&*store, &claimed, next, i64::from(number) * 10).await;
     }
     let expiry = Expiry {
         delivered_and_skipped: Millis(41),

@@ -62,14 +62,14 @@ pub async fn refused_requests_are_told_by_cause(place: &Place) {
     let three = ["malformed", "no-match", "malformed"];
     let three = (1..).zip(three).map(|(at, cause)| refused(cause, at));
     refuse(&*store, three.collect(), 3).await;
-    let told: Vec<_> = causes(&*store)
+    let counted: Vec<_> = causes(&*store)
         .await
         .into_iter()
-        .map(|told| (told.cause, told.count, told.first, told.last))
+        .map(|counted| (counted.cause, counted.count, counted.first, counted.last))
         .collect();
     let malformed = ("malformed".to_owned(), 2, Millis(1), Millis(3));
     let no_match = ("no-match".to_owned(), 1, Millis(2), Millis(2));
-    assert_eq!(told, [malformed, no_match], "the latest cause first");
+    assert_eq!(counted, [malformed, no_match], "the latest cause first");
     let filter = RefusedFilter {
         id: None,
         cause: Some("malformed".to_owned()),
@@ -90,7 +90,7 @@ pub async fn a_flood_of_one_cause_pushes_out_no_other(place: &Place) {
     let kept: Vec<_> = causes(&*store)
         .await
         .into_iter()
-        .map(|told| (told.cause, told.count, told.first))
+        .map(|counted| (counted.cause, counted.count, counted.first))
         .collect();
     let flood = ("no-match".to_owned(), 8, Millis(28));
     let rare = ("query-sorted".to_owned(), 2, Millis(1));

@@ -12,16 +12,16 @@ async fn requeue(store: &dyn Store, number: u32, now: i64) -> bool {
 
 pub async fn a_requeued_call_is_due_whatever_its_state(place: &Place) {
     let store = place.open();
-    let rests = [
+    let states = [
         NextState::PendingAt(Millis(9_000)),
         NextState::Delivered,
         NextState::Skipped("nothing to send".to_owned()),
         NextState::Parked("refused".to_owned()),
     ];
-    for (number, rest) in (1..).zip(rests) {
+    for (number, next) in (1..).zip(states) {
         record(&*store, &sid(number), 0).await;
         let claimed = claim_one(&*store, 0).await;
-        settle(&*store, &claimed, rest, 1).await;
+        settle(&*store, &claimed, next, 1).await;
         assert!(requeue(&*store, number, 2).await);
         assert_eq!(state(&*store, &sid(number)).await, State::Pending);
         let again = claim_one(&*store, 2).await;

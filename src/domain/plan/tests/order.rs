@@ -1,3 +1,5 @@
+//! The plan does not depend on the order or the repetition of callbacks.
+
 use proptest::prelude::*;
 
 use super::whole::{one_call, recording};

@@ -1,4 +1,4 @@
-//! What was sent is not contradicted by what is told later.
+//! Later callbacks do not contradict sent requests.
 
 use super::whole::{one_call, recording};
 use super::*;
@@ -170,16 +170,16 @@ fn events_of(known: &[Callback]) -> Vec<(RequestKind, String)> {
         ringing: Forward::On,
         answered: Forward::On,
     };
-    let (mut attempts, mut told) = (Vec::new(), Vec::new());
+    let (mut attempts, mut reported) = (Vec::new(), Vec::new());
     while let Next::Send(request) = plan(&received(known), &attempts, &rules, Millis(0)) {
-        told.push((request.message.kind(), request.leg.to_string()));
+        reported.push((request.message.kind(), request.leg.to_string()));
         attempts.push(Attempt {
             kind: request.message.kind(),
             sent: request.message.to_json(),
             ..attempt(request.leg.as_str(), Verdict::Accepted)
         });
     }
-    told
+    reported
 }
 
 #[test]
@@ -193,9 +193,9 @@ fn a_number_that_is_dialled_is_told_of_once_it_answers() {
     let busy = child(&[("CallStatus", "busy")]);
     let second = |status| child(&[("CallSid", SECOND_CHILD), ("CallStatus", status)]);
     let mut known = vec![softphone, rings];
-    for told in [busy, second("ringing")] {
+    for reported in [busy, second("ringing")] {
         assert_eq!(events_of(&known), []);
-        known.push(told);
+        known.push(reported);
     }
     assert_eq!(events_of(&known), []);
     known.push(second("in-progress"));
@@ -249,7 +249,7 @@ fn a_recording_that_only_an_app_names_is_neither_sent_nor_waited_for() {
         always.recordings.expect = RecordingExpectation::Always;
         let waits = plan(&received(&of_app(&[url])), &[], &always, Millis(0));
         assert!(matches!(waits, Next::Wait(_)), "{waits:?}");
-        // The leg of a telephone that was created with Record=true names its own.
+        // The leg of a phone that was created with Record=true names its own.
         let of_twilio = [callback(&[url])];
         let end = sent(plan(&received(&of_twilio), &[], &rules, NOW));
         assert!(end.recording_url.is_some());

@@ -1,4 +1,4 @@
-//! What the scenario folders cannot show: what is owed between two arrivals, and after an attempt.
+//! Cases that scenario folders cannot show: the requests due between two arrivals, and after an attempt.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ fn a_recording_that_an_end_names_stays_with_its_leg() {
         .collect();
     let has_url = |leg: &str| {
         let end = ends.iter().find(|(other, _)| other == leg);
-        end.expect("it is owed").1.contains("RecordingUrl")
+        end.expect("it is planned").1.contains("RecordingUrl")
     };
     assert!(has_url(CHILD) && !has_url(PARENT));
 }

@@ -1,4 +1,4 @@
--- Locks finished calls whose retention has ended, and returns their ids and states.
+-- Locks finished calls after the end of their retention, and returns their ids and states.
 --
 -- $1 bigint  delivered and skipped calls: finished before this time, ms since 1970
 -- $2 bigint  parked calls: finished before this time

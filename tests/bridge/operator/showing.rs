@@ -1,4 +1,4 @@
-//! What `show` tells of a call.
+//! The timeline of a call by `show`.
 
 use super::*;
 
@@ -135,9 +135,9 @@ fn the_next_step_is_printed_as_a_sentence_while_a_bridge_runs() {
     );
     let run = bridge.runs(&["show", &sid(1)]);
     fits(&run.out);
-    let told = "next    deliveries to account acme are paused";
+    let next_step = "next    deliveries to account acme are paused";
     assert!(
-        run.out.contains(told) && run.out.contains("acquire.api_key"),
+        run.out.contains(next_step) && run.out.contains("acquire.api_key"),
         "{}",
         run.out
     );
@@ -145,5 +145,5 @@ fn the_next_step_is_printed_as_a_sentence_while_a_bridge_runs() {
     without_secrets.env_remove("TWILIO_AUTH_TOKEN");
     let output = without_secrets.output().expect("the program runs");
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(out.contains(told), "{out}");
+    assert!(out.contains(next_step), "{out}");
 }

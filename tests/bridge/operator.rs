@@ -1,4 +1,4 @@
-//! What an operator does at a desk: calls out of the store and played again.
+//! Commands for operators: calls are exported from the store and replayed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -155,8 +155,8 @@ fn a_redacted_export_names_nobody() {
     let redacted = everything(&bridge.exports(&["--redact"]));
     let sids = exact.split(|c: char| !c.is_ascii_alphanumeric());
     let sids = sids.filter(|word| word.len() == 34);
-    let told = ["12025550123", "14045550199", "jane", "bob", "signature"];
-    for original in sids.chain(told) {
+    let personal = ["12025550123", "14045550199", "jane", "bob", "signature"];
+    for original in sids.chain(personal) {
         assert!(!redacted.contains(original), "{original}: {redacted}");
         assert!(exact.contains(original), "{original} was there: {exact}");
     }

@@ -1,4 +1,4 @@
-//! The whole call: what Acquire hears of recordings, legs and life, with restarts in between.
+//! The whole call: the requests to Acquire for recordings, legs and call events, with restarts in between.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Bridge {
         self.settles();
     }
 
-    fn tells(&self, form: &str) {
+    fn sends(&self, form: &str) {
         assert_eq!(self.twilio.sends_form(STATUS, form).status, 204);
         self.settles();
     }
@@ -54,8 +54,8 @@ impl Bridge {
             .collect()
     }
 
-    /// All that the call's story says about what is owed.
-    fn owed(&self, call: &str) -> String {
+    /// The planned requests in the call's timeline.
+    fn requests_of(&self, call: &str) -> String {
         self.call(call)["planned"].to_string()
     }
 }
@@ -69,7 +69,11 @@ fn an_announced_recording_is_waited_for_across_restarts() {
     bridge.restarts();
     bridge.waits(Duration::from_secs(110));
     assert_eq!(bridge.urls(), Vec::<Value>::new());
-    assert!(bridge.owed(&sid(1)).contains("waits for recording RE0"));
+    assert!(
+        bridge
+            .requests_of(&sid(1))
+            .contains("waits for recording RE0")
+    );
 
     bridge.restarts();
     bridge.records(&sid(1), "completed");
@@ -90,7 +94,7 @@ fn a_recording_that_never_comes_is_waited_for_and_then_gone_without() {
     assert_eq!(bridge.urls(), [Value::Null]);
     assert!(
         bridge
-            .owed(&sid(1))
+            .requests_of(&sid(1))
             .contains("without recording: waited for recording RE0")
     );
 }
@@ -110,12 +114,12 @@ fn a_late_recording_is_kept_shown_and_counted_once() {
     bridge.waits(Duration::from_secs(3600));
     assert_eq!(bridge.urls(), [Value::Null]);
     assert_eq!(bridge.state(&sid(1)), "delivered");
-    let owed = bridge.owed(&sid(1));
+    let planned = bridge.requests_of(&sid(1));
     assert!(
-        owed.contains("its recording came after the end was sent"),
-        "{owed}"
+        planned.contains("its recording came after the end was sent"),
+        "{planned}"
     );
-    assert!(owed.contains("in-progress completed"), "{owed}");
+    assert!(planned.contains("in-progress completed"), "{planned}");
 }
 
 #[test]
@@ -177,12 +181,12 @@ fn a_call_without_callbacks_of_its_first_leg_is_decided_after_the_wait() {
         ("BRIDGE__CALLS__REPORT", "call"),
         ("BRIDGE__CALLS__WAIT", "10m"),
     ]);
-    bridge.tells(&leg_form(&sid(2), &sid(1), "no-answer", "client:jane"));
+    bridge.sends(&leg_form(&sid(2), &sid(1), "no-answer", "client:jane"));
     bridge.waits(Duration::from_secs(599));
     bridge.restarts();
     assert_eq!(bridge.sent().len(), 0);
     let waited_for = format!("waits for the end of leg {}", sid(1));
-    assert!(bridge.owed(&sid(2)).contains(&waited_for));
+    assert!(bridge.requests_of(&sid(2)).contains(&waited_for));
     bridge.waits(Duration::from_secs(1));
     let sent = bridge.sent();
     assert_eq!(sent.len(), 1);
@@ -232,10 +236,10 @@ fn one_call_has_one_end_whatever_comes_between_and_after() {
         ("BRIDGE__CALLS__REPORT", "call"),
         ("BRIDGE__DIRECTORY__ENTRIES", "client:jane=jane@example.com"),
     ]);
-    bridge.tells(&leg_form(&sid(2), &sid(1), "completed", "client:jane"));
+    bridge.sends(&leg_form(&sid(2), &sid(1), "completed", "client:jane"));
     bridge.restarts();
     bridge.waits(Duration::from_secs(4));
-    bridge.tells(&status_form(&sid(1), "completed"));
+    bridge.sends(&status_form(&sid(1), "completed"));
     bridge.waits(Duration::from_secs(4));
     assert_eq!(bridge.sent().len(), 0);
     bridge.restarts();
@@ -246,27 +250,27 @@ fn one_call_has_one_end_whatever_comes_between_and_after() {
     assert_eq!(sent[0]["Direction"], "incoming");
     assert_eq!(sent[0]["email"], "jane@example.com");
 
-    bridge.tells(&leg_form(&sid(3), &sid(1), "completed", "client:bob"));
+    bridge.sends(&leg_form(&sid(3), &sid(1), "completed", "client:bob"));
     bridge.restarts();
     bridge.waits(Duration::from_secs(5 * 3600));
     assert_eq!(bridge.sent().len(), 1);
     assert_eq!(bridge.state(&sid(3)), "delivered");
-    let owed = bridge.owed(&sid(1));
+    let planned = bridge.requests_of(&sid(1));
     for words in [
         "incoming: called from a phone number",
         "e-mail of the agent who answered leg",
         "has no call-end of its own",
     ] {
-        assert!(owed.contains(words), "{words}: {owed}");
+        assert!(planned.contains(words), "{words}: {planned}");
     }
 }
 
 #[test]
 fn a_chain_is_one_call_also_if_its_last_leg_is_reported_first() {
     let bridge = Bridge::with(&[("BRIDGE__CALLS__REPORT", "call")]);
-    bridge.tells(&leg_form(&sid(3), &sid(2), "completed", "client:bob"));
-    bridge.tells(&leg_form(&sid(2), &sid(1), "no-answer", "client:jane"));
-    bridge.tells(&status_form(&sid(1), "completed"));
+    bridge.sends(&leg_form(&sid(3), &sid(2), "completed", "client:bob"));
+    bridge.sends(&leg_form(&sid(2), &sid(1), "no-answer", "client:jane"));
+    bridge.sends(&status_form(&sid(1), "completed"));
     bridge.waits(Duration::from_secs(6));
     bridge.waits(Duration::from_secs(5 * 3600));
     let sent = bridge.sent();
@@ -277,11 +281,11 @@ fn a_chain_is_one_call_also_if_its_last_leg_is_reported_first() {
 #[test]
 fn a_leg_that_never_ends_is_waited_for() {
     let bridge = Bridge::with(&[("BRIDGE__CALLS__REPORT", "call")]);
-    bridge.tells(&leg_form(&sid(2), &sid(1), "in-progress", "client:jane"));
-    bridge.tells(&status_form(&sid(1), "completed"));
+    bridge.sends(&leg_form(&sid(2), &sid(1), "in-progress", "client:jane"));
+    bridge.sends(&status_form(&sid(1), "completed"));
     bridge.waits(Duration::from_secs(4 * 3600 - 1));
     assert_eq!(bridge.sent().len(), 0);
-    assert!(bridge.owed(&sid(1)).contains("calls.wait"));
+    assert!(bridge.requests_of(&sid(1)).contains("calls.wait"));
     bridge.waits(Duration::from_secs(2));
     assert_eq!(bridge.sent().len(), 1);
 }
@@ -293,17 +297,17 @@ fn the_life_of_a_call_goes_to_its_own_paths_in_its_order() {
         ("BRIDGE__ACQUIRE__CALL_END_PATH", "/api/v1/voip/call-end"),
         ("BRIDGE__DIRECTORY__DEFAULT", "calls@example.com"),
     ]);
-    let tell = |bridge: &Bridge, status: &str| {
-        bridge.tells(&status_form(&sid(1), status));
+    let report = |bridge: &Bridge, status: &str| {
+        bridge.sends(&status_form(&sid(1), status));
     };
-    tell(&bridge, "initiated");
+    report(&bridge, "initiated");
     bridge.restarts();
     bridge.acquire.answers([Reply::Status(503)]);
-    tell(&bridge, "ringing");
-    tell(&bridge, "in-progress");
+    report(&bridge, "ringing");
+    report(&bridge, "in-progress");
     bridge.restarts();
-    tell(&bridge, "completed");
-    tell(&bridge, "queued");
+    report(&bridge, "completed");
+    report(&bridge, "queued");
     bridge.waits(Duration::from_secs(3600));
     let received = bridge.acquire.received();
     let paths: Vec<&str> = received

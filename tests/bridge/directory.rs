@@ -32,7 +32,7 @@ fn write(path: &Path, text: &str) {
 #[test]
 fn a_changed_directory_counts_without_a_restart_and_a_bad_one_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("people.csv");
+    let file = folder.path().join("directory.csv");
     let other = folder.path().join("other.csv");
     write(&file, "address,email\n+12025550199,first@example.com\n");
     let bridge = Bridge::with(&[(
