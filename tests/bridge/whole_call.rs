@@ -95,7 +95,7 @@ fn a_recording_that_never_comes_is_waited_for_and_then_gone_without() {
     assert!(
         bridge
             .requests_of(&sid(1))
-            .contains("without recording: waited for recording RE0")
+            .contains("RecordingUrl left out: waited for recording RE0")
     );
 }
 

@@ -12,6 +12,8 @@ use crate::domain::recording_link::RecordingLinks;
 pub struct Rules {
     /// `calls.empty_to`: sent as `To` for a leg that has none.
     pub empty_to: Option<String>,
+    /// `calls.empty_from`: sent as `From` for a leg that has none.
+    pub empty_from: Option<String>,
     /// `calls.client`
     pub client: ClientParents,
     pub legs: LegRules,
