@@ -12,7 +12,7 @@ use crate::debugging::redact::Redactor;
 use crate::domain::attempt::Attempt;
 use crate::domain::plan::Rules;
 use crate::store::{State, StoredCall, StoredCallback};
-use crate::twilio::{CallStatus, CallbackContent, RecordingStatus, callback};
+use crate::twilio::{CallStatus, CallbackContent, Evidence, RecordingStatus, callback};
 
 /// Removed by redaction: without the auth token they prove nothing, and they are derived from it.
 const SIGNATURES: [&str; 2] = ["x-twilio-signature", "x-twilio-webhooks-signature-settings"];
@@ -155,10 +155,16 @@ impl IncidentFolder {
 /// The label in a file name. An unknown status has a fixed one: Twilio's text could be any.
 fn file_label(kind: &CallbackContent) -> String {
     match kind {
-        CallbackContent::Status(status) => match &status.status {
-            CallStatus::Unknown(_) => "unknown".to_owned(),
-            known => known.to_string(),
-        },
+        CallbackContent::Status(status) => {
+            let label = match &status.status {
+                CallStatus::Unknown(_) => "unknown",
+                known => known.as_str(),
+            };
+            match status.evidence {
+                Evidence::StatusCallback => label.to_owned(),
+                Evidence::Weaker => format!("{label}-weaker"),
+            }
+        }
         CallbackContent::Recording(recording) => match &recording.status {
             RecordingStatus::Unknown(_) => "recording-unknown".to_owned(),
             known => format!("recording-{known}"),
