@@ -183,17 +183,30 @@ fn newest<'a>(received: impl IntoIterator<Item = &'a ReceivedCallback>) -> Milli
 }
 
 /// The stored callbacks of a call, read as they would be on arrival.
+///
+/// Earlier versions recorded requests that are refused today. They are left out, so that they do not
+/// park a call that has other callbacks.
 fn read(stored: &[StoredCallback]) -> Result<Vec<ReceivedCallback>, String> {
-    stored
-        .iter()
-        .map(|stored| {
-            Ok(ReceivedCallback {
+    let mut callbacks = Vec::with_capacity(stored.len());
+    let mut refused = None;
+    for stored in stored {
+        match callback::read(&stored.request.body, &stored.request.url) {
+            Ok(callback) => callbacks.push(ReceivedCallback {
                 at: stored.received,
-                callback: callback::read(&stored.request.body, &stored.request.url)?,
-            })
-        })
-        .collect::<Result<_, _>>()
-        .map_err(|why: CallbackParseError| format!("a stored callback cannot be read: {why}"))
+                callback,
+            }),
+            Err(why @ CallbackParseError::Lookalike(_)) => refused = Some(why),
+            Err(why) => return Err(unreadable(&why)),
+        }
+    }
+    match refused {
+        Some(why) if callbacks.is_empty() => Err(unreadable(&why)),
+        _ => Ok(callbacks),
+    }
+}
+
+fn unreadable(why: &CallbackParseError) -> String {
+    format!("a stored callback cannot be read: {why}")
 }
 
 fn next_state(next: &Next, now: Millis) -> NextState {
@@ -203,5 +216,31 @@ fn next_state(next: &Next, now: Millis) -> NextState {
         Next::Delivered => NextState::Delivered,
         Next::Skipped(why) => NextState::Skipped(why.clone()),
         Next::Parked(why) => NextState::Parked(why.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SignedRequest;
+
+    #[test]
+    fn a_stored_request_that_is_refused_today_parks_no_other_callback() {
+        let stored = |more: &'static str| StoredCallback {
+            received: Millis(1),
+            request: SignedRequest {
+                url: "https://bridge.example.com/twilio/voice/status".to_owned(),
+                headers: String::new(),
+                body: format!(
+                    "CallSid=CA00000000000000000000000000000001\
+                     &AccountSid=AC00000000000000000000000000000001&CallStatus=completed{more}"
+                )
+                .into(),
+            },
+        };
+        let action = || stored("&RecordingUrl=x");
+        let end = stored("&CallbackSource=call-progress-events");
+        assert_eq!(read(&[action(), end]).map(|read| read.len()), Ok(1));
+        assert!(read(&[action()]).is_err_and(|why| why.contains("<Record>")));
     }
 }
