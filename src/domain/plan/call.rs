@@ -190,7 +190,7 @@ impl<'a> Leg<'a> {
     /// answered first may end last.
     ///
     /// It is the Timestamp of `in-progress`. If only the end is known, it is the Timestamp of the end
-    /// minus CallDuration. The arrival replaces a Timestamp that is missing.
+    /// minus `CallDuration`. The arrival replaces a Timestamp that is missing.
     pub fn answered_at(&self) -> Millis {
         let answers = self.statuses.iter().map(|leg| leg.status);
         let answers = answers.filter(|status| is_in_progress(status));
@@ -239,7 +239,7 @@ fn is_in_progress(status: &StatusCallback) -> bool {
     status.status == twilio::CallStatus::InProgress
 }
 
-/// CallDuration: the time from the answer to the end, in whole seconds.
+/// `CallDuration`: the time from the answer to the end, in whole seconds.
 fn talk_time(end: &StatusCallback) -> Option<Duration> {
     let seconds = end.call_duration.as_ref()?.parse::<u32>().ok()?;
     Some(Duration::from_secs(seconds.into()))
