@@ -10,7 +10,7 @@ use crate::config::{duration, to_toml};
 use crate::debugging::fixture::Fixture;
 use crate::debugging::redact::Redactor;
 use crate::domain::attempt::Attempt;
-use crate::domain::plan::Rules;
+use crate::domain::plan::{Rules, SipCustomers, SipHost};
 use crate::store::{State, StoredCall, StoredCallback};
 use crate::twilio::{CallStatus, CallbackContent, Evidence, RecordingStatus, callback};
 
@@ -98,6 +98,10 @@ impl IncidentFolder {
             .map(|(address, email)| (redactor.text(address), redactor.text(email)))
             .collect();
         rules.directory.default = rules.directory.default.map(|email| redactor.text(&email));
+        if let SipCustomers::Hosts(hosts) = &mut rules.sip_customers {
+            let redacted = |host: &SipHost| SipHost::parse(&redactor.text(host.as_str()));
+            *hosts = hosts.iter().filter_map(redacted).collect();
+        }
         rules.empty_to = rules.empty_to.map(|text| redactor.text(&text));
         rules.empty_from = rules.empty_from.map(|text| redactor.text(&text));
         Self {

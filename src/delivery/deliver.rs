@@ -32,6 +32,7 @@ impl Worker {
         self.retry_now(&mut attempts, account);
         let before = Plan::of(&callbacks, History::of(&attempts), &rules, self.clock.now());
         self.count_late_recordings(call, account, &before);
+        self.log_unnamed_sip_host(call, &before);
         let Next::Send(request) = before.next() else {
             self.count_unmappable(call, account, &before, &before);
             return without_attempt(next_state(before.next(), self.clock.now()));
@@ -77,6 +78,15 @@ impl Worker {
                  set recording.expect = \"always\"",
                 call.sid
             );
+        }
+    }
+
+    /// Logs the first call of which the caller may be a customer whose SIP host is not set.
+    fn log_unnamed_sip_host(&self, call: &Claimed, plan: &Plan) {
+        if let Some(host) = plan.unnamed_sip_host()
+            && !self.has_logged_sip_host.replace(true)
+        {
+            log::unnamed_sip_host(call, host.as_str());
         }
     }
 
