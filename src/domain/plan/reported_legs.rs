@@ -6,10 +6,11 @@ use std::borrow::Cow;
 
 use super::call::{Call, Leg, LegStatus};
 use super::call_end::not_ended;
-use super::call_shape::{CallShape, is_internal, is_put_through};
+use super::call_shape::{CallShape, is_put_through};
 use super::conversation::{Conversation, Knowledge, conversations};
 use super::history::History;
 use super::item::{PlanEntry, PlanItem, Wait};
+use super::parties::Party;
 use super::recording;
 use super::reported::{CalleeEmail, Reported, invalid_emails};
 use super::rules::{MissedStatus, ReportMode, Rules};
@@ -29,11 +30,15 @@ pub(super) fn choose<'r, 'a>(
     rules: &Rules,
     now: Millis,
 ) -> Choice<'r, 'a> {
-    // Acquire knows the call by what was sent first, so no later setting changes it.
-    match history.report.unwrap_or(rules.legs.report) {
+    match mode(history, rules) {
         ReportMode::Legs => (per_leg(call, rules), call.waits.to_vec()),
         ReportMode::Call => per_call(call, history.attempts, rules, now),
     }
+}
+
+/// Acquire knows the call by what was sent first, so no later setting changes the mode.
+pub(super) fn mode(history: History<'_>, rules: &Rules) -> ReportMode {
+    history.report.unwrap_or(rules.legs.report)
 }
 
 fn per_leg<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {
@@ -275,11 +280,11 @@ fn of_first_answered(call: &Call<'_>, directory: &Directory) -> Option<CalleeEma
 }
 
 fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<CalleeEmail> {
-    let root = call.root()?.latest()?;
-    let caller = if is_internal(&root.from) {
-        &root.from
-    } else {
-        &root.to
+    let first = call.root()?;
+    let root = first.latest()?;
+    let caller = match first.caller {
+        Party::Internal => &root.from,
+        Party::Phone => &root.to,
     };
     let of_leg = leg.latest().and_then(url_email);
     of_leg
