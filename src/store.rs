@@ -1,7 +1,7 @@
-//! Where callbacks and calls are kept: the [`Store`] trait, its words and its states.
+//! The [`Store`] trait, its types, and the states of a call.
 //!
-//! A store knows how to keep and to hand out. What a call needs is decided in [`crate::domain::plan`], and
-//! time comes in as an argument.
+//! A store keeps callbacks, calls and attempts, and claims due calls. It does not decide what a call
+//! needs: [`crate::domain::plan`] does. The caller passes the time.
 
 mod columns;
 mod consistency;
@@ -25,27 +25,27 @@ use crate::domain::attempt::Attempt;
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use error::{OpenError, StoreError};
-pub use open::{Migrated, fsync_latency, migrate, open, open_to_read, open_to_serve};
+pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
 pub use reader::{CallPredicate, ReadStore};
 pub use refused::{
     Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoredRefusedRequest,
 };
 pub use sqlite::SqliteReader;
 
-/// Where a call stands. The same words are in the database, metrics, console and logs.
+/// The state of a call. The database, metrics, console and logs use the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Something is owed to Acquire, due at a time. Left by `claim` when due.
+    /// A request to Acquire is due at a time. `claim` ends it.
     Pending,
-    /// A worker has it until its lease ends. Left by `settle`, or by any `claim` after the lease.
+    /// A worker has it until its lease ends. `settle` ends it, or any `claim` after the lease.
     Claimed,
-    /// Acquire took all that was owed so far. Left by a callback that owes more, by a requeue, by
-    /// purge after `store.retention`.
+    /// Acquire accepted all requests so far. A new callback or a requeue ends it, and a purge after
+    /// `store.retention`.
     Delivered,
-    /// Nothing to send so far, with the reason. Left as `Delivered` is.
+    /// No request to send so far, with the reason. Ends as `Delivered` does.
     Skipped,
-    /// Something was given up, with the reason, and nothing else is owed: a person decides. Left by
-    /// a callback that owes something else, by a requeue, by purge after `store.parked_retention`.
+    /// The bridge gave a request up, with the reason, and no other is due: an operator decides. A new
+    /// callback or a requeue ends it, and a purge after `store.parked_retention`.
     Parked,
 }
 
@@ -81,7 +81,7 @@ impl std::fmt::Display for State {
     }
 }
 
-/// A verified request as Twilio sent it: what was signed, not what was understood.
+/// A verified request as Twilio signed it, not yet parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRequest {
     /// The public URL with the raw request target.
@@ -111,7 +111,7 @@ pub struct NewCallback {
 }
 
 impl NewCallback {
-    /// What `callback` says of itself, with the request that brought it.
+    /// A parsed callback with its request.
     #[must_use]
     pub fn of(callback: Callback, request: SignedRequest) -> Self {
         Self {
@@ -150,34 +150,39 @@ pub struct StoredCallback {
     pub request: SignedRequest,
 }
 
-/// The right to settle a claimed call, good until another claims it, from which the lease keeps it.
+/// The right to settle a claimed call. It is valid until another claim gets the call, which can happen
+/// after the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The call's row.
     pub(crate) call: i64,
-    /// Told to this claim alone.
+    /// Unique to this claim.
     pub(crate) claim: i64,
-    /// The newest callback that was handed out with the claim.
+    /// How many callbacks the claim returned.
     pub(crate) newest_callback: i64,
     /// How often the call had been requeued.
     pub(crate) requeue_count: i64,
+    /// The call's `retry_now_at`.
+    pub(crate) retry_now_at: Option<Millis>,
 }
 
-/// A call that is due, with all that is known of it.
+/// A claimed call with its callbacks and attempts.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     pub ticket: Ticket,
     pub sid: CallSid,
     pub account: AccountSid,
-    /// In the order of arrival; those of a call that was taken over come after those before.
+    /// In the order of arrival; those of a merged call come last.
     pub callbacks: Vec<StoredCallback>,
     /// How many of `callbacks`, from the first, the last settled claim had.
     pub planned_callbacks: usize,
-    /// Those made since the call was last requeued, oldest first.
+    /// The attempts since the last requeue, oldest first.
     pub attempts: Vec<Attempt>,
+    /// When [`Store::retry_now`] last applied to the call.
+    pub retry_now_at: Option<Millis>,
 }
 
-/// What a claim asks for.
+/// The calls to claim.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
     /// The most calls.
@@ -187,7 +192,7 @@ pub struct ClaimRequest {
 }
 
 impl ClaimRequest {
-    /// Up to `limit` calls, whosever they are.
+    /// Up to `limit` calls of any account.
     #[must_use]
     pub fn any(limit: usize) -> Self {
         Self {
@@ -198,7 +203,7 @@ impl ClaimRequest {
     }
 }
 
-/// The accounts whose calls are asked for.
+/// Selects accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AccountFilter {
     All,
@@ -229,29 +234,28 @@ fn due_of_requeued(now: Millis) -> Millis {
 /// Which calls come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListOrder {
-    /// Those due longest; where they have been due for [`BACKLOG`], those that fell due last.
+    /// The longest due; if there is a [`BACKLOG`], the most recently due.
     FreshFirst,
-    /// Those due longest.
+    /// The longest due.
     LongestDueFirst,
 }
 
-/// What a claim brought.
+/// The result of a claim.
 #[derive(Clone, Debug, Default)]
 pub struct ClaimedCalls {
     pub calls: Vec<Claimed>,
-    /// When the next call will be due, those claimed left out; it may be sooner than that if much
-    /// had to be passed over.
+    /// When the next unclaimed call is due, or earlier if the search ended early.
     pub next_due: Option<Millis>,
 }
 
-/// What a worker did with a claimed call and where the call stands now.
+/// The attempt that a worker made for a claimed call, and the next state of the call.
 #[derive(Clone, Debug)]
 pub struct Settlement {
     pub attempt: Option<Attempt>,
     pub rest: NextState,
 }
 
-/// Where a settled call rests.
+/// The state of a settled call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextState {
     PendingAt(Millis),
@@ -275,7 +279,7 @@ pub struct CallSummary {
     pub changed: Millis,
 }
 
-/// A call with its whole story.
+/// A call with all its callbacks and attempts.
 #[derive(Clone, Debug)]
 pub struct StoredCall {
     pub summary: CallSummary,
@@ -283,20 +287,21 @@ pub struct StoredCall {
     pub callbacks: Vec<StoredCallback>,
     /// All of them, oldest first.
     pub attempts: Vec<Attempt>,
-    /// How many of `attempts` came before the last requeue and no longer count.
+    /// How many of `attempts` came before the last requeue and are ignored.
     pub attempts_before_requeue: usize,
+    /// When [`Store::retry_now`] last applied to the call.
+    pub retry_now_at: Option<Millis>,
 }
 
-/// Which calls to list: those first seen last come first; pending ones by when they are due, soonest
-/// first; those of one resting state (delivered, skipped, parked) by when they came to rest, latest
-/// first.
+/// The calls to list. Order: newest first; of `pending`, the next due first; of `delivered`, `skipped`
+/// and `parked`, the last to reach the state first.
 #[derive(Clone, Copy, Debug)]
 pub struct ListFilter {
     pub state: Option<State>,
     pub limit: usize,
 }
 
-/// How many calls there are, for metrics and for the conservation check.
+/// The numbers of calls, for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Calls ever seen.
@@ -308,7 +313,7 @@ pub struct Counts {
     pub delivered: u64,
     pub skipped: u64,
     pub parked: u64,
-    /// The due time of the pending call that has been due longest, claimed ones included.
+    /// The due time of the longest due call, pending or claimed.
     pub oldest_due: Option<Millis>,
 }
 
@@ -332,16 +337,23 @@ pub struct Expiry {
     pub parked: Millis,
 }
 
-/// Keeps callbacks, calls and attempts. Each verb is one durable transaction.
+/// The versions of a store before and after a migration; 0: there was none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    pub from: usize,
+    pub to: usize,
+}
+
+/// Keeps callbacks, calls and attempts. Each method is one durable transaction.
 #[async_trait]
 pub trait Store: Refusals + Send + Sync {
-    /// Keeps a callback and makes its call due at `now`; returns after the commit. The call is that
-    /// of which its parent is a leg, if one is known. A call that was begun by a leg whose parent was
-    /// not yet known becomes a part of the parent's call, and is then skipped; while it is claimed, that
-    /// waits until it is settled or the claim has ended, also with the process.
+    /// Stores a callback and makes its call due at `now`; returns after the commit. A callback belongs to
+    /// the call that has its parent as a leg, if there is one. A call that a leg started before its
+    /// parent was known is merged into the parent's call and skipped; while it is claimed, the merge
+    /// waits until it is settled or its claim ends.
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
 
-    /// Hands out calls that are due, for `lease`.
+    /// Claims due calls for the time `lease`.
     async fn claim(
         &self,
         now: Millis,
@@ -349,7 +361,8 @@ pub trait Store: Refusals + Send + Sync {
         wanted: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError>;
 
-    /// Makes up to `limit` calls due at `now` that would be tried again later; returns how many.
+    /// Makes the retries of all attempts before `now` due, of up to `limit` unclaimed calls; returns how
+    /// many calls changed. A claimed call of these accounts is due again when it is settled as pending.
     async fn retry_now(
         &self,
         whose: AccountFilter,
@@ -358,7 +371,8 @@ pub trait Store: Refusals + Send + Sync {
     ) -> Result<usize, StoreError>;
 
     /// Ends a claim: the attempt and the state it led to, in one commit. A callback that was
-    /// recorded, or a requeue that was asked for, since the claim makes the call due now instead.
+    /// recorded, or a requeue that was asked for, since the claim makes the call due now instead; so
+    /// does a [`Self::retry_now`], if the state is pending.
     /// Returns when the call is due next, if it is pending.
     async fn settle(
         &self,
@@ -367,24 +381,24 @@ pub trait Store: Refusals + Send + Sync {
         now: Millis,
     ) -> Result<Option<Millis>, StoreError>;
 
-    /// The call that `sid` names, or of which it names a leg.
+    /// The call with this SID, or with a leg that has it.
     async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError>;
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError>;
 
-    /// Makes all requests of a call owed again, at once and behind fresh calls, as if it had been due
-    /// for [`BACKLOG`]; false if there is no such call. `sid` as for `get`.
+    /// Queues all requests of a call for delivery again, as if the call had been due for longer than
+    /// [`BACKLOG`], so that fresh calls come first; false if there is no such call. `sid` as for `get`.
     async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError>;
 
     async fn counts(&self) -> Result<Counts, StoreError>;
 
-    /// Removes up to `limit` expired calls, those longest at rest first; returns how many.
+    /// Removes up to `limit` expired calls, the longest in their state first; returns how many.
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError>;
 
-    /// Whether a callback could be kept now: a write reaches the disk.
+    /// Whether a callback can be stored now: writes to the disk.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// How many callbacks wait in a spool until the database is back; `None` without a spool.
+    /// How many callbacks are in the spool; None without a spool.
     fn spooled(&self) -> Option<u64> {
         None
     }

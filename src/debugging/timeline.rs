@@ -17,6 +17,7 @@ use self::planned::planned_view;
 use crate::clock::Millis;
 use crate::domain::outage::Outage;
 use crate::domain::plan::{self, History, Plan, ReceivedCallback, Rules};
+use crate::domain::retry;
 use crate::store::{CallSummary, StoredCall};
 
 pub use attempts::AttemptView;
@@ -83,9 +84,10 @@ impl CallTimeline {
                     .map(|callback| ReceivedCallback { at, callback })
             })
             .collect();
+        let attempts = retry::brought_forward(&call.attempts, call.retry_now_at);
         // The plan ignores the attempts before the last requeue.
         let history = History {
-            attempts: &call.attempts,
+            attempts: &attempts,
             before_requeue: call.attempts_before_requeue,
             report: None,
         };
@@ -105,7 +107,7 @@ impl CallTimeline {
             next: next::next(&call.summary, &plan, counting, outage.as_ref(), now),
             legs: legs::legs(&callbacks),
             callbacks,
-            attempts: attempts::attempt_views(call),
+            attempts: attempts::attempt_views(&attempts, call.attempts_before_requeue),
             planned: plan
                 .items()
                 .map(|item| planned_view(item, counting))

@@ -124,11 +124,6 @@ impl AccountQueues {
         !queue.breaker.is_open() || queue.breaker.permits(queue.in_flight - 1, now) > 0
     }
 
-    /// When a call is due that was tried at `tried` and is to be retried at `due`.
-    pub fn retry_now(&self, account: &Account, tried: Millis, due: Millis) -> Millis {
-        self.queue(account).breaker.retry_now(tried, due)
-    }
-
     /// Evaluates the answer to a request sent at `sent`.
     pub fn report(
         &self,

@@ -10,7 +10,7 @@ use super::log;
 use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
-use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::attempt::Attempt;
 use crate::domain::plan::{self, AcquireRequest, History, Next, Plan, ReceivedCallback};
 use crate::domain::retry::{self, Jitter};
 use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
@@ -28,8 +28,7 @@ impl Worker {
             Err(why) => return without_attempt(NextState::Parked(why)),
         };
         let rules = Arc::clone(&self.rules.borrow());
-        let mut attempts = call.attempts.clone();
-        self.retry_now(&mut attempts, account);
+        let mut attempts = retry::brought_forward(&call.attempts, call.retry_now_at);
         let before = Plan::of(&callbacks, History::of(&attempts), &rules, self.clock.now());
         self.count_late_recordings(call, account, &before);
         let Next::Send(request) = before.next() else {
@@ -52,7 +51,6 @@ impl Worker {
             self.metrics.delivered_after(lag);
         }
         attempts.push(attempt.clone());
-        self.retry_now(&mut attempts, account);
         let after = Plan::of(&callbacks, History::of(&attempts), &rules, self.clock.now());
         self.count_unmappable(call, account, &before, &after);
         Settlement {
@@ -95,15 +93,6 @@ impl Worker {
         let unmappable = after.unmappable().filter(|position| *position >= counted);
         self.metrics
             .unmappable(&account.acquire_account_id, unmappable.count());
-    }
-
-    /// Retries that were scheduled while Acquire was down are due since it is back.
-    fn retry_now(&self, attempts: &mut [Attempt], account: &Account) {
-        for attempt in attempts {
-            if let Verdict::Again(due) = &mut attempt.verdict {
-                *due = self.queues.retry_now(account, attempt.at, *due);
-            }
-        }
     }
 
     /// Sends one request. `None` if it failed while Acquire was already known to be down: such an

@@ -123,15 +123,6 @@ impl Breaker {
         }
     }
 
-    /// When a call that failed at `tried` is due: at `due`, or when the breaker closed after that.
-    #[must_use]
-    pub fn retry_now(&self, tried: Millis, due: Millis) -> Millis {
-        match self.closed {
-            Some(closed) if tried < closed => due.min(closed),
-            _ => due,
-        }
-    }
-
     /// Evaluates an answer that arrived at `now` for a request sent at `sent`.
     pub fn report(&mut self, signal: Signal, sent: Millis, now: Millis) -> Change {
         match (signal, self.state) {

@@ -81,6 +81,21 @@ pub fn decide(
     Verdict::Again(now.plus(wait.max(asked)))
 }
 
+/// The attempts with the times at which they are retried: of those made before `retry_now_at`, at
+/// that time at the latest. Acquire was down when they failed, and is back since then.
+#[must_use]
+pub fn brought_forward(attempts: &[Attempt], retry_now_at: Option<Millis>) -> Vec<Attempt> {
+    let mut attempts = attempts.to_vec();
+    for attempt in &mut attempts {
+        if let (Verdict::Again(due), Some(now)) = (&mut attempt.verdict, retry_now_at)
+            && attempt.at < now
+        {
+            *due = now.min(*due);
+        }
+    }
+    attempts
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -218,6 +233,23 @@ mod tests {
         }
         // An answer that is clear goes on with the schedule, whatever was unclear before.
         assert_eq!(after(&[Unreadable; 3], &again(Busy, None)), due_in(60));
+    }
+
+    #[test]
+    fn attempts_before_a_retry_now_are_due_then_and_later_ones_when_they_were_to_be() {
+        let attempt = |at, due| Attempt {
+            at: Millis(at),
+            verdict: Verdict::Again(Millis(due)),
+            ..failed(DeliveryFault::Busy)
+        };
+        let attempts = [attempt(0, 9_999), attempt(1, 5), attempt(7, 9_999)];
+        let due = |retry_now_at| {
+            let attempts = brought_forward(&attempts, retry_now_at);
+            attempts.into_iter().map(|attempt| attempt.verdict)
+        };
+        let again = |due: [i64; 3]| due.map(|due| Verdict::Again(Millis(due)));
+        assert!(due(Some(Millis(7))).eq(again([7, 5, 9_999])));
+        assert!(due(None).eq(again([9_999, 5, 9_999])));
     }
 
     /// Any wait that a configuration could name, and some that it could not.

@@ -80,9 +80,13 @@ mod tests {
             (100_000, None),
             (100_001, Some("slow")),
         ] {
-            let told = latency_warning(Duration::from_micros(micros));
-            assert_eq!(told.is_some(), word.is_some(), "{micros}");
-            assert!(told.unwrap_or_default().contains(word.unwrap_or_default()));
+            let warning = latency_warning(Duration::from_micros(micros));
+            assert_eq!(warning.is_some(), word.is_some(), "{micros}");
+            assert!(
+                warning
+                    .unwrap_or_default()
+                    .contains(word.unwrap_or_default())
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::postgres::{self, PostgresReader, PostgresStore, StoreOptions};
 use super::spool::{self, SpoolingStore};
-use super::{OpenError, ReadStore, SqliteReader, Store, disk, sqlite};
+use super::{Migrated, OpenError, ReadStore, SqliteReader, Store, disk, sqlite};
 use crate::config::{self, SpoolSettings, StoreUrl};
 
 /// Opens the store of a bridge that serves: as [`open`] does, and with a spool if there is to be one.
@@ -37,13 +37,6 @@ pub fn open_to_read(url: &StoreUrl) -> Result<Box<dyn ReadStore>, OpenError> {
         StoreUrl::Sqlite(path) => Box::new(SqliteReader::open_read_only(path)?),
         StoreUrl::Postgres(url) => Box::new(PostgresReader::open(url)?),
     })
-}
-
-/// The versions of a store before and after a migration; 0: there was none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Migrated {
-    pub from: usize,
-    pub to: usize,
 }
 
 /// Brings a store to this version without running a bridge. No bridge may have the file open; a

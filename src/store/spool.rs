@@ -1,10 +1,10 @@
-//! A database that may go away, and a file that keeps callbacks until it is back.
+//! A database that may be unavailable, and a file that keeps callbacks until it is back.
 //!
-//! The rule of order: as long as the spool holds a callback, all go to it, behind those that are there, and
-//! the mover brings them to the database in the order in which they were received. A callback leaves the
-//! spool after the database has committed it; what is moved twice is recognised there as a repeat.
+//! While the spool holds a callback, all new ones go to it too, and a thread transfers them to the
+//! database in the order of arrival. It removes a callback from the spool after the database has
+//! committed it; the database recognises one that is transferred twice as a repeat. Only callbacks
+//! are spooled: every other operation needs the database.
 
-mod refused;
 mod transfer;
 
 use std::path::{Path, PathBuf};
@@ -22,51 +22,53 @@ use tracing::{error, warn};
 use super::sqlite::SqliteStore;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
-    NewCallback, OpenError, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
+    NewCallback, OpenError, Recorded, Refusals, RefusedCause, RefusedFilter, RefusedLimits,
+    RefusedRequest, Settlement, Store, StoreError, StoredCall, StoredRefusedRequest, Ticket,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;
 
-/// How long the database may take for a callback before the spool takes it.
+/// How long the database may take to commit a callback before the spool stores it.
 pub const DATABASE_COMMIT_TIMEOUT: Duration = Duration::from_millis(750);
 
-/// What `reason` says of a call that is in the spool.
+/// The `reason` of a call that is in the spool.
 const WAITS: &str = "in the spool of this bridge until the database is back";
 
-/// A store with a spool. Dropped, it leaves in the spool what could not be moved yet.
+/// A store with a spool. After drop, the file holds the callbacks that were not transferred.
 pub struct SpoolingStore {
     shared: Arc<Shared>,
     stop: CancellationToken,
-    mover: Option<JoinHandle<()>>,
+    transfer_thread: Option<JoinHandle<()>>,
 }
 
-/// Which way callbacks go.
+/// Where new callbacks are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WritePath {
     ToDatabase,
     ToSpool,
 }
 
-/// What those who record and the mover have in common.
+/// The state that operations share with the transfer thread.
 struct Shared {
     database: Arc<dyn Store>,
     spool: SqliteStore,
     path: PathBuf,
-    patience: Duration,
-    way: watch::Sender<WritePath>,
-    /// Held together by those who add to the spool, and alone by the mover when it empties it.
+    commit_timeout: Duration,
+    write_path: watch::Sender<WritePath>,
+    /// Read-locked to add to the spool; write-locked for the final transfer, so that nothing is added
+    /// behind it.
     gate: RwLock<()>,
     /// Callbacks in the spool.
     waiting: AtomicU64,
 }
 
 impl SpoolingStore {
-    /// Opens the spool, which is then owned; the database may be away. What was left in the spool
-    /// is moved first.
+    /// Opens and locks the spool; the database may be unavailable. Callbacks that are in the spool are
+    /// transferred before new ones are stored in the database.
     pub fn open(
         database: Arc<dyn Store>,
         path: &Path,
-        patience: Duration,
+        commit_timeout: Duration,
     ) -> Result<Self, OpenError> {
         let spool = |why| OpenError::Spool(Box::new(why));
         let no_thread = |why: std::io::Error| {
@@ -76,7 +78,7 @@ impl SpoolingStore {
             })
         };
         let (file, waiting) = SqliteStore::open_spool(path).map_err(spool)?;
-        let way = if waiting == 0 {
+        let write_path = if waiting == 0 {
             WritePath::ToDatabase
         } else {
             warn!(
@@ -89,8 +91,8 @@ impl SpoolingStore {
             database,
             spool: file,
             path: path.to_owned(),
-            patience,
-            way: watch::Sender::new(way),
+            commit_timeout,
+            write_path: watch::Sender::new(write_path),
             gate: RwLock::new(()),
             waiting: AtomicU64::new(waiting),
         });
@@ -100,7 +102,7 @@ impl SpoolingStore {
             .build()
             .map_err(no_thread)?;
         let (moving, stopped) = (Arc::clone(&shared), stop.clone());
-        let mover = thread::Builder::new()
+        let transfer_thread = thread::Builder::new()
             .name("store-mover".to_owned())
             .spawn(move || {
                 runtime.block_on(stopped.run_until_cancelled(transfer::run(&moving)));
@@ -109,7 +111,7 @@ impl SpoolingStore {
         Ok(Self {
             shared,
             stop,
-            mover: Some(mover),
+            transfer_thread: Some(transfer_thread),
         })
     }
 }
@@ -117,8 +119,8 @@ impl SpoolingStore {
 impl Drop for SpoolingStore {
     fn drop(&mut self) {
         self.stop.cancel();
-        if let Some(mover) = self.mover.take()
-            && mover.join().is_err()
+        if let Some(transfer_thread) = self.transfer_thread.take()
+            && transfer_thread.join().is_err()
         {
             error!("the thread that empties the spool has panicked");
         }
@@ -126,35 +128,35 @@ impl Drop for SpoolingStore {
 }
 
 impl Shared {
-    fn way(&self) -> WritePath {
-        *self.way.borrow()
+    fn write_path(&self) -> WritePath {
+        *self.write_path.borrow()
     }
 
-    /// `None` where the database cannot keep it now.
+    /// None if the database cannot store it now.
     async fn record_in_database(&self, callback: &NewCallback, now: Millis) -> Option<Recorded> {
-        let mut way = self.way.subscribe();
-        if *way.borrow_and_update() == WritePath::ToSpool {
+        let mut write_path = self.write_path.subscribe();
+        if *write_path.borrow_and_update() == WritePath::ToSpool {
             return None;
         }
         let recording = self.database.record(callback.clone(), now);
         let recorded = tokio::select! {
             biased;
-            recorded = timeout(self.patience, recording) => recorded,
-            // Another was told sooner that the database is away.
-            _ = way.changed() => return None,
+            recorded = timeout(self.commit_timeout, recording) => recorded,
+            // Another operation noticed first that the database is unavailable.
+            _ = write_path.changed() => return None,
         };
         match recorded {
             Ok(Ok(recorded)) => return Some(recorded),
             Ok(Err(why)) => self.turn_to_spool(&why.to_string()),
-            Err(_) => self.turn_to_spool(&format!("no commit within {:?}", self.patience)),
+            Err(_) => self.turn_to_spool(&format!("no commit within {:?}", self.commit_timeout)),
         }
         None
     }
 
-    /// From now on, callbacks go to the spool until it is empty.
+    /// Stores new callbacks in the spool until it is empty.
     fn turn_to_spool(&self, why: &str) {
-        let turned = self.way.send_if_modified(|way| {
-            std::mem::replace(way, WritePath::ToSpool) == WritePath::ToDatabase
+        let turned = self.write_path.send_if_modified(|write_path| {
+            std::mem::replace(write_path, WritePath::ToSpool) == WritePath::ToDatabase
         });
         if turned {
             let path = self.path.display();
@@ -167,7 +169,7 @@ impl Shared {
         callback: NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
-        // Counted before, since the mover may have it before this goes on.
+        // Count first: the transfer thread may remove it before this continues.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let recorded = self.spool.record(callback, now).await;
         if !matches!(recorded, Ok(Recorded::New)) {
@@ -191,8 +193,8 @@ impl Store for SpoolingStore {
             return Ok(recorded);
         }
         let mut adding = shared.gate.read().await;
-        if shared.way() == WritePath::ToDatabase {
-            // The spool was emptied while its turn was waited for.
+        if shared.write_path() == WritePath::ToDatabase {
+            // The spool was emptied while this waited for the gate.
             drop(adding);
             if let Some(recorded) = shared.record_in_database(&callback, now).await {
                 return Ok(recorded);
@@ -232,7 +234,7 @@ impl Store for SpoolingStore {
         self.shared.database.settle(ticket, settlement, now).await
     }
 
-    /// As the database has it, else as the spool does.
+    /// From the database, else from the spool.
     async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
         let known = self.shared.database.get(sid).await;
         if matches!(known, Ok(Some(_))) || self.spooled() == Some(0) {
@@ -244,7 +246,7 @@ impl Store for SpoolingStore {
         }
     }
 
-    /// Of the spool, while the database is away.
+    /// From the spool while the database is unavailable.
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         match self.shared.database.list(filter).await {
             Err(StoreError::Away(_)) => {
@@ -267,11 +269,11 @@ impl Store for SpoolingStore {
         self.shared.database.purge(expiry, limit).await
     }
 
-    /// Whether either can keep a callback: the one to which they go now.
+    /// Whether a callback can be stored where new ones go now.
     async fn ping(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        if shared.way() == WritePath::ToDatabase
-            && let Ok(Ok(())) = timeout(shared.patience, shared.database.ping()).await
+        if shared.write_path() == WritePath::ToDatabase
+            && let Ok(Ok(())) = timeout(shared.commit_timeout, shared.database.ping()).await
         {
             return Ok(());
         }
@@ -283,7 +285,31 @@ impl Store for SpoolingStore {
     }
 }
 
-/// A call as a spool has it: with the reason why nothing is due.
+/// Refused requests go to the database only: while it is unavailable, none are kept.
+#[async_trait]
+impl Refusals for SpoolingStore {
+    async fn refuse(
+        &self,
+        requests: Vec<RefusedRequest>,
+        keep: RefusedLimits,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.shared.database.refuse(requests, keep, now).await
+    }
+
+    async fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
+        self.shared.database.refused_by_cause().await
+    }
+
+    async fn refused(
+        &self,
+        filter: RefusedFilter,
+    ) -> Result<Vec<StoredRefusedRequest>, StoreError> {
+        self.shared.database.refused(filter).await
+    }
+}
+
+/// A call in the spool, with the reason why it has no due time.
 #[must_use]
 pub fn in_spool(mut call: StoredCall) -> StoredCall {
     call.summary = Shared::waits(call.summary);

@@ -1,9 +1,9 @@
 //! The embedded default: one `SQLite` file, owned by one process.
 //!
-//! One thread writes and hands out (`ledger`); it commits all that waits together (`writer`).
-//! Another thread reads for pages. Claims live in memory. The file holds four kinds of rows: calls,
-//! their callbacks and attempts, which stand together by their row numbers, and the names by which
-//! calls are found (`names`).
+//! One thread writes and claims (`write_tx`); it commits all waiting operations in one transaction
+//! (`writer`). Another thread reads for pages. Claims are in memory (`leases`). The rows of a call's
+//! callbacks and attempts are adjacent, because their row numbers start with the call's. A call is
+//! found by the hash of its SIDs (`sid_index`).
 
 mod backup;
 mod consistency;
@@ -39,17 +39,16 @@ use super::{
 use crate::clock::Millis;
 use crate::twilio::CallSid;
 
-/// A store in one `SQLite` file. Dropped, it finishes what it was given, closes the file and frees
-/// it for the next owner.
+/// A store in one `SQLite` file. Drop finishes all operations, closes the file and unlocks it.
 pub struct SqliteStore {
-    /// Dropped before the writer: only who may write can fold the log into the file, and only the
-    /// last to close it does.
+    /// Dropped before the writer: the last connection that closes copies the write-ahead log into the
+    /// file, and only the writer's may.
     reader: ReaderThread,
     writer: Writer,
 }
 
 impl SqliteStore {
-    /// Opens the file, made or migrated as needed, and owns it until dropped.
+    /// Opens the file, creates or migrates it as needed, and locks it until drop.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let path = &open::plain(path)?;
         let unusable = |why: String| OpenError::Unusable {
@@ -60,17 +59,17 @@ impl SqliteStore {
         let connection = open::writer(path)?;
         let claims = SharedLeaseTable::new();
         let reader = SqliteReader::open_beside(path, claims.clone())?;
-        let ledger = WriteTx::new(connection, claims).map_err(|why| OpenError::of(path, why))?;
+        let tx = WriteTx::new(connection, claims).map_err(|why| OpenError::of(path, why))?;
         lock.opened();
         let no_thread = |error: std::io::Error| unusable(format!("no thread for it: {error}"));
         Ok(Self {
             reader: ReaderThread::start(reader).map_err(no_thread)?,
-            writer: Writer::start(ledger, lock).map_err(no_thread)?,
+            writer: Writer::start(tx, lock).map_err(no_thread)?,
         })
     }
 }
 
-/// Brings a file that nobody owns to this version.
+/// Migrates a file that no bridge has open to this version.
 pub(super) fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     let path = &open::plain(path)?;
     let _lock = Lock::take(path)?;
@@ -80,9 +79,7 @@ pub(super) fn migrate(path: &Path) -> Result<Migrated, OpenError> {
 #[async_trait]
 impl Store for SqliteStore {
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
-        self.writer
-            .write(move |ledger| ledger.record(&callback, now))
-            .await
+        self.writer.write(move |tx| tx.record(&callback, now)).await
     }
 
     async fn claim(
@@ -92,11 +89,11 @@ impl Store for SqliteStore {
         wanted: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError> {
         self.writer
-            .ask(move |ledger| {
-                let calls = ledger.claim(now, lease, &wanted)?;
+            .ask(move |tx| {
+                let calls = tx.claim(now, lease, &wanted)?;
                 // Asked for only by a worker that has room left, and so waits for the next call.
                 let next_due = if calls.len() < wanted.limit {
-                    ledger.next_due(&wanted.whose)?
+                    tx.next_due(&wanted.whose)?
                 } else {
                     None
                 };
@@ -112,7 +109,7 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
         self.writer
-            .write_soon(move |ledger| ledger.settle(&ticket, &settlement, now))
+            .write_soon(move |tx| tx.settle(&ticket, &settlement, now))
             .await
     }
 
@@ -123,7 +120,7 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<usize, StoreError> {
         self.writer
-            .write(move |ledger| ledger.retry_now(&whose, now, limit))
+            .write(move |tx| tx.retry_now(&whose, now, limit))
             .await
     }
 
@@ -138,22 +135,17 @@ impl Store for SqliteStore {
 
     async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
         let sid = sid.clone();
-        self.writer
-            .write(move |ledger| ledger.requeue(&sid, now))
-            .await
+        self.writer.write(move |tx| tx.requeue(&sid, now)).await
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
-        self.writer.ask(|ledger| ledger.counts()).await
+        self.writer.ask(|tx| tx.counts()).await
     }
 
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
-        let purged = self
-            .writer
-            .write(move |ledger| ledger.purge(expiry, limit))
-            .await?;
+        let purged = self.writer.write(move |tx| tx.purge(expiry, limit)).await?;
         if purged > 0 {
-            self.writer.ask(|ledger| ledger.shrink()).await?;
+            self.writer.ask(|tx| tx.shrink()).await?;
         }
         Ok(purged)
     }

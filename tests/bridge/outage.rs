@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
+use twilio_acquire_bridge::store::AccountFilter;
 
+use crate::requeue::store_of;
 use crate::support::harness::{Bridge, until};
 use crate::support::twilio::{STATUS, sid, status_form};
 
@@ -191,4 +193,24 @@ fn what_was_put_off_for_hours_is_due_once_acquire_is_back() {
         bridge.metric("bridge_calls{state=\"delivered\"}") == Some(6.0)
     });
     assert_eq!(bridge.acquire.count(), 5 + 6);
+}
+
+#[test]
+fn a_call_that_is_retried_now_is_sent_at_once_after_a_restart_too() {
+    let mut bridge = Bridge::with(&[("BRIDGE__DELIVERY__SCHEDULE", "12h 12h")]);
+    bridge.acquire.answers([Reply::Status(503)]);
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    bridge.stops();
+    bridge.clock.advance(Duration::from_secs(1));
+    let now = bridge.clock.now();
+    // The bridge ends before it claims the call.
+    let store = store_of(&bridge);
+    let changed = store.retry_now(AccountFilter::All, now, 9);
+    let changed = actix_web::rt::System::new().block_on(changed);
+    assert_eq!(changed.expect("written"), 1);
+    drop(store);
+    bridge.starts();
+    bridge.settles();
+    assert_eq!(bridge.state(&sid(1)), "delivered");
 }

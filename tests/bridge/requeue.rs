@@ -147,7 +147,8 @@ fn reaches(bridge: &Bridge, count: u64) {
     until("Acquire got them", || bridge.acquire.count() >= count);
 }
 
-fn store_of(bridge: &Bridge) -> impl std::ops::Deref<Target = dyn Store> {
+/// The store of a bridge that is stopped.
+pub fn store_of(bridge: &Bridge) -> impl std::ops::Deref<Target = dyn Store> {
     let url = StoreUrl::Sqlite(bridge.folder.path().join("bridge.db"));
     let mut store = None;
     until("the store is free", || {

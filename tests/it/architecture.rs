@@ -25,6 +25,12 @@ fn the_source_keeps_to_its_architecture() {
 }
 
 #[test]
+fn no_modules_use_each_other_in_a_circle() {
+    let found = cycles(&sources());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
 fn the_table_of_rooms_is_in_the_order_of_the_source() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the page");
     let rooms: Vec<String> = order(&sources()).into_iter().flatten().collect();

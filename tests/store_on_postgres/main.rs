@@ -4,6 +4,7 @@
 //! a moment the SQLite locks of its parent.
 
 mod commands;
+mod delivery;
 mod plans;
 mod postgres;
 mod spooled;

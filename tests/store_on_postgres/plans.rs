@@ -8,7 +8,7 @@ use twilio_acquire_bridge::store::{NextState, Recorded, Store};
 
 use crate::postgres::{DATABASE, MANUAL_CLOCK, name, open};
 use crate::support::postgres_server::Server;
-use crate::support::store_suite::place::{Place, callback, claim, record, settle, sid};
+use crate::support::store_suite::place::{Place, callback, claim, record, retry_now, settle, sid};
 
 /// Inserts 9,000 calls with a SID and a callback each: one third delivered, pending and claimed.
 const GROW: &str = "\
@@ -50,6 +50,23 @@ async fn an_operation_reads_no_more_when_the_tables_grow() {
         (1..2_000).contains(&read),
         "{read} pages were read for two calls"
     );
+}
+
+#[tokio::test]
+async fn a_retry_now_reads_no_backlog_of_fresh_calls() {
+    let server = Server::start(&["autovacuum=off"]);
+    let store = open(&server, MANUAL_CLOCK);
+    retry_now(&store, 1).await;
+    server.sql(GROW);
+    server.sql("DELETE FROM call WHERE claim IS NOT NULL");
+    server.sql("VACUUM call");
+    wait_until_closed(&server, &format!("{CONNECTIONS}{PSQL_ONLY}"));
+    let before = pages_read(&server);
+    retry_now(&store, 2000).await;
+    drop(store);
+    wait_until_closed(&server, CONNECTIONS);
+    let read = pages_read(&server) - before;
+    assert!(read < 50, "{read} pages were read for no call");
 }
 
 #[tokio::test]

@@ -46,7 +46,8 @@ macro_rules! on {
             joining:
                 every_order_of_a_chain_makes_one_call
                 a_call_that_is_being_sent_joins_its_parent_once_it_is_settled
-                a_call_that_was_being_sent_at_a_crash_joins_its_parent;
+                a_call_that_was_being_sent_at_a_crash_joins_its_parent
+                a_call_that_joins_its_parent_takes_its_retry_now_along;
             claiming:
                 calls_are_handed_out_in_the_order_they_fell_due
                 a_claimed_call_is_handed_out_again_only_after_its_lease
@@ -64,7 +65,9 @@ macro_rules! on {
                 of_a_backlog_the_freshest_calls_come_first
                 calls_are_handed_out_by_account
                 many_calls_of_others_are_passed_over_step_by_step
-                what_was_tried_is_hastened_and_nothing_else;
+                what_was_tried_is_hastened_and_nothing_else
+                a_call_that_is_being_sent_is_retried_now_once_it_is_settled
+                a_due_call_with_a_later_retry_is_retried_now_also_after_a_restart;
             requeuing:
                 a_requeued_call_is_due_whatever_its_state
                 a_requeued_call_is_handed_out_without_its_earlier_attempts

@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use super::planned::as_json;
-use crate::domain::attempt::Verdict;
-use crate::store::StoredCall;
+use crate::domain::attempt::{Attempt, Verdict};
 
 /// One attempt to send a request to Acquire.
 #[derive(Debug, Serialize)]
@@ -24,9 +23,9 @@ pub struct AttemptView {
     pub before_requeue: bool,
 }
 
-pub(super) fn attempt_views(call: &StoredCall) -> Vec<AttemptView> {
-    let views = call
-        .attempts
+/// Shows attempts, of which the first `before_requeue` came before the last requeue.
+pub(super) fn attempt_views(attempts: &[Attempt], before_requeue: usize) -> Vec<AttemptView> {
+    let views = attempts
         .iter()
         .enumerate()
         .map(|(position, attempt)| AttemptView {
@@ -44,7 +43,7 @@ pub(super) fn attempt_views(call: &StoredCall) -> Vec<AttemptView> {
             duration_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
             sent: as_json(&attempt.sent),
             answer: attempt.excerpt.clone(),
-            before_requeue: position < call.attempts_before_requeue,
+            before_requeue: position < before_requeue,
         });
     views.collect()
 }

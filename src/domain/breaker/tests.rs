@@ -95,16 +95,6 @@ fn a_failure_on_the_way_up_halves_the_rate() {
 }
 
 #[test]
-fn what_waited_for_acquire_is_due_when_it_is_back() {
-    let mut breaker = opened();
-    assert_eq!(breaker.retry_now(at(0), at(9_999)), at(9_999));
-    breaker.report(Signal::Good, at(7), at(7));
-    assert_eq!(breaker.retry_now(at(0), at(9_999)), at(7));
-    assert_eq!(breaker.retry_now(at(0), at(5)), at(5));
-    assert_eq!(breaker.retry_now(at(8), at(9_999)), at(9_999));
-}
-
-#[test]
 fn each_outcome_is_read_as_a_sign() {
     let answer = |outcome| AcquireResponse {
         outcome,

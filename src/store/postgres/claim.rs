@@ -150,23 +150,26 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
             continue;
         };
         if calls.last().is_none_or(|(call, _)| call.ticket.call != id) {
+            let retry_now_at = row.try_get::<_, Option<i64>>(8)?.map(Millis);
             let call = Claimed {
                 ticket: Ticket {
                     call: id,
                     claim: row.try_get(2)?,
                     newest_callback: 0,
                     requeue_count: row.try_get(5)?,
+                    retry_now_at,
                 },
                 sid: word(row, 3, |text| CallSid::parse(text).ok())?,
                 account: word(row, 4, |text| AccountSid::parse(text).ok())?,
                 callbacks: Vec::new(),
                 planned_callbacks: usize::try_from(row.try_get::<_, i64>(6)?).unwrap_or_default(),
                 attempts: Vec::new(),
+                retry_now_at,
             };
             calls.push((call, row.try_get::<_, i64>(7)? > 0));
         }
         if let Some((call, _)) = calls.last_mut() {
-            call.callbacks.push(rows::callback(row, 8)?);
+            call.callbacks.push(rows::callback(row, 9)?);
             call.ticket.newest_callback += 1;
         }
     }
@@ -190,7 +193,7 @@ async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Resul
     Ok(())
 }
 
-/// Makes waiting retries due now; returns how many.
+/// See [`crate::store::Store::retry_now`].
 pub(super) async fn retry_now(
     session: &Session,
     accounts: &AccountFilter,
@@ -199,8 +202,9 @@ pub(super) async fn retry_now(
 ) -> Result<usize, PgError> {
     let (accounts, all_but) = account_values(accounts);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let changed = session
-        .execute(RETRY_NOW, &[&accounts, &all_but, &now.0, &limit])
+    let rows = session
+        .query(RETRY_NOW, &[&accounts, &all_but, &now.0, &limit])
         .await?;
-    Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    let retried: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    Ok(usize::try_from(retried).unwrap_or_default())
 }

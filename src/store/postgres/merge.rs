@@ -37,6 +37,7 @@ struct LockedCall {
     is_claimed: bool,
     requeue_count: i64,
     attempts: i64,
+    retry_now_at: Option<i64>,
 }
 
 impl LockedCall {
@@ -48,6 +49,7 @@ impl LockedCall {
             is_claimed: row.try_get(4)?,
             requeue_count: row.try_get(5)?,
             attempts: row.try_get(6)?,
+            retry_now_at: row.try_get(7)?,
         })
     }
 }
@@ -127,7 +129,13 @@ async fn merge(
     session
         .execute(
             EXTEND_PARENT_CALL,
-            &[to, &callbacks, &leg_call.attempts, &now.0],
+            &[
+                to,
+                &callbacks,
+                &leg_call.attempts,
+                &now.0,
+                &leg_call.retry_now_at,
+            ],
         )
         .await?;
     Ok(())

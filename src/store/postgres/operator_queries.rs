@@ -11,7 +11,7 @@ use crate::twilio::CallSid;
 const FIND: &str = concat!(
     "SELECT ",
     rows::summary!(),
-    ", call.id, call.requeue_count FROM sid_index JOIN call ON call.id = sid_index.call \
+    ", call.id, call.requeue_count, call.retry_now_at FROM sid_index JOIN call ON call.id = sid_index.call \
      WHERE sid_index.sid = $1 ORDER BY call.sid <> $1, call.id LIMIT 1"
 );
 
@@ -75,6 +75,7 @@ pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<Store
             .into_iter()
             .map(|(_, _, attempt)| attempt)
             .collect(),
+        retry_now_at: row.try_get::<_, Option<i64>>(9)?.map(Millis),
     }))
 }
 

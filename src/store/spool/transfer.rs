@@ -1,4 +1,4 @@
-//! Brings callbacks from the spool to the database, once that is back.
+//! Transfers callbacks from the spool to the database once that is back.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use crate::clock;
 use crate::store::StoreError;
 use crate::store::sqlite::spool::{Transferred, Waiting};
 
-/// Calls moved at once: those who wait for the database share its transactions.
+/// Calls transferred at the same time, so that they share transactions of the database.
 const CALLS: usize = 256;
 
-/// So few callbacks are moved while nobody adds any: with others coming in, the spool would never be
-/// empty. It takes the time of some transactions.
+/// The number of callbacks that are transferred while new ones wait: otherwise the spool would never be
+/// empty under load. It takes the time of a few transactions.
 const FINAL_TRANSFER: u64 = 256;
 
-/// Between two looks whether the database is back.
+/// Between two checks whether the database is back.
 const DATABASE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Between two tries with what a database that works refuses.
+/// Between two tries with callbacks that a working database refuses.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 
-/// The longest between two tries with a database that refuses all there is: it may be full, or all
-/// that came since may be refused for its own sake, and the next to come is good.
+/// The longest wait between two tries with a database that refuses every callback: its disk may be
+/// full, or each callback may be at fault and the next one good.
 const REFUSES_ALL_AGAIN: Duration = Duration::from_secs(10);
 
-/// What one pass over the spool led to, in callbacks.
+/// The result of one pass over the spool, in callbacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct TransferPass {
     moved: u64,
-    /// By a database that works: they stay, and keep no other waiting.
+    /// By a working database: they stay in the spool and delay no other.
     refused: u64,
 }
 
@@ -44,13 +44,13 @@ enum TransferStop {
     Spool(StoreError),
 }
 
-/// Moves, whenever there is something to move.
+/// Transfers whenever the spool has callbacks.
 pub(super) async fn run(shared: &Shared) {
-    let mut way = shared.way.subscribe();
+    let mut write_path = shared.write_path.subscribe();
     let mut refused = 0;
     let mut look_again = DATABASE_POLL_INTERVAL;
     loop {
-        let spooling = way.wait_for(|way| *way == WritePath::ToSpool);
+        let spooling = write_path.wait_for(|write_path| *write_path == WritePath::ToSpool);
         // The sender lives in `shared`, so waiting cannot end in an error.
         if refused == 0 {
             let _ = spooling.await;
@@ -80,9 +80,9 @@ pub(super) async fn run(shared: &Shared) {
 }
 
 impl Shared {
-    /// Moves all, and lets callbacks go to the database again; returns how many it refused.
+    /// Transfers all and stores new callbacks in the database again; returns how many it refused.
     async fn empty(&self, mut refused: u64) -> Result<u64, TransferStop> {
-        let answer = timeout(self.patience, self.database.ping()).await;
+        let answer = timeout(self.commit_timeout, self.database.ping()).await;
         answer
             .map_err(|_| TransferStop::Away("no answer".to_owned()))?
             .map_err(|why| TransferStop::Away(why.to_string()))?;
@@ -94,7 +94,7 @@ impl Shared {
         }
         let _alone = self.gate.write().await;
         let pass = self.pass().await?;
-        if self.way.send_replace(WritePath::ToDatabase) == WritePath::ToSpool {
+        if self.write_path.send_replace(WritePath::ToDatabase) == WritePath::ToSpool {
             let (moved, path) = (moved + pass.moved, self.path.display());
             info!(
                 moved,
@@ -104,7 +104,7 @@ impl Shared {
         Ok(pass.refused)
     }
 
-    /// Moves what there is.
+    /// Transfers the callbacks that are in the spool now.
     async fn pass(&self) -> Result<TransferPass, TransferStop> {
         let mut pass = TransferPass::default();
         let (mut after, mut refusal) = (0, String::new());
@@ -157,11 +157,11 @@ impl Shared {
         Ok(pass)
     }
 
-    /// One by one, so that none comes before an earlier one that fails.
+    /// One by one, so that none overtakes an earlier one that fails.
     async fn move_call(&self, call: &Waiting) -> Result<(), StoreError> {
         for (callback, received) in &call.callbacks {
             let recording = self.database.record(callback.clone(), *received);
-            timeout(self.patience, recording)
+            timeout(self.commit_timeout, recording)
                 .await
                 .map_err(|_| StoreError::Away("no commit in time".to_owned()))??;
         }

@@ -1,4 +1,4 @@
-//! Who works on which call. Kept in memory: a crash frees every claim.
+//! The leases of claimed calls. They are in memory, so that a crash ends every claim.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,26 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Millis;
 use crate::store::AccountFilter;
 
-/// A place in the order in which pending calls are handed out: due time, then row.
+/// A position in the queue of pending calls: due time, then row.
 pub(super) type QueuePosition = (Millis, i64);
 
 const MAX_SCAN_STARTS: usize = 64;
 
-/// One call's claim.
+/// The claim of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lease {
-    /// Told to this claim alone.
+    /// Unique to this claim.
     pub number: i64,
     /// The end of the lease.
     pub until: Millis,
 }
 
-/// All claims.
+/// All leases.
 #[derive(Debug)]
 pub(super) struct LeaseTable {
     held: HashMap<i64, Lease>,
     by_lease: BTreeSet<(Millis, i64)>,
-    /// Each pending call of these accounts up to here is claimed, so a search for one that is not
+    /// All pending calls of these accounts up to here are claimed, so a search for an unclaimed one
     /// starts behind it.
     scan_starts: HashMap<AccountFilter, QueuePosition>,
     last: i64,
@@ -98,23 +98,23 @@ impl LeaseTable {
         self.scan_starts.get(whose).copied().unwrap_or(LOWEST)
     }
 
-    /// All calls of these accounts up to `place` are claimed now.
-    pub fn raise_floor(&mut self, whose: &AccountFilter, place: QueuePosition) {
-        if let Some(floor) = self.scan_starts.get_mut(whose) {
-            *floor = place.max(*floor);
+    /// All calls of these accounts up to `position` are claimed now.
+    pub fn raise_scan_start(&mut self, whose: &AccountFilter, position: QueuePosition) {
+        if let Some(start) = self.scan_starts.get_mut(whose) {
+            *start = position.max(*start);
         } else {
-            // Accounts are asked for together in few ways; a forgotten floor costs a longer search.
+            // A worker uses few filters. A missing start only makes one search longer.
             if self.scan_starts.len() >= MAX_SCAN_STARTS {
                 self.scan_starts.clear();
             }
-            self.scan_starts.insert(whose.clone(), place);
+            self.scan_starts.insert(whose.clone(), position);
         }
     }
 
-    /// The call at `place` is pending and may be unclaimed.
-    pub fn lower_floor(&mut self, (due, call): QueuePosition) {
-        for floor in self.scan_starts.values_mut() {
-            *floor = (due, call - 1).min(*floor);
+    /// The call at `position` is pending and may be unclaimed.
+    pub fn lower_scan_start(&mut self, (due, call): QueuePosition) {
+        for start in self.scan_starts.values_mut() {
+            *start = (due, call - 1).min(*start);
         }
     }
 }
@@ -129,7 +129,7 @@ impl SharedLeaseTable {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, LeaseTable> {
-        // No method of `ClaimedCalls` panics half-way.
+        // No method of `LeaseTable` panics with a change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -150,12 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_becomes_due_below_the_floor_lowers_it() {
+    fn a_call_that_becomes_due_before_the_scan_start_lowers_it() {
         let mut claims = LeaseTable::new();
-        claims.raise_floor(&AccountFilter::All, (Millis(10), 5));
-        claims.lower_floor((Millis(10), 3));
+        claims.raise_scan_start(&AccountFilter::All, (Millis(10), 5));
+        claims.lower_scan_start((Millis(10), 3));
         assert_eq!(claims.scan_start(&AccountFilter::All), (Millis(10), 2));
-        claims.lower_floor((Millis(11), 1));
+        claims.lower_scan_start((Millis(11), 1));
         assert_eq!(claims.scan_start(&AccountFilter::All), (Millis(10), 2));
     }
 }

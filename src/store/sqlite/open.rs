@@ -27,8 +27,8 @@ const READER_CACHE_KIB: i64 = 4 * 1024;
 /// fewer copies of a page that changes often, and a longer pause for the copying.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
-/// The file's one path, whatever links lead to it: two paths would be two locks, and `SQLite` would
-/// read a URI or `:memory:` as something else than a file.
+/// The canonical path of the file: two paths would be two locks, and `SQLite` would read a URI or
+/// `:memory:` as something other than a file.
 pub(super) fn plain(path: &Path) -> Result<PathBuf, OpenError> {
     std::fs::canonicalize(path)
         .or_else(|_| std::path::absolute(path))
@@ -50,9 +50,9 @@ fn open_and_migrate(path: &Path, migrations: &[&str]) -> Result<(Connection, Mig
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| failed(path, error);
-    make_private(path).map_err(|error| unusable(path, &format!("cannot make it: {error}")))?;
+    make_private(path).map_err(|error| unusable(path, &format!("cannot create it: {error}")))?;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    // SQLite opens what it may not write as read-only and says nothing.
+    // SQLite opens a file that it may not write read-only, without an error.
     if connection.is_readonly("main").map_err(failed)? {
         return Err(unusable(path, "it may only be read"));
     }
@@ -69,8 +69,8 @@ fn open_and_migrate(path: &Path, migrations: &[&str]) -> Result<(Connection, Mig
     Ok((connection, migrated))
 }
 
-/// Makes an empty file that its owner alone may read: it will tell who called whom. What SQLite
-/// puts beside it is for the same people.
+/// Creates an empty file that only its owner may read, because it will have personal data. SQLite
+/// gives the files beside it the same mode.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
@@ -83,7 +83,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens the file for reading beside the writer, if there is one.
+/// Opens the file read-only, whether or not a writer has it open.
 pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| failed(path, error);
@@ -127,7 +127,7 @@ fn version(connection: &Connection, path: &Path, known: usize) -> Result<usize, 
     Ok(found)
 }
 
-/// Returns the journal mode, which `SQLite` chooses in the end.
+/// Returns the journal mode: `SQLite` may choose another than it was asked for.
 fn set_up(connection: &Connection) -> rusqlite::Result<String> {
     // Has an effect only before the first table, and only before the journal mode is set.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -136,9 +136,9 @@ fn set_up(connection: &Connection) -> rusqlite::Result<String> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    // Otherwise statements are planned anew whenever certain parameters change.
+    // Otherwise SQLite plans some statements again for each new parameter.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // After a burst the log is cut back to what a checkpoint leaves.
+    // Truncate the log after a burst.
     connection.pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES * 4096)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(journal)

@@ -1,4 +1,4 @@
-//! Reads beside the writer: for pages and commands, never in the way of an accept.
+//! Reads on a connection of its own, for pages and commands, so that a read never delays a callback.
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -23,7 +23,7 @@ use crate::twilio::CallSid;
 /// Claims live in the memory of the bridge: from outside it a claimed call is seen as pending.
 pub struct SqliteReader {
     connection: Connection,
-    claims: SharedLeaseTable,
+    leases: SharedLeaseTable,
 }
 
 impl SqliteReader {
@@ -31,10 +31,10 @@ impl SqliteReader {
         Self::open_beside(&open::plain(path)?, SharedLeaseTable::new())
     }
 
-    pub(super) fn open_beside(path: &Path, claims: SharedLeaseTable) -> Result<Self, OpenError> {
+    pub(super) fn open_beside(path: &Path, leases: SharedLeaseTable) -> Result<Self, OpenError> {
         Ok(Self {
             connection: open::reader(path)?,
-            claims,
+            leases,
         })
     }
 
@@ -68,7 +68,7 @@ impl SqliteReader {
     }
 
     fn claimed(&self, limit: usize) -> Result<Vec<CallSummary>, StoreError> {
-        let held = self.claims.lock().calls();
+        let held = self.leases.lock().calls();
         let mut calls = Vec::new();
         for id in held {
             if calls.len() == limit {
@@ -81,7 +81,7 @@ impl SqliteReader {
     }
 
     fn summary(&self, mut call: CallRow) -> CallSummary {
-        if call.state == State::Pending && self.claims.lock().holds(call.id) {
+        if call.state == State::Pending && self.leases.lock().holds(call.id) {
             call.state = State::Claimed;
         }
         call.into_summary()
@@ -111,6 +111,7 @@ impl ReadStore for SqliteReader {
                 .filter(|(round, _)| *round < call.requeue_count)
                 .count(),
             attempts: attempts.into_iter().map(|(_, attempt)| attempt).collect(),
+            retry_now_at: call.retry_now_at,
             summary: self.summary(call),
         }))
     }
@@ -174,48 +175,48 @@ const LATEST_FINAL: &str = concat!(
 
 type StoreQuery = Box<dyn FnOnce(&SqliteReader) + Send>;
 
-/// The way to the thread that reads for the running store. Dropped, it waits for the thread, which
-/// has then closed its connection.
+/// The thread that reads for the running store. Drop waits until the thread has closed its
+/// connection.
 pub(super) struct ReaderThread {
-    questions: Option<Sender<StoreQuery>>,
+    queries: Option<Sender<StoreQuery>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ReaderThread {
     pub fn start(reader: SqliteReader) -> std::io::Result<Self> {
-        let (questions, asked) = channel::<StoreQuery>();
+        let (queries, received) = channel::<StoreQuery>();
         let thread = thread::Builder::new()
             .name("store-reader".to_owned())
             .spawn(move || {
-                for question in asked {
-                    question(&reader);
+                for query in received {
+                    query(&reader);
                 }
             })?;
         Ok(Self {
-            questions: Some(questions),
+            queries: Some(queries),
             thread: Some(thread),
         })
     }
 
-    pub async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    pub async fn ask<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&SqliteReader) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let question: StoreQuery = Box::new(move |reader| {
-            // Nobody waits any more if this fails.
-            let _ = answer.send(question(reader));
+        let query: StoreQuery = Box::new(move |reader| {
+            // Fails only if the caller was cancelled.
+            let _ = answer.send(query(reader));
         });
-        let questions = self.questions.as_ref().ok_or(StoreError::Closed)?;
-        questions.send(question).map_err(|_| StoreError::Closed)?;
+        let queries = self.queries.as_ref().ok_or(StoreError::Closed)?;
+        queries.send(query).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
 impl Drop for ReaderThread {
     fn drop(&mut self) {
-        self.questions = None;
+        self.queries = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

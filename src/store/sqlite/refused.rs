@@ -26,7 +26,7 @@ impl Refusals for SqliteStore {
         now: Millis,
     ) -> Result<(), StoreError> {
         self.writer
-            .write_soon(move |ledger| ledger.refuse(&requests, keep, now))
+            .write_soon(move |tx| tx.refuse(&requests, keep, now))
             .await
     }
 

@@ -46,7 +46,7 @@ pub(super) fn rows_of(call: i64) -> [i64; 2] {
 macro_rules! call_columns {
     () => {
         "id, sid, account, state, effective_at, changed, received, callbacks, attempts, \
-         requeue_count, planned_callbacks, reason"
+         requeue_count, planned_callbacks, reason, retry_now_at"
     };
 }
 pub(super) use call_columns;
@@ -67,10 +67,12 @@ pub(super) struct CallRow {
     /// How many of the callbacks the last settled claim had.
     pub planned_callbacks: i64,
     pub reason: Option<String>,
+    /// When `retry_now` last applied to it.
+    pub retry_now_at: Option<Millis>,
 }
 
 impl CallRow {
-    /// Reads a row whose columns stand in the order of the fields.
+    /// Reads a row with its columns in the order of the fields.
     pub fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get(0)?,
@@ -85,6 +87,7 @@ impl CallRow {
             requeue_count: row.get(9)?,
             planned_callbacks: row.get(10)?,
             reason: row.get(11)?,
+            retry_now_at: row.get::<_, Option<i64>>(12)?.map(Millis),
         })
     }
 
@@ -261,7 +264,7 @@ pub(super) fn insert_attempt(
     Ok(())
 }
 
-/// Reads a text column whose words this version must know.
+/// Reads a text column; an error if this version does not know the word.
 fn word<T>(
     row: &Row<'_>,
     column: usize,

@@ -1,8 +1,9 @@
-//! Finds calls by SID, in two levels: what is new stays in memory and in an appended table until
-//! there is enough of it to be sorted into the index.
+//! Finds calls by SID: an LSM index with two levels in memory and one table.
 //!
-//! SIDs are random, so each new one would dirty an index page of its own in every commit. Sorted in
-//! by the ten thousands, many share a page.
+//! SIDs are random, so a B-tree would change one page for each new SID in every commit. New entries go
+//! to the memtable and to the log `sid_log`. A full memtable becomes immutable, and each transaction
+//! flushes a batch of it, in order, to the table `sid_index`: many entries then share a page. After
+//! the flush, the log is truncated. A start reads the memtable back from the log.
 
 use std::collections::BTreeMap;
 
@@ -10,41 +11,41 @@ use rusqlite::{Connection, params};
 
 use crate::twilio::CallSid;
 
-/// So many new names are sorted in together. Twice as many may be in memory, at some 40 bytes.
-const FREEZE_AT: usize = 65_536;
+/// Entries in the memtable before it becomes immutable. Memory holds up to twice as many, at about
+/// 40 bytes each.
+const MAX_MEMTABLE: usize = 65_536;
 
-/// So many names are sorted in per transaction: more than a transaction can add, few enough that no
-/// commit is delayed by more than about a millisecond.
-const SLICE: usize = 512;
+/// Entries flushed per transaction: more than a transaction can add, and few enough that a commit takes
+/// at most about a millisecond longer.
+const FLUSH_BATCH: usize = 512;
 
 /// Rows of `sid_log` that are removed per transaction.
-const TRUNCATE_LOG: i64 = 2_048;
+const TRUNCATE_BATCH: i64 = 2_048;
 
-/// A hash and the call that it may mean.
+/// The hash of a SID, and a call that may have it.
 pub(super) type SidEntry = (i64, i64);
 
-/// Sixteen of the 32 hexadecimal digits folded over the others: they are random already.
-///
-/// Kept in the database, so it must never change. Different SIDs may share a hash.
+/// The XOR of the two halves of the 32 hexadecimal digits, which are random. Different SIDs may share
+/// a hash. The database stores it, so it must never change.
 pub(super) fn hash(sid: &CallSid) -> i64 {
     let half = |digits: &str| u64::from_str_radix(digits, 16).unwrap_or_default();
     let (first, last) = sid.as_str()[2..].split_at(16);
     (half(first) ^ half(last)).cast_signed()
 }
 
-/// The names of all calls; the writer's side.
+/// The index as the writer has it. Each method runs within the open transaction.
 #[derive(Debug, Default)]
 pub(super) struct SidIndex {
-    /// With their rows in `sid_log`.
+    /// Each entry with its row in `sid_log`.
     memtable: BTreeMap<SidEntry, i64>,
     immutable: BTreeMap<SidEntry, i64>,
-    /// The last name of `frozen` that is in the index.
-    sorted_to: Option<SidEntry>,
-    /// Rows of `sid_log` up to `swept_to` are gone, up to `sweep_to` they are to go.
-    swept_to: i64,
-    sweep_to: i64,
+    /// The last entry of `immutable` that was flushed.
+    flushed_to: Option<SidEntry>,
+    /// Rows of `sid_log` up to `truncated_to` are deleted; up to `truncate_to` they can be.
+    truncated_to: i64,
+    truncate_to: i64,
     last_row: i64,
-    /// What the open transaction makes true.
+    /// The maintenance that the open transaction does.
     step: Step,
 }
 
@@ -52,30 +53,30 @@ pub(super) struct SidIndex {
 enum Step {
     #[default]
     None,
-    SortedTo(SidEntry),
-    SortedAll,
-    SweptTo(i64),
+    FlushedTo(SidEntry),
+    FlushedAll,
+    TruncatedTo(i64),
 }
 
 impl SidIndex {
-    /// Reads back what was not yet sorted in.
+    /// Reads the entries of the log into the memtable.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut names = Self::default();
+        let mut index = Self::default();
         let mut statement = connection.prepare("SELECT id, hash, call FROM sid_log ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
-            if names.memtable.is_empty() {
-                names.swept_to = id - 1;
-                names.sweep_to = id - 1;
+            if index.memtable.is_empty() {
+                index.truncated_to = id - 1;
+                index.truncate_to = id - 1;
             }
-            names.memtable.insert((row.get(1)?, row.get(2)?), id);
-            names.last_row = id;
+            index.memtable.insert((row.get(1)?, row.get(2)?), id);
+            index.last_row = id;
         }
-        Ok(names)
+        Ok(index)
     }
 
-    /// The calls that `hash` may mean.
+    /// The calls that may have a SID with this hash.
     pub fn find(&self, connection: &Connection, hash: i64) -> rusqlite::Result<Vec<i64>> {
         let mut calls = Vec::new();
         for level in [&self.memtable, &self.immutable] {
@@ -91,29 +92,29 @@ impl SidIndex {
         Ok(calls)
     }
 
-    pub fn add(&mut self, connection: &Connection, name: SidEntry) -> rusqlite::Result<()> {
+    pub fn add(&mut self, connection: &Connection, entry: SidEntry) -> rusqlite::Result<()> {
         let row = self.last_row + 1;
         connection
             .prepare_cached("INSERT INTO sid_log (id, hash, call) VALUES (?1, ?2, ?3)")?
-            .execute(params![row, name.0, name.1])?;
+            .execute(params![row, entry.0, entry.1])?;
         self.last_row = row;
-        self.memtable.insert(name, row);
+        self.memtable.insert(entry, row);
         Ok(())
     }
 
-    /// Takes back [`SidIndex::add`] of a transaction that failed.
-    pub fn forget(&mut self, name: SidEntry) {
-        self.memtable.remove(&name);
+    /// Undoes [`SidIndex::add`] of a transaction that failed.
+    pub fn forget(&mut self, entry: SidEntry) {
+        self.memtable.remove(&entry);
     }
 
-    /// Removes the name of a purged call from the database. In memory it stays until
-    /// [`SidIndex::forget_purged`], and means a call that is not there.
-    pub fn remove(&mut self, connection: &Connection, name: SidEntry) -> rusqlite::Result<()> {
+    /// Removes the entry of a purged call from the database. Memory keeps it until
+    /// [`SidIndex::forget_purged`]; until then it names a call that does not exist.
+    pub fn remove(&mut self, connection: &Connection, entry: SidEntry) -> rusqlite::Result<()> {
         connection
             .prepare_cached("DELETE FROM sid_index WHERE hash = ?1 AND call = ?2")?
-            .execute(params![name.0, name.1])?;
+            .execute(params![entry.0, entry.1])?;
         for level in [&self.memtable, &self.immutable] {
-            if let Some(row) = level.get(&name) {
+            if let Some(row) = level.get(&entry) {
                 connection
                     .prepare_cached("DELETE FROM sid_log WHERE id = ?1")?
                     .execute([row])?;
@@ -122,23 +123,23 @@ impl SidIndex {
         Ok(())
     }
 
-    pub fn forget_purged(&mut self, name: SidEntry) {
-        self.memtable.remove(&name);
-        self.immutable.remove(&name);
+    pub fn forget_purged(&mut self, entry: SidEntry) {
+        self.memtable.remove(&entry);
+        self.immutable.remove(&entry);
     }
 
-    /// Sorts in a slice of what is frozen, or sweeps behind it, within the open transaction and
-    /// before anything is purged there: what is purged must not be sorted in again.
+    /// Flushes a batch of the immutable memtable, or truncates the log behind it. Call it before the
+    /// transaction purges anything, because a flush would bring a purged entry back.
     pub fn maintain(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.step = Step::None;
         if !self.immutable.is_empty() {
             self.step = self.flush(connection)?;
-        } else if self.swept_to < self.sweep_to {
-            let to = self.sweep_to.min(self.swept_to + TRUNCATE_LOG);
+        } else if self.truncated_to < self.truncate_to {
+            let to = self.truncate_to.min(self.truncated_to + TRUNCATE_BATCH);
             connection
                 .prepare_cached("DELETE FROM sid_log WHERE id > ?1 AND id <= ?2")?
-                .execute([self.swept_to, to])?;
-            self.step = Step::SweptTo(to);
+                .execute([self.truncated_to, to])?;
+            self.step = Step::TruncatedTo(to);
         }
         Ok(())
     }
@@ -148,30 +149,30 @@ impl SidIndex {
 
         let mut insert = connection
             .prepare_cached("INSERT OR IGNORE INTO sid_index (hash, call) VALUES (?1, ?2)")?;
-        let behind = self.sorted_to.map_or(Unbounded, Excluded);
+        let behind = self.flushed_to.map_or(Unbounded, Excluded);
         let mut last = None;
-        for name in self.immutable.range((behind, Unbounded)).take(SLICE) {
-            insert.execute(params![name.0.0, name.0.1])?;
-            last = Some(*name.0);
+        for entry in self.immutable.range((behind, Unbounded)).take(FLUSH_BATCH) {
+            insert.execute(params![entry.0.0, entry.0.1])?;
+            last = Some(*entry.0);
         }
-        Ok(last.map_or(Step::SortedAll, Step::SortedTo))
+        Ok(last.map_or(Step::FlushedAll, Step::FlushedTo))
     }
 
-    /// The open transaction is on disk.
+    /// Call after the commit of the open transaction.
     pub fn committed(&mut self) {
         match std::mem::take(&mut self.step) {
             Step::None => {}
-            Step::SortedTo(name) => self.sorted_to = Some(name),
-            Step::SortedAll => {
+            Step::FlushedTo(entry) => self.flushed_to = Some(entry),
+            Step::FlushedAll => {
                 self.immutable.clear();
-                self.sorted_to = None;
+                self.flushed_to = None;
             }
-            Step::SweptTo(row) => self.swept_to = row,
+            Step::TruncatedTo(row) => self.truncated_to = row,
         }
-        let idle = self.immutable.is_empty() && self.swept_to >= self.sweep_to;
-        if idle && self.memtable.len() >= FREEZE_AT {
+        let idle = self.immutable.is_empty() && self.truncated_to >= self.truncate_to;
+        if idle && self.memtable.len() >= MAX_MEMTABLE {
             self.immutable = std::mem::take(&mut self.memtable);
-            self.sweep_to = self.last_row;
+            self.truncate_to = self.last_row;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a store does besides while it is a spool.
+//! The operations that only a spool needs.
 
 use std::path::Path;
 
@@ -20,15 +20,13 @@ impl SqliteStore {
         Ok((spool, waiting))
     }
 
-    /// Up to `limit` calls that were begun after the one in that row, with their callbacks.
+    /// Up to `limit` calls behind the one in that row, with their callbacks.
     pub(in crate::store) async fn waiting(
         &self,
         after: i64,
         limit: usize,
     ) -> Result<Vec<Waiting>, StoreError> {
-        self.writer
-            .ask(move |ledger| ledger.waiting(after, limit))
-            .await
+        self.writer.ask(move |tx| tx.waiting(after, limit)).await
     }
 
     /// Removes what another store has; returns how many callbacks that were.
@@ -39,11 +37,8 @@ impl SqliteStore {
         if calls.is_empty() {
             return Ok(0);
         }
-        let removed = self
-            .writer
-            .write(move |ledger| ledger.hand_over(&calls))
-            .await?;
-        self.writer.ask(|ledger| ledger.shrink()).await?;
+        let removed = self.writer.write(move |tx| tx.hand_over(&calls)).await?;
+        self.writer.ask(|tx| tx.shrink()).await?;
         Ok(removed)
     }
 }

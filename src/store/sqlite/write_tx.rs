@@ -1,7 +1,7 @@
-//! What is written and handed out: the verbs of the store on the writer's connection.
+//! The write operations of the store, and claims, on the writer's connection.
 //!
-//! Each verb leaves memory and database as they were if it fails before [`WriteTx::commit`]; what it
-//! changed in memory is undone by [`WriteTx::roll_back`].
+//! [`WriteTx::roll_back`] undoes an operation that failed before [`WriteTx::commit`], in the database
+//! and in memory. This module does not decide which operations share a transaction.
 
 mod claim;
 mod merge;
@@ -29,45 +29,45 @@ use crate::twilio::CallSid;
 /// The writer's connection and what it keeps in memory beside it.
 pub(super) struct WriteTx {
     connection: Connection,
-    names: SidIndex,
-    claims: SharedLeaseTable,
-    /// Every call in the table `pending_merge`, so that most settlements need not look there.
-    joining: HashSet<i64>,
+    sids: SidIndex,
+    leases: SharedLeaseTable,
+    /// The calls in the table `pending_merge`, so that most settlements need not read it.
+    pending_merges: HashSet<i64>,
     counters: Counters,
     committed_counters: Counters,
     undo: Vec<Undo>,
-    purged: Vec<SidEntry>,
+    purged_sids: Vec<SidEntry>,
 }
 
-/// A change in memory made by the open transaction.
+/// A change in memory that the open transaction made.
 enum Undo {
-    Named(SidEntry),
+    SidAdded(SidEntry),
     Released(i64, Lease),
-    Joined(i64),
+    MergeStarted(i64),
 }
 
 impl WriteTx {
-    pub fn new(connection: Connection, claims: SharedLeaseTable) -> Result<Self, StoreError> {
+    pub fn new(connection: Connection, leases: SharedLeaseTable) -> Result<Self, StoreError> {
         let counters = counters::load(&connection)?;
-        let mut ledger = Self {
-            names: SidIndex::load(&connection)?,
+        let mut tx = Self {
+            sids: SidIndex::load(&connection)?,
             connection,
-            claims,
-            joining: HashSet::new(),
+            leases,
+            pending_merges: HashSet::new(),
             counters,
             committed_counters: counters,
             undo: Vec::new(),
-            purged: Vec::new(),
+            purged_sids: Vec::new(),
         };
-        ledger.begin()?;
-        ledger.merge_unclaimed()?;
-        ledger.commit()?;
-        Ok(ledger)
+        tx.begin()?;
+        tx.merge_unclaimed()?;
+        tx.commit()?;
+        Ok(tx)
     }
 
     pub fn begin(&mut self) -> Result<(), StoreError> {
         self.run("BEGIN IMMEDIATE")?;
-        Ok(self.names.maintain(&self.connection)?)
+        Ok(self.sids.maintain(&self.connection)?)
     }
 
     pub fn commit(&mut self) -> Result<(), StoreError> {
@@ -77,29 +77,29 @@ impl WriteTx {
         self.run("COMMIT")?;
         self.committed_counters = self.counters;
         self.undo.clear();
-        for name in self.purged.drain(..) {
-            self.names.forget_purged(name);
+        for name in self.purged_sids.drain(..) {
+            self.sids.forget_purged(name);
         }
-        self.names.committed();
+        self.sids.committed();
         Ok(())
     }
 
     pub fn roll_back(&mut self) {
-        // After a full disk SQLite may have rolled back by itself.
+        // When the disk is full, SQLite may have rolled back by itself.
         if !self.connection.is_autocommit()
             && let Err(error) = self.run("ROLLBACK")
         {
             tracing::error!(%error, "failed to roll back a transaction of the store");
         }
         self.counters = self.committed_counters;
-        self.purged.clear();
-        let mut claims = self.claims.lock();
+        self.purged_sids.clear();
+        let mut claims = self.leases.lock();
         for undo in self.undo.drain(..).rev() {
             match undo {
-                Undo::Named(name) => self.names.forget(name),
+                Undo::SidAdded(name) => self.sids.forget(name),
                 Undo::Released(call, claim) => claims.restore(call, claim),
-                Undo::Joined(begun) => {
-                    self.joining.insert(begun);
+                Undo::MergeStarted(child) => {
+                    self.pending_merges.insert(child);
                 }
             }
         }
@@ -136,14 +136,14 @@ impl WriteTx {
                 now.0
             ])?;
         self.insert_callback((id, &callback.call), 1, callback, now)?;
-        self.name((sid_index::hash(&callback.call), id))?;
+        self.add_sid((sid_index::hash(&callback.call), id))?;
         if callback.leg != callback.call {
-            self.name((sid_index::hash(&callback.leg), id))?;
+            self.add_sid((sid_index::hash(&callback.leg), id))?;
         }
         self.counters.add_new(1);
-        self.claims.lock().lower_floor((now, id));
+        self.leases.lock().lower_scan_start((now, id));
         if callback.leg != callback.call {
-            self.adopt_begun_by(callback, id, now)?;
+            self.merge_call_of_leg(callback, id, now)?;
         }
         Ok(Recorded::New)
     }
@@ -161,17 +161,17 @@ impl WriteTx {
         let new_leg = is_child && !rows::has_leg(&self.connection, call.id, &callback.leg)?;
         self.insert_callback((call.id, &call.sid), call.callbacks + 1, callback, now)?;
         if new_leg {
-            self.name((sid_index::hash(&callback.leg), call.id))?;
+            self.add_sid((sid_index::hash(&callback.leg), call.id))?;
         }
         self.connection
             .prepare_cached("UPDATE call SET callbacks = callbacks + 1 WHERE id = ?1")?
             .execute([call.id])?;
         // While the call is claimed, `settle` sees that there is a newer callback.
-        if !self.claims.lock().holds(call.id) {
+        if !self.leases.lock().holds(call.id) {
             self.make_due(call, now, now)?;
         }
         if is_child {
-            self.adopt_begun_by(callback, call.id, now)?;
+            self.merge_call_of_leg(callback, call.id, now)?;
         }
         Ok(Recorded::New)
     }
@@ -209,9 +209,9 @@ impl WriteTx {
             .exists(params![first, last, key])?)
     }
 
-    fn name(&mut self, name: SidEntry) -> Result<(), StoreError> {
-        self.names.add(&self.connection, name)?;
-        self.undo.push(Undo::Named(name));
+    fn add_sid(&mut self, entry: SidEntry) -> Result<(), StoreError> {
+        self.sids.add(&self.connection, entry)?;
+        self.undo.push(Undo::SidAdded(entry));
         Ok(())
     }
 
@@ -221,11 +221,16 @@ impl WriteTx {
             State::Pending => call.effective_at.min(due),
             _ => due,
         };
-        self.rest(call, &NextState::PendingAt(due), now)
+        self.set_state(call, &NextState::PendingAt(due), now)
     }
 
-    /// Writes where a call rests now, with its attempts and what of it was planned.
-    fn rest(&mut self, call: &CallRow, rest: &NextState, now: Millis) -> Result<(), StoreError> {
+    /// Writes the state of a call, with the number of its attempts and of its planned callbacks.
+    fn set_state(
+        &mut self,
+        call: &CallRow,
+        rest: &NextState,
+        now: Millis,
+    ) -> Result<(), StoreError> {
         let StateColumns {
             state,
             effective_at,
@@ -247,20 +252,20 @@ impl WriteTx {
             ])?;
         self.counters.move_call(call.state, state);
         if state == State::Pending {
-            self.claims.lock().lower_floor((effective_at, call.id));
+            self.leases.lock().lower_scan_start((effective_at, call.id));
         }
         Ok(())
     }
 
     pub fn requeue(&mut self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
-        let candidates = self.names.find(&self.connection, sid_index::hash(sid))?;
+        let candidates = self.sids.find(&self.connection, sid_index::hash(sid))?;
         let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
             return Ok(false);
         };
         self.connection
             .prepare_cached("UPDATE call SET requeue_count = requeue_count + 1 WHERE id = ?1")?
             .execute([call.id])?;
-        if !self.claims.lock().holds(call.id) {
+        if !self.leases.lock().holds(call.id) {
             self.make_due(&call, due_of_requeued(now), now)?;
         }
         Ok(true)
@@ -282,7 +287,7 @@ impl WriteTx {
             .connection
             .prepare_cached("SELECT min(effective_at) FROM call WHERE state = 'pending'")?
             .query_row([], |row| row.get(0))?;
-        let claimed = i64::try_from(self.claims.lock().len()).unwrap_or(i64::MAX);
+        let claimed = i64::try_from(self.leases.lock().len()).unwrap_or(i64::MAX);
         Ok(self.counters.counts(claimed, oldest_due.map(Millis)))
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that owns the writing connection and commits all that waits in one transaction.
+//! The thread that owns the writing connection. It commits all waiting operations in one transaction.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -10,42 +10,42 @@ use super::lock::Lock;
 use super::write_tx::WriteTx;
 use crate::store::StoreError;
 
-/// The most that one transaction takes, so that nobody waits long behind a burst.
+/// The most operations in one transaction, so that the first of a burst does not wait for the last.
 const MAX_BATCH: usize = 256;
 
-/// How long what can wait does so for company: a crash within this time repeats a request.
+/// How long an operation that is not urgent waits for others. If the process is killed meanwhile, a
+/// request to Acquire is repeated.
 const BATCH_WAIT: Duration = Duration::from_millis(2);
 
-/// Company enough to begin at once.
+/// A batch of this size starts at once.
 const MIN_BATCH: usize = 16;
 
-/// The most that may wait while the disk stalls: some 16 MiB of usual callbacks. More is refused at
-/// once, since nobody would be there any more to be answered.
+/// The most operations that wait while the disk stalls: about 16 MiB of usual callbacks. The writer
+/// refuses more at once, because Twilio would have given up before the answer.
 const MAX_QUEUED: usize = 16_384;
 
-/// The way to the writer's thread. Dropped, it lets the thread finish what it was given and waits
-/// for it.
+/// Sends operations to the writer's thread. Drop waits until the thread has finished all of them.
 pub(super) struct Writer {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 enum Job {
-    /// Done within the next transaction, which begins at once.
+    /// Runs in the next transaction, which starts at once.
     Write(Box<dyn Write>),
-    /// Done within the next transaction, which may wait for others to share it with.
+    /// Runs in the next transaction, which may wait for others.
     WriteSoon(Box<dyn Write>),
-    /// Done between transactions.
+    /// Runs between transactions.
     Ask(Box<dyn FnOnce(&mut WriteTx) + Send>),
 }
 
 impl Writer {
-    pub fn start(ledger: WriteTx, lock: Lock) -> std::io::Result<Self> {
+    pub fn start(tx: WriteTx, lock: Lock) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_QUEUED);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                serve(ledger, &receiver);
+                serve(tx, &receiver);
                 // The lock outlives the connection.
                 drop(lock);
             })?;
@@ -55,9 +55,9 @@ impl Writer {
         })
     }
 
-    /// Does `verb` in a transaction shared with all who wait; returns after the commit.
+    /// Runs `verb` in a transaction that it shares with all waiting operations; returns after the commit.
     ///
-    /// `verb` may be called again if the transaction failed.
+    /// If the transaction fails, `verb` runs again in one of its own.
     pub async fn write<T, F>(&self, verb: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -66,8 +66,8 @@ impl Writer {
         self.write_as(Job::Write, verb).await
     }
 
-    /// As [`Writer::write`], for what nobody outside waits for: begun at most [`BATCH_WAIT`] later, so
-    /// that it costs no sync of its own while callbacks come in.
+    /// As [`Writer::write`], for an operation that Twilio does not wait for. It starts at most
+    /// [`BATCH_WAIT`] later, so that it shares its fsync with callbacks.
     pub async fn write_soon<T, F>(&self, verb: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -98,9 +98,9 @@ impl Writer {
         F: FnOnce(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        self.submit(Job::Ask(Box::new(move |ledger| {
-            // Nobody waits any more if this fails.
-            let _ = answer.send(question(ledger));
+        self.submit(Job::Ask(Box::new(move |tx| {
+            // Fails only if the caller was cancelled.
+            let _ = answer.send(question(tx));
         })))?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -127,7 +127,7 @@ impl Drop for Writer {
     }
 }
 
-/// A verb, what it led to, and who waits for it.
+/// An operation, its result, and the channel to its caller.
 struct Work<T, F> {
     verb: F,
     done: Option<Result<T, StoreError>>,
@@ -135,10 +135,10 @@ struct Work<T, F> {
 }
 
 trait Write: Send {
-    /// Fails only if the database did.
-    fn apply(&mut self, ledger: &mut WriteTx) -> Result<(), StoreError>;
+    /// Fails only if the database failed.
+    fn apply(&mut self, tx: &mut WriteTx) -> Result<(), StoreError>;
 
-    /// Tells who waits what the verb led to, or why it was not committed.
+    /// Sends the caller the result, or why it was not committed.
     fn answer(self: Box<Self>, failed: Option<StoreError>);
 }
 
@@ -147,8 +147,8 @@ where
     T: Send,
     F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send,
 {
-    fn apply(&mut self, ledger: &mut WriteTx) -> Result<(), StoreError> {
-        match (self.verb)(ledger) {
+    fn apply(&mut self, tx: &mut WriteTx) -> Result<(), StoreError> {
+        match (self.verb)(tx) {
             Err(why @ (StoreError::Database(_) | StoreError::Damaged(_))) => Err(why),
             done => {
                 self.done = Some(done);
@@ -162,24 +162,24 @@ where
             Some(why) => Err(why),
             None => self.done.unwrap_or(Err(StoreError::Closed)),
         };
-        // Nobody waits any more if this fails.
+        // Fails only if the caller was cancelled.
         let _ = self.answer.send(answer);
     }
 }
 
-fn serve(mut ledger: WriteTx, jobs: &Receiver<Job>) {
+fn serve(mut tx: WriteTx, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let (writes, questions) = take_waiting(first, jobs);
-        commit_together(&mut ledger, writes);
+        commit_together(&mut tx, writes);
         for question in questions {
-            question(&mut ledger);
+            question(&mut tx);
         }
     }
 }
 
 type Questions = Vec<Box<dyn FnOnce(&mut WriteTx) + Send>>;
 
-/// All that waits, up to a batch; lingers while nothing of it is urgent.
+/// All waiting operations, up to a batch. Waits for more while none of them is urgent.
 fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Questions) {
     let (mut writes, mut questions) = (Vec::new(), Vec::new());
     let until = Instant::now() + BATCH_WAIT;
@@ -191,7 +191,7 @@ fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Quest
             Job::Write(write) | Job::WriteSoon(write) => writes.push(write),
             Job::Ask(question) => questions.push(question),
         }
-        // Asked for only where there is room: what is taken out must be done.
+        // Receive only while the batch has room: a received operation must run.
         next = if writes.len() + questions.len() >= MAX_BATCH {
             None
         } else if is_urgent || writes.len() >= MIN_BATCH {
@@ -204,35 +204,35 @@ fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Quest
     (writes, questions)
 }
 
-/// Commits all in one transaction; if that fails, each in one of its own, so that one that cannot
-/// be done does not keep the others from being done.
-fn commit_together(ledger: &mut WriteTx, mut writes: Vec<Box<dyn Write>>) {
+/// Commits all in one transaction. If that fails, commits each in one of its own, so that one impossible
+/// operation does not fail the others.
+fn commit_together(tx: &mut WriteTx, mut writes: Vec<Box<dyn Write>>) {
     if writes.is_empty() {
         return;
     }
-    match transaction(ledger, &mut writes) {
+    match transaction(tx, &mut writes) {
         Ok(()) => writes.into_iter().for_each(|write| write.answer(None)),
-        // Whoever waits for one of them is told why, and logs it.
+        // Each caller gets its own error, and logs it.
         Err(_) => {
             for mut write in writes {
-                let committed = transaction(ledger, std::slice::from_mut(&mut write));
+                let committed = transaction(tx, std::slice::from_mut(&mut write));
                 write.answer(committed.err());
             }
         }
     }
 }
 
-fn transaction(ledger: &mut WriteTx, writes: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+fn transaction(tx: &mut WriteTx, writes: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
     let mut steps = || {
-        ledger.begin()?;
+        tx.begin()?;
         for write in &mut *writes {
-            write.apply(ledger)?;
+            write.apply(tx)?;
         }
-        ledger.commit()
+        tx.commit()
     };
     let done = steps();
     if done.is_err() {
-        ledger.roll_back();
+        tx.roll_back();
     }
     done
 }
@@ -246,10 +246,10 @@ mod tests {
     use crate::store::sqlite::open;
 
     fn writer(path: &Path) -> Writer {
-        let lock = Lock::take(path).expect("nobody has it");
+        let lock = Lock::take(path).expect("it is not locked");
         let connection = open::writer(path).expect("a new file");
-        let ledger = WriteTx::new(connection, SharedLeaseTable::new()).expect("an empty ledger");
-        Writer::start(ledger, lock).expect("a thread")
+        let tx = WriteTx::new(connection, SharedLeaseTable::new()).expect("an empty store");
+        Writer::start(tx, lock).expect("a thread")
     }
 
     #[tokio::test]
@@ -258,17 +258,17 @@ mod tests {
         let writer = writer(&folder.path().join("bridge.db"));
         let full = || Err::<(), _>(StoreError::Database("database or disk is full".to_owned()));
         let (first, second, third) = tokio::join!(
-            writer.write(|ledger| ledger.ping()),
-            writer.write(move |ledger| {
-                ledger.ping()?;
+            writer.write(WriteTx::ping),
+            writer.write(move |tx| {
+                tx.ping()?;
                 full()
             }),
-            writer.write(|ledger| ledger.ping()),
+            writer.write(WriteTx::ping),
         );
         assert!(first.is_ok() && third.is_ok());
         let why = second.expect_err("the database failed").to_string();
         assert_eq!(why, "database or disk is full");
-        let pings = writer.ask(|ledger| ledger.pings()).await;
+        let pings = writer.ask(|tx| tx.pings()).await;
         assert_eq!(pings.expect("asked"), 2, "what failed left nothing behind");
     }
 
@@ -282,7 +282,7 @@ mod tests {
             Ok(())
         });
         let waiting = (0..3 * MAX_BATCH).map(|number| {
-            let ping = |ledger: &mut WriteTx| ledger.ping();
+            let ping = |tx: &mut WriteTx| tx.ping();
             let writer = &writer;
             async move {
                 match number % 2 {
@@ -302,7 +302,7 @@ mod tests {
         );
         held.expect("asked");
         assert!(done.iter().all(Result::is_ok), "each of them was answered");
-        let pings = writer.ask(|ledger| ledger.pings()).await;
+        let pings = writer.ask(|tx| tx.pings()).await;
         assert_eq!(pings.ok(), i64::try_from(3 * MAX_BATCH).ok());
     }
 }

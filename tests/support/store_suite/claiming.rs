@@ -11,7 +11,7 @@ use twilio_acquire_bridge::store::{
 
 use super::place::{
     LEASE, Place, account, attempt, callback, claim, claim_one, longest_due_first, next_due,
-    of_account, record, settle, settlement, sid, sids, state,
+    of_account, record, retry_now, settle, settlement, sid, sids, state,
 };
 
 pub async fn calls_are_handed_out_in_the_order_they_fell_due(place: &Place) {
@@ -302,6 +302,36 @@ pub async fn what_was_tried_is_hastened_and_nothing_else(place: &Place) {
     assert_eq!(hasten(AccountFilter::All, 9).await, 1);
     assert_eq!(hasten(AccountFilter::All, 9).await, 0);
     assert_eq!(claim(&*store, 10, 9).await.len(), 1);
+}
+
+pub async fn a_call_that_is_being_sent_is_retried_now_once_it_is_settled(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let claimed = claim_one(&*store, 0).await;
+    assert_eq!(retry_now(&*store, 10).await, 0);
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 11).await;
+    let claimed = claim_one(&*store, 11).await;
+    assert_eq!(claimed.retry_now_at, Some(Millis(10)));
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 12).await;
+    assert!(claim(&*store, 899, 9).await.is_empty(), "only once");
+    assert_eq!(retry_now(&*store, 20).await, 1);
+    assert_eq!(claim_one(&*store, 20).await.retry_now_at, Some(Millis(20)));
+}
+
+pub async fn a_due_call_with_a_later_retry_is_retried_now_also_after_a_restart(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let claimed = claim_one(&*store, 0).await;
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 1).await;
+    let second = store.record(callback(&sid(1), &sid(2), "busy"), Millis(5));
+    second.await.expect("recorded");
+    assert_eq!(retry_now(&*store, 10).await, 1);
+    assert_eq!(retry_now(&*store, 11).await, 0, "nothing changed since");
+    drop(store);
+    let store = place.open();
+    let call = store.get(&sid(1)).await.expect("read").expect("known");
+    assert_eq!(call.retry_now_at, Some(Millis(10)));
+    assert_eq!(claim_one(&*store, 10).await.retry_now_at, Some(Millis(10)));
 }
 
 async fn record_for(store: &dyn Store, number: u32, call: u32, now: i64) {

@@ -2,7 +2,7 @@
 
 use twilio_acquire_bridge::store::{NextState, Recorded, State, Store};
 
-use super::place::{LEASE, Place, callback, claim, claim_one, settle, sid, state};
+use super::place::{LEASE, Place, callback, claim, claim_one, retry_now, settle, sid, state};
 use twilio_acquire_bridge::clock::Millis;
 
 /// Records that `leg` has ended, which `parent` began.
@@ -78,4 +78,15 @@ pub async fn a_call_that_was_being_sent_at_a_crash_joins_its_parent(place: &Plac
         assert_eq!(found.summary.sid, sid(1), "leg {leg}");
         assert_eq!(found.callbacks.len(), 2);
     }
+}
+
+pub async fn a_call_that_joins_its_parent_takes_its_retry_now_along(place: &Place) {
+    let store = place.open();
+    ends(&*store, 2, 3, 10).await;
+    let claimed = claim_one(&*store, 10).await;
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 11).await;
+    retry_now(&*store, 20).await;
+    ends(&*store, 1, 2, 30).await;
+    let call = claim_one(&*store, 30).await;
+    assert_eq!((call.sid, call.retry_now_at), (sid(1), Some(Millis(20))));
 }

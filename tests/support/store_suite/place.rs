@@ -8,8 +8,8 @@ use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::store::{
-    ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded, Settlement,
-    SignedRequest, State, Store,
+    AccountFilter, ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded,
+    Settlement, SignedRequest, State, Store,
 };
 use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid};
 
@@ -144,6 +144,12 @@ pub async fn settle(store: &dyn Store, claimed: &Claimed, rest: NextState, now: 
     let settlement = settlement(&claimed.sid, rest, now);
     let settled = store.settle(claimed.ticket.clone(), settlement, Millis(now));
     settled.await.expect("settled");
+}
+
+/// Retries the calls of all accounts now.
+pub async fn retry_now(store: &dyn Store, now: i64) -> usize {
+    let changed = store.retry_now(AccountFilter::All, Millis(now), 9);
+    changed.await.expect("written")
 }
 
 /// A settlement with the attempt that may have led to it.

@@ -18,6 +18,7 @@ CREATE TABLE call (
     requeue_count     bigint NOT NULL,   -- how often an operator requeued it
     planned_callbacks bigint NOT NULL,   -- how many callbacks, from the first, the last settled claim had
     reason            text,              -- why it is skipped or parked
+    retry_now_at      bigint,            -- a retry of an attempt made before this time is due; NULL: never set
     claim             bigint,            -- number of the claim that holds it; NULL: unclaimed
     node              bigint,            -- random number of the node that holds it
     lease_end         bigint,            -- when the claim ends, by the clock of the database
@@ -29,6 +30,8 @@ CREATE TABLE call (
 -- another.
 CREATE INDEX call_due ON call (account, effective_at, id) WHERE state = 'pending' AND claim IS NULL;
 CREATE INDEX call_claimed ON call (lease_end, id) WHERE claim IS NOT NULL;
+-- Serves retry_now: a call without attempts is never in it, so that fresh calls do not pay for it.
+CREATE INDEX call_retried ON call (effective_at) WHERE state = 'pending' AND claim IS NULL AND attempts > 0;
 -- Serves purge, and lists by state.
 CREATE INDEX call_final ON call (state, effective_at, id) WHERE state <> 'pending';
 

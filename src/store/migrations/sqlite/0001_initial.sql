@@ -15,11 +15,14 @@ CREATE TABLE call (
     attempts          INTEGER NOT NULL,     -- number of its rows in `attempt`
     requeue_count     INTEGER NOT NULL,     -- how often an operator requeued it
     planned_callbacks INTEGER NOT NULL,     -- how many callbacks, from the first, the last settled claim had
-    reason            TEXT                  -- why it is skipped or parked
+    reason            TEXT,                 -- why it is skipped or parked
+    retry_now_at      INTEGER               -- a retry of an attempt made before this time is due; NULL: never set
 ) STRICT;
 
 -- Serves claims, purge, and lists by state. Both times mostly grow, so that few pages change.
 CREATE INDEX call_by_state ON call (state, effective_at);
+-- Serves retry_now: a call without attempts is never in it, so that fresh calls do not pay for it.
+CREATE INDEX call_retried ON call (effective_at) WHERE state = 'pending' AND attempts > 0;
 
 -- Verified requests of Twilio. The rows of one call are adjacent and need no index.
 CREATE TABLE callback (

@@ -5,7 +5,7 @@
 -- $3 text  SID of its parent
 SELECT
     sid_index.sid, call.id, call.sid, call.state, call.claim IS NOT NULL, call.requeue_count,
-    call.attempts
+    call.attempts, call.retry_now_at
 FROM sid_index
 -- A call without callbacks was merged into another one.
 JOIN call ON call.id = sid_index.call AND call.callbacks > 0

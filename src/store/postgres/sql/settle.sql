@@ -6,36 +6,37 @@
 -- $2  bigint[]  claim
 -- $3  bigint[]  how many callbacks the call had when it was claimed
 -- $4  bigint[]  requeue_count of the call when it was claimed
--- $5  text[]    new state
--- $6  bigint[]  new effective_at, ms since 1970
--- $7  text[]    reason for the new state, or NULL
--- $8  bigint[]  current time, ms since 1970
+-- $5  bigint[]  retry_now_at of the call when it was claimed, or NULL
+-- $6  text[]    new state
+-- $7  bigint[]  new effective_at, ms since 1970
+-- $8  text[]    reason for the new state, or NULL
+-- $9  bigint[]  current time, ms since 1970
 -- and its attempt, all NULL if there was none:
--- $9  text[]    leg
--- $10 text[]    kind of the request
--- $11 bigint[]  start, ms since 1970
--- $12 bigint[]  duration in microseconds
--- $13 text[]    body that was sent
--- $14 int[]     HTTP status, or NULL
--- $15 text[]    verdict
--- $16 bigint[]  when to retry, or NULL
--- $17 text[]    why it was given up, or NULL
--- $18 text[]    fault, or NULL
--- $19 text[]    excerpt of the response
+-- $10 text[]    leg
+-- $11 text[]    kind of the request
+-- $12 bigint[]  start, ms since 1970
+-- $13 bigint[]  duration in microseconds
+-- $14 text[]    body that was sent
+-- $15 int[]     HTTP status, or NULL
+-- $16 text[]    verdict
+-- $17 bigint[]  when to retry, or NULL
+-- $18 text[]    why it was given up, or NULL
+-- $19 text[]    fault, or NULL
+-- $20 text[]    excerpt of the response
 -- For all:
--- $20 boolean   also settle calls that must then be merged into their parent's call
+-- $21 boolean   also settle calls that must then be merged into their parent's call
 --
 -- Each table is read row by row (LATERAL, ANY): the plan is made once per connection, perhaps while
 -- the tables are empty.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM unnest(
-        $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
-        $5::text[], $6::bigint[], $7::text[], $8::bigint[],
-        $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::text[], $14::int[],
-        $15::text[], $16::bigint[], $17::text[], $18::text[], $19::text[]
+        $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
+        $6::text[], $7::bigint[], $8::text[], $9::bigint[],
+        $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::int[],
+        $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[]
     ) WITH ORDINALITY AS given (
-        call, claim, callbacks, requeue_count,
+        call, claim, callbacks, requeue_count, retry_now_at,
         state, effective_at, reason, now,
         leg, kind, tried_at, took_us, sent, status,
         verdict, again_at, given_up_reason, fault, excerpt,
@@ -49,15 +50,17 @@ locked AS MATERIALIZED (
         given.*,
         -- A callback was recorded or a requeue requested since the claim: the call is due at once.
         current.callbacks > given.callbacks OR current.requeue_count > given.requeue_count
-            AS is_outdated
+            AS is_outdated,
+        -- The plan did not know that its retries are due now.
+        current.retry_now_at IS DISTINCT FROM given.retry_now_at AS is_retried_now
     FROM (SELECT * FROM given ORDER BY call) AS given
     CROSS JOIN LATERAL (
-        SELECT callbacks, requeue_count
+        SELECT callbacks, requeue_count, retry_now_at
         FROM call
         WHERE call.id = given.call
             -- With `=` the planner would read all of the index of claimed calls instead of one row.
             AND call.claim IS NOT DISTINCT FROM given.claim
-            AND (call.merge_parent IS NULL OR $20::boolean)
+            AND (call.merge_parent IS NULL OR $21::boolean)
         FOR UPDATE
     ) AS current
 ),
@@ -75,7 +78,12 @@ inserted_attempts AS (
 settled AS (
     UPDATE call
     SET state = CASE WHEN is_outdated THEN 'pending' ELSE locked.state END,
-        effective_at = CASE WHEN is_outdated THEN locked.now ELSE locked.effective_at END,
+        effective_at = CASE
+            WHEN is_outdated THEN locked.now
+            WHEN is_retried_now AND locked.state = 'pending'
+                THEN least(locked.effective_at, locked.now)
+            ELSE locked.effective_at
+        END,
         reason = CASE WHEN is_outdated THEN NULL ELSE locked.reason END,
         changed = locked.now,
         planned_callbacks = locked.callbacks,

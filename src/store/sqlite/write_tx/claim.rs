@@ -1,4 +1,4 @@
-//! Hands out calls that are due, and takes back what was made of them.
+//! Claims due calls, and settles them.
 
 use std::time::Duration;
 
@@ -14,32 +14,40 @@ use crate::store::{
     Ticket,
 };
 
-/// Pending calls behind a place, up to a time. In two parts, so that of a million calls due at one
-/// time none is passed over twice.
+/// Pending calls behind a position, up to a time. Two parts, so that the search does not read the first
+/// of a million calls that are due at the same time again and again.
 pub(super) const DUE_BEHIND: &str = "SELECT effective_at, id FROM call \
     WHERE state = 'pending' AND effective_at = ?1 AND id > ?2 AND ?1 <= ?3 \
     UNION ALL \
     SELECT effective_at, id FROM call WHERE state = 'pending' AND effective_at > ?1 AND effective_at <= ?3 \
     ORDER BY effective_at, id";
 
-/// Calls that are due, those last that have been due longest.
+/// Due calls, the most recently due first.
 pub(super) const FRESHEST: &str = "SELECT effective_at, id FROM call \
     WHERE state = 'pending' AND effective_at <= ?1 ORDER BY effective_at DESC, id DESC";
 
-/// Calls of accounts not asked for that one search passes over: a moment's work, so that nobody
-/// waits behind it. The next search goes on from there.
-const PASS_OVER: usize = 1_000;
+/// The most calls of other accounts that one search passes over, so that other operations do not wait
+/// behind it. The next search continues from there.
+const MAX_PASSED_OVER: usize = 1_000;
 
-/// Calls that were tried and are to be tried again later.
-const TRIED_AGAIN_LATER: &str =
-    "SELECT id FROM call WHERE state = 'pending' AND effective_at > ?1 AND attempts > 0";
+/// Retried calls that changed since `retry_now` last applied to them. A call that is due is one of
+/// them: a new callback may have made it due while a retry is later.
+///
+/// The latest come first, because those that are made due leave this end of the index. The index is
+/// named, because the planner would read all of a backlog in another one.
+const RETRIED: &str = "SELECT id FROM call INDEXED BY call_retried \
+    WHERE state = 'pending' AND attempts > 0 \
+    AND (retry_now_at IS NULL OR retry_now_at < effective_at) ORDER BY effective_at DESC";
 
-/// What a search found.
+const SET_RETRY_NOW_AT: &str =
+    "UPDATE call SET retry_now_at = max(coalesce(retry_now_at, ?2), ?2) WHERE id = ?1";
+
+/// The result of a search.
 struct Found {
-    places: Vec<QueuePosition>,
-    /// Every call up to here was seen.
-    seen_to: QueuePosition,
-    /// Too much had to be passed over to see all.
+    positions: Vec<QueuePosition>,
+    /// The search has read every call up to here.
+    scanned_to: QueuePosition,
+    /// The search ended early, after [`MAX_PASSED_OVER`] calls.
     is_cut: bool,
 }
 
@@ -50,21 +58,21 @@ impl WriteTx {
         lease: Duration,
         wanted: &ClaimRequest,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let mut claims = self.claims.lock();
+        let mut claims = self.leases.lock();
         let mut chosen = self.expired(&claims, now, wanted)?;
-        let floor = claims.scan_start(&wanted.whose);
+        let start = claims.scan_start(&wanted.whose);
         let left = wanted.limit - chosen.len();
-        let oldest = self.search_due(&claims, floor, now, &wanted.whose, left)?;
+        let oldest = self.search_due(&claims, start, now, &wanted.whose, left)?;
         let is_backlog = wanted.order == ListOrder::FreshFirst
-            && matches!(oldest.places.first(), Some((at, _)) if now.since(*at) > BACKLOG);
-        let floor = match oldest.places.first() {
+            && matches!(oldest.positions.first(), Some((at, _)) if now.since(*at) > BACKLOG);
+        let start = match oldest.positions.first() {
             Some((at, call)) if is_backlog => {
                 chosen.extend(self.freshest(&claims, now, &wanted.whose, left)?);
                 (*at, call - 1)
             }
-            _ => oldest.seen_to,
+            _ => oldest.scanned_to,
         };
-        for (_, call) in oldest.places {
+        for (_, call) in oldest.positions {
             if chosen.len() < wanted.limit && !chosen.contains(&call) {
                 chosen.push(call);
             }
@@ -84,15 +92,15 @@ impl WriteTx {
                 Err(why) => return Err(why),
             }
         }
-        // Nothing is claimed before everything was read.
+        // Claim only after everything was read: an error above must leave no claim behind.
         for id in unreadable {
-            // By nobody, so that no other waits behind it.
+            // Lease the unreadable call without a worker, so that it does not block the calls behind it.
             claims.claim(id, now.plus(lease));
         }
         for call in &mut calls {
             call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
         }
-        claims.raise_floor(&wanted.whose, floor);
+        claims.raise_scan_start(&wanted.whose, start);
         Ok(calls)
     }
 
@@ -111,39 +119,39 @@ impl WriteTx {
         Ok(chosen)
     }
 
-    /// Unclaimed calls behind `floor`, those due longest first.
+    /// Unclaimed calls behind `start`, the longest due first.
     fn search_due(
         &self,
         claims: &LeaseTable,
-        floor: QueuePosition,
+        start: QueuePosition,
         until: Millis,
         whose: &AccountFilter,
         limit: usize,
     ) -> Result<Found, StoreError> {
         let mut found = Found {
-            places: Vec::new(),
-            seen_to: floor,
+            positions: Vec::new(),
+            scanned_to: start,
             is_cut: false,
         };
         let mut passed_over = 0;
         let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
-        let mut rows = statement.query(params![floor.0.0, floor.1, until.0])?;
-        while found.places.len() < limit
-            && passed_over < PASS_OVER
+        let mut rows = statement.query(params![start.0.0, start.1, until.0])?;
+        while found.positions.len() < limit
+            && passed_over < MAX_PASSED_OVER
             && let Some(row) = rows.next()?
         {
-            let place = (Millis(row.get(0)?), row.get(1)?);
-            found.seen_to = place;
-            if claims.holds(place.1) {
+            let position = (Millis(row.get(0)?), row.get(1)?);
+            found.scanned_to = position;
+            if claims.holds(position.1) {
                 continue;
             }
-            if self.is_of(place.1, whose)? {
-                found.places.push(place);
+            if self.is_of(position.1, whose)? {
+                found.positions.push(position);
             } else {
                 passed_over += 1;
             }
         }
-        found.is_cut = passed_over == PASS_OVER;
+        found.is_cut = passed_over == MAX_PASSED_OVER;
         Ok(found)
     }
 
@@ -159,7 +167,7 @@ impl WriteTx {
         let mut statement = self.connection.prepare_cached(FRESHEST)?;
         let mut rows = statement.query([now.0])?;
         while chosen.len() < limit
-            && passed_over < PASS_OVER
+            && passed_over < MAX_PASSED_OVER
             && let Some(row) = rows.next()?
         {
             let call = row.get(1)?;
@@ -181,7 +189,7 @@ impl WriteTx {
         }
         match CallRow::load(&self.connection, call) {
             Ok(call) => Ok(call.is_some_and(|call| whose.has(&call.account))),
-            // Told by whoever claims it.
+            // The claim that includes it logs the damage.
             Err(StoreError::Damaged(_)) => Ok(true),
             Err(why) => Err(why),
         }
@@ -193,26 +201,42 @@ impl WriteTx {
         now: Millis,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        let mut later = Vec::new();
+        let claimed = self.leases.lock().calls();
+        for id in claimed {
+            // While the call is claimed, `settle` sees the later time.
+            if self.is_of(id, whose)? {
+                self.set_retry_now_at(id, now)?;
+            }
+        }
+        let mut retried = Vec::new();
         {
-            let claims = self.claims.lock();
-            let mut statement = self.connection.prepare_cached(TRIED_AGAIN_LATER)?;
-            let mut rows = statement.query([now.0])?;
-            while later.len() < limit
+            let claims = self.leases.lock();
+            let mut statement = self.connection.prepare_cached(RETRIED)?;
+            let mut rows = statement.query([])?;
+            while retried.len() < limit
                 && let Some(row) = rows.next()?
             {
                 let call = row.get(0)?;
                 if !claims.holds(call) && self.is_of(call, whose)? {
-                    later.push(call);
+                    retried.push(call);
                 }
             }
         }
-        for &id in &later {
+        for &id in &retried {
+            self.set_retry_now_at(id, now)?;
             if let Some(call) = CallRow::load(&self.connection, id)? {
-                self.rest(&call, &NextState::PendingAt(now), now)?;
+                self.make_due(&call, now, now)?;
             }
         }
-        Ok(later.len())
+        Ok(retried.len())
+    }
+
+    /// Stores that the retries of all attempts before `at` are due. An earlier time changes nothing.
+    pub(super) fn set_retry_now_at(&self, call: i64, at: Millis) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(SET_RETRY_NOW_AT)?
+            .execute([call, at.0])?;
+        Ok(())
     }
 
     fn read(&self, call: i64) -> Result<Option<Claimed>, StoreError> {
@@ -232,6 +256,7 @@ impl WriteTx {
                 claim: 0,
                 newest_callback: call.callbacks,
                 requeue_count: call.requeue_count,
+                retry_now_at: call.retry_now_at,
             },
             callbacks: rows::callbacks_of(&self.connection, call.id)?,
             planned_callbacks: usize::try_from(call.planned_callbacks).unwrap_or_default(),
@@ -240,6 +265,7 @@ impl WriteTx {
                 .filter(|(round, _)| *round == call.requeue_count)
                 .map(|(_, attempt)| attempt)
                 .collect(),
+            retry_now_at: call.retry_now_at,
             sid: call.sid,
             account: call.account,
         })
@@ -251,7 +277,7 @@ impl WriteTx {
         settlement: &Settlement,
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
-        let held = self.claims.lock().of(ticket.call);
+        let held = self.leases.lock().of(ticket.call);
         if held.is_none_or(|claim| claim.number != ticket.claim) {
             return Err(StoreError::StaleTicket);
         }
@@ -265,28 +291,31 @@ impl WriteTx {
         call.planned_callbacks = ticket.newest_callback;
         let is_overtaken =
             call.callbacks > ticket.newest_callback || call.requeue_count > ticket.requeue_count;
-        let rest = if is_overtaken {
-            &NextState::PendingAt(now)
-        } else {
-            &settlement.rest
+        let rest = match &settlement.rest {
+            _ if is_overtaken => NextState::PendingAt(now),
+            // The plan did not know that its retries are due now.
+            NextState::PendingAt(due) if call.retry_now_at > ticket.retry_now_at => {
+                NextState::PendingAt(now.min(*due))
+            }
+            planned => planned.clone(),
         };
-        self.rest(&call, rest, now)?;
-        if let Some(claim) = self.claims.lock().release(call.id) {
+        self.set_state(&call, &rest, now)?;
+        if let Some(claim) = self.leases.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
-        let adopted = self.merge_pending(call.id, now)?;
+        let merged = self.merge_pending(call.id, now)?;
         Ok(match rest {
-            NextState::PendingAt(due) if adopted.is_none() => Some(*due),
-            _ => adopted,
+            NextState::PendingAt(due) if merged.is_none() => Some(due),
+            _ => merged,
         })
     }
 
     pub fn next_due(&self, whose: &AccountFilter) -> Result<Option<Millis>, StoreError> {
-        let claims = self.claims.lock();
-        let floor = claims.scan_start(whose);
-        let found = self.search_due(&claims, floor, Millis(i64::MAX), whose, 1)?;
-        let next = match found.places.first() {
-            None if found.is_cut => Some(&found.seen_to),
+        let claims = self.leases.lock();
+        let start = claims.scan_start(whose);
+        let found = self.search_due(&claims, start, Millis(i64::MAX), whose, 1)?;
+        let next = match found.positions.first() {
+            None if found.is_cut => Some(&found.scanned_to),
             first => first,
         };
         Ok(next.map(|(at, _)| *at))

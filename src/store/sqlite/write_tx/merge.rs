@@ -1,9 +1,10 @@
-//! Joins what turns out to be one call.
+//! Merges a call into the call of its parent leg.
 //!
-//! A leg names its parent alone, so a chain of parents is told link by link. A callback whose parent
-//! is known as a leg of a call goes to that call at once. One that came before its parent began a
-//! call of its own, which is taken over when the parent tells whose leg it is, or, while it is claimed,
-//! when it is settled; what is left of it is skipped and has no callbacks.
+//! Twilio names only the direct parent of a leg, so a chain of parents arrives one link at a time. A
+//! callback whose parent is known as a leg of a call belongs to that call. A callback that arrives
+//! before its parent starts a call of its own. When the parent arrives, that call is merged into the
+//! parent's or, while it is claimed, when it is settled. The merged call is skipped and has no
+//! callbacks.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -19,7 +20,7 @@ impl WriteTx {
     pub(super) fn call_of(&self, callback: &NewCallback) -> Result<Option<CallRow>, StoreError> {
         let mut upper = None;
         let candidates = self
-            .names
+            .sids
             .find(&self.connection, sid_index::hash(&callback.call))?;
         for id in candidates {
             let Some(call) = self.living(id, callback)? else {
@@ -35,60 +36,60 @@ impl WriteTx {
         Ok(upper)
     }
 
-    /// Takes over the call that the callback's leg began before it was known to be a child.
-    pub(super) fn adopt_begun_by(
+    /// Merges the call that the callback's leg started before its parent was known.
+    pub(super) fn merge_call_of_leg(
         &mut self,
         callback: &NewCallback,
         call: i64,
         now: Millis,
     ) -> Result<(), StoreError> {
         let candidates = self
-            .names
+            .sids
             .find(&self.connection, sid_index::hash(&callback.leg))?;
         for id in candidates {
-            let begun = self.living(id, callback)?;
-            let Some(begun) = begun.filter(|begun| begun.sid == callback.leg && id != call) else {
+            let child = self.living(id, callback)?;
+            let Some(child) = child.filter(|child| child.sid == callback.leg && id != call) else {
                 continue;
             };
-            if self.claims.lock().holds(id) {
-                // What is being sent for it must be kept first.
+            if self.leases.lock().holds(id) {
+                // Its delivery in flight must be settled first.
                 self.connection
                     .prepare_cached(
                         "INSERT OR REPLACE INTO pending_merge (child, parent) VALUES (?1, ?2)",
                     )?
                     .execute([id, call])?;
-                self.joining.insert(id);
+                self.pending_merges.insert(id);
             } else {
-                self.merge_into_parent(begun, call, now)?;
+                self.merge_into_parent(child, call, now)?;
             }
         }
         Ok(())
     }
 
-    /// Takes over a call that was claimed when its parent became known, and no longer is. Returns
-    /// when the call that took it over is due.
+    /// Merges a call that was claimed when its parent became known, and no longer is. Returns when the
+    /// parent's call is due.
     pub(super) fn merge_pending(
         &mut self,
-        begun: i64,
+        child: i64,
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
-        if !self.joining.remove(&begun) {
+        if !self.pending_merges.remove(&child) {
             return Ok(None);
         }
-        self.undo.push(Undo::Joined(begun));
+        self.undo.push(Undo::MergeStarted(child));
         let call: Option<i64> = self
             .connection
             .prepare_cached("DELETE FROM pending_merge WHERE child = ?1 RETURNING parent")?
-            .query_row([begun], |row| row.get(0))
+            .query_row([child], |row| row.get(0))
             .optional()?;
-        let (Some(call), Some(begun)) = (call, CallRow::load(&self.connection, begun)?) else {
+        let (Some(call), Some(child)) = (call, CallRow::load(&self.connection, child)?) else {
             return Ok(None);
         };
-        self.merge_into_parent(begun, call, now)?;
+        self.merge_into_parent(child, call, now)?;
         Ok(Some(now))
     }
 
-    /// Takes over what was still claimed when the process before this one ended.
+    /// Merges the calls that were still claimed when the previous process ended.
     pub(super) fn merge_unclaimed(&mut self) -> Result<(), StoreError> {
         let claimed: Vec<(i64, i64)> = self
             .connection
@@ -97,9 +98,9 @@ impl WriteTx {
             )?
             .query_and_then([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        for (begun, was_due) in claimed {
-            self.joining.insert(begun);
-            self.merge_pending(begun, Millis(was_due))?;
+        for (child, was_due) in claimed {
+            self.pending_merges.insert(child);
+            self.merge_pending(child, Millis(was_due))?;
         }
         Ok(())
     }
@@ -111,44 +112,47 @@ impl WriteTx {
 
     fn merge_into_parent(
         &mut self,
-        mut begun: CallRow,
+        mut child: CallRow,
         into: i64,
         now: Millis,
     ) -> Result<(), StoreError> {
         let Some(mut call) = CallRow::load(&self.connection, into)? else {
             return Ok(());
         };
-        let legs = rows::child_legs_of(&self.connection, begun.id)?;
+        let legs = rows::child_legs_of(&self.connection, child.id)?;
         for leg in legs {
             let hash = sid_index::hash(&leg);
             if leg != call.sid && !rows::has_leg(&self.connection, call.id, &leg)? {
-                self.name((hash, call.id))?;
+                self.add_sid((hash, call.id))?;
             }
-            self.names.remove(&self.connection, (hash, begun.id))?;
-            self.purged.push((hash, begun.id));
+            self.sids.remove(&self.connection, (hash, child.id))?;
+            self.purged_sids.push((hash, child.id));
         }
-        let callbacks = self.move_callbacks(&begun, &call)?;
-        self.move_attempts(&begun, &call)?;
-        call.attempts += begun.attempts;
-        (begun.attempts, begun.planned_callbacks) = (0, 0);
-        for (id, callbacks, attempts) in [(begun.id, 0, 0), (call.id, callbacks, call.attempts)] {
+        let callbacks = self.move_callbacks(&child, &call)?;
+        self.move_attempts(&child, &call)?;
+        call.attempts += child.attempts;
+        (child.attempts, child.planned_callbacks) = (0, 0);
+        for (id, callbacks, attempts) in [(child.id, 0, 0), (call.id, callbacks, call.attempts)] {
             self.connection
                 .prepare_cached("UPDATE call SET callbacks = ?2, attempts = ?3 WHERE id = ?1")?
                 .execute(params![id, callbacks, attempts])?;
         }
+        if let Some(at) = child.retry_now_at {
+            self.set_retry_now_at(call.id, at)?;
+        }
         let why = format!("it is a part of call {}, which has its callbacks", call.sid);
-        self.rest(&begun, &NextState::Skipped(why), now)?;
-        if !self.claims.lock().holds(call.id) {
+        self.set_state(&child, &NextState::Skipped(why), now)?;
+        if !self.leases.lock().holds(call.id) {
             self.make_due(&call, now, now)?;
         }
         Ok(())
     }
 
     /// Returns how many callbacks the call has then.
-    fn move_callbacks(&self, begun: &CallRow, call: &CallRow) -> Result<i64, StoreError> {
+    fn move_callbacks(&self, child: &CallRow, call: &CallRow) -> Result<i64, StoreError> {
         let mut count = call.callbacks;
-        for number in 1..=begun.callbacks {
-            let old = rows::row_of(begun.id, number)?;
+        for number in 1..=child.callbacks {
+            let old = rows::row_of(child.id, number)?;
             let key: String = self
                 .connection
                 .prepare_cached("SELECT key FROM callback WHERE id = ?1")?
@@ -168,25 +172,25 @@ impl WriteTx {
                 .execute(params![
                     old,
                     rows::row_of(call.id, count)?,
-                    begun.sid.as_str(),
+                    child.sid.as_str(),
                     call.sid.as_str()
                 ])?;
         }
         Ok(count)
     }
 
-    /// Attempts before the last requeue of the call that they were made for stay such.
-    fn move_attempts(&self, begun: &CallRow, call: &CallRow) -> Result<(), StoreError> {
-        for number in 1..=begun.attempts {
+    /// Attempts before the last requeue stay so.
+    fn move_attempts(&self, child: &CallRow, call: &CallRow) -> Result<(), StoreError> {
+        for number in 1..=child.attempts {
             self.connection
                 .prepare_cached(
                     "UPDATE attempt SET id = ?2, \
                      requeue_count = CASE requeue_count WHEN ?3 THEN ?4 ELSE -1 END WHERE id = ?1",
                 )?
                 .execute(params![
-                    rows::row_of(begun.id, number)?,
+                    rows::row_of(child.id, number)?,
                     rows::row_of(call.id, call.attempts + number)?,
-                    begun.requeue_count,
+                    child.requeue_count,
                     call.requeue_count
                 ])?;
         }

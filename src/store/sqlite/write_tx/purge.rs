@@ -15,7 +15,7 @@ const EXPIRED: &str = "SELECT id FROM ( \
     SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'parked' AND effective_at < ?2 \
         ORDER BY effective_at LIMIT ?3)) ORDER BY effective_at, id LIMIT ?3";
 
-/// So many free pages are given back at once: 512 KiB, more than a purge of a hundred calls frees.
+/// Returns 128 free pages to the file system: 512 KiB, more than a purge of a hundred calls frees.
 const SHRINK: &str = "PRAGMA incremental_vacuum(128)";
 
 impl WriteTx {
@@ -40,8 +40,8 @@ impl WriteTx {
         legs.push(call.sid.clone());
         for leg in legs {
             let name = (sid_index::hash(&leg), call.id);
-            self.names.remove(&self.connection, name)?;
-            self.purged.push(name);
+            self.sids.remove(&self.connection, name)?;
+            self.purged_sids.push(name);
         }
         for sql in [
             "DELETE FROM callback WHERE id BETWEEN ?1 AND ?2",
@@ -58,7 +58,7 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Gives a few free pages back to the file system.
+    /// Returns a few free pages to the file system.
     pub fn shrink(&self) -> Result<(), StoreError> {
         let mut shrink = self.connection.prepare_cached(SHRINK)?;
         let mut pages = shrink.query([])?;

@@ -1,4 +1,4 @@
-//! A file as a spool: its callbacks are handed over to another store, and removed once that has them.
+//! The operations of a spool: it lists its calls, and removes those that the database has.
 
 use rusqlite::params;
 
@@ -23,7 +23,7 @@ pub(in crate::store) struct Transferred {
 }
 
 impl WriteTx {
-    /// Up to `limit` calls that were begun after the one in that row, in the order of their rows.
+    /// Up to `limit` calls behind the one in that row, in the order of their rows.
     pub fn waiting(&self, after: i64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows: Vec<i64> = self

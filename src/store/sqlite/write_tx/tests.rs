@@ -27,51 +27,46 @@ fn callback(number: u32) -> NewCallback {
     NewCallback::of(callback, request)
 }
 
-fn ledger(path: &Path) -> WriteTx {
+fn tx(path: &Path) -> WriteTx {
     let connection = open::writer(path).expect("a new file");
-    WriteTx::new(connection, SharedLeaseTable::new()).expect("an empty ledger")
+    WriteTx::new(connection, SharedLeaseTable::new()).expect("an empty store")
 }
 
-fn record(ledger: &mut WriteTx, number: u32) -> Result<Recorded, StoreError> {
-    let steps = |ledger: &mut WriteTx| {
-        ledger.begin()?;
-        let recorded = ledger.record(&callback(number), Millis(0))?;
-        ledger.commit().map(|()| recorded)
+fn record(tx: &mut WriteTx, number: u32) -> Result<Recorded, StoreError> {
+    let steps = |tx: &mut WriteTx| {
+        tx.begin()?;
+        let recorded = tx.record(&callback(number), Millis(0))?;
+        tx.commit().map(|()| recorded)
     };
-    steps(ledger).inspect_err(|_| ledger.roll_back())
+    steps(tx).inspect_err(|_| tx.roll_back())
 }
 
-fn pages(ledger: &WriteTx, most: i64) {
-    let set = ledger
-        .connection
-        .pragma_update(None, "max_page_count", most);
+fn pages(tx: &WriteTx, most: i64) {
+    let set = tx.connection.pragma_update(None, "max_page_count", most);
     set.expect("set");
 }
 
 #[test]
 fn a_full_disk_refuses_and_the_store_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut ledger = ledger(&folder.path().join("bridge.db"));
-    assert_eq!(record(&mut ledger, 1).expect("room"), Recorded::New);
-    pages(&ledger, 1);
-    assert!(matches!(
-        record(&mut ledger, 2),
-        Err(StoreError::Database(_))
-    ));
-    assert_eq!(ledger.counts().expect("counted").seen, 1);
-    pages(&ledger, 1_000_000);
-    assert_eq!(record(&mut ledger, 2).expect("room"), Recorded::New);
-    assert_eq!(record(&mut ledger, 1).expect("room"), Recorded::Repeated);
-    assert_eq!(ledger.counts().expect("counted").seen, 2);
+    let mut tx = tx(&folder.path().join("bridge.db"));
+    assert_eq!(record(&mut tx, 1).expect("room"), Recorded::New);
+    pages(&tx, 1);
+    assert!(matches!(record(&mut tx, 2), Err(StoreError::Database(_))));
+    assert_eq!(tx.counts().expect("counted").seen, 1);
+    pages(&tx, 1_000_000);
+    assert_eq!(record(&mut tx, 2).expect("room"), Recorded::New);
+    assert_eq!(record(&mut tx, 1).expect("room"), Recorded::Repeated);
+    assert_eq!(tx.counts().expect("counted").seen, 2);
 }
 
 #[test]
 fn a_settlement_that_was_rolled_back_leaves_the_claim() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut ledger = ledger(&folder.path().join("bridge.db"));
-    record(&mut ledger, 1).expect("room");
+    let mut tx = tx(&folder.path().join("bridge.db"));
+    record(&mut tx, 1).expect("room");
     let lease = Duration::from_secs(60);
-    let claimed = ledger
+    let claimed = tx
         .claim(Millis(0), lease, &ClaimRequest::any(9))
         .expect("claimed");
     let settlement = Settlement {
@@ -79,16 +74,15 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
         rest: NextState::Delivered,
     };
     for _ in 0..2 {
-        ledger.begin().expect("begun");
-        let settled = ledger.settle(&claimed[0].ticket, &settlement, Millis(1));
+        tx.begin().expect("started");
+        let settled = tx.settle(&claimed[0].ticket, &settlement, Millis(1));
         settled.expect("the ticket is good");
-        ledger.roll_back();
+        tx.roll_back();
     }
-    let counts = ledger.counts().expect("counted");
+    let counts = tx.counts().expect("counted");
     assert_eq!((counts.claimed, counts.delivered), (1, 0));
     assert!(
-        ledger
-            .claim(Millis(2), lease, &ClaimRequest::any(9))
+        tx.claim(Millis(2), lease, &ClaimRequest::any(9))
             .expect("claimed")
             .is_empty()
     );
@@ -97,10 +91,10 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
 #[test]
 fn the_search_for_due_calls_sorts_and_passes_over_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let ledger = ledger(&folder.path().join("bridge.db"));
+    let tx = tx(&folder.path().join("bridge.db"));
     let steps = |sql: &str| {
         let plan = format!("EXPLAIN QUERY PLAN {sql}");
-        let mut statement = ledger.connection.prepare(&plan).expect("a plan");
+        let mut statement = tx.connection.prepare(&plan).expect("a plan");
         let zeros = vec![0; statement.parameter_count()];
         let steps = statement
             .query_map(rusqlite::params_from_iter(zeros), |row| {
