@@ -12,6 +12,7 @@ mod open;
 pub mod postgres;
 mod reader;
 mod refused;
+mod repeat;
 pub mod spool;
 pub mod sqlite;
 
@@ -128,7 +129,7 @@ impl NewCallback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     New,
-    /// Same leg, kind and status: nothing was stored.
+    /// Same leg, kind and status as a stored one, and no new field: nothing was stored.
     Repeated,
 }
 
@@ -347,7 +348,9 @@ pub struct Migrated {
 /// Keeps callbacks, calls and attempts. Each method is one durable transaction.
 #[async_trait]
 pub trait Store: Refusals + Send + Sync {
-    /// Stores a callback and makes its call due at `now`; returns after the commit. A callback belongs to
+    /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with
+    /// one key it stores the first, and up to three more that have a field with a value which the stored
+    /// ones do not have. A callback belongs to
     /// the call that has its parent as a leg, if there is one. A call that a leg started before its
     /// parent was known is merged into the parent's call and skipped; while it is claimed, the merge
     /// waits until it is settled or its claim ends.

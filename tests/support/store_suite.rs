@@ -42,7 +42,9 @@ macro_rules! on {
                 the_same_callback_recorded_at_once_by_many_is_new_exactly_once
                 calls_whose_sids_share_a_hash_stay_apart
                 two_accounts_with_one_call_sid_stay_apart
-                bytes_are_kept_as_they_came;
+                bytes_are_kept_as_they_came
+                a_repeat_with_new_fields_is_stored
+                at_most_four_callbacks_of_a_key_are_stored;
             joining:
                 every_order_of_a_chain_makes_one_call
                 a_call_that_is_being_sent_joins_its_parent_once_it_is_settled

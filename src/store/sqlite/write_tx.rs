@@ -23,6 +23,7 @@ use crate::clock::Millis;
 use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
 use crate::store::due_of_requeued;
+use crate::store::repeat;
 use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
 
@@ -154,7 +155,8 @@ impl WriteTx {
         callback: &NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
-        if self.has_callback(call.id, callback.key.as_str())? {
+        let stored = self.forms_of(call.id, callback.key.as_str())?;
+        if !stored.is_empty() && !repeat::is_stored(&callback.request.body, &stored) {
             return Ok(Recorded::Repeated);
         }
         let is_child = callback.leg != call.sid;
@@ -201,12 +203,14 @@ impl WriteTx {
         Ok(())
     }
 
-    fn has_callback(&self, call: i64, key: &str) -> Result<bool, StoreError> {
+    /// The forms of the stored callbacks with this key.
+    fn forms_of(&self, call: i64, key: &str) -> Result<Vec<Vec<u8>>, StoreError> {
         let [first, last] = rows::rows_of(call);
         Ok(self
             .connection
-            .prepare_cached("SELECT 1 FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
-            .exists(params![first, last, key])?)
+            .prepare_cached("SELECT body FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
+            .query_and_then(params![first, last, key], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     fn add_sid(&mut self, entry: SidEntry) -> Result<(), StoreError> {

@@ -27,7 +27,8 @@ CREATE INDEX call_retried ON call (effective_at) WHERE state = 'pending' AND att
 -- Verified requests of Twilio. The rows of one call are adjacent and need no index.
 CREATE TABLE callback (
     id       INTEGER PRIMARY KEY,  -- call.id * 2^20 + the callback's number in the call, from 1
-    key      TEXT NOT NULL,        -- leg, kind and status: a repeated callback has the same key
+    key      TEXT NOT NULL,        -- leg, kind and status: a repeated callback has the same key, and is
+                                   -- stored only if it has new fields
     leg      TEXT,                 -- CallSid of a child leg; NULL: the call's first leg
     received INTEGER NOT NULL,     -- when it arrived
     url      TEXT NOT NULL,        -- the public URL that Twilio signed

@@ -131,7 +131,7 @@ inserted_calls AS (
         0, 0
     FROM new_calls
 ),
--- A conflict on (call, key) is a repeat. New calls have no repeats: $4 counts each key once.
+-- A conflict on (call, key, variant) is a repeat. New calls have no repeats: $4 counts each key once.
 inserted_callbacks AS (
     INSERT INTO callback (call, key, number, leg, received, url, headers, body)
     SELECT call, key, number, leg, received, url, headers, body

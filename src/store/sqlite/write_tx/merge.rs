@@ -148,7 +148,8 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Returns how many callbacks the call has then.
+    /// Returns how many callbacks the call has then. It keeps its own where both have one with the same
+    /// key.
     fn move_callbacks(&self, child: &CallRow, call: &CallRow) -> Result<i64, StoreError> {
         let mut count = call.callbacks;
         for number in 1..=child.callbacks {
@@ -157,7 +158,7 @@ impl WriteTx {
                 .connection
                 .prepare_cached("SELECT key FROM callback WHERE id = ?1")?
                 .query_row([old], |row| row.get(0))?;
-            if self.has_callback(call.id, &key)? {
+            if self.has_own_callback(call, &key)? {
                 self.connection
                     .prepare_cached("DELETE FROM callback WHERE id = ?1")?
                     .execute([old])?;
@@ -177,6 +178,16 @@ impl WriteTx {
                 ])?;
         }
         Ok(count)
+    }
+
+    /// Whether the call had a callback with this key before others were moved to it.
+    fn has_own_callback(&self, call: &CallRow, key: &str) -> Result<bool, StoreError> {
+        let [first, _] = rows::rows_of(call.id);
+        let last = rows::row_of(call.id, call.callbacks)?;
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
+            .exists(params![first, last, key])?)
     }
 
     /// Attempts before the last requeue stay so.
