@@ -177,8 +177,10 @@ pub struct Claimed {
     pub callbacks: Vec<StoredCallback>,
     /// How many of `callbacks`, from the first, the last settled claim had.
     pub planned_callbacks: usize,
-    /// The attempts since the last requeue, oldest first.
+    /// All of them: those before the last requeue, then the others, oldest first.
     pub attempts: Vec<Attempt>,
+    /// How many of `attempts` came before the last requeue.
+    pub attempts_before_requeue: usize,
     /// When [`Store::retry_now`] last applied to the call.
     pub retry_now_at: Option<Millis>,
 }
@@ -230,6 +232,16 @@ pub const BACKLOG: Duration = Duration::from_secs(120);
 /// requeued calls does not delay fresh ones.
 fn due_of_requeued(now: Millis) -> Millis {
     now.minus(BACKLOG + Duration::from_millis(1))
+}
+
+/// The attempts of a call with its `requeue_count` of that time, in two parts: those before the last
+/// requeue, then the others, the oldest first in each. Returns how many are in the first part.
+fn in_parts(mut attempts: Vec<(i64, Attempt)>, requeue_count: i64) -> (Vec<Attempt>, usize) {
+    // Those of a merged call come last in the database.
+    attempts.sort_by_key(|(made_at, attempt)| (*made_at >= requeue_count, attempt.at));
+    let before = attempts.partition_point(|(made_at, _)| *made_at < requeue_count);
+    let attempts = attempts.into_iter().map(|(_, attempt)| attempt);
+    (attempts.collect(), before)
 }
 
 /// Which calls come first.
@@ -286,9 +298,9 @@ pub struct StoredCall {
     pub summary: CallSummary,
     /// In the order of arrival.
     pub callbacks: Vec<StoredCallback>,
-    /// All of them, oldest first.
+    /// All of them: those before the last requeue, then the others, oldest first.
     pub attempts: Vec<Attempt>,
-    /// How many of `attempts` came before the last requeue and are ignored.
+    /// How many of `attempts` came before the last requeue.
     pub attempts_before_requeue: usize,
     /// When [`Store::retry_now`] last applied to the call.
     pub retry_now_at: Option<Millis>,

@@ -72,7 +72,7 @@ macro_rules! on {
                 a_due_call_with_a_later_retry_is_retried_now_also_after_a_restart;
             requeuing:
                 a_requeued_call_is_due_whatever_its_state
-                a_requeued_call_is_handed_out_without_its_earlier_attempts
+                a_requeued_call_is_handed_out_with_its_earlier_attempts_apart
                 a_requeue_while_claimed_makes_the_call_due_at_once
                 a_call_is_requeued_by_a_child_leg_too
                 an_unknown_call_is_not_requeued

@@ -30,7 +30,7 @@ pub(super) fn choose<'r, 'a>(
     now: Millis,
 ) -> Choice<'r, 'a> {
     // Acquire knows the call by what was sent first, so no later setting changes it.
-    match history.report.unwrap_or(rules.legs.report) {
+    match history.mode(rules) {
         ReportMode::Legs => (per_leg(call, rules), call.waits.to_vec()),
         ReportMode::Call => per_call(call, history.attempts, rules, now),
     }

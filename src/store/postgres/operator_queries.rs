@@ -4,7 +4,7 @@ use super::rows::{self, read_summary, word};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::counters::Counters;
-use crate::store::{CallSummary, Expiry, ListFilter, State, StoredCall, due_of_requeued};
+use crate::store::{CallSummary, Expiry, ListFilter, State, StoredCall, due_of_requeued, in_parts};
 use crate::twilio::CallSid;
 
 // A call's own SID comes before a leg's.
@@ -60,21 +60,17 @@ pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<Store
     };
     let (id, requeue_count): (i64, i64) = (row.try_get(7)?, row.try_get(8)?);
     let callbacks = rows::callbacks_of(session, &[id]).await?;
-    let attempts = rows::attempts_of(session, &[id]).await?;
+    let attempts = rows::attempts_of(session, &[id]).await?.into_iter();
+    let attempts = attempts.map(|(_, made_at, attempt)| (made_at, attempt));
+    let (attempts, attempts_before_requeue) = in_parts(attempts.collect(), requeue_count);
     Ok(Some(StoredCall {
         summary: read_summary(row)?,
         callbacks: callbacks
             .into_iter()
             .map(|(_, callback)| callback)
             .collect(),
-        attempts_before_requeue: attempts
-            .iter()
-            .filter(|(_, made_at, _)| *made_at < requeue_count)
-            .count(),
-        attempts: attempts
-            .into_iter()
-            .map(|(_, _, attempt)| attempt)
-            .collect(),
+        attempts,
+        attempts_before_requeue,
         retry_now_at: row.try_get::<_, Option<i64>>(9)?.map(Millis),
     }))
 }

@@ -65,6 +65,7 @@ CREATE TABLE attempt (
     requeue_count bigint NOT NULL,   -- call.requeue_count of that time; -1: of a merged call, before its last requeue
     leg           text NOT NULL,     -- CallSid of the leg that was sent
     kind          text NOT NULL,     -- which of Acquire's requests
+    report_mode   text NOT NULL,     -- calls.report of that time: the first attempt decides for the call
     at            bigint NOT NULL,   -- when it was sent
     took_us       bigint NOT NULL,   -- microseconds until the response
     sent          text NOT NULL,     -- the JSON that was sent

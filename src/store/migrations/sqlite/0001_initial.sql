@@ -42,6 +42,7 @@ CREATE TABLE attempt (
     requeue_count INTEGER NOT NULL,     -- call.requeue_count of that time; -1: of a merged call, before its last requeue
     leg           TEXT NOT NULL,        -- CallSid of the leg that was sent
     kind          TEXT NOT NULL,        -- which of Acquire's requests
+    report_mode   TEXT NOT NULL,        -- calls.report of that time: the first attempt decides for the call
     at            INTEGER NOT NULL,     -- when it was sent
     took_us       INTEGER NOT NULL,     -- microseconds until the response
     sent          TEXT NOT NULL,        -- the JSON that was sent

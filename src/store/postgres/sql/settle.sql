@@ -23,8 +23,9 @@
 -- $18 text[]    why it was given up, or NULL
 -- $19 text[]    fault, or NULL
 -- $20 text[]    excerpt of the response
+-- $21 text[]    calls.report
 -- For all:
--- $21 boolean   also settle calls that must then be merged into their parent's call
+-- $22 boolean   also settle calls that must then be merged into their parent's call
 --
 -- Each table is read row by row (LATERAL, ANY): the plan is made once per connection, perhaps while
 -- the tables are empty.
@@ -34,12 +35,12 @@ WITH given AS MATERIALIZED (
         $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
         $6::text[], $7::bigint[], $8::text[], $9::bigint[],
         $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::int[],
-        $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[]
+        $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[]
     ) WITH ORDINALITY AS given (
         call, claim, callbacks, requeue_count, retry_now_at,
         state, effective_at, reason, now,
         leg, kind, tried_at, took_us, sent, status,
-        verdict, again_at, given_up_reason, fault, excerpt,
+        verdict, again_at, given_up_reason, fault, excerpt, report_mode,
         n
     )
 ),
@@ -60,18 +61,18 @@ locked AS MATERIALIZED (
         WHERE call.id = given.call
             -- With `=` the planner would read all of the index of claimed calls instead of one row.
             AND call.claim IS NOT DISTINCT FROM given.claim
-            AND (call.merge_parent IS NULL OR $21::boolean)
+            AND (call.merge_parent IS NULL OR $22::boolean)
         FOR UPDATE
     ) AS current
 ),
 inserted_attempts AS (
     INSERT INTO attempt (
         call, requeue_count, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault,
-        excerpt
+        excerpt, report_mode
     )
     SELECT
         call, requeue_count, leg, kind, tried_at, took_us, sent, status, verdict, again_at,
-        given_up_reason, fault, excerpt
+        given_up_reason, fault, excerpt, report_mode
     FROM locked
     WHERE leg IS NOT NULL
 ),
