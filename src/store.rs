@@ -12,6 +12,7 @@ mod open;
 pub mod postgres;
 mod reader;
 mod refused;
+mod removed;
 mod repeat;
 pub mod spool;
 pub mod sqlite;
@@ -129,7 +130,8 @@ impl NewCallback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     New,
-    /// Same leg, kind and status as a stored one, and no new field: nothing was stored.
+    /// Same leg, kind and status as a stored one, and no new field; or of a call that was removed.
+    /// Nothing was stored.
     Repeated,
 }
 
@@ -238,7 +240,7 @@ fn due_of_requeued(now: Millis) -> Millis {
 /// requeue, then the others, the oldest first in each. Returns how many are in the first part.
 fn in_parts(mut attempts: Vec<(i64, Attempt)>, requeue_count: i64) -> (Vec<Attempt>, usize) {
     // Those of a merged call come last in the database.
-    attempts.sort_by_key(|(made_at, attempt)| (*made_at >= requeue_count, attempt.at));
+    attempts.sort_by_key(|(made_at, _)| *made_at >= requeue_count);
     let before = attempts.partition_point(|(made_at, _)| *made_at < requeue_count);
     let attempts = attempts.into_iter().map(|(_, attempt)| attempt);
     (attempts.collect(), before)
@@ -346,7 +348,10 @@ impl Counts {
 /// Calls last changed before these times are purged.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiry {
+    /// The current time.
+    pub now: Millis,
     pub delivered_and_skipped: Millis,
+    /// Calls removed before this time are forgotten too, by whole days.
     pub parked: Millis,
 }
 
@@ -365,7 +370,7 @@ pub trait Store: Refusals + Send + Sync {
     /// ones do not have. A callback belongs to
     /// the call that has its parent as a leg, if there is one. A call that a leg started before its
     /// parent was known is merged into the parent's call and skipped; while it is claimed, the merge
-    /// waits until it is settled or its claim ends.
+    /// waits until it is settled or its claim ends, and the parent's call is not claimed until then.
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
 
     /// Claims due calls for the time `lease`.
@@ -407,7 +412,8 @@ pub trait Store: Refusals + Send + Sync {
 
     async fn counts(&self) -> Result<Counts, StoreError>;
 
-    /// Removes up to `limit` expired calls, the longest in their state first; returns how many.
+    /// Removes up to `limit` expired calls, the longest in their state first; returns how many. The store
+    /// remembers their SIDs: a callback of a removed call is a repeat.
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError>;
 
     /// Whether a callback can be stored now: writes to the disk.

@@ -91,6 +91,7 @@ fn at_rest(calls: usize, database: &Path) {
             let begun = Instant::now();
             let now = Clock::system().now();
             let expiry = Expiry {
+                now,
                 delivered_and_skipped: now,
                 parked: now,
             };

@@ -11,7 +11,9 @@ use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::Attempt;
-use crate::domain::plan::{self, AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode};
+use crate::domain::plan::{
+    self, AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode,
+};
 use crate::domain::retry::{self, Jitter};
 use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
 use crate::twilio::callback::{self, CallbackParseError};

@@ -49,7 +49,10 @@ macro_rules! on {
                 every_order_of_a_chain_makes_one_call
                 a_call_that_is_being_sent_joins_its_parent_once_it_is_settled
                 a_call_that_was_being_sent_at_a_crash_joins_its_parent
-                a_call_that_joins_its_parent_takes_its_retry_now_along;
+                a_call_that_joins_its_parent_takes_its_retry_now_along
+                a_chain_that_is_joined_while_its_last_leg_is_being_sent_is_one_call
+                a_call_that_ends_while_its_leg_is_being_sent_waits_for_it
+                legs_that_name_each_other_as_parents_are_one_call;
             claiming:
                 calls_are_handed_out_in_the_order_they_fell_due
                 a_claimed_call_is_handed_out_again_only_after_its_lease
@@ -90,7 +93,7 @@ macro_rules! on {
                 a_claimed_call_is_shown_as_claimed
                 counts_tell_every_state_and_the_oldest_due_time
                 expired_calls_are_purged_oldest_first
-                a_purged_call_is_new_again
+                callbacks_of_a_removed_call_are_repeats
                 a_ping_is_answered;
         }
     };

@@ -13,7 +13,9 @@ use crate::clock::Millis;
 use crate::config::duration;
 use crate::debugging::fixture::{Fixture, FixtureError};
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::plan::{AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode, Rules};
+use crate::domain::plan::{
+    AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode, Rules,
+};
 use crate::twilio::callback::{self, CallbackParseError};
 use crate::twilio::{CallSid, Callback};
 

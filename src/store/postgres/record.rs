@@ -10,8 +10,8 @@ use super::merge::{self, EXTEND_CALL};
 use super::rows::word;
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
-use crate::store::repeat;
 use crate::store::{NewCallback, Recorded, State};
+use crate::store::{removed, repeat};
 
 /// A callback to record.
 #[derive(Clone)]
@@ -56,10 +56,7 @@ impl BatchJob for RecordJob {
         Ok(recorded)
     }
 
-    async fn run_in_transaction(
-        session: &Session,
-        jobs: &[Self],
-    ) -> Result<Vec<IsNew>, PgError> {
+    async fn run_in_transaction(session: &Session, jobs: &[Self]) -> Result<Vec<IsNew>, PgError> {
         let batch = RecordBatch::new(jobs);
         counters::transaction(session, async |session, changes| {
             let (recorded, to_merge) = batch.record(session, OnMerge::Return).await?;
@@ -99,6 +96,7 @@ struct CallValues<'a> {
     sid: &'a str,
     first_received: i64,
     callbacks: i64,
+    sid_hash: [u8; 16],
 }
 
 impl<'a> RecordBatch<'a> {
@@ -115,6 +113,7 @@ impl<'a> RecordBatch<'a> {
             let NewCallback {
                 account, call, leg, ..
             } = &job.callback;
+            let sid_hash = || removed::sid_hash(account, call);
             let (account, sid) = (account.as_str(), call.as_str());
             let index = *calls.entry((account, sid)).or_insert_with(|| {
                 batch.calls.push(CallValues {
@@ -122,6 +121,7 @@ impl<'a> RecordBatch<'a> {
                     sid,
                     first_received: job.now.0,
                     callbacks: 0,
+                    sid_hash: sid_hash(),
                 });
                 batch.calls.len() - 1
             });
@@ -170,6 +170,7 @@ impl<'a> RecordBatch<'a> {
             column!(legs, (_, job) => job.callback.account.as_str()),
             column!(legs, (_, job) => job.callback.leg.as_str()),
             &(on_merge == OnMerge::Conflict),
+            column!(calls, call => &call.sid_hash[..]),
         ];
         let rows = session.query(RECORD, values).await?;
         let (is_new, needs_merge): (Vec<bool>, Vec<bool>) = match rows.first() {

@@ -11,7 +11,7 @@ pub(super) mod spool;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
@@ -32,8 +32,8 @@ pub(super) struct WriteTx {
     connection: Connection,
     sids: SidIndex,
     leases: SharedLeaseTable,
-    /// The calls in the table `pending_merge`, so that most settlements need not read it.
-    pending_merges: HashSet<i64>,
+    /// The table `pending_merge`: each call to merge with its parent's call.
+    pending_merges: HashMap<i64, i64>,
     counters: Counters,
     committed_counters: Counters,
     undo: Vec<Undo>,
@@ -44,7 +44,8 @@ pub(super) struct WriteTx {
 enum Undo {
     SidAdded(SidEntry),
     Released(i64, Lease),
-    MergeStarted(i64),
+    /// The pending merge of a call was this one before.
+    PendingMerge(i64, Option<i64>),
 }
 
 impl WriteTx {
@@ -54,7 +55,7 @@ impl WriteTx {
             sids: SidIndex::load(&connection)?,
             connection,
             leases,
-            pending_merges: HashSet::new(),
+            pending_merges: HashMap::new(),
             counters,
             committed_counters: counters,
             undo: Vec::new(),
@@ -99,8 +100,11 @@ impl WriteTx {
             match undo {
                 Undo::SidAdded(name) => self.sids.forget(name),
                 Undo::Released(call, claim) => claims.restore(call, claim),
-                Undo::MergeStarted(child) => {
-                    self.pending_merges.insert(child);
+                Undo::PendingMerge(child, Some(parent)) => {
+                    self.pending_merges.insert(child, parent);
+                }
+                Undo::PendingMerge(child, None) => {
+                    self.pending_merges.remove(&child);
                 }
             }
         }
@@ -123,6 +127,9 @@ impl WriteTx {
         callback: &NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
+        if self.is_removed(callback)? {
+            return Ok(Recorded::Repeated);
+        }
         let id = self.counters.seen + 1;
         self.connection
             .prepare_cached(

@@ -4,9 +4,7 @@ use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{NewCallback, NextState, Recorded, State};
 use twilio_acquire_bridge::twilio::CallSid;
 
-use super::place::{
-    Place, callback, claim, claim_one, of_account, record, settle, sid, state,
-};
+use super::place::{Place, callback, claim, claim_one, of_account, record, settle, sid, state};
 
 pub async fn a_callback_is_new_once_and_repeated_ever_after(place: &Place) {
     let store = place.open();

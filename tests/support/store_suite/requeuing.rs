@@ -42,7 +42,10 @@ pub async fn a_requeued_call_is_handed_out_with_its_earlier_attempts_apart(place
     assert_eq!(again.attempts_before_requeue, 1);
     settle(&*store, &again, NextState::PendingAt(Millis(3)), 3).await;
     let later = claim_one(&*store, 3).await;
-    assert_eq!((later.attempts.len(), later.attempts_before_requeue), (2, 1));
+    assert_eq!(
+        (later.attempts.len(), later.attempts_before_requeue),
+        (2, 1)
+    );
     let call = store.get(&sid(1)).await.expect("read").expect("known");
     assert_eq!((call.attempts.len(), call.attempts_before_requeue), (2, 1));
 }

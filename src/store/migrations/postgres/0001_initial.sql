@@ -32,6 +32,8 @@ CREATE INDEX call_due ON call (account, effective_at, id) WHERE state = 'pending
 CREATE INDEX call_claimed ON call (lease_end, id) WHERE claim IS NOT NULL;
 -- Serves retry_now: a call without attempts is never in it, so that fresh calls do not pay for it.
 CREATE INDEX call_retried ON call (effective_at) WHERE state = 'pending' AND claim IS NULL AND attempts > 0;
+-- Serves claims: the few calls that wait for a merge.
+CREATE INDEX call_merging ON call (id) WHERE merge_parent IS NOT NULL;
 -- Serves purge, and lists by state.
 CREATE INDEX call_final ON call (state, effective_at, id) WHERE state <> 'pending';
 
@@ -92,6 +94,17 @@ CREATE TABLE counters (
 
 -- Numbers for call.claim.
 CREATE SEQUENCE claim_number;
+
+-- Calls that were removed, so that their callbacks are recognised as repeats. One row for each SID.
+CREATE TABLE removed_call (
+    hash    bytea PRIMARY KEY, -- first 16 bytes of the SHA-256 of `account/SID`
+    account text COLLATE "C" NOT NULL,    -- Twilio's AccountSid
+    day     bigint NOT NULL, -- of the removal; days since 1970-01-01
+    cause   text COLLATE "C" NOT NULL     -- why: retention
+);
+
+-- Serves the removal of these rows.
+CREATE INDEX removed_by_day ON removed_call (day);
 
 -- Requests that the bridge refused, kept for diagnosis. Nothing in them is verified.
 CREATE TABLE refused (

@@ -88,6 +88,17 @@ CREATE TABLE pending_merge (
     parent INTEGER NOT NULL      -- call.id of the parent's call
 ) STRICT;
 
+-- Calls that were removed, so that their callbacks are recognised as repeats. One row for each SID.
+CREATE TABLE removed_call (
+    hash    BLOB PRIMARY KEY, -- first 16 bytes of the SHA-256 of `account/SID`
+    account TEXT NOT NULL,    -- Twilio's AccountSid
+    day     INTEGER NOT NULL, -- of the removal; days since 1970-01-01
+    cause   TEXT NOT NULL     -- why: retention
+) STRICT, WITHOUT ROWID;
+
+-- Serves the removal of these rows.
+CREATE INDEX removed_by_day ON removed_call (day);
+
 -- Requests that the bridge refused, kept for diagnosis. Nothing in them is verified.
 CREATE TABLE refused (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice

@@ -49,6 +49,7 @@ WITH given AS MATERIALIZED (
 locked AS MATERIALIZED (
     SELECT
         given.*,
+        current.merge_parent,
         -- A callback was recorded or a requeue requested since the claim: the call is due at once.
         current.callbacks > given.callbacks OR current.requeue_count > given.requeue_count
             AS is_outdated,
@@ -56,7 +57,7 @@ locked AS MATERIALIZED (
         current.retry_now_at IS DISTINCT FROM given.retry_now_at AS is_retried_now
     FROM (SELECT * FROM given ORDER BY call) AS given
     CROSS JOIN LATERAL (
-        SELECT callbacks, requeue_count, retry_now_at
+        SELECT callbacks, requeue_count, retry_now_at, merge_parent
         FROM call
         WHERE call.id = given.call
             -- With `=` the planner would read all of the index of claimed calls instead of one row.
@@ -91,13 +92,14 @@ settled AS (
         claim = NULL,
         node = NULL,
         lease_end = NULL,
+        merge_parent = NULL,
         attempts = attempts + (locked.leg IS NOT NULL)::int
     FROM locked
     WHERE call.id = locked.call
         -- Makes the planner look up each id in the primary key instead of joining the table.
         AND call.id = ANY (ARRAY(SELECT call FROM locked))
     RETURNING
-        locked.n, call.state, call.effective_at, call.account, call.sid, call.merge_parent
+        locked.n, call.state, call.effective_at, call.account, call.sid, locked.merge_parent
 ),
 -- Claimed calls count as pending, so only finished calls change the counters.
 inserted_counters AS (

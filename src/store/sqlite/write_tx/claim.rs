@@ -142,7 +142,7 @@ impl WriteTx {
         {
             let position = (Millis(row.get(0)?), row.get(1)?);
             found.scanned_to = position;
-            if claims.holds(position.1) {
+            if claims.holds(position.1) || self.awaits_merge(position.1) {
                 continue;
             }
             if self.is_of(position.1, whose)? {
@@ -171,7 +171,7 @@ impl WriteTx {
             && let Some(row) = rows.next()?
         {
             let call = row.get(1)?;
-            if claims.holds(call) {
+            if claims.holds(call) || self.awaits_merge(call) {
                 continue;
             }
             if self.is_of(call, whose)? {
@@ -248,7 +248,10 @@ impl WriteTx {
         let (attempts, attempts_before_requeue) = if call.attempts == 0 {
             (Vec::new(), 0)
         } else {
-            in_parts(rows::attempts_of(&self.connection, call.id)?, call.requeue_count)
+            in_parts(
+                rows::attempts_of(&self.connection, call.id)?,
+                call.requeue_count,
+            )
         };
         Ok(Claimed {
             ticket: Ticket {
