@@ -203,10 +203,18 @@ pub struct StatusCallback {
     pub sequence_number: Option<u32>,
     pub timestamp: Option<Timestamp>,
     /// The `?email=` of the callback URL, which Twilio signed with the form.
-    pub email: Option<String>,
+    pub email: Option<UrlEmail>,
     /// The field for which a given `?email=` is ignored: the end of the e-mail may have been moved into
     /// its name.
     pub email_ignored_for: Option<String>,
+}
+
+/// The `?email=` of a callback URL, decoded. Anybody may have entered it, so it can be no e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UrlEmail {
+    pub text: String,
+    /// Whether the URL has a `+`, which means a space in a query.
+    pub has_plus: bool,
 }
 
 /// How surely a request is the status callback of its leg.
@@ -252,6 +260,8 @@ pub struct RecordingCallback {
     /// Whole seconds.
     pub duration: Option<u32>,
     pub started: Option<Timestamp>,
+    /// Why there is no recording (Twilio docs, error and warning dictionary); `None` for 0.
+    pub error_code: Option<String>,
 }
 
 /// The state of a recording; unknown values are kept as they were sent.

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
+
 use crate::acquire::{DeliveryFault, Outcome};
 use crate::clock::Millis;
 
@@ -24,15 +26,38 @@ const MAX_EXCERPT: usize = 500;
 /// "Interrelated"; 400).
 const DUPLICATE: &str = "ERROR_DUPLICATE_RECORD_FOUND";
 
+/// The start of each of Acquire's error types (same page). Other texts in the same fields, such as
+/// "Bad Request" or "error", are no codes of Acquire.
+const ERROR_CODE_PREFIX: &str = "ERROR_";
+
+/// The fields that can hold an error code, in lower case and without `_`. `message` is not one: a
+/// message can repeat values of the request.
+const CODE_FIELDS: &[&str] = &[
+    "error",
+    "errors",
+    "code",
+    "type",
+    "name",
+    "errorcode",
+    "errortype",
+    "errorname",
+];
+
+/// The fields that can hold an object or a list with such fields; never an echo of the request.
+const ERROR_OBJECTS: &[&str] = &["error", "errors", "data"];
+
+/// The most characters of [`message`].
+const MAX_MESSAGE: usize = 120;
+
 /// The outcome of a request whose response arrived at `now`.
 ///
 /// | response | outcome |
 /// | --- | --- |
-/// | 2xx with `data.success` true, or top-level `success` true | `Accepted` |
-/// | any 2xx, with [`Success::Any2xx`] | `Accepted` |
+/// | 2xx with `data.success` or top-level `success` true, and neither with another value | `Accepted` |
+/// | any 2xx, with [`SuccessRule::Any2xx`] | `Accepted` |
 /// | 2xx with another value of success | `Retry`, `SuccessFalse` |
 /// | 2xx otherwise (HTML, truncated, empty, without success) | `Retry`, `Unreadable` |
-/// | 400 naming `ERROR_DUPLICATE_RECORD_FOUND` | `AcceptedAsRepeat` |
+/// | 400 with the error code `ERROR_DUPLICATE_RECORD_FOUND` | `AcceptedAsRepeat` |
 /// | 408, 425, 429, 5xx and above | `Retry`, `Busy`, after `Retry-After` (seconds or date) |
 /// | 3xx, 401, 403, 404 | `Retry`, `Configuration` |
 /// | other 4xx | `Refused` |
@@ -66,16 +91,77 @@ pub fn outcome_of(
 
 /// The value of success in the body; `None` if the body is not Acquire's JSON.
 fn reported_success(body: &[u8]) -> Option<bool> {
-    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let body: Value = serde_json::from_slice(body).ok()?;
+    // Acquire has two envelopes: `data.success`, and an older one with `success` at the top. If both
+    // are present and differ, the inner one may say that nothing was saved.
     let values = [body.pointer("/data/success"), body.get("success")];
-    let mut values = values.into_iter().flatten().peekable();
+    let mut values = values
+        .into_iter()
+        .flatten()
+        .filter(|value| !value.is_null())
+        .peekable();
     values.peek()?;
-    Some(values.any(|value| value == true))
+    Some(values.all(|value| *value == true))
 }
 
+/// Whether the response's own error code is [`DUPLICATE`]. The word elsewhere proves nothing: a
+/// message or an echo of the request can contain it, because a caller chooses its SIP address.
 fn is_duplicate(body: &[u8]) -> bool {
-    body.windows(DUPLICATE.len())
-        .any(|window| window == DUPLICATE.as_bytes())
+    let Ok(body @ Value::Object(_)) = serde_json::from_slice(body) else {
+        return false;
+    };
+    let mut codes = Vec::new();
+    collect_codes(&body, &mut codes);
+    let mut errors = codes
+        .into_iter()
+        .filter(|code| code.starts_with(ERROR_CODE_PREFIX))
+        .peekable();
+    errors.peek().is_some() && errors.all(|code| code == DUPLICATE)
+}
+
+/// Collects the texts in the fields that can hold an error code. Acquire does not document the shape
+/// of an error, so the usual ones are read: `error`, `error.type`, `data.error.code` and so on.
+fn collect_codes<'a>(value: &'a Value, codes: &mut Vec<&'a str>) {
+    match value {
+        Value::String(code) => codes.push(code.trim()),
+        Value::Array(errors) => errors.iter().for_each(|error| collect_codes(error, codes)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = name.replace(['_', '-'], "").to_ascii_lowercase();
+                let names = if value.is_string() {
+                    CODE_FIELDS
+                } else {
+                    ERROR_OBJECTS
+                };
+                if names.contains(&name.as_str()) {
+                    collect_codes(value, codes);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The message for people in the excerpt of a response, on one line. Words that can be personal data
+/// of the request are masked, because the reason of a parked call is logged.
+#[must_use]
+pub fn message(excerpt: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(excerpt).ok()?;
+    let places = ["/data/message", "/message", "/error/message", "/error"];
+    let text = places
+        .iter()
+        .find_map(|place| body.pointer(place)?.as_str())?;
+    let is_personal = |word: &str| word.contains(['@', ':']) || word.contains(char::is_numeric);
+    let words = text.split_whitespace().map(|word| {
+        if is_personal(word.trim_end_matches(':')) {
+            "***"
+        } else {
+            word
+        }
+    });
+    let message = words.collect::<Vec<_>>().join(" ");
+    let message: String = message.chars().take(MAX_MESSAGE).collect();
+    (!message.is_empty()).then_some(message)
 }
 
 /// The wait that `Retry-After` requests (RFC 9110, section 10.2.3); `None` if it is invalid or in the
@@ -188,6 +274,86 @@ mod tests {
         ] {
             assert_eq!(actual(status, body), outcome, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_contradicted_success_is_no_success() {
+        for (body, outcome) in [
+            (
+                r#"{"success":true,"error":null,"data":{"success":false,"message":"not saved"}}"#,
+                retry(DeliveryFault::SuccessFalse),
+            ),
+            (
+                r#"{"success":false,"data":{"success":true}}"#,
+                retry(DeliveryFault::SuccessFalse),
+            ),
+            (
+                r#"{"success":true,"data":{"success":true}}"#,
+                Outcome::Accepted,
+            ),
+            (
+                r#"{"success":null,"data":{"success":true}}"#,
+                Outcome::Accepted,
+            ),
+            (
+                r#"{"success":null,"data":{"success":null}}"#,
+                retry(DeliveryFault::Unreadable),
+            ),
+        ] {
+            assert_eq!(actual(200, body), outcome, "{body}");
+        }
+    }
+
+    #[test]
+    fn only_the_error_code_of_a_400_makes_it_a_repeat() {
+        for body in [
+            r#"{"error":{"type":"ERROR_DUPLICATE_RECORD_FOUND"}}"#,
+            r#"{"error":"ERROR_DUPLICATE_RECORD_FOUND"}"#,
+            r#"{"error":"Bad Request","code":"ERROR_DUPLICATE_RECORD_FOUND"}"#,
+            r#"{"success":false,"data":{"error":{"code":"ERROR_DUPLICATE_RECORD_FOUND"}}}"#,
+            r#"{"errors":[{"error_type":"ERROR_DUPLICATE_RECORD_FOUND","message":"exists"}]}"#,
+            r#"{"errors":["ERROR_DUPLICATE_RECORD_FOUND"]}"#,
+            r#"{"errorCode":"ERROR_DUPLICATE_RECORD_FOUND","type":"error","status":400}"#,
+        ] {
+            assert_eq!(actual(400, body), Outcome::AcceptedAsRepeat, "{body}");
+        }
+        for body in [
+            "ERROR_DUPLICATE_RECORD_FOUND",
+            r#""ERROR_DUPLICATE_RECORD_FOUND""#,
+            r#"{"error":{"type":"ERROR_INVALID_INPUT"},"input":{"From":"sip:ERROR_DUPLICATE_RECORD_FOUND@x"}}"#,
+            r#"{"error":"ERROR_INVALID_INPUT","request":{"type":"ERROR_DUPLICATE_RECORD_FOUND"}}"#,
+            r#"{"error":"ERROR_INVALID_INPUT","code":"ERROR_DUPLICATE_RECORD_FOUND"}"#,
+            r#"{"message":"sip:ERROR_DUPLICATE_RECORD_FOUND@example.org is no address"}"#,
+            r#"{"message":"ERROR_DUPLICATE_RECORD_FOUND"}"#,
+            r#"{"error":"no address: sip:ERROR_DUPLICATE_RECORD_FOUND@example.org"}"#,
+            r#"{"error":{"type":"ERROR_DUPLICATE_RECORD_FOUND"#,
+        ] {
+            assert_eq!(actual(400, body), Outcome::Refused, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_acquire_is_shown_without_personal_data() {
+        for (excerpt, shown) in [
+            (
+                r#"{"data":{"success":false,"message":"not saved"}}"#,
+                Some("not saved"),
+            ),
+            (
+                r#"{"success":false,"error":"no agent jane@example.com for +12025550123: retry"}"#,
+                Some("no agent *** for *** retry"),
+            ),
+            (
+                r#"{"message":"from sip:jane@pbx.example.com"}"#,
+                Some("from ***"),
+            ),
+            (r#"{"data":{"success":false}}"#, None),
+            ("<html>Welcome</html>", None),
+        ] {
+            assert_eq!(message(excerpt).as_deref(), shown, "{excerpt}");
+        }
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(300));
+        assert_eq!(message(&long), Some("x".repeat(MAX_MESSAGE)));
     }
 
     #[test]

@@ -17,8 +17,17 @@ pub(super) const MISSED: [(&str, MissedStatus); 2] = [
     ("parent", MissedStatus::Parent),
 ];
 
+pub(super) fn empty_from(reader: &mut SettingsReader) -> Option<String> {
+    replacement(reader, "calls.empty_from")
+}
+
 pub(super) fn empty_to(reader: &mut SettingsReader) -> Option<String> {
-    reader.text("calls.empty_to", |text| match text.trim() {
+    replacement(reader, "calls.empty_to")
+}
+
+/// The text that is sent instead of an empty address.
+fn replacement(reader: &mut SettingsReader, key: &'static str) -> Option<String> {
+    reader.text(key, |text| match text.trim() {
         "" => Err("must not be empty".to_owned()),
         text => Ok(text.to_owned()),
     })

@@ -71,14 +71,20 @@ impl LinkSettings {
         })
     }
 
-    fn links(&self, public_urls: &[PublicUrl], keys: Vec<LinkKey>) -> RecordingLinks {
+    fn links(
+        &self,
+        public_urls: &[PublicUrl],
+        keys: Vec<LinkKey>,
+        api_url: Option<&str>,
+    ) -> RecordingLinks {
         match self.kind {
             LinkKind::Twilio => RecordingLinks::Twilio {
                 format: self.format,
             },
             LinkKind::Bridge => {
                 let base = public_urls.first().map(ToString::to_string);
-                RecordingLinks::Bridge(LinkSigner::new(base.unwrap_or_default(), self.ttl, keys))
+                let signer = LinkSigner::new(base.unwrap_or_default(), self.ttl, keys);
+                RecordingLinks::Bridge(signer.with_api_url(api_url.unwrap_or_default()))
             }
         }
     }
@@ -89,7 +95,8 @@ pub(super) fn links_without_secrets(
     reader: &mut SettingsReader,
     public_urls: &[PublicUrl],
 ) -> Option<RecordingLinks> {
-    Some(LinkSettings::read(reader)?.links(public_urls, Vec::new()))
+    let api_url = reader.text(restart("twilio.api_url"), |text| Ok(text.to_owned()));
+    Some(LinkSettings::read(reader)?.links(public_urls, Vec::new(), api_url.as_deref()))
 }
 
 /// The links that Acquire receives, and how they are played if they are links of the bridge.
@@ -107,7 +114,8 @@ pub(super) fn links(
         LinkKind::Twilio => Vec::new(),
         LinkKind::Bridge => link_keys(reader, secrets),
     };
-    let links = settings.links(public_urls, keys);
+    let api_url = twilio.map(|twilio| twilio.api_url.as_str());
+    let links = settings.links(public_urls, keys, api_url);
     let RecordingLinks::Bridge(link_signer) = &links else {
         return Some((links, None));
     };

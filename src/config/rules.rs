@@ -26,6 +26,7 @@ pub(super) fn read(
     links: Option<RecordingLinks>,
 ) -> Option<(Rules, Option<DirectoryFile>)> {
     let empty_to = calls::empty_to(reader);
+    let empty_from = calls::empty_from(reader);
     let client = calls::client(reader);
     let legs = calls::legs(reader);
     let recordings = recording::rules(reader, links);
@@ -33,6 +34,7 @@ pub(super) fn read(
     let (directory, file) = directory::read(reader);
     let rules = Rules {
         empty_to,
+        empty_from,
         client: client?,
         legs: legs?,
         recordings: recordings?,
@@ -63,10 +65,11 @@ pub fn to_toml(rules: &Rules) -> String {
 }
 
 /// Every rule as section, key and value; `None` if it is not set.
-fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 13] {
+fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 14] {
     // Without `..`, so that a new rule cannot be forgotten here.
     let Rules {
         empty_to,
+        empty_from,
         client,
         legs,
         recordings,
@@ -96,6 +99,7 @@ fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 13] 
             Some(acquire::event_names(events).into()),
         ),
         ("calls", "client", word(&calls::CLIENT, *client)),
+        ("calls", "empty_from", text(empty_from)),
         ("calls", "empty_to", text(empty_to)),
         ("calls", "missed", word(&calls::MISSED, legs.missed)),
         ("calls", "report", word(&calls::REPORT, legs.report)),
@@ -136,6 +140,7 @@ mod tests {
             acquire.events = ["ringing", "ended"]
             [calls]
             empty_to = "a \"quoted\" word"
+            empty_from = "anonymous"
             client = "outgoing"
             report = "call"
             settle = "90s"

@@ -99,6 +99,7 @@ impl IncidentFolder {
             .collect();
         rules.directory.default = rules.directory.default.map(|email| redactor.text(&email));
         rules.empty_to = rules.empty_to.map(|text| redactor.text(&text));
+        rules.empty_from = rules.empty_from.map(|text| redactor.text(&text));
         Self {
             name: redactor.text(&self.name),
             fixtures,

@@ -1,6 +1,7 @@
 //! The log lines of the delivery worker.
 //!
-//! They never contain Acquire's answers, which may contain personal data; the store has those.
+//! They never contain Acquire's answers, which may contain personal data; the store has those. The reason
+//! of a parked call may quote Acquire's message, with such words masked.
 
 use std::time::Duration;
 

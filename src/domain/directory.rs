@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use address::Address;
 
-pub use address::is_email;
+pub use address::{email_fault, is_email};
 
 /// The e-mails by address (`[directory]`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +80,7 @@ mod tests {
             ("jane", "user@example.com"),
             ("sip:jane@Pbx.example.com:5061", "sip@example.com"),
             ("1001", "desk@example.com"),
+            ("whatsapp:+1 202 555 0125", "whatsapp@example.com"),
         ]);
         for (address, email) in [
             ("+12025550123", Some("phone")),
@@ -98,6 +99,13 @@ mod tests {
             ("sip:1001@pbx.example.com", Some("desk")),
             ("client:1001", Some("desk")),
             ("1001", Some("desk")),
+            ("whatsapp:+12025550123", Some("phone")),
+            ("WhatsApp:+1 202 555 0123", Some("phone")),
+            ("whatsapp:+12025550125", Some("whatsapp")),
+            ("+12025550125", None),
+            ("whatsapp:+12025550124", None),
+            ("whatsapp:jane", None),
+            ("whatsapp:", None),
             ("anonymous", None),
             ("", None),
             ("client:", None),
@@ -147,6 +155,55 @@ mod tests {
         ] {
             let found = Directory::default().email_of(address);
             assert_eq!(found.as_deref(), email, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_typed_number_finds_each_address_that_contains_it() {
+        for (address, typed, is_found) in [
+            ("whatsapp:+12025550123", "+12025550123", true),
+            ("whatsapp:+12025550123", "+1 (202) 555-0123", true),
+            ("whatsapp:+12025550123", "whatsapp:+12025550123", true),
+            ("sip:+12025550123@pbx.example.com", "+12025550123", true),
+            ("+12025550123", "+12025550123", true),
+            ("+12025550123", "whatsapp:+12025550123", false),
+            ("whatsapp:+12025550123", "+12025550124", false),
+            ("whatsapp:+120255501234", "+12025550123", false),
+        ] {
+            assert_eq!(is_address(address, typed), is_found, "{address} {typed}");
+        }
+    }
+
+    #[test]
+    fn only_one_address_alone_is_an_email() {
+        for (text, is_one) in [
+            ("jane@example.com", true),
+            ("jane+calls@example.com", true),
+            ("o'hara_7@mail.example.com", true),
+            ("jörg@example.com", true),
+            ("jane@intranet", true),
+            ("extension-7", false),
+            ("", false),
+            ("@", false),
+            ("@example.com", false),
+            ("jane@", false),
+            ("jane calls@example.com", false),
+            (" jane@example.com", false),
+            ("jane@example.com\n", false),
+            ("a@example.com,b@example.com", false),
+            ("a@example.com;b@example.com", false),
+            ("a@example.com b@example.com", false),
+            ("a@b@example.com", false),
+            ("a@example.com,b", false),
+            ("Jane <jane@example.com>", false),
+            ("<jane@example.com>", false),
+            ("mailto:jane@example.com", false),
+            ("jane@.example.com", false),
+            ("jane@example.com.", false),
+            ("jane@example..com", false),
+            ("jane@exam\0ple.com", false),
+        ] {
+            assert_eq!(is_email(text), is_one, "{text}");
         }
     }
 

@@ -29,6 +29,7 @@ use reported::Reported;
 
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::domain::recording_link::is_same_link;
 
 pub use effect::{CallbackEffect, effects};
 pub use evidence::ReceivedCallback;
@@ -95,7 +96,7 @@ impl Plan {
         }
         let late_recordings = reported
             .iter()
-            .flat_map(|reported| recording::late(reported, attempts, &rules.recordings));
+            .flat_map(|reported| recording::late(reported, attempts, &rules.recordings, now));
         let unfinished = entries
             .iter()
             .filter(|entry| is_unfinished(&entry.item, attempts))
@@ -198,15 +199,16 @@ fn entries_of(
     let entries = events::drop_overtaken(entries, attempts, now).into_iter();
     entries
         .map(|entry| PlanEntry {
-            item: as_it_was_sent(entry.item, attempts),
+            item: as_it_was_sent(entry.item, attempts, rules, now),
             ..entry
         })
         .collect()
 }
 
 /// A request that Acquire accepted stays as it was sent, and one that it may have accepted is
-/// repeated unchanged: a retry must not contradict the first request.
-fn as_it_was_sent(item: PlanItem, attempts: &[Attempt]) -> PlanItem {
+/// repeated unchanged: a retry must not contradict the first request. Only a link to a recording that
+/// no longer works is replaced.
+fn as_it_was_sent(item: PlanItem, attempts: &[Attempt], rules: &Rules, now: Millis) -> PlanItem {
     let PlanItem::Send(mut planned) = item else {
         return item;
     };
@@ -223,11 +225,32 @@ fn as_it_was_sent(item: PlanItem, attempts: &[Attempt]) -> PlanItem {
         ),
         (None, None) => return PlanItem::Send(planned),
     };
-    let sent = AcquireMessage::from_json(attempt.kind, &attempt.sent).ok();
-    if let Some(sent) = sent.filter(|sent| *sent != planned.request.message) {
-        planned.request.message = sent;
-        planned.reasons = vec![About::All.because(why)];
+    let Ok(mut sent) = AcquireMessage::from_json(attempt.kind, &attempt.sent) else {
+        return PlanItem::Send(planned);
+    };
+    let is_dead = |url: &str| rules.recordings.links.is_dead(url, now);
+    let mut reasons = vec![About::All.because(why)];
+    if accepted.is_none() && sent.recording_url().is_some_and(is_dead) {
+        let link = planned.request.message.recording_url().map(str::to_owned);
+        sent = sent.with_recording_url(link);
+        reasons.push(About::RecordingUrl.because("the link that was sent before no longer works"));
     }
+    // A link differs only by its expiry; then the reasons of the plan are those of the request.
+    let urls = (
+        sent.recording_url(),
+        planned.request.message.recording_url(),
+    );
+    let is_same = match urls {
+        (Some(one), Some(other)) if is_same_link(one, other) => {
+            let link = Some(one.to_owned());
+            planned.request.message.clone().with_recording_url(link) == sent
+        }
+        _ => planned.request.message == sent,
+    };
+    if !is_same {
+        planned.reasons = reasons;
+    }
+    planned.request.message = sent;
     PlanItem::Send(planned)
 }
 

@@ -17,6 +17,9 @@ use crate::twilio::{AccountSid, RecordingSid};
 /// The served path, before the `RecordingSid`.
 pub const PATH: &str = "/recordings/";
 
+/// The domain of the hosts that store recordings at Twilio, one for each region.
+const TWILIO_DOMAIN: &str = "twilio.com";
+
 /// Separates these signatures from any other use of the same secret.
 const SIGNED_AS: &str = "twilio-acquire-bridge recording link 1";
 
@@ -36,20 +39,102 @@ impl Default for RecordingLinks {
 }
 
 impl RecordingLinks {
-    /// The URL of a recording with a callback that arrived at `arrived`: always the same for the same
-    /// callback. `None` if the callback has no `RecordingSid`, which a link needs.
-    #[must_use]
+    /// The URL of a recording at `now`, from a callback with `reported_url` that arrived at `arrived`; or
+    /// why there is none. It always works at `now`.
     pub fn url(
         &self,
         account: &AccountSid,
         recording: Option<&RecordingSid>,
-        twilio_url: &str,
+        reported_url: &str,
         arrived: Millis,
-    ) -> Option<String> {
+        now: Millis,
+    ) -> Result<String, &'static str> {
         match self {
-            Self::Twilio { format } => Some(with_format(twilio_url, format)),
-            Self::Bridge(linker) => Some(linker.link(account, recording?, arrived)),
+            _ if self.is_elsewhere(reported_url) => own_url(reported_url),
+            Self::Twilio { format } => Ok(with_format(reported_url, format)),
+            Self::Bridge(signer) => recording
+                .map(|recording| signer.link(account, recording, arrived, now))
+                .ok_or("the callback of the recording has no RecordingSid, which a link needs"),
         }
+    }
+
+    /// Whether links of the bridge are sent, and yet this recording's own URL, because Twilio does not
+    /// store the recording and the bridge cannot fetch it.
+    #[must_use]
+    pub fn leaves_alone(&self, reported_url: &str) -> bool {
+        matches!(self, Self::Bridge(_)) && self.is_elsewhere(reported_url)
+    }
+
+    /// Whether a recording is stored outside Twilio, for example in a bucket of the customer (Twilio
+    /// docs, Recordings, "External storage"). A text without a host is not.
+    fn is_elsewhere(&self, url: &str) -> bool {
+        let api_host = match self {
+            Self::Twilio { .. } => None,
+            Self::Bridge(signer) => signer.api_host.as_deref(),
+        };
+        host(url).is_some_and(|host| {
+            host != TWILIO_DOMAIN
+                && !host.ends_with(&format!(".{TWILIO_DOMAIN}"))
+                && Some(host.as_str()) != api_host
+        })
+    }
+
+    /// Whether `url` is a link of a bridge that does not work at `now`.
+    #[must_use]
+    pub fn is_dead(&self, url: &str, now: Millis) -> bool {
+        let Some((recording, query)) = link_parts(url) else {
+            return false;
+        };
+        match self {
+            // The bridge serves no links.
+            Self::Twilio { .. } => LinkQuery::parse(query).is_some(),
+            // Without keys, only the expiry can be checked.
+            Self::Bridge(signer) if signer.keys.is_empty() => {
+                LinkQuery::parse(query).is_some_and(|query| query.has_expired(now))
+            }
+            Self::Bridge(signer) => signer.verify(&recording, query, now).is_err(),
+        }
+    }
+}
+
+/// Whether two URLs are links to the same recording, with any expiry and secret.
+#[must_use]
+pub fn is_same_link(one: &str, other: &str) -> bool {
+    let target = |url: &str| {
+        let (recording, query) = link_parts(url)?;
+        let query = LinkQuery::parse(query)?;
+        Some((recording, query.account))
+    };
+    target(one).is_some_and(|same| target(other) == Some(same))
+}
+
+/// The recording and the query of a link.
+fn link_parts(url: &str) -> Option<(RecordingSid, &str)> {
+    let (path, query) = url.split_once('?')?;
+    let (_, recording) = path.rsplit_once(PATH)?;
+    Some((RecordingSid::parse(recording).ok()?, query))
+}
+
+/// The host of a URL in lower case, without port.
+fn host(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    Some(host.split(':').next()?.to_ascii_lowercase())
+}
+
+/// The URL of a recording outside Twilio, unchanged: it can be signed for its owner's storage.
+fn own_url(url: &str) -> Result<String, &'static str> {
+    let scheme = url.split(':').next().unwrap_or_default();
+    if ["https", "http"]
+        .iter()
+        .any(|web| scheme.eq_ignore_ascii_case(web))
+    {
+        Ok(url.to_owned())
+    } else {
+        Err(
+            "the recording is stored outside Twilio, and its RecordingUrl is not an https:// address",
+        )
     }
 }
 
@@ -68,6 +153,8 @@ pub struct LinkSigner {
     base: String,
     ttl: Duration,
     keys: Vec<LinkKey>,
+    /// The host of `twilio.api_url`, which recordings are fetched from.
+    api_host: Option<String>,
 }
 
 /// The key made of `recording.link_secret`.
@@ -107,17 +194,42 @@ impl LinkSigner {
     /// Without keys, as in a dry run, the links have no signature.
     #[must_use]
     pub fn new(base: String, ttl: Duration, keys: Vec<LinkKey>) -> Self {
-        Self { base, ttl, keys }
+        Self {
+            base,
+            ttl,
+            keys,
+            api_host: None,
+        }
+    }
+
+    /// Counts the host of `api_url` as Twilio's, beside those of twilio.com.
+    #[must_use]
+    pub fn with_api_url(self, api_url: &str) -> Self {
+        let api_host = host(api_url);
+        Self { api_host, ..self }
     }
 
     /// The link to a recording, valid for the set time after `arrived`.
+    ///
+    /// If half of that time or more has passed at `now`, the link is valid longer by as many halves: a
+    /// link that is sent works for at least half of the set time. Within each half the link is the same.
     #[must_use]
-    pub fn link(&self, account: &AccountSid, recording: &RecordingSid, arrived: Millis) -> String {
+    pub fn link(
+        &self,
+        account: &AccountSid,
+        recording: &RecordingSid,
+        arrived: Millis,
+        now: Millis,
+    ) -> String {
         let url = format!("{}{PATH}{recording}", self.base);
         let Some(key) = self.keys.first() else {
             return url;
         };
-        let expires = arrived.plus(self.ttl).0.div_euclid(1_000);
+        let half = self.ttl / 2;
+        let halves = now.since(arrived).as_millis() / half.as_millis().max(1);
+        let halves = u32::try_from(halves).unwrap_or(u32::MAX);
+        let valid = self.ttl.saturating_add(half.saturating_mul(halves));
+        let expires = arrived.plus(valid).0.div_euclid(1_000);
         let signature = key.over(account, recording, expires).finalize();
         let signature = URL_SAFE_NO_PAD.encode(signature.into_bytes());
         format!("{url}?account={account}&expires={expires}&signature={signature}")
@@ -143,7 +255,7 @@ impl LinkSigner {
         if !self.keys.iter().any(is_valid) {
             return Err(RecordingLinkError::Forged);
         }
-        if now.0.div_euclid(1_000) >= link.expires {
+        if link.has_expired(now) {
             return Err(RecordingLinkError::Expired);
         }
         Ok(link.account)
@@ -159,6 +271,10 @@ struct LinkQuery {
 }
 
 impl LinkQuery {
+    fn has_expired(&self, now: Millis) -> bool {
+        now.0.div_euclid(1_000) >= self.expires
+    }
+
     /// Accepts only the three keys in the order in which a link has them.
     fn parse(query: &str) -> Option<Self> {
         let rest = query.strip_prefix("account=")?;
@@ -207,7 +323,12 @@ mod tests {
     fn a_link_is_as_documented() {
         // Checked with: printf '...' | openssl dgst -sha256 -hmac SECRET -binary | basenc --base64url
         assert_eq!(
-            linker(&[SECRET]).link(&account(1), &recording(2), Millis(1_790_000_000_999)),
+            linker(&[SECRET]).link(
+                &account(1),
+                &recording(2),
+                Millis(1_790_000_000_999),
+                Millis(1_790_000_000_999)
+            ),
             "https://bridge.example.com/x/recordings/RE00000000000000000000000000000002\
              ?account=AC00000000000000000000000000000001&expires=1790000060\
              &signature=abOfXNbgllwgKa8MU8xLZkxZJZX_pS2106LcFyz5JUc"
@@ -217,32 +338,33 @@ mod tests {
     #[test]
     fn without_a_secret_a_link_is_shown_and_none_is_valid() {
         let linker = linker(&[]);
-        let shown = linker.link(&account(1), &recording(2), Millis(0));
+        let shown = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
         assert!(shown.ends_with("/recordings/RE00000000000000000000000000000002"));
-        let signed = super::tests::linker(&[SECRET]).link(&account(1), &recording(2), Millis(0));
+        let signed =
+            super::tests::linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0));
         let told = linker.verify(&recording(2), query(&signed), Millis(0));
         assert_eq!(told, Err(RecordingLinkError::Forged));
     }
 
     #[test]
     fn a_new_secret_signs_while_links_of_the_old_one_hold() {
-        let old = linker(&["the-old-one"]).link(&account(1), &recording(2), Millis(0));
+        let old = linker(&["the-old-one"]).link(&account(1), &recording(2), Millis(0), Millis(0));
         let both = linker(&[SECRET, "the-old-one"]);
         assert_eq!(
             both.verify(&recording(2), query(&old), Millis(0)),
             Ok(account(1))
         );
-        let new = both.link(&account(1), &recording(2), Millis(0));
+        let new = both.link(&account(1), &recording(2), Millis(0), Millis(0));
         assert_eq!(
             new,
-            linker(&[SECRET]).link(&account(1), &recording(2), Millis(0))
+            linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0))
         );
     }
 
     #[test]
     fn what_is_no_query_of_a_link_is_forged() {
         let linker = linker(&[SECRET]);
-        let link = linker.link(&account(1), &recording(2), Millis(0));
+        let link = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
         let good = query(&link);
         for bad in [
             String::new(),
@@ -268,10 +390,78 @@ mod tests {
     #[test]
     fn twilios_own_url_gets_the_format_and_a_link_needs_a_sid() {
         let twilio = RecordingLinks::Twilio { format: ".mp3" };
-        let url = twilio.url(&account(1), None, "https://api.example.com/RE1", Millis(0));
-        assert_eq!(url.as_deref(), Some("https://api.example.com/RE1.mp3"));
+        let url = |links: &RecordingLinks, url: &str| {
+            links.url(&account(1), None, url, Millis(0), Millis(0))
+        };
+        assert_eq!(
+            url(&twilio, "https://api.twilio.com/RE1").as_deref(),
+            Ok("https://api.twilio.com/RE1.mp3")
+        );
         let bridge = RecordingLinks::Bridge(linker(&[SECRET]));
-        assert_eq!(bridge.url(&account(1), None, "https://x", Millis(0)), None);
+        assert!(url(&bridge, "https://api.twilio.com/RE1").is_err());
+    }
+
+    #[test]
+    fn a_recording_outside_twilio_keeps_its_own_url() {
+        let twilio = RecordingLinks::Twilio { format: ".mp3" };
+        let bridge =
+            RecordingLinks::Bridge(linker(&[SECRET]).with_api_url("http://127.0.0.1:9000"));
+        for url in [
+            "https://bucket.s3.amazonaws.com/AC1/RE1",
+            "https://bucket.s3.amazonaws.com/AC1/RE1.wav?X-Amz-Expires=60",
+            "https://api.twilio.com.example.org/2010-04-01/Accounts/AC1/Recordings/RE1",
+            "https://api.twilio.com@example.org:8443/RE1",
+            "http://nottwilio.com/RE1",
+        ] {
+            for links in [&twilio, &bridge] {
+                let sent = links.url(&account(1), Some(&recording(2)), url, Millis(0), Millis(0));
+                assert_eq!(sent.as_deref(), Ok(url));
+            }
+            assert!(bridge.leaves_alone(url), "{url}");
+            assert!(!twilio.leaves_alone(url), "{url}");
+        }
+        for url in [
+            "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1",
+            "https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1",
+            "https://API.Twilio.com:443/RE1",
+            "http://127.0.0.1:8080/2010-04-01/Accounts/AC1/Recordings/RE1",
+            "RE1",
+        ] {
+            let sent = bridge.url(&account(1), Some(&recording(2)), url, Millis(0), Millis(0));
+            let sent = sent.expect("a link");
+            assert!(
+                sent.starts_with("https://bridge.example.com/x/recordings/"),
+                "{sent}"
+            );
+        }
+        let unusable = "s3://bucket/AC1/RE1";
+        let sent = bridge.url(
+            &account(1),
+            Some(&recording(2)),
+            unusable,
+            Millis(0),
+            Millis(0),
+        );
+        assert!(sent.is_err_and(|why| why.contains("outside Twilio")));
+    }
+
+    #[test]
+    fn a_link_is_dead_after_its_expiry_and_without_its_secret() {
+        let bridge = |secret| RecordingLinks::Bridge(linker(&[secret]));
+        let link = linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0));
+        assert!(!bridge(SECRET).is_dead(&link, Millis(59_999)));
+        assert!(bridge(SECRET).is_dead(&link, Millis(60_000)));
+        assert!(bridge("another").is_dead(&link, Millis(0)));
+        assert!(RecordingLinks::default().is_dead(&link, Millis(0)));
+        for other in [
+            "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1",
+            "https://bucket.s3.amazonaws.com/AC1/RE1.wav?X-Amz-Expires=60",
+        ] {
+            assert!(!bridge(SECRET).is_dead(other, Millis(0)), "{other}");
+        }
+        let renewed = linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(60_000));
+        assert!(is_same_link(&link, &renewed) && link != renewed);
+        assert!(!is_same_link(&link, "https://api.twilio.com/RE1"));
     }
 
     proptest! {
@@ -280,7 +470,7 @@ mod tests {
             a: u128, r: u128, arrived in 0..4_000_000_000_000_i64, after in 0..120_000_i64,
         ) {
             let linker = linker(&[SECRET]);
-            let link = linker.link(&account(a), &recording(r), Millis(arrived));
+            let link = linker.link(&account(a), &recording(r), Millis(arrived), Millis(arrived));
             let now = Millis(arrived + after);
             let told = linker.verify(&recording(r), query(&link), now);
             let expires = (arrived + 60_000) / 1_000;
@@ -289,11 +479,28 @@ mod tests {
         }
 
         #[test]
+        fn a_link_that_is_sent_holds_for_half_its_time(
+            arrived in 0..4_000_000_000_000_i64, after in 0..1_000_000_000_i64,
+        ) {
+            let linker = linker(&[SECRET]);
+            let now = Millis(arrived + after);
+            let link = linker.link(&account(1), &recording(2), Millis(arrived), now);
+            let valid_at = |seconds| {
+                let at = now.plus(Duration::from_secs(seconds));
+                linker.verify(&recording(2), query(&link), at).is_ok()
+            };
+            prop_assert!(valid_at(29));
+            prop_assert!(!valid_at(60));
+            let again = linker.link(&account(1), &recording(2), Millis(arrived), now);
+            prop_assert_eq!(link, again);
+        }
+
+        #[test]
         fn a_link_holds_for_no_other_account_recording_time_or_secret(
             a: u128, r: u128, other in 1..=u128::MAX, later in 1..1_000_000_i64,
         ) {
             let linker = linker(&[SECRET]);
-            let link = linker.link(&account(a), &recording(r), Millis(0));
+            let link = linker.link(&account(a), &recording(r), Millis(0), Millis(0));
             let good = query(&link);
             let forged = |sid: &RecordingSid, query: &str| {
                 linker.verify(sid, query, Millis(0)) == Err(RecordingLinkError::Forged)
@@ -306,14 +513,14 @@ mod tests {
             let longer = format!("expires={}&", 60 + later);
             prop_assert!(forged(&recording(r), &good.replace("expires=60&", &longer)));
             let by_another = super::tests::linker(&["another"])
-                .link(&account(a), &recording(r), Millis(0));
+                .link(&account(a), &recording(r), Millis(0), Millis(0));
             prop_assert!(forged(&recording(r), query(&by_another)));
         }
 
         #[test]
         fn a_changed_signature_never_holds(position in 0..43_usize, letter in "[A-Za-z0-9_-]") {
             let linker = linker(&[SECRET]);
-            let link = linker.link(&account(1), &recording(2), Millis(0));
+            let link = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
             let at = link.len() - 43 + position;
             let mut changed = link.clone();
             changed.replace_range(at..=at, &letter);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::acquire::{AcquireResponse, DeliveryFault, Outcome};
+use crate::acquire::{AcquireResponse, DeliveryFault, Outcome, response};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::plural::counted;
@@ -65,8 +65,12 @@ pub fn decide(
         .filter(|attempt| attempt.fault.is_some_and(DeliveryFault::is_unclear))
         .count();
     if fault.is_unclear() && unclear_before + 1 >= policy.unclear_tries {
+        let message = response::message(&answer.excerpt)
+            .map(|message| format!(": \"{message}\""))
+            .unwrap_or_default();
         return Verdict::GivenUp(format!(
-            "may have been taken: Acquire answered {} without saying so (acquire.success)",
+            "may have been accepted: Acquire answered {} without confirming the call \
+             (acquire.success){message}",
             counted(unclear_before + 1, "time")
         ));
     }
@@ -224,7 +228,9 @@ mod tests {
         ] {
             let verdict = after(before, &again(Unreadable, None));
             match &verdict {
-                Verdict::GivenUp(why) => assert!(why.starts_with("may have been taken"), "{why}"),
+                Verdict::GivenUp(why) => {
+                    assert!(why.starts_with("may have been accepted"), "{why}");
+                }
                 verdict => assert!(matches!(verdict, Verdict::Again(_))),
             }
             assert_eq!(
@@ -252,6 +258,21 @@ mod tests {
         let again = |due: [i64; 3]| due.map(|due| Verdict::Again(Millis(due)));
         assert!(due(Some(Millis(7))).eq(again([7, 5, 9_999])));
         assert!(due(None).eq(again([9_999, 5, 9_999])));
+    }
+
+    #[test]
+    fn an_unclear_answer_gives_its_message() {
+        let unsaved = AcquireResponse {
+            excerpt: r#"{"data":{"success":false,"message":"not saved: +12025550123"}}"#.to_owned(),
+            ..again(DeliveryFault::SuccessFalse, None)
+        };
+        let Verdict::GivenUp(why) = after(&[DeliveryFault::SuccessFalse; 2], &unsaved) else {
+            panic!("three unclear answers give the request up");
+        };
+        assert!(
+            why.ends_with(r#"(acquire.success): "not saved: ***""#),
+            "{why}"
+        );
     }
 
     /// Any wait that a configuration could name, and some that it could not.

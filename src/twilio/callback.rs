@@ -12,7 +12,7 @@ use percent_encoding::{percent_decode, percent_decode_str};
 use super::signature::fields;
 use super::{
     AccountSid, CallSid, CallStatus, Callback, CallbackContent, Direction, Evidence, FieldSource,
-    RecordingCallback, RecordingSid, RecordingStatus, SidError, StatusCallback,
+    RecordingCallback, RecordingSid, RecordingStatus, SidError, StatusCallback, UrlEmail,
 };
 
 pub use lookalike::{Lookalike, of_json};
@@ -124,12 +124,16 @@ fn is_ascii_decoded(form: &[u8]) -> bool {
 ///
 /// Any other key is refused. The signed text has no delimiters, so a forger could move a field of the
 /// form into the query and keep the signature.
-pub fn email(query: &str) -> Result<Option<String>, CallbackParseError> {
+pub fn email(query: &str) -> Result<Option<UrlEmail>, CallbackParseError> {
     let pairs = fields(query.as_bytes());
     if let Some((name, _)) = pairs.iter().find(|(name, _)| name != "email") {
         return Err(CallbackParseError::UnexpectedQuery(name.clone()));
     }
-    filled(&Fields(&pairs), "email")
+    let text = filled(&Fields(&pairs), "email")?;
+    Ok(text.map(|text| UrlEmail {
+        text,
+        has_plus: query.contains('+'),
+    }))
 }
 
 /// Reads a callback from the decoded fields of a verified form.
@@ -138,7 +142,7 @@ pub fn email(query: &str) -> Result<Option<String>, CallbackParseError> {
 pub fn parse(
     form: CallbackKind,
     fields: &[(String, String)],
-    email: Option<String>,
+    email: Option<UrlEmail>,
 ) -> Result<Callback, CallbackParseError> {
     let fields = Fields(fields);
     expect_field_names(&fields)?;
@@ -195,13 +199,14 @@ fn parse_recording(fields: &Fields<'_>) -> Result<Callback, CallbackParseError> 
             url: filled(fields, "RecordingUrl")?,
             duration: optional_seconds(fields, "RecordingDuration")?,
             started: fields.single("RecordingStartTime")?.and_then(timestamp),
+            error_code: filled(fields, "ErrorCode")?.filter(|code| code != "0"),
         }),
     })
 }
 
 fn parse_status(
     fields: &Fields<'_>,
-    email: Option<String>,
+    email: Option<UrlEmail>,
 ) -> Result<Callback, CallbackParseError> {
     let leg = sid(fields, "CallSid", CallSid::parse)?;
     let account = sid(fields, "AccountSid", AccountSid::parse)?;
@@ -220,7 +225,9 @@ fn parse_status(
     if !is_terminal(&status) && evidence == Evidence::Weaker {
         return Err(CallbackParseError::Lookalike(Lookalike::Twiml));
     }
-    let unsure_email = email.as_ref().and_then(|email| end_of_email(fields, email));
+    let unsure_email = email
+        .as_ref()
+        .and_then(|email| end_of_email(fields, &email.text));
     Ok(Callback {
         account,
         leg,

@@ -182,7 +182,7 @@ fn an_answer_that_stays_unclear_is_parked_as_perhaps_taken() {
     }
     assert_eq!(bridge.sent().len(), 3);
     let reason = bridge.call(&sid(1))["reason"].to_string();
-    assert!(reason.contains("may have been taken"), "{reason}");
+    assert!(reason.contains("may have been accepted"), "{reason}");
 }
 
 #[test]

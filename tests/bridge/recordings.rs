@@ -36,13 +36,13 @@ fn bridge_at(url: &str, settings: &[(&str, &str)]) -> Bridge {
     Bridge::with(&all)
 }
 
-/// The `RecordingUrl` that Acquire got for a call with a recording, whose callback names a host that
-/// must not matter.
+/// The `RecordingUrl` that Acquire got for a call with a recording at Twilio, whose callback has another
+/// path, which must not matter.
 fn link(bridge: &Bridge) -> String {
     let form = status_form(&sid(1), "completed");
     let form = format!(
         "{form}&RecordingSid={RECORDING}&RecordingDuration=2\
-         &RecordingUrl=http%3A%2F%2F127.0.0.1%3A1%2Fsecrets%2F{RECORDING}"
+         &RecordingUrl=https%3A%2F%2Fapi.twilio.com%2Fsecrets%2F{RECORDING}"
     );
     assert_eq!(bridge.twilio.sends_form(STATUS, &form).status, 204);
     bridge.settles();

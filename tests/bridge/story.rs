@@ -91,7 +91,7 @@ fn a_recording_that_never_comes_is_waited_for_and_then_gone_without() {
     assert!(
         bridge
             .owed(&sid(1))
-            .contains("without recording: waited for recording RE0")
+            .contains("RecordingUrl left out: waited for recording RE0")
     );
 }
 

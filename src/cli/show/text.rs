@@ -222,7 +222,8 @@ fn write_planned(
     for field in fields {
         write_field(text, field, &with_leg_names(&field.from))?;
     }
-    let is_new = |why: &&String| fields.iter().all(|field| field.from != **why);
+    // A field's own line has its reason already.
+    let is_new = |why: &&String| fields.iter().all(|field| !why.ends_with(&field.from));
     for why in waits.iter().chain(reasons.iter().filter(is_new)) {
         writeln!(text, "    {}", wrap(&with_leg_names(why), 4))?;
     }
@@ -231,10 +232,11 @@ fn write_planned(
 
 /// Prints name, value and source; the source on its own line if it does not fit.
 fn write_field(text: &mut String, field: &FieldView, from: &str) -> Result {
-    let line = format!("    {:<12}  {:<16}  {from}", field.name, field.value);
+    let value = field.value.as_deref().unwrap_or("left out");
+    let line = format!("    {:<12}  {value:<16}  {from}", field.name);
     if line.chars().count() <= COLUMNS {
         return writeln!(text, "{line}");
     }
-    writeln!(text, "    {:<12}  {}", field.name, field.value)?;
+    writeln!(text, "    {:<12}  {value}", field.name)?;
     writeln!(text, "    {:<12}  {}", "", wrap(from, 18))
 }

@@ -1,4 +1,4 @@
-//! The source of each field of a request.
+//! The source of each field of a request, and why an optional field was left out.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,7 +9,9 @@ use crate::domain::plan::Reason;
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct FieldView {
     pub name: String,
-    pub value: String,
+    /// `None` if the field was left out.
+    pub value: Option<String>,
+    /// The source of the value, or why the field was left out.
     pub from: String,
 }
 
@@ -18,9 +20,11 @@ pub(super) fn fields(request: &Value, leg: &str, reasons: &[Reason]) -> Vec<Fiel
     let members = request.as_object().into_iter().flatten();
     let fields = members.map(|(name, value)| FieldView {
         name: name.clone(),
-        value: value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned),
+        value: Some(
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned),
+        ),
         from: reasons
             .iter()
             .find(|reason| reason.about.field() == Some(name.as_str()))
@@ -29,7 +33,29 @@ pub(super) fn fields(request: &Value, leg: &str, reasons: &[Reason]) -> Vec<Fiel
                 |reason| reason.why.to_string(),
             ),
     });
-    fields.collect()
+    let left_out = reasons.iter().filter_map(|reason| {
+        let name = left_out(request, reason)?;
+        Some(FieldView {
+            name: name.to_owned(),
+            value: None,
+            from: reason.why.to_string(),
+        })
+    });
+    fields.chain(left_out).collect()
+}
+
+/// The field that `request` lacks for this reason.
+fn left_out(request: &Value, reason: &Reason) -> Option<&'static str> {
+    let name = reason.about.field()?;
+    request.get(name).is_none().then_some(name)
+}
+
+/// A reason as a sentence of its own, which names a field that was left out.
+pub(super) fn sentence(request: &Value, reason: &Reason) -> String {
+    match left_out(request, reason) {
+        Some(name) => format!("{name} left out: {}", reason.why),
+        None => reason.why.to_string(),
+    }
 }
 
 /// The source of a field for which the plan has no reason.

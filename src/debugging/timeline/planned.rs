@@ -15,7 +15,7 @@ pub enum PlannedView {
         leg: String,
         kind: &'static str,
         request: serde_json::Value,
-        /// The reasons for direction, status, e-mail and recording.
+        /// The reasons for the fields, and for each field that was left out.
         reasons: Vec<String>,
         fields: Vec<FieldView>,
         /// The progress after the attempts since the last requeue.
@@ -62,13 +62,13 @@ pub(super) fn planned_view(item: &PlanItem, attempts: &[Attempt]) -> PlannedView
             PlannedView::Send {
                 kind: planned.request.message.kind().as_str(),
                 fields: fields::fields(&request, &leg, &planned.reasons),
-                leg,
-                request,
                 reasons: planned
                     .reasons
                     .iter()
-                    .map(|reason| reason.why.to_string())
+                    .map(|reason| fields::sentence(&request, reason))
                     .collect(),
+                leg,
+                request,
                 progress: progress(planned, attempts),
                 waits: planned
                     .wait

@@ -10,12 +10,15 @@ const E164_DIGITS: usize = 15;
 /// The characters that people write between the digits of a number.
 const FILLERS: [char; 5] = [' ', '-', '.', '(', ')'];
 
+/// The characters of a name or a link around an e-mail address (`Jane <jane@example.com>`, `mailto:`).
+const NOT_IN_EMAIL: [char; 9] = ['<', '>', '(', ')', '[', ']', '"', ':', '\\'];
+
 /// An address in its normalized form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
-    /// `+` and digits, `client:NAME`, `sip:USER@HOST`, or the text itself.
+    /// `+` and digits, `client:NAME`, `sip:USER@HOST`, `whatsapp:` and a number, or the text itself.
     pub whole: String,
-    /// The identity behind `client:`, or the user part of a SIP address.
+    /// The identity behind `client:`, the user part of a SIP address, or the number behind `whatsapp:`.
     pub user: Option<String>,
 }
 
@@ -28,9 +31,16 @@ impl Address {
                 user: Some(rest.to_owned()),
             },
             "sip" | "sips" => sip(rest),
-            _ => Self {
-                whole: telephone(text).unwrap_or_else(|| text.to_owned()),
-                user: None,
+            // `whatsapp:+12025550123` (Twilio docs, WhatsApp Business Calling), and others like it.
+            scheme => match telephone(rest).filter(|_| !scheme.is_empty()) {
+                Some(number) => Self {
+                    whole: format!("{scheme}:{number}"),
+                    user: Some(number),
+                },
+                None => Self {
+                    whole: telephone(text).unwrap_or_else(|| text.to_owned()),
+                    user: None,
+                },
             },
         }
     }
@@ -113,16 +123,36 @@ fn hex(digit: u8) -> Option<u8> {
         .and_then(|value| u8::try_from(value).ok())
 }
 
-/// Something on both sides of one `@`: whether mail arrives is not for a form to know.
+/// Whether a text is one e-mail address.
 #[must_use]
 pub fn is_email(text: &str) -> bool {
-    match text.split_once('@') {
-        Some((name, host)) => {
-            !name.is_empty()
-                && !host.is_empty()
-                && !host.contains('@')
-                && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-        }
-        None => false,
+    email_fault(text).is_none()
+}
+
+/// Why a text is not one e-mail address, as the end of a sentence. Only the form is checked, not whether
+/// mail arrives.
+#[must_use]
+pub fn email_fault(text: &str) -> Option<&'static str> {
+    if text.contains(char::is_whitespace) {
+        return Some("contains a space");
     }
+    if text.contains(char::is_control) {
+        return Some("contains a control character");
+    }
+    let Some((name, host)) = text.split_once('@') else {
+        return Some("has no @");
+    };
+    if host.contains('@') || text.contains([',', ';']) {
+        return Some("is more than one address");
+    }
+    if name.is_empty() || host.is_empty() {
+        return Some("has nothing before or after the @");
+    }
+    if text.contains(NOT_IN_EMAIL) {
+        return Some("has more than the address itself");
+    }
+    if host.split('.').any(str::is_empty) {
+        return Some("has a host that is no name");
+    }
+    None
 }

@@ -71,6 +71,8 @@ pub(super) struct KnownRecording<'a> {
     pub ready: Option<Arrival>,
     pub seconds: Option<u32>,
     pub started: Option<jiff::Timestamp>,
+    /// Twilio's `ErrorCode`.
+    pub error_code: Option<&'a str>,
 }
 
 /// The progress of a recording at Twilio.
@@ -282,6 +284,7 @@ fn recordings<'a>(callbacks: &'a [UsedCallback<'a>], legs: &[Leg<'a>]) -> Vec<Kn
                 .recording_duration
                 .filter(|_| stage != RecordingStage::Unproven),
             started: None,
+            error_code: None,
         })
     });
     let (of_apps, of_ends): (Vec<_>, Vec<_>) =
@@ -300,6 +303,7 @@ fn recordings<'a>(callbacks: &'a [UsedCallback<'a>], legs: &[Leg<'a>]) -> Vec<Kn
                 }),
                 seconds: reported.duration,
                 started: reported.started,
+                error_code: reported.error_code.as_deref(),
             }),
             twilio::CallbackContent::Status(_) => None,
         })
@@ -330,9 +334,9 @@ fn stage(reported: &twilio::RecordingCallback) -> RecordingStage<'_> {
     }
 }
 
-impl KnownRecording<'_> {
+impl<'a> KnownRecording<'a> {
     /// The leg named first stays: the end of a leg names its own recording.
-    fn merge(&mut self, reported: &Self) {
+    fn merge(&mut self, reported: &KnownRecording<'a>) {
         if reported.stage.rank() < self.stage.rank() {
             self.stage = reported.stage;
         }
@@ -340,6 +344,7 @@ impl KnownRecording<'_> {
         self.ready = ready.reduce(Arrival::first);
         self.seconds = self.seconds.max(reported.seconds);
         self.started = self.started.max(reported.started);
+        self.error_code = self.error_code.max(reported.error_code);
     }
 
     pub fn name(&self) -> String {

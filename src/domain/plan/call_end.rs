@@ -7,7 +7,7 @@ use super::reason::{About, Reason};
 use super::recording::RecordingChoice;
 use super::reported::Reported;
 use super::rules::Rules;
-use super::status::{ended_as, replaced_to, to};
+use super::status::{duration, ended_as, from, replaced_from, replaced_to, to};
 use crate::acquire::CallEnd;
 use crate::twilio::{CallStatus, Evidence, StatusCallback};
 
@@ -58,29 +58,40 @@ pub(super) fn call_end(
         Ok(to) => to,
         Err(why) => return entry(PlanItem::Nothing(why)),
     };
+    let from = match from(leg.sid, status, rules) {
+        Ok(from) => from,
+        Err(why) => return entry(PlanItem::Unmappable(why)),
+    };
     let mut reasons = vec![About::Direction.because(why)];
     reasons.extend(weaker(status));
-    reasons.extend(ignored_email(status));
     let (call_status, why) = match &reported.status {
         Some((call_status, why)) => (*call_status, Some(why.clone())),
         None => (own, None),
     };
     reasons.extend(why.map(|why| About::CallStatus.because(why)));
-    let (email, why) = call_email(reported, status, direction, rules).unzip();
-    reasons.extend(why.map(|why| About::Email.because(why)));
+    let (email, why) = call_email(reported, status, direction, rules);
+    reasons.push(About::Email.because(why));
+    reasons.extend(replaced_from(status));
     reasons.extend(replaced_to(status));
     reasons.extend(found.reason.map(|why| About::RecordingUrl.because(why)));
+    let duration = duration(status);
+    reasons.extend(
+        duration
+            .as_ref()
+            .err()
+            .map(|why| About::Duration.because(why.clone())),
+    );
     entry(PlanItem::Send(Box::new(PlannedRequest {
         request: AcquireRequest {
             leg: leg.sid.clone(),
             message: AcquireMessage::CallEnd(CallEnd {
-                from: status.from.clone(),
+                from,
                 to,
                 call_id: leg.sid.to_string(),
                 email,
                 call_status,
                 recording_url: found.url,
-                duration: seconds(status),
+                duration: duration.ok(),
                 direction,
             }),
         },
@@ -92,17 +103,4 @@ pub(super) fn call_end(
 fn weaker(status: &StatusCallback) -> Option<Reason> {
     let why = "weaker evidence: no status callback came within a minute";
     (status.evidence == Evidence::Weaker).then(|| About::All.because(why))
-}
-
-/// The name is shown with escapes, because a web page can choose it.
-fn ignored_email(status: &StatusCallback) -> Option<Reason> {
-    let name = status.email_ignored_for.as_ref()?;
-    let why = format!("?email= is not used: its end could be the name of the field {name:?}");
-    Some(About::Email.because(why))
-}
-
-/// `Duration` is sent only where Twilio reports a number.
-fn seconds(status: &StatusCallback) -> Option<String> {
-    let is_number = |text: &&String| text.bytes().all(|byte| byte.is_ascii_digit());
-    status.call_duration.as_ref().filter(is_number).cloned()
 }

@@ -6,7 +6,7 @@ use super::progress::{is_reached, last_verdict};
 use super::reason::About;
 use super::reported::Reported;
 use super::rules::{Forward, Rules};
-use super::status::{replaced_to, to};
+use super::status::{from, replaced_from, replaced_to, to};
 use crate::acquire::{CallEvent, Direction, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
@@ -57,32 +57,31 @@ fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanI
     let Ok(to) = to(leg, status, rules) else {
         return skipped("requires To, which is empty");
     };
-    if status.from.is_empty() {
+    let Ok(from) = from(leg, status, rules) else {
         return skipped("requires From, which is empty");
-    }
+    };
     let mut body = CallEvent {
-        from: status.from.clone(),
+        from,
         to,
         call_id: leg.to_string(),
         email: None,
         direction: None,
     };
-    let mut reasons = Vec::from_iter(replaced_to(status));
+    let mut reasons = Vec::from_iter(replaced_from(status));
+    reasons.extend(replaced_to(status));
     if kind != RequestKind::CallInQueue {
         let Ok((direction, why)) = reported.direction(status, rules) else {
             return skipped("requires Direction, which is unknown");
         };
         reasons.push(About::Direction.because(why));
         body.direction = Some(direction);
-        let email = call_email(reported, status, direction, rules);
+        let (email, why) = call_email(reported, status, direction, rules);
         let is_required = kind == RequestKind::CallAnswered || direction == Direction::Outgoing;
         if email.is_none() && is_required {
             return skipped("requires an e-mail, and none is known ([directory])");
         }
-        if let Some((email, why)) = email {
-            body.email = Some(email);
-            reasons.push(About::Email.because(why));
-        }
+        body.email = email;
+        reasons.push(About::Email.because(why));
     }
     PlanItem::Send(Box::new(PlannedRequest {
         request: AcquireRequest {

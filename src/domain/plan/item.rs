@@ -80,6 +80,22 @@ impl AcquireMessage {
         }
     }
 
+    /// `RecordingUrl` of a call-end.
+    pub(super) fn recording_url(&self) -> Option<&str> {
+        match self {
+            Self::Event(..) => None,
+            Self::CallEnd(end) | Self::CallEndAgain(end) => end.recording_url.as_deref(),
+        }
+    }
+
+    /// The same message with another `RecordingUrl`; an event has none.
+    pub(super) fn with_recording_url(mut self, url: Option<String>) -> Self {
+        if let Self::CallEnd(end) | Self::CallEndAgain(end) = &mut self {
+            end.recording_url = url;
+        }
+        self
+    }
+
     /// The request's body.
     #[must_use]
     pub fn to_json(&self) -> String {

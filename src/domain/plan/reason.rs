@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The reason for one field of a request, or for all of it.
+/// The reason for one field of a request, or for all of it; or why the request lacks the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     pub about: About,
@@ -13,11 +13,13 @@ pub struct Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     All,
+    From,
     To,
     Direction,
     CallStatus,
     Email,
     RecordingUrl,
+    Duration,
 }
 
 impl About {
@@ -33,11 +35,13 @@ impl About {
     pub fn field(self) -> Option<&'static str> {
         match self {
             Self::All => None,
+            Self::From => Some("From"),
             Self::To => Some("To"),
             Self::Direction => Some("Direction"),
             Self::CallStatus => Some("CallStatus"),
             Self::Email => Some("email"),
             Self::RecordingUrl => Some("RecordingUrl"),
+            Self::Duration => Some("Duration"),
         }
     }
 }

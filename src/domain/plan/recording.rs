@@ -17,7 +17,7 @@ use crate::acquire::{CallEnd, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::domain::recording_link::RecordingLinks;
-use crate::twilio::RecordingSid;
+use crate::twilio::{RecordingSid, RecordingStatus};
 
 /// The recording of one reported leg.
 pub(super) struct RecordingChoice<'a> {
@@ -57,33 +57,39 @@ pub(super) fn find<'a>(
         (true, false) => None,
     };
     let chosen = longest(candidates);
-    let url = chosen.and_then(|(recording, url)| link(recording, url, &rules.links));
+    let url = chosen.map(|(recording, url)| link(recording, url, &rules.links, now));
     let waits = until > now;
     RecordingChoice {
         sid: chosen.and_then(|(recording, _)| recording.sid),
         position: chosen
             .and_then(|(recording, _)| recording.ready)
             .map_or(0, |ready| ready.position),
-        reason: match (&missing, chosen) {
-            (_, Some(_)) if url.is_none() => Some(Cow::Borrowed(
-                "without recording: its callback names no RecordingSid, which a link needs",
-            )),
-            (Some(what), None) if !waits => Some(Cow::Owned(format!(
-                "without recording: waited for {what} until {until}"
-            ))),
-            (_, chosen) => reason(candidates, chosen.map(|(recording, _)| recording)),
+        reason: match (&missing, chosen, &url) {
+            (_, _, Some(Err(why))) => Some(Cow::Borrowed(*why)),
+            (Some(what), None, _) if !waits => {
+                Some(Cow::Owned(format!("waited for {what} until {until}")))
+            }
+            (_, Some((chosen, url)), _) => why_chosen(candidates, chosen, url, &rules.links),
+            (_, None, _) => Some(why_none(candidates)),
         },
         wait: missing.filter(|_| waits).map(|what| Wait {
             until,
             why: format!("waits for {what}"),
         }),
-        url,
+        url: url.and_then(Result::ok),
     }
 }
 
-/// The URL that Acquire gets for a recording that is ready. A link is valid from its first arrival.
-fn link(recording: &KnownRecording<'_>, url: &str, links: &RecordingLinks) -> Option<String> {
-    links.url(recording.account, recording.sid, url, recording.ready?.at)
+/// The URL that Acquire gets for a recording that is ready, or why it gets none. A link is valid from
+/// its first arrival.
+fn link(
+    recording: &KnownRecording<'_>,
+    url: &str,
+    links: &RecordingLinks,
+    now: Millis,
+) -> Result<String, &'static str> {
+    let arrived = recording.ready.map_or(now, |ready| ready.at);
+    links.url(recording.account, recording.sid, url, arrived, now)
 }
 
 fn longest<'r, 'a>(
@@ -107,34 +113,49 @@ fn longest<'r, 'a>(
         })
 }
 
-fn reason(
+fn why_chosen(
     candidates: &[&KnownRecording<'_>],
-    chosen: Option<&KnownRecording<'_>>,
+    chosen: &KnownRecording<'_>,
+    url: &str,
+    links: &RecordingLinks,
 ) -> Option<Cow<'static, str>> {
-    if let Some(chosen) = chosen {
-        let others = candidates.len() - 1;
-        return (others > 0).then(|| {
-            Cow::Owned(format!(
-                "{}: the longest of {}",
-                chosen.name(),
-                candidates.len()
-            ))
-        });
+    let own_url = links.leaves_alone(url).then(|| {
+        "its own URL, because it is stored outside Twilio, where the bridge cannot fetch it \
+         (recording.link)"
+            .to_owned()
+    });
+    let longest = (candidates.len() > 1)
+        .then(|| format!("{}: the longest of {}", chosen.name(), candidates.len()));
+    let why: Vec<String> = longest.into_iter().chain(own_url).collect();
+    (!why.is_empty()).then(|| why.join("; ").into())
+}
+
+/// Why no recording is ready.
+fn why_none(candidates: &[&KnownRecording<'_>]) -> Cow<'static, str> {
+    if candidates.is_empty() {
+        return "no callback names a recording".into();
     }
-    let others: Vec<String> = candidates
-        .iter()
-        .filter_map(|recording| match recording.stage {
-            RecordingStage::Nothing(status) | RecordingStage::Unknown(status) => {
-                Some(format!("{} is {status}", recording.name()))
+    let each = candidates.iter().map(|recording| {
+        let name = recording.name();
+        let code = recording
+            .error_code
+            .map(|code| format!(" (ErrorCode {code})"))
+            .unwrap_or_default();
+        match recording.stage {
+            RecordingStage::Nothing(RecordingStatus::Completed) => {
+                format!("{name} is completed, but has no RecordingUrl{code}")
             }
-            RecordingStage::Unproven => Some(format!(
-                "{} is named only by a softphone's own leg, which could name any recording",
-                recording.name()
-            )),
-            RecordingStage::Ready(_) | RecordingStage::UnderWay => None,
-        })
-        .collect();
-    (!others.is_empty()).then(|| Cow::Owned(format!("without recording: {}", others.join(", "))))
+            RecordingStage::Nothing(status) | RecordingStage::Unknown(status) => {
+                format!("{name} is {status}{code}")
+            }
+            RecordingStage::Unproven => format!(
+                "{name} is named only by a softphone's own leg, which could name any recording"
+            ),
+            RecordingStage::Ready(_) => format!("{name} is ready"),
+            RecordingStage::UnderWay => format!("{name} is not ready yet"),
+        }
+    });
+    each.collect::<Vec<_>>().join(", ").into()
 }
 
 /// The recordings of `leg` where each leg has a call-end: those that name it. If the leg that they
@@ -269,6 +290,7 @@ pub(super) fn late(
     reported: &Reported<'_, '_>,
     attempts: &[Attempt],
     rules: &RecordingRules,
+    now: Millis,
 ) -> Vec<usize> {
     let Some(sent) = accepted_end(attempts, reported.leg) else {
         return Vec::new();
@@ -277,7 +299,7 @@ pub(super) fn late(
         let RecordingStage::Ready(url) = recording.stage else {
             return None;
         };
-        let url = link(recording, url, &rules.links)?;
+        let url = link(recording, url, &rules.links, now).ok()?;
         let is_this = |other: &String| *other == url || names(other, recording.sid);
         let is_sent = sent.recording_url.as_ref().is_some_and(is_this);
         recording

@@ -22,6 +22,8 @@ pub(super) struct Reported<'r, 'a> {
     pub direction: Option<(acquire::Direction, &'static str)>,
     pub status: Option<(acquire::CallStatus, Cow<'static, str>)>,
     pub email: Option<CalleeEmail>,
+    /// Why the e-mails of callback URLs are not used.
+    pub invalid_emails: Vec<String>,
     /// The statuses that its events are made of.
     pub statuses: Vec<LegStatus<'a>>,
     pub recordings: Vec<&'r KnownRecording<'a>>,
@@ -38,6 +40,7 @@ impl<'r, 'a> Reported<'r, 'a> {
             direction: None,
             status: None,
             email: None,
+            invalid_emails: invalid_emails([leg]),
             statuses: leg.statuses.clone(),
             recordings: Vec::new(),
             expects_recording: true,
@@ -53,4 +56,15 @@ impl<'r, 'a> Reported<'r, 'a> {
         self.direction
             .map_or_else(|| status::direction(status, rules), Ok)
     }
+}
+
+/// One sentence for each leg with a callback URL that has an invalid e-mail.
+pub(super) fn invalid_emails<'l, 'a: 'l>(
+    legs: impl IntoIterator<Item = &'l Leg<'a>>,
+) -> Vec<String> {
+    let of_leg = |leg: &Leg<'_>| {
+        let mut statuses = leg.statuses.iter();
+        statuses.find_map(|leg_status| status::invalid_url_email(leg.sid, leg_status.status))
+    };
+    legs.into_iter().filter_map(of_leg).collect()
 }

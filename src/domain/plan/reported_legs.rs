@@ -11,9 +11,9 @@ use super::conversation::{Conversation, Knowledge, conversations};
 use super::history::History;
 use super::item::{PlanEntry, PlanItem, Wait};
 use super::recording;
-use super::reported::{CalleeEmail, Reported};
+use super::reported::{CalleeEmail, Reported, invalid_emails};
 use super::rules::{MissedStatus, ReportMode, Rules};
-use super::status::ended_as;
+use super::status::{ended_as, url_email};
 use crate::acquire::{self, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
@@ -85,6 +85,7 @@ fn per_call<'r, 'a>(
         };
         let mut reported = report(shape, call, leg, ended, rules);
         reported.recordings = recording::of_conversation(conversation, &conversations, call);
+        reported.invalid_emails = invalid_emails(&call.legs);
         reported.expects_recording = reported.status.is_none();
         reported
     });
@@ -267,7 +268,7 @@ fn statuses_with_children<'a>(call: &Call<'a>, root: &Leg<'a>) -> Vec<LegStatus<
 fn of_first_answered(call: &Call<'_>, directory: &Directory) -> Option<CalleeEmail> {
     let child = first_answered(call)?;
     let status = child.latest()?;
-    let named = status.email.clone();
+    let named = url_email(status);
     let email = named.or_else(|| directory.email_of(&status.to))?;
     let why = format!("e-mail of the agent who answered leg {}", child.sid);
     Some((email, Cow::Owned(why)))
@@ -280,9 +281,9 @@ fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<Ca
     } else {
         &root.to
     };
-    let of_leg = leg.latest().and_then(|status| status.email.clone());
+    let of_leg = leg.latest().and_then(url_email);
     of_leg
-        .or_else(|| root.email.clone())
+        .or_else(|| url_email(root))
         .or_else(|| directory.email_of(caller))
         .map(|email| (email, Cow::Borrowed("e-mail of the agent who called")))
 }

@@ -13,6 +13,8 @@ pub use crate::domain::report_mode::ReportMode;
 pub struct Rules {
     /// `calls.empty_to`: sent as `To` for a leg that has none.
     pub empty_to: Option<String>,
+    /// `calls.empty_from`: sent as `From` for a leg that has none.
+    pub empty_from: Option<String>,
     /// `calls.client`
     pub client: ClientParents,
     pub legs: LegRules,

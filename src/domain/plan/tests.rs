@@ -5,7 +5,7 @@ use crate::acquire::{self, CallEnd, RequestKind};
 use crate::domain::attempt::Verdict;
 use crate::domain::directory::Directory;
 use crate::twilio::callback::{CallbackKind, parse};
-use crate::twilio::{self, CallSid, Callback};
+use crate::twilio::{self, CallSid, Callback, UrlEmail};
 
 const NOW: Millis = Millis(1_000_000);
 
@@ -31,7 +31,13 @@ fn callback(changes: &[(&str, &str)]) -> Callback {
     .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
     .collect();
     let email = fields.iter().position(|(name, _)| name == "?email");
-    let email = email.map(|at| fields.swap_remove(at).1);
+    let email = email.map(|at| {
+        let raw = fields.swap_remove(at).1;
+        UrlEmail {
+            text: raw.replace('+', " "),
+            has_plus: raw.contains('+'),
+        }
+    });
     parse(CallbackKind::Status, &fields, email).expect("a status callback")
 }
 
@@ -207,9 +213,16 @@ fn an_email_comes_from_the_url_then_the_callee_then_the_caller_then_the_default(
     let caller = [("+12025550123", "caller")];
     let incoming = callback(&[]);
     let outgoing = callback(&[("Direction", "outbound-api")]);
-    let named = callback(&[("?email", "url")]);
+    let named = callback(&[("?email", "url@example.com")]);
+    let invalid = callback(&[("?email", "extension-7")]);
     for (callback, rules, expected) in [
-        (&named, rules(&all, Some("default")), Some("url")),
+        (
+            &named,
+            rules(&all, Some("default")),
+            Some("url@example.com"),
+        ),
+        (&invalid, rules(&all, Some("default")), Some("callee")),
+        (&invalid, rules(&caller, None), None),
         (&incoming, rules(&all, Some("default")), Some("callee")),
         (&outgoing, rules(&all, Some("default")), Some("callee")),
         (&outgoing, rules(&caller, Some("default")), Some("caller")),
@@ -379,4 +392,5 @@ mod evidence;
 mod first_tried;
 mod order;
 mod sent;
+mod values;
 mod whole;

@@ -264,7 +264,8 @@ fn an_email_whose_end_could_be_a_field_is_ignored() {
         let CallbackContent::Status(status) = callback.kind else {
             panic!("a status");
         };
-        (status.email, status.email_ignored_for)
+        let email = status.email.map(|email| email.text);
+        (email, status.email_ignored_for)
     };
     let used = |email: &str| (Some(email.to_owned()), None);
     let ignored = |name: &str| (None, Some(name.to_owned()));
@@ -324,13 +325,20 @@ fn an_unknown_status_or_direction_is_kept_as_it_was_sent() {
 
 #[test]
 fn the_query_may_name_an_email_and_nothing_else() {
-    let some = |text: &str| Ok(Some(text.to_owned()));
+    let some = |text: &str, has_plus| {
+        let text = text.to_owned();
+        Ok(Some(UrlEmail { text, has_plus }))
+    };
     for (query, expected) in [
         ("", Ok(None)),
         ("email=", Ok(None)),
         (
             "email=jane%2Bcalls%40example.com",
-            some("jane+calls@example.com"),
+            some("jane+calls@example.com", false),
+        ),
+        (
+            "email=jane+calls%40example.com",
+            some("jane calls@example.com", true),
         ),
         (
             "email=a%40b&email=c%40d",

@@ -46,6 +46,7 @@ fn one_screen_shows_a_call_from_its_legs_to_the_source_of_each_field() {
         CallStatus    completed         CallStatus of leg A
         Duration      158               CallDuration of leg A
         Direction     incoming          incoming: called from a phone number
+        RecordingUrl  left out          no callback names a recording
       nothing: leg B has no call-end of its own: leg A is the call (calls.report =
         "call")
       nothing: leg C has no call-end of its own: leg A is the call (calls.report =

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
+
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -130,9 +132,59 @@ fn a_link_below_a_prefix_is_served_with_and_without_it() {
 fn by_default_twilios_own_url_is_sent_and_nothing_is_served() {
     let bridge = Bridge::start();
     let link = link(&bridge);
-    assert_eq!(link, format!("http://127.0.0.1:1/secrets/{RECORDING}"));
+    assert_eq!(link, format!("https://api.twilio.com/secrets/{RECORDING}"));
     let answer = get(&bridge, &format!("/recordings/{RECORDING}"), &[]);
     assert_eq!(answer.status, 404);
+}
+
+#[test]
+fn a_recording_in_the_customers_bucket_is_sent_with_its_own_url() {
+    let (bridge, api) = bridge(recording(), &[]);
+    let form = status_form(&sid(1), "completed")
+        + "&RecordingSid="
+        + RECORDING
+        + "&RecordingUrl=https%3A%2F%2Frecordings.example.com%2Fcalls%2F1";
+    assert_eq!(bridge.twilio.sends_form(STATUS, &form).status, 204);
+    bridge.settles();
+    let sent = &bridge.sent()[0];
+    assert_eq!(
+        sent["RecordingUrl"],
+        "https://recordings.example.com/calls/1"
+    );
+    let shown = bridge.call(&sid(1))["planned"].to_string();
+    assert!(shown.contains("stored outside Twilio"), "{shown}");
+    assert_eq!(api.asked().len(), 0);
+}
+
+#[test]
+fn a_call_that_is_sent_after_its_link_expired_has_a_link_that_works() {
+    let (bridge, _api) = bridge(recording(), &[("BRIDGE__RECORDING__LINK_TTL", "2d")]);
+    let first = link(&bridge);
+    bridge.waits(5 * DAY);
+    let requeued = bridge.admin("POST", &format!("/api/calls/{}/requeue", sid(1)), &[]);
+    assert_eq!(requeued.status, 202);
+    bridge.settles();
+    let link = bridge.sent()[1]["RecordingUrl"].clone();
+    assert_ne!(link, first.as_str());
+    let target = link.as_str().and_then(|link| link.strip_prefix(PUBLIC_URL));
+    assert_eq!(get(&bridge, target.expect("a link"), &[]).status, 200);
+}
+
+#[test]
+fn a_repeated_request_has_no_link_that_expired_meanwhile() {
+    let (bridge, _api) = bridge(recording(), &[("BRIDGE__RECORDING__LINK_TTL", "1m")]);
+    bridge.acquire.behaves(Faults {
+        default_reply: Reply::Status(500),
+        ..Faults::default()
+    });
+    let first = link(&bridge);
+    bridge.waits(Duration::from_secs(600));
+    bridge.settles();
+    let sent = bridge.sent();
+    let link = sent.last().expect("a request")["RecordingUrl"].clone();
+    assert_ne!(link, first.as_str());
+    let target = link.as_str().and_then(|link| link.strip_prefix(PUBLIC_URL));
+    assert_eq!(get(&bridge, target.expect("a link"), &[]).status, 200);
 }
 
 #[test]

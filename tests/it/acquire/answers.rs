@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use twilio_acquire_bridge::acquire::response::{SuccessRule, outcome_of};
 use twilio_acquire_bridge::acquire::{DeliveryFault, Outcome};
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Reply, Retain, Share};
 
-use super::{Bridge, CALL_END, IMPATIENT, SAVED, again};
+use super::{Bridge, CALL_END, IMPATIENT, NOW, SAVED, again};
 
 fn sink() -> FakeAcquire {
     let listen = ([127, 0, 0, 1], 0).into();
@@ -56,6 +57,24 @@ async fn without_a_key_no_authorization_is_sent() {
     let sink = sink();
     Bridge::to(sink.base_url()).sends().await;
     assert_eq!(sink.received()[0].header("authorization"), None);
+}
+
+#[test]
+fn an_answer_counts_by_its_own_code_and_without_contradiction() {
+    let echo = r#"{"error":{"type":"ERROR_INVALID_INPUT"},"input":{"From":"sip:ERROR_DUPLICATE_RECORD_FOUND@x"}}"#;
+    let contradicted = r#"{"success":true,"data":{"success":false,"message":"not saved"}}"#;
+    for (status, body, outcome) in [
+        (
+            400,
+            r#"{"error":"ERROR_DUPLICATE_RECORD_FOUND"}"#,
+            Outcome::AcceptedAsRepeat,
+        ),
+        (400, echo, Outcome::Refused),
+        (200, contradicted, again(DeliveryFault::SuccessFalse)),
+    ] {
+        let found = outcome_of(SuccessRule::Body, status, None, body.as_bytes(), NOW);
+        assert_eq!(found, outcome, "{body}");
+    }
 }
 
 #[actix_web::test]

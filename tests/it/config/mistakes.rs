@@ -235,6 +235,14 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "calls.empty_to = \"\" must not be empty",
     ),
     (
+        "calls.empty_from = \" \"",
+        "calls.empty_from = \" \" must not be empty",
+    ),
+    (
+        "directory.default = \"a@example.com,b@example.com\"",
+        "directory.default = \"a@example.com,b@example.com\" must be an e-mail address",
+    ),
+    (
         "calls.empty_to = 5",
         "calls.empty_to = 5 (integer) must be a string",
     ),

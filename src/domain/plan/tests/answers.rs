@@ -118,12 +118,16 @@ fn a_call_of_the_api_has_the_email_of_the_agent_who_was_dialled_for_it() {
     for (first, dialled, expected) in [
         (&[customer][..], &[("To", "client:jane")][..], Some("jane")),
         (&[customer], &[("To", AGENT)], Some("agent")),
-        (&[customer], &[("?email", "url")], Some("url")),
+        (
+            &[customer],
+            &[("?email", "url@example.com")],
+            Some("url@example.com"),
+        ),
         (&[customer], &[("To", "client:eve")], None),
         (
-            &[customer, ("?email", "url")],
+            &[customer, ("?email", "url@example.com")],
             &[("To", "client:eve")],
-            Some("url"),
+            Some("url@example.com"),
         ),
         (
             &[customer],

@@ -212,7 +212,7 @@ fn a_recording_of_the_session_goes_to_the_conversation_that_it_is_of() {
         });
         let expected = expected.map(|sid| {
             let sid: u8 = sid?;
-            Some(format!("https://api.example.com/RE{sid:032}"))
+            Some(format!("https://api.twilio.com/RE{sid:032}"))
         });
         assert_eq!(urls.collect::<Vec<_>>(), expected, "{recordings:?}");
     }

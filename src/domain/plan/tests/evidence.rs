@@ -106,7 +106,7 @@ fn a_real_status_before_the_end_does_not_replace_weaker_evidence() {
 fn a_repeated_end_completes_the_first_until_its_call_end_is_tried() {
     let bare = || callback(&[("CallDuration", ""), ("To", "")]);
     let more = || {
-        let url = "https://api.example.com/RE1";
+        let url = "https://api.twilio.com/RE1";
         callback(&[("CallDuration", "42"), ("RecordingUrl", url)])
     };
     for rules in modes() {

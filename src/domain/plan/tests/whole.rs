@@ -9,7 +9,7 @@ const SECOND_CHILD: &str = "CA00000000000000000000000000000003";
 
 pub(super) fn recording(sid: u8, status: &str, changes: &[(&str, &str)]) -> Callback {
     let sid = format!("RE{sid:032}");
-    let url = format!("https://api.example.com/{sid}");
+    let url = format!("https://api.twilio.com/{sid}");
     let fields: Vec<(String, String)> = [
         ("CallSid", PARENT),
         ("AccountSid", "AC00000000000000000000000000000001"),
@@ -85,7 +85,7 @@ fn of_equally_long_recordings_the_first_goes() {
 fn a_recording_that_an_end_names_stays_with_its_leg() {
     let own = [
         ("RecordingSid", "RE00000000000000000000000000000001"),
-        ("RecordingUrl", "https://api.example.com/child"),
+        ("RecordingUrl", "https://api.twilio.com/child"),
     ];
     let known = [callback(&[]), child(&own), recording(1, "completed", &[])];
     let plan = Plan::of(&received(&known), History::of(&[]), &Rules::default(), NOW);
@@ -259,7 +259,7 @@ fn a_link_counts_from_the_first_arrival_that_told_its_url() {
     };
     let with_end = callback(&[
         ("RecordingSid", "RE00000000000000000000000000000001"),
-        ("RecordingUrl", "https://api.example.com/1"),
+        ("RecordingUrl", "https://api.twilio.com/1"),
     ]);
     for (known, expires) in [
         (
@@ -296,7 +296,7 @@ fn a_link_counts_from_the_first_arrival_that_told_its_url() {
 
 #[test]
 fn a_recording_without_a_sid_has_no_link() {
-    let known = [callback(&[("RecordingUrl", "https://api.example.com/1")])];
+    let known = [callback(&[("RecordingUrl", "https://api.twilio.com/1")])];
     let end = sent(plan(&received(&known), &[], &linking("made-up"), NOW));
     assert_eq!(end.recording_url, None);
 }
