@@ -1,5 +1,6 @@
 //! The delivery worker on a thread of its own: its client cannot leave the thread it was made on.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ async fn deliver(
             ),
             rate_limiter: RateLimiter::new(config.delivery.max_rate),
             unsettled: UnsettledCount::default(),
+            has_logged_sip_host: Cell::default(),
             heartbeat: heartbeat.clone(),
             config,
             store: Arc::clone(&shared.store),

@@ -2,7 +2,12 @@
 
 use super::duration::{days, millis, minutes};
 use super::reader::SettingsReader;
-use crate::domain::plan::{ClientParents, LegRules, MissedStatus, ReportMode};
+use crate::domain::plan::{
+    ClientParents, LegRules, MissedStatus, ReportMode, SipCustomers, SipHost,
+};
+
+/// The value of `calls.sip_customers` for every host.
+pub(super) const ALL_SIP_HOSTS: &str = "all";
 
 pub(super) const CLIENT: [(&str, ClientParents); 2] = [
     ("incoming", ClientParents::Incoming),
@@ -35,6 +40,32 @@ fn replacement(reader: &mut SettingsReader, key: &'static str) -> Option<String>
 
 pub(super) fn client(reader: &mut SettingsReader) -> Option<ClientParents> {
     reader.choice("calls.client", &CLIENT)
+}
+
+pub(super) fn sip_customers(reader: &mut SettingsReader) -> SipCustomers {
+    const KEY: &str = "calls.sip_customers";
+    let hosts = reader.list(KEY, |text| {
+        let host = (text != ALL_SIP_HOSTS).then(|| SipHost::parse(text));
+        host.map_or(Ok(None), |host| host.map(Some).ok_or_else(not_a_host))
+    });
+    match hosts {
+        None => SipCustomers::Unset,
+        Some(hosts) => match hosts.iter().flatten().count() {
+            0 => SipCustomers::All,
+            count if count < hosts.len() => {
+                let name = reader.name(KEY);
+                reader.mistake(format!("{name} must be \"all\" or hosts, not both"));
+                SipCustomers::Unset
+            }
+            _ => SipCustomers::Hosts(hosts.into_iter().flatten().collect()),
+        },
+    }
+}
+
+fn not_a_host() -> String {
+    "must be \"all\", or the host of SIP addresses without sip:, user and port: a name or an IP \
+     address, such as \"sbc.example.net\""
+        .to_owned()
 }
 
 pub(super) fn legs(reader: &mut SettingsReader) -> Option<LegRules> {

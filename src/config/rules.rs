@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::directory::DirectoryFile;
 use super::reader::SettingsReader;
 use super::{acquire, calls, directory, duration, recording};
-use crate::domain::plan::{RecordingRules, Rules};
+use crate::domain::plan::{RecordingRules, Rules, SipCustomers, SipHost};
 use crate::domain::recording_link::RecordingLinks;
 use crate::twilio::signature::PublicUrl;
 
@@ -28,6 +28,7 @@ pub(super) fn read(
     let empty_to = calls::empty_to(reader);
     let empty_from = calls::empty_from(reader);
     let client = calls::client(reader);
+    let sip_customers = calls::sip_customers(reader);
     let legs = calls::legs(reader);
     let recordings = recording::rules(reader, links);
     let events = acquire::events(reader);
@@ -36,6 +37,7 @@ pub(super) fn read(
         empty_to,
         empty_from,
         client: client?,
+        sip_customers,
         legs: legs?,
         recordings: recordings?,
         events: events?,
@@ -71,6 +73,7 @@ fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 14] 
         empty_to,
         empty_from,
         client,
+        sip_customers,
         legs,
         recordings,
         events,
@@ -104,6 +107,7 @@ fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 14] 
         ("calls", "missed", word(&calls::MISSED, legs.missed)),
         ("calls", "report", word(&calls::REPORT, legs.report)),
         ("calls", "settle", time(legs.settle)),
+        ("calls", "sip_customers", sip_hosts(sip_customers)),
         ("calls", "wait", time(legs.wait)),
         ("directory", "default", text(&directory.default)),
         ("directory", "entries", Some(entries.into())),
@@ -112,6 +116,17 @@ fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 14] 
         ("recording", "late", word(&recording::LATE, *late)),
         ("recording", "wait", time(*wait)),
     ]
+}
+
+fn sip_hosts(customers: &SipCustomers) -> Option<Value> {
+    match customers {
+        SipCustomers::Unset => None,
+        SipCustomers::All => Some(calls::ALL_SIP_HOSTS.into()),
+        SipCustomers::Hosts(hosts) => {
+            let hosts = hosts.iter().map(SipHost::as_str);
+            Some(hosts.collect::<Vec<_>>().into())
+        }
+    }
 }
 
 /// The word of a choice.
@@ -144,6 +159,7 @@ mod tests {
             client = "outgoing"
             report = "call"
             settle = "90s"
+            sip_customers = ["sbc.example.net", "192.0.2.7"]
             missed = "parent"
             wait = "61m"
             [recording]
@@ -168,6 +184,12 @@ mod tests {
         let given: toml::Table = settings.parse().expect("TOML");
         let written: toml::Table = to_toml(&read(settings)).parse().expect("TOML");
         assert_eq!(written, given, "every key is written");
+    }
+
+    #[test]
+    fn all_sip_hosts_are_written_as_a_word() {
+        let rules = read("calls.sip_customers = \"all\"");
+        assert_eq!(read(&to_toml(&rules)).sip_customers, SipCustomers::All);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::config::{duration, to_toml};
 use crate::debugging::fixture::Fixture;
 use crate::debugging::redact::Redactor;
 use crate::domain::attempt::Attempt;
-use crate::domain::plan::Rules;
+use crate::domain::plan::{Rules, SipCustomers, SipHost};
 use crate::store::{State, StoredCall, StoredCallback};
-use crate::twilio::{CallStatus, CallbackContent, RecordingStatus, callback};
+use crate::twilio::{CallStatus, CallbackContent, Evidence, RecordingStatus, callback};
 
 /// Removed by redaction: without the auth token they prove nothing, and they are derived from it.
 const SIGNATURES: [&str; 2] = ["x-twilio-signature", "x-twilio-webhooks-signature-settings"];
@@ -98,6 +98,10 @@ impl IncidentFolder {
             .map(|(address, email)| (redactor.text(address), redactor.text(email)))
             .collect();
         rules.directory.default = rules.directory.default.map(|email| redactor.text(&email));
+        if let SipCustomers::Hosts(hosts) = &mut rules.sip_customers {
+            let redacted = |host: &SipHost| SipHost::parse(&redactor.text(host.as_str()));
+            *hosts = hosts.iter().filter_map(redacted).collect();
+        }
         rules.empty_to = rules.empty_to.map(|text| redactor.text(&text));
         rules.empty_from = rules.empty_from.map(|text| redactor.text(&text));
         Self {
@@ -155,10 +159,16 @@ impl IncidentFolder {
 /// The label in a file name. An unknown status has a fixed one: Twilio's text could be any.
 fn file_label(kind: &CallbackContent) -> String {
     match kind {
-        CallbackContent::Status(status) => match &status.status {
-            CallStatus::Unknown(_) => "unknown".to_owned(),
-            known => known.to_string(),
-        },
+        CallbackContent::Status(status) => {
+            let label = match &status.status {
+                CallStatus::Unknown(_) => "unknown",
+                known => known.as_str(),
+            };
+            match status.evidence {
+                Evidence::StatusCallback => label.to_owned(),
+                Evidence::Weaker => format!("{label}-weaker"),
+            }
+        }
         CallbackContent::Recording(recording) => match &recording.status {
             RecordingStatus::Unknown(_) => "recording-unknown".to_owned(),
             known => format!("recording-{known}"),

@@ -36,6 +36,7 @@ impl Worker {
         let mode = history.mode(&rules);
         let before = Plan::of(&callbacks, history, &rules, self.clock.now());
         self.count_late_recordings(call, account, &before);
+        self.log_unnamed_sip_host(call, &before);
         let Next::Send(request) = before.next() else {
             self.count_unmappable(call, account, &before, &before);
             return without_attempt(next_state(before.next(), self.clock.now()));
@@ -82,6 +83,15 @@ impl Worker {
                  set recording.expect = \"always\"",
                 call.sid
             );
+        }
+    }
+
+    /// Logs the first call of which the caller may be a customer whose SIP host is not set.
+    fn log_unnamed_sip_host(&self, call: &Claimed, plan: &Plan) {
+        if let Some(host) = plan.unnamed_sip_host()
+            && !self.has_logged_sip_host.replace(true)
+        {
+            log::unnamed_sip_host(call, host.as_str());
         }
     }
 
@@ -181,17 +191,30 @@ fn newest<'a>(received: impl IntoIterator<Item = &'a ReceivedCallback>) -> Milli
 }
 
 /// The stored callbacks of a call, read as they would be on arrival.
+///
+/// Earlier versions recorded requests that are refused today. They are left out, so that they do not
+/// park a call that has other callbacks.
 fn read(stored: &[StoredCallback]) -> Result<Vec<ReceivedCallback>, String> {
-    stored
-        .iter()
-        .map(|stored| {
-            Ok(ReceivedCallback {
+    let mut callbacks = Vec::with_capacity(stored.len());
+    let mut refused = None;
+    for stored in stored {
+        match callback::read(&stored.request.body, &stored.request.url) {
+            Ok(callback) => callbacks.push(ReceivedCallback {
                 at: stored.received,
-                callback: callback::read(&stored.request.body, &stored.request.url)?,
-            })
-        })
-        .collect::<Result<_, _>>()
-        .map_err(|why: CallbackParseError| format!("a stored callback cannot be read: {why}"))
+                callback,
+            }),
+            Err(why @ CallbackParseError::Lookalike(_)) => refused = Some(why),
+            Err(why) => return Err(unreadable(&why)),
+        }
+    }
+    match refused {
+        Some(why) if callbacks.is_empty() => Err(unreadable(&why)),
+        _ => Ok(callbacks),
+    }
+}
+
+fn unreadable(why: &CallbackParseError) -> String {
+    format!("a stored callback cannot be read: {why}")
 }
 
 fn next_state(next: &Next, now: Millis) -> NextState {
@@ -201,5 +224,31 @@ fn next_state(next: &Next, now: Millis) -> NextState {
         Next::Delivered => NextState::Delivered,
         Next::Skipped(why) => NextState::Skipped(why.clone()),
         Next::Parked(why) => NextState::Parked(why.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SignedRequest;
+
+    #[test]
+    fn a_stored_request_that_is_refused_today_parks_no_other_callback() {
+        let stored = |more: &'static str| StoredCallback {
+            received: Millis(1),
+            request: SignedRequest {
+                url: "https://bridge.example.com/twilio/voice/status".to_owned(),
+                headers: String::new(),
+                body: format!(
+                    "CallSid=CA00000000000000000000000000000001\
+                     &AccountSid=AC00000000000000000000000000000001&CallStatus=completed{more}"
+                )
+                .into(),
+            },
+        };
+        let action = || stored("&RecordingUrl=x");
+        let end = stored("&CallbackSource=call-progress-events");
+        assert_eq!(read(&[action(), end]).map(|read| read.len()), Ok(1));
+        assert!(read(&[action()]).is_err_and(|why| why.contains("<Record>")));
     }
 }

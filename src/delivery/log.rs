@@ -40,6 +40,19 @@ pub fn settled(call: &Claimed, rest: &NextState) {
     }
 }
 
+/// Logs a call that came from a SIP host whose callers may be customers.
+pub(super) fn unnamed_sip_host(call: &Claimed, host: &str) {
+    let sid = &call.sid;
+    warn!(
+        call.sip_host = host,
+        call.sid = %sid,
+        "call {sid} came from a sip: address of {host} and was connected to an agent. Its caller \
+         counts as an agent too, so the call is not incoming. If customers call from this host (a \
+         carrier, SBC or PBX), set calls.sip_customers = [\"{host}\"], or \"all\" for every SIP host. \
+         Further such calls are not logged"
+    );
+}
+
 /// Logs a failed store operation that is retried. While the database is down, the store itself logs
 /// that once.
 pub(super) fn store_failed(why: &StoreError, what: std::fmt::Arguments<'_>) {

@@ -30,6 +30,8 @@ pub struct Worker {
     pub rate_limiter: RateLimiter,
     pub unsettled: UnsettledCount,
     pub heartbeat: Heartbeat,
+    /// Whether a call from a SIP host that is not set was logged: further ones are not.
+    pub has_logged_sip_host: Cell<bool>,
     /// The current rules: the directory of e-mails may change without a reload.
     pub rules: watch::Receiver<Arc<Rules>>,
 }

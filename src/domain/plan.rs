@@ -12,6 +12,7 @@ mod events;
 mod evidence;
 mod history;
 mod item;
+mod parties;
 mod progress;
 mod reason;
 mod recording;
@@ -35,6 +36,7 @@ pub use effect::{CallbackEffect, effects};
 pub use evidence::ReceivedCallback;
 pub use history::History;
 pub use item::{AcquireMessage, AcquireRequest, PlanItem, PlannedRequest, Wait};
+pub use parties::{SipCustomers, SipHost};
 pub use progress::made_for;
 pub use reason::{About, Reason};
 pub use rules::{
@@ -67,6 +69,7 @@ pub struct Plan {
     next: Next,
     late_recordings: Vec<usize>,
     unfinished_since: Option<usize>,
+    unnamed_sip_host: Option<SipHost>,
 }
 
 impl Plan {
@@ -80,7 +83,7 @@ impl Plan {
     ) -> Self {
         let attempts = history.current();
         let selection = Selection::of(callbacks, history, rules, now);
-        let call = Call::of(&selection);
+        let call = Call::of(&selection, &rules.sip_customers);
         let (reported, others) = reported_legs::choose(&call, history, rules, now);
         let mut entries: Vec<PlanEntry> = reported
             .iter()
@@ -105,6 +108,8 @@ impl Plan {
             next: next(&entries, attempts, now),
             late_recordings: late_recordings.collect(),
             unfinished_since: unfinished.min(),
+            unnamed_sip_host: call_shape::unnamed_sip_host(&call, rules)
+                .filter(|_| history.mode(rules) == ReportMode::Call),
             entries,
         }
     }
@@ -133,6 +138,13 @@ impl Plan {
             .iter()
             .filter(move |entry| is_parked && matches!(entry.item, PlanItem::Unmappable(_)))
             .map(|entry| entry.position)
+    }
+
+    /// The SIP host whose callers count as agents because `calls.sip_customers` is not set. Only
+    /// `calls.report = "call"` uses that setting.
+    #[must_use]
+    pub fn unnamed_sip_host(&self) -> Option<&SipHost> {
+        self.unnamed_sip_host.as_ref()
     }
 
     /// The position of the oldest part that Acquire has neither accepted nor finally refused.

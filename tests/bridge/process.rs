@@ -9,7 +9,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use crate::places::Held;
 use crate::support::harness::until;
 use crate::support::serve::{Serve, command_to_serve, reached, sink};
-use crate::support::twilio::sid;
+use crate::support::twilio::{sid, status_form};
 
 #[test]
 fn calls_that_were_pending_at_a_kill_all_arrive() {
@@ -138,4 +138,33 @@ fn a_second_bridge_on_the_same_file_exits_with_1() {
     assert_eq!(second.status.code(), Some(1));
     let told = String::from_utf8_lossy(&second.stderr);
     assert!(told.contains("is in use by another bridge"), "{told}");
+}
+
+#[test]
+fn the_first_call_from_a_sip_host_that_is_not_set_is_logged_with_what_to_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let acquire = sink(Faults::default());
+    let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
+    command
+        .env("BRIDGE__CALLS__REPORT", "call")
+        .env("BRIDGE__CALLS__SETTLE", "0s");
+    let serve = Serve::by(command);
+    for call in [1, 3] {
+        let over_sip = |form: String| {
+            let form = form.replace("From=%2B12025550123", "From=sip%3Aanna%40sbc.example.net");
+            serve.takes_form(&form);
+        };
+        let agent = status_form(&sid(call + 1), "completed")
+            .replace("To=%2B12025550199", "To=client%3Ajane")
+            .replace("inbound", "outbound-dial");
+        over_sip(format!("{agent}&ParentCallSid={}", sid(call)));
+        over_sip(status_form(&sid(call), "completed"));
+    }
+    reached(&acquire, 2);
+    serve.signal("-TERM");
+    let (_, log) = serve.ends();
+    let logged = log.matches("calls.sip_customers").count();
+    assert_eq!(logged, 1, "{log}");
+    assert!(log.contains("sbc.example.net"), "{log}");
+    assert!(!log.contains("anna"), "{log}");
 }

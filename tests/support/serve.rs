@@ -52,7 +52,10 @@ impl Serve {
     }
 
     pub fn takes(&self, call: usize) {
-        let form = status_form(&sid(call), "completed");
+        self.takes_form(&status_form(&sid(call), "completed"));
+    }
+
+    pub fn takes_form(&self, form: &str) {
         let url = format!("{PUBLIC_URL}{STATUS}");
         let signature = signature(&url, form.as_bytes());
         let headers = [

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::evidence::{Selection, UsedCallback};
 use super::item::PlanEntry;
+use super::parties::{Party, SipCustomers};
 use super::status::{ended_as, sequence};
 use crate::clock::Millis;
 use crate::twilio::{
@@ -26,6 +27,10 @@ pub(super) struct Call<'a> {
 pub(super) struct Leg<'a> {
     pub sid: &'a CallSid,
     pub parent: Option<&'a CallSid>,
+    /// Who has the address in `From`.
+    pub caller: Party,
+    /// Who has the address in `To`.
+    pub callee: Party,
     /// By `SequenceNumber`, then `Timestamp`.
     pub statuses: Vec<LegStatus<'a>>,
     /// The first status that ended it.
@@ -90,7 +95,7 @@ pub(super) enum RecordingStage<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub fn of(selection: &'a Selection<'a>) -> Self {
+    pub fn of(selection: &'a Selection<'a>, sip_customers: &SipCustomers) -> Self {
         let callbacks = &selection.used[..];
         let mut sids: Vec<&CallSid> = statuses(callbacks)
             .map(|(_, received, _)| &received.callback.leg)
@@ -99,7 +104,7 @@ impl<'a> Call<'a> {
         sids.dedup();
         let mut legs: Vec<Leg<'a>> = sids
             .into_iter()
-            .map(|sid| Leg::of(sid, callbacks))
+            .map(|sid| Leg::of(sid, callbacks, sip_customers))
             .collect();
         legs.sort_by_key(|leg| (leg.parent.is_some(), leg.sid));
         let recordings = recordings(callbacks, &legs);
@@ -151,21 +156,31 @@ impl<'a> Call<'a> {
 }
 
 impl<'a> Leg<'a> {
-    fn of(sid: &'a CallSid, callbacks: &'a [UsedCallback<'a>]) -> Self {
+    fn of(
+        sid: &'a CallSid,
+        callbacks: &'a [UsedCallback<'a>],
+        sip_customers: &SipCustomers,
+    ) -> Self {
         let own = || statuses(callbacks).filter(|(_, received, _)| received.callback.leg == *sid);
         let mut statuses: Vec<LegStatus<'_>> = own()
             .map(|(position, _, status)| LegStatus { position, status })
             .collect();
         statuses.sort_by_key(|leg| sequence(leg.status));
+        let end = statuses
+            .iter()
+            .map(|leg| leg.status)
+            .find(|status| ended_as(status).is_some());
+        let latest = end.or(statuses.last().map(|leg| leg.status));
+        let party =
+            |address: fn(&StatusCallback) -> &str| sip_customers.party(latest.map_or("", address));
         Self {
             sid,
+            caller: party(|status| &status.from),
+            callee: party(|status| &status.to),
             parent: own()
                 .filter_map(|(_, received, _)| received.callback.parent.as_ref())
                 .min(),
-            end: statuses
-                .iter()
-                .map(|leg| leg.status)
-                .find(|status| ended_as(status).is_some()),
+            end,
             ended: first_arrival(own(), |status| ended_as(status).is_some()),
             in_progress: first_arrival(own(), is_in_progress),
             statuses,
@@ -190,7 +205,7 @@ impl<'a> Leg<'a> {
     /// answered first may end last.
     ///
     /// It is the Timestamp of `in-progress`. If only the end is known, it is the Timestamp of the end
-    /// minus CallDuration. The arrival replaces a Timestamp that is missing.
+    /// minus `CallDuration`. The arrival replaces a Timestamp that is missing.
     pub fn answered_at(&self) -> Millis {
         let answers = self.statuses.iter().map(|leg| leg.status);
         let answers = answers.filter(|status| is_in_progress(status));
@@ -239,7 +254,7 @@ fn is_in_progress(status: &StatusCallback) -> bool {
     status.status == twilio::CallStatus::InProgress
 }
 
-/// CallDuration: the time from the answer to the end, in whole seconds.
+/// `CallDuration`: the time from the answer to the end, in whole seconds.
 fn talk_time(end: &StatusCallback) -> Option<Duration> {
     let seconds = end.call_duration.as_ref()?.parse::<u32>().ok()?;
     Some(Duration::from_secs(seconds.into()))

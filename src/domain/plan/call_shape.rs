@@ -1,7 +1,9 @@
 //! The shape of a call: who called whom, and which of its legs can be the call.
 
 use super::call::{Call, Leg};
-use crate::twilio::{Direction, StatusCallback};
+use super::parties::{Party, SipCustomers, SipHost};
+use super::rules::Rules;
+use crate::twilio::Direction;
 
 /// The kind of call that the first leg started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +24,15 @@ pub(super) enum CallShape {
 impl CallShape {
     /// `None` while the first leg has no status.
     pub fn of(call: &Call<'_>) -> Option<Self> {
-        let first = call.root()?.latest()?;
+        let first = call.root()?;
         let children = call.children();
-        let dials_a_number = children.iter().any(|child| !dials_internally(child));
+        let dials_a_phone = children.iter().any(|child| child.callee == Party::Phone);
         Some(match (is_inbound(first), children.is_empty()) {
-            (true, _) if !is_internal(&first.from) => Self::CalledIn,
-            (true, false) if dials_a_number => Self::DialledOut,
+            (true, _) if first.caller == Party::Phone => Self::CalledIn,
+            (true, false) if dials_a_phone => Self::DialledOut,
             (true, false) => Self::Internal,
-            (false, false) if is_internal(&first.to) && dials_a_number => Self::DialledOut,
-            (false, false) if !is_internal(&first.to) => Self::CalledOut,
+            (false, false) if first.callee == Party::Phone => Self::CalledOut,
+            (false, false) if dials_a_phone => Self::DialledOut,
             (_, true) | (false, false) => Self::Plain,
         })
     }
@@ -39,45 +41,45 @@ impl CallShape {
     pub fn is_of(self, leg: &Leg<'_>) -> bool {
         match self {
             Self::CalledIn | Self::CalledOut | Self::Plain => leg.parent.is_none(),
-            Self::DialledOut => leg.parent.is_some() && !dials_internally(leg),
-            Self::Internal => leg.parent.is_some() && dials_internally(leg),
+            Self::DialledOut => leg.parent.is_some() && leg.callee == Party::Phone,
+            Self::Internal => leg.parent.is_some() && leg.callee == Party::Internal,
         }
     }
 }
 
 /// Whether an internal address called, or was called first.
 pub(super) fn starts_internally(root: &Leg<'_>) -> bool {
-    root.latest().is_some_and(|status| {
-        let first = if is_inbound(status) {
-            &status.from
-        } else {
-            &status.to
-        };
-        is_internal(first)
-    })
+    let first = if is_inbound(root) {
+        root.caller
+    } else {
+        root.callee
+    };
+    first == Party::Internal
 }
 
-/// Whether a phone number was connected to an internal address.
+/// Whether a phone was connected to an internal address.
 pub(super) fn is_put_through(leg: &Leg<'_>) -> bool {
-    let is_put_through =
-        |status: &StatusCallback| is_internal(&status.to) && !is_internal(&status.from);
-    leg.parent.is_some() && leg.latest().is_some_and(is_put_through)
+    leg.parent.is_some() && leg.caller == Party::Phone && leg.callee == Party::Internal
 }
 
-fn is_inbound(status: &StatusCallback) -> bool {
+/// The SIP host whose callers count as agents only because `calls.sip_customers` is not set: one from
+/// which an inbound call came that was connected to an internal address.
+pub(super) fn unnamed_sip_host(call: &Call<'_>, rules: &Rules) -> Option<SipHost> {
+    if rules.sip_customers != SipCustomers::Unset {
+        return None;
+    }
+    let children = call.children();
+    let mut children = children.into_iter();
+    let connected = children.find(|child| child.callee == Party::Internal)?;
+    let first = call.root().unwrap_or(connected);
+    let is_call_in = first.parent.is_some() || is_inbound(first);
+    SipHost::of(&first.latest()?.from).filter(|_| is_call_in)
+}
+
+fn is_inbound(leg: &Leg<'_>) -> bool {
+    let direction = leg.latest().and_then(|status| status.direction.as_ref());
     matches!(
-        status.direction,
+        direction,
         Some(Direction::Inbound | Direction::TrunkingOriginating)
     )
-}
-
-fn dials_internally(leg: &Leg<'_>) -> bool {
-    leg.latest().is_some_and(|status| is_internal(&status.to))
-}
-
-/// Whether an address is a softphone or a SIP phone, not a number of the phone network.
-pub(super) fn is_internal(address: &str) -> bool {
-    ["client:", "sip:", "sips:"]
-        .iter()
-        .any(|scheme| address.starts_with(scheme))
 }

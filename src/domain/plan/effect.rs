@@ -36,7 +36,7 @@ pub fn effects(
     now: Millis,
 ) -> Vec<CallbackEffect> {
     let selection = Selection::of(callbacks, history, rules, now);
-    let call = Call::of(&selection);
+    let call = Call::of(&selection, &rules.sip_customers);
     let effect = |(position, received): (usize, &ReceivedCallback)| match &received.callback.kind {
         CallbackContent::Recording(recording) => match recording.status {
             RecordingStatus::Unknown(_) => CallbackEffect::UnknownStatus,

@@ -6,10 +6,11 @@ use std::borrow::Cow;
 
 use super::call::{Call, Leg, LegStatus};
 use super::call_end::not_ended;
-use super::call_shape::{CallShape, is_internal, is_put_through};
+use super::call_shape::{CallShape, is_put_through};
 use super::conversation::{Conversation, Knowledge, conversations};
 use super::history::History;
 use super::item::{PlanEntry, PlanItem, Wait};
+use super::parties::Party;
 use super::recording;
 use super::reported::{CalleeEmail, Reported, invalid_emails};
 use super::rules::{MissedStatus, ReportMode, Rules};
@@ -275,11 +276,11 @@ fn of_first_answered(call: &Call<'_>, directory: &Directory) -> Option<CalleeEma
 }
 
 fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<CalleeEmail> {
-    let root = call.root()?.latest()?;
-    let caller = if is_internal(&root.from) {
-        &root.from
-    } else {
-        &root.to
+    let first = call.root()?;
+    let root = first.latest()?;
+    let caller = match first.caller {
+        Party::Internal => &root.from,
+        Party::Phone => &root.to,
     };
     let of_leg = leg.latest().and_then(url_email);
     of_leg

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::parties::SipCustomers;
 use crate::domain::directory::Directory;
 use crate::domain::recording_link::RecordingLinks;
 pub use crate::domain::report_mode::ReportMode;
@@ -17,6 +18,8 @@ pub struct Rules {
     pub empty_from: Option<String>,
     /// `calls.client`
     pub client: ClientParents,
+    /// `calls.sip_customers`
+    pub sip_customers: SipCustomers,
     pub legs: LegRules,
     pub recordings: RecordingRules,
     /// `acquire.events`

@@ -59,7 +59,7 @@ const VIDEO_ROOM: Lookalike = Lookalike::Report("a video room's status callback"
 /// special come first.
 ///
 /// Sources: Twilio docs, "TwiML Voice" (each verb's "action" and "statusCallback"), "Payment resource",
-/// "Siprec subresource", "Media Streams", "Debugging events webhook", "TaskRouter event callbacks",
+/// "Siprec subresource", "Media Streams", "Debugging events webhook", "`TaskRouter` event callbacks",
 /// "Messaging webhooks", "Studio"; and public captures.
 const RULES: &[(&[&str], Lookalike)] = &[
     (&["TranscriptionEvent"], REAL_TIME_TRANSCRIPTION),
@@ -217,12 +217,13 @@ fn of_payment(fields: &Fields<'_>) -> Option<Lookalike> {
 
 /// `<Sms>` sends a message during a call, so its action request has the call's SID too.
 fn of_message(fields: &Fields<'_>) -> Option<Lookalike> {
-    fields
-        .has_any(&OF_MESSAGES)
-        .then(|| match fields.has("CallSid") {
-            true => Lookalike::Action("Sms"),
-            false => MESSAGE,
-        })
+    fields.has_any(&OF_MESSAGES).then(|| {
+        if fields.has("CallSid") {
+            Lookalike::Action("Sms")
+        } else {
+            MESSAGE
+        }
+    })
 }
 
 /// Requests that have no field of their own. A status callback can have a recording too, or the page's
@@ -244,8 +245,10 @@ fn of_call_without_name(fields: &Fields<'_>) -> Option<Lookalike> {
 /// A request about a call's status at the path for recordings.
 fn of_status(fields: &Fields<'_>) -> Option<Lookalike> {
     let status = fields.values("CallStatus").next()?;
-    Some(match super::is_terminal(&CallStatus::parse(status)) {
-        true => Lookalike::Status,
-        false => Lookalike::Twiml,
+    let is_terminal = super::is_terminal(&CallStatus::parse(status));
+    Some(if is_terminal {
+        Lookalike::Status
+    } else {
+        Lookalike::Twiml
     })
 }

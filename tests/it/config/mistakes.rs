@@ -231,6 +231,15 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "calls.client = \"both\" must be \"incoming\" or \"outgoing\"",
     ),
     (
+        "calls.sip_customers = [\"sip:sbc.example.net\"]",
+        "calls.sip_customers = \"sip:sbc.example.net\" must be \"all\", or the host of SIP addresses \
+         without sip:, user and port: a name or an IP address, such as \"sbc.example.net\"",
+    ),
+    (
+        "calls.sip_customers = \"all sbc.example.net\"",
+        "calls.sip_customers must be \"all\" or hosts, not both",
+    ),
+    (
         "calls.empty_to = \"\"",
         "calls.empty_to = \"\" must not be empty",
     ),

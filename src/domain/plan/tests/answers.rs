@@ -76,6 +76,48 @@ fn the_leg_that_was_answered_first_gives_the_email() {
 }
 
 #[test]
+fn a_sip_host_that_may_be_of_customers_is_named_while_the_setting_is_missing() {
+    let sip = ("From", "sip:+12025550123@SBC.example.net:5060");
+    let agent = ("To", "client:jane");
+    let host_of = |known: &[Callback], rules: &Rules, history| {
+        let received = received(known);
+        let plan = Plan::of(&received, history, rules, NOW);
+        plan.unnamed_sip_host().map(|host| host.as_str().to_owned())
+    };
+    let answered = [callback(&[sip]), child(&[sip, agent])];
+    for (known, expected) in [
+        (answered.to_vec(), true),
+        (vec![callback(&[sip]), child(&[agent])], true),
+        (vec![child(&[sip, agent])], true),
+        (vec![callback(&[sip])], false),
+        (vec![callback(&[sip]), child(&[sip])], false),
+        (vec![callback(&[]), child(&[sip, agent])], false),
+        (
+            vec![callback(&[("From", "client:eve")]), child(&[agent])],
+            false,
+        ),
+        (
+            vec![
+                callback(&[sip, ("Direction", "outbound-api")]),
+                child(&[agent]),
+            ],
+            false,
+        ),
+    ] {
+        let host = host_of(&known, &one_call(), History::default());
+        let expected = expected.then(|| "sbc.example.net".to_owned());
+        assert_eq!(host, expected, "{known:?}");
+    }
+    let mut set = one_call();
+    set.sip_customers = SipCustomers::Hosts(Vec::new());
+    assert_eq!(host_of(&answered, &set, History::default()), None);
+    assert_eq!(
+        host_of(&answered, &Rules::default(), History::default()),
+        None
+    );
+}
+
+#[test]
 fn a_recording_of_a_leg_that_is_not_reported_belongs_to_the_child_that_was_answered_first() {
     let known = [
         callback(&[("To", "")]),
