@@ -67,7 +67,7 @@ pub fn to_toml(rules: &Rules) -> String {
 }
 
 /// Every rule as section, key and value; `None` if it is not set.
-fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 14] {
+fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 15] {
     // Without `..`, so that a new rule cannot be forgotten here.
     let Rules {
         empty_to,
