@@ -8,4 +8,5 @@ pub mod outage;
 pub mod plan;
 pub mod plural;
 pub mod recording_link;
+pub mod report_mode;
 pub mod retry;

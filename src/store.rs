@@ -12,6 +12,8 @@ mod open;
 pub mod postgres;
 mod reader;
 mod refused;
+mod removed;
+mod repeat;
 pub mod spool;
 pub mod sqlite;
 
@@ -128,7 +130,8 @@ impl NewCallback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     New,
-    /// Same leg, kind and status: nothing was stored.
+    /// Same leg, kind and status as a stored one, and no new field; or of a call that was removed.
+    /// Nothing was stored.
     Repeated,
 }
 
@@ -176,8 +179,10 @@ pub struct Claimed {
     pub callbacks: Vec<StoredCallback>,
     /// How many of `callbacks`, from the first, the last settled claim had.
     pub planned_callbacks: usize,
-    /// The attempts since the last requeue, oldest first.
+    /// All of them: those before the last requeue, then the others, oldest first.
     pub attempts: Vec<Attempt>,
+    /// How many of `attempts` came before the last requeue.
+    pub attempts_before_requeue: usize,
     /// When [`Store::retry_now`] last applied to the call.
     pub retry_now_at: Option<Millis>,
 }
@@ -229,6 +234,16 @@ pub const BACKLOG: Duration = Duration::from_secs(120);
 /// requeued calls does not delay fresh ones.
 fn due_of_requeued(now: Millis) -> Millis {
     now.minus(BACKLOG + Duration::from_millis(1))
+}
+
+/// The attempts of a call with its `requeue_count` of that time, in two parts: those before the last
+/// requeue, then the others, the oldest first in each. Returns how many are in the first part.
+fn in_parts(mut attempts: Vec<(i64, Attempt)>, requeue_count: i64) -> (Vec<Attempt>, usize) {
+    // Those of a merged call come last in the database.
+    attempts.sort_by_key(|(made_at, _)| *made_at >= requeue_count);
+    let before = attempts.partition_point(|(made_at, _)| *made_at < requeue_count);
+    let attempts = attempts.into_iter().map(|(_, attempt)| attempt);
+    (attempts.collect(), before)
 }
 
 /// Which calls come first.
@@ -285,9 +300,9 @@ pub struct StoredCall {
     pub summary: CallSummary,
     /// In the order of arrival.
     pub callbacks: Vec<StoredCallback>,
-    /// All of them, oldest first.
+    /// All of them: those before the last requeue, then the others, oldest first.
     pub attempts: Vec<Attempt>,
-    /// How many of `attempts` came before the last requeue and are ignored.
+    /// How many of `attempts` came before the last requeue.
     pub attempts_before_requeue: usize,
     /// When [`Store::retry_now`] last applied to the call.
     pub retry_now_at: Option<Millis>,
@@ -333,7 +348,10 @@ impl Counts {
 /// Calls last changed before these times are purged.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiry {
+    /// The current time.
+    pub now: Millis,
     pub delivered_and_skipped: Millis,
+    /// Calls removed before this time are forgotten too, by whole days.
     pub parked: Millis,
 }
 
@@ -347,10 +365,12 @@ pub struct Migrated {
 /// Keeps callbacks, calls and attempts. Each method is one durable transaction.
 #[async_trait]
 pub trait Store: Refusals + Send + Sync {
-    /// Stores a callback and makes its call due at `now`; returns after the commit. A callback belongs to
+    /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with
+    /// one key it stores the first, and up to three more that have a field with a value which the stored
+    /// ones do not have. A callback belongs to
     /// the call that has its parent as a leg, if there is one. A call that a leg started before its
     /// parent was known is merged into the parent's call and skipped; while it is claimed, the merge
-    /// waits until it is settled or its claim ends.
+    /// waits until it is settled or its claim ends, and the parent's call is not claimed until then.
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
 
     /// Claims due calls for the time `lease`.
@@ -392,7 +412,8 @@ pub trait Store: Refusals + Send + Sync {
 
     async fn counts(&self) -> Result<Counts, StoreError>;
 
-    /// Removes up to `limit` expired calls, the longest in their state first; returns how many.
+    /// Removes up to `limit` expired calls, the longest in their state first; returns how many. The store
+    /// remembers their SIDs: a callback of a removed call is a repeat.
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError>;
 
     /// Whether a callback can be stored now: writes to the disk.

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::sqlite::SqliteStore;
 use twilio_acquire_bridge::store::{
     ClaimRequest, Expiry, ListFilter, NewCallback, NextState, Settlement, SignedRequest, State,
@@ -91,6 +92,7 @@ fn at_rest(calls: usize, database: &Path) {
             let started = Instant::now();
             let now = Clock::system().now();
             let expiry = Expiry {
+                now,
                 delivered_and_skipped: now,
                 parked: now,
             };
@@ -213,6 +215,7 @@ fn accepted(leg: &CallSid, at: Millis) -> Attempt {
     Attempt {
         leg: leg.clone(),
         kind: acquire::RequestKind::CallEnd,
+        report_mode: ReportMode::Legs,
         at,
         took: Duration::from_millis(3),
         sent: "x".repeat(200),

@@ -31,6 +31,7 @@ pub async fn run(
     loop {
         let (started, now) = (Instant::now(), clock.now());
         let expiry = Expiry {
+            now,
             delivered_and_skipped: now.minus(config.store.retention),
             parked: now.minus(config.store.parked_retention),
         };

@@ -86,11 +86,7 @@ impl CallTimeline {
             .collect();
         let attempts = retry::brought_forward(&call.attempts, call.retry_now_at);
         // The plan ignores the attempts before the last requeue.
-        let history = History {
-            attempts: &attempts,
-            before_requeue: call.attempts_before_requeue,
-            report: None,
-        };
+        let history = History::requeued(&attempts, call.attempts_before_requeue);
         let counting = history.current();
         let plan = Plan::of(&readable, history, rules, now);
         let mut effects = plan::effects(&readable, history, rules, now).into_iter();

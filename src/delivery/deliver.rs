@@ -11,7 +11,9 @@ use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::Attempt;
-use crate::domain::plan::{self, AcquireRequest, History, Next, Plan, ReceivedCallback};
+use crate::domain::plan::{
+    self, AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode,
+};
 use crate::domain::retry::{self, Jitter};
 use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
 use crate::twilio::callback::{self, CallbackParseError};
@@ -29,7 +31,10 @@ impl Worker {
         };
         let rules = Arc::clone(&self.rules.borrow());
         let mut attempts = retry::brought_forward(&call.attempts, call.retry_now_at);
-        let before = Plan::of(&callbacks, History::of(&attempts), &rules, self.clock.now());
+        let earlier = call.attempts_before_requeue;
+        let history = History::requeued(&attempts, earlier);
+        let mode = history.mode(&rules);
+        let before = Plan::of(&callbacks, history, &rules, self.clock.now());
         self.count_late_recordings(call, account, &before);
         self.log_unnamed_sip_host(call, &before);
         let Next::Send(request) = before.next() else {
@@ -41,7 +46,8 @@ impl Worker {
         if !self.queues.allows(account, self.clock.now()) {
             return without_attempt(NextState::PendingAt(newest(&callbacks)));
         }
-        let Some(attempt) = self.send(account, request, &attempts).await else {
+        let made = history.current();
+        let Some(attempt) = self.send(account, request, mode, made).await else {
             return without_attempt(NextState::PendingAt(self.clock.now()));
         };
         if attempt.verdict.is_accepted() {
@@ -52,7 +58,8 @@ impl Worker {
             self.metrics.delivered_after(lag);
         }
         attempts.push(attempt.clone());
-        let after = Plan::of(&callbacks, History::of(&attempts), &rules, self.clock.now());
+        let history = History::requeued(&attempts, earlier);
+        let after = Plan::of(&callbacks, history, &rules, self.clock.now());
         self.count_unmappable(call, account, &before, &after);
         Settlement {
             attempt: Some(attempt),
@@ -111,6 +118,7 @@ impl Worker {
         &self,
         account: &Account,
         request: &AcquireRequest,
+        report_mode: ReportMode,
         before: &[Attempt],
     ) -> Option<Attempt> {
         let at = self.clock.now();
@@ -135,6 +143,7 @@ impl Worker {
         Some(Attempt {
             leg: request.leg.clone(),
             kind,
+            report_mode,
             at,
             took,
             sent,

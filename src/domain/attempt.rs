@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
+use crate::domain::report_mode::ReportMode;
 use crate::twilio::CallSid;
 
 /// One request to Acquire: its leg, content, time and answer.
@@ -11,6 +12,8 @@ use crate::twilio::CallSid;
 pub struct Attempt {
     pub leg: CallSid,
     pub kind: RequestKind,
+    /// The mode under which it was planned.
+    pub report_mode: ReportMode,
     pub at: Millis,
     pub took: Duration,
     /// The JSON that was sent.

@@ -109,7 +109,7 @@ impl Plan {
             late_recordings: late_recordings.collect(),
             unfinished_since: unfinished.min(),
             unnamed_sip_host: call_shape::unnamed_sip_host(&call, rules)
-                .filter(|_| reported_legs::mode(history, rules) == ReportMode::Call),
+                .filter(|_| history.mode(rules) == ReportMode::Call),
             entries,
         }
     }

@@ -106,6 +106,7 @@ mod tests {
 
     use super::*;
     use crate::acquire::RequestKind;
+    use crate::domain::report_mode::ReportMode;
     use crate::twilio::CallSid;
 
     const NOW: Millis = Millis(1_700_000_000_000);
@@ -142,6 +143,7 @@ mod tests {
         Attempt {
             leg: CallSid::parse("CA00000000000000000000000000000001").expect("it is a CallSid"),
             kind: RequestKind::CallEnd,
+            report_mode: ReportMode::Legs,
             at: NOW,
             took: Duration::ZERO,
             sent: String::new(),

@@ -40,7 +40,7 @@ pub use self::reader::PostgresReader;
 use self::batcher::{Batcher, Queued};
 use self::claim::NodeClaims;
 use self::connection::{ConnectionRole, ManagedConnection};
-use self::record::RecordJob;
+use self::record::{IsNew, RecordJob};
 use self::server::PgServer;
 use self::session::{PgError, Session};
 use self::settle::SettleJob;
@@ -210,7 +210,17 @@ async fn compact_regularly(connections: Rc<QueryConnections>) {
 impl Store for PostgresStore {
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
         let batcher = self.callbacks.as_ref().ok_or(StoreError::Closed)?;
-        batcher.run(RecordJob { callback, now }).await
+        let job = RecordJob { callback, now };
+        match batcher.run(job.clone()).await? {
+            IsNew::Yes => Ok(Recorded::New),
+            IsNew::No => {
+                self.run_on(
+                    |connections| &connections.queries,
+                    async move |session: &Session| record::record_repeat(session, &job).await,
+                )
+                .await
+            }
+        }
     }
 
     async fn claim(

@@ -136,6 +136,7 @@ async fn a_purge_gives_the_space_of_the_file_back() {
     };
     let before = pages();
     let expiry = Expiry {
+        now: Millis(2),
         delivered_and_skipped: Millis(2),
         parked: Millis(2),
     };

@@ -42,12 +42,17 @@ macro_rules! on {
                 the_same_callback_recorded_at_once_by_many_is_new_exactly_once
                 calls_whose_sids_share_a_hash_stay_apart
                 two_accounts_with_one_call_sid_stay_apart
-                bytes_are_kept_as_they_came;
+                bytes_are_kept_as_they_came
+                a_repeat_with_new_fields_is_stored
+                at_most_four_callbacks_of_a_key_are_stored;
             joining:
                 every_order_of_a_chain_makes_one_call
                 a_call_that_is_being_sent_joins_its_parent_once_it_is_settled
                 a_call_that_was_being_sent_at_a_crash_joins_its_parent
-                a_call_that_joins_its_parent_takes_its_retry_now_along;
+                a_call_that_joins_its_parent_takes_its_retry_now_along
+                a_chain_that_is_joined_while_its_last_leg_is_being_sent_is_one_call
+                a_call_that_ends_while_its_leg_is_being_sent_waits_for_it
+                legs_that_name_each_other_as_parents_are_one_call;
             claiming:
                 calls_are_handed_out_in_the_order_they_fell_due
                 a_claimed_call_is_handed_out_again_only_after_its_lease
@@ -70,7 +75,7 @@ macro_rules! on {
                 a_due_call_with_a_later_retry_is_retried_now_also_after_a_restart;
             requeuing:
                 a_requeued_call_is_due_whatever_its_state
-                a_requeued_call_is_handed_out_without_its_earlier_attempts
+                a_requeued_call_is_handed_out_with_its_earlier_attempts_apart
                 a_requeue_while_claimed_makes_the_call_due_at_once
                 a_call_is_requeued_by_a_child_leg_too
                 an_unknown_call_is_not_requeued
@@ -88,7 +93,7 @@ macro_rules! on {
                 a_claimed_call_is_shown_as_claimed
                 counts_tell_every_state_and_the_oldest_due_time
                 expired_calls_are_purged_oldest_first
-                a_purged_call_is_new_again
+                callbacks_of_a_removed_call_are_repeats
                 a_ping_is_answered;
         }
     };

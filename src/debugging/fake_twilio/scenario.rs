@@ -13,7 +13,9 @@ use crate::clock::Millis;
 use crate::config::duration;
 use crate::debugging::fixture::{Fixture, FixtureError};
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::plan::{AcquireRequest, History, Next, Plan, ReceivedCallback, Rules};
+use crate::domain::plan::{
+    AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode, Rules,
+};
 use crate::twilio::callback::{self, CallbackParseError};
 use crate::twilio::{CallSid, Callback};
 
@@ -160,7 +162,7 @@ fn deliver(call: &[ReceivedCallback], rules: &Rules) -> Vec<AcquireRequest> {
         while sent.len() < MAX_REQUESTS {
             match Plan::of(&known, History::of(&attempts), rules, now).next() {
                 Next::Send(request) => {
-                    attempts.push(accepted(request, now));
+                    attempts.push(accepted(request, rules.legs.report, now));
                     sent.push(request.clone());
                 }
                 Next::Wait(at) if *at < end => now = *at,
@@ -171,10 +173,11 @@ fn deliver(call: &[ReceivedCallback], rules: &Rules) -> Vec<AcquireRequest> {
     sent
 }
 
-fn accepted(request: &AcquireRequest, at: Millis) -> Attempt {
+fn accepted(request: &AcquireRequest, report_mode: ReportMode, at: Millis) -> Attempt {
     Attempt {
         leg: request.leg.clone(),
         kind: request.message.kind(),
+        report_mode,
         at,
         took: Duration::ZERO,
         sent: request.message.to_json(),

@@ -19,7 +19,7 @@ pub struct AttemptView {
     pub duration_ms: u64,
     pub sent: serde_json::Value,
     pub answer: String,
-    /// Made before the last requeue, so the plan ignores it.
+    /// Made before the last requeue: it decides only as which leg the call is sent.
     pub before_requeue: bool,
 }
 

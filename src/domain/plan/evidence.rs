@@ -129,7 +129,7 @@ fn reason_not_to_use(
             return Some(Unused::Waiting);
         }
     }
-    let report = history.report.unwrap_or(rules.legs.report);
+    let report = history.mode(rules);
     let first_attempt = history
         .current()
         .iter()

@@ -1,6 +1,6 @@
 //! The attempts of a call: those that count for its requests, and those before its last requeue.
 
-use super::rules::ReportMode;
+use super::rules::{ReportMode, Rules};
 use crate::domain::attempt::Attempt;
 
 /// The attempts of a call, oldest first.
@@ -12,7 +12,7 @@ pub struct History<'a> {
     pub attempts: &'a [Attempt],
     /// So many of the attempts were made before the last requeue.
     pub before_requeue: usize,
-    /// `calls.report` when the first attempt was made, if it is known.
+    /// `calls.report` when the first attempt was made. `None`: as it is now.
     pub report: Option<ReportMode>,
 }
 
@@ -24,6 +24,26 @@ impl<'a> History<'a> {
             attempts,
             ..Self::default()
         }
+    }
+
+    /// Of a call that may have been requeued: `before_requeue` of the attempts were made before the last
+    /// requeue.
+    #[must_use]
+    pub fn requeued(attempts: &'a [Attempt], before_requeue: usize) -> Self {
+        // The attempts of two calls that were merged are not in the order of their times.
+        let first = attempts.iter().min_by_key(|attempt| attempt.at);
+        Self {
+            attempts,
+            before_requeue,
+            report: first.map(|first| first.report_mode),
+        }
+    }
+
+    /// The mode of the call: that of its first attempt, because another one would make a second record
+    /// of it.
+    #[must_use]
+    pub fn mode(&self, rules: &Rules) -> ReportMode {
+        self.report.unwrap_or(rules.legs.report)
     }
 
     /// The attempts since the last requeue.

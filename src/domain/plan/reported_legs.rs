@@ -30,15 +30,11 @@ pub(super) fn choose<'r, 'a>(
     rules: &Rules,
     now: Millis,
 ) -> Choice<'r, 'a> {
-    match mode(history, rules) {
+    // Acquire knows the call by what was sent first, so no later setting changes it.
+    match history.mode(rules) {
         ReportMode::Legs => (per_leg(call, rules), call.waits.to_vec()),
         ReportMode::Call => per_call(call, history.attempts, rules, now),
     }
-}
-
-/// Acquire knows the call by what was sent first, so no later setting changes the mode.
-pub(super) fn mode(history: History<'_>, rules: &Rules) -> ReportMode {
-    history.report.unwrap_or(rules.legs.report)
 }
 
 fn per_leg<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::parties::SipCustomers;
 use crate::domain::directory::Directory;
 use crate::domain::recording_link::RecordingLinks;
+pub use crate::domain::report_mode::ReportMode;
 
 /// The settings that a plan depends on.
 #[derive(Clone, Debug, Default)]
@@ -45,16 +46,6 @@ pub struct LegRules {
     pub missed: MissedStatus,
     /// The wait for a known leg that does not end, after the last one that did.
     pub wait: Duration,
-}
-
-/// The number of call-ends of a call (`calls.report`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReportMode {
-    /// One for each leg with a reported end.
-    #[default]
-    Legs,
-    /// One for the whole call.
-    Call,
 }
 
 /// The status of a call that was not answered (`calls.missed`).

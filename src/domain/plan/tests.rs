@@ -60,6 +60,7 @@ fn attempt(leg: &str, verdict: Verdict) -> Attempt {
     Attempt {
         leg: CallSid::parse(leg).expect("a SID"),
         kind: RequestKind::CallEnd,
+        report_mode: ReportMode::Legs,
         at: Millis(0),
         took: Duration::ZERO,
         sent: String::new(),
@@ -390,6 +391,7 @@ fn a_plan_says_since_which_callback_it_was_parked_and_had_work() {
 mod answers;
 mod conversations;
 mod evidence;
+mod first_tried;
 mod order;
 mod sent;
 mod values;

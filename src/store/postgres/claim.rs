@@ -9,8 +9,9 @@ use tokio_postgres::Row;
 use super::rows::{self, word};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
+use crate::domain::attempt::Attempt;
 use crate::store::{
-    AccountFilter, BACKLOG, ClaimRequest, Claimed, ClaimedCalls, ListOrder, Ticket,
+    AccountFilter, BACKLOG, ClaimRequest, Claimed, ClaimedCalls, ListOrder, Ticket, in_parts,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -164,6 +165,7 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
                 callbacks: Vec::new(),
                 planned_callbacks: usize::try_from(row.try_get::<_, i64>(6)?).unwrap_or_default(),
                 attempts: Vec::new(),
+                attempts_before_requeue: 0,
                 retry_now_at,
             };
             calls.push((call, row.try_get::<_, i64>(7)? > 0));
@@ -178,17 +180,14 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
 
 async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Result<(), PgError> {
     let ids: Vec<i64> = calls.iter().map(|(call, _)| call.ticket.call).collect();
-    let mut by_id: HashMap<i64, &mut Claimed> = calls
-        .iter_mut()
-        .map(|(call, _)| (call.ticket.call, call))
-        .collect();
+    let mut found: HashMap<i64, Vec<(i64, Attempt)>> = HashMap::new();
     for (id, requeue_count, attempt) in rows::attempts_of(session, &ids).await? {
-        if let Some(call) = by_id.get_mut(&id)
-            // Attempts before the last requeue no longer count.
-            && call.ticket.requeue_count == requeue_count
-        {
-            call.attempts.push(attempt);
-        }
+        found.entry(id).or_default().push((requeue_count, attempt));
+    }
+    for (call, _) in calls {
+        let attempts = found.remove(&call.ticket.call).unwrap_or_default();
+        (call.attempts, call.attempts_before_requeue) =
+            in_parts(attempts, call.ticket.requeue_count);
     }
     Ok(())
 }

@@ -27,7 +27,8 @@ const REMOVE_REPEATS: &str = "DELETE FROM callback WHERE call = $1 AND key IN \
 const MOVE_CALLBACKS: &str = include_str!("sql/merge_move_callbacks.sql");
 const MOVE_ATTEMPTS: &str = include_str!("sql/merge_move_attempts.sql");
 const SKIP_LEG_CALL: &str = include_str!("sql/merge_skip_leg_call.sql");
-const EXTEND_PARENT_CALL: &str = include_str!("sql/merge_extend_parent_call.sql");
+/// Adds to a call what was moved to it.
+pub(super) const EXTEND_CALL: &str = include_str!("sql/extend_call.sql");
 
 /// A call that this transaction has locked.
 struct LockedCall {
@@ -128,7 +129,7 @@ async fn merge(
     let callbacks = i64::try_from(callbacks).unwrap_or(i64::MAX);
     session
         .execute(
-            EXTEND_PARENT_CALL,
+            EXTEND_CALL,
             &[
                 to,
                 &callbacks,

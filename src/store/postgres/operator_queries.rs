@@ -4,7 +4,8 @@ use super::rows::{self, read_summary, word};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::counters::Counters;
-use crate::store::{CallSummary, Expiry, ListFilter, State, StoredCall, due_of_requeued};
+use crate::store::removed::{self, RemovalCause};
+use crate::store::{CallSummary, Expiry, ListFilter, State, StoredCall, due_of_requeued, in_parts};
 use crate::twilio::CallSid;
 
 // A call's own SID comes before a leg's.
@@ -47,6 +48,12 @@ const LATEST_FINISHED: &str = concat!(
 
 const REQUEUE: &str = include_str!("sql/requeue.sql");
 const EXPIRED: &str = include_str!("sql/expired.sql");
+const REMEMBER_REMOVED: &str = include_str!("sql/remember_removed.sql");
+
+// A few at a time: a call has few legs.
+const FORGET_REMOVED: &str = "DELETE FROM removed_call WHERE hash = ANY (ARRAY( \
+    SELECT hash FROM removed_call WHERE day < $1 ORDER BY day LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
 const PURGE_SIDS: &str = include_str!("sql/purge_sids.sql");
 const PURGE_CALLBACKS: &str = "DELETE FROM callback WHERE call = ANY ($1)";
 const PURGE_ATTEMPTS: &str = "DELETE FROM attempt WHERE call = ANY ($1)";
@@ -60,21 +67,17 @@ pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<Store
     };
     let (id, requeue_count): (i64, i64) = (row.try_get(7)?, row.try_get(8)?);
     let callbacks = rows::callbacks_of(session, &[id]).await?;
-    let attempts = rows::attempts_of(session, &[id]).await?;
+    let attempts = rows::attempts_of(session, &[id]).await?.into_iter();
+    let attempts = attempts.map(|(_, made_at, attempt)| (made_at, attempt));
+    let (attempts, attempts_before_requeue) = in_parts(attempts.collect(), requeue_count);
     Ok(Some(StoredCall {
         summary: read_summary(row)?,
         callbacks: callbacks
             .into_iter()
             .map(|(_, callback)| callback)
             .collect(),
-        attempts_before_requeue: attempts
-            .iter()
-            .filter(|(_, made_at, _)| *made_at < requeue_count)
-            .count(),
-        attempts: attempts
-            .into_iter()
-            .map(|(_, _, attempt)| attempt)
-            .collect(),
+        attempts,
+        attempts_before_requeue,
         retry_now_at: row.try_get::<_, Option<i64>>(9)?.map(Millis),
     }))
 }
@@ -145,6 +148,12 @@ pub(super) async fn purge(
 ) -> Result<usize, PgError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let (finished, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
+    session
+        .execute(
+            FORGET_REMOVED,
+            &[&removed::day(expiry.parked), &limit.saturating_mul(10)],
+        )
+        .await?;
     let rows = session
         .query(EXPIRED, &[&finished, &parked, &limit])
         .await?;
@@ -156,6 +165,10 @@ pub(super) async fn purge(
     if ids.is_empty() {
         return Ok(0);
     }
+    let (today, cause) = (removed::day(expiry.now), RemovalCause::Retention.as_str());
+    session
+        .execute(REMEMBER_REMOVED, &[&ids, &today, &cause])
+        .await?;
     // SIDs first: their legs are found in the callbacks.
     for sql in [PURGE_SIDS, PURGE_CALLBACKS, PURGE_ATTEMPTS, PURGE_CALLS] {
         session.execute(sql, &[&ids]).await?;

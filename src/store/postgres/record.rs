@@ -1,42 +1,62 @@
-//! Records a batch of callbacks in one statement.
+//! Records a batch of callbacks in one statement, and a repeat that has new fields in a transaction of
+//! its own.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::batcher::BatchJob;
 use super::counters;
-use super::merge;
+use super::merge::{self, EXTEND_CALL};
+use super::rows::word;
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
-use crate::store::{NewCallback, Recorded};
+use crate::store::{NewCallback, Recorded, State};
+use crate::store::{removed, repeat};
 
 /// A callback to record.
+#[derive(Clone)]
 pub(super) struct RecordJob {
     pub callback: NewCallback,
     pub now: Millis,
 }
 
+/// Whether a batch stored a callback, because none with its key was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IsNew {
+    Yes,
+    No,
+}
+
 const RECORD: &str = include_str!("sql/record.sql");
 
+const FORMS: &str = "SELECT body FROM sid_index JOIN callback ON callback.call = sid_index.call \
+    WHERE sid_index.sid = $1 AND sid_index.account = $2 AND key = $3";
+
+const LOCK_CALL: &str = "SELECT call.id, call.state FROM sid_index \
+    JOIN call ON call.id = sid_index.call AND call.callbacks > 0 \
+    WHERE sid_index.sid = $1 AND sid_index.account = $2 FOR UPDATE OF call";
+
+const INSERT_VARIANT: &str = "INSERT INTO callback \
+    (call, key, variant, leg, received, url, headers, body) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
 impl BatchJob for RecordJob {
-    type Output = Recorded;
+    /// Whether the callback is new: one that is not may have new fields, see [`record_repeat`].
+    type Output = IsNew;
 
     const MAX_BATCH: usize = 256;
 
     // Twilio waits for the response.
     const BATCH_WAIT: Option<Duration> = None;
 
-    async fn run_as_statement(session: &Session, jobs: &[Self]) -> Result<Vec<Recorded>, PgError> {
+    async fn run_as_statement(session: &Session, jobs: &[Self]) -> Result<Vec<IsNew>, PgError> {
         let (recorded, _) = RecordBatch::new(jobs)
             .record(session, OnMerge::Conflict)
             .await?;
         Ok(recorded)
     }
 
-    async fn run_in_transaction(
-        session: &Session,
-        jobs: &[Self],
-    ) -> Result<Vec<Recorded>, PgError> {
+    async fn run_in_transaction(session: &Session, jobs: &[Self]) -> Result<Vec<IsNew>, PgError> {
         let batch = RecordBatch::new(jobs);
         counters::transaction(session, async |session, changes| {
             let (recorded, to_merge) = batch.record(session, OnMerge::Return).await?;
@@ -76,6 +96,7 @@ struct CallValues<'a> {
     sid: &'a str,
     first_received: i64,
     callbacks: i64,
+    sid_hash: [u8; 16],
 }
 
 impl<'a> RecordBatch<'a> {
@@ -92,6 +113,7 @@ impl<'a> RecordBatch<'a> {
             let NewCallback {
                 account, call, leg, ..
             } = &job.callback;
+            let sid_hash = || removed::sid_hash(account, call);
             let (account, sid) = (account.as_str(), call.as_str());
             let index = *calls.entry((account, sid)).or_insert_with(|| {
                 batch.calls.push(CallValues {
@@ -99,6 +121,7 @@ impl<'a> RecordBatch<'a> {
                     sid,
                     first_received: job.now.0,
                     callbacks: 0,
+                    sid_hash: sid_hash(),
                 });
                 batch.calls.len() - 1
             });
@@ -125,7 +148,7 @@ impl<'a> RecordBatch<'a> {
         &self,
         session: &Session,
         on_merge: OnMerge,
-    ) -> Result<(Vec<Recorded>, Vec<&RecordJob>), PgError> {
+    ) -> Result<(Vec<IsNew>, Vec<&RecordJob>), PgError> {
         macro_rules! column {
             ($rows:ident, $row:pat => $value:expr) => {
                 &self.$rows.iter().map(|$row| $value).collect::<Vec<_>>()
@@ -147,6 +170,7 @@ impl<'a> RecordBatch<'a> {
             column!(legs, (_, job) => job.callback.account.as_str()),
             column!(legs, (_, job) => job.callback.leg.as_str()),
             &(on_merge == OnMerge::Conflict),
+            column!(calls, call => &call.sid_hash[..]),
         ];
         let rows = session.query(RECORD, values).await?;
         let (is_new, needs_merge): (Vec<bool>, Vec<bool>) = match rows.first() {
@@ -158,8 +182,8 @@ impl<'a> RecordBatch<'a> {
             return Err(PgError::Refused("a callback has no result".to_owned()));
         }
         let recorded = self.callback_of_job.iter().map(|callback| match callback {
-            Some(index) if is_new[*index] => Recorded::New,
-            _ => Recorded::Repeated,
+            Some(index) if is_new[*index] => IsNew::Yes,
+            _ => IsNew::No,
         });
         let to_merge = self
             .legs
@@ -171,4 +195,59 @@ impl<'a> RecordBatch<'a> {
             to_merge.map(|((_, job), _)| *job).collect(),
         ))
     }
+}
+
+/// Stores a repeat if it has fields that no stored callback with its key has.
+pub(super) async fn record_repeat(session: &Session, job: &RecordJob) -> Result<Recorded, PgError> {
+    // Most repeats have none, so they need no lock and no transaction.
+    if !has_new_fields(&job.callback, &forms(session, &job.callback).await?) {
+        return Ok(Recorded::Repeated);
+    }
+    counters::transaction(session, async |session, changes| {
+        let NewCallback { account, call, .. } = &job.callback;
+        let rows = session
+            .query(LOCK_CALL, &[&call.as_str(), &account.as_str()])
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(Recorded::Repeated);
+        };
+        // Another node may have stored the same meanwhile.
+        let forms = forms(session, &job.callback).await?;
+        if !has_new_fields(&job.callback, &forms) {
+            return Ok(Recorded::Repeated);
+        }
+        let id: i64 = row.try_get(0)?;
+        let variant = i16::try_from(forms.len() + 1).unwrap_or(i16::MAX);
+        let request = &job.callback.request;
+        let values: Values<'_> = &[
+            &id,
+            &job.callback.key.as_str().as_bytes(),
+            &variant,
+            &job.callback.leg.as_str(),
+            &job.now.0,
+            &request.url,
+            &request.headers,
+            &&request.body[..],
+        ];
+        session.execute(INSERT_VARIANT, values).await?;
+        let (callbacks, attempts) = (1_i64, 0_i64);
+        let values: Values<'_> = &[&id, &callbacks, &attempts, &job.now.0, &None::<i64>];
+        session.execute(EXTEND_CALL, values).await?;
+        changes.move_call(word(row, 1, State::parse)?, State::Pending);
+        Ok(Recorded::New)
+    })
+    .await
+}
+
+/// The forms of the stored callbacks with the key of this one.
+async fn forms(session: &Session, callback: &NewCallback) -> Result<Vec<Vec<u8>>, PgError> {
+    let (sid, account) = (callback.call.as_str(), callback.account.as_str());
+    let key = callback.key.as_str().as_bytes();
+    let rows = session.query(FORMS, &[&sid, &account, &key]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Without a stored form, the call was removed since the callback was found to be a repeat.
+fn has_new_fields(callback: &NewCallback, forms: &[Vec<u8>]) -> bool {
+    !forms.is_empty() && repeat::is_stored(&callback.request.body, forms)
 }

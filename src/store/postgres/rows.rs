@@ -8,6 +8,7 @@ use super::session::{PgError, Session};
 use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::report_mode::ReportMode;
 use crate::store::columns::VerdictColumns;
 use crate::store::{CallSummary, SignedRequest, State, StoredCallback};
 use crate::twilio::{AccountSid, CallSid};
@@ -16,7 +17,7 @@ const CALLBACKS: &str = "SELECT call, received, url, headers, body FROM callback
     WHERE call = ANY ($1) ORDER BY call, number";
 
 const ATTEMPTS: &str = "SELECT call, requeue_count, leg, kind, at, took_us, sent, status, verdict, \
-    again_at, reason, fault, excerpt FROM attempt WHERE call = ANY ($1) ORDER BY call, number";
+    again_at, reason, fault, excerpt, report_mode FROM attempt WHERE call = ANY ($1) ORDER BY call, number";
 
 /// The columns that [`read_summary`] reads.
 macro_rules! summary {
@@ -77,6 +78,7 @@ pub(super) async fn attempts_of(
             let attempt = Attempt {
                 leg: word(row, 2, |text| CallSid::parse(text).ok())?,
                 kind: word(row, 3, RequestKind::parse)?,
+                report_mode: word(row, 13, ReportMode::parse)?,
                 at: Millis(row.try_get(4)?),
                 // Never negative: PostgreSQL has no unsigned integers.
                 took: Duration::from_micros(row.try_get::<_, i64>(5)?.unsigned_abs()),

@@ -130,6 +130,7 @@ async fn settle(
         column!(given_up_reason),
         column!(fault),
         column!(excerpt),
+        column!(report_mode),
         &(merges == WaitingMerges::Include),
     ];
     session.query(SETTLE, values).await
@@ -158,6 +159,7 @@ struct ClaimValues<'a> {
     given_up_reason: Option<String>,
     fault: Option<&'static str>,
     excerpt: Option<String>,
+    report_mode: Option<&'static str>,
 }
 
 impl<'a> ClaimValues<'a> {
@@ -196,6 +198,7 @@ impl<'a> ClaimValues<'a> {
             given_up_reason: verdict.reason.map(without_nul),
             fault: attempt.fault.map(DeliveryFault::as_str),
             excerpt: Some(without_nul(&attempt.excerpt)),
+            report_mode: Some(attempt.report_mode.as_str()),
             ..Self::default()
         }
     }

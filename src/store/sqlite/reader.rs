@@ -14,7 +14,7 @@ use super::sid_index;
 use super::{backup, consistency, refused};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
-    State, StoreError, StoredCall, StoredRefusedRequest,
+    State, StoreError, StoredCall, StoredRefusedRequest, in_parts,
 };
 use crate::twilio::CallSid;
 
@@ -104,13 +104,11 @@ impl ReadStore for SqliteReader {
             return Ok(None);
         };
         let attempts = rows::attempts_of(&self.connection, call.id)?;
+        let (attempts, attempts_before_requeue) = in_parts(attempts, call.requeue_count);
         Ok(Some(StoredCall {
             callbacks: rows::callbacks_of(&self.connection, call.id)?,
-            attempts_before_requeue: attempts
-                .iter()
-                .filter(|(round, _)| *round < call.requeue_count)
-                .count(),
-            attempts: attempts.into_iter().map(|(_, attempt)| attempt).collect(),
+            attempts,
+            attempts_before_requeue,
             retry_now_at: call.retry_now_at,
             summary: self.summary(call),
         }))

@@ -7,6 +7,7 @@ use rusqlite::{Connection, ErrorCode, Row, params};
 use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::report_mode::ReportMode;
 use crate::store::columns::VerdictColumns;
 use crate::store::{CallSummary, SignedRequest, State, StoreError, StoredCallback};
 use crate::twilio::{AccountSid, CallSid};
@@ -198,12 +199,13 @@ pub(super) fn attempts_of(
     connection
         .prepare_cached(
             "SELECT requeue_count, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault, \
-             excerpt FROM attempt WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+             excerpt, report_mode FROM attempt WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         )?
         .query_and_then(rows_of(call), |row| {
             let attempt = Attempt {
                 leg: word(row, 1, |text| CallSid::parse(text).ok())?,
                 kind: word(row, 2, RequestKind::parse)?,
+                report_mode: word(row, 12, ReportMode::parse)?,
                 at: Millis(row.get(3)?),
                 took: Duration::from_micros(row.get::<_, i64>(4)?.unsigned_abs()),
                 sent: row.get(5)?,
@@ -243,8 +245,8 @@ pub(super) fn insert_attempt(
     connection
         .prepare_cached(
             "INSERT INTO attempt (id, requeue_count, leg, kind, at, took_us, sent, status, verdict, \
-             again_at, reason, fault, excerpt) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             again_at, reason, fault, excerpt, report_mode) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             row,
@@ -260,6 +262,7 @@ pub(super) fn insert_attempt(
             reason,
             attempt.fault.map(DeliveryFault::as_str),
             attempt.excerpt,
+            attempt.report_mode.as_str(),
         ])?;
     Ok(())
 }

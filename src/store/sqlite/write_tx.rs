@@ -11,7 +11,7 @@ pub(super) mod spool;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
@@ -23,6 +23,7 @@ use crate::clock::Millis;
 use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
 use crate::store::due_of_requeued;
+use crate::store::repeat;
 use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
 
@@ -31,8 +32,8 @@ pub(super) struct WriteTx {
     connection: Connection,
     sids: SidIndex,
     leases: SharedLeaseTable,
-    /// The calls in the table `pending_merge`, so that most settlements need not read it.
-    pending_merges: HashSet<i64>,
+    /// The table `pending_merge`: each call to merge with its parent's call.
+    pending_merges: HashMap<i64, i64>,
     counters: Counters,
     committed_counters: Counters,
     undo: Vec<Undo>,
@@ -43,7 +44,8 @@ pub(super) struct WriteTx {
 enum Undo {
     SidAdded(SidEntry),
     Released(i64, Lease),
-    MergeStarted(i64),
+    /// The pending merge of a call was this one before.
+    PendingMerge(i64, Option<i64>),
 }
 
 impl WriteTx {
@@ -53,7 +55,7 @@ impl WriteTx {
             sids: SidIndex::load(&connection)?,
             connection,
             leases,
-            pending_merges: HashSet::new(),
+            pending_merges: HashMap::new(),
             counters,
             committed_counters: counters,
             undo: Vec::new(),
@@ -98,8 +100,11 @@ impl WriteTx {
             match undo {
                 Undo::SidAdded(name) => self.sids.forget(name),
                 Undo::Released(call, claim) => claims.restore(call, claim),
-                Undo::MergeStarted(child) => {
-                    self.pending_merges.insert(child);
+                Undo::PendingMerge(child, Some(parent)) => {
+                    self.pending_merges.insert(child, parent);
+                }
+                Undo::PendingMerge(child, None) => {
+                    self.pending_merges.remove(&child);
                 }
             }
         }
@@ -122,6 +127,9 @@ impl WriteTx {
         callback: &NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
+        if self.is_removed(callback)? {
+            return Ok(Recorded::Repeated);
+        }
         let id = self.counters.seen + 1;
         self.connection
             .prepare_cached(
@@ -154,7 +162,8 @@ impl WriteTx {
         callback: &NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
-        if self.has_callback(call.id, callback.key.as_str())? {
+        let stored = self.forms_of(call.id, callback.key.as_str())?;
+        if !stored.is_empty() && !repeat::is_stored(&callback.request.body, &stored) {
             return Ok(Recorded::Repeated);
         }
         let is_child = callback.leg != call.sid;
@@ -201,12 +210,14 @@ impl WriteTx {
         Ok(())
     }
 
-    fn has_callback(&self, call: i64, key: &str) -> Result<bool, StoreError> {
+    /// The forms of the stored callbacks with this key.
+    fn forms_of(&self, call: i64, key: &str) -> Result<Vec<Vec<u8>>, StoreError> {
         let [first, last] = rows::rows_of(call);
         Ok(self
             .connection
-            .prepare_cached("SELECT 1 FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
-            .exists(params![first, last, key])?)
+            .prepare_cached("SELECT body FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
+            .query_and_then(params![first, last, key], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     fn add_sid(&mut self, entry: SidEntry) -> Result<(), StoreError> {

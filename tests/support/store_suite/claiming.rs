@@ -5,6 +5,7 @@ use std::time::Duration;
 use twilio_acquire_bridge::acquire::DeliveryFault;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::{
     AccountFilter, ClaimRequest, NextState, Recorded, Settlement, State, Store, StoreError,
 };
@@ -173,6 +174,7 @@ pub async fn attempts_are_read_back_as_they_were_made(place: &Place) {
         },
         Attempt {
             status: None,
+            report_mode: ReportMode::Call,
             fault: Some(DeliveryFault::TimeOut),
             took: Duration::from_secs(10),
             ..attempt(&sid(2), Verdict::GivenUp("used up".to_owned()), 2)

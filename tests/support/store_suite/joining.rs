@@ -2,7 +2,9 @@
 
 use twilio_acquire_bridge::store::{NextState, Recorded, State, Store};
 
-use super::place::{LEASE, Place, callback, claim, claim_one, retry_now, settle, sid, state};
+use super::place::{
+    LEASE, Place, callback, claim, claim_one, next_due, retry_now, settle, sid, state,
+};
 use twilio_acquire_bridge::clock::Millis;
 
 /// Records that `leg` has ended, which `parent` began.
@@ -89,4 +91,56 @@ pub async fn a_call_that_joins_its_parent_takes_its_retry_now_along(place: &Plac
     ends(&*store, 1, 2, 30).await;
     let call = claim_one(&*store, 30).await;
     assert_eq!((call.sid, call.retry_now_at), (sid(1), Some(Millis(20))));
+}
+
+pub async fn a_chain_that_is_joined_while_its_last_leg_is_being_sent_is_one_call(place: &Place) {
+    let store = place.open();
+    ends(&*store, 3, 4, 10).await;
+    let begun = claim_one(&*store, 10).await;
+    assert_eq!(begun.sid, sid(3));
+    ends(&*store, 2, 3, 20).await;
+    ends(&*store, 1, 2, 21).await;
+    settle(&*store, &begun, NextState::Delivered, 30).await;
+    let call = claim_one(&*store, 30).await;
+    assert_eq!(call.sid, sid(1));
+    assert_eq!((call.callbacks.len(), call.attempts.len()), (3, 1));
+    settle(&*store, &call, NextState::Delivered, 31).await;
+    for leg in 1..=4 {
+        let found = store.get(&sid(leg)).await.expect("read").expect("known");
+        assert_eq!(found.summary.sid, sid(1), "leg {leg}");
+    }
+    assert_eq!(claim(&*store, 40, 10).await.len(), 0);
+}
+
+pub async fn a_call_that_ends_while_its_leg_is_being_sent_waits_for_it(place: &Place) {
+    let store = place.open();
+    ends(&*store, 2, 3, 10).await;
+    let begun = claim_one(&*store, 10).await;
+    ends(&*store, 1, 2, 20).await;
+    ends(&*store, 1, 1, 21).await;
+    assert_eq!(claim(&*store, 30, 10).await.len(), 0, "leg 3 is being sent");
+    assert_eq!(next_due(&*store).await, None);
+    settle(&*store, &begun, NextState::Delivered, 31).await;
+    let call = claim_one(&*store, 31).await;
+    assert_eq!(call.sid, sid(1));
+    assert_eq!((call.callbacks.len(), call.attempts.len()), (3, 1));
+}
+
+pub async fn legs_that_name_each_other_as_parents_are_one_call(place: &Place) {
+    let store = place.open();
+    ends(&*store, 1, 1, 10).await;
+    ends(&*store, 2, 2, 10).await;
+    let begun = claim(&*store, 10, 10).await;
+    assert_eq!(begun.len(), 2);
+    for (parent, leg) in [(1, 2), (2, 1)] {
+        let busy = callback(&sid(parent), &sid(leg), "busy");
+        store.record(busy, Millis(20)).await.expect("recorded");
+    }
+    for call in &begun {
+        settle(&*store, call, NextState::Delivered, 30).await;
+    }
+    let call = claim_one(&*store, 30).await;
+    assert_eq!((call.callbacks.len(), call.attempts.len()), (4, 2));
+    settle(&*store, &call, NextState::Delivered, 40).await;
+    assert_eq!(claim(&*store, 50, 10).await.len(), 0);
 }

@@ -99,7 +99,8 @@ struct Model {
     /// In the order in which they were first seen.
     calls: Vec<Call>,
     seen: u64,
-    purged: u64,
+    /// The calls that were removed, and are remembered.
+    purged: BTreeSet<u32>,
     now: i64,
     given: Vec<Claimed>,
 }
@@ -116,6 +117,8 @@ impl Model {
                 return Recorded::Repeated;
             }
             call.make_due(now);
+        } else if self.purged.contains(&number) {
+            return Recorded::Repeated;
         } else {
             self.seen += 1;
             self.calls.push(Call {
@@ -212,7 +215,7 @@ impl Model {
         let pending = |call: &&Call| call.state == State::Pending;
         Counts {
             seen: self.seen,
-            purged: self.purged,
+            purged: u64::try_from(self.purged.len()).expect("few"),
             pending: count(State::Pending, false),
             claimed: count(State::Pending, true),
             delivered: count(State::Delivered, false),
@@ -258,7 +261,7 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                     .calls;
                 let seen: Vec<_> = claimed
                     .iter()
-                    .map(|call| (call.sid.clone(), call.callbacks.len(), call.attempts.len()))
+                    .map(|call| (call.sid.clone(), call.callbacks.len(), counting(call)))
                     .collect();
                 let expected: Vec<_> = model
                     .claim(limit)
@@ -298,6 +301,7 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
             }
             Verb::Purge(limit) => {
                 let expiry = Expiry {
+                    now,
                     delivered_and_skipped: Millis(model.now - 30_000),
                     parked: Millis(model.now - 60_000),
                 };
@@ -320,6 +324,11 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
     assert_eq!(stories(&model, &*store).await, Vec::<String>::new());
 }
 
+/// How many attempts were made since the last requeue.
+fn counting(call: &Claimed) -> usize {
+    call.attempts.len() - call.attempts_before_requeue
+}
+
 /// Lets the model forget what the store has purged.
 async fn drop_purged(model: &mut Model, store: &dyn Store) {
     let mut kept = Vec::new();
@@ -327,7 +336,7 @@ async fn drop_purged(model: &mut Model, store: &dyn Store) {
         if store.get(&sid(call.number)).await.expect("read").is_some() {
             kept.push(call);
         } else {
-            model.purged += 1;
+            model.purged.insert(call.number);
         }
     }
     model.calls = kept;

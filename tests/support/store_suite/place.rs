@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::{
     AccountFilter, ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded,
     Settlement, SignedRequest, State, Store,
@@ -170,6 +171,7 @@ pub fn attempt(leg: &CallSid, verdict: Verdict, now: i64) -> Attempt {
     Attempt {
         leg: leg.clone(),
         kind: acquire::RequestKind::CallEnd,
+        report_mode: ReportMode::Legs,
         at: Millis(now),
         took: Duration::from_micros(1_234),
         sent: "{}".to_owned(),

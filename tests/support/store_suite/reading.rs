@@ -4,7 +4,7 @@ use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{Counts, Expiry, ListFilter, NextState, Recorded, State, Store};
 use twilio_acquire_bridge::twilio::CallSid;
 
-use super::place::{Place, callback, claim, claim_one, record, settle, sid, state};
+use super::place::{Place, callback, claim, claim_one, of_account, record, settle, sid, state};
 
 pub async fn a_call_is_found_by_any_of_its_legs(place: &Place) {
     let store = place.open();
@@ -108,6 +108,7 @@ pub async fn expired_calls_are_purged_oldest_first(place: &Place) {
         settle(&*store, &claimed, next, i64::from(number) * 10).await;
     }
     let expiry = Expiry {
+        now: Millis(100),
         delivered_and_skipped: Millis(41),
         parked: Millis(60),
     };
@@ -127,22 +128,52 @@ pub async fn expired_calls_are_purged_oldest_first(place: &Place) {
     assert_eq!((counts.seen, counts.purged), (6, 4));
 }
 
-pub async fn a_purged_call_is_new_again(place: &Place) {
+pub async fn callbacks_of_a_removed_call_are_repeats(place: &Place) {
+    let day = 24 * 3_600 * 1_000;
     let store = place.open();
-    let child = callback(&sid(1), &sid(2), "completed");
-    store.record(child, Millis(0)).await.expect("recorded");
+    let child = || callback(&sid(1), &sid(2), "completed");
+    let grandchild = || callback(&sid(2), &sid(3), "completed");
+    for callback in [child(), grandchild()] {
+        store.record(callback, Millis(0)).await.expect("recorded");
+    }
     let claimed = claim_one(&*store, 0).await;
     settle(&*store, &claimed, NextState::Delivered, 1).await;
     let expiry = Expiry {
+        now: Millis(2),
         delivered_and_skipped: Millis(2),
-        parked: Millis(2),
+        parked: Millis(2 - 90 * day),
     };
     assert_eq!(store.purge(expiry, 9).await.expect("purged"), 1);
-    for number in [1, 2] {
+    drop(store);
+
+    let store = place.open();
+    for number in [1, 2, 3] {
         assert!(store.get(&sid(number)).await.expect("read").is_none());
     }
-    assert_eq!(record(&*store, &sid(1), 3).await, Recorded::New);
-    assert_eq!(claim_one(&*store, 3).await.callbacks.len(), 1);
+    let first = callback(&sid(1), &sid(1), "completed");
+    for callback in [first, child(), grandchild()] {
+        let recorded = store.record(callback, Millis(3)).await;
+        assert_eq!(recorded.expect("recorded"), Recorded::Repeated);
+    }
+    // In one batch with a call that is new.
+    let (removed, unknown) = (sid(1), sid(4));
+    let (known, new) = tokio::join!(record(&*store, &removed, 4), record(&*store, &unknown, 4));
+    assert_eq!((known, new), (Recorded::Repeated, Recorded::New));
+    assert_eq!(claim_one(&*store, 4).await.sid, sid(4));
+    let counts = store.counts().await.expect("counted");
+    assert_eq!((counts.seen, counts.purged), (2, 1));
+
+    // Of another account, and after store.parked_retention.
+    let other = of_account(2, &sid(1), &sid(1), "completed");
+    let recorded = store.record(other, Millis(5)).await;
+    assert_eq!(recorded.expect("recorded"), Recorded::New);
+    let later = Expiry {
+        now: Millis(91 * day),
+        delivered_and_skipped: Millis(0),
+        parked: Millis(day),
+    };
+    assert_eq!(store.purge(later, 9).await.expect("purged"), 0);
+    assert_eq!(record(&*store, &sid(1), 6).await, Recorded::New);
 }
 
 pub async fn a_ping_is_answered(place: &Place) {

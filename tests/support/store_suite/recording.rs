@@ -1,10 +1,10 @@
 //! Each callback is kept once, in its call.
 
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::{NewCallback, Recorded};
+use twilio_acquire_bridge::store::{NewCallback, NextState, Recorded, State};
 use twilio_acquire_bridge::twilio::CallSid;
 
-use super::place::{Place, callback, claim, claim_one, of_account, record, sid};
+use super::place::{Place, callback, claim, claim_one, of_account, record, settle, sid, state};
 
 pub async fn a_callback_is_new_once_and_repeated_ever_after(place: &Place) {
     let store = place.open();
@@ -106,4 +106,54 @@ pub async fn bytes_are_kept_as_they_came(place: &Place) {
     store.record(callback, Millis(10)).await.expect("recorded");
     let call = store.get(&sid(1)).await.expect("read").expect("known");
     assert_eq!(call.callbacks[0].request, sent);
+}
+
+/// A repeat of the end of call 1 with these fields added.
+fn end_with(fields: &str) -> NewCallback {
+    let mut end = callback(&sid(1), &sid(1), "completed");
+    end.request.body = [&end.request.body[..], fields.as_bytes()].concat().into();
+    end
+}
+
+pub async fn a_repeat_with_new_fields_is_stored(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 10).await;
+    let first = claim_one(&*store, 10).await;
+    settle(&*store, &first, NextState::Delivered, 11).await;
+    for (now, fields, expected) in [
+        // An empty field, or another value, is nothing new.
+        (20, "&RecordingUrl=", Recorded::Repeated),
+        (21, "&RecordingUrl=a", Recorded::New),
+        (22, "&RecordingUrl=b", Recorded::Repeated),
+        (23, "&RecordingUrl=b&CallDuration=5", Recorded::New),
+        (24, "&CallDuration=5", Recorded::Repeated),
+    ] {
+        let recorded = store.record(end_with(fields), Millis(now)).await;
+        assert_eq!(recorded.expect("recorded"), expected, "{fields}");
+    }
+    assert_eq!(state(&*store, &sid(1)).await, State::Pending);
+    let call = claim_one(&*store, 30).await;
+    let received: Vec<i64> = call.callbacks.iter().map(|at| at.received.0).collect();
+    assert_eq!(received, [10, 21, 23]);
+    assert_eq!(call.planned_callbacks, 1);
+    settle(&*store, &call, NextState::Delivered, 31).await;
+    assert_eq!(state(&*store, &sid(1)).await, State::Delivered);
+}
+
+pub async fn at_most_four_callbacks_of_a_key_are_stored(place: &Place) {
+    let store: std::sync::Arc<dyn twilio_acquire_bridge::store::Store> = place.open().into();
+    record(&*store, &sid(1), 10).await;
+    let tasks: Vec<_> = (0..20)
+        .map(|number| {
+            let store = std::sync::Arc::clone(&store);
+            let end = end_with(&format!("&field{number}=1"));
+            tokio::spawn(async move { store.record(end, Millis(20)).await.expect("recorded") })
+        })
+        .collect();
+    let mut new = 0;
+    for task in tasks {
+        new += usize::from(task.await.expect("no panic") == Recorded::New);
+    }
+    assert_eq!(new, 3);
+    assert_eq!(claim_one(&*store, 30).await.callbacks.len(), 4);
 }

@@ -1,9 +1,10 @@
 //! An operator queues a call for delivery again.
 
 use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::domain::attempt::Verdict;
 use twilio_acquire_bridge::store::{ClaimRequest, NextState, State, Store};
 
-use super::place::{LEASE, Place, callback, claim, claim_one, record, settle, sid, state};
+use super::place::{LEASE, Place, attempt, callback, claim, claim_one, record, settle, sid, state};
 
 async fn requeue(store: &dyn Store, number: u32, now: i64) -> bool {
     let requeued = store.requeue(&sid(number), Millis(now)).await;
@@ -30,16 +31,21 @@ pub async fn a_requeued_call_is_due_whatever_its_state(place: &Place) {
     }
 }
 
-pub async fn a_requeued_call_is_handed_out_without_its_earlier_attempts(place: &Place) {
+pub async fn a_requeued_call_is_handed_out_with_its_earlier_attempts_apart(place: &Place) {
     let store = place.open();
     record(&*store, &sid(1), 0).await;
     let claimed = claim_one(&*store, 0).await;
     settle(&*store, &claimed, NextState::Delivered, 1).await;
     requeue(&*store, 1, 2).await;
     let again = claim_one(&*store, 2).await;
-    assert!(again.attempts.is_empty());
+    assert_eq!(again.attempts, [attempt(&sid(1), Verdict::Accepted, 1)]);
+    assert_eq!(again.attempts_before_requeue, 1);
     settle(&*store, &again, NextState::PendingAt(Millis(3)), 3).await;
-    assert_eq!(claim_one(&*store, 3).await.attempts.len(), 1);
+    let later = claim_one(&*store, 3).await;
+    assert_eq!(
+        (later.attempts.len(), later.attempts_before_requeue),
+        (2, 1)
+    );
     let call = store.get(&sid(1)).await.expect("read").expect("known");
     assert_eq!((call.attempts.len(), call.attempts_before_requeue), (2, 1));
 }
@@ -52,10 +58,8 @@ pub async fn a_requeue_while_claimed_makes_the_call_due_at_once(place: &Place) {
     assert!(claim(&*store, 2, 10).await.is_empty(), "still claimed");
     settle(&*store, &claimed, NextState::Delivered, 3).await;
     let again = claim_one(&*store, 3).await;
-    assert!(
-        again.attempts.is_empty(),
-        "the attempt was of the round before"
-    );
+    let attempts = (again.attempts.len(), again.attempts_before_requeue);
+    assert_eq!(attempts, (1, 1), "the attempt was of the round before");
     let call = store.get(&sid(1)).await.expect("read").expect("known");
     assert_eq!((call.attempts.len(), call.attempts_before_requeue), (1, 1));
 }

@@ -27,7 +27,8 @@ CREATE INDEX call_retried ON call (effective_at) WHERE state = 'pending' AND att
 -- Verified requests of Twilio. The rows of one call are adjacent and need no index.
 CREATE TABLE callback (
     id       INTEGER PRIMARY KEY,  -- call.id * 2^20 + the callback's number in the call, from 1
-    key      TEXT NOT NULL,        -- leg, kind and status: a repeated callback has the same key
+    key      TEXT NOT NULL,        -- leg, kind and status: a repeated callback has the same key, and is
+                                   -- stored only if it has new fields
     leg      TEXT,                 -- CallSid of a child leg; NULL: the call's first leg
     received INTEGER NOT NULL,     -- when it arrived
     url      TEXT NOT NULL,        -- the public URL that Twilio signed
@@ -41,6 +42,7 @@ CREATE TABLE attempt (
     requeue_count INTEGER NOT NULL,     -- call.requeue_count of that time; -1: of a merged call, before its last requeue
     leg           TEXT NOT NULL,        -- CallSid of the leg that was sent
     kind          TEXT NOT NULL,        -- which of Acquire's requests
+    report_mode   TEXT NOT NULL,        -- calls.report of that time: the first attempt decides for the call
     at            INTEGER NOT NULL,     -- when it was sent
     took_us       INTEGER NOT NULL,     -- microseconds until the response
     sent          TEXT NOT NULL,        -- the JSON that was sent
@@ -85,6 +87,17 @@ CREATE TABLE pending_merge (
     child  INTEGER PRIMARY KEY,  -- call.id of the call to merge
     parent INTEGER NOT NULL      -- call.id of the parent's call
 ) STRICT;
+
+-- Calls that were removed, so that their callbacks are recognised as repeats. One row for each SID.
+CREATE TABLE removed_call (
+    hash    BLOB PRIMARY KEY, -- first 16 bytes of the SHA-256 of `account/SID`
+    account TEXT NOT NULL,    -- Twilio's AccountSid
+    day     INTEGER NOT NULL, -- of the removal; days since 1970-01-01
+    cause   TEXT NOT NULL     -- why: retention
+) STRICT, WITHOUT ROWID;
+
+-- Serves the removal of these rows.
+CREATE INDEX removed_by_day ON removed_call (day);
 
 -- Requests that the bridge refused, kept for diagnosis. Nothing in them is verified.
 CREATE TABLE refused (

@@ -20,6 +20,19 @@ this_claim AS MATERIALIZED (
         $3::boolean AND coalesce((SELECT min(oldest) FROM accounts_with_due) < $4::bigint, false)
             AS is_backlog
 ),
+-- Calls that a claimed call will be merged into: until then their plan lacks a leg that may have been
+-- sent.
+awaiting_merge AS MATERIALIZED (
+    SELECT array_agg(parent.call) AS calls
+    FROM call AS child
+    CROSS JOIN LATERAL (
+        SELECT call
+        FROM sid_index
+        WHERE sid_index.sid = child.merge_parent AND sid_index.account = child.account
+        LIMIT 1
+    ) AS parent
+    WHERE child.merge_parent IS NOT NULL AND child.claim IS NOT NULL
+),
 -- Claims of crashed nodes come first. SKIP LOCKED: another node is claiming that call right now.
 expired AS (
     SELECT id, lease_end
@@ -43,6 +56,7 @@ longest_due AS (
             AND state = 'pending' AND claim IS NULL
             AND effective_at <= $6::bigint
             AND NOT (SELECT is_backlog FROM this_claim)
+            AND id <> ALL (coalesce((SELECT calls FROM awaiting_merge), '{}'))
         ORDER BY effective_at, id
         LIMIT $5::bigint
         FOR UPDATE SKIP LOCKED
@@ -58,6 +72,7 @@ freshest AS (
             AND state = 'pending' AND claim IS NULL
             AND effective_at <= $6::bigint
             AND (SELECT is_backlog FROM this_claim)
+            AND id <> ALL (coalesce((SELECT calls FROM awaiting_merge), '{}'))
         ORDER BY effective_at DESC, id DESC
         LIMIT $5::bigint
         FOR UPDATE SKIP LOCKED
@@ -104,6 +119,7 @@ FROM (
         WHERE call.account = accounts_with_due.account
             AND state = 'pending' AND claim IS NULL
             AND effective_at > $6::bigint
+            AND id <> ALL (coalesce((SELECT calls FROM awaiting_merge), '{}'))
         ORDER BY effective_at
         LIMIT 1
     ) AS due

@@ -7,7 +7,9 @@ SET call = $2::bigint, number = moved.number
 FROM (
     -- New numbers put them behind the callbacks of the parent's call, since planned_callbacks counts
     -- from the first one.
-    SELECT key, nextval(pg_get_serial_sequence('callback', 'number')) AS number
-    FROM (SELECT key FROM callback WHERE call = $1::bigint ORDER BY number) AS ordered
+    SELECT key, variant, nextval(pg_get_serial_sequence('callback', 'number')) AS number
+    FROM (SELECT key, variant FROM callback WHERE call = $1::bigint ORDER BY number) AS ordered
 ) AS moved
-WHERE callback.call = $1::bigint AND callback.key = moved.key;
+WHERE callback.call = $1::bigint
+    AND callback.key = moved.key
+    AND callback.variant = moved.variant;

@@ -22,6 +22,8 @@
 -- For all:
 -- $15 boolean   fail with a unique violation if a leg has a call of its own: a merge needs more
 --               statements, and so a transaction
+-- One element per call of the batch:
+-- $16 bytea[]   hash of account and SID, as in removed_call
 --
 -- Calls are locked in the order of their ids, then SIDs in theirs, so that nodes wait for each other
 -- but never in a circle. A SID that another node inserts at the same time fails the statement.
@@ -30,8 +32,8 @@
 -- connection, perhaps while the tables are empty, and must not depend on their size then.
 WITH given_calls AS MATERIALIZED (
     SELECT *
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
-        WITH ORDINALITY AS given (account, sid, first_received, callbacks, place)
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $16::bytea[])
+        WITH ORDINALITY AS given (account, sid, first_received, callbacks, hash, place)
 ),
 -- Calls that exist, locked until the commit. A SID may be that of a leg: its call is found too.
 known_calls AS MATERIALIZED (
@@ -55,6 +57,18 @@ known_calls AS MATERIALIZED (
         FOR UPDATE
     ) AS locked
 ),
+-- Calls that were removed: their callbacks are repeats.
+removed_calls AS MATERIALIZED (
+    SELECT place
+    FROM given_calls
+    CROSS JOIN LATERAL (
+        SELECT 1
+        FROM removed_call
+        WHERE removed_call.hash = given_calls.hash
+        LIMIT 1
+    ) AS removed
+    WHERE place NOT IN (SELECT place FROM known_calls)
+),
 -- Ids are drawn here, because SIDs and callbacks need them before the calls are inserted.
 new_calls AS MATERIALIZED (
     SELECT *, nextval('call_id_seq') AS id
@@ -62,16 +76,19 @@ new_calls AS MATERIALIZED (
         SELECT *
         FROM given_calls
         WHERE place NOT IN (SELECT place FROM known_calls)
+            AND place NOT IN (SELECT place FROM removed_calls)
         ORDER BY place
     ) AS unknown
 ),
--- The id of each call of the batch: ids[place].
+-- The id of each call of the batch: ids[place]. NULL: it was removed.
 call_ids AS MATERIALIZED (
     SELECT array_agg(id ORDER BY place) AS ids
     FROM (
         SELECT place, id FROM known_calls
         UNION ALL
         SELECT place, id FROM new_calls
+        UNION ALL
+        SELECT place, NULL FROM removed_calls
     ) AS calls
 ),
 given_callbacks AS MATERIALIZED (
@@ -111,7 +128,7 @@ new_sids AS MATERIALIZED (
         UNION ALL
         SELECT leg, account, call, 1, CASE WHEN $15::boolean THEN call END
         FROM given_legs
-        WHERE indexed_call IS NULL OR $15::boolean AND indexed_call <> call
+        WHERE call IS NOT NULL AND (indexed_call IS NULL OR $15::boolean AND indexed_call <> call)
     ) AS unknown
     ORDER BY sid, account, rival, level, call
 ),
@@ -131,11 +148,12 @@ inserted_calls AS (
         0, 0
     FROM new_calls
 ),
--- A conflict on (call, key) is a repeat. New calls have no repeats: $4 counts each key once.
+-- A conflict on (call, key, variant) is a repeat. New calls have no repeats: $4 counts each key once.
 inserted_callbacks AS (
     INSERT INTO callback (call, key, number, leg, received, url, headers, body)
     SELECT call, key, number, leg, received, url, headers, body
     FROM given_callbacks
+    WHERE call IS NOT NULL
     ORDER BY n
     ON CONFLICT DO NOTHING
     RETURNING call, number, received
@@ -186,6 +204,7 @@ SELECT
     ) AS is_new,
     ARRAY(
         SELECT CASE
+            WHEN call IS NULL THEN false
             WHEN indexed_call IS NULL
                 THEN (leg, account, call) NOT IN (SELECT sid, account, call FROM new_sids)
             ELSE indexed_call <> call

@@ -23,8 +23,9 @@
 -- $18 text[]    why it was given up, or NULL
 -- $19 text[]    fault, or NULL
 -- $20 text[]    excerpt of the response
+-- $21 text[]    calls.report
 -- For all:
--- $21 boolean   also settle calls that must then be merged into their parent's call
+-- $22 boolean   also settle calls that must then be merged into their parent's call
 --
 -- Each table is read row by row (LATERAL, ANY): the plan is made once per connection, perhaps while
 -- the tables are empty.
@@ -34,12 +35,12 @@ WITH given AS MATERIALIZED (
         $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
         $6::text[], $7::bigint[], $8::text[], $9::bigint[],
         $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::int[],
-        $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[]
+        $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[]
     ) WITH ORDINALITY AS given (
         call, claim, callbacks, requeue_count, retry_now_at,
         state, effective_at, reason, now,
         leg, kind, tried_at, took_us, sent, status,
-        verdict, again_at, given_up_reason, fault, excerpt,
+        verdict, again_at, given_up_reason, fault, excerpt, report_mode,
         n
     )
 ),
@@ -48,6 +49,7 @@ WITH given AS MATERIALIZED (
 locked AS MATERIALIZED (
     SELECT
         given.*,
+        current.merge_parent,
         -- A callback was recorded or a requeue requested since the claim: the call is due at once.
         current.callbacks > given.callbacks OR current.requeue_count > given.requeue_count
             AS is_outdated,
@@ -55,23 +57,23 @@ locked AS MATERIALIZED (
         current.retry_now_at IS DISTINCT FROM given.retry_now_at AS is_retried_now
     FROM (SELECT * FROM given ORDER BY call) AS given
     CROSS JOIN LATERAL (
-        SELECT callbacks, requeue_count, retry_now_at
+        SELECT callbacks, requeue_count, retry_now_at, merge_parent
         FROM call
         WHERE call.id = given.call
             -- With `=` the planner would read all of the index of claimed calls instead of one row.
             AND call.claim IS NOT DISTINCT FROM given.claim
-            AND (call.merge_parent IS NULL OR $21::boolean)
+            AND (call.merge_parent IS NULL OR $22::boolean)
         FOR UPDATE
     ) AS current
 ),
 inserted_attempts AS (
     INSERT INTO attempt (
         call, requeue_count, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault,
-        excerpt
+        excerpt, report_mode
     )
     SELECT
         call, requeue_count, leg, kind, tried_at, took_us, sent, status, verdict, again_at,
-        given_up_reason, fault, excerpt
+        given_up_reason, fault, excerpt, report_mode
     FROM locked
     WHERE leg IS NOT NULL
 ),
@@ -90,13 +92,14 @@ settled AS (
         claim = NULL,
         node = NULL,
         lease_end = NULL,
+        merge_parent = NULL,
         attempts = attempts + (locked.leg IS NOT NULL)::int
     FROM locked
     WHERE call.id = locked.call
         -- Makes the planner look up each id in the primary key instead of joining the table.
         AND call.id = ANY (ARRAY(SELECT call FROM locked))
     RETURNING
-        locked.n, call.state, call.effective_at, call.account, call.sid, call.merge_parent
+        locked.n, call.state, call.effective_at, call.account, call.sid, locked.merge_parent
 ),
 -- Claimed calls count as pending, so only finished calls change the counters.
 inserted_counters AS (

@@ -11,7 +11,7 @@ use crate::store::sqlite::leases::{LeaseTable, QueuePosition};
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::{
     AccountFilter, BACKLOG, ClaimRequest, Claimed, ListOrder, NextState, Settlement, StoreError,
-    Ticket,
+    Ticket, in_parts,
 };
 
 /// Pending calls behind a position, up to a time. Two parts, so that the search does not read the first
@@ -142,7 +142,7 @@ impl WriteTx {
         {
             let position = (Millis(row.get(0)?), row.get(1)?);
             found.scanned_to = position;
-            if claims.holds(position.1) {
+            if claims.holds(position.1) || self.awaits_merge(position.1) {
                 continue;
             }
             if self.is_of(position.1, accounts)? {
@@ -171,7 +171,7 @@ impl WriteTx {
             && let Some(row) = rows.next()?
         {
             let call = row.get(1)?;
-            if claims.holds(call) {
+            if claims.holds(call) || self.awaits_merge(call) {
                 continue;
             }
             if self.is_of(call, accounts)? {
@@ -245,10 +245,13 @@ impl WriteTx {
     }
 
     fn gather(&self, call: CallRow) -> Result<Claimed, StoreError> {
-        let attempts = if call.attempts == 0 {
-            Vec::new()
+        let (attempts, attempts_before_requeue) = if call.attempts == 0 {
+            (Vec::new(), 0)
         } else {
-            rows::attempts_of(&self.connection, call.id)?
+            in_parts(
+                rows::attempts_of(&self.connection, call.id)?,
+                call.requeue_count,
+            )
         };
         Ok(Claimed {
             ticket: Ticket {
@@ -260,11 +263,8 @@ impl WriteTx {
             },
             callbacks: rows::callbacks_of(&self.connection, call.id)?,
             planned_callbacks: usize::try_from(call.planned_callbacks).unwrap_or_default(),
-            attempts: attempts
-                .into_iter()
-                .filter(|(round, _)| *round == call.requeue_count)
-                .map(|(_, attempt)| attempt)
-                .collect(),
+            attempts,
+            attempts_before_requeue,
             retry_now_at: call.retry_now_at,
             sid: call.sid,
             account: call.account,

@@ -6,7 +6,7 @@
 //! parent's or, while it is claimed, when it is settled. The merged call is skipped and has no
 //! callbacks.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use super::{Undo, WriteTx};
 use crate::clock::Millis;
@@ -53,17 +53,27 @@ impl WriteTx {
             };
             if self.leases.lock().holds(id) {
                 // Its delivery in flight must be settled first.
-                self.connection
-                    .prepare_cached(
-                        "INSERT OR REPLACE INTO pending_merge (child, parent) VALUES (?1, ?2)",
-                    )?
-                    .execute([id, call])?;
-                self.pending_merges.insert(id);
+                self.set_pending_merge(id, call)?;
             } else {
                 self.merge_into_parent(child, call, now)?;
             }
         }
         Ok(())
+    }
+
+    fn set_pending_merge(&mut self, child: i64, parent: i64) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO pending_merge (child, parent) VALUES (?1, ?2)")?
+            .execute([child, parent])?;
+        let before = self.pending_merges.insert(child, parent);
+        self.undo.push(Undo::PendingMerge(child, before));
+        Ok(())
+    }
+
+    /// Whether a claimed call will be merged into this one. Until then its plan lacks a leg that may have
+    /// been sent.
+    pub(super) fn awaits_merge(&self, call: i64) -> bool {
+        self.pending_merges.values().any(|parent| *parent == call)
     }
 
     /// Merges a call that was claimed when its parent became known, and no longer is. Returns when the
@@ -73,16 +83,14 @@ impl WriteTx {
         child: i64,
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
-        if !self.pending_merges.remove(&child) {
+        let Some(call) = self.pending_merges.remove(&child) else {
             return Ok(None);
-        }
-        self.undo.push(Undo::MergeStarted(child));
-        let call: Option<i64> = self
-            .connection
-            .prepare_cached("DELETE FROM pending_merge WHERE child = ?1 RETURNING parent")?
-            .query_row([child], |row| row.get(0))
-            .optional()?;
-        let (Some(call), Some(child)) = (call, CallRow::load(&self.connection, child)?) else {
+        };
+        self.undo.push(Undo::PendingMerge(child, Some(call)));
+        self.connection
+            .prepare_cached("DELETE FROM pending_merge WHERE child = ?1")?
+            .execute([child])?;
+        let Some(child) = CallRow::load(&self.connection, child)? else {
             return Ok(None);
         };
         self.merge_into_parent(child, call, now)?;
@@ -91,15 +99,16 @@ impl WriteTx {
 
     /// Merges the calls that were still claimed when the previous process ended.
     pub(super) fn merge_unclaimed(&mut self) -> Result<(), StoreError> {
-        let claimed: Vec<(i64, i64)> = self
+        let claimed: Vec<(i64, i64, i64)> = self
             .connection
             .prepare_cached(
-                "SELECT child, effective_at FROM pending_merge JOIN call ON call.id = child",
+                "SELECT child, parent, effective_at FROM pending_merge JOIN call ON call.id = child",
             )?
-            .query_and_then([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_and_then([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        for (child, was_due) in claimed {
-            self.pending_merges.insert(child);
+        let merges = claimed.iter().map(|(child, parent, _)| (*child, *parent));
+        self.pending_merges.extend(merges);
+        for (child, _, was_due) in claimed {
             self.merge_pending(child, Millis(was_due))?;
         }
         Ok(())
@@ -145,10 +154,33 @@ impl WriteTx {
         if !self.leases.lock().holds(call.id) {
             self.make_due(&call, now, now)?;
         }
+        self.redirect_merges(child.id, call.id)
+    }
+
+    /// What was to be merged into a call that was merged itself is merged into the call that has its
+    /// callbacks now.
+    fn redirect_merges(&mut self, from: i64, to: i64) -> Result<(), StoreError> {
+        let merges = self.pending_merges.iter();
+        let children: Vec<i64> = merges
+            .filter_map(|(child, parent)| (*parent == from).then_some(*child))
+            .collect();
+        for child in children {
+            // Legs that name each other as their parent.
+            if child == to {
+                self.connection
+                    .prepare_cached("DELETE FROM pending_merge WHERE child = ?1")?
+                    .execute([child])?;
+                let before = self.pending_merges.remove(&child);
+                self.undo.push(Undo::PendingMerge(child, before));
+            } else {
+                self.set_pending_merge(child, to)?;
+            }
+        }
         Ok(())
     }
 
-    /// Returns how many callbacks the call has then.
+    /// Returns how many callbacks the call has then. It keeps its own where both have one with the same
+    /// key.
     fn move_callbacks(&self, child: &CallRow, call: &CallRow) -> Result<i64, StoreError> {
         let mut count = call.callbacks;
         for number in 1..=child.callbacks {
@@ -157,7 +189,7 @@ impl WriteTx {
                 .connection
                 .prepare_cached("SELECT key FROM callback WHERE id = ?1")?
                 .query_row([old], |row| row.get(0))?;
-            if self.has_callback(call.id, &key)? {
+            if self.has_own_callback(call, &key)? {
                 self.connection
                     .prepare_cached("DELETE FROM callback WHERE id = ?1")?
                     .execute([old])?;
@@ -177,6 +209,16 @@ impl WriteTx {
                 ])?;
         }
         Ok(count)
+    }
+
+    /// Whether the call had a callback with this key before others were moved to it.
+    fn has_own_callback(&self, call: &CallRow, key: &str) -> Result<bool, StoreError> {
+        let [first, _] = rows::rows_of(call.id);
+        let last = rows::row_of(call.id, call.callbacks)?;
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
+            .exists(params![first, last, key])?)
     }
 
     /// Attempts before the last requeue stay so.

@@ -3,9 +3,11 @@
 use rusqlite::params;
 
 use super::WriteTx;
+use crate::clock::Millis;
+use crate::store::removed::{self, RemovalCause};
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::sid_index;
-use crate::store::{Expiry, StoreError};
+use crate::store::{Expiry, NewCallback, StoreError};
 
 const EXPIRED: &str = "SELECT id FROM ( \
     SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'delivered' AND effective_at < ?1 \
@@ -14,6 +16,10 @@ const EXPIRED: &str = "SELECT id FROM ( \
         ORDER BY effective_at LIMIT ?3) UNION ALL \
     SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'parked' AND effective_at < ?2 \
         ORDER BY effective_at LIMIT ?3)) ORDER BY effective_at, id LIMIT ?3";
+
+/// A few at a time: a call has few legs.
+const FORGET_REMOVED: &str = "DELETE FROM removed_call WHERE hash IN ( \
+    SELECT hash FROM removed_call WHERE day < ?1 ORDER BY day LIMIT ?2)";
 
 /// Returns 128 free pages to the file system: 512 KiB, more than a purge of a hundred calls frees.
 const SHRINK: &str = "PRAGMA incremental_vacuum(128)";
@@ -29,10 +35,48 @@ impl WriteTx {
             .collect::<rusqlite::Result<_>>()?;
         for id in &expired {
             if let Some(call) = CallRow::load(&self.connection, *id)? {
+                self.remember(&call, expiry.now)?;
                 self.remove(&call)?;
             }
         }
+        self.connection
+            .prepare_cached(FORGET_REMOVED)?
+            .execute(params![
+                removed::day(expiry.parked),
+                limit.saturating_mul(10)
+            ])?;
         Ok(expired.len())
+    }
+
+    /// Remembers that the call and its legs are removed.
+    fn remember(&self, call: &CallRow, now: Millis) -> Result<(), StoreError> {
+        // What is left of a merged call: its SIDs belong to its parent's call.
+        if call.callbacks == 0 {
+            return Ok(());
+        }
+        let mut sids = rows::child_legs_of(&self.connection, call.id)?;
+        sids.push(call.sid.clone());
+        let mut insert = self.connection.prepare_cached(
+            "INSERT OR REPLACE INTO removed_call (hash, account, day, cause) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for sid in sids {
+            insert.execute(params![
+                removed::sid_hash(&call.account, &sid),
+                call.account.as_str(),
+                removed::day(now),
+                RemovalCause::Retention.as_str(),
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Whether the callback is of a call that was removed.
+    pub(super) fn is_removed(&self, callback: &NewCallback) -> Result<bool, StoreError> {
+        let hash = removed::sid_hash(&callback.account, &callback.call);
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM removed_call WHERE hash = ?1")?
+            .exists([hash])?)
     }
 
     pub(super) fn remove(&mut self, call: &CallRow) -> Result<(), StoreError> {

@@ -1,10 +1,11 @@
--- Adds what was moved to the parent's call, and makes it due.
+-- Counts what was added to a call, and makes it due. A claimed call stays claimed: `settle` sees the
+-- higher number of callbacks and makes it due again.
 --
--- $1 bigint  id of the parent's call
--- $2 bigint  number of moved callbacks
--- $3 bigint  number of moved attempts
+-- $1 bigint  id of the call
+-- $2 bigint  number of added callbacks
+-- $3 bigint  number of added attempts
 -- $4 bigint  current time, ms since 1970
--- $5 bigint  retry_now_at of the leg's call, or NULL
+-- $5 bigint  retry_now_at of the call that was merged into it, or NULL
 UPDATE call
 SET callbacks = callbacks + $2::bigint,
     attempts = attempts + $3::bigint,
