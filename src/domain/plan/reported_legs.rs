@@ -101,7 +101,8 @@ fn per_call<'r, 'a>(
     (reported, others)
 }
 
-/// The legs of which a request was made, in the order of their first attempts.
+/// The legs of which a request was made, in the order of their first attempts. A leg whose call-end
+/// Acquire accepted precedes: two legs were tried if their calls were joined later.
 fn tried_legs<'r, 'a>(
     call: &'r Call<'a>,
     attempts: &[Attempt],
@@ -115,6 +116,11 @@ fn tried_legs<'r, 'a>(
             tried.push(leg);
         }
     }
+    let is_accepted = |leg: &Leg<'_>| {
+        let mut of_leg = attempts.iter().filter(|attempt| attempt.leg == *leg.sid);
+        of_leg.any(|made| made.kind == RequestKind::CallEnd && made.verdict.is_accepted())
+    };
+    tried.sort_by_key(|leg| !is_accepted(leg));
     tried
 }
 

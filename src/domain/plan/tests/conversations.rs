@@ -138,10 +138,12 @@ fn each_conversation_stays_the_leg_that_was_tried_first() {
     let before = [&first[..], &[talk(SECOND_CHILD, 5, 40)]].concat();
     let (sent, _) = delivered(&before, vec![failed(CHILD)]);
     assert_eq!(sent, [SECOND_CHILD, CHILD]);
-    // Two conversations of which both were tried are joined by a third leg.
+    // A third leg shows that two legs that were tried are one conversation: it has one end.
     let two = [talk(CHILD, 5, 20), talk(SECOND_CHILD, 40, 60), softphone()];
     let three = [&two[..], &[talk(THIRD_CHILD, 10, 50)]].concat();
     let tried = vec![failed(SECOND_CHILD), attempt(CHILD, Verdict::Accepted)];
+    assert_eq!(delivered(&three, tried).0, [""; 0]);
+    let tried = vec![failed(SECOND_CHILD), failed(CHILD)];
     assert_eq!(delivered(&three, tried).0, [SECOND_CHILD]);
     // An unanswered leg was sent, and then an answered one becomes known.
     let busy = child(&[("CallStatus", "busy")]);
@@ -241,4 +243,65 @@ fn a_session_of_which_the_first_leg_tells_nothing_has_its_conversations_too() {
     ];
     let known = received(&agents);
     assert_eq!(plan(&known, &accepted, &one_call(), wait), Next::Delivered);
+}
+
+#[test]
+fn a_chain_that_is_joined_after_a_leg_was_tried_has_one_end() {
+    let first = "CA00000000000000000000000000000009";
+    let link = |leg, parent, to| {
+        let fields = [("CallSid", leg), ("ParentCallSid", parent), ("To", to)];
+        child(&fields)
+    };
+    let last = link(THIRD_CHILD, SECOND_CHILD, "client:jane");
+    let joined = [
+        last.clone(),
+        link(SECOND_CHILD, CHILD, "client:bob"),
+        link(CHILD, first, "client:eve"),
+    ];
+    let ended = [&joined[..], &[callback(&[("CallSid", first)])]].concat();
+    let accepted = attempt(THIRD_CHILD, Verdict::Accepted);
+    let failed = |leg| attempt(leg, Verdict::Again(Millis(1)));
+    for known in [&joined[..], &ended] {
+        for attempts in [
+            vec![accepted.clone()],
+            // The calls of both legs were tried before they were joined.
+            vec![failed(CHILD), accepted.clone()],
+            vec![accepted.clone(), failed(first)],
+        ] {
+            let (sent, why) = delivered(known, attempts);
+            assert_eq!(sent, [""; 0], "{why}");
+        }
+        let (sent, _) = delivered(known, vec![failed(THIRD_CHILD), failed(CHILD)]);
+        assert_eq!(sent, [THIRD_CHILD]);
+    }
+}
+
+#[test]
+fn a_requeued_call_stays_its_leg_and_its_mode_and_follows_the_current_settings() {
+    let child_alone = [child(&[("To", "client:jane")])];
+    let known = received(&[child_alone[0].clone(), callback(&[])]);
+    let before = [attempt(CHILD, Verdict::Accepted)];
+    let next = |attempts: &[Attempt], before_requeue, report, rules: &Rules| {
+        let history = History {
+            attempts,
+            before_requeue,
+            report,
+        };
+        Plan::of(&known, history, rules, NOW).next().clone()
+    };
+    let mut rules = one_call();
+    rules.directory.default = Some("calls@example.com".to_owned());
+    let again = sent(next(&before, 1, Some(ReportMode::Call), &rules));
+    assert_eq!(again.call_id, CHILD);
+    assert_eq!(again.email.as_deref(), Some("calls@example.com"));
+    let twice = [before[0].clone(), before[0].clone()];
+    let report = Some(ReportMode::Call);
+    assert_eq!(next(&twice, 1, report, &rules), Next::Delivered);
+
+    // A change of calls.report makes no second record of a call of which something was sent.
+    rules.legs.report = ReportMode::Legs;
+    assert_eq!(next(&before, 0, report, &rules), Next::Delivered);
+    assert_eq!(sent(next(&before, 0, None, &rules)).call_id, PARENT);
+    let of_legs = Some(ReportMode::Legs);
+    assert_eq!(sent(next(&before, 0, of_legs, &one_call())).call_id, PARENT);
 }
