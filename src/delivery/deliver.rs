@@ -46,8 +46,8 @@ impl Worker {
         if !self.queues.allows(account, self.clock.now()) {
             return without_attempt(NextState::PendingAt(newest(&callbacks)));
         }
-        let made = history.current();
-        let Some(attempt) = self.send(account, request, mode, made).await else {
+        let sent = self.send(account, request, mode, history.current());
+        let Some(attempt) = sent.await else {
             return without_attempt(NextState::PendingAt(self.clock.now()));
         };
         if attempt.verdict.is_accepted() {
