@@ -73,7 +73,7 @@ fn an_interrupted_requeue_resumes_where_it_stopped() {
         "requeue",
         "--state",
         "delivered",
-        "--finished-before",
+        "--rested-before",
         &before,
         "--yes",
     ];
