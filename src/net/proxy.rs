@@ -1,7 +1,7 @@
 //! The address of a forward proxy: `http://[USER:PASSWORD@]HOST:PORT`, and whether traffic is
 //! readable on the way to it.
 //!
-//! It does not connect; [`super::proxy_tunnel`] does.
+//! It does not connect; `proxy_tunnel` does.
 
 use std::net::IpAddr;
 
