@@ -2,6 +2,10 @@
 //!
 //! The labels are part of the contract: metrics, logs and `--json` use them.
 
+use std::borrow::Cow;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::super::public_url::PublicUrl;
 
 /// One difference between what Twilio signed and what arrived.
@@ -21,6 +25,9 @@ pub enum Difference {
     QueryAdded,
     QueryOrder,
     QueryEncoding,
+    /// The URL at Twilio has these characters unescaped in its query. Twilio signs them as entered and
+    /// escapes them to send the request.
+    QueryUnescaped(String),
     /// Signed with a key that is configured for another account, in this setting.
     OtherAccount(String),
     /// Signed with the token of `--spare-token`.
@@ -60,7 +67,7 @@ impl Difference {
             Self::QueryLost => "query-lost",
             Self::QueryAdded => "query-added",
             Self::QueryOrder => "query-order",
-            Self::QueryEncoding => "query-encoding",
+            Self::QueryEncoding | Self::QueryUnescaped(_) => "query-encoding",
             Self::OtherAccount(_) => "other-account",
             Self::SpareToken => "spare-token",
             Self::TokenText(_) => "token-text",
@@ -99,6 +106,13 @@ impl Difference {
             Self::QueryAdded => "A query was added to the URL in transit.",
             Self::QueryOrder => "The query keys arrived in another order than the signed one.",
             Self::QueryEncoding => "The query was re-encoded in transit.",
+            Self::QueryUnescaped(characters) => {
+                let listed = each(characters, named);
+                return format!(
+                    "The query of the URL at Twilio has an unescaped character: {listed}. Twilio \
+                     signs it as entered and sends it escaped."
+                );
+            }
             Self::OtherAccount(setting) => {
                 return format!("The request was signed with a key of another account, {setting}.");
             }
@@ -148,8 +162,8 @@ impl Difference {
 
     /// The next step; `None` where it is to correct `server.public_url`.
     #[must_use]
-    pub fn remedy(&self) -> Option<&'static str> {
-        Some(match self {
+    pub fn remedy(&self) -> Option<Cow<'static, str>> {
+        let remedy = match self {
             Self::Scheme | Self::Port | Self::Host | Self::Prefix => return None,
             Self::TrailingSlash | Self::Path => {
                 "Enter at Twilio exactly the URL that callback-url prints, and let the proxy pass \
@@ -159,6 +173,10 @@ impl Difference {
             Self::QueryLost | Self::QueryAdded | Self::QueryEncoding => {
                 "Let the proxy pass the query unchanged (nginx: no rewrite, no $args in \
                  proxy_pass; HAProxy: no set-query)."
+            }
+            Self::QueryUnescaped(characters) => {
+                let listed = each(characters, |c| format!("{} for {}", escape(c), named(c)));
+                return Some(format!("In the URL at Twilio, write {listed}.").into());
             }
             Self::QueryOrder => {
                 "Enter the URL at Twilio with its query keys in alphabetical order, because \
@@ -203,8 +221,25 @@ impl Difference {
                 "Use the primary auth token of the account that owns the number (a subaccount has \
                  its own), and the URL as entered at Twilio, byte for byte."
             }
-        })
+        };
+        Some(remedy.into())
     }
+}
+
+fn each(characters: &str, text: impl Fn(char) -> String) -> String {
+    let texts: Vec<String> = characters.chars().map(text).collect();
+    texts.join(", ")
+}
+
+fn named(character: char) -> String {
+    match character {
+        ' ' => "a space".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn escape(character: char) -> String {
+    utf8_percent_encode(character.encode_utf8(&mut [0; 4]), NON_ALPHANUMERIC).to_string()
 }
 
 /// Why a signature is invalid.
@@ -248,8 +283,8 @@ impl Diagnosis {
             .into_iter()
             .collect();
         for remedy in self.differences.iter().filter_map(Difference::remedy) {
-            if !remedies.iter().any(|other| other == remedy) {
-                remedies.push(remedy.to_owned());
+            if !remedies.iter().any(|other| *other == remedy) {
+                remedies.push(remedy.into_owned());
             }
         }
         remedies

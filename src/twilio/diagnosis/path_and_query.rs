@@ -166,6 +166,9 @@ pub(super) fn queries(query: Option<&str>, input: &DiagnosisInput<'_>) -> Vec<Ca
     if fragment.is_some() {
         add(shown(sent), Difference::Leftover);
     }
+    for (other, characters) in unescaped(query) {
+        add(shown(&other), Difference::QueryUnescaped(characters));
+    }
     for other in reencoded(query) {
         add(shown(&other), Difference::QueryEncoding);
     }
@@ -218,6 +221,43 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'&');
 
+/// The most escapes of one query for which every combination is tried.
+const MAX_ESCAPES: usize = 5;
+
+/// The queries that Twilio may have signed as entered, with characters that it then escaped to send the
+/// request; each with these characters.
+fn unescaped(query: &str) -> Vec<(String, String)> {
+    let decoded = percent_decode_str(query).decode_utf8_lossy();
+    // `+` and `%20` are both written for a space, and some libraries write `%20` for a `+`.
+    let mut escapes = vec![("+".to_owned(), ' '), ("%20".to_owned(), '+')];
+    for character in decoded.chars().filter(|c| !"%&#".contains(*c)) {
+        let escape = utf8_percent_encode(character.encode_utf8(&mut [0; 4]), KEPT).to_string();
+        if escape.starts_with('%') && !escapes.contains(&(escape.clone(), character)) {
+            escapes.push((escape, character));
+        }
+    }
+    escapes.retain(|(escape, _)| query.contains(escape));
+    let few = escapes.len().min(MAX_ESCAPES);
+    let combinations = (1..1_usize << few).map(|bits| {
+        let is_chosen = move |at: &usize| bits & (1 << at) != 0;
+        (0..few).filter(is_chosen).collect::<Vec<_>>()
+    });
+    let all = (0..escapes.len()).collect();
+    let mut found: Vec<(String, String)> = combinations
+        .chain([all])
+        .map(|chosen| {
+            let chosen = chosen.iter().map(|at| &escapes[*at]);
+            chosen.fold((query.to_owned(), String::new()), |(text, of), escape| {
+                let raw = escape.1.to_string();
+                (text.replace(&escape.0, &raw), of + &raw)
+            })
+        })
+        .collect();
+    // The fewer characters explain a signature, the likelier they are.
+    found.sort_by_key(|(_, characters)| characters.chars().count());
+    found
+}
+
 fn reencoded(query: &str) -> Vec<String> {
     let decoded = percent_decode_str(query).decode_utf8_lossy().into_owned();
     let encoded = utf8_percent_encode(&decoded, KEPT).to_string();
@@ -235,15 +275,10 @@ fn reencoded(query: &str) -> Vec<String> {
         text
     };
     vec![
-        query.replace("%40", "@"),
         query.replace('@', "%40"),
-        query.replace("%27", "'"),
         query.replace('\'', "%27"),
-        query.replace("%3A", ":"),
-        query.replace("%2B", "+"),
         query.replace('+', "%2B"),
         query.replace('+', "%20"),
-        query.replace("%20", "+"),
         query.replace("%25", "%"),
         case(str::to_ascii_lowercase),
         case(str::to_ascii_uppercase),

@@ -39,6 +39,80 @@ fn each_mistake_is_named_and_refused() {
 }
 
 #[test]
+fn an_unescaped_character_at_twilio_is_named_with_its_escape() {
+    for (entered, arrived, remedy) in [
+        ("jane@example.com", "jane%40example.com", "write %40 for @."),
+        (
+            "o'hara%40b.example",
+            "o%27hara%40b.example",
+            "write %27 for '.",
+        ),
+        ("a+b%40c.example", "a%2Bb%40c.example", "write %2B for +."),
+        ("a+b%40c.example", "a%20b%40c.example", "write %2B for +."),
+        (
+            "a b%40c.example",
+            "a%20b%40c.example",
+            "write %20 for a space.",
+        ),
+        (
+            "a b%40c.example",
+            "a+b%40c.example",
+            "write %20 for a space.",
+        ),
+        (
+            "\"a\"%40c.example",
+            "%22a%22%40c.example",
+            "write %22 for \".",
+        ),
+        (
+            "<a%40c.example>",
+            "%3Ca%40c.example%3E",
+            "write %3C for <, %3E for >.",
+        ),
+        (
+            "jos\u{e9}%40c.example",
+            "jos%C3%A9%40c.example",
+            "write %C3%A9 for \u{e9}.",
+        ),
+        ("a%40c.example,b", "a%40c.example%2Cb", "write %2C for ,."),
+        (
+            "o'hara@c.example",
+            "o%27hara%40c.example",
+            "write %27 for ', %40 for @.",
+        ),
+        (
+            "a+b@c.example",
+            "a%20b%40c.example",
+            "write %2B for +, %40 for @.",
+        ),
+    ] {
+        let query = [entered, arrived].map(|email| format!("?email={email}"));
+        let induced = Induced::none().query(&query[0], &query[1]);
+        for induced in [
+            induced.clone(),
+            induced
+                .clone()
+                .public("https://calls.example.com")
+                .header("host", "bridge.example.com"),
+        ] {
+            assert!(!induced.is_valid(), "{entered}");
+            let remedies = induced.diagnosis().remedies();
+            let last = remedies.last().expect("a remedy");
+            assert_eq!(
+                *last,
+                format!("In the URL at Twilio, {remedy}"),
+                "{entered}"
+            );
+        }
+    }
+    // A proxy that reports the query as it received it is at fault, not the URL at Twilio.
+    let proxy = Induced::none()
+        .query("?email=a@c.example", "?email=a%40c.example")
+        .header("x-original-uri", "/twilio/voice/status?email=a@c.example");
+    assert!(proxy.diagnosis().remedies()[0].starts_with("Let the proxy"));
+}
+
+#[test]
 fn the_line_to_change_is_the_url_that_was_signed() {
     for (induced, line) in [
         (
