@@ -37,7 +37,7 @@ impl Worker {
         let before = Plan::of(&callbacks, history, &rules, self.clock.now());
         self.count_late_recordings(call, account, &before);
         self.log_unnamed_sip_host(call, &before);
-        let Next::Send(request) = before.next() else {
+        let Next::Send(_) = before.next() else {
             self.count_unmappable(call, account, &before, &before);
             return without_attempt(next_state(before.next(), self.clock.now()));
         };
@@ -46,8 +46,13 @@ impl Worker {
         if !self.queues.allows(account, self.clock.now()) {
             return without_attempt(NextState::PendingAt(newest(&callbacks)));
         }
-        let current = history.current();
-        let Some(attempt) = self.send(account, request, mode, current).await else {
+        // A link may have expired while the call waited for the rate limit.
+        let current = Plan::of(&callbacks, history, &rules, self.clock.now());
+        let Next::Send(request) = current.next() else {
+            return without_attempt(next_state(current.next(), self.clock.now()));
+        };
+        let sent = self.send(account, request, mode, history.current());
+        let Some(attempt) = sent.await else {
             return without_attempt(NextState::PendingAt(self.clock.now()));
         };
         if attempt.verdict.is_accepted() {

@@ -255,3 +255,27 @@ fn a_recording_that_only_an_app_names_is_neither_sent_nor_waited_for() {
         assert!(end.recording_url.is_some());
     }
 }
+
+#[test]
+fn a_presigned_url_that_expired_since_it_was_sent_is_left_out_of_the_retry() {
+    let url = "https://bucket.example.com/RE1?Expires=2000&Signature=a";
+    let known = received(&[
+        callback(&[]),
+        recording(1, "completed", &[("RecordingUrl", url)]),
+    ]);
+    let end = |attempts: &[Attempt], now| plan(&known, attempts, &one_call(), now);
+    let first = end(&[], NOW);
+    assert_eq!(sent(first.clone()).recording_url.as_deref(), Some(url));
+    let expired = Millis(2_000_000);
+    assert_eq!(sent(end(&[], expired)).recording_url, None);
+    for fault in [DeliveryFault::TimeOut, DeliveryFault::Connect] {
+        let tried = [failed(first.clone(), None, fault)];
+        assert_eq!(
+            sent(end(&tried, Millis(1_999_999)))
+                .recording_url
+                .as_deref(),
+            Some(url)
+        );
+        assert_eq!(sent(end(&tried, expired)).recording_url, None, "{fault}");
+    }
+}

@@ -1,0 +1,164 @@
+//! A link is valid until it expires, and for nothing else.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECRET: &str = "made-up-secret-of-32-characters!";
+const TTL: Duration = Duration::from_secs(60);
+
+fn linker(secrets: &[&str]) -> LinkSigner {
+    let keys = secrets.iter().map(|secret| LinkKey::new(secret)).collect();
+    LinkSigner::new("https://bridge.example.com/x".to_owned(), TTL, keys)
+}
+
+fn account(number: u128) -> AccountSid {
+    AccountSid::parse(&format!("AC{number:032x}")).expect("a SID")
+}
+
+fn recording(number: u128) -> RecordingSid {
+    RecordingSid::parse(&format!("RE{number:032x}")).expect("a SID")
+}
+
+fn query(link: &str) -> &str {
+    link.split_once('?').expect("a query").1
+}
+
+#[test]
+fn a_link_is_as_documented() {
+    // Checked with: printf '...' | openssl dgst -sha256 -hmac SECRET -binary | basenc --base64url
+    assert_eq!(
+        linker(&[SECRET]).link(
+            &account(1),
+            &recording(2),
+            Millis(1_790_000_000_999),
+            Millis(1_790_000_000_999)
+        ),
+        "https://bridge.example.com/x/recordings/RE00000000000000000000000000000002\
+         ?account=AC00000000000000000000000000000001&expires=1790000060\
+         &signature=abOfXNbgllwgKa8MU8xLZkxZJZX_pS2106LcFyz5JUc"
+    );
+}
+
+#[test]
+fn without_a_secret_a_link_is_shown_and_none_is_valid() {
+    let linker = linker(&[]);
+    let shown = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
+    assert!(shown.ends_with("/recordings/RE00000000000000000000000000000002"));
+    let signed = self::linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0));
+    let verified = linker.verify(&recording(2), query(&signed), Millis(0));
+    assert_eq!(verified, Err(RecordingLinkError::Forged));
+}
+
+#[test]
+fn a_new_secret_signs_while_links_of_the_old_one_hold() {
+    let old = linker(&["the-old-one"]).link(&account(1), &recording(2), Millis(0), Millis(0));
+    let both = linker(&[SECRET, "the-old-one"]);
+    assert_eq!(
+        both.verify(&recording(2), query(&old), Millis(0)),
+        Ok(account(1))
+    );
+    let new = both.link(&account(1), &recording(2), Millis(0), Millis(0));
+    assert_eq!(
+        new,
+        linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0))
+    );
+}
+
+#[test]
+fn what_is_no_query_of_a_link_is_forged() {
+    let linker = linker(&[SECRET]);
+    let link = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
+    let good = query(&link);
+    for bad in [
+        String::new(),
+        format!("{good}&x=1"),
+        format!("x=1&{good}"),
+        format!("{good}="),
+        format!("{good}&{good}"),
+        good.replace("expires=", "expires=x"),
+        good.replace("expires=", "expires=+"),
+        good.replace("expires=", "expires=0"),
+        good.replace("AC0", "AC1"),
+        good.replace("account", "Account"),
+        good.split_once("&signature")
+            .expect("a signature")
+            .0
+            .to_owned(),
+    ] {
+        let verified = linker.verify(&recording(2), &bad, Millis(0));
+        assert_eq!(verified, Err(RecordingLinkError::Forged), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_link_holds_until_it_expires(
+        a: u128, r: u128, arrived in 0..4_000_000_000_000_i64, after in 0..120_000_i64,
+    ) {
+        let linker = linker(&[SECRET]);
+        let link = linker.link(&account(a), &recording(r), Millis(arrived), Millis(arrived));
+        let now = Millis(arrived + after);
+        let verified = linker.verify(&recording(r), query(&link), now);
+        let expires = (arrived + 60_000) / 1_000;
+        let expected = if now.0 / 1_000 < expires { Ok(account(a)) } else { Err(RecordingLinkError::Expired) };
+        prop_assert_eq!(verified, expected);
+    }
+
+    #[test]
+    fn a_link_that_is_sent_holds_for_half_its_time(
+        arrived in 0..4_000_000_000_000_i64, after in 0..1_000_000_000_i64,
+    ) {
+        let linker = linker(&[SECRET]);
+        let now = Millis(arrived + after);
+        let link = linker.link(&account(1), &recording(2), Millis(arrived), now);
+        let valid_at = |seconds| {
+            let at = now.plus(Duration::from_secs(seconds));
+            linker.verify(&recording(2), query(&link), at).is_ok()
+        };
+        prop_assert!(valid_at(29));
+        prop_assert!(!valid_at(60));
+        let again = linker.link(&account(1), &recording(2), Millis(arrived), now);
+        prop_assert_eq!(link, again);
+    }
+
+    #[test]
+    fn a_link_holds_for_no_other_account_recording_time_or_secret(
+        a: u128, r: u128, other in 1..=u128::MAX, later in 1..1_000_000_i64,
+    ) {
+        let linker = linker(&[SECRET]);
+        let link = linker.link(&account(a), &recording(r), Millis(0), Millis(0));
+        let good = query(&link);
+        let forged = |sid: &RecordingSid, query: &str| {
+            linker.verify(sid, query, Millis(0)) == Err(RecordingLinkError::Forged)
+        };
+        prop_assert!(forged(&recording(r ^ other), good));
+        let another = account(a ^ other);
+        prop_assert!(forged(
+            &recording(r), &good.replace(account(a).as_str(), another.as_str()),
+        ));
+        let longer = format!("expires={}&", 60 + later);
+        prop_assert!(forged(&recording(r), &good.replace("expires=60&", &longer)));
+        let by_another = self::linker(&["another"])
+            .link(&account(a), &recording(r), Millis(0), Millis(0));
+        prop_assert!(forged(&recording(r), query(&by_another)));
+    }
+
+    #[test]
+    fn a_changed_signature_never_holds(position in 0..43_usize, letter in "[A-Za-z0-9_-]") {
+        let linker = linker(&[SECRET]);
+        let link = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
+        let at = link.len() - 43 + position;
+        let mut changed = link.clone();
+        changed.replace_range(at..=at, &letter);
+        prop_assume!(changed != link);
+        let verified = linker.verify(&recording(2), query(&changed), Millis(0));
+        prop_assert_eq!(verified, Err(RecordingLinkError::Forged));
+    }
+
+    #[test]
+    fn nothing_else_holds(query in ".{0,200}") {
+        let verified = linker(&[SECRET]).verify(&recording(2), &query, Millis(0));
+        prop_assert_eq!(verified, Err(RecordingLinkError::Forged));
+    }
+}
