@@ -355,6 +355,30 @@ pub struct Expiry {
     pub parked: Millis,
 }
 
+/// What another program does to an SQLite file, and what an operator can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreWarning {
+    #[error(
+        "another program holds the write lock of the SQLite file, so that callbacks wait and then get \
+         503: end its transaction (a sqlite3 shell, a backup or replication tool; `fuser` names it)"
+    )]
+    WriteLocked,
+    #[error(
+        "another program reads an old state of the SQLite file, so that its write-ahead log grows and \
+         removed data stays in it: end that read (a sqlite3 shell, a backup; `fuser` names it)"
+    )]
+    LogPinned,
+}
+
+/// The sizes of the SQLite file of a bridge, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFiles {
+    /// The write-ahead log.
+    pub log_bytes: u64,
+    /// Free space on its disk.
+    pub free_bytes: u64,
+}
+
 /// The versions of a store before and after a migration; 0: there was none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migrated {
@@ -422,5 +446,15 @@ pub trait Store: Refusals + Send + Sync {
     /// How many callbacks are in the spool; None without a spool.
     fn spooled(&self) -> Option<u64> {
         None
+    }
+
+    /// What another program does to the file of this bridge.
+    fn warning(&self) -> Option<StoreWarning> {
+        None
+    }
+
+    /// The file of this bridge; zeros without one.
+    fn files(&self) -> StoreFiles {
+        StoreFiles::default()
     }
 }

@@ -18,7 +18,7 @@ use super::{CliError, ConfigArgs, Exit, check};
 use crate::clock::{Clock, Millis};
 use crate::config::{Config, StoreUrl};
 use crate::domain::plural::counted;
-use crate::store::disk;
+use crate::store::{disk, sqlite};
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::{check, to_enter};
 
@@ -74,6 +74,7 @@ impl Doctor {
         notes.extend(of_public_urls(&config));
         notes.extend(of_store(&config));
         notes.extend(of_spool(&config));
+        notes.extend(of_other_programs(&config));
         notes.extend(of_disk(&config));
         notes.extend(files::check(
             own_file(&config),
@@ -132,6 +133,23 @@ fn of_store(config: &Config) -> Vec<Note> {
             .into_iter()
             .map(|damage| Note::problem("store", format!("{damage}; see check --store")))
             .collect(),
+    }
+}
+
+/// What other programs do to the SQLite file or the spool.
+fn of_other_programs(config: &Config) -> Vec<Note> {
+    let Some(file) = own_file(config).filter(|file| file.exists()) else {
+        return Vec::new();
+    };
+    match sqlite::look_from_outside(file) {
+        Ok(found) => found
+            .into_iter()
+            .map(|warning| Note::problem("store", format!("{}: {warning}", file.display())))
+            .collect(),
+        Err(why) => {
+            let sentence = format!("{} cannot be written: {why}", file.display());
+            vec![Note::problem("store", sentence)]
+        }
     }
 }
 

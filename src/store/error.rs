@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::StoreWarning;
 use crate::net::tls::TlsError;
 
 /// The reason why no release opens a database with the table names of a development version.
@@ -75,6 +76,9 @@ pub enum StoreError {
     /// The database refused; the text is for logs, never for Twilio.
     #[error("{0}")]
     Database(String),
+    /// Another program holds the write lock of the file. Nothing was done; it can be retried.
+    #[error("{}", StoreWarning::WriteLocked)]
+    Locked,
     #[error("the database file is damaged: {0} (run `check --store` for details)")]
     Damaged(String),
     #[error("the claim is no longer held: it was settled, or its lease ended and another claimed")]
@@ -91,6 +95,9 @@ impl StoreError {
     /// Whether a retry may succeed.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Database(_))
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Database(_) | Self::Locked
+        )
     }
 }

@@ -23,7 +23,8 @@ use super::sqlite::SqliteStore;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
     NewCallback, OpenError, Recorded, Refusals, RefusedCause, RefusedFilter, RefusedLimits,
-    RefusedRequest, Settlement, Store, StoreError, StoredCall, StoredRefusedRequest, Ticket,
+    RefusedRequest, Settlement, Store, StoreError, StoreFiles, StoreWarning, StoredCall,
+    StoredRefusedRequest, Ticket,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;
@@ -285,6 +286,14 @@ impl Store for SpoolingStore {
 
     fn spooled(&self) -> Option<u64> {
         Some(self.shared.waiting.load(Ordering::Relaxed))
+    }
+
+    fn warning(&self) -> Option<StoreWarning> {
+        self.shared.spool.warning()
+    }
+
+    fn files(&self) -> StoreFiles {
+        self.shared.spool.files()
     }
 }
 

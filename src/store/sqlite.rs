@@ -8,6 +8,7 @@
 mod backup;
 mod consistency;
 mod counters;
+mod health;
 mod leases;
 mod lock;
 mod open;
@@ -24,8 +25,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::health::look_from_outside;
 pub use self::reader::SqliteReader;
 
+use self::health::FileHealth;
 use self::leases::SharedLeaseTable;
 use self::lock::Lock;
 use self::reader::ReaderThread;
@@ -33,8 +36,8 @@ use self::write_tx::WriteTx;
 use self::writer::Writer;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter, Migrated,
-    NewCallback, OpenError, ReadStore as _, Recorded, Settlement, Store, StoreError, StoredCall,
-    Ticket,
+    NewCallback, OpenError, ReadStore as _, Recorded, Settlement, Store, StoreError, StoreFiles,
+    StoreWarning, StoredCall, Ticket,
 };
 use crate::clock::Millis;
 use crate::twilio::CallSid;
@@ -45,6 +48,7 @@ pub struct SqliteStore {
     /// file, and only the writer's may.
     reader: ReaderThread,
     writer: Writer,
+    health: FileHealth,
 }
 
 impl SqliteStore {
@@ -60,11 +64,13 @@ impl SqliteStore {
         let claims = SharedLeaseTable::new();
         let reader = SqliteReader::open_beside(path, claims.clone())?;
         let tx = WriteTx::new(connection, claims).map_err(|why| OpenError::of(path, why))?;
+        let health = tx.health.clone();
         lock.opened();
         let no_thread = |error: std::io::Error| unusable(format!("no thread for it: {error}"));
         Ok(Self {
             reader: ReaderThread::start(reader).map_err(no_thread)?,
             writer: Writer::start(tx, lock).map_err(no_thread)?,
+            health,
         })
     }
 }
@@ -147,10 +153,21 @@ impl Store for SqliteStore {
         if purged > 0 {
             self.writer.ask(|tx| tx.shrink()).await?;
         }
+        if purged < limit {
+            self.writer.ask(WriteTx::empty_log).await?;
+        }
         Ok(purged)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.writer.write(WriteTx::ping).await
+    }
+
+    fn warning(&self) -> Option<StoreWarning> {
+        self.health.warning()
+    }
+
+    fn files(&self) -> StoreFiles {
+        self.health.files()
     }
 }

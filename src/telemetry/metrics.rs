@@ -21,7 +21,7 @@ use self::labels::{
     StateLabels,
 };
 use crate::clock::Millis;
-use crate::store::{Counts, Recorded, State};
+use crate::store::{Counts, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
 
 /// The account label of requests for an account that is not configured. The account that a request
@@ -65,6 +65,8 @@ pub struct Metrics {
     connections_refused: Family<ReasonLabels, Counter>,
     store_up: Gauge,
     spooled: Gauge,
+    log_bytes: Gauge,
+    free_bytes: Gauge,
     consistency_errors: Gauge,
     consistency_checked: Gauge<f64, std::sync::atomic::AtomicU64>,
     recordings: Family<RecordingLabels, Counter>,
@@ -102,6 +104,8 @@ impl Default for Metrics {
             connections_refused: Family::default(),
             store_up: Gauge::default(),
             spooled: Gauge::default(),
+            log_bytes: Gauge::default(),
+            free_bytes: Gauge::default(),
             consistency_errors: Gauge::default(),
             consistency_checked: Gauge::default(),
             recordings: Family::default(),
@@ -210,6 +214,18 @@ impl Metrics {
             "Callbacks that wait in the spool until the database is back",
             self.spooled.clone(),
         );
+        registry.register_with_unit(
+            "store_wal",
+            "Size of the write-ahead log of the SQLite file or the spool",
+            Unit::Bytes,
+            self.log_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "store_free",
+            "Free space on the disk of the SQLite file or the spool",
+            Unit::Bytes,
+            self.free_bytes.clone(),
+        );
         registry.register(
             "consistency_errors",
             "Errors that the last consistency check of the store found",
@@ -315,6 +331,12 @@ impl Metrics {
         };
         let open = i64::from(state == BreakerState::Open);
         self.breakers.get_or_create(&labels).set(open);
+    }
+
+    pub fn store_files(&self, files: StoreFiles) {
+        let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.log_bytes.set(bytes(files.log_bytes));
+        self.free_bytes.set(bytes(files.free_bytes));
     }
 
     pub fn fsync_latency(&self, latency: Duration) {

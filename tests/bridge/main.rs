@@ -12,6 +12,7 @@ mod faults;
 mod https;
 mod intake;
 mod operator;
+mod other_programs;
 mod outage;
 mod places;
 mod process;

@@ -377,3 +377,31 @@ fn what_a_killed_node_was_sending_another_sends_once_the_lease_ends() {
         server.sql("SELECT state FROM call") == "delivered"
     });
 }
+
+#[test]
+fn what_left_the_spool_is_in_none_of_its_files() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
+    let files_with = |number: &str| {
+        let files = std::fs::read_dir(folder.path()).expect("listed");
+        let bytes = files.map(|file| std::fs::read(file.expect("a file").path()).expect("read"));
+        bytes
+            .filter(|bytes| String::from_utf8_lossy(bytes).contains(number))
+            .count()
+    };
+    until("it runs on the database", || {
+        takes(&bridge, 1, "completed") < AT_ONCE && spooled(&bridge) == Some(0.0)
+    });
+    server.stop();
+    for call in 2..40 {
+        takes(&bridge, call, "completed");
+    }
+    assert!(
+        files_with("12025550123") > 0,
+        "the files are the right ones"
+    );
+    server.start_again();
+    empties_its_spool(&bridge);
+    until("the numbers are gone", || files_with("12025550123") == 0);
+}

@@ -4,12 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore};
+use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore, look_from_outside};
 use twilio_acquire_bridge::store::{
-    Expiry, ListFilter, NextState, OpenError, ReadStore as _, Recorded,
+    Expiry, ListFilter, NextState, OpenError, ReadStore as _, Recorded, RefusedLimits,
+    RefusedRequest, Store, StoreError, StoreWarning,
 };
 use twilio_acquire_bridge::twilio::CallSid;
 
@@ -240,4 +242,167 @@ async fn the_files_and_a_backup_are_for_their_owner_alone() {
     }
     let again = reader.back_up(&backup).expect_err("it is there");
     assert!(again.to_string().contains("choose another path"), "{again}");
+}
+
+/// Personal data in a refused request and in callbacks of 60 calls.
+const PLANTED: [&str; 4] = [
+    "12025550177",
+    "jane.planted@example.com",
+    "CA0000000000000000000000000000000",
+    "planted-in-a-refused-request",
+];
+
+/// Which of [`PLANTED`] the raw files beside `path` have.
+fn found_in_files(path: &Path) -> Vec<String> {
+    let folder = path.parent().expect("a folder");
+    let mut found = Vec::new();
+    for file in fs::read_dir(folder).expect("listed") {
+        let file = file.expect("a file").path();
+        let bytes = fs::read(&file).expect("read");
+        for planted in PLANTED {
+            let needle = planted.as_bytes();
+            if bytes.windows(needle.len()).any(|part| part == needle) {
+                found.push(format!("{planted} in {}", file.display()));
+            }
+        }
+    }
+    found
+}
+
+async fn plant(store: &dyn Store) {
+    for number in 1..=60 {
+        let mut callback = callback(&sid(number), &sid(number), "completed");
+        let form = String::from_utf8(callback.request.body.to_vec()).expect("text");
+        callback.request.body =
+            format!("{form}&From=%2B12025550177&Pad={}", "x".repeat(700)).into();
+        callback
+            .request
+            .url
+            .push_str("?email=jane.planted@example.com");
+        let recorded = store.record(callback, Millis(0)).await;
+        assert_eq!(recorded.expect("recorded"), Recorded::New);
+        let claimed = claim_one(store, 0).await;
+        settle(store, &claimed, NextState::Delivered, 1).await;
+    }
+    let refused = RefusedRequest {
+        at: Millis(0),
+        cause: "no-match".to_owned(),
+        explanation: String::new(),
+        status: 403,
+        peer: "192.0.2.1".to_owned(),
+        method: "POST".to_owned(),
+        target: "/twilio/voice/status".to_owned(),
+        url: "https://bridge.example.com/twilio/voice/status".to_owned(),
+        headers: String::new(),
+        body: "planted-in-a-refused-request".into(),
+        body_bytes: 28,
+    };
+    let kept = |now| {
+        (
+            RefusedLimits {
+                most: 9,
+                retention: Duration::from_secs(1),
+            },
+            Millis(now),
+        )
+    };
+    for (requests, now) in [(vec![refused], 0), (Vec::new(), 2_000)] {
+        let (limits, now) = kept(now);
+        store.refuse(requests, limits, now).await.expect("kept");
+    }
+}
+
+const ALL_EXPIRED: Expiry = Expiry {
+    now: Millis(2),
+    delivered_and_skipped: Millis(2),
+    parked: Millis(2),
+};
+
+#[tokio::test]
+async fn removed_data_is_in_no_file() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    plant(&*store).await;
+    assert!(
+        !found_in_files(&place.path()).is_empty(),
+        "the files are the right ones"
+    );
+    while store.purge(ALL_EXPIRED, 50).await.expect("purged") > 0 {}
+    assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
+    drop(store);
+    assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn data_that_a_reader_kept_from_being_removed_goes_with_the_next_purge_and_is_named() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    plant(&*store).await;
+    let other = Connection::open(place.path()).expect("opened");
+    other
+        .execute_batch("BEGIN; SELECT * FROM call")
+        .expect("read");
+    while store.purge(ALL_EXPIRED, 50).await.expect("purged") > 0 {}
+    assert_eq!(store.warning(), Some(StoreWarning::LogPinned));
+    other.execute_batch("COMMIT").expect("its end");
+    assert_eq!(store.purge(ALL_EXPIRED, 50).await.expect("purged"), 0);
+    assert_eq!(store.warning(), None);
+    assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_write_lock_of_another_program_is_named_and_outlived() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    let other = Connection::open(place.path()).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let started = Instant::now();
+    let refused = store.ping().await.expect_err("it is locked");
+    assert!(matches!(refused, StoreError::Locked), "{refused}");
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        refused
+            .to_string()
+            .contains("another program holds the write lock"),
+        "{refused}"
+    );
+    assert_eq!(store.warning(), Some(StoreWarning::WriteLocked));
+    let found = look_from_outside(&place.path()).expect("looked");
+    assert_eq!(found, [StoreWarning::WriteLocked]);
+    other.execute_batch("ROLLBACK").expect("its end");
+    store.ping().await.expect("it can be written");
+    assert_eq!(store.warning(), None);
+    assert_eq!(look_from_outside(&place.path()).expect("looked"), []);
+}
+
+#[tokio::test]
+async fn a_reader_that_makes_the_log_grow_is_named() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    let other = Connection::open(place.path()).expect("opened");
+    other
+        .execute_batch("BEGIN; SELECT * FROM call")
+        .expect("read");
+    for number in 0..400 {
+        let mut callback = callback(&sid(number), &sid(number), "completed");
+        callback.request.body = vec![b'x'; 60_000].into();
+        store.record(callback, Millis(0)).await.expect("recorded");
+    }
+    assert!(store.files().log_bytes > 20 << 20, "{:?}", store.files());
+    let named = Instant::now() + Duration::from_secs(60);
+    while store.warning() != Some(StoreWarning::LogPinned) {
+        assert!(Instant::now() < named, "the reader is not named");
+        store.ping().await.expect("written");
+    }
+    let found = look_from_outside(&place.path()).expect("looked");
+    assert_eq!(found, [StoreWarning::LogPinned]);
+    other.execute_batch("COMMIT").expect("its end");
+    while store.warning().is_some() {
+        assert!(Instant::now() < named, "the warning stays");
+        store.ping().await.expect("written");
+    }
 }

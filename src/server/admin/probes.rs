@@ -25,13 +25,23 @@ pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
     if admin.stop.is_cancelled() {
         return not_ready("the bridge is stopping");
     }
-    match tokio::time::timeout(PING_TIMEOUT, admin.bridge.store.ping()).await {
-        Ok(Ok(())) => HttpResponse::Ok().body("ready\n"),
+    let store = &admin.bridge.store;
+    let pinged = tokio::time::timeout(PING_TIMEOUT, store.ping()).await;
+    let warning = store.warning().map(|warning| warning.to_string());
+    match pinged {
+        Ok(Ok(())) => {
+            let warning = warning.map(|warning| format!("{warning}\n"));
+            HttpResponse::Ok().body("ready\n".to_owned() + &warning.unwrap_or_default())
+        }
         Ok(Err(why)) => {
             tracing::error!("not ready, the store cannot record callbacks: {why}");
-            not_ready("the store cannot record callbacks; the log says why")
+            let unknown = "the store cannot record callbacks; the log says why";
+            not_ready(warning.as_deref().unwrap_or(unknown))
         }
-        Err(_) => not_ready("the store did not commit within 2 s; check the disk of store.url"),
+        Err(_) => {
+            let unknown = "the store did not commit within 2 s; check the disk of store.url";
+            not_ready(warning.as_deref().unwrap_or(unknown))
+        }
     }
 }
 
@@ -44,6 +54,7 @@ pub async fn metrics(admin: Data<AdminState>) -> Result<HttpResponse, AdminError
         Err(why) => return Err(why.into()),
     };
     bridge.metrics.spooled(bridge.store.spooled().unwrap_or(0));
+    bridge.metrics.store_files(bridge.store.files());
     Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(

@@ -11,7 +11,7 @@ use super::refusal::RefusalError;
 use super::signed_form::SignedForm;
 use super::state::CallbackState;
 use crate::server::shared::BridgeParts;
-use crate::store::{NewCallback, Recorded, SignedRequest};
+use crate::store::{NewCallback, Recorded, SignedRequest, Store};
 use crate::twilio::Evidence;
 use crate::twilio::callback::{self, CallbackKind};
 
@@ -45,12 +45,21 @@ fn read(
     Ok((NewCallback::of(callback, request), evidence))
 }
 
+/// With the cause, if the store knows one.
+fn late(store: &dyn Store) -> String {
+    let cause = store.warning().map(|warning| format!(": {warning}"));
+    format!(
+        "no commit within {COMMIT_TIMEOUT:?}{}",
+        cause.unwrap_or_default()
+    )
+}
+
 async fn record(callback: NewCallback, bridge: &BridgeParts) -> Result<Recorded, RefusalError> {
     let key = callback.key.clone();
     let recording = bridge.store.record(callback, bridge.clock.now());
     let recorded = tokio::time::timeout(COMMIT_TIMEOUT, recording)
         .await
-        .map_err(|_| RefusalError::Unavailable(format!("no commit within {COMMIT_TIMEOUT:?}")))?
+        .map_err(|_| RefusalError::Unavailable(late(&*bridge.store)))?
         .map_err(|why| RefusalError::Unavailable(why.to_string()))?;
     if recorded == Recorded::New {
         bridge.due.notify_one();

@@ -120,7 +120,7 @@ fn size(path: &Path) -> u64 {
     path.metadata().map_or(0, |file| file.len())
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -25,7 +26,10 @@ const READER_CACHE_KIB: i64 = 4 * 1024;
 
 /// Pages in the write-ahead log before they are copied into the database: 16 MiB. Longer means
 /// fewer copies of a page that changes often, and a longer pause for the copying.
-const CHECKPOINT_PAGES: i64 = 4_000;
+pub(super) const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// How long the writer waits for a lock of another program before it notes that, and waits again.
+const LOCK_POLL: Duration = Duration::from_millis(250);
 
 /// The canonical path of the file: two paths would be two locks, and `SQLite` would read a URI or
 /// `:memory:` as something other than a file.
@@ -136,6 +140,9 @@ fn set_up(connection: &Connection) -> rusqlite::Result<String> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // Removed data is overwritten, in the file and in the copies of its pages in the log.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.busy_timeout(LOCK_POLL)?;
     // Otherwise SQLite plans some statements again for each new parameter.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Truncate the log after a burst.

@@ -22,6 +22,7 @@ impl From<rusqlite::Error> for StoreError {
             (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
             // A row that every database of ours has.
             | (rusqlite::Error::QueryReturnedNoRows, _) => Self::Damaged(why),
+            (_, Some(ErrorCode::DatabaseBusy)) => Self::Locked,
             _ => Self::Database(why),
         }
     }

@@ -38,7 +38,12 @@ impl SqliteStore {
             return Ok(0);
         }
         let removed = self.writer.write(move |tx| tx.hand_over(&calls)).await?;
-        self.writer.ask(|tx| tx.shrink()).await?;
+        self.writer
+            .ask(|tx| {
+                tx.shrink()?;
+                tx.empty_log()
+            })
+            .await?;
         Ok(removed)
     }
 }

@@ -12,10 +12,12 @@ pub(super) mod spool;
 mod tests;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
 use super::counters;
+use super::health::FileHealth;
 use super::leases::{Lease, SharedLeaseTable};
 use super::rows::{self, CallRow};
 use super::sid_index::{self, SidEntry, SidIndex};
@@ -26,6 +28,9 @@ use crate::store::due_of_requeued;
 use crate::store::repeat;
 use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
+
+/// How long a transaction waits for the write lock: less than a callback waits for its commit.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The writer's connection and what it keeps in memory beside it.
 pub(super) struct WriteTx {
@@ -38,6 +43,9 @@ pub(super) struct WriteTx {
     committed_counters: Counters,
     undo: Vec<Undo>,
     purged_sids: Vec<SidEntry>,
+    pub(super) health: FileHealth,
+    /// Whether the log may have copies of removed data. After a crash it may.
+    has_removed: bool,
 }
 
 /// A change in memory that the open transaction made.
@@ -52,6 +60,8 @@ impl WriteTx {
     pub fn new(connection: Connection, leases: SharedLeaseTable) -> Result<Self, StoreError> {
         let counters = counters::load(&connection)?;
         let mut tx = Self {
+            health: FileHealth::of(&connection),
+            has_removed: true,
             sids: SidIndex::load(&connection)?,
             connection,
             leases,
@@ -68,8 +78,21 @@ impl WriteTx {
     }
 
     pub fn begin(&mut self) -> Result<(), StoreError> {
-        self.run("BEGIN IMMEDIATE")?;
+        self.lock()?;
         Ok(self.sids.maintain(&self.connection)?)
+    }
+
+    /// Waits for the write lock while another program holds it.
+    fn lock(&self) -> Result<(), StoreError> {
+        let until = Instant::now() + LOCK_TIMEOUT;
+        loop {
+            let begun = self.run("BEGIN IMMEDIATE");
+            let is_locked = matches!(begun, Err(StoreError::Locked));
+            self.health.write_lock_is_held(is_locked);
+            if !is_locked || Instant::now() >= until {
+                return begun;
+            }
+        }
     }
 
     pub fn commit(&mut self) -> Result<(), StoreError> {

@@ -24,6 +24,9 @@ const MIN_BATCH: usize = 16;
 /// refuses more at once, because Twilio would have given up before the answer.
 const MAX_QUEUED: usize = 16_384;
 
+/// Between two checks of the size of the write-ahead log, which only grows by commits.
+const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Sends operations to the writer's thread. Drop waits until the thread has finished all of them.
 pub(super) struct Writer {
     jobs: Option<SyncSender<Job>>,
@@ -149,7 +152,9 @@ where
 {
     fn apply(&mut self, tx: &mut WriteTx) -> Result<(), StoreError> {
         match (self.verb)(tx) {
-            Err(why @ (StoreError::Database(_) | StoreError::Damaged(_))) => Err(why),
+            Err(why @ (StoreError::Database(_) | StoreError::Damaged(_) | StoreError::Locked)) => {
+                Err(why)
+            }
             done => {
                 self.done = Some(done);
                 Ok(())
@@ -168,9 +173,14 @@ where
 }
 
 fn serve(mut tx: WriteTx, jobs: &Receiver<Job>) {
+    let mut next_check = Instant::now();
     while let Ok(first) = jobs.recv() {
         let (writes, questions) = take_waiting(first, jobs);
         commit_together(&mut tx, writes);
+        if Instant::now() >= next_check {
+            tx.health.check_log_size();
+            next_check = Instant::now() + LOG_CHECK_INTERVAL;
+        }
         for question in questions {
             question(&mut tx);
         }
@@ -212,6 +222,10 @@ fn commit_together(tx: &mut WriteTx, mut writes: Vec<Box<dyn Write>>) {
     }
     match transaction(tx, &mut writes) {
         Ok(()) => writes.into_iter().for_each(|write| write.answer(None)),
+        // None could begin, and each would wait for the lock again.
+        Err(StoreError::Locked) => writes
+            .into_iter()
+            .for_each(|write| write.answer(Some(StoreError::Locked))),
         // Each caller gets its own error, and logs it.
         Err(_) => {
             for mut write in writes {

@@ -39,6 +39,8 @@ fn the_promised_names_are_exposed() {
         "bridge_sync_duration_seconds 0.0",
         "bridge_store_up 1",
         "bridge_spooled_callbacks 0",
+        "bridge_store_wal_bytes 0",
+        "bridge_store_free_bytes 0",
         "bridge_consistency_errors 0",
         "bridge_consistency_checked_timestamp_seconds 0.0",
         r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,

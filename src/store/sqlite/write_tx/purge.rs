@@ -99,6 +99,19 @@ impl WriteTx {
             .prepare_cached("DELETE FROM call WHERE id = ?1")?
             .execute([call.id])?;
         self.counters.purge_call(call.state);
+        self.has_removed = true;
+        Ok(())
+    }
+
+    /// Empties the write-ahead log if it may have copies of removed data. A reader of an old state
+    /// prevents that, and no callback waits for it: the next call tries again.
+    pub fn empty_log(&mut self) -> Result<(), StoreError> {
+        if self.has_removed {
+            self.has_removed =
+                self.connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            self.health.log_was_kept(self.has_removed);
+        }
         Ok(())
     }
 

@@ -43,10 +43,12 @@ impl WriteTx {
         }
         let most = i64::try_from(keep.most).unwrap_or(i64::MAX);
         let oldest = now.minus(keep.retention);
-        self.connection
+        let mut removed = self
+            .connection
             .prepare_cached(TOO_OLD)?
             .execute([oldest.0])?;
-        self.connection.prepare_cached(TOO_MANY)?.execute([most])?;
+        removed += self.connection.prepare_cached(TOO_MANY)?.execute([most])?;
+        self.has_removed |= removed > 0;
         Ok(())
     }
 }
