@@ -56,6 +56,7 @@ impl Worker {
     pub async fn run(self: Rc<Self>, stop: CancellationToken) {
         let permits = self.rate_limiter.claims(self.config.delivery.concurrency);
         let permits = Arc::new(Semaphore::new(permits));
+        // Deliveries are local tasks, because awc's client cannot leave its thread.
         let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
             // Registered before the store is asked, so that no wake-up is lost in between. An older
@@ -74,10 +75,13 @@ impl Worker {
             self.wait_for_work(woken, &claimed, &permits, &mut in_flight, &stop)
                 .await;
         }
+        // Each delivery must settle: an unsettled call is sent again after its lease.
         while in_flight.join_next().await.is_some() {}
     }
 
     async fn claim(&self, free: usize) -> ClaimResult {
+        // A result that cannot be stored would be sent again after each lease (once 88 requests for
+        // 30 calls), so nothing more is claimed.
         if self.unsettled.is_any() {
             return ClaimResult {
                 is_full: free == 0,
@@ -96,10 +100,13 @@ impl Worker {
             let limit = request.limit;
             let lease = self.config.delivery.lease;
             let claimed = self.store.claim(now, lease, request).await;
+            // A failed claim counts as empty: the loop asks again after POLL_INTERVAL.
             let claimed = claimed.unwrap_or_else(|why| {
                 log::store_failed(&why, format_args!("failed to claim calls"));
                 ClaimedCalls::default()
             });
+            // A full claim may have left calls out, so the end of one call is a reason to claim
+            // again.
             result.is_more |= claimed.calls.len() == limit;
             let due = [result.next_due, claimed.next_due];
             result.next_due = due.into_iter().flatten().min();
@@ -153,6 +160,7 @@ impl Worker {
     /// Returns when some permits are free. Asking the store for one call at a time costs more than
     /// the calls, so the first permit waits for others for a moment.
     async fn free_permits(&self, permits: &Semaphore) {
+        // A quarter of the permits: fewer claims, while most requests stay in flight.
         let some = u32::try_from(self.config.delivery.concurrency / 4).unwrap_or(1);
         // The semaphore is never closed, so this cannot fail. The permit is given back at once.
         drop(permits.acquire().await);

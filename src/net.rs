@@ -109,10 +109,12 @@ pub fn http_client(route: Rc<OutboundConnector>) -> awc::Client {
         .connector(fn_service(open))
         .timeout(timeout)
         .conn_keep_alive(KEEP_ALIVE)
+        // 0 means no limit: delivery.concurrency limits requests already.
         .limit(0);
     let client = awc::Client::builder()
         .connector(connector)
         .disable_redirects()
+        // The callers have deadlines of their own, which cover the body too.
         .disable_timeout()
         .no_default_headers();
     client.finish()

@@ -41,6 +41,7 @@ pub fn public_routes(
     player: Option<Data<Player>>,
 ) {
     let verifier = Arc::clone(&state.verifier.borrow());
+    // Routes are fixed at the start, which is why server.public_url needs a restart.
     for prefix in verifier.prefixes() {
         for kind in CallbackKind::ALL {
             routes.service(callback(&format!("{prefix}{}", kind.path()), kind));

@@ -80,6 +80,7 @@ async fn deliver(
             () = &mut run => return Ok(()),
             next = changed(&mut configs, &shared.clock) => (config, client) = next,
         }
+        // The old worker ends first: two at once would exceed delivery.concurrency.
         stop_worker.cancel();
         tokio::select! {
             () = run => {}
@@ -102,6 +103,7 @@ async fn changed(
 ) -> (Arc<Config>, AcquireClient) {
     loop {
         if configs.changed().await.is_err() {
+            // No reload can come any more, so wait until the worker is stopped.
             return std::future::pending().await;
         }
         let config = Arc::clone(&configs.borrow_and_update());

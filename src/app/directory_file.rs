@@ -28,6 +28,7 @@ pub async fn follow(
             () = stop.cancelled() => return,
             changed = config.changed() => match changed {
                 Ok(()) => {
+                    // The configuration has read the file too, so these rules are complete.
                     rules.send_replace(Arc::new(config.borrow().rules.clone()));
                 }
                 Err(_) => return,

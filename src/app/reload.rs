@@ -37,6 +37,8 @@ impl ReloadSource {
                 () = stop.cancelled() => return,
                 () = self.requests.notified() => {}
             }
+            // systemd expects RELOADING=1 before and READY=1 after, also if the reload failed
+            // (sd_notify(3)).
             systemd::reloading();
             match self.read(&clock) {
                 Ok(new) => apply(new, &current),

@@ -48,6 +48,7 @@ pub async fn run(
         if purged > 0 {
             debug!(purged, "removed {}", counted(purged, "expired call"));
         }
+        // Only a full batch can have left expired calls behind.
         let wait = if purged == MAX_PURGE_BATCH {
             started.elapsed() * PAUSE_FACTOR
         } else {

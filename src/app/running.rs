@@ -69,6 +69,7 @@ impl Running {
         };
         report_fsync_latency(&app.config, &parts.metrics);
         let drained = CancellationToken::new();
+        // One for each listener, because they close at different times.
         let (twilio, operators) = (
             Connections::new(stop.clone()),
             Connections::new(stop.clone()),
@@ -154,11 +155,13 @@ impl Running {
                 && tokio::time::timeout(within / 2, &mut self.worker)
                     .await
                     .is_err();
+            // After the deliveries, so that callbacks are accepted as long as possible.
             self.public.close(self.owner).await;
             if delivers {
                 // The result does not matter: the worker has ended either way.
                 let _ = self.worker.await;
             }
+            // Each purge is one transaction, so it can be cut off anywhere.
             self.retention.abort();
             self.admin.close(self.owner).await;
         };

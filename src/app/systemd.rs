@@ -62,6 +62,7 @@ pub fn inherited(
         return Ok(None);
     }
     let (public, admin) = places(&names)?;
+    // sd_notify gives the names; ListenFd checks that each descriptor is a TCP socket.
     let mut sockets = ListenFd::from_env();
     let mut socket = |name, place| {
         let socket = sockets.take_tcp_listener(place).ok().flatten();
@@ -73,6 +74,7 @@ pub fn inherited(
     let address = admin
         .local_addr()
         .map_err(InheritedSocketError::Unreadable)?;
+    // The unit chose this address, so the check of admin.listen has not seen it.
     if !address.ip().is_loopback() && settings.token.is_none() {
         return Err(InheritedSocketError::OpenToAll(address));
     }

@@ -83,6 +83,7 @@ impl Demo {
                 stop.cancelled().await;
             }
             stop.cancel();
+            // The stopping bridge waits until all handles of its store are dropped.
             drop(store);
             running.await.map_err(anyhow::Error::from)??;
             Ok(if counts.pending + counts.claimed == 0 {

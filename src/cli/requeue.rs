@@ -92,6 +92,7 @@ impl Requeue {
     }
 
     fn requeue_many(&self, config: &Config) -> Result<Exit, CliError> {
+        // Calls that finish later are left out, so that a repeated command ends.
         let before = self.rested_before.unwrap_or(Clock::system().now());
         let calls = self.find(before)?;
         if calls.is_empty() {

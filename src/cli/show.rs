@@ -56,6 +56,7 @@ impl Show {
     fn show_call(&self, sid: &CallSid) -> Result<Exit, CliError> {
         let (url, rules) = self.config.load_for_reading()?;
         let spool = self.config.load_spool()?;
+        // Both are read: during an outage only the spool may have the call.
         let call = match (self.in_store(sid), in_spool(&url, &spool, sid)) {
             (Ok(Some(call)), _) | (_, Some(call)) => call,
             (Err(why), None) => return Err(why),

@@ -41,6 +41,7 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<DeliverySettings> {
     let probe_max = reader.duration("delivery.probe_max", seconds(1)..=hours(1));
     let unclear_tries = acquire::unclear_tries(reader);
 
+    // The first `?`: all keys of the section were read, so all their mistakes are known.
     let (timeout, lease, schedule) = (timeout?, lease?, schedule?);
     check_lease(reader, lease, timeout, max_rate);
     if schedule.len() > MAX_WAITS {

@@ -181,6 +181,7 @@ impl SettingsReader {
 
     /// The configuration with all settings as operators see them, or all mistakes.
     pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<Setting>), Vec<String>> {
+        // Known keys are those that were read, so every section must be read before.
         let unknown: Vec<String> = self
             .values
             .keys()
@@ -215,6 +216,7 @@ impl SettingsReader {
     }
 
     fn find(&mut self, key: &str) -> Option<RawSetting> {
+        // Also if it is not set: reading a key makes it known.
         self.known.insert(key.to_owned());
         self.values.get(key).cloned()
     }

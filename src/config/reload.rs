@@ -36,6 +36,8 @@ impl Config {
         let keys = |settings: Vec<&Setting>| settings.iter().map(|of| of.key.clone()).collect();
         let (applied, waiting) = (keys(applied), keys(waiting));
 
+        // A setting that waits for a restart keeps its old value, so that the next reload reports
+        // it again.
         let reloaded = new.settings.iter().filter(|of| !needs_restart(of));
         let fixed = self.settings.iter().filter(|of| needs_restart(of));
         let settings = reloaded.chain(fixed).cloned().collect();

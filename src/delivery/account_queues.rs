@@ -52,6 +52,8 @@ impl AccountQueues {
         let mut queues: Vec<AccountQueue> = Vec::new();
         for account in &config.accounts {
             let name = &account.acquire_account_id;
+            // A reload starts with closed breakers, so an outage of the old ones is no longer
+            // shown.
             metrics.breaker(name, BreakerState::Closed);
             outages.end(name);
             match queues.iter_mut().find(|queue| queue.name == *name) {
@@ -91,6 +93,7 @@ impl AccountQueues {
                 plan.requests.push(queue.claim_request(limit));
             }
         }
+        // Includes accounts that are no longer configured: their calls must be parked.
         if left > 0 && (limited.is_empty() || !healthy.is_empty()) {
             let sids = limited.iter().flat_map(|queue| queue.sids.clone());
             let sids: Vec<AccountSid> = sids.collect();
@@ -121,6 +124,7 @@ impl AccountQueues {
     /// since the claim.
     pub fn allows(&self, account: &Account, now: Millis) -> bool {
         let queue = self.queue(account);
+        // Minus one, because the call itself is in flight.
         !queue.breaker.is_open() || queue.breaker.permits(queue.in_flight - 1, now) > 0
     }
 
@@ -165,6 +169,7 @@ impl AccountQueues {
         }
         match change {
             Change::Closed => AnswerEffect::IsBack(queue.filter()),
+            // A probe must not use up the retries of the call that happened to be sent.
             _ if was_open && signal != Signal::Good => AnswerEffect::Unspent,
             _ => AnswerEffect::Spent,
         }

@@ -29,6 +29,7 @@ impl Worker {
             Ok(callbacks) => callbacks,
             Err(why) => return without_attempt(NextState::Parked(why)),
         };
+        // One copy for both plans: the directory may change between them.
         let rules = Arc::clone(&self.rules.borrow());
         let mut attempts = retry::brought_forward(&call.attempts, call.retry_now_at);
         let earlier = call.attempts_before_requeue;
@@ -44,6 +45,8 @@ impl Worker {
         self.rate_limiter.wait().await;
         // The breaker may have opened while the call waited for the rate limit.
         if !self.queues.allows(account, self.clock.now()) {
+            // Due in the past, so that the call keeps its place until the account is no longer
+            // paused.
             return without_attempt(NextState::PendingAt(newest(&callbacks)));
         }
         // A link may have expired while the call waited for the rate limit.
@@ -53,6 +56,7 @@ impl Worker {
         };
         let sent = self.send(account, request, mode, history.current());
         let Some(attempt) = sent.await else {
+            // Due at once, but claims leave the account out until the next probe.
             return without_attempt(NextState::PendingAt(self.clock.now()));
         };
         if attempt.verdict.is_accepted() {
@@ -63,6 +67,7 @@ impl Worker {
             self.metrics.delivered_after(lag);
         }
         attempts.push(attempt.clone());
+        // Planned again, because the attempt may finish the call or make another request due.
         let history = History::requeued(&attempts, earlier);
         let after = Plan::of(&callbacks, history, &rules, self.clock.now());
         self.count_unmappable(call, account, &before, &after);
@@ -132,6 +137,7 @@ impl Worker {
         let kind = request.message.kind();
         let answer = self.client.send(account, kind, sent.clone()).await;
         let took = started.elapsed();
+        // Each request has its own schedule: attempts of the call's other requests do not count.
         let before: Vec<&Attempt> = plan::made_for(before, request).collect();
         let jitter = Jitter::new(fastrand::f64());
         let policy = &self.config.delivery.policy;

@@ -37,6 +37,7 @@ impl RateLimiter {
             return;
         };
         let now = Instant::now();
+        // Unused slots are not saved up, so that no burst follows a pause.
         let turn = self.next.get().max(now);
         let gap = Duration::from_secs_f64(1.0 / f64::from(u32::try_from(rate).unwrap_or(u32::MAX)));
         self.next.set(turn + gap);

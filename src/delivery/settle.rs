@@ -24,6 +24,7 @@ impl Worker {
         // Later than the lease ends in the store, which is safe: once another worker has the call, a
         // retry fails as stale.
         let lease_ends = Instant::now() + self.config.delivery.lease;
+        // Counted, so that the worker claims nothing while a result waits.
         self.unsettled.add();
         while self.may_succeed_later(&why, lease_ends).await {
             log::store_failed(&why, format_args!("failed to settle call {}", call.sid));

@@ -110,6 +110,7 @@ impl Breaker {
     pub fn permits(&self, in_flight: usize, now: Millis) -> usize {
         match self.state {
             State::Closed { permits, .. } => permits.saturating_sub(in_flight),
+            // One probe at a time, once the requests from before the outage have ended.
             State::Open { probe_at, .. } => usize::from(in_flight == 0 && now >= probe_at),
         }
     }
@@ -140,6 +141,7 @@ impl Breaker {
                 Change::None
             }
             (Signal::Misconfigured, State::Closed { .. }) => self.open(FIRST_PROBE, now),
+            // Sent before the breaker closed: it shows an outage that is over.
             (Signal::Bad, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => {
                 Change::None
             }
@@ -157,6 +159,7 @@ impl Breaker {
                 let permits = if self.is_fully_closed() {
                     permits
                 } else {
+                    // While the rate rises, a failure may mean too much load.
                     (permits / 2).max(1)
                 };
                 self.state = State::Closed {

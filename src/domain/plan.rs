@@ -237,6 +237,7 @@ fn as_it_was_sent(item: PlanItem, attempts: &[Attempt], rules: &Rules, now: Mill
         ),
         (None, None) => return PlanItem::Send(planned),
     };
+    // A body that this version cannot read is planned anew.
     let Ok(mut sent) = AcquireMessage::from_json(attempt.kind, &attempt.sent) else {
         return PlanItem::Send(planned);
     };

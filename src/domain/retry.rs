@@ -64,6 +64,7 @@ pub fn decide(
         .iter()
         .filter(|attempt| attempt.fault.is_some_and(DeliveryFault::is_unclear))
         .count();
+    // Counted apart from the schedule: each unclear answer may be one more record at Acquire.
     if fault.is_unclear() && unclear_before + 1 >= policy.unclear_tries {
         let message = response::message(&answer.excerpt)
             .map(|message| format!(": \"{message}\""))
@@ -81,6 +82,7 @@ pub fn decide(
         ));
     };
     let asked = after.unwrap_or_default().min(policy.retry_after_max);
+    // Jitter applies to the schedule only; Retry-After is kept exactly.
     let wait = wait.saturating_add(wait.mul_f64(jitter.0));
     Verdict::Again(now.plus(wait.max(asked)))
 }

@@ -42,6 +42,7 @@ impl Proxy {
             None => (None, rest),
         };
         let url = HttpUrl::parse(&format!("http://{authority}")).ok()?;
+        // The port is required: a forward proxy has no default one.
         let names_its_port = authority.ends_with(&format!(":{}", url.port));
         let credentials = match credentials {
             Some(text) => Some(decoded(text)?),

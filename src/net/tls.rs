@@ -95,6 +95,7 @@ pub fn client_config(
                 source,
             })?,
     };
+    // HTTP/1.1 only: AwcResponseFix cannot read HTTP/2.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -35,6 +35,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         (!values.is_empty()).then(|| last_untrusted(peer, values.into_iter().map(node), trusted))
     });
     match clients {
+        // If the headers disagree, only the peer's address is certain.
         [Some(one), Some(other)] if one != other => peer,
         [Some(client), _] | [None, Some(client)] => client,
         [None, None] => peer,

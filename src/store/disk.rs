@@ -27,6 +27,7 @@ pub fn fsync_latency(folder: &Path) -> io::Result<Duration> {
     let mut file = tempfile::tempfile_in(folder)?;
     let started = Instant::now();
     let mut took = Vec::with_capacity(SYNCS);
+    // At least once, however slow the disk is.
     while took.len() < SYNCS && (took.is_empty() || started.elapsed() < LONG_ENOUGH) {
         file.write_all(&BLOCK)?;
         let synced = Instant::now();

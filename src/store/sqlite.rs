@@ -60,11 +60,13 @@ impl SqliteStore {
             why,
         };
         let mut lock = Lock::take(path)?;
+        // The writer first: a reader can neither create nor migrate the file.
         let connection = open::writer(path)?;
         let claims = SharedLeaseTable::new();
         let reader = SqliteReader::open_beside(path, claims.clone())?;
         let tx = WriteTx::new(connection, claims).map_err(|why| OpenError::of(path, why))?;
         let health = tx.health.clone();
+        // Only now: a start that fails leaves the note of the last owner unchanged.
         lock.opened();
         let no_thread = |error: std::io::Error| unusable(format!("no thread for it: {error}"));
         Ok(Self {
@@ -151,6 +153,7 @@ impl Store for SqliteStore {
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
         let purged = self.writer.write(move |tx| tx.purge(expiry, limit)).await?;
         if purged > 0 {
+            // Between transactions, so that no commit waits for it.
             self.writer.ask(|tx| tx.shrink()).await?;
         }
         if purged < limit {

@@ -374,6 +374,7 @@ impl Metrics {
             self.count(counts, now);
         } else {
             self.calls.clear();
+            // Unknown, not zero: zero would read as no backlog.
             self.oldest_pending_age.set(f64::NAN);
         }
         let mut text = String::new();

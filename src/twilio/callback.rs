@@ -190,6 +190,7 @@ fn parse_recording(fields: &Fields<'_>) -> Result<Callback, CallbackParseError> 
     Ok(Callback {
         leg: sid(fields, "CallSid", CallSid::parse)?,
         account: sid(fields, "AccountSid", AccountSid::parse)?,
+        // A recording callback names the parent leg in CallSid itself.
         parent: None,
         kind: CallbackContent::Recording(RecordingCallback {
             sid: sid(fields, "RecordingSid", RecordingSid::parse)?,
@@ -216,12 +217,14 @@ fn parse_status(
     let origin = origin(fields, direction.as_ref(), &from);
     let parent = match fields.single("ParentCallSid")? {
         None | Some("") => None,
+        // Twilio sends no parent for such a leg: the field would be the page's.
         Some(_) if origin == FieldSource::App => None,
         Some(text) => {
             Some(CallSid::parse(text).map_err(|_| CallbackParseError::BadSid("ParentCallSid"))?)
         }
     };
     let evidence = evidence(fields);
+    // A status before the end without CallbackSource comes only with a request for TwiML.
     if !is_terminal(&status) && evidence == Evidence::Weaker {
         return Err(CallbackParseError::Lookalike(Lookalike::Twiml));
     }

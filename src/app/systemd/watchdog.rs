@@ -34,6 +34,7 @@ pub async fn keep(store: Arc<dyn Store>, heartbeat: Heartbeat, stop: Cancellatio
     info!("systemd restarts the bridge if it is stuck for {limit:?}");
     loop {
         let started = Instant::now();
+        // At most a quarter, so that a turn with a slow store ends within half of the limit.
         let answer = tokio::time::timeout(limit / 4, store.ping()).await;
         match check(limit, heartbeat.age(), answer.as_ref().ok()) {
             Err(why) if !stop.is_cancelled() => error!("stuck: {why}"),

@@ -65,6 +65,7 @@ impl fmt::Display for Opened {
 pub(in crate::cli) fn open_store(url: &StoreUrl) -> anyhow::Result<Opened> {
     match url {
         StoreUrl::Postgres(_) => {
+            // Opened to read only: opening it to write would migrate it.
             store::open_to_read(url)?;
             return Ok(Opened::Reached);
         }

@@ -63,6 +63,7 @@ pub(super) async fn play(group: &FixtureGroup, rules: &Rules) -> Result<OfflineR
     clocks.advance_to(store.as_ref(), Millis(i64::MAX)).await?;
     let requests = accepted(store.as_ref()).await?;
     stop.cancel();
+    // The stopping bridge waits until all handles of its store are dropped.
     drop(store);
     running.await.context("the bridge ended")??;
     Ok(OfflineResult { requests, refused })

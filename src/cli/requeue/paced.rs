@@ -39,6 +39,7 @@ pub async fn requeue(
     for (number, sid) in (0..).zip(sids) {
         // Without a bridge nothing is sent meanwhile, so no rate is needed.
         if target.is_served() {
+            // Counted from the start, so that slow calls do not lower the rate.
             let due = Duration::from_secs(1) * number / rate.get();
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -107,6 +107,7 @@ impl SettingsReader {
             }
             (Some(_), Some(_)) => {
                 self.both_set(key.name, &file_key);
+                // Not None, which the caller would also report as missing.
                 return Some(Vec::new());
             }
             (Some(setting), None) => (self.name(key.name), setting, None),

@@ -49,6 +49,7 @@ impl Address {
 /// `user[:password]@host[:port][;parameters][?headers]` (RFC 3261, section 19.1.1). The user may
 /// hold an unescaped `@`, as some phones write it.
 fn sip(rest: &str) -> Address {
+    // A user may contain `;` and `?`, so parameters are cut only after the first @.
     let first_at = rest.find('@').unwrap_or(rest.len());
     let end = rest[first_at..]
         .find([';', '?'])

@@ -106,6 +106,7 @@ impl<'a> Call<'a> {
             .into_iter()
             .map(|sid| Leg::of(sid, callbacks, sip_customers))
             .collect();
+        // By SID, not by arrival, so that the plan is the same in any order.
         legs.sort_by_key(|leg| (leg.parent.is_some(), leg.sid));
         let recordings = recordings(callbacks, &legs);
         Self {
@@ -325,6 +326,7 @@ fn recordings<'a>(callbacks: &'a [UsedCallback<'a>], legs: &[Leg<'a>]) -> Vec<Kn
         .collect();
     own.sort_by_key(|reported| reported.leg);
     let mut known: Vec<KnownRecording<'a>> = Vec::new();
+    // Ends first and apps last, because `merge` keeps the leg that was named first.
     for reported in of_ends.into_iter().chain(own).chain(of_apps) {
         let same = known
             .iter_mut()

@@ -117,6 +117,7 @@ pub(super) fn drop_overtaken(
         let (leg, kind) = (&request.leg, request.message.kind());
         let is_event = matches!(request.message, AcquireMessage::Event(..));
         let why = match last_verdict(attempts, request) {
+            // It was never tried: sent now, it would be out of order.
             None if tried[place + 1..].contains(&true) => "came after a later event was sent",
             Some(Verdict::Again(_)) if is_event && is_overtaken(&is_due, &tried, place) => {
                 "failed, and the next event is due"

@@ -102,6 +102,7 @@ fn longest<'r, 'a>(
             _ => None,
         })
         .min_by_key(|(recording, url)| {
+            // A recording without a start comes last among equally long ones.
             let started = recording.started.unwrap_or(jiff::Timestamp::MAX);
             (
                 Reverse(recording.seconds),

@@ -120,6 +120,7 @@ fn tried_legs<'r, 'a>(
         let mut of_leg = attempts.iter().filter(|attempt| attempt.leg == *leg.sid);
         of_leg.any(|made| made.kind == RequestKind::CallEnd && made.verdict.is_accepted())
     };
+    // The sort is stable: otherwise the order of the first attempts remains.
     tried.sort_by_key(|leg| !is_accepted(leg));
     tried
 }

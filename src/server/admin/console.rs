@@ -67,6 +67,7 @@ fn has_token(headers: &HeaderMap, token: &SecretString) -> bool {
         }
         Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => {
             let pair = STANDARD.decode(pair.trim()).unwrap_or_default();
+            // The user name is ignored: browsers ask for one, and there is a single token.
             pair.iter()
                 .position(|b| *b == b':')
                 .is_some_and(|colon| is_token(&pair[colon + 1..]))

@@ -115,6 +115,7 @@ impl SignatureDiagnosis {
                 ..refused()
             });
         };
+        // Headers and body are copied only for a job that has a place in the queue.
         let headers = refused_buffer::selected(request.headers(), is_diagnostic_header).into_iter();
         let signature = request.headers().get("x-twilio-signature");
         place.send(DiagnosisJob {
@@ -154,6 +155,8 @@ impl DiagnosisTask {
             let search = tokio::task::spawn_blocking(move || (context.diagnose(&job), job.refused));
             match search.await {
                 Ok((diagnosis, refused)) => self.report(&diagnosis, reason, refused),
+                // The search panicked: the request is counted, and the task continues with the
+                // next.
                 Err(_) => self.bridge.metrics.signature_failed(UNDIAGNOSED),
             }
             clock::pause(DIAGNOSIS_INTERVAL).await;

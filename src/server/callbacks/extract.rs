@@ -51,6 +51,7 @@ async fn extract(request: &HttpRequest, payload: Payload) -> Result<SignedForm, 
     let essence = media_type(request.headers());
     let is_json = essence.eq_ignore_ascii_case("application/json");
     // Twilio sends JSON only for events that are no callbacks, which their body names.
+    // Checked before the body is read, so that a wrong request costs no memory.
     if !is_json && !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(RefusalError::NotAForm);
     }
@@ -63,6 +64,7 @@ async fn extract(request: &HttpRequest, payload: Payload) -> Result<SignedForm, 
         request.extensions_mut().insert(facts);
         return Err(refusal);
     }
+    // Cloned, so that a reload can replace the verifier during the verification.
     let verifier = Arc::clone(&state.verifier.borrow());
     let form = verifier.verify(
         target(request),

@@ -38,6 +38,7 @@ fn read(
     fields: &[(String, String)],
     request: SignedRequest,
 ) -> Result<(NewCallback, Evidence), RefusalError> {
+    // On the raw body: the decoded fields no longer show what was not UTF-8.
     callback::expect_utf8(&request.body)?;
     let email = callback::email(request.query())?;
     let callback = callback::parse(kind, fields, email)?;
@@ -61,6 +62,7 @@ async fn record(callback: NewCallback, bridge: &BridgeParts) -> Result<Recorded,
         .await
         .map_err(|_| RefusalError::Unavailable(late(&*bridge.store)))?
         .map_err(|why| RefusalError::Unavailable(why.to_string()))?;
+    // A repeat makes nothing due.
     if recorded == Recorded::New {
         bridge.due.notify_one();
     }

@@ -132,6 +132,7 @@ pub fn refused_request(
         status: refusal.status_code().as_u16(),
         peer: peer.unwrap_or_default(),
         method: request.method().to_string(),
+        // Any public URL will do, because the signature matched none; there is at least one.
         url: config.server.public_urls[0].signed_url(&target),
         target,
         headers: header_lines(request.headers()),

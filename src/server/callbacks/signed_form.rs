@@ -78,6 +78,7 @@ impl std::fmt::Debug for AccountKeys {
 impl Verifier {
     #[must_use]
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
+        // After a reload another key may have the same position.
         metrics.forget_signing_keys();
         let keys = |account: &Account| AccountKeys::of(account, metrics);
         Self {
@@ -144,6 +145,7 @@ impl Verifier {
         let (_, sid) = sid.ok_or(RefusalError::NoAccountSid)?;
         self.accounts
             .get(&Some(sid.clone()))
+            // The only account without a SID accepts every SID that its token signs.
             .or_else(|| self.accounts.get(&None))
             .ok_or(RefusalError::UnknownAccount)
     }
@@ -175,6 +177,8 @@ impl AccountKeys {
     /// The keys that may have signed: a `SharedKey` if the settings header names one, else tokens.
     fn keys(&self, headers: &HeaderMap) -> Result<&Keys, RefusalError> {
         let Some(settings) = headers.get("x-twilio-webhooks-signature-settings") else {
+            // Without the header Twilio signs with the auth token, also if the account has shared
+            // keys.
             return Ok(&self.auth_tokens);
         };
         let settings = SignatureSettings::parse(settings.to_str().unwrap_or_default())?;

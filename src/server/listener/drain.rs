@@ -87,6 +87,7 @@ impl Connections {
         if let Some(guard) = &guard {
             guard.mark_busy();
         }
+        // Called here, because the returned future must not borrow `inner`.
         let answer = inner.call(request);
         let stop = self.stop.clone();
         async move {
@@ -106,6 +107,7 @@ impl Connections {
     /// the requests in flight. actix alone would close connections that have sent no request yet, and
     /// it checks only once per second whether all are closed.
     pub async fn close(&self, server: &ServerHandle, owner: SocketOwner) {
+        // systemd's socket stays open, so connections would still be accepted during the stop.
         if owner == SocketOwner::Systemd {
             // Returns before the acceptor has paused.
             server.pause().await;

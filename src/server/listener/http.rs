@@ -88,6 +88,7 @@ where
     let server = Server::build()
         .disable_signals()
         .workers(limits.workers)
+        // actix limits connections per worker; the setting is the total.
         .max_concurrent_connections(limits.connections_per_worker)
         .shutdown_timeout(limits.shutdown_timeout);
     let server = match tls {

@@ -37,6 +37,7 @@ pub(crate) fn serve_public(
         let player = playback.as_ref().map(Playback::player);
         Routes::new()
             .configure(move |routes| public_routes(routes, state, player))
+            // The last wrap is the outermost: a connection is busy until its refusal is logged.
             .wrap(from_fn(log_refusals))
             .wrap_fn(move |request, inner| tracked.serve(request, inner))
     };

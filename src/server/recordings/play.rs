@@ -131,6 +131,7 @@ impl Player {
         Option<&'a Account>,
         Result<RecordingResponse, PlayRecordingError>,
     ) {
+        // Verified before a permit is taken, so that forged links cannot use them up.
         let (sid, account_sid) = match self.verify(request, sid) {
             Ok(verified) => verified,
             Err(why) => return (None, Err(why)),
@@ -206,6 +207,7 @@ fn conditions(request: &HttpRequest) -> Vec<(HeaderName, HeaderValue)> {
         Some((name, value))
     };
     match header(header::RANGE) {
+        // If-Range without Range has no meaning (RFC 9110, section 13.1.5).
         Some(range) if !range.1.as_bytes().contains(&b',') => std::iter::once(range)
             .chain(header(header::IF_RANGE))
             .collect(),

@@ -183,6 +183,7 @@ impl RecordingClient {
         } else {
             let stopped = self.stop.clone().cancelled_owned();
             let limit = self.timeout;
+            // A task of its own, so that the permit is released when the player disconnects.
             actix_rt::spawn(async move {
                 tokio::select! {
                     () = forward(answer, sender, limit) => {}

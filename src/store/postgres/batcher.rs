@@ -88,6 +88,7 @@ pub(super) async fn serve<J: BatchJob>(
     let mut in_flight = JoinSet::new();
     while let Some(first) = queue.recv().await {
         if let Some(wait) = J::BATCH_WAIT {
+            // Jobs that arrive meanwhile join the batch.
             clock::pause(wait).await;
         }
         let mut batch = vec![first];
@@ -144,6 +145,8 @@ async fn run_batch<J: BatchJob>(
     };
     match all {
         Ok(results) => results.into_iter().map(Ok).collect(),
+        // Only if the database refused the batch: while it is unavailable each job would wait for
+        // the timeout.
         Err(StoreError::Database(_)) if jobs.len() > 1 => {
             let mut results = Vec::with_capacity(jobs.len());
             for job in jobs {

@@ -49,6 +49,7 @@ const RETRY_NOW: &str = include_str!("sql/retry_now.sql");
 /// The accounts of a filter, and whether it means all except those.
 fn account_values(filter: &AccountFilter) -> (Vec<&str>, bool) {
     match filter {
+        // No account is named, and the flag inverts it: all accounts except none.
         AccountFilter::All => (Vec::new(), true),
         AccountFilter::Only(accounts) => (accounts.iter().map(AccountSid::as_str).collect(), false),
         AccountFilter::AllBut(accounts) => {
@@ -81,6 +82,7 @@ impl NodeClaims {
             self.release_after(session, self.last_confirmed_claim.load(Ordering::Relaxed))
                 .await?;
         }
+        // Set before the statement: the database may claim although its response is lost.
         self.claim_in_doubt.store(true, Ordering::Relaxed);
         let claimed = self.claim_once(session, now, lease, request).await?;
         if let Some(call) = claimed.calls.first() {

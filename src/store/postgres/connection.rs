@@ -66,6 +66,7 @@ impl ManagedConnection {
         work: impl AsyncFn(&Session) -> Result<T, PgError>,
     ) -> Result<T, StoreError> {
         let end = Instant::now() + self.timeout;
+        // Alone: statements of others must not run inside this transaction.
         let _turn = self.until(end, self.turn.write()).await?;
         let done = self.try_until(end, async |session| retry_on_conflict(session, work).await);
         done.await?
@@ -79,6 +80,7 @@ impl ManagedConnection {
         statement: impl AsyncFnOnce(&Session) -> Result<T, PgError>,
     ) -> Result<Option<T>, StoreError> {
         let end = Instant::now() + self.timeout;
+        // Shared: the server runs single statements in the order in which they were sent.
         let _turn = self.until(end, self.turn.read()).await?;
         self.try_until(end, statement).await
     }

@@ -59,6 +59,7 @@ pub(super) async fn apply_missing(
 ) -> Result<(i32, i32), PgError> {
     let known = last_version(migrations);
     let found = version(client, known).await?;
+    // Also if it is newer: `works_with` allows this version to keep working.
     if found >= known {
         return Ok((found, found));
     }

@@ -148,6 +148,7 @@ pub(super) async fn purge(
 ) -> Result<usize, PgError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let (finished, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
+    // Ten per call, because a call has few legs: so this keeps up with the SIDs that purges add.
     session
         .execute(
             FORGET_REMOVED,

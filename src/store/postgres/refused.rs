@@ -88,6 +88,7 @@ async fn refuse(
             &&request.body[..],
             &body_bytes,
         ];
+        // One statement each: the buffer has few requests, and none is urgent.
         session.execute(INSERT, values).await?;
     }
     // In the same transaction, so that a flood never exceeds the limits.

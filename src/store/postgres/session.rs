@@ -177,6 +177,7 @@ impl Session {
 
     /// Opens the cursor `found` on the rows of `sql`, and closes an earlier one.
     pub async fn declare(&self, sql: &str, values: Values<'_>) -> Result<(), PgError> {
+        // A cursor WITH HOLD outlives its search, so an earlier one may be open.
         self.client.batch_execute("CLOSE ALL").await?;
         // WITH HOLD: the cursor outlives the transaction, which ends with this statement.
         let declaration = format!("DECLARE found CURSOR WITH HOLD FOR {sql}");
@@ -215,6 +216,7 @@ impl Session {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         self.client.batch_execute(begin).await?;
         let found = read(self).await;
+        // Nothing was written, so there is nothing to commit.
         self.roll_back().await?;
         found
     }

@@ -92,6 +92,7 @@ impl Shared {
             refused = pass.refused;
             moved += pass.moved;
         }
+        // From here on new callbacks wait, so this pass empties the spool.
         let _alone = self.gate.write().await;
         let pass = self.pass().await?;
         if self.write_path.send_replace(WritePath::ToDatabase) == WritePath::ToSpool {
@@ -134,6 +135,7 @@ impl Shared {
                     Err(why) => outage = Some(TransferStop::Unavailable(why.to_string())),
                 }
             }
+            // Removed only now that the database has committed them.
             let removed = self
                 .spool
                 .hand_over(handed)

@@ -53,6 +53,7 @@ impl LeaseTable {
 
     /// Puts back a claim that was released.
     pub fn restore(&mut self, call: i64, claim: Lease) {
+        // An earlier lease of the call must leave `by_lease` too.
         self.release(call);
         self.held.insert(call, claim);
         self.by_lease.insert((claim.until, call));

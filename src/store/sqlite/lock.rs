@@ -66,6 +66,8 @@ impl Lock {
     fn write_state(&mut self, word: &str) {
         let written = self
             .file
+            // Written before it is cut, so that the file is never empty: an empty one means that
+            // there was no store.
             .rewind()
             .and_then(|()| self.file.write_all(word.as_bytes()))
             .and_then(|()| self.file.set_len(word.len() as u64));

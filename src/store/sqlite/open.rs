@@ -60,6 +60,7 @@ fn open_and_migrate(path: &Path, migrations: &[&str]) -> Result<(Connection, Mig
     if connection.is_readonly("main").map_err(failed)? {
         return Err(unusable(path, "it may only be read"));
     }
+    // Before `set_up`, which would change a file of another program.
     let version = version(&connection, path, migrations.len())?;
     let journal = set_up(&connection).map_err(failed)?;
     if journal != "wal" {

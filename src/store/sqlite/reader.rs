@@ -75,6 +75,7 @@ impl SqliteReader {
                 break;
             }
             let call = CallRow::load(&self.connection, id)?.map(|call| self.summary(call));
+            // The call may have been settled since the leases were read.
             calls.extend(call.filter(|call| call.state == State::Claimed));
         }
         Ok(calls)

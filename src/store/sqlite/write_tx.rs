@@ -79,6 +79,7 @@ impl WriteTx {
 
     pub fn begin(&mut self) -> Result<(), StoreError> {
         self.lock()?;
+        // Before any operation: a flush after a purge would bring a purged SID back.
         Ok(self.sids.maintain(&self.connection)?)
     }
 
@@ -153,6 +154,7 @@ impl WriteTx {
         if self.is_removed(callback)? {
             return Ok(Recorded::Repeated);
         }
+        // Not the largest id + 1: the number of a purged call must never be used again.
         let id = self.counters.seen + 1;
         self.connection
             .prepare_cached(
@@ -172,6 +174,7 @@ impl WriteTx {
             self.add_sid((sid_index::hash(&callback.leg), id))?;
         }
         self.counters.add_new(1);
+        // A search that starts behind this position would miss the call.
         self.leases.lock().lower_scan_start((now, id));
         if callback.leg != callback.call {
             self.merge_call_of_leg(callback, id, now)?;

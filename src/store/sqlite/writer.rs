@@ -152,6 +152,7 @@ where
 {
     fn apply(&mut self, tx: &mut WriteTx) -> Result<(), StoreError> {
         match (self.verb)(tx) {
+            // Other errors, such as a stale ticket, are results and need no rollback.
             Err(why @ (StoreError::Database(_) | StoreError::Damaged(_) | StoreError::Locked)) => {
                 Err(why)
             }
@@ -181,6 +182,7 @@ fn serve(mut tx: WriteTx, jobs: &Receiver<Job>) {
             tx.health.check_log_size();
             next_check = Instant::now() + LOG_CHECK_INTERVAL;
         }
+        // After the commit, so that a claim sees the callbacks of this batch.
         for question in questions {
             question(&mut tx);
         }

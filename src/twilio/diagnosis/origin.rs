@@ -102,6 +102,7 @@ fn ports(origin: &RawUrl<'_>, input: &DiagnosisInput<'_>) -> Found {
         "80"
     };
     let configured = origin.port.unwrap_or_default();
+    // Counts as reported, so that a reported host with the configured port is one difference.
     let mut ports = vec![(configured.to_owned(), None, Source::Reported)];
     let mut add = |port: &str, source| {
         let is_port = port.bytes().all(|byte| byte.is_ascii_digit());

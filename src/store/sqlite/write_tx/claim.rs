@@ -68,6 +68,8 @@ impl WriteTx {
         let start = match oldest.positions.first() {
             Some((at, call)) if is_backlog => {
                 chosen.extend(self.freshest(&claims, now, &wanted.accounts, left)?);
+                // The freshest were taken from the other end, so all older calls are still to be
+                // searched.
                 (*at, call - 1)
             }
             _ => oldest.scanned_to,

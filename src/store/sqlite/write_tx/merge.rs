@@ -135,6 +135,7 @@ impl WriteTx {
                 self.add_sid((hash, call.id))?;
             }
             self.sids.remove(&self.connection, (hash, child.id))?;
+            // Memory forgets the entry after the commit, because a rollback restores the row.
             self.purged_sids.push((hash, child.id));
         }
         let callbacks = self.move_callbacks(&child, &call)?;
@@ -197,6 +198,8 @@ impl WriteTx {
             }
             count += 1;
             self.connection
+                // NULL is the call's first leg: the child's first leg gets its SID, and the
+                // parent's own becomes NULL.
                 .prepare_cached(
                     "UPDATE callback SET id = ?2, leg = nullif(coalesce(leg, ?3), ?4) \
                      WHERE id = ?1",

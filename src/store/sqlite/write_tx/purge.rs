@@ -9,6 +9,7 @@ use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::sid_index;
 use crate::store::{Expiry, NewCallback, StoreError};
 
+// One part per state, because the index starts with the state.
 const EXPIRED: &str = "SELECT id FROM ( \
     SELECT * FROM (SELECT id, effective_at FROM call WHERE state = 'delivered' AND effective_at < ?1 \
         ORDER BY effective_at LIMIT ?3) UNION ALL \
@@ -85,6 +86,7 @@ impl WriteTx {
         for leg in legs {
             let name = (sid_index::hash(&leg), call.id);
             self.sids.remove(&self.connection, name)?;
+            // Memory forgets the entry after the commit, because a rollback restores the row.
             self.purged_sids.push(name);
         }
         for sql in [

@@ -9,6 +9,7 @@ use crate::store::{RefusedLimits, RefusedRequest, StoreError};
 const INSERT: &str = "INSERT INTO refused (at, cause, explanation, status, peer, method, target, url, \
     headers, body, body_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
+// The index is named, because it contains `at`: otherwise every row with its body would be read.
 const TOO_OLD: &str = "DELETE FROM refused WHERE id IN \
     (SELECT id FROM refused INDEXED BY refused_by_cause WHERE at < ?1)";
 
