@@ -3,6 +3,7 @@
 
 mod acquire;
 mod architecture;
+mod calls_page;
 mod cli_doctor;
 mod cli_replay;
 mod cli_sign;

@@ -26,9 +26,13 @@ struct Case {
     rules: Rules,
 }
 
-fn cases() -> Vec<Case> {
+pub fn scenario_folders() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
-    let folders = sorted(&root, Path::is_dir);
+    sorted(&root, Path::is_dir)
+}
+
+fn cases() -> Vec<Case> {
+    let folders = scenario_folders();
     folders.iter().map(|folder| case(folder)).collect()
 }
 

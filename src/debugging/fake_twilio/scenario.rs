@@ -2,7 +2,9 @@
 //!
 //! `NN-*.http` are the callbacks. If the description of a fixture starts with `after 30s:`, it
 //! arrives 30 seconds after the previous one; the others arrive at the same time.
-//! `bridge.toml` has the settings that are not the defaults. `expected.json` lists the requests in order, each as `{"call-end": {...}}`.
+//! `bridge.toml` has the settings that are not the defaults; its first comment says what happens and,
+//! after `Why:`, why Acquire receives these requests. `expected.json` lists the requests in order, each as
+//! `{"call-end": {...}}`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
