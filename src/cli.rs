@@ -1,6 +1,7 @@
 //! The command line: the table of commands, their exit codes and errors.
 //!
-//! Each command has its own file; `output` prints for all of them.
+//! Each command has its own file; `output` prints for all of them. A command holds no rule about
+//! calls: it calls the library and prints the result.
 
 mod admin_client;
 mod backup;

@@ -1,4 +1,6 @@
 //! The errors with which a bridge ends.
+//!
+//! The exit code of each is chosen in `cli.rs`.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! Removes expired calls in small batches.
+//!
+//! How long a call is kept is a setting (`store.retention`, `store.parked_retention`); which rows
+//! go is decided in the store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

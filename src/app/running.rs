@@ -1,6 +1,7 @@
 //! Runs a bridge: starts its parts, waits for the end, and stops them within a deadline.
 //!
-//! The parts decide by themselves; this file knows only their order.
+//! The parts decide by themselves; this file knows only their order. It neither binds sockets
+//! (`app.rs`) nor reads the configuration (`reload`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! The options that choose calls of the store.
+//!
+//! The search itself is in `debugging/search.rs`.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;

@@ -1,4 +1,6 @@
 //! `callback-url`: prints the URLs to enter at Twilio, or checks URLs that are entered there.
+//!
+//! The checks of a URL are in `twilio/callback_url.rs`.
 
 use serde_json::json;
 

@@ -1,4 +1,6 @@
 //! `demo`: runs a bridge, a fake Twilio and a fake Acquire in one process.
+//!
+//! It uses no file and no network outside this machine.
 
 use std::fmt::Write as _;
 use std::time::Duration;

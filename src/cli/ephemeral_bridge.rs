@@ -1,4 +1,6 @@
 //! A bridge that lives for one command: on free ports, with a temporary store and a fake Acquire.
+//!
+//! It never opens the operator's store, and sends nothing to the real Acquire.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};

@@ -1,4 +1,7 @@
 //! `export`: writes calls of the store, or a refused request, as fixtures.
+//!
+//! The content of the files is made in `debugging/export.rs`, and made anonymous in
+//! `debugging/redact.rs`.
 
 use std::path::{Path, PathBuf};
 

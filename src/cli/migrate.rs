@@ -1,4 +1,6 @@
 //! `migrate`: updates the schema of the store to this version.
+//!
+//! The migrations are run by the store.
 
 use super::{CliError, ConfigArgs, Exit};
 use crate::store;

@@ -1,4 +1,6 @@
 //! `replan`: compares what was sent for stored calls with what would be sent today.
+//!
+//! It changes and sends nothing.
 
 use std::num::NonZeroU32;
 

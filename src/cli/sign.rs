@@ -1,4 +1,6 @@
 //! `sign`: prints the signature that Twilio would send.
+//!
+//! The algorithm is in `twilio/signature.rs`.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
 //! `sink`: runs the fake Acquire in the foreground and prints the requests it receives.
+//!
+//! The server and its faults are in `debugging/fake_acquire.rs`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};

@@ -1,4 +1,6 @@
 //! `verify`: verifies a signature, and explains why it is invalid.
+//!
+//! The search for the reason is in `twilio/diagnosis.rs`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,6 @@
 //! `[[accounts]]`, or one account from the environment: the keys of Twilio and of Acquire.
+//!
+//! Whether a key is right is not known here: Twilio and Acquire decide that at the first request.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,6 @@
 //! `[calls]`: which call-ends a call has, and what they contain.
+//!
+//! The rules that use these settings are in `domain/plan`.
 
 use super::duration::{days, millis, minutes};
 use super::reader::SettingsReader;

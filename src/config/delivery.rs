@@ -1,4 +1,6 @@
 //! `[delivery]`: timeouts, limits and the retry schedule of requests to Acquire.
+//!
+//! The schedule is applied in `domain/retry.rs`.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! The settings of a forward proxy: `acquire.proxy` and `twilio.proxy`.
+//!
+//! Addresses are parsed in `net/proxy.rs`; tunnels are opened in `net/proxy_tunnel.rs`.
 
 use super::reader::SettingsReader;
 use super::setting::Key;

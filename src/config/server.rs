@@ -1,4 +1,6 @@
 //! `[server]`: the public listener, which Twilio's requests reach.
+//!
+//! Sockets are opened in `server/listener`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! `[store]`: where calls and the spool are stored, and for how long.
+//!
+//! The store is opened in `store/open.rs`.
 
 use std::fmt;
 use std::path::PathBuf;

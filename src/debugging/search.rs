@@ -1,4 +1,6 @@
 //! Finds stored calls by filters.
+//!
+//! It reads a store and decides nothing about delivery.
 
 use crate::clock::Millis;
 use crate::domain::directory::is_address;

@@ -1,4 +1,7 @@
 //! Delivers one claimed call: plans it, sends at most one request, and returns its new state.
+//!
+//! It does not decide what is sent (`domain/plan`) or when it is retried (`domain/retry.rs`), and
+//! it stores nothing (`settle`).
 
 use std::sync::Arc;
 use std::time::Instant;

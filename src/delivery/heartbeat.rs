@@ -1,4 +1,6 @@
 //! The heartbeat of the delivery worker; the systemd watchdog reads it.
+//!
+//! Whether the worker is stuck is decided in `app/systemd/watchdog.rs`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! One request to Acquire and its result. The store keeps it as long as its call.
+//!
+//! When an attempt is repeated is decided in `retry`.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! Twilio's callbacks: verified, recorded, or refused.
+//!
+//! A callback is not mapped here, and Acquire is never called: the answer to Twilio waits only for
+//! the store.
 
 mod diagnosis;
 mod extract;

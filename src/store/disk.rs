@@ -1,5 +1,7 @@
 //! Measures the disk of the store: fsync latency, because each answer to Twilio waits for an fsync, and
 //! free space.
+//!
+//! It only measures and words the warnings: it prints and stops nothing.
 
 use std::io::{self, Write as _};
 use std::path::Path;

@@ -1,4 +1,6 @@
 //! Opens the store that the configuration names, and measures its disk.
+//!
+//! It knows no SQL: each database opens and migrates itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;

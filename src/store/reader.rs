@@ -1,4 +1,6 @@
 //! Reads a store from outside the bridge that writes it: for commands and the consistency check.
+//!
+//! It never writes, and never migrates a schema.
 
 use std::path::Path;
 

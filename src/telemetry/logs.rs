@@ -1,4 +1,6 @@
 //! Sets up the log: text or JSON on stderr, one event per line. Masks the addresses in it.
+//!
+//! What is logged is decided where it happens.
 
 use std::io::IsTerminal as _;
 

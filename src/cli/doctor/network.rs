@@ -1,4 +1,6 @@
 //! Checks Acquire from this machine: DNS, TLS certificate, and the difference of the clocks.
+//!
+//! It sends no call.
 
 use std::collections::BTreeSet;
 use std::net::ToSocketAddrs as _;

@@ -1,4 +1,6 @@
 //! Where a call is requeued: in the store, or through the bridge that owns it.
+//!
+//! It does not choose the calls, and knows no rate (`paced`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
 //! A call timeline as text of 80 columns.
+//!
+//! What happened to the call is determined in `debugging/timeline.rs`.
 
 use std::fmt::{Result, Write as _};
 

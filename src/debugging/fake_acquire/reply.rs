@@ -1,4 +1,6 @@
 //! The replies of the fake Acquire, and their names on the command line.
+//!
+//! When each reply is given is decided in `state`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,6 @@
 //! The HTTP server of the fake Acquire.
+//!
+//! It does not check what a request contains: Acquire's own checks are not known.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

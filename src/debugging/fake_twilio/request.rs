@@ -1,4 +1,6 @@
 //! Signs a fixture: the request that Twilio would send.
+//!
+//! It does not send the request.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,6 @@
 //! The attempts of a call.
+//!
+//! It does not decide which attempts count: that is in `domain/plan/history.rs`.
 
 use serde::Serialize;
 

@@ -1,4 +1,6 @@
 //! The callbacks of a call, and the effect of each on its leg.
+//!
+//! The effects are determined in `domain/plan/effect.rs`.
 
 use serde::Serialize;
 

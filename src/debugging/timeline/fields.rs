@@ -1,4 +1,6 @@
 //! The source of each field of a request, and why an optional field was left out.
+//!
+//! The reasons are those of the plan; nothing is decided here.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,4 +1,6 @@
 //! The next step of a call and its time, as a sentence.
+//!
+//! The step itself is decided by the plan and by `domain/retry.rs`.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! The requests of a call by the current plan, with the progress of each.
+//!
+//! Nothing is planned here.
 
 use serde::Serialize;
 

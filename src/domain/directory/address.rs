@@ -1,4 +1,6 @@
 //! Parses the addresses that Twilio reports, as far as finding an entry of the directory needs.
+//!
+//! It is no validator: an address of an unknown form matches no entry.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,6 @@
 //! Reads the entries of a directory: of the configuration and of a CSV file, each address once.
+//!
+//! The file itself is read elsewhere: this room does no I/O.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

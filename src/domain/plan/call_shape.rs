@@ -1,4 +1,6 @@
 //! The shape of a call: who called whom, and which of its legs can be the call.
+//!
+//! It does not choose the legs that are reported (`reported_legs`).
 
 use super::call::{Call, Leg};
 use super::parties::{Party, SipCustomers, SipHost};

@@ -1,4 +1,6 @@
 //! The effect of each callback of a call, for those who read the call.
+//!
+//! It does not change the plan: pages and commands print it.
 
 use super::call::Call;
 use super::evidence::{ReceivedCallback, Selection, Unused};

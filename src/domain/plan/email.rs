@@ -1,4 +1,6 @@
 //! Chooses the e-mail address in a request: of the callback URL, or of the directory.
+//!
+//! How an address matches an entry is decided in `domain/directory.rs`.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,6 @@
 //! The events of a call before its end (`acquire.events`), and their order.
+//!
+//! The retry of an event that failed is decided in `domain/retry.rs`.
 
 use super::email::call_email;
 use super::item::{AcquireMessage, AcquireRequest, PlanEntry, PlanItem, PlannedRequest};

@@ -1,4 +1,6 @@
 //! The attempts of a call: those that count for its requests, and those before its last requeue.
+//!
+//! What a result means for a request is in `progress`.
 
 use super::rules::{ReportMode, Rules};
 use crate::domain::attempt::Attempt;

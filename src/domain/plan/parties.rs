@@ -1,6 +1,8 @@
 //! The parties of a call: agents with internal addresses, and everybody who has a phone.
 //!
 //! Softphones and SIP phones are agents', unless `calls.sip_customers` names the SIP host of an address.
+//!
+//! It does not choose who is reported as the agent's e-mail (`email`).
 
 use std::net::IpAddr;
 

@@ -1,4 +1,6 @@
 //! The progress of a planned request: the attempts that were made for it, and their result.
+//!
+//! It does not decide whether the request is sent again.
 
 use super::item::{AcquireRequest, PlanItem, PlannedRequest};
 use crate::clock::Millis;

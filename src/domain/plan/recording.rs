@@ -2,6 +2,8 @@
 //!
 //! Of several recordings it chooses the longest, because that has most of the conversation; of
 //! equally long ones the one that started first, then the one with the lowest SID.
+//!
+//! It makes no link (`domain/recording_link.rs`) and fetches nothing.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;

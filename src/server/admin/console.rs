@@ -1,4 +1,6 @@
 //! The operator's pages and API for calls, and the token that protects both.
+//!
+//! No page talks to Acquire: a requeue changes the store, and the worker sends.
 
 use std::sync::Arc;
 

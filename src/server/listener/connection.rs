@@ -1,4 +1,6 @@
 //! An accepted connection: a TCP stream with its client's address and its guard.
+//!
+//! The PROXY header is parsed in `proxy_protocol`, and connections are counted in `drain`.
 
 use std::io::{IoSlice, Result};
 use std::net::SocketAddr;

@@ -2,6 +2,8 @@
 //!
 //! It requests only URLs built from `twilio.api_url` and two parsed SIDs. A client stays on the
 //! thread that made it, as each client of awc does.
+//!
+//! It does not decide who may play a recording (`play`).
 
 use std::rc::Rc;
 use std::sync::Arc;

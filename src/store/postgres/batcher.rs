@@ -1,4 +1,6 @@
 //! Runs waiting jobs in batches: while one batch is in flight, the next one is collected.
+//!
+//! It knows no SQL: each kind of job has its own statement.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! One connection to the database, reconnected after it was lost, and who may use it when.
+//!
+//! It knows no statement of the store, and does not repeat one whose connection was lost.
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,6 @@
 //! Queries of operators: a call, lists, a requeue, and the purge of old calls.
+//!
+//! Pages and commands use these; the path of a callback does not.
 
 use super::rows::{self, read_summary, word};
 use super::session::{PgError, Session, Values};

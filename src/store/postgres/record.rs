@@ -1,5 +1,7 @@
 //! Records a batch of callbacks in one statement, and a repeat that has new fields in a transaction of
 //! its own.
+//!
+//! The SQL is in `sql/record.sql`; calls are merged in `merge`.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

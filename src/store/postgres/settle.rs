@@ -1,4 +1,6 @@
 //! Settles a batch of claims in one statement.
+//!
+//! The SQL is in `sql/settle.sql`. The next state of a call is decided by the worker.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! TLS to the database server, as `sslmode` in the URL says.
+//!
+//! It does not build the client that verifies certificates (`net/tls.rs`).
 
 use std::sync::Arc;
 

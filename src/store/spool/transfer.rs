@@ -1,4 +1,6 @@
 //! Transfers callbacks from the spool to the database once that is back.
+//!
+//! It does not decide which callbacks go to the spool (`store/spool.rs`).
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

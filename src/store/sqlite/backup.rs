@@ -1,4 +1,6 @@
 //! Copies a store that may be in use.
+//!
+//! It does not restore: a backup is a store file of its own.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,6 @@
 //! The leases of claimed calls. They are in memory, so that a crash ends every claim.
+//!
+//! Nothing here is durable. Which calls are due is read from the table `call` (`write_tx/claim`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

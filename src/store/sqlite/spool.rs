@@ -1,4 +1,6 @@
 //! The operations that only a spool needs.
+//!
+//! When they run is decided in `store/spool/transfer.rs`.
 
 use std::path::Path;
 

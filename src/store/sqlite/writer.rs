@@ -1,4 +1,6 @@
 //! The thread that owns the writing connection. It commits all waiting operations in one transaction.
+//!
+//! It knows no SQL: the operations are in `write_tx`.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};

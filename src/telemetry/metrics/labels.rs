@@ -1,4 +1,6 @@
 //! The labels of the metrics. Each field is one label; its name is part of the contract.
+//!
+//! The metrics themselves are in `telemetry/metrics.rs`.
 
 use prometheus_client::encoding::EncodeLabelSet;
 

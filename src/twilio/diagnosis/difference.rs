@@ -1,6 +1,7 @@
 //! The causes of an invalid signature, each with its label, a sentence and the next step.
 //!
-//! The labels are part of the contract: metrics, logs and `--json` use them.
+//! The labels are part of the contract: metrics, logs and `--json` use them. The search for the
+//! cause is in `candidates`.
 
 use std::borrow::Cow;
 

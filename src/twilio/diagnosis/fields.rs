@@ -1,5 +1,7 @@
 //! Fields that may have been signed instead of those that arrived: before a proxy or framework
 //! trimmed, lost, added or re-encoded some.
+//!
+//! It computes no signature: `candidates` does.
 
 use percent_encoding::percent_decode;
 

@@ -1,4 +1,6 @@
 //! Schemes, hosts and ports that may have been signed instead of the configured ones.
+//!
+//! It computes no signature: `candidates` does.
 
 use super::super::raw_url::RawUrl;
 use super::candidates::Candidate;

@@ -1,4 +1,6 @@
 //! Paths and queries that may have been signed instead of those that arrived.
+//!
+//! It computes no signature: `candidates` does.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 

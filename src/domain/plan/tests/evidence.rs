@@ -1,3 +1,5 @@
+//! A call with weaker evidence than `CallbackSource`: the wait for a stronger callback.
+
 use super::*;
 use crate::domain::plan::evidence::WEAKER_WAIT;
 use crate::twilio::Evidence;
