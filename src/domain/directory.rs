@@ -202,6 +202,9 @@ mod tests {
             ("jane@example.com.", false),
             ("jane@example..com", false),
             ("jane@exam\0ple.com", false),
+            ("jane@example.com/", false),
+            ("jane@example.com?subject=x", false),
+            ("a@example.com|b", false),
         ] {
             assert_eq!(is_email(text), is_one, "{text}");
         }

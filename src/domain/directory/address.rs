@@ -154,7 +154,9 @@ pub fn email_fault(text: &str) -> Option<&'static str> {
     if text.contains(NOT_IN_EMAIL) {
         return Some("has more than the address itself");
     }
-    if host.split('.').any(str::is_empty) {
+    // A host can have letters of any script.
+    let is_of_host = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-._".contains(c);
+    if host.split('.').any(str::is_empty) || !host.chars().all(is_of_host) {
         return Some("has a host that is no name");
     }
     None

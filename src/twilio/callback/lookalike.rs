@@ -43,6 +43,7 @@ const CONFERENCE: Lookalike = Lookalike::Report("a conference status callback");
 const CONVERSATION: Lookalike = Lookalike::Report("a webhook of Twilio Conversations");
 const DEBUGGER: Lookalike = Lookalike::Report("a webhook of the Twilio debugger");
 const EVENT_STREAMS: Lookalike = Lookalike::Report("a batch of Twilio Event Streams");
+const INTELLIGENCE: Lookalike = Lookalike::Report("a webhook of Conversational Intelligence");
 const MESSAGE: Lookalike = Lookalike::Report("a message or its status callback (Messaging)");
 const PAYMENT: Lookalike = Lookalike::Report("a payment's status callback (<Pay> or Payments API)");
 const REAL_TIME_TRANSCRIPTION: Lookalike =
@@ -77,7 +78,14 @@ const RULES: &[(&[&str], Lookalike)] = &[
     (&["RecordingStatus"], Lookalike::Recording),
     (&["StatusCallbackEvent"], CONFERENCE),
     (
-        &["DialCallStatus", "DialCallSid", "DialBridged"],
+        &[
+            "DialCallStatus",
+            "DialCallSid",
+            "DialCallDuration",
+            "DialBridged",
+            "DialSipCallId",
+            "DialSipResponseCode",
+        ],
         Lookalike::Action("Dial"),
     ),
     // The waitUrl of <Enqueue>, referUrl of <Dial> and a number's fallback URL.
@@ -102,6 +110,8 @@ const RULES: &[(&[&str], Lookalike)] = &[
         &[
             "VirtualAgentStatus",
             "VirtualAgentProvider",
+            "VirtualAgentErrorCode",
+            "SessionId",
             "SessionStatus",
             "HandoffData",
             "StreamSid",
@@ -116,6 +126,7 @@ const RULES: &[(&[&str], Lookalike)] = &[
     (
         &[
             "TaskSid",
+            "TaskAttributes",
             "WorkspaceSid",
             "WorkerSid",
             "ReservationSid",
@@ -124,6 +135,7 @@ const RULES: &[(&[&str], Lookalike)] = &[
         TASK_ROUTER,
     ),
     (&["PayloadType"], DEBUGGER),
+    (&["TranscriptSid"], INTELLIGENCE),
 ];
 
 /// Fields of the Payment resource that the action request of `<Pay>` does not have.
@@ -137,11 +149,13 @@ const OF_MESSAGES: [&str; 5] = [
     "SmsStatus",
 ];
 
-const OF_GATHER: [&str; 5] = [
+const OF_GATHER: [&str; 7] = [
+    "Confidence",
     "Digits",
     "FinishedOnKey",
     "SpeechResult",
     "StableSpeechResult",
+    "Stability",
     "UnstableSpeechResult",
 ];
 
@@ -231,14 +245,15 @@ fn of_message(fields: &Fields<'_>) -> Option<Lookalike> {
 fn of_call_without_name(fields: &Fields<'_>) -> Option<Lookalike> {
     let is_call = fields.has("CallStatus");
     let has_duration = fields.has("CallDuration");
+    let is_amd = fields.has_any(&["AnsweredBy", "MachineDetectionDuration"]);
     let has_recording = fields.has_any(&["RecordingSid", "RecordingUrl", "RecordingDuration"]);
     match (is_call, has_duration) {
         (true, false) if has_recording => Some(Lookalike::Action("Record")),
         (true, false) if fields.has_any(&OF_GATHER) => Some(Lookalike::Action("Gather")),
+        // Before the end, a request for TwiML has the result of synchronous detection.
+        (true, false) if is_amd && of_status(fields) == Some(Lookalike::Status) => Some(ASYNC_AMD),
         (true, _) => None,
-        (false, _) => fields
-            .has_any(&["AnsweredBy", "MachineDetectionDuration"])
-            .then_some(ASYNC_AMD),
+        (false, _) => is_amd.then_some(ASYNC_AMD),
     }
 }
 
