@@ -227,21 +227,14 @@ fn a_recording_of_the_session_goes_to_the_conversation_that_it_is_of() {
 }
 
 #[test]
-fn a_session_of_which_the_first_leg_tells_nothing_has_its_conversations_too() {
-    let two = [talk(CHILD, 5, 65), talk(SECOND_CHILD, 80, 90)];
-    let wait = Millis::default().plus(one_call().legs.wait);
-    let end = sent(at(wait.0, &two, &one_call()));
-    assert_eq!(end.direction, acquire::Direction::Outgoing);
-    let known = received(&two);
-    let accepted = [attempt(CHILD, Verdict::Accepted)];
-    let second = plan(&known, &accepted, &one_call(), wait);
-    assert_eq!(sent(second).call_id, SECOND_CHILD);
-    // Agents with softphones are put through to one caller, one after the other.
+fn two_agents_of_a_caller_whose_leg_is_not_reported_are_one_call() {
     let agents = [
         talk_with("client:jane", CHILD, 5, 65),
         talk_with("client:bob", SECOND_CHILD, 80, 90),
     ];
     let known = received(&agents);
+    let wait = Millis::default().plus(one_call().legs.wait);
+    let accepted = [attempt(CHILD, Verdict::Accepted)];
     assert_eq!(plan(&known, &accepted, &one_call(), wait), Next::Delivered);
 }
 

@@ -183,33 +183,6 @@ fn events_of(known: &[Callback]) -> Vec<(RequestKind, String)> {
 }
 
 #[test]
-fn a_number_that_is_dialled_is_told_of_once_it_answers() {
-    let softphone = callback(&[
-        ("CallStatus", "in-progress"),
-        ("From", "client:jane"),
-        ("To", ""),
-    ]);
-    let rings = child(&[("CallStatus", "ringing")]);
-    let busy = child(&[("CallStatus", "busy")]);
-    let second = |status| child(&[("CallSid", SECOND_CHILD), ("CallStatus", status)]);
-    let mut known = vec![softphone, rings];
-    for reported in [busy, second("ringing")] {
-        assert_eq!(events_of(&known), []);
-        known.push(reported);
-    }
-    assert_eq!(events_of(&known), []);
-    known.push(second("in-progress"));
-    let call = SECOND_CHILD.to_owned();
-    assert_eq!(
-        events_of(&known),
-        [
-            (RequestKind::CallRinging, call.clone()),
-            (RequestKind::CallAnswered, call)
-        ]
-    );
-}
-
-#[test]
 fn a_person_whom_the_api_calls_first_is_not_told_of_as_the_call() {
     let api = |status, to| {
         let to = [
