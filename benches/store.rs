@@ -27,7 +27,7 @@ fn main() {
         let cpu_before = cpu_seconds();
         let started = Instant::now();
         let mut slowest = 0.0_f64;
-        // While one group is committed the next one waits, as under load: each commit takes a group.
+        // While one group is committed the next one waits, as under load: each commit has a group.
         let mut before: Option<(Instant, Group<'_>)> = None;
         for batch in 0..ROWS / per_commit {
             let now = Millis(1_800_000_000_000 + i64::try_from(batch).expect("few batches"));

@@ -1,4 +1,4 @@
-//! What a bridge takes, as a ratio to a ceiling: the same handler, verifying and answering 204
+//! The throughput of a bridge, as a ratio to a ceiling: the same handler, verifying and answering 204
 //! without keeping anything. Run by `benches/run`; see BENCHMARKS.md for how to read it.
 //!
 //! The servers are children of this process, one at a time, and the load comes from one thread of
@@ -127,7 +127,7 @@ fn whole_way(round: usize, name: &str, start: fn(Mode, Option<SocketAddr>) -> Se
     let server = start(Mode::Bridge, Some(sink.address));
     let mut load = Load::closed_loop(server.address, &requests, CONNECTIONS);
     let last = sink.wait_for(CALLS, Duration::from_secs(120));
-    load.took = last.duration_since(load.began);
+    load.took = last.duration_since(load.started);
     let cpu = server.cpu_seconds();
     report(round, name, &load, cpu);
     load.per_second()

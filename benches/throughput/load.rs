@@ -83,7 +83,7 @@ fn with_sid(body: &str, run: u32, position: usize) -> String {
 
 /// What a run of requests met.
 pub struct Load {
-    pub began: Instant,
+    pub started: Instant,
     pub took: Duration,
     /// By position, when the 204 came.
     pub answered: Vec<Instant>,
@@ -119,18 +119,18 @@ impl Load {
             .expect("a runtime");
         let local = tokio::task::LocalSet::new();
         let cpu_before = super::servers::cpu_seconds("self");
-        let began = Instant::now();
+        let started = Instant::now();
         let mut answers: Vec<(usize, Instant, Duration)> = local.block_on(&runtime, async {
             let next = Rc::new(std::cell::Cell::new(0));
             let mut tasks = tokio::task::JoinSet::new();
             for _ in 0..connections {
                 let requests = Rc::clone(&requests);
                 let next = Rc::clone(&next);
-                tasks.spawn_local(connection(address, requests, next, began, rate));
+                tasks.spawn_local(connection(address, requests, next, started, rate));
             }
             tasks.join_all().await.into_iter().flatten().collect()
         });
-        let took = began.elapsed();
+        let took = started.elapsed();
         answers.sort_by_key(|(position, ..)| *position);
         assert_eq!(
             answers.len(),
@@ -138,7 +138,7 @@ impl Load {
             "every request was answered 204"
         );
         Self {
-            began,
+            started,
             took,
             answered: answers.iter().map(|(_, at, _)| *at).collect(),
             latencies: answers
@@ -169,7 +169,7 @@ async fn connection(
     address: SocketAddr,
     requests: Rc<Vec<Vec<u8>>>,
     next: Rc<std::cell::Cell<usize>>,
-    began: Instant,
+    started: Instant,
     rate: Option<usize>,
 ) -> Vec<(usize, Instant, Duration)> {
     let mut stream = TcpStream::connect(address)
@@ -186,7 +186,7 @@ async fn connection(
         let sent = match rate {
             None => Instant::now(),
             Some(rate) => {
-                let planned = began + Duration::from_secs_f64(position as f64 / rate as f64);
+                let planned = started + Duration::from_secs_f64(position as f64 / rate as f64);
                 tokio::time::sleep_until(planned.into()).await;
                 planned
             }

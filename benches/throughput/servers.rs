@@ -58,7 +58,7 @@ impl Mode {
 /// A server in a child process; killed when dropped.
 pub struct Server {
     pub mode: Mode,
-    pub began: Instant,
+    pub started: Instant,
     pub ready: Duration,
     pub address: SocketAddr,
     child: Child,
@@ -92,7 +92,7 @@ impl Server {
     /// With an existing or a new database.
     pub fn over(mode: Mode, database: &str, acquire: &str, retention: &str) -> Self {
         let myself = std::env::current_exe().expect("this program");
-        let began = Instant::now();
+        let started = Instant::now();
         let mut child = Command::new(myself)
             .arg(mode.as_str())
             .args([database, acquire, retention])
@@ -107,8 +107,8 @@ impl Server {
         let address = ready.trim().parse().expect("an address");
         Self {
             mode,
-            began,
-            ready: began.elapsed(),
+            started,
+            ready: started.elapsed(),
             address,
             child,
             own: None,
@@ -172,7 +172,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Not before the child is gone.
+        // Not before the child has ended.
         drop(self.own.take());
     }
 }

@@ -14,8 +14,8 @@ pub struct ArrivalSink {
 }
 
 struct Arrivals {
-    began: Instant,
-    /// By position, nanoseconds after `began`; 0 until it arrived.
+    started: Instant,
+    /// By position, nanoseconds after `started`; 0 until it arrived.
     at: Vec<AtomicU64>,
     count: AtomicUsize,
     repeats: AtomicUsize,
@@ -24,7 +24,7 @@ struct Arrivals {
 impl ArrivalSink {
     pub fn start(calls: usize) -> Self {
         let arrivals = Arc::new(Arrivals {
-            began: Instant::now(),
+            started: Instant::now(),
             at: (0..calls).map(|_| AtomicU64::new(0)).collect(),
             count: AtomicUsize::new(0),
             repeats: AtomicUsize::new(0),
@@ -67,7 +67,7 @@ impl ArrivalSink {
             .iter()
             .map(|at| at.load(Ordering::Acquire))
             .max();
-        self.arrivals.began + Duration::from_nanos(last.unwrap_or_default())
+        self.arrivals.started + Duration::from_nanos(last.unwrap_or_default())
     }
 
     /// From each 204 to the arrival; nothing where the arrival came first.
@@ -76,7 +76,7 @@ impl ArrivalSink {
             .arrivals
             .at
             .iter()
-            .map(|at| self.arrivals.began + Duration::from_nanos(at.load(Ordering::Acquire)));
+            .map(|at| self.arrivals.started + Duration::from_nanos(at.load(Ordering::Acquire)));
         arrived
             .zip(answered)
             .map(|(at, answered)| at.duration_since(*answered))
@@ -88,7 +88,7 @@ async fn take(body: Bytes, arrivals: Data<Arrivals>) -> HttpResponse {
     let text = String::from_utf8_lossy(&body);
     let at = text.find("\"CallId\":\"CA").expect("a CallId") + "\"CallId\":\"CA".len();
     let position = usize::from_str_radix(&text[at + 24..at + 32], 16).expect("a position");
-    let now = arrivals.began.elapsed().as_nanos() as u64;
+    let now = arrivals.started.elapsed().as_nanos() as u64;
     if arrivals.at[position].swap(now, Ordering::AcqRel) == 0 {
         arrivals.count.fetch_add(1, Ordering::AcqRel);
     } else {

@@ -43,9 +43,9 @@ pub fn measure(calls: usize) {
 
 /// As after a long outage: all calls are due, and Acquire is still down.
 fn pending(calls: usize, database: &Path) {
-    let began = Instant::now();
+    let started = Instant::now();
     in_store(database, async |store| fill(&store, calls).await);
-    let per_second = calls as f64 / began.elapsed().as_secs_f64();
+    let per_second = calls as f64 / started.elapsed().as_secs_f64();
     report(calls, "recorded, a second", &format!("{per_second:.0}"));
     in_store(database, async |store| {
         claims(calls, &store).await;
@@ -58,7 +58,7 @@ fn pending(calls: usize, database: &Path) {
         &milliseconds(server.ready),
     );
     let first = Load::closed_loop(server.address, &Requests::signed(1).terminal_only(), 1);
-    let answered = first.answered[0] - server.began;
+    let answered = first.answered[0] - server.started;
     report(
         calls,
         "start to first 204, pending",

@@ -12,12 +12,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use crate::config::AdminSettings;
+use crate::server::shared::PING_TIMEOUT;
 
 /// A command that only reads must not wait for a bridge that hangs.
 const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longer than the two seconds that `/readyz` itself gives the store.
-const READYZ_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longer than `/readyz` itself waits for the store.
+const READYZ_TIMEOUT: Duration = PING_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 /// Why the bridge that owns the store did not handle a request.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::uri::PathAndQuery;
@@ -15,6 +16,9 @@ use crate::domain::plan::Rules;
 use crate::net::tls::TlsError;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+
+/// How long `/readyz` waits for the store to show that it could record a callback.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]

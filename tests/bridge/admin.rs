@@ -1,4 +1,4 @@
-//! The operator's side: probes, metrics, API, pages, and who may see them.
+//! The admin listener: probes, metrics, API, pages, and who may see them.
 
 use crate::support::harness::Bridge;
 use crate::support::twilio::sid;

@@ -12,7 +12,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 use crate::https::{Client, Pair};
 use crate::proxies::Proxy;
 use crate::proxies::rules::Kind;
-use crate::support::harness::PATIENCE;
+use crate::support::harness::WAIT_LIMIT;
 use crate::support::http::exchange;
 use crate::support::port::Port;
 use crate::support::serve::{Serve, command_to_serve, sink};
@@ -273,7 +273,7 @@ fn asks(socket: &Path) -> std::io::Result<String> {
 
 /// Polls HAProxy until one of its servers has this status.
 fn waits_for_status(socket: &Path, status: &str) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     loop {
         let known = asks(socket);
         if known.as_ref().is_ok_and(|known| known.contains(status)) {
@@ -306,7 +306,7 @@ fn haproxy_leaves_a_bridge_that_drains_before_it_closes() {
     let host = "bridge.example.com";
     assert_eq!(balanced.answers(1, host, &[]), 204);
     balanced.bridge.signal("-TERM");
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     let mut call = 1;
     // 503 is HAProxy's own: there is no other bridge here.
     loop {

@@ -1,4 +1,4 @@
-//! What the commands say, and what they end with.
+//! The output and exit codes of the commands.
 
 use std::process::{Command, Stdio};
 
@@ -84,7 +84,7 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
     let acquire = sink(Faults::default());
     let serve = Serve::start(&database, &acquire);
     let admin = serve.admin.to_string();
-    serve.takes(1);
+    serve.accepts(1);
     reached(&acquire, 1);
     let run = |arguments: &[&str]| {
         let as_served = command_to_serve(&database, &acquire.base_url());

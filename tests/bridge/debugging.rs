@@ -184,7 +184,7 @@ fn a_recording_came_too_late() {
 }
 
 #[test]
-fn a_colleagues_own_calls_are_shown_as_incoming() {
+fn an_agents_own_calls_are_shown_as_incoming() {
     let mut bridge = Bridge::start();
     let form = status_form(&sid(1), "completed").replace("%2B12025550123", "client%3Ajane");
     assert_eq!(bridge.twilio.sends_form(STATUS, &form).status, 204);

@@ -7,7 +7,7 @@ use serde_json::json;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
-use crate::places::Held;
+use crate::raw_servers::Held;
 use crate::support::harness::{Bridge, until};
 use crate::support::twilio::{STATUS, fixture, sid, status_form};
 
@@ -169,7 +169,7 @@ fn the_end_of_the_schedule_parks_a_call() {
 }
 
 #[test]
-fn an_answer_that_stays_unclear_is_parked_as_perhaps_taken() {
+fn an_answer_that_stays_unclear_is_parked_as_maybe_accepted() {
     let bridge = Bridge::start();
     bridge.acquire.behaves(Faults {
         default_reply: Reply::SuccessFalse,
@@ -186,7 +186,7 @@ fn an_answer_that_stays_unclear_is_parked_as_perhaps_taken() {
 }
 
 #[test]
-fn a_slow_answer_is_a_time_out_and_tried_again() {
+fn a_slow_answer_is_a_time_out_and_retried() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__TIMEOUT", "500ms")]);
     let slow = Faults {
         delay: Duration::from_secs(60),
@@ -351,7 +351,7 @@ fn a_leg_that_ends_while_the_other_is_sent_does_not_wait_for_the_next_poll() {
     let mut a_pair_takes = || {
         let (parent, child) = (sid(2 * pairs + 1), sid(2 * pairs + 2));
         pairs += 1;
-        let began = Instant::now();
+        let started = Instant::now();
         bridge.twilio.ends(&parent, "completed");
         let form = status_form(&child, "completed");
         bridge
@@ -359,7 +359,7 @@ fn a_leg_that_ends_while_the_other_is_sent_does_not_wait_for_the_next_poll() {
             .sends_form(STATUS, &format!("{form}&ParentCallSid={parent}"));
         bridge.settles();
         assert_eq!(bridge.sent().len(), 2 * pairs);
-        began.elapsed()
+        started.elapsed()
     };
     // A busy machine may take its time; a poll, which comes after a second, would delay each pair.
     until("a pair is sent in less", || {

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::harness::{Bridge, PATIENCE};
+use crate::support::harness::{Bridge, WAIT_LIMIT};
 use crate::support::twilio::{STATUS, sid, status_form};
 
-/// The e-mail that each call gets is asked for until it is `expected`; a change may take seconds.
+/// Sends calls until their e-mail is `expected`; a change may take seconds.
 fn becomes(bridge: &Bridge, calls: &mut usize, expected: &str) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     loop {
         *calls += 1;
         let form = status_form(&sid(*calls), "completed");
@@ -45,7 +45,7 @@ fn a_changed_directory_counts_without_a_restart_and_a_bad_one_changes_nothing() 
     write(&file, "address,email\n+12025550199,second@example.com\n");
     becomes(&bridge, &mut calls, "second@example.com");
 
-    // Put in place by renaming, as careful programs do.
+    // Replaced by renaming, as careful programs do.
     write(&other, "address,email\n+12025550199,third@example.com\n");
     fs::rename(&other, &file).expect("a renamed file");
     becomes(&bridge, &mut calls, "third@example.com");

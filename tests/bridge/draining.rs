@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::harness::{Bridge, PATIENCE};
+use crate::support::harness::{Bridge, WAIT_LIMIT};
 use crate::support::http::send;
 use crate::support::twilio::sid;
 
@@ -60,7 +60,7 @@ fn a_client_that_has_connected_is_answered_by_a_bridge_that_stops() {
         "nothing came, not even an end: {hung_up:?}"
     );
     silent
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(WAIT_LIMIT))
         .expect("a time limit");
     silent.write_all(ASK).expect("it is open");
     let mut answer = String::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
-use crate::places::{floods, read_head, serves, silent, untrusted};
+use crate::raw_servers::{floods, read_head, serves, silent, untrusted};
 use crate::support::harness::{Bridge, until};
 use crate::support::http::exchange;
 use crate::support::port::Port;
@@ -42,7 +42,7 @@ impl Case {
 }
 
 #[test]
-fn each_fault_is_told_apart_in_metrics_show_and_log() {
+fn each_fault_has_its_own_name_in_metrics_show_and_log() {
     let answering = |otherwise| {
         sink(Faults {
             default_reply: otherwise,
@@ -137,7 +137,7 @@ fn meets(case: Case) {
         .env("BRIDGE__DELIVERY__SCHEDULE", "1h 1h")
         .envs(case.settings);
     let serve = Serve::by(command);
-    serve.takes(1);
+    serve.accepts(1);
     let (outcome, attempts) = (case.outcome, attempts_counted(&serve));
     let line =
         format!("bridge_delivery_attempts_total{{account=\"acme\",outcome=\"{outcome}\"}} 1");
@@ -165,7 +165,7 @@ fn meets(case: Case) {
 }
 
 #[test]
-fn what_cannot_be_mapped_is_told_as_unmappable_and_reaches_nobody() {
+fn a_call_that_cannot_be_mapped_is_reported_as_unmappable_and_not_sent() {
     let bridge = Bridge::start();
     bridge.twilio.sends("unknown-status");
     bridge.settles();
@@ -180,7 +180,7 @@ fn what_cannot_be_mapped_is_told_as_unmappable_and_reaches_nobody() {
 }
 
 #[test]
-fn what_cannot_be_mapped_is_counted_once_whatever_is_told_of_it_later() {
+fn a_call_that_cannot_be_mapped_is_counted_once_whatever_callbacks_follow() {
     let bridge = Bridge::start();
     bridge.twilio.ends(&sid(1), "transferred");
     bridge.settles();
@@ -258,7 +258,7 @@ fn the_timeline_of_a_call_says_that_acquire_is_down_and_when_it_is_probed() {
 }
 
 #[test]
-fn twilio_is_answered_while_every_place_hangs_at_acquire() {
+fn twilio_is_answered_while_every_permit_waits_for_acquire() {
     let (addr, listens) = silent();
     let url = format!("http://{addr}");
     let bridge = Bridge::with(&[
@@ -307,7 +307,7 @@ fn answers_without_end_cost_little_memory() {
         let serve = Serve::by(command);
         let before = most_memory(&serve);
         for call in 1..=32 {
-            serve.takes(call);
+            serve.accepts(call);
         }
         let answered = || counter(&serve, "bridge_delivery_duration_seconds_count");
         until("requests end", || answered() >= 5);
@@ -328,7 +328,7 @@ fn attempts_counted(serve: &Serve) -> Vec<String> {
     until("one attempt is made", || {
         says("bridge_delivery_duration_seconds_count 1")
     });
-    // Asked for anew: a report of the attempt may have counted the calls before it.
+    // Requested again: a report of the attempt may have counted the calls before it.
     until("its call is finished", || {
         says("bridge_calls{state=\"claimed\"} 0")
     });

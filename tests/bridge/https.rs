@@ -1,4 +1,4 @@
-//! Twilio's side over TLS, by the bridge itself.
+//! The public listener with TLS by the bridge itself.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 use crate::support::certified::self_signed;
-use crate::support::harness::PATIENCE;
+use crate::support::harness::WAIT_LIMIT;
 use crate::support::serve::{Serve, command_to_serve, sink};
 use crate::support::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, status_form};
 
@@ -83,7 +83,7 @@ impl Client {
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from("bridge.example.com").expect("a name");
         let mut tls = ClientConnection::new(Arc::new(config), name).expect("a client");
-        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_read_timeout(Some(WAIT_LIMIT))?;
         while tls.is_handshaking() {
             tls.complete_io(&mut tcp)?;
         }
@@ -134,7 +134,7 @@ fn connects(serve: &Serve, trusted: &[&Pair]) -> Client {
 }
 
 fn comes_to_show(serve: &Serve, pair: &Pair, all: &[&Pair]) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     while connects(serve, all).shown() != pair.der {
         assert!(Instant::now() < until, "another certificate is shown");
     }
@@ -256,7 +256,7 @@ fn idle_connections_do_not_delay_a_stop_over_tls() {
     let (code, log) = serve.ends();
     assert_eq!(code, Some(0), "{log}");
     let took = started.elapsed();
-    assert!(took < PATIENCE, "{took:?}");
+    assert!(took < WAIT_LIMIT, "{took:?}");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn sockets_from_systemd_speak_tls_too() {
     });
 }
 
-/// Runs a bridge on sockets as systemd hands them over, asks at the public one, and stops it.
+/// Runs a bridge on sockets as systemd hands them over, sends to the public one, and stops it.
 pub fn on_handed_sockets(settings: &[(&str, String)], asks: impl FnOnce(SocketAddr)) {
     let folder = tempfile::tempdir().expect("a folder");
     let listener = || {

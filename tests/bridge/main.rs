@@ -1,23 +1,23 @@
 //! The whole bridge over real sockets: Twilio on one side, the fake Acquire on the other.
 
 mod admin;
-mod audit;
 mod balancers;
+mod callbacks;
 mod commands;
+mod consistency_check;
 mod debugging;
 mod delivery;
 mod directory;
 mod draining;
 mod faults;
 mod https;
-mod intake;
 mod operator;
 mod other_programs;
 mod outage;
-mod places;
 mod process;
 mod proxies;
 mod proxy_protocol;
+mod raw_servers;
 mod recordings;
 mod refused;
 mod reload;

@@ -48,7 +48,7 @@ impl Bridge {
         for fixture in fixtures_of(folder) {
             let wait = fixture.description.strip_prefix("after ");
             let seconds = wait.and_then(|text| text.split_once("s:")?.0.parse().ok());
-            // In one millisecond it is chance what is planned together.
+            // Within one millisecond it is chance which callbacks are planned together.
             self.waits(Duration::from_secs(seconds.unwrap_or(1)));
             let headers: Vec<(&str, &str)> = fixture
                 .headers
@@ -109,7 +109,7 @@ const SCENARIOS: [&str; 8] = [
 ];
 
 #[test]
-fn an_exported_call_holds_every_byte_and_replays_to_what_was_sent() {
+fn an_exported_call_has_every_byte_and_replays_to_the_requests_that_were_sent() {
     for scenario in SCENARIOS {
         let folder = Path::new("fixtures/scenarios").join(scenario);
         let mut bridge = Bridge::start();
@@ -146,7 +146,7 @@ fn an_exported_call_holds_every_byte_and_replays_to_what_was_sent() {
 }
 
 #[test]
-fn a_redacted_export_names_nobody() {
+fn a_redacted_export_has_no_personal_data() {
     let folder = Path::new("fixtures/scenarios/recording-one-call");
     let mut bridge = Bridge::start();
     bridge.restarts_with_file(&folder.join("bridge.toml"));
@@ -165,7 +165,7 @@ fn a_redacted_export_names_nobody() {
 #[test]
 fn an_export_needs_a_selection_and_a_new_folder() {
     let bridge = Bridge::start();
-    bridge.tells_of(1, "completed");
+    bridge.reports(1, "completed");
     let out = bridge.folder.path().join("out").display().to_string();
     let run = bridge.runs(&["export", "--out", &out]);
     assert_eq!(run.code, Some(2), "{run:?}");
@@ -182,9 +182,9 @@ fn an_export_needs_a_selection_and_a_new_folder() {
 #[test]
 fn calls_are_listed_by_what_is_known_of_them() {
     let bridge = Bridge::start();
-    bridge.tells_of(1, "completed");
+    bridge.reports(1, "completed");
     bridge.waits(HOUR);
-    bridge.tells_of(2, "busy");
+    bridge.reports(2, "busy");
     let other = status_form(&sid(3), "no-answer").replace("2025550199", "2025550188");
     let other = other.replace("inbound", "sideways");
     assert_eq!(
@@ -238,7 +238,7 @@ fn calls_are_listed_by_what_is_known_of_them() {
 }
 
 impl Bridge {
-    fn tells_of(&self, call: usize, status: &str) {
+    fn reports(&self, call: usize, status: &str) {
         assert_eq!(self.twilio.ends(&sid(call), status).status, 204);
         self.settles();
     }
@@ -254,8 +254,8 @@ fn fits(text: &str) {
 #[test]
 fn a_change_of_the_configuration_is_shown_before_it_applies_and_sent_on_request() {
     let bridge = Bridge::start();
-    bridge.tells_of(1, "completed");
-    bridge.tells_of(2, "busy");
+    bridge.reports(1, "completed");
+    bridge.reports(2, "busy");
     let run = bridge.runs(&["replan"]);
     assert_eq!((run.code, run.out.as_str()), (Some(0), ""), "{run:?}");
     assert_eq!(run.err, "0 of 2 calls differ\n");
@@ -292,8 +292,8 @@ fn a_change_of_the_configuration_is_shown_before_it_applies_and_sent_on_request(
 #[test]
 fn calls_of_the_store_are_replayed_and_a_difference_is_shown() {
     let bridge = Bridge::start();
-    bridge.tells_of(1, "completed");
-    bridge.tells_of(2, "busy");
+    bridge.reports(1, "completed");
+    bridge.reports(2, "busy");
     for how in ["--dry-run", "--offline"] {
         let run = bridge.runs(&["replay", "--from-store", "--status", "busy", how]);
         assert_eq!(run.code, Some(0), "{run:?}");

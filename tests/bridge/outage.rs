@@ -82,7 +82,7 @@ fn a_fault_of_the_configuration_opens_at_once() {
 }
 
 #[test]
-fn one_call_that_acquire_always_fails_holds_no_other_back() {
+fn one_call_that_acquire_always_fails_delays_no_other() {
     let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "1")]);
     bridge.acquire.behaves(down(500));
     for call in 1..=10 {
@@ -127,7 +127,7 @@ fn after_an_outage_the_rate_rises_from_one_and_the_freshest_go_first() {
     });
     let order = bridge.acquire.call_ids();
     let place = |call: usize| order.iter().rposition(|id| *id == sid(call)).expect("sent");
-    // Behind the one that opened it, the probe, and what was put off: one of the first two at once.
+    // After the call that opened it, the probe, and the delayed calls: one of the first two at once.
     assert!(
         place(99) <= 4,
         "the fresh call is the first after the probe: {}",
@@ -140,7 +140,7 @@ fn after_an_outage_the_rate_rises_from_one_and_the_freshest_go_first() {
 }
 
 #[test]
-fn an_account_that_acquire_refuses_holds_no_other_back() {
+fn an_account_that_acquire_refuses_delays_no_other() {
     let mut bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "2")]);
     let file = bridge.folder.path().join("bridge.toml");
     let account = |number: usize, name: &str| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
-use crate::places::Held;
+use crate::raw_servers::Held;
 use crate::support::harness::until;
 use crate::support::serve::{Serve, command_to_serve, reached, sink};
 use crate::support::twilio::{sid, status_form};
@@ -21,7 +21,7 @@ fn calls_that_were_pending_at_a_kill_all_arrive() {
     });
     let first = Serve::start(&database, &acquire);
     for call in 0..50 {
-        first.takes(call);
+        first.accepts(call);
     }
     first.signal("-KILL");
     first.ends();
@@ -58,7 +58,7 @@ fn a_stop_finishes_what_is_in_flight_and_exits_with_0() {
             ..Faults::default()
         });
         let serve = Serve::start(&database, &acquire);
-        serve.takes(1);
+        serve.accepts(1);
         reached(&acquire, 1);
         serve.signal(signal);
         let (code, log) = serve.ends();
@@ -66,7 +66,7 @@ fn a_stop_finishes_what_is_in_flight_and_exits_with_0() {
         assert!(log.contains("no request was in flight"), "{log}");
 
         let next = Serve::start(&database, &acquire);
-        next.takes(2);
+        next.accepts(2);
         reached(&acquire, 2);
         assert_eq!(
             acquire.call_ids(),
@@ -77,7 +77,7 @@ fn a_stop_finishes_what_is_in_flight_and_exits_with_0() {
 }
 
 #[test]
-fn a_stop_begins_no_new_request() {
+fn a_stop_starts_no_new_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
     let acquire = Held::start();
@@ -85,7 +85,7 @@ fn a_stop_begins_no_new_request() {
     command.env("BRIDGE__DELIVERY__TIMEOUT", "50s");
     let mut serve = Serve::by(command);
     for call in 0..100 {
-        serve.takes(call);
+        serve.accepts(call);
     }
     // The default of delivery.concurrency, and none of those that wait.
     until("every place is taken", || acquire.taken().len() == 32);
@@ -105,7 +105,7 @@ fn a_second_signal_ends_at_once() {
         ..Faults::default()
     });
     let serve = Serve::start(&folder.path().join("bridge.db"), &acquire);
-    serve.takes(1);
+    serve.accepts(1);
     reached(&acquire, 1);
     serve.signal("-TERM");
     let mut serve = serve;
@@ -152,7 +152,7 @@ fn the_first_call_from_a_sip_host_that_is_not_set_is_logged_with_what_to_set() {
     for call in [1, 3] {
         let over_sip = |form: String| {
             let form = form.replace("From=%2B12025550123", "From=sip%3Aanna%40sbc.example.net");
-            serve.takes_form(&form);
+            serve.accepts_form(&form);
         };
         let agent = status_form(&sid(call + 1), "completed")
             .replace("To=%2B12025550199", "To=client%3Ajane")

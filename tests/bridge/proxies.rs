@@ -1,5 +1,5 @@
 //! Real proxies with the rules that break signatures, before a real bridge: each cause is counted
-//! by its name, and nothing is taken.
+//! by its name, and no callback is accepted.
 
 pub mod rules;
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::support::harness::{Bridge, PATIENCE};
+use crate::support::harness::{Bridge, WAIT_LIMIT};
 use crate::support::http::exchange;
 use crate::support::port::Port;
 use crate::support::real::left_out;
@@ -54,7 +54,7 @@ impl Proxy {
             _port: port,
             _folder: folder,
         };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_LIMIT;
         while TcpStream::connect(proxy.address).is_err() {
             let ended = proxy.child.try_wait().expect("a child");
             assert!(
@@ -173,7 +173,7 @@ fn a_flood_of_wrong_signatures_is_counted_and_mostly_not_diagnosed() {
         diagnosed + missed <= 60.0,
         "each is counted once: {diagnosed} {missed}"
     );
-    // A callback is taken meanwhile.
+    // A callback is accepted meanwhile.
     assert_eq!(bridge.twilio.ends(&sid(2), "completed").status, 204);
     bridge.settles();
 }

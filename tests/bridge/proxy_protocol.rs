@@ -1,4 +1,4 @@
-//! The PROXY protocol on Twilio's side: a header before everything else, of a trusted proxy alone.
+//! The PROXY protocol on the public listener: a header before everything else, from trusted proxies only.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
 use crate::https::{Client, Pair, on_handed_sockets};
-use crate::support::harness::PATIENCE;
+use crate::support::harness::WAIT_LIMIT;
 use crate::support::http::exchange;
 use crate::support::serve::{Serve, command_to_serve, sink};
 use crate::support::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
@@ -82,7 +82,7 @@ impl Required {
 fn speaks(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("the bridge listens");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(WAIT_LIMIT))
         .expect("a TCP socket");
     // It may be closed before all is sent.
     let _ = stream.write_all(bytes);
@@ -135,7 +135,7 @@ fn a_header_of_either_version_names_the_client() {
             "2001:db8::1",
         ),
         (v2_from([192, 0, 2, 2], &[]), "192.0.2.2"),
-        // With what a receiver does not know, and with a checksum that holds.
+        // With unknown fields, and with a correct checksum.
         (v2_from([192, 0, 2, 3], &[0xee, 0, 1, 7]), "192.0.2.3"),
         (v2_from([192, 0, 2, 4], &checksum), "192.0.2.4"),
         (v2(0x21, 0x21, &v6), "2001:db8::9"),

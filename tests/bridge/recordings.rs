@@ -6,7 +6,7 @@ mod playing;
 mod tls;
 mod twilio;
 
-use crate::support::harness::{Bridge, PATIENCE, until};
+use crate::support::harness::{Bridge, WAIT_LIMIT, until};
 use crate::support::http::{Answer, exchange};
 use crate::support::twilio::{PUBLIC_URL, STATUS, sid, status_form};
 use twilio::{Api, Gives};

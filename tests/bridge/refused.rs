@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::harness::{Bridge, PATIENCE};
+use crate::support::harness::{Bridge, WAIT_LIMIT};
 use crate::support::http::exchange;
 use crate::support::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
 
@@ -23,7 +23,7 @@ impl Bridge {
 
     /// Waits until something is kept of a cause.
     pub fn keeps(&self, cause: &str) -> Value {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_LIMIT;
         loop {
             let listed = self.admin("GET", "/api/refused", &[]).json();
             let causes = listed["causes"].as_array().expect("causes");
@@ -128,7 +128,7 @@ fn a_malformed_request_is_kept_with_its_body_and_is_escaped_on_the_page() {
     assert_eq!(bridge.twilio.sends_form(STATUS, form).status, 400);
     let listed = bridge.admin("GET", "/api/calls", &[]).json();
     assert_eq!(listed["calls"].as_array().map(Vec::len), Some(0));
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     let cause = loop {
         let listed = bridge.admin("GET", "/api/refused", &[]).json();
         if let Some(cause) = listed["causes"][0]["cause"].as_str() {

@@ -79,7 +79,7 @@ impl Reloading {
         exchange(self.serve.public, "POST", STATUS, &headers, form.as_bytes()).status
     }
 
-    /// Asks until the answer is `status`: what was read counts within moments.
+    /// Sends until the answer is `status`: a reload takes effect within moments.
     fn comes_to_answer(&self, token: &str, call: usize, status: u16) {
         until("the answer is another", || {
             self.answers(token, call) == status
@@ -116,7 +116,7 @@ acquire_account_id = \"acme\"
 ";
 
 #[test]
-fn a_token_is_rotated_without_a_restart_and_the_metric_tells_when_the_old_one_rests() {
+fn a_token_is_rotated_without_a_restart_and_the_metric_shows_when_the_old_one_is_unused() {
     let mut bridge = Reloading::start(FILE);
     assert_eq!(bridge.answers(OLD, 1), 204);
     assert_eq!(bridge.answers(NEW, 2), 403);
@@ -151,7 +151,7 @@ fn a_wrong_configuration_changes_nothing_and_all_its_mistakes_are_logged() {
     assert_eq!(bridge.answers(OLD, 1), 204);
     assert_eq!(bridge.answers(NEW, 2), 403);
 
-    // What can be read and not be used is no better.
+    // A file that can be read but not used is refused as well.
     std::fs::write(bridge.file("ca.pem"), "no certificate").expect("a file");
     let unusable = FILE.replace("[[accounts]]", "ca_file = \"DIR/ca.pem\"\n[[accounts]]");
     let log = bridge.reads(&unusable, "acquire.ca_file");
@@ -205,7 +205,7 @@ fn deliveries_and_rules_follow_and_what_needs_a_restart_is_named() {
         bridge.acquire.count() + other.count() == call as u64
     });
 
-    // Unchanged since, it still waits for the restart; taken back, it does not.
+    // Unchanged, it still waits for the restart; reset to its old value, it does not.
     let log = bridge.reads(&changed, "was reloaded");
     assert!(log.contains("server.listen changed"), "{log}");
     let log = bridge.reads(FILE, "was reloaded");

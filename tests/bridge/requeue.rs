@@ -134,7 +134,7 @@ fn a_live_call_does_not_wait_for_ten_thousand_requeued_ones() {
         place.is_some()
     });
     let place = place.expect("it is sent");
-    // As many requests as run at once may have been under way, and as many claimed behind them.
+    // As many requests as run at once may have been in flight, and as many claimed after them.
     assert!(
         place < had + 2 * 32,
         "sent as number {place}, {had} before it"

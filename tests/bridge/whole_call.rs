@@ -85,7 +85,7 @@ fn an_announced_recording_is_waited_for_across_restarts() {
 }
 
 #[test]
-fn a_recording_that_never_comes_is_waited_for_and_then_gone_without() {
+fn a_recording_that_never_comes_is_waited_for_and_then_left_out() {
     let bridge = Bridge::start();
     bridge.records(&sid(1), "in-progress");
     bridge.twilio.ends(&sid(1), "completed");
@@ -157,7 +157,7 @@ fn a_late_recording_is_sent_once_more_where_that_is_asked_for() {
 }
 
 #[test]
-fn an_end_without_an_answer_goes_again_as_it_was_sent_across_restarts() {
+fn an_end_without_an_answer_is_repeated_as_it_was_sent_across_restarts() {
     for (reply, again) in [
         (Reply::Reset, Value::Null),
         (Reply::Status(500), Value::Null),
@@ -291,7 +291,7 @@ fn a_leg_that_never_ends_is_waited_for() {
 }
 
 #[test]
-fn the_life_of_a_call_goes_to_its_own_paths_in_its_order() {
+fn the_events_of_a_call_go_to_their_own_paths_in_order() {
     let mut bridge = Bridge::with(&[
         ("BRIDGE__ACQUIRE__EVENTS", "in-queue ringing answered ended"),
         ("BRIDGE__ACQUIRE__CALL_END_PATH", "/api/v1/voip/call-end"),

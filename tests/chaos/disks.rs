@@ -23,7 +23,7 @@ use crate::{left_out, pause};
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Far longer than any fault lasts.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 const SENDERS: u64 = 4;
 
@@ -97,7 +97,7 @@ fn is_ready(bridge: Addresses) -> bool {
 }
 
 #[test]
-fn a_full_disk_is_told_and_forgotten_once_there_is_room() {
+fn a_full_disk_is_reported_until_there_is_room() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(mount) = Mount::tmpfs(&folder.path().join("disk")) else {
         return left_out("a full disk: mounting a tmpfs needs root");
@@ -141,7 +141,7 @@ fn a_full_disk_is_told_and_forgotten_once_there_is_room() {
 }
 
 #[test]
-fn a_file_system_that_turns_read_only_is_told_and_loses_nothing() {
+fn a_file_system_that_turns_read_only_is_reported_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let (image, at) = (folder.path().join("image"), folder.path().join("disk"));
     let Some(mount) = Mount::ext4(&image, &at) else {
@@ -189,7 +189,7 @@ fn a_file_system_that_turns_read_only_is_told_and_loses_nothing() {
 }
 
 #[test]
-fn what_cannot_be_settled_is_not_sent_again_and_again() {
+fn a_call_that_cannot_be_settled_is_not_sent_repeatedly() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(mount) = Mount::tmpfs(&folder.path().join("disk")) else {
         return left_out("settling on a full disk: mounting a tmpfs needs root");
@@ -234,7 +234,7 @@ fn a_disk_that_fails_loses_nothing_and_is_forgotten() {
         ("pwrite64", "error=EIO:when=400..460"),
         ("fsync", "error=EIO:when=60..90"),
     ] {
-        // Until some were refused, and taken again since.
+        // Until some were refused, and some were accepted since.
         let turns = Mutex::new((0, 0));
         let is_over = move |status| {
             let (refused, taken) = &mut *turns.lock().expect("no thread panics with it");
@@ -307,7 +307,7 @@ fn under(
     let mut serve = Serve::spawn(command);
     let bridge = serve.addresses();
     let is_over = Arc::new(is_over);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     let senders: Vec<_> = (0..SENDERS)
         .map(|seed| {
             let ledger = Arc::clone(&acquire.ledger);

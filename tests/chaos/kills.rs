@@ -29,7 +29,7 @@ const SENDERS: usize = 8;
 const LONGEST_LIFE: Duration = Duration::from_millis(600);
 
 /// How long the delivery of all requests may take after the last kill.
-const PATIENCE: Duration = Duration::from_secs(120);
+const WAIT_LIMIT: Duration = Duration::from_secs(120);
 
 /// Calls of the one who kills are counted from here, so that no sender has the same.
 const KILLERS_CALLS: u64 = 1 << 40;
@@ -96,7 +96,7 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     acquire.behaves(Faults::default());
     a_fresh_call_passes(&plan, &bridge, &ledger, &database);
     let admin = bridge.addresses().expect("it serves").admin;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     loop {
         let (_, metrics) = ask(admin, "/metrics").expect("an answer");
         if metrics.contains("bridge_calls{state=\"claimed\"} 0") {
@@ -232,11 +232,11 @@ fn rings(call: &Call, bridge: &Bridge, ledger: &Ledger, chance: &mut fastrand::R
 }
 
 pub fn comes_to_rest(database: &Path) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     while !in_state(database, State::Pending, 1).is_empty() {
         assert!(
             Instant::now() < until,
-            "calls are still pending after {PATIENCE:?}"
+            "calls are still pending after {WAIT_LIMIT:?}"
         );
         pause(Duration::from_millis(50));
     }

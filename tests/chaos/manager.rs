@@ -1,4 +1,4 @@
-//! Plays systemd: holds the listening sockets, hands them to each bridge it starts, and hears what
+//! Simulates systemd: holds the listening sockets, hands them to each bridge it starts, and hears what
 //! that sends the notifications.
 
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use crate::support::process::{Addresses, PROGRAM, configure};
 
 /// Far longer than a bridge needs to send a notification.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Manager {
     public: TcpListener,
@@ -28,7 +28,7 @@ impl Manager {
         let notify = folder.join("notify");
         let notifications = UnixDatagram::bind(&notify).expect("a socket");
         notifications
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(WAIT_LIMIT))
             .expect("a time limit");
         Self {
             public: listener([127, 0, 0, 1]),
@@ -57,7 +57,7 @@ impl Manager {
     /// A bridge as a service of `Type=notify`, with the sockets under these names.
     pub fn command(&self, names: &str, database: &Path, acquire: &str) -> Command {
         let mut command = Command::new("sh");
-        // The process that is to take the sockets is named by its id.
+        // The process that is to inherit the sockets is named by its id.
         command.args(["-c", r#"LISTEN_PID=$$ exec "$0" serve"#, PROGRAM]);
         configure(&mut command, database, acquire);
         let mapping = |listener: &TcpListener, child_fd| FdMapping {
@@ -73,10 +73,10 @@ impl Manager {
         command
     }
 
-    /// The next notification; `None` if there is none within `patience`.
-    pub fn hears_within(&self, patience: Duration) -> Option<String> {
+    /// The next notification; `None` if there is none within `limit`.
+    pub fn hears_within(&self, limit: Duration) -> Option<String> {
         self.notifications
-            .set_read_timeout(Some(patience))
+            .set_read_timeout(Some(limit))
             .expect("a limit");
         let mut text = [0; 256];
         let length = self.notifications.recv(&mut text).ok()?;
@@ -86,7 +86,7 @@ impl Manager {
     /// Waits for exactly this notification, and ignores those for the watchdog.
     pub fn hears(&self, expected: &str) {
         loop {
-            match self.hears_within(PATIENCE) {
+            match self.hears_within(WAIT_LIMIT) {
                 Some(text) if text == expected => return,
                 Some(text) if text == "WATCHDOG=1" => {}
                 other => panic!("{other:?} instead of {expected}"),

@@ -61,7 +61,7 @@ impl Drop for Mount {
     }
 }
 
-/// Repairs what was mounted from `image`.
+/// Repairs the file system in `image`.
 pub fn repair(image: &Path) {
     let repaired = Command::new("e2fsck")
         .args(["-f", "-y"])

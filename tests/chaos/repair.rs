@@ -104,7 +104,7 @@ fn each_kind_of_damage_is_reported() {
 }
 
 #[test]
-fn damaged_pages_are_told_and_nobody_starts_on_them() {
+fn damaged_pages_are_reported_and_the_bridge_does_not_start_on_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("damaged.db");
     let copied = run(
@@ -141,7 +141,7 @@ fn damaged_pages_are_told_and_nobody_starts_on_them() {
 }
 
 #[test]
-fn a_page_that_is_found_damaged_while_running_holds_no_other_call_back() {
+fn a_page_that_is_found_damaged_while_running_delays_no_other_call() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = stored(folder.path(), 300);
     let damaged = Call::new(3, 250);
@@ -158,8 +158,8 @@ fn a_page_that_is_found_damaged_while_running_holds_no_other_call_back() {
         assert!(Instant::now() < until, "the others wait behind it");
         pause(Duration::from_millis(20));
     }
-    let story = ask(bridge.admin, &format!("/api/calls/{}", damaged.sid));
-    assert_eq!(story.expect("an answer").0, 503);
+    let timeline = ask(bridge.admin, &format!("/api/calls/{}", damaged.sid));
+    assert_eq!(timeline.expect("an answer").0, 503);
     let kept = send(bridge.public, &damaged).expect("an answer");
     assert_eq!(kept, 503, "it cannot be kept with its call");
     takes(bridge, &acquire.ledger, 950..960);
@@ -174,7 +174,7 @@ fn a_page_that_is_found_damaged_while_running_holds_no_other_call_back() {
 /// More than do: a page has 4 KiB, and a callback more than 256 bytes.
 const SHARE_A_PAGE: u64 = 16;
 
-/// Where the page begins that has this text.
+/// The position of the page that has this text.
 fn page_with(database: &Path, text: &str) -> u64 {
     let bytes = std::fs::read(database).expect("a file");
     let at = bytes
@@ -222,7 +222,7 @@ fn copied(database: &Path, to: &Path) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_spoilt_store_is_never_begun_anew_in_silence() {
+fn a_damaged_store_is_never_replaced_by_an_empty_one_in_silence() {
     let folder = tempfile::tempdir().expect("a folder");
     let stopped = stored(folder.path(), 3);
     assert!(

@@ -108,7 +108,7 @@ fn no_request_fails_through_restarts() {
     assert_eq!(*failed, Vec::<String>::new(), "seed {seed}");
     assert_eq!(balance.wrong, Vec::<String>::new(), "seed {seed}");
     assert_eq!(balance.accepted, balance.sent);
-    // Nothing was cut off on the way to Acquire either.
+    // No request to Acquire was cut off either.
     assert_eq!(balance.repeats, 0);
 }
 
@@ -130,7 +130,7 @@ impl Crowd {
             .collect()
     }
 
-    /// One callback, by a client of one of several tempers; some ask the operator's side too.
+    /// One callback, by a client of one of several tempers; some send to the admin listener too.
     fn rings(&self, number: u64) {
         let call = Call::new(self.seed, number);
         let mut chance = fastrand::Rng::with_seed(self.seed ^ number);

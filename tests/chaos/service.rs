@@ -34,7 +34,7 @@ fn watched(mut command: Command) -> Command {
 }
 
 #[test]
-fn readiness_is_told_once_both_listeners_answer_and_stopping_before_the_end() {
+fn readiness_is_reported_once_both_listeners_answer_and_stopping_before_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let manager = Manager::listens(folder.path());
     let acquire = acquire(Faults::default());
@@ -53,7 +53,7 @@ fn readiness_is_told_once_both_listeners_answer_and_stopping_before_the_end() {
 }
 
 #[test]
-fn sockets_that_cannot_be_told_apart_are_refused_with_what_to_do() {
+fn sockets_that_cannot_be_distinguished_are_refused_with_advice() {
     let folder = tempfile::tempdir().expect("a folder");
     let manager = Manager::listens(folder.path());
     let database = folder.path().join("bridge.db");

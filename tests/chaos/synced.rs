@@ -121,8 +121,8 @@ fn under_strace(further: &[&str], callbacks: u64) -> Findings {
 /// One after the other on a kept connection.
 fn sends_in_turn(bridge: SocketAddr, connection: u64, callbacks: u64) {
     let mut stream = TcpStream::connect(bridge).expect("it listens");
-    let patience = Some(Duration::from_secs(60));
-    stream.set_read_timeout(patience).expect("a socket");
+    let limit = Some(Duration::from_secs(60));
+    stream.set_read_timeout(limit).expect("a socket");
     for number in 0..callbacks {
         let call = Call::new(7, connection * callbacks + number);
         stream.write_all(&call.request("keep-alive")).expect("sent");

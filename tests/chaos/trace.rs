@@ -15,7 +15,7 @@ pub struct Findings {
     pub answers: usize,
     /// Completed syncs of the write-ahead log.
     pub syncs: usize,
-    /// Calls that were answered 204 before a sync that began after their row was written.
+    /// Calls that were answered 204 before a sync that started after their row was written.
     pub too_early: Vec<String>,
 }
 
@@ -51,13 +51,13 @@ pub fn check(trace: &str) -> Findings {
         if let Some(head) = text.strip_suffix("<unfinished ...>") {
             unfinished.insert(thread, (number, head));
             // An answer may have left before the call returns.
-            watch.begins(head, number);
+            watch.starts(head, number);
         } else if let Some((_, rest)) = text.split_once(" resumed>") {
             if let Some((entered, head)) = unfinished.remove(thread) {
                 watch.ends(&[head, rest].concat(), entered, number);
             }
         } else {
-            watch.begins(text, number);
+            watch.starts(text, number);
             watch.ends(text, number, number);
         }
     }
@@ -65,7 +65,7 @@ pub fn check(trace: &str) -> Findings {
 }
 
 impl Watch {
-    fn begins(&mut self, text: &str, number: usize) {
+    fn starts(&mut self, text: &str, number: usize) {
         let Some(call) = parse(text, number, number) else {
             return;
         };

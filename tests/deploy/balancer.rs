@@ -83,7 +83,7 @@ impl Haproxy {
         })
     }
 
-    /// Plays Twilio: one signed callback over TLS.
+    /// Simulates Twilio: one signed callback over TLS.
     pub fn brings_a_call(&self) {
         let output = Command::new(PROGRAM)
             .arg("replay")

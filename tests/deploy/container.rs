@@ -24,7 +24,7 @@ impl Image {
         Self { text }
     }
 
-    /// The values of an instruction in the last stage, which is what is shipped.
+    /// The values of an instruction in the last stage, which is the image.
     pub fn says(&self, instruction: &str) -> Vec<&str> {
         let shipped = self.text.rsplit("\nFROM ").next().expect("a stage");
         let lines = shipped.lines();
@@ -147,7 +147,7 @@ impl Container {
         listen.rsplit(':').next().expect("IP:PORT").to_owned()
     }
 
-    /// What the image's health check says of a bridge of this container, by its operator's side.
+    /// The result of the image's health check for a bridge of this container, by its admin listener.
     pub fn is_healthy(&self, admin: SocketAddr) -> bool {
         let words = self.image.words("HEALTHCHECK");
         let mut check = self.command(&words[1..]);

@@ -140,10 +140,10 @@ fn the_bridge_composed_alone_is_healthy_until_it_stops() {
 }
 
 #[test]
-fn bridges_composed_with_postgres_take_a_call_through_haproxy() {
+fn bridges_composed_with_postgres_receive_a_call_through_haproxy() {
     for composed in lint::documents(&file(COMPOSED[1])) {
         let postgres = Server::start(&[]);
-        // As the image of PostgreSQL does with what it is given.
+        // As the image of PostgreSQL does with its variables.
         let given = &composed["services"]["postgres"]["environment"];
         let (user, database) = (&given["POSTGRES_USER"], &given["POSTGRES_DB"]);
         postgres.sql(&format!("CREATE ROLE {user} LOGIN"));

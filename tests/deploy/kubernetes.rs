@@ -1,4 +1,4 @@
-//! The manifests, without a cluster: validated, held against each other, and their command run.
+//! The manifests, without a cluster: validated, compared with each other, and their command run.
 
 use std::path::PathBuf;
 
@@ -69,7 +69,7 @@ impl Manifests {
 }
 
 #[test]
-fn the_cluster_would_take_every_manifest() {
+fn the_cluster_would_accept_every_manifest() {
     for file in files() {
         for version in ["1.29", "1.37"] {
             let strictly = ["--strict", "--kubernetes-version", version];
@@ -79,7 +79,7 @@ fn the_cluster_would_take_every_manifest() {
 }
 
 #[test]
-fn two_pods_stand_on_two_machines_and_go_one_at_a_time() {
+fn two_pods_run_on_two_machines_and_stop_one_at_a_time() {
     let Some(manifests) = Manifests::read() else {
         return;
     };

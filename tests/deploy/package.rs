@@ -41,7 +41,7 @@ fn the_package_is_installed_started_upgraded_and_removed() {
     set_up();
     let bridge = machine.starts();
     assert_eq!(bridge.asked("/readyz"), 200);
-    takes_a_call(&bridge);
+    accepts_a_call(&bridge);
     let before = calls();
     assert_eq!(
         before.lines().filter(|line| line.contains("CA")).count(),
@@ -201,7 +201,7 @@ impl Drop for Machine {
     }
 }
 
-/// As the package asks after its installation; on free ports, and without an Acquire.
+/// As the package requests after its installation; on free ports, and without an Acquire.
 fn set_up() {
     let sample = fs::read_to_string(CONFIG).expect("the configuration");
     let own = sample
@@ -235,7 +235,7 @@ fn as_its_user() -> Command {
 }
 
 /// Played by the installed program itself.
-fn takes_a_call(bridge: &Serve) {
+fn accepts_a_call(bridge: &Serve) {
     let output = Command::new("/usr/bin/twilio-acquire-bridge")
         .arg("replay")
         .arg(root().join("fixtures/twilio/inbound-completed.http"))

@@ -47,7 +47,7 @@ impl Serve {
         }
     }
 
-    /// The status of a GET on the operator's side.
+    /// The status of a GET on the admin listener.
     pub fn asked(&self, path: &str) -> u16 {
         let mut stream = TcpStream::connect(self.admin).expect("the bridge listens");
         let limit = Some(Duration::from_secs(60));

@@ -22,11 +22,11 @@ use twilio_acquire_bridge::domain::retry::Policy;
 /// What the client's clock says: 2023-11-14T22:13:20Z.
 const NOW: Millis = Millis(1_700_000_000_000);
 
-const PATIENT: Duration = Duration::from_secs(60);
-const IMPATIENT: Duration = Duration::from_millis(200);
+const LONG_TIMEOUT: Duration = Duration::from_secs(60);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Where something must pass before the time is up, also on a busy machine.
-const LESS_IMPATIENT: Duration = Duration::from_secs(4);
+const MEDIUM_TIMEOUT: Duration = Duration::from_secs(4);
 
 const CALL_END: &str = r#"{"CallId":"CA00000000000000000000000000000001","CallStatus":"busy"}"#;
 const SAVED: &str = r#"{"data":{"success":true,"message":"Successfully saved"}}"#;
@@ -39,10 +39,10 @@ struct Bridge {
 
 impl Bridge {
     fn to(base_url: String) -> Self {
-        Self::patient_for(PATIENT, base_url)
+        Self::with_timeout(LONG_TIMEOUT, base_url)
     }
 
-    fn patient_for(timeout: Duration, base_url: String) -> Self {
+    fn with_timeout(timeout: Duration, base_url: String) -> Self {
         Self::build(timeout, Resolver::default(), &acquire(base_url))
             .expect("the settings are right")
     }
@@ -52,7 +52,7 @@ impl Bridge {
             ca_file,
             ..acquire(base_url)
         };
-        Self::build(PATIENT, Resolver::default(), &acquire)
+        Self::build(LONG_TIMEOUT, Resolver::default(), &acquire)
     }
 
     fn build(
@@ -84,18 +84,18 @@ impl Bridge {
         Ok(Self { client, account })
     }
 
-    /// One attempt, which must end soon whatever the other side does.
+    /// One attempt, which must end soon whatever the server does.
     async fn sends(&self) -> AcquireResponse {
         let sending = self
             .client
             .send(&self.account, RequestKind::CallEnd, CALL_END.to_owned());
-        tokio::time::timeout(2 * PATIENT, sending)
+        tokio::time::timeout(2 * LONG_TIMEOUT, sending)
             .await
             .expect("an attempt ends within its time limit")
     }
 }
 
-/// The settings of a plain account at this place.
+/// The settings of a plain account at this URL.
 fn acquire(base_url: String) -> AcquireSettings {
     AcquireSettings {
         base_url,

@@ -62,7 +62,7 @@ fn read_folder(folder: &Path, sources: &mut Vec<Source>) {
     }
 }
 
-/// The order that the examples are held against.
+/// The order that the examples are compared with.
 const ORDER: (&str, &str) = (
     "src/lib.rs",
     "//! twilio | acquire < domain < store < delivery < server",

@@ -1,7 +1,7 @@
 //! Checks that docs/calls.md has each folder of `fixtures/scenarios` once: with the sentences of its
 //! `bridge.toml`, and with the requests of its `expected.json`.
 //!
-//! `UPDATE_PAGES=1 cargo test --test it calls_page` writes the rows anew.
+//! `UPDATE_PAGES=1 cargo test --test it calls_page` rewrites the rows.
 
 use std::collections::BTreeMap;
 use std::path::Path;

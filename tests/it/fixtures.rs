@@ -76,7 +76,7 @@ fn every_request_becomes_what_acquire_must_get() {
 }
 
 #[test]
-fn what_is_refused_is_told_what_it_is_and_where_it_belongs() {
+fn a_refused_file_is_named_with_the_place_where_it_belongs() {
     let why = |name: &str| {
         let fixture = Fixture::read(&folder("twilio").join(format!("{name}.http")));
         DryRun::of(&fixture.expect("a fixture"), &Rules::default()).to_string()

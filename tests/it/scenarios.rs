@@ -66,7 +66,7 @@ fn sorted(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
 }
 
 impl Case {
-    /// What comes of the callbacks if all arrive at once, as `order` numbers them.
+    /// The requests for the callbacks if all arrive at once, as `order` numbers them.
     fn requests(&self, order: &[usize]) -> Vec<Value> {
         let at_once = |number: &usize| Step {
             after: std::time::Duration::ZERO,

@@ -25,7 +25,7 @@ use crate::support::real::{left_out, pause, until};
 use crate::support::serve::{Serve, command_to_serve, sink};
 use crate::support::twilio::{STATUS, sid, status_form};
 
-/// What needs no database is quick, and the rest takes no longer than a second; each time, unless the
+/// Requests without the database are fast, and the rest takes at most a second; each time, unless the
 /// machine itself is busy.
 const AT_ONCE: Duration = Duration::from_millis(600);
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -41,17 +41,17 @@ fn bridge(url: &str, spool: &Path) -> Bridge {
     ])
 }
 
-/// How long the answer took.
-fn takes(bridge: &Bridge, call: usize, status: &str) -> Duration {
+/// Returns the time until the answer.
+fn accepts(bridge: &Bridge, call: usize, status: &str) -> Duration {
     let started = Instant::now();
     assert_eq!(bridge.twilio.ends(&sid(call), status).status, 204);
     started.elapsed()
 }
 
 /// Tried again, it is a repeat; where it had to wait for the database, it would each time.
-fn takes_at_once(bridge: &Bridge, call: usize) {
+fn accepts_at_once(bridge: &Bridge, call: usize) {
     until("it is answered at once", || {
-        takes(bridge, call, "completed") < AT_ONCE
+        accepts(bridge, call, "completed") < AT_ONCE
     });
 }
 
@@ -88,7 +88,7 @@ fn callbacks_are_kept_within_a_second_whichever_way_the_database_goes() {
     for (way, goes, returns) in ways {
         until("it is kept within a second", || {
             outages += 1;
-            takes(&bridge, 10 * outages, "completed");
+            accepts(&bridge, 10 * outages, "completed");
             empties_its_spool(&bridge);
             goes(&server);
             let took = survives_outage(&bridge, way, outages);
@@ -102,15 +102,15 @@ fn callbacks_are_kept_within_a_second_whichever_way_the_database_goes() {
 /// Sends callbacks during an outage of the database; returns how long the first one waited.
 fn survives_outage(bridge: &Bridge, way: &str, outage: usize) -> Duration {
     let [before, first, second] = [0, 1, 2].map(|call| 10 * outage + call);
-    let took = takes(bridge, first, "completed");
-    takes_at_once(bridge, second);
-    takes_at_once(bridge, first);
+    let took = accepts(bridge, first, "completed");
+    accepts_at_once(bridge, second);
+    accepts_at_once(bridge, first);
     assert_eq!(
         spooled(bridge),
         Some(2.0),
         "it {way}: a repeat is recognised"
     );
-    takes_at_once(bridge, before);
+    accepts_at_once(bridge, before);
     assert!(is_ready(bridge), "it {way}");
     assert_eq!(bridge.metric("bridge_store_up"), Some(0.0), "it {way}");
     let waiting = bridge.call(&sid(first));
@@ -129,7 +129,7 @@ fn is_back(bridge: &Bridge, way: &str, outage: usize) {
     let [before, first, second, after] = [0, 1, 2, 3].map(|call| 10 * outage + call);
     empties_its_spool(bridge);
     assert_eq!(bridge.metric("bridge_store_up"), Some(1.0));
-    takes(bridge, after, "completed");
+    accepts(bridge, after, "completed");
     bridge.settles();
     for call in [before, first, second, after] {
         assert_eq!(times_sent(bridge, call), 1, "it {way}: call {call}");
@@ -158,7 +158,7 @@ fn a_call_keeps_its_order_and_its_times_through_the_spool() {
         }
         bridge.clock.advance(Duration::from_secs(7));
         received.push(bridge.clock.now().to_string());
-        takes(&bridge, 1, status);
+        accepts(&bridge, 1, status);
     }
     bridge.settles();
     let call = bridge.call(&sid(1));
@@ -180,7 +180,7 @@ fn a_node_starts_without_its_database_and_migrates_it_later() {
     let folder = tempfile::tempdir().expect("a folder");
     let bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
     assert!(is_ready(&bridge));
-    takes(&bridge, 1, "completed");
+    accepts(&bridge, 1, "completed");
     server.start_again();
     empties_its_spool(&bridge);
     assert_eq!(times_sent(&bridge, 1), 1);
@@ -188,15 +188,15 @@ fn a_node_starts_without_its_database_and_migrates_it_later() {
 }
 
 #[test]
-fn a_callback_that_was_committed_before_the_connection_broke_is_moved_as_a_repeat() {
+fn a_callback_that_was_committed_before_the_connection_broke_is_transferred_as_a_repeat() {
     let server = Server::start(&[]);
     let proxy = Proxy::start(&server);
     let folder = tempfile::tempdir().expect("a folder");
     let bridge = bridge(&proxy.url(), &folder.path().join("spool.db"));
-    takes(&bridge, 1, "completed");
+    accepts(&bridge, 1, "completed");
     empties_its_spool(&bridge);
     proxy.turns(Way::MuteFromCallback);
-    takes(&bridge, 2, "completed");
+    accepts(&bridge, 2, "completed");
     let in_database = || server.sql("SELECT count(*) FROM callback");
     until("it was committed", || in_database() == "2");
     assert_eq!(spooled(&bridge), Some(1.0), "and is in the spool as well");
@@ -215,11 +215,11 @@ fn a_network_that_swallows_all_costs_no_callback() {
     let mut call = 0;
     until("it is kept within a second", || {
         call += 3;
-        takes(&bridge, call, "completed");
+        accepts(&bridge, call, "completed");
         empties_its_spool(&bridge);
         proxy.turns(Way::Nowhere);
-        let took = takes(&bridge, call + 1, "completed");
-        takes_at_once(&bridge, call + 2);
+        let took = accepts(&bridge, call + 1, "completed");
+        accepts_at_once(&bridge, call + 2);
         assert!(is_ready(&bridge));
         proxy.turns(Way::Through);
         empties_its_spool(&bridge);
@@ -256,7 +256,7 @@ fn the_spool_outlives_kills_also_while_it_is_emptied() {
     server.stop();
     let first = start();
     for call in 0..CALLS {
-        first.takes(call);
+        first.accepts(call);
     }
     first.signal("-KILL");
     first.ends();
@@ -299,7 +299,7 @@ fn a_spool_whose_disk_is_full_answers_503_and_is_not_ready() {
     }
     let server = Server::start(&[]);
     let mut bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
-    takes(&bridge, 1, "completed");
+    accepts(&bridge, 1, "completed");
     let filler = folder.path().join("filler");
     let mut size = 2 << 20;
     while std::fs::write(&filler, vec![1; size]).is_err() {
@@ -321,7 +321,7 @@ fn a_spool_whose_disk_is_full_answers_503_and_is_not_ready() {
     });
     assert!(!is_ready(&bridge));
     std::fs::remove_file(&filler).expect("removed");
-    takes(&bridge, 4, "completed");
+    accepts(&bridge, 4, "completed");
     assert!(is_ready(&bridge));
     server.start_again();
     empties_its_spool(&bridge);
@@ -336,10 +336,10 @@ fn the_console_shows_the_spool_while_the_database_is_down() {
     let server = Server::start(&[]);
     let folder = tempfile::tempdir().expect("a folder");
     let bridge = bridge(&server.url("postgres"), &folder.path().join("spool.db"));
-    takes(&bridge, 1, "completed");
+    accepts(&bridge, 1, "completed");
     empties_its_spool(&bridge);
     server.stop();
-    takes(&bridge, 2, "completed");
+    accepts(&bridge, 2, "completed");
     let page = bridge.admin("GET", "/", &[]);
     assert_eq!(page.status, 200, "{}", page.body);
     for part in ["The database is down", "1 now", sid(2).as_str()] {
@@ -364,7 +364,7 @@ fn what_a_killed_node_was_sending_another_sends_once_the_lease_ends() {
     until("its tables are there", || {
         server.sql("SELECT to_regclass('call') IS NOT NULL") == "t"
     });
-    dies.takes(1);
+    dies.accepts(1);
     until("the call is claimed", || {
         server.sql("SELECT count(*) FROM call WHERE claim IS NOT NULL") == "1"
     });
@@ -391,11 +391,11 @@ fn what_left_the_spool_is_in_none_of_its_files() {
             .count()
     };
     until("it runs on the database", || {
-        takes(&bridge, 1, "completed") < AT_ONCE && spooled(&bridge) == Some(0.0)
+        accepts(&bridge, 1, "completed") < AT_ONCE && spooled(&bridge) == Some(0.0)
     });
     server.stop();
     for call in 2..40 {
-        takes(&bridge, call, "completed");
+        accepts(&bridge, call, "completed");
     }
     assert!(
         files_with("12025550123") > 0,

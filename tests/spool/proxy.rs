@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::pause;
 use crate::support::postgres_server::Server;
 
-/// What becomes of what is sent.
+/// The treatment of sent bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Way {
@@ -28,7 +28,7 @@ pub struct Proxy {
     way: Arc<AtomicU8>,
 }
 
-/// Between two looks whether something can be carried.
+/// Between two checks whether bytes can be forwarded.
 const LOOK: Duration = Duration::from_millis(5);
 
 impl Proxy {
@@ -67,7 +67,7 @@ enum Direction {
     ToBridge,
 }
 
-/// Carries bytes until one side closes, or a mute connection could pass on again what it kept back.
+/// Forwards bytes until one end closes, or a mute connection could forward again what it kept back.
 fn carry(mut from: TcpStream, mut to: TcpStream, way: &AtomicU8, direction: Direction) {
     let is = |other: Way| way.load(Ordering::SeqCst) == other as u8;
     let mut bytes = [0; 16 * 1024];

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::support::harness::Bridge;
 use crate::support::postgres_server::Server;
-use crate::{bridge, empties_its_spool, is_ready, spooled, takes, times_sent, until};
+use crate::{accepts, bridge, empties_its_spool, is_ready, spooled, times_sent, until};
 
 /// From now on the database refuses callbacks of which this is true.
 fn refuses(server: &Server, which: &str) {
@@ -18,13 +18,13 @@ fn refuses(server: &Server, which: &str) {
     ));
 }
 
-fn takes_all_again(server: &Server) {
+fn accepts_all_again(server: &Server) {
     server.sql("DROP TRIGGER refuse ON callback");
 }
 
 fn bridge_on(server: &Server, folder: &Path) -> Bridge {
     let bridge = bridge(&server.url("postgres"), &folder.join("spool.db"));
-    takes(&bridge, 1, "completed");
+    accepts(&bridge, 1, "completed");
     empties_its_spool(&bridge);
     bridge
 }
@@ -36,7 +36,7 @@ fn a_call_that_the_database_refuses_stays_in_the_spool_and_keeps_no_other_waitin
     let bridge = bridge_on(&server, folder.path());
     refuses(&server, &format!("NEW.leg = '{}'", crate::sid(2)));
     for call in [2, 3, 4] {
-        takes(&bridge, call, "completed");
+        accepts(&bridge, call, "completed");
     }
     until("the others are sent", || {
         [3, 4].map(|call| times_sent(&bridge, call)) == [1, 1]
@@ -44,9 +44,9 @@ fn a_call_that_the_database_refuses_stays_in_the_spool_and_keeps_no_other_waitin
     until("it alone is left", || spooled(&bridge) == Some(1.0));
     assert_eq!(times_sent(&bridge, 2), 0);
     assert!(is_ready(&bridge));
-    takes_all_again(&server);
+    accepts_all_again(&server);
     server.stop();
-    takes(&bridge, 5, "completed");
+    accepts(&bridge, 5, "completed");
     server.start_again();
     empties_its_spool(&bridge);
     assert_eq!([2, 5].map(|call| times_sent(&bridge, call)), [1, 1]);
@@ -59,11 +59,11 @@ fn a_database_that_refuses_all_costs_no_callback() {
     let bridge = bridge_on(&server, folder.path());
     refuses(&server, "true");
     for call in [2, 3] {
-        takes(&bridge, call, "completed");
+        accepts(&bridge, call, "completed");
     }
     assert_eq!(spooled(&bridge), Some(2.0));
     assert!(is_ready(&bridge));
-    takes_all_again(&server);
+    accepts_all_again(&server);
     empties_its_spool(&bridge);
     assert_eq!([2, 3].map(|call| times_sent(&bridge, call)), [1, 1]);
 }

@@ -47,7 +47,7 @@ fn copy_as_after_a_crash(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_second_owner_is_refused_until_the_first_is_gone() {
+async fn a_second_owner_is_refused_until_the_first_has_ended() {
     let place = Place::new(DATABASE);
     let first = place.open();
     let refused = refusal(&place.path());

@@ -7,7 +7,7 @@ mod commands;
 mod delivery;
 mod plans;
 mod postgres;
-mod spooled;
+mod spool;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,5 +17,5 @@ mod on_postgres {
 }
 
 mod on_postgres_with_a_spool {
-    crate::on!(crate::spooled::DATABASE);
+    crate::on!(crate::spool::DATABASE);
 }

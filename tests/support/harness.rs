@@ -16,7 +16,7 @@ use super::http::{Answer, exchange};
 use super::twilio::{PUBLIC_URL, TOKEN, Twilio};
 
 /// Far longer than anything here takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Bridge {
     pub twilio: Twilio,
@@ -121,7 +121,7 @@ impl Bridge {
             .cancel();
     }
 
-    /// Turns the clock on until the bridge has come to its end.
+    /// Advances the clock until the bridge has come to its end.
     pub fn stops_after(&mut self, drain: Duration) {
         let running = self.running.as_ref().expect("a running bridge");
         while !running.thread.is_finished() {
@@ -135,7 +135,7 @@ impl Bridge {
         self.running.as_ref().expect("a running bridge").public
     }
 
-    /// Starts anew with a configuration file below the settings.
+    /// Restarts with a configuration file below the settings.
     pub fn restarts_with_file(&mut self, file: &Path) {
         self.stops();
         let accounts = std::fs::read_to_string(file)
@@ -148,7 +148,7 @@ impl Bridge {
         self.starts();
     }
 
-    /// Starts anew with these lines more in its configuration file.
+    /// Restarts with these additional lines in its configuration file.
     pub fn restarts_with(&mut self, lines: &str) {
         self.stops();
         let changed: toml::Table = lines.parse().expect("TOML");
@@ -165,7 +165,7 @@ impl Bridge {
         self.starts();
     }
 
-    /// Asks the operator's side, with the token where there is one.
+    /// Sends a request to the admin listener, with the token if there is one.
     fn operator(&self, method: &str, target: &str) -> Answer {
         let token = self
             .settings
@@ -176,7 +176,7 @@ impl Bridge {
         self.admin(method, target, headers.as_slice())
     }
 
-    /// Asks the operator's side.
+    /// Sends a request to the admin listener.
     pub fn admin(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         let admin = self.running.as_ref().expect("a running bridge").admin;
         exchange(admin, method, target, headers, b"")
@@ -202,7 +202,7 @@ impl Bridge {
 
     /// Waits until a metric that is counted beside the answers has reached `value`.
     pub fn counts(&self, line: &str, value: f64) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_LIMIT;
         while self.metric(line) < Some(value) {
             let all = self.operator("GET", "/metrics").body;
             let lines = all
@@ -217,11 +217,11 @@ impl Bridge {
 
     /// Waits until no call is due at the clock's time and none is claimed.
     pub fn settles(&self) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_LIMIT;
         while let Some(busy) = self.busy() {
             assert!(
                 Instant::now() < until,
-                "still due or claimed after {PATIENCE:?}: {:#}",
+                "still due or claimed after {WAIT_LIMIT:?}: {:#}",
                 self.call(busy["call_sid"].as_str().expect("a SID"))
             );
             std::thread::yield_now();
@@ -240,7 +240,7 @@ impl Bridge {
         busy.cloned()
     }
 
-    /// Turns the clock on and lets what fell due be done.
+    /// Advances the clock and lets what fell due be done.
     pub fn waits(&self, by: Duration) {
         self.clock.advance(by);
         self.settles();
@@ -298,7 +298,7 @@ impl Drop for Bridge {
 /// A process that another test starts holds the locks until it has started, and a thread of a
 /// bridge that has stopped may let go late.
 fn built(config: &Config, clock: &Clock) -> App {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     loop {
         match App::build(config.clone(), clock.clone()) {
             Err(AppError::Store(OpenError::InUse { .. })) if Instant::now() < until => {
@@ -315,9 +315,9 @@ fn built(config: &Config, clock: &Clock) -> App {
     reason = "asking without a pause would keep them from their work"
 )]
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let patience = Instant::now() + PATIENCE;
+    let limit = Instant::now() + WAIT_LIMIT;
     while !is_so() {
-        assert!(Instant::now() < patience, "waited in vain: {what}");
+        assert!(Instant::now() < limit, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -340,6 +340,11 @@ fn base_settings(folder: &Path, acquire: &str) -> Vec<(String, String)> {
         (
             "BRIDGE__STORE__URL",
             format!("sqlite:{}", database.display()),
+        ),
+        // For tests on PostgreSQL: the default would be a file in the working directory.
+        (
+            "BRIDGE__STORE__SPOOL",
+            folder.join("spool.db").display().to_string(),
         ),
         ("BRIDGE__ACQUIRE__BASE_URL", acquire.to_owned()),
     ];

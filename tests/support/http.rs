@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use super::harness::PATIENCE;
+use super::harness::WAIT_LIMIT;
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub fn exchange(
 pub fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the bridge listens");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(WAIT_LIMIT))
         .expect("a TCP socket");
     // A refusal may come, and the connection be closed, before all is sent.
     let _ = stream.write_all(bytes);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::sender::{PUBLIC_URL, TOKEN};
 
 /// Far longer than a start takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_twilio-acquire-bridge");
 
@@ -38,7 +38,7 @@ impl Serve {
             let mut lines = Vec::new();
             for line in log.lines().map_while(Result::ok) {
                 if let Some(addresses) = addresses(&line) {
-                    // The receiver is gone if the process is killed while it starts.
+                    // The receiver is dropped if the process is killed while it starts.
                     let _ = sender.send(addresses);
                 }
                 lines.push(line);
@@ -54,7 +54,7 @@ impl Serve {
 
     /// Waits until it serves.
     pub fn addresses(&mut self) -> Addresses {
-        let addresses = self.addresses.recv_timeout(PATIENCE);
+        let addresses = self.addresses.recv_timeout(WAIT_LIMIT);
         addresses.unwrap_or_else(|_| {
             self.kill();
             panic!("it did not start to serve: {:?}", self.log());

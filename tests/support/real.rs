@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// The limit of each wait: far longer than any step takes.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(120);
 
 /// Real time, since the programs under test have no other.
 #[expect(
@@ -16,9 +16,9 @@ pub fn pause(wait: Duration) {
 }
 
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let late = Instant::now() + PATIENCE;
+    let late = Instant::now() + WAIT_LIMIT;
     while !is_so() {
-        assert!(Instant::now() < late, "not after {PATIENCE:?}: {what}");
+        assert!(Instant::now() < late, "not after {WAIT_LIMIT:?}: {what}");
         pause(Duration::from_millis(20));
     }
 }

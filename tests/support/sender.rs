@@ -87,7 +87,7 @@ pub fn send_slowly(bridge: SocketAddr, call: &Call, wait: Duration) -> io::Resul
     Ok(status)
 }
 
-/// Asks the operator's side.
+/// Sends a request to the admin listener.
 pub fn ask(admin: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     exchange(admin, request.as_bytes())

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
-use super::harness::PATIENCE;
+use super::harness::WAIT_LIMIT;
 use super::http::exchange;
 use super::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, signature, status_form};
 
@@ -51,11 +51,11 @@ impl Serve {
         }
     }
 
-    pub fn takes(&self, call: usize) {
-        self.takes_form(&status_form(&sid(call), "completed"));
+    pub fn accepts(&self, call: usize) {
+        self.accepts_form(&status_form(&sid(call), "completed"));
     }
 
-    pub fn takes_form(&self, form: &str) {
+    pub fn accepts_form(&self, form: &str) {
         let url = format!("{PUBLIC_URL}{STATUS}");
         let signature = signature(&url, form.as_bytes());
         let headers = [
@@ -133,6 +133,6 @@ pub fn reached(sink: &FakeAcquire, count: u64) {
         .enable_time()
         .build()
         .expect("a runtime");
-    let reached = async { tokio::time::timeout(PATIENCE, sink.reached(count)).await };
+    let reached = async { tokio::time::timeout(WAIT_LIMIT, sink.reached(count)).await };
     runtime.block_on(reached).expect("the requests arrive");
 }

@@ -1,7 +1,7 @@
 //! The suite itself: which checks there are.
 
 pub mod claiming;
-pub mod joining;
+pub mod merging;
 pub mod model;
 pub mod place;
 pub mod reading;
@@ -23,8 +23,8 @@ macro_rules! conformance {
         )*)*
 
         #[test]
-        fn any_sequence_of_verbs_does_what_the_model_does() {
-            $crate::support::store_suite::model::any_sequence_of_verbs_does_what_the_model_does($database);
+        fn any_sequence_of_operations_does_what_the_model_does() {
+            $crate::support::store_suite::model::any_sequence_of_operations_does_what_the_model_does($database);
         }
     };
 }
@@ -45,12 +45,12 @@ macro_rules! on {
                 bytes_are_kept_as_they_came
                 a_repeat_with_new_fields_is_stored
                 at_most_four_callbacks_of_a_key_are_stored;
-            joining:
+            merging:
                 every_order_of_a_chain_makes_one_call
-                a_call_that_is_being_sent_joins_its_parent_once_it_is_settled
-                a_call_that_was_being_sent_at_a_crash_joins_its_parent
-                a_call_that_joins_its_parent_takes_its_retry_now_along
-                a_chain_that_is_joined_while_its_last_leg_is_being_sent_is_one_call
+                a_call_that_is_being_sent_is_merged_into_its_parent_once_it_is_settled
+                a_call_that_was_being_sent_at_a_crash_is_merged_into_its_parent
+                a_call_that_is_merged_into_its_parent_keeps_its_retry_now
+                a_chain_that_is_merged_while_its_last_leg_is_being_sent_is_one_call
                 a_call_that_ends_while_its_leg_is_being_sent_waits_for_it
                 legs_that_name_each_other_as_parents_are_one_call;
             claiming:

@@ -1,17 +1,12 @@
 //! Probes for balancers and metrics for Prometheus. None depends on Acquire.
 
-use std::time::Duration;
-
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 
 use super::console::AdminState;
 use super::error::AdminError;
-use crate::server::shared::problem;
-
-/// How long the store may take to show that it could record a callback.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::server::shared::{PING_TIMEOUT, problem};
 
 /// `GET /livez`: the process answers.
 pub async fn livez() -> &'static str {
@@ -39,8 +34,10 @@ pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
             not_ready(warning.as_deref().unwrap_or(unknown))
         }
         Err(_) => {
-            let unknown = "the store did not commit within 2 s; check the disk of store.url";
-            not_ready(warning.as_deref().unwrap_or(unknown))
+            let unknown = format!(
+                "the store did not commit within {PING_TIMEOUT:?}; check the disk of store.url"
+            );
+            not_ready(&warning.unwrap_or(unknown))
         }
     }
 }

@@ -13,14 +13,11 @@ use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use futures_util::Stream;
 
-use super::refusal::RefusalError;
+use super::refusal::{MAX_BODY_BYTES, RefusalError};
 use super::signed_form::SignedForm;
 use super::state::CallbackState;
 use crate::server::shared::target;
 use crate::twilio::callback;
-
-/// The most bytes of a body that are read. Twilio's callbacks are below 2 KiB.
-const MAX_BODY: usize = 64 * 1024;
 
 /// Facts that the extractor knows and middleware cannot see. They are in the request's extensions, in
 /// an [`Rc`], once the body has arrived.
@@ -99,7 +96,7 @@ async fn read_body(payload: Payload) -> Result<Bytes, RefusalError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = poll_fn(|context| payload.as_mut().poll_next(context)).await {
         body.extend_from_slice(&chunk.map_err(|_| RefusalError::Unreadable)?);
-        if body.len() > MAX_BODY {
+        if body.len() > MAX_BODY_BYTES {
             return Err(RefusalError::TooLarge);
         }
     }

@@ -11,6 +11,9 @@ use crate::server::shared::problem;
 use crate::twilio::callback::{CallbackParseError, Lookalike};
 use crate::twilio::signature::SignatureSettingsError;
 
+/// The most bytes of a body that are read. Twilio's callbacks are below 2 KiB.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
 /// A request that is not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum RefusalError {
@@ -19,7 +22,7 @@ pub enum RefusalError {
     /// A JSON body that has a name. Nothing of it is used, so its signature is not verified.
     #[error("this is {0}")]
     Json(Lookalike),
-    #[error("the body is larger than 64 KiB")]
+    #[error("the body is larger than {} KiB", MAX_BODY_BYTES / 1024)]
     TooLarge,
     #[error("the body did not arrive in time")]
     TooSlow,

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_verb_that_fails_takes_no_other_with_it() {
+    async fn one_operation_that_fails_undoes_no_other() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let writer = writer(&folder.path().join("bridge.db"));
         let full = || Err::<(), _>(StoreError::Database("database or disk is full".to_owned()));

@@ -52,7 +52,7 @@ fn a_timestamp_is_read_with_an_unpadded_day_and_a_wrong_weekday() {
 }
 
 #[test]
-fn what_an_app_says_of_a_parent_is_not_believed() {
+fn the_parent_that_an_app_names_is_not_believed() {
     let parent = "&ParentCallSid=CA00000000000000000000000000000002";
     for (form, origin) in [
         (
@@ -369,14 +369,14 @@ fn the_query_may_name_an_email_and_nothing_else() {
 
 proptest! {
     #[test]
-    fn no_bytes_are_too_strange_to_be_read(form: Vec<u8>, query in "\\PC{0,30}") {
+    fn any_bytes_are_parsed_without_a_panic(form: Vec<u8>, query in "\\PC{0,30}") {
         for path in ["", "/twilio/voice/recording"] {
             let _ = read(&form, &format!("{path}?{query}"));
         }
     }
 
     #[test]
-    fn no_value_of_a_known_field_is_too_strange(
+    fn any_value_of_a_known_field_is_parsed_without_a_panic(
         fields in prop::collection::vec(
             (
                 prop::sample::select(vec![
@@ -420,7 +420,7 @@ const RECORDING: &str = "RecordingSource=DialVerb&RecordingSid=RE000000000000000
 const AT_RECORDING: &str = "https://bridge.example.com/x/twilio/voice/recording";
 
 #[test]
-fn a_recording_callback_names_its_call_and_tells_nothing_else_of_it() {
+fn a_recording_callback_names_its_call_and_nothing_else_of_it() {
     let callback = read(RECORDING.as_bytes(), AT_RECORDING).expect("a recording callback");
     assert_eq!(callback.call(), &callback.leg);
     assert_eq!(
@@ -449,7 +449,7 @@ fn a_recording_status_that_is_not_known_is_kept() {
 }
 
 #[test]
-fn each_path_takes_its_own_callbacks_and_names_the_others() {
+fn each_path_accepts_its_own_callbacks_and_names_the_others() {
     let at_recording = |form: &str| read(form.as_bytes(), AT_RECORDING).expect_err("no recording");
     assert_eq!(
         refusal(RECORDING),

@@ -92,7 +92,7 @@ fn fields_sorted_as_joined_pairs_do_not_verify() {
 }
 
 #[test]
-fn each_port_rule_of_the_libraries_holds() {
+fn each_port_rule_of_the_libraries_is_followed() {
     let form = fields(FORM.as_bytes());
     let form = Body::Form(&form);
     let with = |port: &str| URL.replace(".com", &format!(".com{port}"));

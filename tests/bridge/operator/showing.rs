@@ -105,11 +105,11 @@ fn a_missing_callback_is_shown_in_its_place() {
         "{}",
         run.out
     );
-    let story: Value =
+    let timeline: Value =
         serde_json::from_str(&bridge.runs(&["show", "--json", &sid(1)]).out).expect("JSON");
-    assert_eq!(story["legs"][0]["missing"], serde_json::json!([1]));
+    assert_eq!(timeline["legs"][0]["missing"], serde_json::json!([1]));
     assert_eq!(
-        story["planned"][0]["fields"][0]["from"],
+        timeline["planned"][0]["fields"][0]["from"],
         format!("From of leg {}", sid(1))
     );
 }
@@ -127,7 +127,7 @@ fn the_next_step_is_printed_as_a_sentence_while_a_bridge_runs() {
     until("the breaker opens", || {
         bridge.metric("bridge_breaker_open{account=\"acme\"} ") == Some(1.0)
     });
-    // The breaker opens before what it saw is settled.
+    // The breaker opens before its attempt is settled.
     bridge.settles();
     let next = bridge.call(&sid(1))["next"].clone();
     assert_eq!(

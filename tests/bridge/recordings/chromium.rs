@@ -7,7 +7,7 @@ use super::*;
 use crate::support::real::left_out;
 
 /// Starting a browser takes seconds, and many on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const WAIT_LIMIT: Duration = Duration::from_secs(90);
 
 const SAMPLES_PER_SECOND: u32 = 8_000;
 
@@ -94,7 +94,7 @@ fn a_browser_plays_a_link() {
             return;
         }
     };
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_LIMIT;
     let outcome = loop {
         let asked = api.asked();
         let outcome = asked

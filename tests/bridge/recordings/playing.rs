@@ -1,4 +1,4 @@
-//! What passes between the listener and Twilio, and what is said when it does not.
+//! The stream from Twilio to the listener, and the response when it fails.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// More than the sockets and the bridge hold on the way, and far less than what is offered.
-const ON_THE_WAY: u64 = 32 * 1024 * 1024;
+/// More than sockets and bridge have in transit, and far less than the recording.
+const MAX_IN_TRANSIT_BYTES: u64 = 32 * 1024 * 1024;
 
 const SOON: (&str, &str) = ("BRIDGE__RECORDING__TIMEOUT", "2s");
 
@@ -20,7 +20,7 @@ fn digits(count: usize) -> Vec<u8> {
 fn listener(bridge: &Bridge, target: &str) -> TcpStream {
     let mut stream = TcpStream::connect(bridge.public()).expect("the bridge listens");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(WAIT_LIMIT))
         .expect("a TCP socket");
     let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("a connection");
@@ -238,7 +238,11 @@ fn a_player_that_reads_nothing_is_dropped_and_uses_little_memory() {
     let target = target(&bridge);
     let idle = listener(&bridge, &target);
     until("the connection to Twilio is closed", || api.left() == 1);
-    assert!(api.written() < ON_THE_WAY, "{} bytes", api.written());
+    assert!(
+        api.written() < MAX_IN_TRANSIT_BYTES,
+        "{} bytes",
+        api.written()
+    );
     until("his place is free again", || {
         let mut next = listener(&bridge, &target);
         &beginning(&mut next) == b"HTTP/1.1 200"
@@ -261,7 +265,7 @@ fn a_player_that_disconnects_ends_the_request_to_twilio() {
 }
 
 #[test]
-fn beyond_the_limit_503_is_answered_until_a_place_is_free() {
+fn beyond_the_limit_503_is_answered_until_a_permit_is_free() {
     let one = ("BRIDGE__RECORDING__CONCURRENCY", "1");
     let (bridge, _api) = bridge(Gives::Beginning, &[one]);
     let target = target(&bridge);
@@ -290,7 +294,7 @@ fn a_player_does_not_delay_a_stop() {
     until("he listens", || api.written() > 1_000_000);
     let started = Instant::now();
     bridge.stops();
-    assert!(started.elapsed() < PATIENCE);
+    assert!(started.elapsed() < WAIT_LIMIT);
     reader.join().expect("the listener is let go");
 }
 

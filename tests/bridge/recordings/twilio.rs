@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{ACCOUNT, KEY_SECRET, KEY_SID, PATIENCE, RECORDING};
+use super::{ACCOUNT, KEY_SECRET, KEY_SID, RECORDING, WAIT_LIMIT};
 
-/// What is given instead of a recording, or how.
+/// The response instead of a recording, or its form.
 #[derive(Clone, Debug)]
 pub enum Gives {
     /// Type and bytes, whole or a range.
@@ -116,7 +116,7 @@ impl Drop for Api {
 impl Shared {
     fn answer(&self, stream: TcpStream) {
         stream
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(WAIT_LIMIT))
             .expect("a TCP socket");
         let mut lines = BufReader::new(stream.try_clone().expect("a TCP socket")).lines();
         let Some(Ok(line)) = lines.next() else { return };

@@ -7,7 +7,7 @@ use twilio_acquire_bridge::acquire::response::{SuccessRule, outcome_of};
 use twilio_acquire_bridge::acquire::{DeliveryFault, Outcome};
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Reply, Retain, Share};
 
-use super::{Bridge, CALL_END, IMPATIENT, NOW, SAVED, again};
+use super::{Bridge, CALL_END, NOW, SAVED, SHORT_TIMEOUT, again};
 
 fn sink() -> FakeAcquire {
     let listen = ([127, 0, 0, 1], 0).into();
@@ -78,7 +78,7 @@ fn an_answer_counts_by_its_own_code_and_without_contradiction() {
 }
 
 #[actix_web::test]
-async fn every_answer_of_the_stand_in_has_its_outcome() {
+async fn every_answer_of_the_fake_acquire_has_its_outcome() {
     let sink = sink();
     let bridge = Bridge::to(sink.base_url());
     for (reply, status, outcome) in [
@@ -144,7 +144,7 @@ async fn a_slow_answer_ends_with_the_time_limit() {
         delay: Duration::from_secs(60),
         ..Faults::default()
     });
-    let answer = Bridge::patient_for(IMPATIENT, sink.base_url())
+    let answer = Bridge::with_timeout(SHORT_TIMEOUT, sink.base_url())
         .sends()
         .await;
     assert_eq!(answer.outcome, again(DeliveryFault::TimeOut));
@@ -153,7 +153,7 @@ async fn a_slow_answer_ends_with_the_time_limit() {
 }
 
 #[actix_web::test]
-async fn the_stand_in_fails_by_share_and_the_same_for_the_same_seed() {
+async fn the_fake_acquire_fails_by_share_and_the_same_for_the_same_seed() {
     let share = |text: &str| text.parse::<Share>().expect("it is a share");
     let mut runs = Vec::new();
     for _ in 0..2 {
@@ -179,7 +179,7 @@ async fn the_stand_in_fails_by_share_and_the_same_for_the_same_seed() {
 }
 
 #[actix_web::test]
-async fn the_stand_in_keeps_no_more_than_it_is_told() {
+async fn the_fake_acquire_retains_no_more_than_its_setting() {
     let listen = ([127, 0, 0, 1], 0).into();
     for (keep, call_ids) in [(Retain::CallIds, 3), (Retain::Nothing, 0)] {
         let sink = FakeAcquire::start(listen, Faults::default(), keep).expect("a port is free");

@@ -61,7 +61,7 @@ impl Authority {
         Arc::new(config.expect("key and certificate belong together"))
     }
 
-    /// A client certificate as the settings name it; the files live as long as what is beside it.
+    /// A client certificate as the settings name it; the files live as long as the returned folder.
     pub fn client(&self) -> (CertificatePair, [NamedTempFile; 2]) {
         let (certificate, key) = self.issues("bridge");
         let files = [file(&certificate.pem()), file(&key.serialize_pem())];

@@ -10,7 +10,7 @@ use twilio_acquire_bridge::acquire::{AcquireResponse, DeliveryFault, Outcome};
 
 use super::raw::{Raw, Step};
 use super::wire::full_backlog;
-use super::{Bridge, IMPATIENT, LESS_IMPATIENT, PATIENT, SAVED, acquire, again, http};
+use super::{Bridge, LONG_TIMEOUT, MEDIUM_TIMEOUT, SAVED, SHORT_TIMEOUT, acquire, again, http};
 
 /// What becomes of each name that is asked for.
 pub enum Names {
@@ -38,10 +38,10 @@ impl Resolve for Names {
     }
 }
 
-async fn sent_where(names: Names, patience: Duration) -> AcquireResponse {
+async fn sent_where(names: Names, limit: Duration) -> AcquireResponse {
     let names = Resolver::custom(names);
     let acquire = acquire("http://{account_id}.example".to_owned());
-    let bridge = Bridge::build(patience, names, &acquire).expect("the settings are right");
+    let bridge = Bridge::build(limit, names, &acquire).expect("the settings are right");
     bridge.sends().await
 }
 
@@ -52,7 +52,7 @@ async fn every_fault_of_a_name_is_one_of_dns() {
         (Names::WithoutAddress, "has no address"),
         (Names::NeverAnswered, "no name server answered in time"),
     ] {
-        let answer = sent_where(names, IMPATIENT).await;
+        let answer = sent_where(names, SHORT_TIMEOUT).await;
         assert_eq!(answer.outcome, again(DeliveryFault::Dns), "{answer:?}");
         assert_eq!(answer.status, None);
         assert!(answer.excerpt.contains(words), "{answer:?}");
@@ -63,7 +63,7 @@ async fn every_fault_of_a_name_is_one_of_dns() {
 #[actix_web::test]
 async fn a_name_with_an_address_is_reached_there() {
     let raw = Raw::start([vec![Step::Request, Step::Send(http("200 OK", SAVED))]]);
-    let answer = sent_where(Names::At(vec![raw.addr]), PATIENT).await;
+    let answer = sent_where(Names::At(vec![raw.addr]), LONG_TIMEOUT).await;
     assert_eq!(answer.outcome, Outcome::Accepted, "{answer:?}");
 }
 
@@ -71,6 +71,6 @@ async fn a_name_with_an_address_is_reached_there() {
 async fn an_address_that_never_answers_leaves_time_for_the_next() {
     let raw = Raw::start([vec![Step::Request, Step::Send(http("200 OK", SAVED))]]);
     let (full, _queue) = full_backlog();
-    let answer = sent_where(Names::At(vec![full, raw.addr]), 2 * LESS_IMPATIENT).await;
+    let answer = sent_where(Names::At(vec![full, raw.addr]), 2 * MEDIUM_TIMEOUT).await;
     assert_eq!(answer.outcome, Outcome::Accepted, "{answer:?}");
 }

@@ -16,7 +16,7 @@ use twilio_acquire_bridge::net::proxy::Proxy;
 use super::certificates::{Authority, Clients};
 use super::names::Names;
 use super::raw::{Raw, Step};
-use super::{Bridge, IMPATIENT, PATIENT, SAVED, acquire, again, http};
+use super::{Bridge, LONG_TIMEOUT, SAVED, SHORT_TIMEOUT, acquire, again, http};
 use crate::support::port::Port;
 use crate::support::real::left_out;
 
@@ -30,27 +30,27 @@ fn proxy(addr: SocketAddr, credentials: Option<&str>) -> Proxy {
     }
 }
 
-/// What becomes of a call to a place that only the proxy can find.
-async fn sent_by(proxy: Proxy, base_url: &str, patience: Duration) -> AcquireResponse {
+/// The outcome of a call to a host that only the proxy can find.
+async fn sent_by(proxy: Proxy, base_url: &str, limit: Duration) -> AcquireResponse {
     let acquire = AcquireSettings {
         proxy: Some(proxy),
         ..acquire(base_url.to_owned())
     };
     let names = Resolver::custom(Names::Unknown);
-    let bridge = Bridge::build(patience, names, &acquire).expect("the settings are right");
+    let bridge = Bridge::build(limit, names, &acquire).expect("the settings are right");
     bridge.sends().await
 }
 
 /// What becomes of a call by a proxy with this script.
 async fn played(script: Vec<Step>) -> AcquireResponse {
     let hangs = |step: &Step| matches!(step, Step::Hold | Step::Drip(..));
-    let patience = if script.iter().any(hangs) {
-        IMPATIENT
+    let limit = if script.iter().any(hangs) {
+        SHORT_TIMEOUT
     } else {
-        PATIENT
+        LONG_TIMEOUT
     };
     let raw = Raw::start([script]);
-    sent_by(proxy(raw.addr, None), "http://acme.example", patience).await
+    sent_by(proxy(raw.addr, None), "http://acme.example", limit).await
 }
 
 fn says(text: &str) -> Step {
@@ -83,7 +83,7 @@ async fn a_fault_of_tls_behind_a_proxy_is_one_of_tls() {
         says("no TLS here\r\n"),
         Step::Hold,
     ]]);
-    let answer = sent_by(proxy(raw.addr, None), "https://acme.example", PATIENT).await;
+    let answer = sent_by(proxy(raw.addr, None), "https://acme.example", LONG_TIMEOUT).await;
     assert_eq!(answer.outcome, again(DeliveryFault::Tls), "{answer:?}");
 }
 
@@ -172,7 +172,7 @@ async fn a_proxy_that_cannot_be_reached_is_named() {
         (nameless, "no such name: proxy.example"),
     ] {
         let named = format!("the proxy {} cannot be reached", proxy.authority());
-        let answer = sent_by(proxy, "http://acme.example", PATIENT).await;
+        let answer = sent_by(proxy, "http://acme.example", LONG_TIMEOUT).await;
         assert_eq!(answer.outcome, again(DeliveryFault::Proxy), "{answer:?}");
         assert!(answer.excerpt.contains(words), "{answer:?}");
         assert!(answer.excerpt.contains(&named), "{answer:?}");
@@ -222,9 +222,9 @@ impl Tinyproxy {
             _port: port,
             _folder: folder,
         };
-        let patience = Instant::now() + PATIENT;
+        let limit = Instant::now() + LONG_TIMEOUT;
         while TcpStream::connect(addr).is_err() {
-            assert!(Instant::now() < patience, "tinyproxy does not listen");
+            assert!(Instant::now() < limit, "tinyproxy does not listen");
             std::thread::yield_now();
         }
         Some(started)
@@ -262,7 +262,7 @@ async fn a_real_proxy_lets_calls_through_with_credentials_only() {
             ca_file: Some(trusted.path().to_owned()),
             ..acquire(base_url)
         };
-        let bridge = Bridge::build(PATIENT, Resolver::default(), &acquire);
+        let bridge = Bridge::build(LONG_TIMEOUT, Resolver::default(), &acquire);
         bridge.expect("the settings are right").sends().await
     };
     let secure = format!("https://localhost:{}", tls.addr.port());

@@ -1,4 +1,4 @@
-//! A server of scripted bytes: what it does on the wire is written in the test.
+//! A server of scripted bytes: the test has its script.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,11 +15,11 @@ pub enum Step {
     /// Waits for the first byte of what comes.
     FirstByte,
     Send(String),
-    /// Sends this again and again until the client has gone.
+    /// Sends this repeatedly until the client closes.
     Endless(&'static str),
-    /// Sends these bytes one by one, with a pause between, until the client has gone.
+    /// Sends these bytes one by one, with a pause between, until the client closes.
     Drip(&'static str, Duration),
-    /// Waits until the client has gone.
+    /// Waits until the client closes.
     Hold,
     /// Closes while the request is unread, which resets the connection.
     Reset,

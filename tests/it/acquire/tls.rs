@@ -14,7 +14,7 @@ use twilio_acquire_bridge::net::tls::TlsError;
 
 use super::certificates::{Authority, Clients, file};
 use super::raw::{Raw, Step};
-use super::{Bridge, PATIENT, SAVED, acquire, again, http};
+use super::{Bridge, LONG_TIMEOUT, SAVED, acquire, again, http};
 use crate::support::certified::{self_signed, showing};
 
 /// A TLS server that would accept everything, and its own certificate as a file.
@@ -32,7 +32,7 @@ fn server_with(cert: &Certificate, key: &KeyPair) -> (Raw, NamedTempFile) {
     (raw, file(&cert.pem()))
 }
 
-/// A bridge that trusts `authority`, and what it makes of this server.
+/// The outcome of a request to this server by a bridge that trusts `authority`.
 async fn sent_with(
     authority: &Authority,
     server: Arc<ServerConfig>,
@@ -46,7 +46,7 @@ async fn sent_with(
         client_certificate: certificate,
         ..acquire(format!("https://localhost:{}", raw.addr.port()))
     };
-    let bridge = Bridge::build(PATIENT, Resolver::default(), &acquire);
+    let bridge = Bridge::build(LONG_TIMEOUT, Resolver::default(), &acquire);
     bridge.expect("the files are right").sends().await
 }
 
@@ -120,7 +120,7 @@ async fn a_server_that_asks_for_a_client_certificate_gets_it() {
 }
 
 #[actix_web::test]
-async fn a_look_at_the_way_hears_what_a_server_objects_to() {
+async fn the_check_of_the_network_names_the_objection_of_a_server() {
     let authority = Authority::new();
     let (certificate, _files) = authority.client();
     for (certificate, said) in [
@@ -135,7 +135,7 @@ async fn a_look_at_the_way_hears_what_a_server_objects_to() {
             client_certificate: certificate,
             ..acquire(format!("https://localhost:{}", raw.addr.port()))
         };
-        let bridge = Bridge::build(PATIENT, Resolver::default(), &acquire);
+        let bridge = Bridge::build(LONG_TIMEOUT, Resolver::default(), &acquire);
         let bridge = bridge.expect("the files are right");
         let reached = bridge.client.reach(&bridge.account).await;
         assert_eq!(reached.is_ok(), said.is_ok(), "{reached:?}");
@@ -156,7 +156,7 @@ async fn a_certificate_and_a_key_that_do_not_go_together_make_no_client() {
         client_certificate: Some(certificate),
         ..acquire("https://acme.example".to_owned())
     };
-    let Err(why) = Bridge::build(PATIENT, Resolver::default(), &acquire) else {
+    let Err(why) = Bridge::build(LONG_TIMEOUT, Resolver::default(), &acquire) else {
         panic!("they do not go together");
     };
     assert!(why.to_string().contains("acquire.client_key_file"), "{why}");

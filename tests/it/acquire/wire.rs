@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 use twilio_acquire_bridge::acquire::{AcquireResponse, DeliveryFault, Outcome};
 
 use super::raw::{Raw, Step};
-use super::{Bridge, IMPATIENT, LESS_IMPATIENT, SAVED, again, http};
+use super::{Bridge, MEDIUM_TIMEOUT, SAVED, SHORT_TIMEOUT, again, http};
 use crate::support::port::Port;
 
 /// What becomes of one call that is answered with these bytes, after which the server closes.
@@ -20,7 +20,9 @@ async fn answered_with(bytes: &str) -> AcquireResponse {
 /// What becomes of one call of an impatient client with this script.
 async fn played(script: Vec<Step>) -> AcquireResponse {
     let raw = Raw::start([script]);
-    Bridge::patient_for(IMPATIENT, raw.base_url()).sends().await
+    Bridge::with_timeout(SHORT_TIMEOUT, raw.base_url())
+        .sends()
+        .await
 }
 
 #[actix_web::test]
@@ -91,7 +93,7 @@ async fn a_body_that_is_ended_by_closing_is_read() {
 }
 
 #[actix_web::test]
-async fn what_breaks_off_is_sent_again() {
+async fn a_response_that_breaks_off_is_retried() {
     let short = format!(
         "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}",
         &SAVED[..30]
@@ -127,7 +129,7 @@ async fn what_breaks_off_is_sent_again() {
 }
 
 #[actix_web::test]
-async fn a_status_that_says_enough_counts_though_its_body_breaks_off() {
+async fn a_status_that_decides_is_used_though_its_body_breaks_off() {
     let busy = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 9\r\nContent-Length: 9\r\n\r\n";
     let after = Some(Duration::from_secs(9));
     let fault = DeliveryFault::Busy;
@@ -170,7 +172,7 @@ async fn a_head_without_its_body_ends_with_the_time_limit() {
     ] {
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: 56\r\n\r\n");
         let raw = Raw::start([vec![Step::Request, Step::Send(head), Step::Hold]]);
-        let bridge = Bridge::patient_for(LESS_IMPATIENT, raw.base_url());
+        let bridge = Bridge::with_timeout(MEDIUM_TIMEOUT, raw.base_url());
         let answer = bridge.sends().await;
         assert_eq!(answer.outcome, again(fault), "{answer:?}");
         assert!(answer.status.is_some(), "{answer:?}");
@@ -180,7 +182,7 @@ async fn a_head_without_its_body_ends_with_the_time_limit() {
 #[actix_web::test]
 async fn an_address_that_never_answers_ends_with_the_time_limit() {
     let (full, _queue) = full_backlog();
-    let answer = Bridge::patient_for(IMPATIENT, format!("http://{full}"));
+    let answer = Bridge::with_timeout(SHORT_TIMEOUT, format!("http://{full}"));
     let answer = answer.sends().await;
     assert_eq!(answer.outcome, again(DeliveryFault::TimeOut), "{answer:?}");
     assert_eq!(answer.status, None);
@@ -194,7 +196,7 @@ async fn an_address_that_never_answers_ends_with_the_time_limit() {
 async fn a_server_that_never_shakes_hands_ends_with_the_time_limit() {
     let raw = Raw::start([vec![Step::Hold]]);
     let base_url = format!("https://{}", raw.addr);
-    let answer = Bridge::patient_for(IMPATIENT, base_url).sends().await;
+    let answer = Bridge::with_timeout(SHORT_TIMEOUT, base_url).sends().await;
     assert_eq!(answer.outcome, again(DeliveryFault::TimeOut), "{answer:?}");
 }
 
@@ -208,7 +210,7 @@ pub fn full_backlog() -> (SocketAddr, Vec<Socket>) {
     let mut queue = vec![listener];
     for _ in 0..64 {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        if socket.connect_timeout(&addr, IMPATIENT).is_err() {
+        if socket.connect_timeout(&addr, SHORT_TIMEOUT).is_err() {
             return (addr.as_socket().expect("an address"), queue);
         }
         queue.push(socket);
@@ -262,7 +264,7 @@ async fn a_slow_drip_ends_with_the_time_limit() {
         Step::Drip(SAVED, pause),
     ];
     let raw = Raw::start([in_body]);
-    let bridge = Bridge::patient_for(LESS_IMPATIENT, raw.base_url());
+    let bridge = Bridge::with_timeout(MEDIUM_TIMEOUT, raw.base_url());
     let answer = bridge.sends().await;
     assert_eq!(answer.outcome, again(DeliveryFault::Unreadable));
     assert_eq!(answer.status, Some(200));
@@ -280,7 +282,7 @@ async fn a_connection_that_acquire_closed_while_idle_costs_no_attempt() {
 }
 
 #[actix_web::test]
-async fn bytes_that_nobody_asked_for_reach_no_answer() {
+async fn unsolicited_bytes_reach_no_answer() {
     let stray = http("503 Service Unavailable", "");
     let saved = || http("200 OK", SAVED);
     let script = |first| {
@@ -298,7 +300,7 @@ async fn bytes_that_nobody_asked_for_reach_no_answer() {
 }
 
 #[actix_web::test]
-async fn nobody_at_the_address_is_said_in_plain_words() {
+async fn a_refused_connection_is_reported_in_plain_words() {
     let closed = Port::reserve();
     let addr = closed.address;
     let answer = Bridge::to(format!("http://{addr}")).sends().await;

@@ -49,7 +49,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "clap",
-        &["cli"],
+        &["cli", "main"],
         "the library does not know the command line",
     ),
     ("println", &["cli"], "only commands write to stdout"),
@@ -196,8 +196,7 @@ fn foreign_libraries(source: &Source) -> Vec<String> {
     let module = source.module.join("::");
     let mut found = Vec::new();
     for (library, owners, why) in OWNERS {
-        let is_owner =
-            source.path == "src/main.rs" || owners.iter().any(|owner| is_within(&module, owner));
+        let is_owner = owners.iter().any(|owner| is_within(&module, owner));
         let lines = (1..).zip(source.code.lines());
         for (number, _) in lines.filter(|(_, line)| !is_owner && names(line, library)) {
             let owners = owners.join(", ");
@@ -292,28 +291,28 @@ fn between_siblings<'a>(
     are_apart.then(|| (&from[..=common], &to[..=common]))
 }
 
-/// The shortest way from a module back to itself.
+/// The shortest path from a module back to itself.
 fn circle_from<'a>(start: &'a [String], arrows: &Arrows<'a>) -> Option<Vec<&'a [String]>> {
-    let mut ways = vec![vec![start]];
+    let mut paths = vec![vec![start]];
     let mut seen = BTreeSet::new();
-    while !ways.is_empty() {
+    while !paths.is_empty() {
         let mut longer = Vec::new();
-        for way in ways {
+        for path in paths {
             for next in arrows
-                .get(way[way.len() - 1])
+                .get(path[path.len() - 1])
                 .into_iter()
                 .flat_map(BTreeMap::keys)
             {
-                let way = [way.as_slice(), &[*next]].concat();
+                let path = [path.as_slice(), &[*next]].concat();
                 if *next == start {
-                    return Some(way);
+                    return Some(path);
                 }
                 if seen.insert(*next) {
-                    longer.push(way);
+                    longer.push(path);
                 }
             }
         }
-        ways = longer;
+        paths = longer;
     }
     None
 }

@@ -44,9 +44,11 @@ impl Source {
         }
     }
 
-    /// The top-level module that the file is in; none for `lib.rs` and `main.rs`.
+    /// The top-level module that the file is in; none for `lib.rs`, and none for `main.rs`, which is a
+    /// program that uses the library.
     pub fn room(&self) -> Option<&str> {
-        self.module.first().map(String::as_str)
+        let first = self.module.first().map(String::as_str);
+        first.filter(|_| self.path != "src/main.rs")
     }
 }
 
@@ -54,7 +56,7 @@ fn module_of(path: &str) -> Module {
     let below = path.strip_prefix("src/").unwrap_or(path);
     let name = below.strip_suffix(".rs").unwrap_or(below);
     match name {
-        "lib" | "main" => Module::new(),
+        "lib" => Module::new(),
         _ => name.split('/').map(str::to_owned).collect(),
     }
 }
@@ -68,7 +70,7 @@ fn without_comments_and_literals(text: &str) -> String {
         if skipped == 0 {
             code.push(first);
             rest = &rest[first.len_utf8()..];
-            // The `r` of a name such as `for` begins no raw string.
+            // The `r` of a name such as `for` starts no raw string.
             if is_word(first) {
                 let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
                 code.push_str(&rest[..end]);
@@ -83,7 +85,7 @@ fn without_comments_and_literals(text: &str) -> String {
     code
 }
 
-/// The length in bytes of the comment or literal that `text` begins with; 0 if it begins with neither.
+/// The length in bytes of the comment or literal that `text` starts with; 0 if it starts with neither.
 fn comment_or_literal(text: &str) -> usize {
     let upto = |found: Option<usize>, end: usize| found.map_or(text.len(), |at| at + end);
     if text.starts_with("//") {

@@ -1,4 +1,4 @@
-//! Calls are handed out when due, to one at a time, and settled with what was made of them.
+//! Calls are claimed when due, by one worker at a time, and settled with their new state.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub async fn calls_are_handed_out_in_the_order_they_fell_due(place: &Place) {
     }
     assert_eq!(sids(&claim(&*store, 50, 3).await), [sid(2), sid(3), sid(4)]);
     assert_eq!(sids(&claim(&*store, 50, 3).await), [sid(1)]);
-    // One that fell due earlier than what was handed out already is not passed over.
+    // A call that was due earlier than those already claimed is not skipped.
     record(&*store, &sid(6), 5).await;
     assert_eq!(sids(&claim(&*store, 50, 3).await), [sid(6)]);
 }

@@ -1,4 +1,4 @@
-//! Any sequence of verbs against a model that keeps everything in plain lists.
+//! Any sequence of operations against a model that keeps everything in plain lists.
 
 use std::collections::BTreeSet;
 
@@ -201,7 +201,7 @@ impl Model {
             })
             .map(|call| (call.at, call.number))
             .collect();
-        // Among calls of one time any may go first, so the model takes all or none of them.
+        // Calls of one time are claimed in any order, so the model claims all or none of them.
         expired.sort_unstable();
         expired.truncate(limit);
         expired.len()
@@ -313,7 +313,7 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
             Verb::Restart => {
                 drop(store);
                 store = place.open();
-                // Tickets of the process before are gone with it.
+                // Tickets of the earlier process ended with it.
                 model.given.clear();
                 model.calls.iter_mut().for_each(|call| call.claim = None);
             }
@@ -364,7 +364,7 @@ async fn stories(model: &Model, store: &dyn Store) -> Vec<String> {
     different
 }
 
-pub fn any_sequence_of_verbs_does_what_the_model_does(database: Database) {
+pub fn any_sequence_of_operations_does_what_the_model_does(database: Database) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

@@ -1,4 +1,4 @@
-//! A place for one store, and words to speak to it.
+//! A place for one store, and helpers for its operations.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// A way to open stores of one kind.
 #[derive(Clone, Copy)]
 pub struct Database {
-    /// How many sequences of verbs are tried on it.
+    /// How many sequences of operations are tried on it.
     pub sequences: u32,
     /// Makes room at a new path, and removes it.
     pub make: fn(&Path),

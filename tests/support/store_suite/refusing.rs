@@ -1,4 +1,4 @@
-//! Refused requests are kept as evidence, within bounds.
+//! Refused requests are kept for diagnosis, within limits.
 
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ fn what_is_due_follows_from_the_attempts() {
 }
 
 #[test]
-fn a_leg_that_was_given_up_never_holds_back_another() {
+fn a_leg_that_was_given_up_never_delays_another() {
     let legs = [callback(&[]), child(&[])];
     let refused = |leg| attempt(leg, Verdict::GivenUp(format!("{leg} refused")));
     assert_eq!(sent(next(&legs, &[])).call_id, PARENT);
@@ -56,7 +56,7 @@ fn the_most_urgent_leg_goes_first() {
 }
 
 #[test]
-fn a_second_leg_that_ends_later_is_owed_too() {
+fn a_second_leg_that_ends_later_is_due_too() {
     let taken = [attempt(PARENT, Verdict::Accepted)];
     let ringing = child(&[("CallStatus", "ringing")]);
     assert_eq!(

@@ -25,7 +25,7 @@ fn settled(known: &[Callback], attempts: &[Attempt]) -> Next {
 }
 
 #[test]
-fn an_end_that_may_have_been_accepted_goes_again_as_it_was_sent() {
+fn an_end_that_may_have_been_accepted_is_repeated_as_it_was_sent() {
     let first = [callback(&[("SequenceNumber", "3")])];
     let told_later = [
         callback(&[("SequenceNumber", "2"), ("CallStatus", "failed")]),
@@ -97,7 +97,7 @@ fn a_recording_that_came_between_two_tries_of_a_doubtful_end_is_late() {
 }
 
 #[test]
-fn what_was_taken_is_shown_as_it_was_sent() {
+fn an_accepted_request_is_shown_as_it_was_sent() {
     let first = [callback(&[("SequenceNumber", "3")])];
     let failed_before = callback(&[("SequenceNumber", "2"), ("CallStatus", "failed")]);
     let taken = Attempt {
@@ -124,7 +124,7 @@ fn what_was_taken_is_shown_as_it_was_sent() {
 }
 
 #[test]
-fn an_event_that_may_have_been_accepted_goes_again_as_it_was_sent() {
+fn an_event_that_may_have_been_accepted_is_repeated_as_it_was_sent() {
     let mut rules = one_call();
     rules.events.ringing = Forward::On;
     let ringing = [callback(&[
@@ -142,7 +142,7 @@ fn an_event_that_may_have_been_accepted_goes_again_as_it_was_sent() {
 }
 
 #[test]
-fn a_first_leg_that_tells_nothing_is_waited_for() {
+fn a_first_leg_without_callbacks_is_waited_for() {
     let wait = one_call().legs.wait;
     let missed = [child(&[
         ("CallStatus", "no-answer"),
@@ -183,7 +183,7 @@ fn events_of(known: &[Callback]) -> Vec<(RequestKind, String)> {
 }
 
 #[test]
-fn a_person_whom_the_api_calls_first_is_not_told_of_as_the_call() {
+fn a_party_that_the_api_calls_first_is_not_reported_as_the_call() {
     let api = |status, to| {
         let to = [
             ("Direction", "outbound-api"),

@@ -252,7 +252,7 @@ fn linking(secret: &str) -> Rules {
 }
 
 #[test]
-fn a_link_counts_from_the_first_arrival_that_told_its_url() {
+fn a_link_counts_from_the_first_callback_with_its_url() {
     let arrived = |at, callback: Callback| ReceivedCallback {
         at: Millis(at),
         callback,

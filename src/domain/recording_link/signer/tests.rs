@@ -93,7 +93,7 @@ fn what_is_no_query_of_a_link_is_forged() {
 
 proptest! {
     #[test]
-    fn a_link_holds_until_it_expires(
+    fn a_link_is_valid_until_it_expires(
         a: u128, r: u128, arrived in 0..4_000_000_000_000_i64, after in 0..120_000_i64,
     ) {
         let linker = linker(&[SECRET]);
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn a_link_that_is_sent_holds_for_half_its_time(
+    fn a_link_that_is_sent_is_valid_for_half_its_time(
         arrived in 0..4_000_000_000_000_i64, after in 0..1_000_000_000_i64,
     ) {
         let linker = linker(&[SECRET]);
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn a_link_holds_for_no_other_account_recording_time_or_secret(
+    fn a_link_is_valid_for_no_other_account_recording_time_or_secret(
         a: u128, r: u128, other in 1..=u128::MAX, later in 1..1_000_000_i64,
     ) {
         let linker = linker(&[SECRET]);
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_signature_never_holds(position in 0..43_usize, letter in "[A-Za-z0-9_-]") {
+    fn a_changed_signature_is_never_valid(position in 0..43_usize, letter in "[A-Za-z0-9_-]") {
         let linker = linker(&[SECRET]);
         let link = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
         let at = link.len() - 43 + position;
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_else_holds(query in ".{0,200}") {
+    fn nothing_else_is_valid(query in ".{0,200}") {
         let verified = linker(&[SECRET]).verify(&recording(2), &query, Millis(0));
         prop_assert_eq!(verified, Err(RecordingLinkError::Forged));
     }

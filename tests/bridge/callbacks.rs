@@ -1,4 +1,4 @@
-//! Twilio's side: what is taken, what is refused, and what each is answered.
+//! The public listener: accepted and refused callbacks, and the answer to each.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -35,7 +35,7 @@ fn a_signed_callback_is_answered_204_without_a_body() {
 }
 
 #[test]
-fn a_wrong_signature_is_403_and_tells_nothing() {
+fn a_wrong_signature_is_403_without_a_reason() {
     let bridge = Bridge::start();
     let form = status_form(&sid(1), "completed");
     let wrong = sign(

@@ -1,4 +1,4 @@
-//! A chain of parents is one call, in whatever order its links are recorded.
+//! A chain of parents is one call, in any order of its callbacks.
 
 use twilio_acquire_bridge::store::{NextState, Recorded, State, Store};
 
@@ -7,7 +7,7 @@ use super::place::{
 };
 use twilio_acquire_bridge::clock::Millis;
 
-/// Records that `leg` has ended, which `parent` began.
+/// Records that `leg` has ended, a child of `parent`.
 async fn ends(store: &dyn Store, parent: u32, leg: u32, now: i64) -> Recorded {
     let ended = callback(&sid(parent), &sid(leg), "completed");
     store.record(ended, Millis(now)).await.expect("recorded")
@@ -47,7 +47,7 @@ pub async fn every_order_of_a_chain_makes_one_call(place: &Place) {
     assert_eq!(counts.delivered, 24);
 }
 
-pub async fn a_call_that_is_being_sent_joins_its_parent_once_it_is_settled(place: &Place) {
+pub async fn a_call_that_is_being_sent_is_merged_into_its_parent_once_it_is_settled(place: &Place) {
     let store = place.open();
     ends(&*store, 2, 3, 10).await;
     let started = claim_one(&*store, 10).await;
@@ -62,7 +62,7 @@ pub async fn a_call_that_is_being_sent_joins_its_parent_once_it_is_settled(place
     assert_eq!(state(&*store, &sid(3)).await, State::Delivered);
 }
 
-pub async fn a_call_that_was_being_sent_at_a_crash_joins_its_parent(place: &Place) {
+pub async fn a_call_that_was_being_sent_at_a_crash_is_merged_into_its_parent(place: &Place) {
     let store = place.open();
     ends(&*store, 2, 3, 10).await;
     assert_eq!(claim_one(&*store, 10).await.sid, sid(2));
@@ -71,7 +71,7 @@ pub async fn a_call_that_was_being_sent_at_a_crash_joins_its_parent(place: &Plac
 
     let store = place.open();
     let later = 20 + i64::try_from(LEASE.as_millis()).expect("a minute");
-    // Once the claim has ended; whatever is handed out first, one call is left.
+    // Once the claim has ended; whichever call is claimed first, one call is left.
     while let Some(call) = claim(&*store, later, 1).await.first() {
         settle(&*store, call, NextState::Delivered, later).await;
     }
@@ -82,7 +82,7 @@ pub async fn a_call_that_was_being_sent_at_a_crash_joins_its_parent(place: &Plac
     }
 }
 
-pub async fn a_call_that_joins_its_parent_takes_its_retry_now_along(place: &Place) {
+pub async fn a_call_that_is_merged_into_its_parent_keeps_its_retry_now(place: &Place) {
     let store = place.open();
     ends(&*store, 2, 3, 10).await;
     let claimed = claim_one(&*store, 10).await;
@@ -93,14 +93,14 @@ pub async fn a_call_that_joins_its_parent_takes_its_retry_now_along(place: &Plac
     assert_eq!((call.sid, call.retry_now_at), (sid(1), Some(Millis(20))));
 }
 
-pub async fn a_chain_that_is_joined_while_its_last_leg_is_being_sent_is_one_call(place: &Place) {
+pub async fn a_chain_that_is_merged_while_its_last_leg_is_being_sent_is_one_call(place: &Place) {
     let store = place.open();
     ends(&*store, 3, 4, 10).await;
-    let begun = claim_one(&*store, 10).await;
-    assert_eq!(begun.sid, sid(3));
+    let claimed = claim_one(&*store, 10).await;
+    assert_eq!(claimed.sid, sid(3));
     ends(&*store, 2, 3, 20).await;
     ends(&*store, 1, 2, 21).await;
-    settle(&*store, &begun, NextState::Delivered, 30).await;
+    settle(&*store, &claimed, NextState::Delivered, 30).await;
     let call = claim_one(&*store, 30).await;
     assert_eq!(call.sid, sid(1));
     assert_eq!((call.callbacks.len(), call.attempts.len()), (3, 1));
@@ -115,12 +115,12 @@ pub async fn a_chain_that_is_joined_while_its_last_leg_is_being_sent_is_one_call
 pub async fn a_call_that_ends_while_its_leg_is_being_sent_waits_for_it(place: &Place) {
     let store = place.open();
     ends(&*store, 2, 3, 10).await;
-    let begun = claim_one(&*store, 10).await;
+    let claimed = claim_one(&*store, 10).await;
     ends(&*store, 1, 2, 20).await;
     ends(&*store, 1, 1, 21).await;
     assert_eq!(claim(&*store, 30, 10).await.len(), 0, "leg 3 is being sent");
     assert_eq!(next_due(&*store).await, None);
-    settle(&*store, &begun, NextState::Delivered, 31).await;
+    settle(&*store, &claimed, NextState::Delivered, 31).await;
     let call = claim_one(&*store, 31).await;
     assert_eq!(call.sid, sid(1));
     assert_eq!((call.callbacks.len(), call.attempts.len()), (3, 1));
@@ -130,13 +130,13 @@ pub async fn legs_that_name_each_other_as_parents_are_one_call(place: &Place) {
     let store = place.open();
     ends(&*store, 1, 1, 10).await;
     ends(&*store, 2, 2, 10).await;
-    let begun = claim(&*store, 10, 10).await;
-    assert_eq!(begun.len(), 2);
+    let claimed = claim(&*store, 10, 10).await;
+    assert_eq!(claimed.len(), 2);
     for (parent, leg) in [(1, 2), (2, 1)] {
         let busy = callback(&sid(parent), &sid(leg), "busy");
         store.record(busy, Millis(20)).await.expect("recorded");
     }
-    for call in &begun {
+    for call in &claimed {
         settle(&*store, call, NextState::Delivered, 30).await;
     }
     let call = claim_one(&*store, 30).await;

@@ -1,4 +1,4 @@
-//! Places below HTTP that are called Acquire and do not behave as it does.
+//! Raw servers in the place of Acquire that do not behave as it does.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use crate::support::certified::{self_signed, showing};
 
 const SAVED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"success\":true}";
 
-/// A place that takes connections and never reads from them, as long as it is kept.
+/// A server that accepts connections and never reads from them, until it is dropped.
 pub fn silent() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     (listener.local_addr().expect("it is bound"), listener)
@@ -80,7 +80,7 @@ impl Held {
 }
 
 impl Gate {
-    /// `None` once the other side has gone.
+    /// `None` once the client has closed.
     fn serves_one(&self, stream: &mut TcpStream) -> Option<()> {
         let head = read_head(stream);
         let length = head
@@ -114,7 +114,7 @@ pub fn untrusted() -> SocketAddr {
     })
 }
 
-/// Begins each answer so and sends on until the bridge has gone; counts the bytes.
+/// Starts each answer with `beginning` and sends until the bridge closes; counts the bytes.
 pub fn floods(beginning: &'static str) -> (SocketAddr, Arc<AtomicU64>) {
     let sent = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&sent);
