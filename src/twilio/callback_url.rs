@@ -258,6 +258,14 @@ fn of_query(query: &str) -> Vec<(Severity, &'static str, String)> {
             "its query has an @, which Twilio signs as entered and sends as %40; write %40";
         found.push((Severity::Wrong, "at", sentence.to_owned()));
     }
+    // RFC 3986, section 3.4: a query does not have these characters, so senders escape them.
+    if let Some(other) = query.chars().find(|c| r#""<>[\]^`{|}"#.contains(*c)) {
+        let sentence = format!(
+            "its query has a {other}, which Twilio signs as entered and may send escaped; write %{:02X}",
+            u32::from(other)
+        );
+        found.push((Severity::Risky, "unescaped", sentence));
+    }
     found
 }
 

@@ -50,6 +50,7 @@ fn each_mistake_is_found_alone() {
         ("#", "?email=a@b#", &["at"]),
         ("#", "?email=o'hara%40b#", &["apostrophe"]),
         ("#", "?email=a+b#", &["plus"]),
+        ("#", "?email={a}%40b#", &["unescaped"]),
         ("#", "?tenant=1#", &["query"]),
         ("#", "?zone=1&email=a#", &["query", "query-order"]),
         ("#rc=5&rp=all", "", &["overrides"]),
