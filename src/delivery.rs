@@ -193,8 +193,8 @@ impl Worker {
                 self.queues.settled(account);
             }
             Err(why) => {
-                self.settle(call, without_attempt(NextState::Parked(why)))
-                    .await;
+                let parked = without_attempt(&call, NextState::Parked(why));
+                self.settle(call, parked).await;
             }
         }
     }

@@ -4,6 +4,7 @@
 pub mod attempt;
 pub mod breaker;
 pub mod directory;
+pub mod failing_calls;
 pub mod outage;
 pub mod plan;
 pub mod plural;

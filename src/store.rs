@@ -185,6 +185,8 @@ pub struct Claimed {
     pub attempts_before_requeue: usize,
     /// When [`Store::retry_now`] last applied to the call.
     pub retry_now_at: Option<Millis>,
+    /// [`Settlement::failing_since`] of its last claim.
+    pub failing_since: Option<Millis>,
 }
 
 /// The calls to claim.
@@ -227,14 +229,13 @@ impl AccountFilter {
     }
 }
 
-/// Calls that have been due for longer are a backlog: claims hand out fresh calls before them.
-pub const BACKLOG: Duration = Duration::from_secs(120);
+/// Calls that have been due for longer are a backlog: claims hand out fresh calls before them. Without an
+/// outage or a limit, no call waits as long as this.
+pub const BACKLOG: Duration = Duration::from_secs(1);
 
-/// Since when a call that is requeued at `now` is due: part of the backlog, so that any number of
+/// A requeued call is due as if it had waited this long: part of the backlog, so that any number of
 /// requeued calls does not delay fresh ones.
-fn due_of_requeued(now: Millis) -> Millis {
-    now.minus(BACKLOG + Duration::from_millis(1))
-}
+pub const REQUEUED_OVERDUE: Duration = Duration::from_secs(120);
 
 /// The attempts of a call with its `requeue_count` of that time, in two parts: those before the last
 /// requeue, then the others, the oldest first in each. Returns how many are in the first part.
@@ -251,6 +252,8 @@ fn in_parts(mut attempts: Vec<(i64, Attempt)>, requeue_count: i64) -> (Vec<Attem
 pub enum ListOrder {
     /// The longest due; if there is a [`BACKLOG`], the most recently due.
     FreshFirst,
+    /// Calls that have not failed yet, the most recently due first; then those that failed.
+    UnfailedFirst,
     /// The longest due.
     LongestDueFirst,
 }
@@ -268,6 +271,9 @@ pub struct ClaimedCalls {
 pub struct Settlement {
     pub attempt: Option<Attempt>,
     pub next: NextState,
+    /// When the call first failed since Acquire last accepted a request of it. A failure that is not
+    /// recorded as an attempt counts too.
+    pub failing_since: Option<Millis>,
 }
 
 /// The state of a settled call.
@@ -405,8 +411,9 @@ pub trait Store: Refusals + Send + Sync {
         wanted: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError>;
 
-    /// Makes the retries of all attempts before `now` due, of up to `limit` unclaimed calls; returns how
-    /// many calls changed. A claimed call of these accounts is due again when it is settled as pending.
+    /// Makes the retries of all attempts before `now` due, of up to `limit` unclaimed calls that fail;
+    /// returns how many calls changed. A claimed call of these accounts is due again when it is settled as
+    /// pending. A call that failed again after this does not change again: its retries keep their times.
     async fn retry_now(
         &self,
         accounts: AccountFilter,
@@ -430,8 +437,8 @@ pub trait Store: Refusals + Send + Sync {
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError>;
 
-    /// Queues all requests of a call for delivery again, as if the call had been due for longer than
-    /// [`BACKLOG`], so that fresh calls come first; false if there is no such call. `sid` as for `get`.
+    /// Queues all requests of a call for delivery again, due for [`REQUEUED_OVERDUE`], so that fresh calls
+    /// come first; false if there is no such call. `sid` as for `get`.
     async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError>;
 
     async fn counts(&self) -> Result<Counts, StoreError>;

@@ -202,6 +202,7 @@ async fn deliver_all(store: &SqliteStore) {
             let settlement = Settlement {
                 attempt: Some(accepted(&call.sid, long_ago)),
                 next: NextState::Delivered,
+                failing_since: None,
             };
             store.settle(call.ticket, settlement, long_ago)
         });

@@ -19,7 +19,7 @@ use self::state::{State, lock};
 
 pub use reply::{ParseReplyError, Reply, Share};
 pub use request::CapturedRequest;
-pub use state::{Faults, Retain};
+pub use state::{Faults, Retain, TextFault};
 
 /// A running fake Acquire; it stops when this is dropped.
 #[derive(Debug)]

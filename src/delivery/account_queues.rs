@@ -4,17 +4,22 @@
 
 use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{error, info};
 
-use crate::acquire::AcquireResponse;
+use crate::acquire::{AcquireResponse, Outcome};
 use crate::clock::Millis;
 use crate::config::{Account, Config};
-use crate::domain::breaker::{Breaker, BreakerLimits, Change, Signal};
+use crate::domain::breaker::{Breaker, BreakerLimits, Change, ProbeCall, Signal};
+use crate::domain::failing_calls::{FailingCalls, FailureCause};
 use crate::domain::outage::Outages;
-use crate::store::{AccountFilter, ClaimRequest, ListOrder};
+use crate::store::{AccountFilter, ClaimRequest, Claimed, ListOrder};
 use crate::telemetry::metrics::{BreakerState, Metrics};
 use crate::twilio::AccountSid;
+
+/// How long an account counts as failing after a failure: longer than most requests take to fail.
+const FAILING_FOR: Duration = Duration::from_secs(60);
 
 pub struct AccountQueues {
     queues: RefCell<Vec<AccountQueue>>,
@@ -28,6 +33,8 @@ struct AccountQueue {
     /// The Twilio accounts that it serves; empty if it serves all.
     sids: Vec<AccountSid>,
     breaker: Breaker,
+    failing: FailingCalls,
+    last_failure: Option<Millis>,
     /// The calls that are claimed and not settled.
     in_flight: usize,
 }
@@ -62,6 +69,8 @@ impl AccountQueues {
                     name: name.clone(),
                     sids: account.twilio_account_sid.iter().cloned().collect(),
                     breaker: Breaker::new(limits),
+                    failing: FailingCalls::default(),
+                    last_failure: None,
                     in_flight: 0,
                 }),
             }
@@ -79,7 +88,7 @@ impl AccountQueues {
         // Accounts without a fault share one claim; each other has its own limit.
         let (healthy, limited): (Vec<_>, Vec<_>) = queues
             .iter()
-            .partition(|queue| queue.breaker.is_fully_closed());
+            .partition(|queue| queue.breaker.is_fully_closed() && !queue.fails(now));
         let mut plan = ClaimPlan::default();
         let mut left = free;
         for queue in &limited {
@@ -128,16 +137,17 @@ impl AccountQueues {
         !queue.breaker.is_open() || queue.breaker.permits(queue.in_flight - 1, now) > 0
     }
 
-    /// Evaluates the answer to a request sent at `sent`.
+    /// Evaluates the answer to a request for `call`, sent at `sent`.
     pub fn report(
         &self,
-        account: &Account,
+        (account, call): (&Account, &Claimed),
         answer: &AcquireResponse,
         sent: Millis,
         now: Millis,
     ) -> AnswerEffect {
         let mut queue = self.queue(account);
-        let signal = Signal::of(answer);
+        let cause = queue.cause(call, answer, now);
+        let signal = Signal::of(answer, cause);
         let was_open = queue.breaker.is_open();
         let change = queue.breaker.report(signal, sent, now);
         let name = &queue.name;
@@ -170,8 +180,8 @@ impl AccountQueues {
         match change {
             Change::Closed => AnswerEffect::IsBack(queue.filter()),
             // A probe must not use up the retries of the call that happened to be sent.
-            _ if was_open && signal != Signal::Good => AnswerEffect::Unspent,
-            _ => AnswerEffect::Spent,
+            _ if was_open && cause == FailureCause::Unknown => AnswerEffect::Unrecorded,
+            _ => AnswerEffect::Recorded(cause),
         }
     }
 
@@ -188,10 +198,11 @@ impl AccountQueues {
 /// The effect of an answer on the attempts of its call and on the other calls.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AnswerEffect {
-    Spent,
-    /// Acquire was already known to be down: the attempt uses up no retry.
-    Unspent,
-    /// The attempt counts. Acquire is back for these accounts, so that their held calls are due.
+    /// The attempt is recorded. If it failed, this is the cause.
+    Recorded(FailureCause),
+    /// Acquire was already known to be down: the failure uses up no retry and is not recorded.
+    Unrecorded,
+    /// The attempt is recorded. Acquire is back for these accounts, so that their held calls are due.
     IsBack(AccountFilter),
 }
 
@@ -204,13 +215,29 @@ impl AccountQueue {
         }
     }
 
+    /// Whether a call failed so recently that others may fail again: the calls that have not failed go
+    /// first.
+    fn fails(&self, now: Millis) -> bool {
+        self.last_failure
+            .is_some_and(|at| now.since(at) < FAILING_FOR)
+    }
+
+    fn cause(&mut self, call: &Claimed, answer: &AcquireResponse, now: Millis) -> FailureCause {
+        match answer.outcome {
+            Outcome::Accepted | Outcome::AcceptedAsRepeat => self.failing.accepted(now),
+            Outcome::Refused => {}
+            Outcome::Retry { .. } => {
+                self.last_failure = Some(now);
+                return self.failing.failed(&call.sid, call.failing_since, answer);
+            }
+        }
+        FailureCause::Unknown
+    }
+
     fn claim_request(&self, limit: usize) -> ClaimRequest {
-        // A probe takes the call that has waited longest: a call that Acquire rejects for its own
-        // content is behind the others at the next probe.
-        let order = if self.breaker.is_open() {
-            ListOrder::LongestDueFirst
-        } else {
-            ListOrder::FreshFirst
+        let order = match self.breaker.probe() {
+            Some(ProbeCall::LongestDue) => ListOrder::LongestDueFirst,
+            Some(ProbeCall::Unfailed) | None => ListOrder::UnfailedFirst,
         };
         ClaimRequest {
             limit,

@@ -14,6 +14,7 @@ use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::Attempt;
+use crate::domain::failing_calls::FailureCause;
 use crate::domain::plan::{
     self, AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode,
 };
@@ -30,7 +31,7 @@ impl Worker {
     pub(super) async fn work(&self, call: &Claimed, account: &Account) -> Settlement {
         let callbacks = match read(&call.callbacks) {
             Ok(callbacks) => callbacks,
-            Err(why) => return without_attempt(NextState::Parked(why)),
+            Err(why) => return without_attempt(call, NextState::Parked(why)),
         };
         // One copy for both plans: the directory may change between them.
         let rules = Arc::clone(&self.rules.borrow());
@@ -43,24 +44,28 @@ impl Worker {
         self.log_unnamed_sip_host(call, &before);
         let Next::Send(_) = before.next() else {
             self.count_unmappable(call, account, &before, &before);
-            return without_attempt(next_state(before.next(), self.clock.now()));
+            return without_attempt(call, next_state(before.next(), self.clock.now()));
         };
         self.rate_limiter.wait().await;
         // The breaker may have opened while the call waited for the rate limit.
         if !self.queues.allows(account, self.clock.now()) {
             // Due in the past, so that the call keeps its place until the account is no longer
             // paused.
-            return without_attempt(NextState::PendingAt(newest(&callbacks)));
+            return without_attempt(call, NextState::PendingAt(newest(&callbacks)));
         }
         // A link may have expired while the call waited for the rate limit.
         let current = Plan::of(&callbacks, history, &rules, self.clock.now());
         let Next::Send(request) = current.next() else {
-            return without_attempt(next_state(current.next(), self.clock.now()));
+            return without_attempt(call, next_state(current.next(), self.clock.now()));
         };
-        let sent = self.send(account, request, mode, history.current());
+        let sent = self.send((account, call), request, mode, history.current());
         let Some(attempt) = sent.await else {
-            // Due at once, but claims leave the account out until the next probe.
-            return without_attempt(NextState::PendingAt(self.clock.now()));
+            let now = self.clock.now();
+            return Settlement {
+                failing_since: call.failing_since.or(Some(now)),
+                // Due at once, but claims leave the account out until the next probe.
+                ..without_attempt(call, NextState::PendingAt(now))
+            };
         };
         if attempt.verdict.is_accepted() {
             let of_leg = callbacks
@@ -74,9 +79,12 @@ impl Worker {
         let history = History::requeued(&attempts, earlier);
         let after = Plan::of(&callbacks, history, &rules, self.clock.now());
         self.count_unmappable(call, account, &before, &after);
+        let now = self.clock.now();
+        let failed = attempt.fault.map(|_| now);
         Settlement {
+            failing_since: failed.and(call.failing_since).or(failed),
             attempt: Some(attempt),
-            next: next_state(after.next(), self.clock.now()),
+            next: next_state(after.next(), now),
         }
     }
 
@@ -129,7 +137,7 @@ impl Worker {
     /// attempt is not recorded.
     async fn send(
         &self,
-        account: &Account,
+        (account, call): (&Account, &Claimed),
         request: &AcquireRequest,
         report_mode: ReportMode,
         before: &[Attempt],
@@ -145,15 +153,18 @@ impl Worker {
         let jitter = Jitter::new(fastrand::f64());
         let policy = &self.config.delivery.policy;
         let now = self.clock.now();
-        let verdict = retry::decide(policy, &before, &answer, jitter, now);
         self.metrics
             .attempted(&account.acquire_account_id, answer.outcome.as_str(), took);
         log::failed(request, before.len() + 1, &answer, took);
-        match self.queues.report(account, &answer, at, now) {
-            AnswerEffect::Spent => {}
-            AnswerEffect::Unspent => return None,
-            AnswerEffect::IsBack(accounts) => self.retry_held_now(accounts, now).await,
-        }
+        let cause = match self.queues.report((account, call), &answer, at, now) {
+            AnswerEffect::Recorded(cause) => cause,
+            AnswerEffect::Unrecorded => return None,
+            AnswerEffect::IsBack(accounts) => {
+                self.retry_held_now(accounts, now).await;
+                FailureCause::Unknown
+            }
+        };
+        let verdict = retry::decide(policy, &before, &answer, cause, jitter, now);
         Some(Attempt {
             leg: request.leg.clone(),
             kind,
@@ -191,10 +202,11 @@ impl Worker {
 }
 
 /// A settlement without an attempt.
-pub(super) fn without_attempt(next: NextState) -> Settlement {
+pub(super) fn without_attempt(call: &Claimed, next: NextState) -> Settlement {
     Settlement {
         attempt: None,
         next,
+        failing_since: call.failing_since,
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Verdict {
     AcceptedAsRepeat,
     /// The request is retried at this time.
     Again(Millis),
+    /// The same, and the attempt uses up no retry: Acquire may be down, or a setting is wrong.
+    Held(Millis),
     /// No further attempt will be made, for this reason.
     GivenUp(String),
 }
@@ -73,6 +75,15 @@ impl Verdict {
         matches!(self, Self::Accepted | Self::AcceptedAsRepeat)
     }
 
+    /// When the request is retried.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Millis> {
+        match self {
+            Self::Again(at) | Self::Held(at) => Some(*at),
+            Self::Accepted | Self::AcceptedAsRepeat | Self::GivenUp(_) => None,
+        }
+    }
+
     /// The word in the database, metrics and `show`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -80,6 +91,7 @@ impl Verdict {
             Self::Accepted => "accepted",
             Self::AcceptedAsRepeat => "accepted-as-repeat",
             Self::Again(_) => "again",
+            Self::Held(_) => "held",
             Self::GivenUp(_) => "given-up",
         }
     }

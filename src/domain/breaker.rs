@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::acquire::{AcquireResponse, DeliveryFault, Outcome};
 use crate::clock::Millis;
+use crate::domain::failing_calls::FailureCause;
 
 /// The number of failures in a row that open a breaker.
 const FAILURES: u32 = 5;
@@ -32,12 +33,24 @@ pub enum Signal {
     Bad,
     /// A setting is wrong: the next request would fail too.
     Misconfigured,
+    /// The call's own data is at fault, which shows nothing about Acquire.
+    OwnData,
+}
+
+/// The call that a probe takes. Probes alternate, so that neither failing calls nor an account without new
+/// calls can keep a breaker open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeCall {
+    /// One that has not failed yet, if there is one.
+    Unfailed,
+    LongestDue,
 }
 
 impl Signal {
     #[must_use]
-    pub fn of(answer: &AcquireResponse) -> Self {
+    pub fn of(answer: &AcquireResponse, cause: FailureCause) -> Self {
         match answer.outcome {
+            Outcome::Retry { .. } if cause == FailureCause::OwnData => Self::OwnData,
             Outcome::Retry { fault, .. } => match fault {
                 DeliveryFault::Configuration | DeliveryFault::ProxyRefused => Self::Misconfigured,
                 fault if fault.is_unclear() => Self::Good,
@@ -77,6 +90,7 @@ enum State {
     Open {
         probe_at: Millis,
         wait: Duration,
+        probe: ProbeCall,
     },
 }
 
@@ -124,6 +138,15 @@ impl Breaker {
         }
     }
 
+    /// The call that the next probe takes, while open.
+    #[must_use]
+    pub fn probe(&self) -> Option<ProbeCall> {
+        match self.state {
+            State::Open { probe, .. } => Some(probe),
+            State::Closed { .. } => None,
+        }
+    }
+
     /// Evaluates an answer that arrived at `now` for a request sent at `sent`.
     pub fn report(&mut self, signal: Signal, sent: Millis, now: Millis) -> Change {
         match (signal, self.state) {
@@ -132,15 +155,25 @@ impl Breaker {
                 self.state = self.after_good(permits, good + 1);
                 Change::None
             }
-            (_, State::Open { probe_at, wait }) => {
-                // Only a probe shows the present state; an older request says nothing new.
-                if sent >= probe_at {
-                    let wait = (wait * 2).min(self.limits.probe_max);
-                    self.open(wait, now);
-                }
+            // Only a probe shows the present state; an older request says nothing new.
+            (_, State::Open { probe_at, .. }) if sent < probe_at => Change::None,
+            (signal, State::Open { wait, probe, .. }) => {
+                let wait = if signal == Signal::OwnData {
+                    wait
+                } else {
+                    wait * 2
+                };
+                let next = match probe {
+                    ProbeCall::Unfailed => ProbeCall::LongestDue,
+                    ProbeCall::LongestDue => ProbeCall::Unfailed,
+                };
+                self.open(wait, next, now);
                 Change::None
             }
-            (Signal::Misconfigured, State::Closed { .. }) => self.open(FIRST_PROBE, now),
+            (Signal::OwnData, State::Closed { .. }) => Change::None,
+            (Signal::Misconfigured, State::Closed { .. }) => {
+                self.open(FIRST_PROBE, ProbeCall::Unfailed, now)
+            }
             // Sent before the breaker closed: it shows an outage that is over.
             (Signal::Bad, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => {
                 Change::None
@@ -153,7 +186,7 @@ impl Breaker {
             ) => {
                 let failures = failures + 1;
                 if failures >= FAILURES {
-                    return self.open(FIRST_PROBE, now);
+                    return self.open(FIRST_PROBE, ProbeCall::Unfailed, now);
                 }
                 // At the full rate one failure may be the call's own, so only a series counts.
                 let permits = if self.is_fully_closed() {
@@ -172,11 +205,12 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, wait: Duration, now: Millis) -> Change {
+    fn open(&mut self, wait: Duration, probe: ProbeCall, now: Millis) -> Change {
         let wait = wait.min(self.limits.probe_max);
         self.state = State::Open {
             probe_at: now.plus(wait),
             wait,
+            probe,
         };
         Change::Opened
     }

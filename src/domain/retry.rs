@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::acquire::{AcquireResponse, DeliveryFault, Outcome, response};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::failing_calls::FailureCause;
 use crate::domain::plural::counted;
 
 /// The settings of retries (`delivery.*`, `acquire.unclear_tries`).
@@ -39,12 +40,14 @@ impl Jitter {
 
 /// Decides the consequence of `answer`, received at `now`, for its request.
 ///
-/// `before` are the earlier attempts of the same request, since the call was last requeued.
+/// `before` are the earlier attempts of the same request, since the call was last requeued. `cause` is
+/// that of a failure; it decides whether the failure uses up a wait of the schedule.
 #[must_use]
 pub fn decide(
     policy: &Policy,
     before: &[&Attempt],
     answer: &AcquireResponse,
+    cause: FailureCause,
     jitter: Jitter,
     now: Millis,
 ) -> Verdict {
@@ -75,16 +78,32 @@ pub fn decide(
             counted(unclear_before + 1, "time")
         ));
     }
-    let Some(wait) = policy.schedule.get(before.len()) else {
+    let uses_up = fault.is_unclear() || cause != FailureCause::Unknown;
+    let is_held = |attempt: &&&Attempt| matches!(attempt.verdict, Verdict::Held(_));
+    let place = if uses_up {
+        before.len() - before.iter().filter(is_held).count()
+    } else {
+        before.len().min(policy.schedule.len().saturating_sub(1))
+    };
+    let Some(wait) = policy.schedule.get(place) else {
+        let own = match cause {
+            FailureCause::OwnData => ", and Acquire accepted other calls meanwhile",
+            FailureCause::Lone | FailureCause::Unknown => "",
+        };
         return Verdict::GivenUp(format!(
-            "delivery.schedule is used up after {}, the last one failed by {fault}",
+            "delivery.schedule is used up after {}, the last one failed by {fault}{own}",
             counted(before.len() + 1, "attempt")
         ));
     };
     let asked = after.unwrap_or_default().min(policy.retry_after_max);
     // Jitter applies to the schedule only; Retry-After is kept exactly.
     let wait = wait.saturating_add(wait.mul_f64(jitter.0));
-    Verdict::Again(now.plus(wait.max(asked)))
+    let due = now.plus(wait.max(asked));
+    if uses_up {
+        Verdict::Again(due)
+    } else {
+        Verdict::Held(due)
+    }
 }
 
 /// The attempts with the times at which they are retried: of those made before `retry_now_at`, at
@@ -93,7 +112,8 @@ pub fn decide(
 pub fn brought_forward(attempts: &[Attempt], retry_now_at: Option<Millis>) -> Vec<Attempt> {
     let mut attempts = attempts.to_vec();
     for attempt in &mut attempts {
-        if let (Verdict::Again(due), Some(now)) = (&mut attempt.verdict, retry_now_at)
+        if let (Verdict::Again(due) | Verdict::Held(due), Some(now)) =
+            (&mut attempt.verdict, retry_now_at)
             && attempt.at < now
         {
             *due = now.min(*due);
@@ -158,13 +178,12 @@ mod tests {
 
     fn after(faults: &[DeliveryFault], answer: &AcquireResponse) -> Verdict {
         let before: Vec<Attempt> = faults.iter().copied().map(failed).collect();
-        decide(
-            &policy(),
-            &before.iter().collect::<Vec<_>>(),
-            answer,
-            NONE,
-            NOW,
-        )
+        decided(&before, answer, FailureCause::Lone)
+    }
+
+    fn decided(before: &[Attempt], answer: &AcquireResponse, cause: FailureCause) -> Verdict {
+        let before: Vec<&Attempt> = before.iter().collect();
+        decide(&policy(), &before, answer, cause, NONE, NOW)
     }
 
     fn due_in(wait: u64) -> Verdict {
@@ -216,6 +235,37 @@ mod tests {
         };
         assert!(why.contains("used up after 5 attempts"), "{why}");
         assert!(why.ends_with("failed by reset"), "{why}");
+    }
+
+    #[test]
+    fn a_failure_that_may_be_acquires_uses_up_nothing_and_waits_as_the_schedule_says() {
+        let busy = again(DeliveryFault::Busy, None);
+        let mut before = Vec::new();
+        for wait in [1, 5, 15, 60, 60, 60] {
+            let held = decided(&before, &busy, FailureCause::Unknown);
+            assert_eq!(held, Verdict::Held(NOW.plus(seconds(wait))));
+            before.push(Attempt {
+                verdict: held,
+                ..failed(DeliveryFault::Busy)
+            });
+        }
+        for wait in [1, 5, 15, 60] {
+            let own = decided(&before, &busy, FailureCause::OwnData);
+            assert_eq!(
+                own,
+                due_in(wait),
+                "the schedule starts with the first of its own"
+            );
+            before.push(failed(DeliveryFault::Busy));
+        }
+        let Verdict::GivenUp(why) = decided(&before, &busy, FailureCause::OwnData) else {
+            panic!("the schedule is used up");
+        };
+        assert!(why.contains("after 11 attempts"), "{why}");
+        assert!(
+            why.ends_with("Acquire accepted other calls meanwhile"),
+            "{why}"
+        );
     }
 
     #[test]
@@ -296,7 +346,7 @@ mod tests {
             let mut before = Vec::new();
             let mut now = NOW;
             while let Verdict::Again(due) =
-                decide(&policy, &before, &again(DeliveryFault::Busy, asked), Jitter::new(part), now)
+                decide(&policy, &before, &again(DeliveryFault::Busy, asked), FailureCause::Lone, Jitter::new(part), now)
             {
                 prop_assert!(due >= now.plus(policy.schedule[before.len()]));
                 now = due.plus(Duration::from_millis(late));
@@ -314,7 +364,7 @@ mod tests {
             let failure = failed(DeliveryFault::Busy);
             let before = vec![&failure; tried];
             let due = |asked| {
-                match decide(&policy(), &before, &again(DeliveryFault::Busy, asked), Jitter::new(part), NOW) {
+                match decide(&policy(), &before, &again(DeliveryFault::Busy, asked), FailureCause::Lone, Jitter::new(part), NOW) {
                     Verdict::Again(due) => due.since(NOW),
                     verdict => panic!("{verdict:?} within the schedule"),
                 }

@@ -39,7 +39,7 @@ pub(super) struct VerdictColumns<'a> {
 impl Verdict {
     pub(super) fn to_columns(&self) -> VerdictColumns<'_> {
         let (again_at, reason) = match self {
-            Self::Again(at) => (Some(at.0), None),
+            Self::Again(at) | Self::Held(at) => (Some(at.0), None),
             Self::GivenUp(why) => (None, Some(why.as_str())),
             Self::Accepted | Self::AcceptedAsRepeat => (None, None),
         };
@@ -56,6 +56,7 @@ impl Verdict {
             "accepted" => Some(Self::Accepted),
             "accepted-as-repeat" => Some(Self::AcceptedAsRepeat),
             "again" => columns.again_at.map(|at| Self::Again(Millis(at))),
+            "held" => columns.again_at.map(|at| Self::Held(Millis(at))),
             "given-up" => columns.reason.map(|why| Self::GivenUp(why.to_owned())),
             _ => None,
         }

@@ -9,6 +9,7 @@ mod debugging;
 mod delivery;
 mod directory;
 mod draining;
+mod failing;
 mod faults;
 mod https;
 mod operator;

@@ -194,6 +194,7 @@ pub fn finished(bridge: &Bridge, count: usize, next: &NextState) {
         let settlement = || Settlement {
             attempt: None,
             next: next.clone(),
+            failing_since: None,
         };
         let settled = calls
             .iter()

@@ -1,6 +1,7 @@
 //! What several test binaries share. Each binary includes this folder once and uses a part of it.
 
 pub mod certified;
+pub mod failing;
 pub mod harness;
 pub mod http;
 pub mod ledger;

@@ -68,6 +68,10 @@ macro_rules! on {
                 attempts_are_read_back_as_they_were_made
                 the_next_due_time_leaves_claimed_calls_out
                 of_a_backlog_the_freshest_calls_come_first
+                calls_that_wait_for_more_than_a_second_are_a_backlog
+                calls_that_have_not_failed_come_first_where_some_fail
+                a_thousand_failing_calls_hide_no_healthy_one
+                a_call_that_failed_again_after_it_was_retried_now_keeps_its_time
                 calls_are_handed_out_by_account
                 many_calls_of_others_are_passed_over_step_by_step
                 calls_with_attempts_are_retried_now_and_no_others
@@ -77,6 +81,7 @@ macro_rules! on {
                 a_requeued_call_is_due_whatever_its_state
                 a_requeued_call_is_handed_out_with_its_earlier_attempts_apart
                 a_requeue_while_claimed_makes_the_call_due_at_once
+                a_requeued_call_has_not_failed
                 a_call_is_requeued_by_a_child_leg_too
                 an_unknown_call_is_not_requeued
                 requeued_calls_stand_behind_fresh_ones;

@@ -62,7 +62,7 @@ pub(super) fn start(
 }
 
 async fn receive(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
-    let (reply, delay) = state.next();
+    let (reply, delay) = state.next(&body);
     let _answering = state.answering();
     state.retain(|| captured(&request, &body, &reply));
     if !delay.is_zero() {

@@ -17,12 +17,22 @@ pub struct Faults {
     pub script: VecDeque<Reply>,
     /// Replies to a share of the requests, chosen at random.
     pub shares: Vec<Share>,
+    /// Replies to the requests that contain a text; they come before the shares.
+    pub texts: Vec<TextFault>,
     /// The reply to all other requests.
     pub default_reply: Reply,
     /// Wait before each reply.
     pub delay: Duration,
     /// Seed of the random choice, so that a run can be repeated.
     pub seed: u64,
+}
+
+/// The reply to the requests that contain a text, and the wait before it.
+#[derive(Clone, Debug)]
+pub struct TextFault {
+    pub text: &'static str,
+    pub reply: Reply,
+    pub delay: Duration,
 }
 
 /// What is kept of the requests; only `All` and `CallIds` use memory.
@@ -85,14 +95,20 @@ impl State {
         }
     }
 
-    /// The next reply, and the wait before it.
-    pub fn next(&self) -> (Reply, Duration) {
+    /// The reply to the next request, which has this body, and the wait before it.
+    pub fn next(&self, body: &[u8]) -> (Reply, Duration) {
         let mut faults = lock(&self.faults);
-        let reply = match faults.script.pop_front() {
-            Some(reply) => reply,
-            None => self.random_reply(&faults),
-        };
-        (reply, faults.delay)
+        if let Some(reply) = faults.script.pop_front() {
+            return (reply, faults.delay);
+        }
+        if !faults.texts.is_empty() {
+            let body = String::from_utf8_lossy(body);
+            let mut texts = faults.texts.iter();
+            if let Some(fault) = texts.find(|fault| body.contains(fault.text)) {
+                return (fault.reply.clone(), fault.delay);
+            }
+        }
+        (self.random_reply(&faults), faults.delay)
     }
 
     /// Counts a request and keeps what [`Retain`] asks for.

@@ -38,6 +38,7 @@ pub(super) fn attempt_views(attempts: &[Attempt], before_requeue: usize) -> Vec<
             then: match &attempt.verdict {
                 Verdict::Accepted | Verdict::AcceptedAsRepeat => None,
                 Verdict::Again(at) => Some(format!("retry at {at}")),
+                Verdict::Held(at) => Some(format!("retry at {at}; no retry is used up")),
                 Verdict::GivenUp(why) => Some(why.clone()),
             },
             status: attempt.status,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
 use crate::config::duration;
-use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::attempt::Attempt;
 use crate::domain::outage::Outage;
 use crate::domain::plan::{Plan, PlanItem, Wait};
 use crate::store::{CallSummary, State};
@@ -62,7 +62,7 @@ fn pending(
     }
     let last = attempts.last();
     let last_attempt = match last {
-        Some(last) if matches!(last.verdict, Verdict::Again(_)) => {
+        Some(last) if last.verdict.retry_at().is_some() => {
             let response = last.status.map_or_else(
                 || "the last had no response".to_owned(),
                 |status| format!("the last response was {status}"),

@@ -48,7 +48,7 @@ fn progress(planned: &plan::PlannedRequest, attempts: &[Attempt]) -> String {
     }
     match made.last().map(|last| &last.verdict) {
         Some(Verdict::GivenUp(why)) => format!("given up: {why}"),
-        Some(Verdict::Again(at)) => {
+        Some(Verdict::Again(at) | Verdict::Held(at)) => {
             format!("tried {}, retry at {at}", counted(made.len(), "time"))
         }
         _ if planned.wait.is_some() => "waiting".to_owned(),

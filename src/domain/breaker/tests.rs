@@ -61,6 +61,37 @@ fn probes_come_one_at_a_time_and_less_and_less_often() {
 }
 
 #[test]
+fn failures_that_are_a_calls_own_open_nothing_and_put_no_probe_off() {
+    let mut breaker = Breaker::new(LIMITS);
+    for _ in 0..1_000 {
+        assert_eq!(breaker.report(Signal::OwnData, at(0), at(0)), Change::None);
+    }
+    assert!(breaker.is_fully_closed());
+    let mut breaker = opened();
+    for second in 1..100 {
+        assert_eq!(breaker.probe_at(), Some(at(second)));
+        breaker.report(Signal::OwnData, at(second), at(second));
+    }
+}
+
+#[test]
+fn probes_alternate_between_calls_that_have_not_failed_and_the_longest_due() {
+    let mut breaker = opened();
+    for number in 0..8 {
+        let expected = match number % 2 {
+            0 => ProbeCall::Unfailed,
+            _ => ProbeCall::LongestDue,
+        };
+        assert_eq!(breaker.probe(), Some(expected));
+        let now = breaker.probe_at().expect("open");
+        breaker.report(Signal::Bad, now, now);
+    }
+    let now = breaker.probe_at().expect("open");
+    breaker.report(Signal::Good, now, now);
+    assert_eq!(breaker.probe(), None);
+}
+
+#[test]
 fn failures_of_requests_sent_before_it_opened_put_no_probe_off() {
     let mut breaker = opened();
     breaker.report(Signal::Bad, at(-9), at(0));
@@ -116,7 +147,11 @@ fn each_outcome_is_read_as_a_sign() {
         (again(DeliveryFault::Reset), Signal::Bad),
         (again(DeliveryFault::Configuration), Signal::Misconfigured),
     ] {
-        assert_eq!(Signal::of(&answer(outcome.clone())), sign, "{outcome:?}");
+        let signal = Signal::of(&answer(outcome.clone()), FailureCause::Unknown);
+        assert_eq!(signal, sign, "{outcome:?}");
+        let own = Signal::of(&answer(outcome.clone()), FailureCause::OwnData);
+        let is_failure = outcome.fault().is_some();
+        assert_eq!(own == Signal::OwnData, is_failure, "{outcome:?}");
     }
 }
 
@@ -124,7 +159,8 @@ fn signs() -> impl Strategy<Value = Vec<(Signal, i64)>> {
     let sign = prop_oneof![
         Just(Signal::Good),
         Just(Signal::Bad),
-        Just(Signal::Misconfigured)
+        Just(Signal::Misconfigured),
+        Just(Signal::OwnData)
     ];
     proptest::collection::vec((sign, 0..100_000_i64), 0..200)
 }

@@ -121,7 +121,9 @@ pub(super) fn drop_overtaken(
         let why = match last_verdict(attempts, request) {
             // It was never tried: sent now, it would be out of order.
             None if tried[place + 1..].contains(&true) => "came after a later event was sent",
-            Some(Verdict::Again(_)) if is_event && is_overtaken(&is_due, &tried, place) => {
+            Some(Verdict::Again(_) | Verdict::Held(_))
+                if is_event && is_overtaken(&is_due, &tried, place) =>
+            {
                 "failed, and the next event is due"
             }
             _ => return entry,

@@ -19,7 +19,7 @@ pub(super) fn progress(planned: &PlannedRequest, attempts: &[Attempt]) -> Reques
             let wait = planned.wait.as_ref();
             RequestProgress::DueAt(wait.map_or(Millis::default(), |wait| wait.until))
         }
-        Some(Verdict::Again(at)) => RequestProgress::DueAt(*at),
+        Some(Verdict::Again(at) | Verdict::Held(at)) => RequestProgress::DueAt(*at),
         Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => RequestProgress::Accepted,
         Some(Verdict::GivenUp(why)) => RequestProgress::GivenUp(why.clone()),
     }

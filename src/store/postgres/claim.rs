@@ -116,11 +116,15 @@ impl NodeClaims {
             LeaseClock::Database => None,
             LeaseClock::Caller => Some(now.0),
         };
+        let backlog_before = match request.order {
+            ListOrder::FreshFirst => now.minus(BACKLOG),
+            ListOrder::UnfailedFirst | ListOrder::LongestDueFirst => Millis(i64::MIN),
+        };
         let values: Values<'_> = &[
             &accounts,
             &all_but,
-            &(request.order == ListOrder::FreshFirst),
-            &now.minus(BACKLOG).0,
+            &backlog_before.0,
+            &(request.order == ListOrder::UnfailedFirst),
             &limit,
             &now.0,
             &lease_now,
@@ -169,11 +173,12 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
                 attempts: Vec::new(),
                 attempts_before_requeue: 0,
                 retry_now_at,
+                failing_since: row.try_get::<_, Option<i64>>(9)?.map(Millis),
             };
             calls.push((call, row.try_get::<_, i64>(7)? > 0));
         }
         if let Some((call, _)) = calls.last_mut() {
-            call.callbacks.push(rows::callback(row, 9)?);
+            call.callbacks.push(rows::callback(row, 10)?);
             call.ticket.newest_callback += 1;
         }
     }

@@ -7,7 +7,9 @@ use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::counters::Counters;
 use crate::store::removed::{self, RemovalCause};
-use crate::store::{CallSummary, Expiry, ListFilter, State, StoredCall, due_of_requeued, in_parts};
+use crate::store::{
+    CallSummary, Expiry, ListFilter, REQUEUED_OVERDUE, State, StoredCall, in_parts,
+};
 use crate::twilio::CallSid;
 
 // A call's own SID comes before a leg's.
@@ -133,7 +135,7 @@ pub(super) async fn requeue(
     sid: &CallSid,
     now: Millis,
 ) -> Result<bool, PgError> {
-    let values: Values<'_> = &[&sid.as_str(), &now.0, &due_of_requeued(now).0];
+    let values: Values<'_> = &[&sid.as_str(), &now.0, &now.minus(REQUEUED_OVERDUE).0];
     let rows = session.query(REQUEUE, values).await?;
     for row in &rows {
         changes.move_call(word(row, 0, State::parse)?, State::Pending);

@@ -133,6 +133,7 @@ async fn settle(
         column!(fault),
         column!(excerpt),
         column!(report_mode),
+        column!(failing_since),
         &(merges == WaitingMerges::Include),
     ];
     session.query(SETTLE, values).await
@@ -162,6 +163,7 @@ struct ClaimValues<'a> {
     fault: Option<&'static str>,
     excerpt: Option<String>,
     report_mode: Option<&'static str>,
+    failing_since: Option<i64>,
 }
 
 impl<'a> ClaimValues<'a> {
@@ -177,6 +179,7 @@ impl<'a> ClaimValues<'a> {
             effective_at: next.effective_at.0,
             state_reason: next.reason.map(without_nul),
             now: job.now.0,
+            failing_since: job.settlement.failing_since.map(|at| at.0),
             ..job
                 .settlement
                 .attempt

@@ -48,7 +48,7 @@ pub(super) fn rows_of(call: i64) -> [i64; 2] {
 macro_rules! call_columns {
     () => {
         "id, sid, account, state, effective_at, changed, received, callbacks, attempts, \
-         requeue_count, planned_callbacks, reason, retry_now_at"
+         requeue_count, planned_callbacks, reason, retry_now_at, failing_since"
     };
 }
 pub(super) use call_columns;
@@ -71,6 +71,8 @@ pub(super) struct CallRow {
     pub reason: Option<String>,
     /// When `retry_now` last applied to it.
     pub retry_now_at: Option<Millis>,
+    /// See [`crate::store::Settlement::failing_since`].
+    pub failing_since: Option<Millis>,
 }
 
 impl CallRow {
@@ -90,6 +92,7 @@ impl CallRow {
             planned_callbacks: row.get(10)?,
             reason: row.get(11)?,
             retry_now_at: row.get::<_, Option<i64>>(12)?.map(Millis),
+            failing_since: row.get::<_, Option<i64>>(13)?.map(Millis),
         })
     }
 

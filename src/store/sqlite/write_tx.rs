@@ -24,9 +24,8 @@ use super::sid_index::{self, SidEntry, SidIndex};
 use crate::clock::Millis;
 use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
-use crate::store::due_of_requeued;
 use crate::store::repeat;
-use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
+use crate::store::{Counts, NewCallback, NextState, REQUEUED_OVERDUE, Recorded, State, StoreError};
 use crate::twilio::CallSid;
 
 /// How long a transaction waits for the write lock: less than a callback waits for its commit.
@@ -261,7 +260,7 @@ impl WriteTx {
         self.set_state(call, &NextState::PendingAt(due), now)
     }
 
-    /// Writes the state of a call, with the number of its attempts and of its planned callbacks.
+    /// Writes the state of a call, with the numbers of its attempts and planned callbacks, and its failure.
     fn set_state(
         &mut self,
         call: &CallRow,
@@ -276,7 +275,7 @@ impl WriteTx {
         self.connection
             .prepare_cached(
                 "UPDATE call SET state = ?2, effective_at = ?3, changed = ?4, reason = ?5, \
-                 attempts = ?6, planned_callbacks = ?7 WHERE id = ?1",
+                 attempts = ?6, planned_callbacks = ?7, failing_since = ?8 WHERE id = ?1",
             )?
             .execute(params![
                 call.id,
@@ -285,7 +284,8 @@ impl WriteTx {
                 now.0,
                 reason,
                 call.attempts,
-                call.planned_callbacks
+                call.planned_callbacks,
+                call.failing_since.map(|at| at.0)
             ])?;
         self.counters.move_call(call.state, state);
         if state == State::Pending {
@@ -296,14 +296,15 @@ impl WriteTx {
 
     pub fn requeue(&mut self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
         let candidates = self.sids.find(&self.connection, sid_index::hash(sid))?;
-        let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
+        let Some(mut call) = rows::call_named(&self.connection, &candidates, sid)? else {
             return Ok(false);
         };
+        call.failing_since = None;
         self.connection
             .prepare_cached("UPDATE call SET requeue_count = requeue_count + 1 WHERE id = ?1")?
             .execute([call.id])?;
         if !self.leases.lock().holds(call.id) {
-            self.make_due(&call, due_of_requeued(now), now)?;
+            self.make_due(&call, now.minus(REQUEUED_OVERDUE), now)?;
         }
         Ok(true)
     }

@@ -7,8 +7,10 @@ use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::{
-    AccountFilter, ClaimRequest, NextState, Recorded, Settlement, State, Store, StoreError,
+    AccountFilter, ClaimRequest, ListOrder, NextState, Recorded, Settlement, State, Store,
+    StoreError,
 };
+use twilio_acquire_bridge::twilio::CallSid;
 
 use super::place::{
     LEASE, Place, account, attempt, callback, claim, claim_one, longest_due_first, next_due,
@@ -187,6 +189,7 @@ pub async fn attempts_are_read_back_as_they_were_made(place: &Place) {
         let settlement = Settlement {
             attempt: Some(attempt.clone()),
             next: NextState::PendingAt(attempt.at),
+            failing_since: None,
         };
         let settled = store.settle(ticket, settlement, attempt.at);
         settled.await.expect("settled");
@@ -339,4 +342,90 @@ pub async fn a_due_call_with_a_later_retry_is_retried_now_also_after_a_restart(p
 async fn record_for(store: &dyn Store, number: u32, call: u32, now: i64) {
     let new = of_account(number, &sid(call), &sid(call), "completed");
     store.record(new, Millis(now)).await.expect("recorded");
+}
+
+pub async fn calls_that_wait_for_more_than_a_second_are_a_backlog(place: &Place) {
+    let store = place.open();
+    for call in 1..=3 {
+        record(&*store, &sid(call), i64::from(call)).await;
+    }
+    let claim = async |now| {
+        let claims = store.claim(Millis(now), LEASE, ClaimRequest::any(1)).await;
+        sids(&claims.expect("claimed").calls)
+    };
+    assert_eq!(claim(1_000).await, [sid(1)]);
+    assert_eq!(claim(1_003).await, [sid(3)]);
+}
+
+pub async fn calls_that_have_not_failed_come_first_where_some_fail(place: &Place) {
+    let store = place.open();
+    for call in [1, 2] {
+        record(&*store, &sid(call), 0).await;
+        fail(&*store, &sid(call), 1, 5).await;
+    }
+    for (call, at) in [(3, 2), (4, 3)] {
+        record(&*store, &sid(call), at).await;
+    }
+    let all = claim_unfailed(&*store, 9, 3).await;
+    assert_eq!(all, [sid(4), sid(3), sid(1)]);
+    assert_eq!(claim_unfailed(&*store, 9, 3).await, [sid(2)]);
+    // One that fell due earlier than those is found later too.
+    record(&*store, &sid(5), 1).await;
+    assert_eq!(claim_unfailed(&*store, 9, 3).await, [sid(5)]);
+}
+
+pub async fn a_thousand_failing_calls_hide_no_healthy_one(place: &Place) {
+    let store = place.open();
+    for call in 1..=1_000 {
+        record(&*store, &sid(call), 0).await;
+    }
+    for claimed in claim(&*store, 0, 1_000).await {
+        settle(&*store, &claimed, NextState::PendingAt(Millis(1)), 1).await;
+    }
+    record(&*store, &sid(2_000), 2).await;
+    assert_eq!(claim_unfailed(&*store, 9, 1).await, [sid(2_000)]);
+    assert_eq!(claim_unfailed(&*store, 9, 1).await, [sid(1)]);
+    assert_eq!(sids(&claim(&*store, 9, 1).await), [sid(2)]);
+}
+
+pub async fn a_call_that_failed_again_after_it_was_retried_now_keeps_its_time(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let settled_at = async |claimed_at, failing_since, now| {
+        let claimed = claim_one(&*store, claimed_at).await;
+        let settlement = Settlement {
+            failing_since: Some(Millis(failing_since)),
+            ..settlement(&sid(1), NextState::PendingAt(Millis(900)), now)
+        };
+        let settled = store.settle(claimed.ticket, settlement, Millis(now));
+        settled.await.expect("settled");
+    };
+    settled_at(0, 1, 1).await;
+    assert_eq!(retry_now(&*store, 10).await, 1);
+    settled_at(10, 1, 11).await;
+    assert_eq!(retry_now(&*store, 20).await, 0, "it failed again since");
+    assert!(claim(&*store, 899, 9).await.is_empty());
+    let claimed = claim_one(&*store, 900).await;
+    assert_eq!(claimed.failing_since, Some(Millis(1)));
+    settle(&*store, &claimed, NextState::Delivered, 901).await;
+    store.requeue(&sid(1), Millis(902)).await.expect("requeued");
+    settled_at(902, 903, 903).await;
+    assert_eq!(retry_now(&*store, 904).await, 1, "it began to fail later");
+}
+
+/// Claims calls in the order of a node on which calls fail.
+async fn claim_unfailed(store: &dyn Store, now: i64, limit: usize) -> Vec<CallSid> {
+    let wanted = ClaimRequest {
+        order: ListOrder::UnfailedFirst,
+        ..ClaimRequest::any(limit)
+    };
+    let claims = store.claim(Millis(now), LEASE, wanted).await;
+    sids(&claims.expect("claimed").calls)
+}
+
+/// Settles the only due call as failed, due again at `again`.
+async fn fail(store: &dyn Store, call: &CallSid, now: i64, again: i64) {
+    let claimed = claim_one(store, now).await;
+    assert_eq!(claimed.sid, *call);
+    settle(store, &claimed, NextState::PendingAt(Millis(again)), now).await;
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
-    BACKLOG, Claimed, Counts, Expiry, NextState, Recorded, State, Store, StoreError,
+    Claimed, Counts, Expiry, NextState, REQUEUED_OVERDUE, Recorded, State, Store, StoreError,
 };
 
 use super::place::{
@@ -295,7 +295,7 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 let requeued = store.requeue(&sid(call), now).await.expect("requeued");
                 let known = model.find(call).map(|call| {
                     call.round += 1;
-                    call.make_due(now.minus(BACKLOG).0 - 1);
+                    call.make_due(now.minus(REQUEUED_OVERDUE).0);
                 });
                 assert_eq!(requeued, known.is_some());
             }

@@ -162,6 +162,7 @@ pub fn settlement(leg: &CallSid, next: NextState, now: i64) -> Settlement {
         NextState::Parked(why) => Some(Verdict::GivenUp(why.clone())),
     };
     Settlement {
+        failing_since: matches!(next, NextState::PendingAt(_)).then_some(Millis(now)),
         attempt: verdict.map(|verdict| attempt(leg, verdict, now)),
         next,
     }

@@ -101,3 +101,16 @@ pub async fn requeued_calls_stand_behind_fresh_ones(place: &Place) {
     assert_eq!(next().await, sid(99), "the fresh call first");
     assert_ne!(next().await, sid(99), "then the others, at once");
 }
+
+pub async fn a_requeued_call_has_not_failed(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 0).await;
+    let claimed = claim_one(&*store, 0).await;
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 1).await;
+    store.requeue(&sid(1), Millis(2)).await.expect("requeued");
+    let claimed = claim_one(&*store, 2).await;
+    assert_eq!(claimed.failing_since, None);
+    store.requeue(&sid(1), Millis(3)).await.expect("requeued");
+    settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 4).await;
+    assert_eq!(claim_one(&*store, 4).await.failing_since, None);
+}

@@ -19,6 +19,7 @@ CREATE TABLE call (
     planned_callbacks bigint NOT NULL,   -- how many callbacks, from the first, the last settled claim had
     reason            text,              -- why it is skipped or parked
     retry_now_at      bigint,            -- a retry of an attempt made before this time is due; NULL: never set
+    failing_since     bigint,            -- first failure since Acquire last accepted a request of it; NULL: none
     claim             bigint,            -- number of the claim that holds it; NULL: unclaimed
     node              bigint,            -- random number of the node that holds it
     lease_end         bigint,            -- when the claim ends, by the clock of the database
@@ -30,8 +31,9 @@ CREATE TABLE call (
 -- another.
 CREATE INDEX call_due ON call (account, effective_at, id) WHERE state = 'pending' AND claim IS NULL;
 CREATE INDEX call_claimed ON call (lease_end, id) WHERE claim IS NOT NULL;
--- Serves retry_now: a call without attempts is never in it, so that fresh calls do not pay for it.
-CREATE INDEX call_retried ON call (effective_at) WHERE state = 'pending' AND claim IS NULL AND attempts > 0;
+-- Serves retry_now. Only failing calls are in it, so that fresh calls do not pay for it.
+CREATE INDEX call_failing ON call (effective_at)
+    WHERE state = 'pending' AND claim IS NULL AND failing_since IS NOT NULL;
 -- Serves claims: the few calls that wait for a merge.
 CREATE INDEX call_merging ON call (id) WHERE merge_parent IS NOT NULL;
 -- Serves purge, and lists by state.
@@ -72,8 +74,8 @@ CREATE TABLE attempt (
     took_us       bigint NOT NULL,   -- microseconds until the response
     sent          text NOT NULL,     -- the JSON that was sent
     status        integer,           -- HTTP status; NULL: no response
-    verdict       text NOT NULL,     -- accepted, accepted-as-repeat, again or given-up
-    again_at      bigint,            -- again: when it is due again
+    verdict       text NOT NULL,     -- accepted, accepted-as-repeat, again, held or given-up
+    again_at      bigint,            -- again, held: when it is due again
     reason        text,              -- given-up: why
     fault         text,              -- why it failed, if a retry may help
     excerpt       text NOT NULL,     -- start of the response, or the network error

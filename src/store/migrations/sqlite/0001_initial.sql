@@ -16,13 +16,14 @@ CREATE TABLE call (
     requeue_count     INTEGER NOT NULL,     -- how often an operator requeued it
     planned_callbacks INTEGER NOT NULL,     -- how many callbacks, from the first, the last settled claim had
     reason            TEXT,                 -- why it is skipped or parked
-    retry_now_at      INTEGER               -- a retry of an attempt made before this time is due; NULL: never set
+    retry_now_at      INTEGER,              -- a retry of an attempt made before this time is due; NULL: never set
+    failing_since     INTEGER               -- first failure since Acquire last accepted a request of it; NULL: none
 ) STRICT;
 
 -- Serves claims, purge, and lists by state. Both times mostly grow, so that few pages change.
 CREATE INDEX call_by_state ON call (state, effective_at);
--- Serves retry_now: a call without attempts is never in it, so that fresh calls do not pay for it.
-CREATE INDEX call_retried ON call (effective_at) WHERE state = 'pending' AND attempts > 0;
+-- Serves retry_now. Only failing calls are in it, so that fresh calls do not pay for it.
+CREATE INDEX call_failing ON call (effective_at) WHERE state = 'pending' AND failing_since IS NOT NULL;
 
 -- Verified requests of Twilio. The rows of one call are adjacent and need no index.
 CREATE TABLE callback (
@@ -47,8 +48,8 @@ CREATE TABLE attempt (
     took_us       INTEGER NOT NULL,     -- microseconds until the response
     sent          TEXT NOT NULL,        -- the JSON that was sent
     status        INTEGER,              -- HTTP status; NULL: no response
-    verdict       TEXT NOT NULL,        -- accepted, accepted-as-repeat, again or given-up
-    again_at      INTEGER,              -- again: when it is due again
+    verdict       TEXT NOT NULL,        -- accepted, accepted-as-repeat, again, held or given-up
+    again_at      INTEGER,              -- again, held: when it is due again
     reason        TEXT,                 -- given-up: why
     fault         TEXT,                 -- why it failed, if a retry may help
     excerpt       TEXT NOT NULL         -- start of the response, or the network error

@@ -1,8 +1,8 @@
 -- Continues accounts_with_due.sql, which has $1 and $2. Claims up to $5 calls and returns them with
 -- their callbacks, one row per callback.
 --
--- $3 boolean  true: during a backlog, the calls that became due last come first
--- $4 bigint   there is a backlog if a call has been due since before this time
+-- $3 bigint   if a call has been due since before this time, the calls that became due last come first
+-- $4 boolean  true: calls that have not failed come first, of these the ones that became due last
 -- $5 bigint   limit
 -- $6 bigint   current time of the node: calls due at or before it are claimed
 -- $7 bigint   current time for leases; NULL: the clock of the database
@@ -17,8 +17,7 @@ this_claim AS MATERIALIZED (
         nextval('claim_number') AS number,
         -- One clock for all nodes: a node with a wrong clock must not end the leases of others.
         coalesce($7::bigint, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now,
-        $3::boolean AND coalesce((SELECT min(oldest) FROM accounts_with_due) < $4::bigint, false)
-            AS is_backlog
+        coalesce((SELECT min(oldest) FROM accounts_with_due) < $3::bigint, false) AS is_backlog
 ),
 -- Calls that a claimed call will be merged into: until then their plan lacks a leg that may have been
 -- sent.
@@ -44,8 +43,8 @@ expired AS (
     LIMIT $5::bigint
     FOR UPDATE SKIP LOCKED
 ),
--- `longest_due` and `freshest` exclude each other. They are two CTEs because an index is read in
--- one direction only.
+-- `longest_due` and `freshest` exclude each other, by the whole claim or, with $4, by call. They are two
+-- CTEs because an index is read in one direction only.
 longest_due AS (
     SELECT due.id, due.effective_at
     FROM accounts_with_due
@@ -56,6 +55,7 @@ longest_due AS (
             AND state = 'pending' AND claim IS NULL
             AND effective_at <= $6::bigint
             AND NOT (SELECT is_backlog FROM this_claim)
+            AND (failing_since IS NOT NULL OR NOT $4::boolean)
             AND id <> ALL (coalesce((SELECT calls FROM awaiting_merge), '{}'))
         ORDER BY effective_at, id
         LIMIT $5::bigint
@@ -71,7 +71,7 @@ freshest AS (
         WHERE call.account = accounts_with_due.account
             AND state = 'pending' AND claim IS NULL
             AND effective_at <= $6::bigint
-            AND (SELECT is_backlog FROM this_claim)
+            AND ((SELECT is_backlog FROM this_claim) OR $4::boolean AND failing_since IS NULL)
             AND id <> ALL (coalesce((SELECT calls FROM awaiting_merge), '{}'))
         ORDER BY effective_at DESC, id DESC
         LIMIT $5::bigint
@@ -84,9 +84,9 @@ chosen AS (
     FROM (
         SELECT 0 AS part, lease_end AS rank, id AS tie, id FROM expired
         UNION ALL
-        SELECT 1, effective_at, id, id FROM longest_due
-        UNION ALL
         SELECT 1, -effective_at, -id, id FROM freshest
+        UNION ALL
+        SELECT 2, effective_at, id, id FROM longest_due
     ) AS candidates
     ORDER BY place
     LIMIT $5::bigint
@@ -103,13 +103,13 @@ claimed AS (
         AND call.id = ANY (ARRAY(SELECT id FROM chosen))
     RETURNING
         chosen.place, call.id, call.claim, call.sid, call.account, call.requeue_count,
-        call.planned_callbacks, call.attempts, call.retry_now_at
+        call.planned_callbacks, call.attempts, call.retry_now_at, call.failing_since
 )
 -- The row of `next` is always there, so a claim that finds no call still returns when the next one
 -- becomes due.
 SELECT
     next.effective_at, claimed.id, claim, sid, account, requeue_count, planned_callbacks, attempts,
-    retry_now_at, callback.received, url, headers, body
+    retry_now_at, failing_since, callback.received, url, headers, body
 FROM (
     SELECT min(due.effective_at) AS effective_at
     FROM accounts_with_due

@@ -16,6 +16,7 @@ WITH found AS MATERIALIZED (
 )
 UPDATE call
 SET requeue_count = requeue_count + 1,
+    failing_since = NULL,
     state = 'pending',
     reason = NULL,
     -- A claimed call stays claimed: `settle` sees the higher requeue_count and makes it due again.

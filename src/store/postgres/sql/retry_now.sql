@@ -22,13 +22,13 @@ WITH claimed AS MATERIALIZED (
     ORDER BY id
     FOR UPDATE
 ),
--- Unclaimed calls with attempts that changed since this statement last applied to them. A call that
--- is due is one of them: a new callback may have made it due while a retry is later.
+-- Unclaimed failing calls to which this statement was not applied since their first failure. A call
+-- that is due is one of them: a new callback may have made it due while a retry is later.
 retried AS MATERIALIZED (
     SELECT id
     FROM call
-    WHERE state = 'pending' AND claim IS NULL AND attempts > 0
-        AND (retry_now_at IS NULL OR retry_now_at < effective_at)
+    WHERE state = 'pending' AND claim IS NULL AND failing_since IS NOT NULL
+        AND (retry_now_at IS NULL OR retry_now_at < failing_since)
         AND (account = ANY ($1::text[])) <> $2::boolean
     -- The latest come first, because those that are made due leave this end of the index.
     ORDER BY effective_at DESC

@@ -24,8 +24,10 @@
 -- $19 text[]    fault, or NULL
 -- $20 text[]    excerpt of the response
 -- $21 text[]    calls.report
+-- and for each:
+-- $22 bigint[]  failing_since, or NULL
 -- For all:
--- $22 boolean   also settle calls that must then be merged into their parent's call
+-- $23 boolean   also settle calls that must then be merged into their parent's call
 --
 -- Each table is read row by row (LATERAL, ANY): the plan is made once per connection, perhaps while
 -- the tables are empty.
@@ -35,12 +37,14 @@ WITH given AS MATERIALIZED (
         $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
         $6::text[], $7::bigint[], $8::text[], $9::bigint[],
         $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::int[],
-        $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[]
+        $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[],
+        $22::bigint[]
     ) WITH ORDINALITY AS given (
         call, claim, callbacks, requeue_count, retry_now_at,
         state, effective_at, reason, now,
         leg, kind, tried_at, took_us, sent, status,
         verdict, again_at, given_up_reason, fault, excerpt, report_mode,
+        failing_since,
         n
     )
 ),
@@ -53,6 +57,7 @@ locked AS MATERIALIZED (
         -- A callback was recorded or a requeue requested since the claim: the call is due at once.
         current.callbacks > given.callbacks OR current.requeue_count > given.requeue_count
             AS is_outdated,
+        current.requeue_count > given.requeue_count AS is_requeued,
         -- The plan did not know that its retries are due now.
         current.retry_now_at IS DISTINCT FROM given.retry_now_at AS is_retried_now
     FROM (SELECT * FROM given ORDER BY call) AS given
@@ -62,7 +67,7 @@ locked AS MATERIALIZED (
         WHERE call.id = given.call
             -- With `=` the planner would read all of the index of claimed calls instead of one row.
             AND call.claim IS NOT DISTINCT FROM given.claim
-            AND (call.merge_parent IS NULL OR $22::boolean)
+            AND (call.merge_parent IS NULL OR $23::boolean)
         FOR UPDATE
     ) AS current
 ),
@@ -89,6 +94,7 @@ settled AS (
         reason = CASE WHEN is_outdated THEN NULL ELSE locked.reason END,
         changed = locked.now,
         planned_callbacks = locked.callbacks,
+        failing_since = CASE WHEN is_requeued THEN NULL ELSE locked.failing_since END,
         claim = NULL,
         node = NULL,
         lease_end = NULL,

@@ -23,21 +23,25 @@ pub(super) const DUE_BEHIND: &str = "SELECT effective_at, id FROM call \
     ORDER BY effective_at, id";
 
 /// Due calls, the most recently due first.
-pub(super) const FRESHEST: &str = "SELECT effective_at, id FROM call \
+pub(super) const FRESHEST: &str = "SELECT id, false FROM call \
     WHERE state = 'pending' AND effective_at <= ?1 ORDER BY effective_at DESC, id DESC";
 
-/// The most calls of other accounts that one search passes over, so that other operations do not wait
-/// behind it. The next search continues from there.
+/// The same, with whether each has failed. The index does not have that, so each row is read.
+const FRESHEST_UNFAILED: &str = "SELECT id, failing_since IS NOT NULL FROM call \
+    WHERE state = 'pending' AND effective_at <= ?1 ORDER BY effective_at DESC, id DESC";
+
+/// The most calls of other accounts, or that have failed, that one search passes over, so that other
+/// operations do not wait behind it. The next search continues from there.
 const MAX_PASSED_OVER: usize = 1_000;
 
-/// Retried calls that changed since `retry_now` last applied to them. A call that is due is one of
-/// them: a new callback may have made it due while a retry is later.
+/// Failing calls to which `retry_now` was not applied since their first failure. A call that is due is
+/// one of them: a new callback may have made it due while a retry is later.
 ///
 /// The latest come first, because those that are made due leave this end of the index. The index is
 /// named, because the planner would read all of a backlog in another one.
-const RETRIED: &str = "SELECT id FROM call INDEXED BY call_retried \
-    WHERE state = 'pending' AND attempts > 0 \
-    AND (retry_now_at IS NULL OR retry_now_at < effective_at) ORDER BY effective_at DESC";
+const FAILING: &str = "SELECT id FROM call INDEXED BY call_failing \
+    WHERE state = 'pending' AND failing_since IS NOT NULL \
+    AND (retry_now_at IS NULL OR retry_now_at < failing_since) ORDER BY effective_at DESC";
 
 const SET_RETRY_NOW_AT: &str =
     "UPDATE call SET retry_now_at = max(coalesce(retry_now_at, ?2), ?2) WHERE id = ?1";
@@ -49,6 +53,15 @@ struct Found {
     scanned_to: QueuePosition,
     /// The search ended early, after [`MAX_PASSED_OVER`] calls.
     is_cut: bool,
+}
+
+/// Whether the most recently due calls come first, if one has been due for `overdue`.
+fn is_newest_first(order: ListOrder, overdue: Duration) -> bool {
+    match order {
+        ListOrder::FreshFirst => overdue > BACKLOG,
+        ListOrder::UnfailedFirst => true,
+        ListOrder::LongestDueFirst => false,
+    }
 }
 
 impl WriteTx {
@@ -63,11 +76,14 @@ impl WriteTx {
         let start = claims.scan_start(&wanted.accounts);
         let left = wanted.limit - chosen.len();
         let oldest = self.search_due(&claims, start, now, &wanted.accounts, left)?;
-        let is_backlog = wanted.order == ListOrder::FreshFirst
-            && matches!(oldest.positions.first(), Some((at, _)) if now.since(*at) > BACKLOG);
         let start = match oldest.positions.first() {
-            Some((at, call)) if is_backlog => {
-                chosen.extend(self.freshest(&claims, now, &wanted.accounts, left)?);
+            Some((at, call)) if is_newest_first(wanted.order, now.since(*at)) => {
+                match self.freshest(&claims, now, wanted, left) {
+                    Ok(freshest) => chosen.extend(freshest),
+                    // The order reads rows, and a damaged one must not fail the claim: the rest follows.
+                    Err(StoreError::Damaged(_)) => {}
+                    Err(why) => return Err(why),
+                }
                 // The freshest were taken from the other end, so all older calls are still to be
                 // searched.
                 (*at, call - 1)
@@ -161,22 +177,26 @@ impl WriteTx {
         &self,
         claims: &LeaseTable,
         now: Millis,
-        accounts: &AccountFilter,
+        wanted: &ClaimRequest,
         limit: usize,
     ) -> Result<Vec<i64>, StoreError> {
         let mut chosen = Vec::new();
         let mut passed_over = 0;
-        let mut statement = self.connection.prepare_cached(FRESHEST)?;
+        let mut statement = self.connection.prepare_cached(match wanted.order {
+            ListOrder::UnfailedFirst => FRESHEST_UNFAILED,
+            ListOrder::FreshFirst | ListOrder::LongestDueFirst => FRESHEST,
+        })?;
         let mut rows = statement.query([now.0])?;
         while chosen.len() < limit
             && passed_over < MAX_PASSED_OVER
             && let Some(row) = rows.next()?
         {
-            let call = row.get(1)?;
+            let call = row.get(0)?;
             if claims.holds(call) || self.awaits_merge(call) {
                 continue;
             }
-            if self.is_of(call, accounts)? {
+            let has_failed: bool = row.get(1)?;
+            if !has_failed && self.is_of(call, &wanted.accounts)? {
                 chosen.push(call);
             } else {
                 passed_over += 1;
@@ -213,7 +233,7 @@ impl WriteTx {
         let mut retried = Vec::new();
         {
             let claims = self.leases.lock();
-            let mut statement = self.connection.prepare_cached(RETRIED)?;
+            let mut statement = self.connection.prepare_cached(FAILING)?;
             let mut rows = statement.query([])?;
             while retried.len() < limit
                 && let Some(row) = rows.next()?
@@ -268,6 +288,7 @@ impl WriteTx {
             attempts,
             attempts_before_requeue,
             retry_now_at: call.retry_now_at,
+            failing_since: call.failing_since,
             sid: call.sid,
             account: call.account,
         })
@@ -291,8 +312,9 @@ impl WriteTx {
             rows::insert_attempt(&self.connection, row, ticket.requeue_count, attempt)?;
         }
         call.planned_callbacks = ticket.newest_callback;
-        let is_overtaken =
-            call.callbacks > ticket.newest_callback || call.requeue_count > ticket.requeue_count;
+        let is_requeued = call.requeue_count > ticket.requeue_count;
+        let is_overtaken = is_requeued || call.callbacks > ticket.newest_callback;
+        call.failing_since = settlement.failing_since.filter(|_| !is_requeued);
         let next = match &settlement.next {
             _ if is_overtaken => NextState::PendingAt(now),
             // The plan did not know that its retries are due now.

@@ -72,6 +72,7 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
     let settlement = Settlement {
         attempt: None,
         next: NextState::Delivered,
+        failing_since: None,
     };
     for _ in 0..2 {
         tx.begin().expect("started");
