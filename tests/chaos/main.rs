@@ -1,5 +1,6 @@
 //! Fault injection: the real program killed, starved of disk, and watched through `strace`.
 
+mod crash_states;
 mod disks;
 mod kills;
 mod manager;

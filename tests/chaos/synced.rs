@@ -16,7 +16,7 @@ const CONNECTIONS: u64 = 16;
 const CALLBACKS: u64 = 200;
 
 /// Syncs are answered without being done, which is what `synchronous = OFF` comes to.
-const PRETENDED: &str = "inject=fsync,fdatasync:retval=0";
+pub const PRETENDED: &str = "inject=fsync,fdatasync:retval=0";
 
 #[test]
 fn no_answer_precedes_its_sync() {
@@ -119,7 +119,7 @@ fn under_strace(further: &[&str], callbacks: u64) -> Findings {
 }
 
 /// One after the other on a kept connection.
-fn sends_in_turn(bridge: SocketAddr, connection: u64, callbacks: u64) {
+pub fn sends_in_turn(bridge: SocketAddr, connection: u64, callbacks: u64) {
     let mut stream = TcpStream::connect(bridge).expect("it listens");
     let limit = Some(Duration::from_secs(60));
     stream.set_read_timeout(limit).expect("a socket");
