@@ -1,4 +1,4 @@
-//! Writes the corpora from the fixtures: `seeds FIXTURES CORPUS`.
+//! Writes the corpora of the fuzz targets from the fixtures: `fuzz-seeds FIXTURES CORPUS`.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use twilio_acquire_bridge::twilio::signature::{self, Body, Key};
 fn main() {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(fixtures), Some(corpus)) = (arguments.next(), arguments.next()) else {
-        panic!("usage: seeds FIXTURES CORPUS");
+        panic!("usage: fuzz-seeds FIXTURES CORPUS");
     };
     let (fixtures, corpus) = (Path::new(&fixtures), Path::new(&corpus));
     let write = |target: &str, name: &str, bytes: &[u8]| {
@@ -37,8 +37,14 @@ fn main() {
     let settings = include_bytes!("../../src/config.default.toml");
     write("configuration", "defaults", settings);
     for (name, csv) in [
-        ("plain", "address,email\n+12025550101,jane@example.com\nclient:bob,bob@example.com\n"),
-        ("quoted", "\u{feff}address,email\r\n\"sip:7@pbx.example.com\",\"jane@example.com\"\r\n"),
+        (
+            "plain",
+            "address,email\n+12025550101,jane@example.com\nclient:bob,bob@example.com\n",
+        ),
+        (
+            "quoted",
+            "\u{feff}address,email\r\n\"sip:7@pbx.example.com\",\"jane@example.com\"\r\n",
+        ),
     ] {
         write("directory", name, csv.as_bytes());
     }
@@ -50,9 +56,17 @@ fn main() {
     ];
     let retries = ["", "120", "Mon, 30 Nov 2026 10:00:00 GMT"];
     for (at, body) in bodies.iter().enumerate() {
-        for (status, retry) in [200_u16, 400, 429, 503].into_iter().zip(retries.iter().cycle()) {
+        for (status, retry) in [200_u16, 400, 429, 503]
+            .into_iter()
+            .zip(retries.iter().cycle())
+        {
             let name = format!("{status}-{at}");
-            let parts = [&status.to_be_bytes(), retry.as_bytes(), b"\n", body.as_bytes()];
+            let parts = [
+                &status.to_be_bytes(),
+                retry.as_bytes(),
+                b"\n",
+                body.as_bytes(),
+            ];
             write("response", &name, &parts.concat());
             let length = body.len();
             for (kind, head) in [
@@ -72,7 +86,13 @@ fn main() {
         }
     }
     for start in 0..=u8::MAX {
-        let steps: Vec<u8> = (0..40).map(|step: u8| start.wrapping_mul(31).wrapping_add(step.wrapping_mul(start | 1))).collect();
+        let steps: Vec<u8> = (0..40)
+            .map(|step: u8| {
+                start
+                    .wrapping_mul(31)
+                    .wrapping_add(step.wrapping_mul(start | 1))
+            })
+            .collect();
         write("plan", &start.to_string(), &steps);
     }
 }
@@ -80,11 +100,18 @@ fn main() {
 /// All files below a folder, by a name that is unique among them.
 fn files(folder: &Path) -> Vec<(String, std::path::PathBuf)> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder of fixtures").flatten() {
+    for entry in fs::read_dir(folder)
+        .expect("a folder of fixtures")
+        .flatten()
+    {
         let path = entry.path();
         if path.is_dir() {
             let parent = entry.file_name().to_string_lossy().into_owned();
-            found.extend(files(&path).into_iter().map(|(name, path)| (format!("{parent}-{name}"), path)));
+            found.extend(
+                files(&path)
+                    .into_iter()
+                    .map(|(name, path)| (format!("{parent}-{name}"), path)),
+            );
         } else {
             found.push((entry.file_name().to_string_lossy().into_owned(), path));
         }

@@ -4,7 +4,7 @@
 //! has returned. Of the other operations of a file, a power cut keeps any: none, all, some, or half of
 //! one write. The name of a new file needs a sync of its folder, as POSIX has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -72,26 +72,25 @@ impl CrashStates {
 
 /// The operations that were entered before `moment` and that no completed sync covers, by index.
 fn unsynced(recording: &Recording, moment: usize) -> Vec<usize> {
-    let operations = &recording.operations;
-    let happened = |recorded: &&Recorded| recorded.entered < moment;
-    let synced: Vec<&Recorded> = operations
-        .iter()
-        .filter(|recorded| {
-            matches!(recorded.operation, Operation::Synced) && recorded.returned < moment
-        })
-        .collect();
+    let before = |recorded: &&Recorded| recorded.entered < moment;
+    // By file or folder, the entry of its latest completed sync.
+    let mut synced: HashMap<&str, usize> = HashMap::new();
+    for recorded in recording.operations.iter().filter(before) {
+        if matches!(recorded.operation, Operation::Synced) && recorded.returned < moment {
+            let latest = synced.entry(&recorded.file).or_default();
+            *latest = recorded.entered.max(*latest);
+        }
+    }
     let is_covered = |recorded: &Recorded| {
         let by = match recorded.operation {
             Operation::Created | Operation::Removed => folder(&recorded.file),
             _ => &recorded.file,
         };
-        synced
-            .iter()
-            .any(|sync| sync.file == by && sync.entered > recorded.returned)
+        synced.get(by).is_some_and(|sync| *sync > recorded.returned)
     };
     (0..)
-        .zip(operations)
-        .filter(|(_, recorded)| happened(recorded) && is_of_disk(recorded) && !is_covered(recorded))
+        .zip(&recording.operations)
+        .filter(|(_, recorded)| before(recorded) && is_of_disk(recorded) && !is_covered(recorded))
         .map(|(index, _)| index)
         .collect()
 }

@@ -23,7 +23,10 @@ fuzz_target!(|data: &[u8]| {
             let is_source = |(name, value): &(String, String)| {
                 name == "CallbackSource" && value == "call-progress-events"
             };
-            let is_status = url.split('?').next().is_some_and(|url| url.ends_with("/status"));
+            let is_status = url
+                .split('?')
+                .next()
+                .is_some_and(|url| url.ends_with("/status"));
             assert!(
                 !(is_status && signature::fields(form).iter().any(is_source)),
                 "a status callback was refused as another request"

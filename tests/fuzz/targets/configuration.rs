@@ -9,7 +9,11 @@ use twilio_acquire_bridge::config;
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
-    let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    let folder = if memory.is_dir() {
+        memory
+    } else {
+        std::env::temp_dir()
+    };
     folder.join(format!("fuzz-{}.toml", std::process::id()))
 });
 
@@ -22,7 +26,11 @@ fuzz_target!(|text: &str| {
         Ok(config) => assert!(!format!("{:?}", config.settings).contains(TOKEN)),
         Err(config::ConfigError(mistakes)) => {
             assert!(!mistakes.is_empty());
-            assert!(mistakes.iter().all(|mistake| !mistake.is_empty() && !mistake.contains(TOKEN)));
+            assert!(
+                mistakes
+                    .iter()
+                    .all(|mistake| !mistake.is_empty() && !mistake.contains(TOKEN))
+            );
         }
     }
 });

@@ -9,7 +9,11 @@ fuzz_target!(|bytes: &[u8]| {
     match entries.add_csv("agents.csv", bytes) {
         Ok(()) => drop(entries.directory()),
         Err(mistakes) => {
-            assert!(mistakes.iter().all(|mistake| mistake.starts_with("agents.csv:")));
+            assert!(
+                mistakes
+                    .iter()
+                    .all(|mistake| mistake.starts_with("agents.csv:"))
+            );
         }
     }
 });

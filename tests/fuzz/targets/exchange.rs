@@ -39,9 +39,15 @@ impl Exchange {
             }
         });
         let environment = [
-            ("TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef".to_owned()),
+            (
+                "TWILIO_AUTH_TOKEN",
+                "0123456789abcdef0123456789abcdef".to_owned(),
+            ),
             ("ACQUIRE_ACCOUNT_ID", "acme".to_owned()),
-            ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com".to_owned()),
+            (
+                "BRIDGE__SERVER__PUBLIC_URL",
+                "https://bridge.example.com".to_owned(),
+            ),
             ("BRIDGE__ACQUIRE__BASE_URL", format!("http://{address}")),
             ("BRIDGE__DELIVERY__TIMEOUT", "1s".to_owned()),
         ];
@@ -49,9 +55,16 @@ impl Exchange {
         let config = config::load(None, environment).expect("the settings are complete");
         let system = actix_rt::System::new();
         let client = system
-            .block_on(async { AcquireClient::new(&config.acquire, &config.delivery, Clock::system()) })
+            .block_on(async {
+                AcquireClient::new(&config.acquire, &config.delivery, Clock::system())
+            })
             .expect("http needs no certificates");
-        Self { system, client, config, server }
+        Self {
+            system,
+            client,
+            config,
+            server,
+        }
     }
 }
 
@@ -61,9 +74,14 @@ thread_local! {
 
 fuzz_target!(|data: &[u8]| {
     EXCHANGE.with_borrow_mut(|exchange| {
-        exchange.server.send(data.to_vec()).expect("the server runs");
+        exchange
+            .server
+            .send(data.to_vec())
+            .expect("the server runs");
         let account = &exchange.config.accounts[0];
-        let sent = exchange.client.send(account, RequestKind::CallEnd, "{}".to_owned());
+        let sent = exchange
+            .client
+            .send(account, RequestKind::CallEnd, "{}".to_owned());
         let answer = exchange.system.block_on(sent);
         if let Some(status) = answer.status {
             assert!(status >= 200, "an interim response decided");

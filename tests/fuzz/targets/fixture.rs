@@ -9,5 +9,9 @@ fuzz_target!(|text: &str| {
         return;
     };
     let written = fixture.to_string();
-    assert_eq!(Fixture::parse("fuzz.http", &written), Ok(fixture), "{written}");
+    assert_eq!(
+        Fixture::parse("fuzz.http", &written),
+        Ok(fixture),
+        "{written}"
+    );
 });

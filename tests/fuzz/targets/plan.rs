@@ -7,22 +7,35 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::acquire::{DeliveryFault, RequestKind};
+use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::domain::plan::{
-    AcquireRequest, History, LateRecording, MissedStatus, Next, Plan, ReceivedCallback,
-    ReportMode, Rules, SipCustomers, effects,
+    AcquireRequest, History, LateRecording, MissedStatus, Next, Plan, ReceivedCallback, ReportMode,
+    Rules, SipCustomers, effects,
 };
 use twilio_acquire_bridge::twilio::callback;
 
 const STATUSES: [&str; 8] = [
-    "initiated", "ringing", "in-progress", "completed", "busy", "no-answer", "canceled", "failed",
+    "initiated",
+    "ringing",
+    "in-progress",
+    "completed",
+    "busy",
+    "no-answer",
+    "canceled",
+    "failed",
 ];
 const DIRECTIONS: [&str; 4] = ["inbound", "outbound-dial", "outbound-api", "sideways"];
 const ADDRESSES: [&str; 8] = [
-    "%2B12025550101", "%2B12025550102", "client%3Ajane", "client%3Abob", "",
-    "sip%3Ann%40carrier.example.com", "sip%3A7%40pbx.example.com", "whatsapp%3A%2B12025550103",
+    "%2B12025550101",
+    "%2B12025550102",
+    "client%3Ajane",
+    "client%3Abob",
+    "",
+    "sip%3Ann%40carrier.example.com",
+    "sip%3A7%40pbx.example.com",
+    "whatsapp%3A%2B12025550103",
 ];
 const LEGS: usize = 5;
 
@@ -39,7 +52,11 @@ impl Trial {
         match what {
             0..=159 => self.callback(what, how),
             160..=175 => self.recording(what, how),
-            176..=199 => self.now = self.now.plus(Duration::from_secs(u64::from(how) * u64::from(how))),
+            176..=199 => {
+                self.now = self
+                    .now
+                    .plus(Duration::from_secs(u64::from(how) * u64::from(how)))
+            }
             200..=239 => self.answer(how),
             240..=244 => self.before_requeue = self.attempts.len(),
             _ => self.settings(how),
@@ -50,12 +67,18 @@ impl Trial {
     fn receive(&mut self, form: &str, path: &str) {
         let url = format!("https://bridge.example.com/twilio/voice/{path}");
         if let Ok(callback) = callback::read(form.as_bytes(), &url) {
-            self.callbacks.push(ReceivedCallback { at: self.now, callback });
+            self.callbacks.push(ReceivedCallback {
+                at: self.now,
+                callback,
+            });
         }
     }
 
     fn callback(&mut self, what: u8, how: u8) {
-        let (leg, status) = (usize::from(what) % LEGS, usize::from(what) / LEGS % STATUSES.len());
+        let (leg, status) = (
+            usize::from(what) % LEGS,
+            usize::from(what) / LEGS % STATUSES.len(),
+        );
         let how = usize::from(how);
         let mut form = format!(
             "CallSid=CA{leg:032}&AccountSid=AC{:032}&CallStatus={}&Direction={}&From={}&To={}",
@@ -72,10 +95,17 @@ impl Trial {
             form.push_str(&format!("&ParentCallSid=CA{:032}", (leg - 1) * (how % 2)));
         }
         if how % 3 == 0 {
-            form.push_str(&format!("&CallDuration={}&SequenceNumber={}", how / 3, how % 4));
+            form.push_str(&format!(
+                "&CallDuration={}&SequenceNumber={}",
+                how / 3,
+                how % 4
+            ));
         }
         if how % 4 == 1 {
-            form.push_str(&format!("&Timestamp=Mon%2C+30+Nov+2026+10%3A00%3A{:02}+%2B0000", how % 60));
+            form.push_str(&format!(
+                "&Timestamp=Mon%2C+30+Nov+2026+10%3A00%3A{:02}+%2B0000",
+                how % 60
+            ));
         }
         if how % 11 == 0 {
             form.push_str("&RecordingUrl=https%3A%2F%2Fapi.twilio.com%2FRE1&RecordingDuration=3");
@@ -89,7 +119,8 @@ impl Trial {
         let form = format!(
             "CallSid=CA{leg:032}&AccountSid=AC{:032}&RecordingSid=RE{:032}&RecordingStatus={status}\
              &RecordingUrl=https%3A%2F%2Fapi.twilio.com%2FRE{how}&RecordingDuration={how}",
-            1, how / 4
+            1,
+            how / 4
         );
         self.receive(&form, "recording");
     }
@@ -104,7 +135,11 @@ impl Trial {
                 let again = self.now.plus(Duration::from_secs(u64::from(how)));
                 (Verdict::Again(again), Some(500), Some(DeliveryFault::Busy))
             }
-            _ => (Verdict::GivenUp("Acquire refused it with 422".to_owned()), Some(422), None),
+            _ => (
+                Verdict::GivenUp("Acquire refused it with 422".to_owned()),
+                Some(422),
+                None,
+            ),
         };
         self.attempt(&request, verdict, status, fault);
     }
@@ -133,10 +168,26 @@ impl Trial {
 
     fn settings(&mut self, how: u8) {
         let pick = |bit: u8| how & (1 << bit) != 0;
-        self.rules.legs.report = if pick(0) { ReportMode::Call } else { ReportMode::Legs };
-        self.rules.legs.missed = if pick(1) { MissedStatus::Parent } else { MissedStatus::Children };
-        self.rules.sip_customers = if pick(2) { SipCustomers::All } else { SipCustomers::default() };
-        self.rules.recordings.late = if pick(3) { LateRecording::Resend } else { LateRecording::Keep };
+        self.rules.legs.report = if pick(0) {
+            ReportMode::Call
+        } else {
+            ReportMode::Legs
+        };
+        self.rules.legs.missed = if pick(1) {
+            MissedStatus::Parent
+        } else {
+            MissedStatus::Children
+        };
+        self.rules.sip_customers = if pick(2) {
+            SipCustomers::All
+        } else {
+            SipCustomers::default()
+        };
+        self.rules.recordings.late = if pick(3) {
+            LateRecording::Resend
+        } else {
+            LateRecording::Keep
+        };
         self.rules.empty_to = pick(4).then(|| "unknown".to_owned());
     }
 
@@ -158,7 +209,11 @@ impl Trial {
             // CallEndAgain carries a recording that came late: there can be several.
             assert!(
                 request.message.kind() == RequestKind::CallEndAgain
-                    || !history.current().iter().filter(is_same).any(|made| made.verdict.is_accepted()),
+                    || !history
+                        .current()
+                        .iter()
+                        .filter(is_same)
+                        .any(|made| made.verdict.is_accepted()),
                 "a request that Acquire accepted is sent again"
             );
         }

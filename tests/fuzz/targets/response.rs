@@ -24,7 +24,10 @@ fuzz_target!(|data: &[u8]| {
             assert!((200..300).contains(&status));
             let body: serde_json::Value = serde_json::from_slice(body).expect("its body is JSON");
             let values = [body.pointer("/data/success"), body.get("success")];
-            let mut values = values.into_iter().flatten().filter(|value| !value.is_null());
+            let mut values = values
+                .into_iter()
+                .flatten()
+                .filter(|value| !value.is_null());
             assert!(values.clone().next().is_some() && values.all(|value| *value == true));
         }
         Outcome::AcceptedAsRepeat => assert_eq!(status, 400),
