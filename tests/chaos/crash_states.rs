@@ -27,7 +27,7 @@ const CALLBACKS: u64 = 30;
 const SEED: u64 = 11;
 
 /// The states that are opened in one run, of each store; `tests/run --long` opens more.
-const STATES: u64 = 400;
+const STATES: u64 = 200;
 
 /// Starts a bridge, ends calls, delivers them, and stops it, twice: the second start reads what the
 /// first one left, and both stops copy the log into the database.
