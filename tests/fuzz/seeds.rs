@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use twilio_acquire_bridge::debugging::fixture::Fixture;
-use twilio_acquire_bridge::twilio::signature::{self, Body, Key};
+use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
 
 fn main() {
     let mut arguments = std::env::args_os().skip(1);
@@ -22,15 +22,16 @@ fn main() {
         let Ok(text) = fs::read_to_string(&path) else {
             continue;
         };
-        if name.ends_with(".http") {
+        let kind = path.extension().and_then(|kind| kind.to_str());
+        if kind == Some("http") {
             write("fixture", &name, text.as_bytes());
             let fixture = Fixture::parse(&name, &text).expect("a fixture");
             let url = fixture.url.as_bytes();
             write("callback", &name, &[url, b"\n", &fixture.body].concat());
-            let signed = signature::sign(&key, &fixture.url, Body::Form(&fixture.body));
+            let signed = sign(&key, &fixture.url, Body::Form(&fields(&fixture.body)));
             let parts = [url, b"\n", signed.as_bytes(), b"\n", &fixture.body];
             write("signature", &name, &parts.concat());
-        } else if name.ends_with(".toml") {
+        } else if kind == Some("toml") {
             write("configuration", &name, text.as_bytes());
         }
     }

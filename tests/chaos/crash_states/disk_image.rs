@@ -153,7 +153,8 @@ impl CrashState<'_> {
 fn apply<'a>(files: &mut BTreeMap<&'a str, Vec<u8>>, recorded: &'a Recorded, half: bool) {
     let name = recorded.file.as_str();
     // The shared index of the write-ahead log is made anew, and a lock is held by a process.
-    if name.ends_with("-shm") || name.ends_with(".lock") || !name.contains(".db") {
+    let kind = name.rsplit('.').next();
+    if !matches!(kind, Some("db" | "db-wal" | "db-journal")) {
         return;
     }
     match &recorded.operation {
