@@ -80,7 +80,7 @@ pub struct TlsHandshakeError(pub io::Error);
 /// How long an idle connection is kept. Many servers close theirs after 5 s. To close earlier than
 /// the server makes it rare that the server closes just while a request is in transit, which ends
 /// that attempt as a reset.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
+const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// How a client opens its connections.
 pub struct OutboundConnector {
@@ -108,7 +108,7 @@ pub fn http_client(route: Rc<OutboundConnector>) -> awc::Client {
     let connector = Connector::new()
         .connector(fn_service(open))
         .timeout(timeout)
-        .conn_keep_alive(KEEP_ALIVE)
+        .conn_keep_alive(CLIENT_KEEP_ALIVE)
         // 0 means no limit: delivery.concurrency limits requests already.
         .limit(0);
     let client = awc::Client::builder()

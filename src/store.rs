@@ -231,7 +231,7 @@ impl AccountFilter {
 
 /// Calls that have been due for longer are a backlog: claims hand out fresh calls before them. Without an
 /// outage or a limit, no call waits as long as this.
-pub const BACKLOG: Duration = Duration::from_secs(1);
+pub const BACKLOG_AGE: Duration = Duration::from_secs(1);
 
 /// A requeued call is due as if it had waited this long: part of the backlog, so that any number of
 /// requeued calls does not delay fresh ones.
@@ -239,7 +239,10 @@ pub const REQUEUED_OVERDUE: Duration = Duration::from_secs(120);
 
 /// The attempts of a call with its `requeue_count` of that time, in two parts: those before the last
 /// requeue, then the others, the oldest first in each. Returns how many are in the first part.
-fn in_parts(mut attempts: Vec<(i64, Attempt)>, requeue_count: i64) -> (Vec<Attempt>, usize) {
+fn split_by_requeue(
+    mut attempts: Vec<(i64, Attempt)>,
+    requeue_count: i64,
+) -> (Vec<Attempt>, usize) {
     // Those of a merged call come last in the database.
     attempts.sort_by_key(|(made_at, _)| *made_at >= requeue_count);
     let before = attempts.partition_point(|(made_at, _)| *made_at < requeue_count);
@@ -250,7 +253,7 @@ fn in_parts(mut attempts: Vec<(i64, Attempt)>, requeue_count: i64) -> (Vec<Attem
 /// Which calls come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListOrder {
-    /// The longest due; if there is a [`BACKLOG`], the most recently due.
+    /// The longest due; if there is a [`BACKLOG_AGE`], the most recently due.
     FreshFirst,
     /// Calls that have not failed yet, the most recently due first; then those that failed.
     UnfailedFirst,
@@ -408,7 +411,7 @@ pub trait Store: Refusals + Send + Sync {
         &self,
         now: Millis,
         lease: Duration,
-        wanted: ClaimRequest,
+        request: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError>;
 
     /// Makes the retries of all attempts before `now` due, of up to `limit` unclaimed calls that fail;

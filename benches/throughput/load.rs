@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const PUBLIC_URL: &str = "https://bridge.example.com";
@@ -49,7 +49,7 @@ impl Requests {
     }
 
     fn build(&self) -> Vec<Vec<u8>> {
-        let key = Key::auth_token(TOKEN);
+        let key = SigningKey::auth_token(TOKEN);
         let url = format!("{PUBLIC_URL}{PATH}");
         (0..self.count)
             .map(|position| {

@@ -142,7 +142,7 @@ fn collect_codes<'a>(value: &'a Value, codes: &mut Vec<&'a str>) {
     }
 }
 
-/// The message for people in the excerpt of a response, on one line. Words that can be personal data
+/// The readable message in the excerpt of a response, on one line. Words that can be personal data
 /// of the request are masked, because the reason of a parked call is logged.
 #[must_use]
 pub fn message(excerpt: &str) -> Option<String> {

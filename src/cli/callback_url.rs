@@ -49,8 +49,8 @@ impl CallbackUrl {
         let checked: Vec<(String, Vec<UrlProblem>)> = given
             .into_iter()
             .map(|url| {
-                let remarks = check(&url, &public_urls);
-                (url, remarks)
+                let problems = check(&url, &public_urls);
+                (url, problems)
             })
             .collect();
         if self.output.format() == OutputFormat::Json {
@@ -61,7 +61,7 @@ impl CallbackUrl {
         } else {
             print_checked(&checked)?;
         }
-        let all_good = checked.iter().all(|(_, remarks)| remarks.is_empty());
+        let all_good = checked.iter().all(|(_, problems)| problems.is_empty());
         Ok(if all_good { Exit::Done } else { Exit::Failed })
     }
 }
@@ -83,30 +83,30 @@ fn print_urls(to_enter: &[(&str, String)]) -> std::io::Result<()> {
 }
 
 fn print_problems(checked: &[(String, Vec<UrlProblem>)]) -> std::io::Result<()> {
-    for (url, remarks) in checked.iter().filter(|(_, remarks)| !remarks.is_empty()) {
+    for (url, problems) in checked.iter().filter(|(_, problems)| !problems.is_empty()) {
         print_line(format_args!("\n{url}"))?;
-        print_remarks(remarks)?;
+        print_each(problems)?;
     }
     Ok(())
 }
 
 fn print_checked(checked: &[(String, Vec<UrlProblem>)]) -> std::io::Result<()> {
-    for (url, remarks) in checked {
+    for (url, problems) in checked {
         print_line(url)?;
-        if remarks.is_empty() {
+        if problems.is_empty() {
             print_line("  good")?;
         }
-        print_remarks(remarks)?;
+        print_each(problems)?;
     }
     Ok(())
 }
 
-fn print_remarks(remarks: &[UrlProblem]) -> std::io::Result<()> {
-    for remark in remarks {
+fn print_each(problems: &[UrlProblem]) -> std::io::Result<()> {
+    for problem in problems {
         print_line(format_args!(
             "  {}  {}",
-            remark.severity.as_str(),
-            wrap(&remark.sentence, 9)
+            problem.severity.as_str(),
+            wrap(&problem.sentence, 9)
         ))?;
     }
     Ok(())
@@ -116,12 +116,12 @@ fn as_json(
     to_enter: &[(&str, String)],
     checked: &[(String, Vec<UrlProblem>)],
 ) -> serde_json::Value {
-    let remark = |remark: &UrlProblem| json!({ "weight": remark.severity.as_str(), "about": remark.about, "sentence": remark.sentence });
+    let problem = |problem: &UrlProblem| json!({ "severity": problem.severity.as_str(), "about": problem.about, "sentence": problem.sentence });
     let checked: Vec<_> = checked
         .iter()
-        .map(|(url, remarks)| {
-            let remarks: Vec<_> = remarks.iter().map(remark).collect();
-            json!({ "url": url, "remarks": remarks })
+        .map(|(url, problems)| {
+            let problems: Vec<_> = problems.iter().map(problem).collect();
+            json!({ "url": url, "problems": problems })
         })
         .collect();
     let to_enter: Vec<_> = to_enter

@@ -178,7 +178,7 @@ fn as_json(
             let Setting {
                 key, value, origin, ..
             } = setting;
-            let shown = json!({ "value": value, "from": origin.to_string() });
+            let shown = json!({ "value": value, "origin": origin.to_string() });
             (key.clone(), shown)
         })
         .collect();

@@ -94,17 +94,17 @@ fn of_public_urls(config: &Config) -> Vec<Note> {
     let urls = &config.server.public_urls;
     let mut notes = Vec::new();
     for url in urls {
-        let remarks = check(&to_enter(url, CallbackKind::Status), urls);
-        if remarks.is_empty() {
+        let problems = check(&to_enter(url, CallbackKind::Status), urls);
+        if problems.is_empty() {
             notes.push(Note::ok(
                 "public url",
                 format!("{url} can be called by Twilio"),
             ));
         }
-        notes.extend(remarks.into_iter().map(|remark| {
+        notes.extend(problems.into_iter().map(|problem| {
             Note::problem(
                 "public url",
-                format!("{url}: {} (server.public_url)", remark.sentence),
+                format!("{url}: {} (server.public_url)", problem.sentence),
             )
         }));
     }
@@ -213,13 +213,14 @@ fn folder_of(file: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// From the year in which this program was written to 2100.
-const PLAUSIBLE: std::ops::Range<Millis> = Millis(1_767_225_600_000)..Millis(4_102_444_800_000);
+const PLAUSIBLE_TIMES: std::ops::Range<Millis> =
+    Millis(1_767_225_600_000)..Millis(4_102_444_800_000);
 
 fn of_clock(now: Millis) -> Option<Note> {
     let sentence = format!(
         "the clock of this machine says {now}; set it, and run a time service such as chrony"
     );
-    (!PLAUSIBLE.contains(&now)).then(|| Note::problem("clock", sentence))
+    (!PLAUSIBLE_TIMES.contains(&now)).then(|| Note::problem("clock", sentence))
 }
 
 fn print_notes(notes: &[Note]) -> std::io::Result<()> {

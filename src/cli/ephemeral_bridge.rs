@@ -12,7 +12,7 @@ use crate::debugging::fake_acquire::FakeAcquire;
 use crate::debugging::fake_twilio::{
     self, ReplayItem, ReplayRate, ReplaySummary, ReplayTarget, Sids, Signer,
 };
-use crate::twilio::signature::Key;
+use crate::twilio::signature::SigningKey;
 
 /// A made-up token: only this bridge reads what it signs.
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -22,11 +22,11 @@ pub fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// A configuration with one account that sends to `sink` and a store in `folder`. `settings` override
+/// A configuration with one account that sends to `acquire` and a store in `folder`. `settings` override
 /// those of `file`.
 pub fn configuration(
     folder: &Path,
-    sink: &FakeAcquire,
+    acquire: &FakeAcquire,
     file: Option<&Path>,
     settings: &[(&str, String)],
 ) -> Result<Config, CliError> {
@@ -36,7 +36,7 @@ pub fn configuration(
         ("BRIDGE__SERVER__LISTEN", any_port().to_string()),
         ("BRIDGE__ADMIN__LISTEN", any_port().to_string()),
         ("BRIDGE__STORE__URL", format!("sqlite:{}", store.display())),
-        ("BRIDGE__ACQUIRE__BASE_URL", sink.base_url()),
+        ("BRIDGE__ACQUIRE__BASE_URL", acquire.base_url()),
     ];
     let all = own.iter().chain(settings);
     let environment = all.map(|(key, value)| ((*key).to_owned(), value.clone()));
@@ -50,14 +50,14 @@ pub async fn send(items: Vec<ReplayItem>, to: SocketAddr) -> Result<ReplaySummar
         public: None,
     };
     let signer = Signer {
-        key: Key::auth_token(TOKEN),
+        key: SigningKey::auth_token(TOKEN),
         settings: None,
     };
-    let pace = ReplayRate {
+    let speed = ReplayRate {
         concurrency: NonZeroUsize::MIN,
         rate: None,
         repeat: NonZeroU32::MIN,
     };
-    let sent = fake_twilio::send(items, target, signer, pace, Sids::Recorded, |_, _| ()).await;
+    let sent = fake_twilio::send(items, target, signer, speed, Sids::Recorded, |_, _| ()).await;
     Ok(sent.map_err(anyhow::Error::from)?)
 }

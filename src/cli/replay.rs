@@ -242,7 +242,7 @@ impl Replay {
         target: ReplayTarget,
         signer: Signer,
     ) -> Result<ReplaySummary, CliError> {
-        let pace = ReplayRate {
+        let speed = ReplayRate {
             concurrency: self.concurrency,
             rate: self.rate,
             repeat: self.repeat,
@@ -258,7 +258,7 @@ impl Replay {
             items,
             target,
             signer,
-            pace,
+            speed,
             sids,
             move |_, _| ticking.inc(1),
         ));

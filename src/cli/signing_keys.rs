@@ -6,7 +6,7 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::CliError;
-use crate::twilio::signature::{Key, SignatureSettings, SignatureSettingsError};
+use crate::twilio::signature::{SignatureSettings, SignatureSettingsError, SigningKey};
 
 /// Auth tokens, or shared keys, of which the settings header names one.
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ impl KeyArgs {
     ///
     /// The outer error is a mistake on the command line. The inner one is about the settings header,
     /// which for `verify` is part of the request, so the signature is invalid.
-    pub fn choose(&self) -> Result<Result<Vec<Key>, SigningKeyError>, CliError> {
+    pub fn choose(&self) -> Result<Result<Vec<SigningKey>, SigningKeyError>, CliError> {
         match &self.settings {
             Some(header) => Ok(self.named_by(header)),
             None => self.auth_tokens().map(Ok),
@@ -88,12 +88,12 @@ impl KeyArgs {
         self.settings.as_deref()
     }
 
-    fn named_by(&self, header: &str) -> Result<Vec<Key>, SigningKeyError> {
+    fn named_by(&self, header: &str) -> Result<Vec<SigningKey>, SigningKeyError> {
         let settings = SignatureSettings::parse(header)?;
         self.shared_keys
             .iter()
             .find(|key| key.id == settings.key)
-            .map(|key| vec![Key::shared_key(key.secret.expose_secret())])
+            .map(|key| vec![SigningKey::shared_key(key.secret.expose_secret())])
             .ok_or_else(|| SigningKeyError::NotGiven(settings.key.to_owned()))
     }
 
@@ -111,11 +111,11 @@ impl KeyArgs {
         tokens
     }
 
-    fn auth_tokens(&self) -> Result<Vec<Key>, CliError> {
-        let keys: Vec<Key> = self
+    fn auth_tokens(&self) -> Result<Vec<SigningKey>, CliError> {
+        let keys: Vec<SigningKey> = self
             .token_texts()
             .into_iter()
-            .map(Key::auth_token)
+            .map(SigningKey::auth_token)
             .collect();
         if keys.is_empty() {
             return Err(CliError::Usage(

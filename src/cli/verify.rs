@@ -81,7 +81,7 @@ impl Verify {
         let keys = self.keys.choose()?;
         let request = self.request()?;
         let signature = request.signature.as_deref().unwrap_or_default();
-        let (why, finding) = match keys {
+        let (why, diagnosis) = match keys {
             // The settings header is part of the request, so this is an invalid signature, not a usage error.
             Err(why) => (why.to_string(), None),
             Ok(keys) => {
@@ -100,12 +100,12 @@ impl Verify {
             }
         };
         if is_json {
-            print_line(as_json(&why, finding.as_ref()))?;
+            print_line(as_json(&why, diagnosis.as_ref()))?;
             return Ok(Exit::Failed);
         }
         print_line(format_args!("invalid: {why}"))?;
-        if let Some(finding) = finding {
-            print_finding(&finding)?;
+        if let Some(diagnosis) = diagnosis {
+            print_diagnosis(&diagnosis)?;
         }
         RequestArgs::warn_omitted_url_parts(&request.url);
         Ok(Exit::Failed)
@@ -215,32 +215,36 @@ impl VerifyRequest {
 }
 
 /// Prints the cause, the URL that was signed, and what to do.
-fn print_finding(finding: &Diagnosis) -> std::io::Result<()> {
-    let cause = format!("{} ({})", finding.sentences(), finding.reason());
+fn print_diagnosis(diagnosis: &Diagnosis) -> std::io::Result<()> {
+    let cause = format!("{} ({})", diagnosis.sentences(), diagnosis.reason());
     print_line(format_args!("\ncause   {}", wrap(&cause, 8)))?;
-    if let Some(url) = &finding.url {
+    if let Some(url) = &diagnosis.url {
         print_line(format_args!("signed  {url}"))?;
     }
-    for remedy in finding.remedies() {
+    for remedy in diagnosis.remedies() {
         print_line(format_args!("do      {}", wrap(&remedy, 8)))?;
     }
     Ok(())
 }
 
-fn as_json(why: &str, finding: Option<&Diagnosis>) -> serde_json::Value {
+fn as_json(why: &str, diagnosis: Option<&Diagnosis>) -> serde_json::Value {
     serde_json::json!({
         "valid": false,
         "why": why,
-        "reasons": finding.map(reasons),
-        "cause": finding.map(Diagnosis::sentences),
-        "signed_url": finding.and_then(|found| found.url.clone()),
-        "setting": finding.and_then(Diagnosis::setting),
-        "remedies": finding.map(Diagnosis::remedies),
+        "reasons": diagnosis.map(reasons),
+        "cause": diagnosis.map(Diagnosis::sentences),
+        "signed_url": diagnosis.and_then(|found| found.url.clone()),
+        "setting": diagnosis.and_then(Diagnosis::setting),
+        "remedies": diagnosis.map(Diagnosis::remedies),
     })
 }
 
-fn reasons(finding: &Diagnosis) -> Vec<&'static str> {
-    finding.differences.iter().map(Difference::reason).collect()
+fn reasons(diagnosis: &Diagnosis) -> Vec<&'static str> {
+    diagnosis
+        .differences
+        .iter()
+        .map(Difference::reason)
+        .collect()
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -3,11 +3,14 @@
 //! Addresses are parsed in `net/proxy.rs`; tunnels are opened in `net/proxy_tunnel.rs`.
 
 use super::reader::SettingsReader;
-use super::setting::Key;
+use super::setting::SettingKey;
 use crate::net::proxy::Proxy;
 
 /// Reads the proxy as a secret, because its URL may contain a password.
-pub(super) fn read<'k>(reader: &mut SettingsReader, key: impl Into<Key<'k>>) -> Option<Proxy> {
+pub(super) fn read<'k>(
+    reader: &mut SettingsReader,
+    key: impl Into<SettingKey<'k>>,
+) -> Option<Proxy> {
     let key = key.into();
     let text = reader.secret(key)?;
     let proxy = Proxy::parse(&text);

@@ -15,7 +15,7 @@ use toml::Value;
 
 use super::duration;
 use super::layers::{Layers, RawSetting, SettingOrigin, variable_of};
-use super::setting::{Key, Setting};
+use super::setting::{Setting, SettingKey};
 use super::toml_value::{pairs, quoted, shown, words};
 
 /// Keyed at random in each process, so that a fingerprint reveals nothing about a secret.
@@ -61,7 +61,7 @@ impl SettingsReader {
     /// A text that `parse` accepts; its error continues the sentence after the value: "must be ...".
     pub(super) fn text<'k, T>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         self.read(key, |setting| match &setting.value {
@@ -72,7 +72,7 @@ impl SettingsReader {
 
     pub(super) fn choice<'k, T: Copy>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         choices: &[(&str, T)],
     ) -> Option<T> {
         self.read(key, |setting| {
@@ -90,7 +90,7 @@ impl SettingsReader {
 
     pub(super) fn duration<'k>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         range: RangeInclusive<Duration>,
     ) -> Option<Duration> {
         self.read(key, |setting| {
@@ -101,7 +101,7 @@ impl SettingsReader {
 
     pub(super) fn durations<'k>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         range: RangeInclusive<Duration>,
     ) -> Option<Vec<Duration>> {
         self.list(key, |text| duration_within(text, &range))
@@ -109,7 +109,7 @@ impl SettingsReader {
 
     pub(super) fn number<'k>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         range: RangeInclusive<usize>,
     ) -> Option<usize> {
         self.read(key, |setting| {
@@ -136,7 +136,7 @@ impl SettingsReader {
     /// that `parse` refuses is a mistake of its own.
     pub(super) fn list<'k, T>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         let key = key.into();
@@ -160,7 +160,10 @@ impl SettingsReader {
     }
 
     /// Names with texts: a table, or one text of `NAME=TEXT` pairs.
-    pub(super) fn table<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<Vec<(String, String)>> {
+    pub(super) fn table<'k>(
+        &mut self,
+        key: impl Into<SettingKey<'k>>,
+    ) -> Option<Vec<(String, String)>> {
         let key = key.into();
         let Some(setting) = self.find(key.name) else {
             self.show_unset(key);
@@ -221,7 +224,7 @@ impl SettingsReader {
         self.values.get(key).cloned()
     }
 
-    fn show_unset(&mut self, key: Key<'_>) {
+    fn show_unset(&mut self, key: SettingKey<'_>) {
         self.settings.push(Setting {
             key: key.name.to_owned(),
             value: None,
@@ -233,7 +236,7 @@ impl SettingsReader {
     }
 
     /// `text` is what operators see of `setting`.
-    fn show(&mut self, key: Key<'_>, text: String, setting: &RawSetting) {
+    fn show(&mut self, key: SettingKey<'_>, text: String, setting: &RawSetting) {
         self.settings.push(Setting {
             key: key.name.to_owned(),
             value: Some(text),
@@ -246,7 +249,7 @@ impl SettingsReader {
 
     fn read<'k, T>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         parse: impl FnOnce(&RawSetting) -> Result<T, String>,
     ) -> Option<T> {
         let key = key.into();

@@ -31,20 +31,20 @@ pub(super) enum Applies {
 
 /// The key of a setting. A plain text is the key of one that applies on reload; see [`restart`].
 #[derive(Clone, Copy)]
-pub(super) struct Key<'a> {
+pub(super) struct SettingKey<'a> {
     pub name: &'a str,
     pub applies: Applies,
 }
 
 /// The key of a setting that applies after a restart.
-pub(super) const fn restart(name: &str) -> Key<'_> {
-    Key {
+pub(super) const fn restart(name: &str) -> SettingKey<'_> {
+    SettingKey {
         name,
         applies: Applies::AfterRestart,
     }
 }
 
-impl<'a> From<&'a str> for Key<'a> {
+impl<'a> From<&'a str> for SettingKey<'a> {
     fn from(name: &'a str) -> Self {
         Self {
             name,
@@ -53,7 +53,7 @@ impl<'a> From<&'a str> for Key<'a> {
     }
 }
 
-impl<'a> From<&'a String> for Key<'a> {
+impl<'a> From<&'a String> for SettingKey<'a> {
     fn from(name: &'a String) -> Self {
         Self::from(name.as_str())
     }

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
 
-use self::state::{State, lock};
+use self::state::{FakeAcquireState, lock};
 
 pub use reply::{ParseReplyError, Reply, Share};
 pub use request::CapturedRequest;
@@ -25,7 +25,7 @@ pub use state::{Faults, Retain, TextFault};
 #[derive(Debug)]
 pub struct FakeAcquire {
     addr: SocketAddr,
-    state: Arc<State>,
+    state: Arc<FakeAcquireState>,
     server: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -33,7 +33,7 @@ pub struct FakeAcquire {
 impl FakeAcquire {
     /// Binds `listen` (port 0 for a free port) and serves on its own threads.
     pub fn start(listen: SocketAddr, faults: Faults, retain: Retain) -> io::Result<Self> {
-        let state = Arc::new(State::new(faults, retain));
+        let state = Arc::new(FakeAcquireState::new(faults, retain));
         let (addr, server, thread) = server::start(listen, &state)?;
         Ok(Self {
             addr,

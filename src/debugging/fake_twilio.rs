@@ -56,33 +56,33 @@ pub enum Sids {
     Fresh(u64),
 }
 
-/// Sends every item `pace.repeat` times, and calls `on_answer` after each response.
+/// Sends every item `speed.repeat` times, and calls `on_answer` after each response.
 ///
 /// Runs on an actix runtime.
 pub async fn send(
     items: Vec<ReplayItem>,
     target: ReplayTarget,
     signer: Signer,
-    pace: ReplayRate,
+    speed: ReplayRate,
     sids: Sids,
     on_answer: impl Fn(&ReplayItem, &ReplayAnswer) + 'static,
 ) -> Result<ReplaySummary, TlsError> {
-    let client = client(&target.to, pace.concurrency)?;
+    let client = client(&target.to, speed.concurrency)?;
     let started = Instant::now();
     let run = Rc::new(Run {
-        total: items.len() as u64 * u64::from(pace.repeat.get()),
+        total: items.len() as u64 * u64::from(speed.repeat.get()),
         next: Cell::new(0),
         started,
         summary: std::cell::RefCell::default(),
         items,
         target,
         signer,
-        rate: pace.rate,
+        rate: speed.rate,
         sids,
         client,
         on_answer,
     });
-    let senders: Vec<_> = (0..pace.concurrency.get())
+    let senders: Vec<_> = (0..speed.concurrency.get())
         .map(|_| tokio::task::spawn_local(Rc::clone(&run).send_items()))
         .collect();
     for sender in senders {

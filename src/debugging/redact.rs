@@ -246,8 +246,8 @@ impl Redactor {
             return written.to_owned();
         }
         let plus = match written.strip_prefix('+') {
-            Some(_) => atoms::Plus::Leading,
-            None => atoms::Plus::None,
+            Some(_) => atoms::PlusMeaning::Leading,
+            None => atoms::PlusMeaning::None,
         };
         let made_up = self.atoms.number(&digits, plus);
         let mut made_up = made_up.chars();

@@ -84,7 +84,7 @@ impl CallTimeline {
                     .map(|callback| ReceivedCallback { at, callback })
             })
             .collect();
-        let attempts = retry::brought_forward(&call.attempts, call.retry_now_at);
+        let attempts = retry::with_retry_now(&call.attempts, call.retry_now_at);
         // The plan ignores the attempts before the last requeue.
         let history = History::requeued(&attempts, call.attempts_before_requeue);
         let counting = history.current();

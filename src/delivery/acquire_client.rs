@@ -24,7 +24,7 @@ use crate::net::tls::{self, PrivateCa, TlsError};
 use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
 
 /// The number of bytes that are read of an answer's body; the connection is closed before the rest.
-const MAX_BODY: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// The time that `reach` waits for an alert after the handshake: a server may reject the client's
 /// certificate only then.
@@ -42,7 +42,7 @@ pub struct AcquireClient {
 /// Why no client can be made from the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum AcquireClientError {
-    #[error("acquire.base_url is {0:?}: it must begin with https:// or http://")]
+    #[error("acquire.base_url is {0:?}: it must start with https:// or http://")]
     BaseUrl(String),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -271,10 +271,10 @@ enum BodyEnd {
 
 async fn read(response: &mut ClientResponse, deadline: Instant) -> (Vec<u8>, BodyEnd) {
     let mut body = Vec::new();
-    while body.len() < MAX_BODY {
+    while body.len() < MAX_RESPONSE_BYTES {
         match timeout_at(deadline, response.next()).await {
             Ok(Some(Ok(chunk))) => {
-                let left = MAX_BODY - body.len();
+                let left = MAX_RESPONSE_BYTES - body.len();
                 body.extend_from_slice(&chunk[..chunk.len().min(left)]);
             }
             Ok(Some(Err(error))) => {

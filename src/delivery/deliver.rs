@@ -35,7 +35,7 @@ impl Worker {
         };
         // One copy for both plans: the directory may change between them.
         let rules = Arc::clone(&self.rules.borrow());
-        let mut attempts = retry::brought_forward(&call.attempts, call.retry_now_at);
+        let mut attempts = retry::with_retry_now(&call.attempts, call.retry_now_at);
         let earlier = call.attempts_before_requeue;
         let history = History::requeued(&attempts, earlier);
         let mode = history.mode(&rules);

@@ -25,7 +25,7 @@ pub struct Attempt {
     pub verdict: Verdict,
     /// The fault, if the request failed and a retry may help.
     pub fault: Option<DeliveryFault>,
-    /// The beginning of Acquire's answer, or the network's error in words.
+    /// The start of Acquire's response, or the network's error in words.
     pub excerpt: String,
 }
 

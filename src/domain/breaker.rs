@@ -10,10 +10,10 @@ use crate::clock::Millis;
 use crate::domain::failing_calls::FailureCause;
 
 /// The number of failures in a row that open a breaker.
-const FAILURES: u32 = 5;
+const OPEN_AFTER_FAILURES: u32 = 5;
 
 /// The time from opening to the first probe; doubled after each failed probe, up to a maximum.
-const FIRST_PROBE: Duration = Duration::from_secs(1);
+const FIRST_PROBE_DELAY: Duration = Duration::from_secs(1);
 
 /// The settings of a breaker.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +172,7 @@ impl Breaker {
             }
             (Signal::OwnData, State::Closed { .. }) => Change::None,
             (Signal::Misconfigured, State::Closed { .. }) => {
-                self.open(FIRST_PROBE, ProbeCall::Unfailed, now)
+                self.open(FIRST_PROBE_DELAY, ProbeCall::Unfailed, now)
             }
             // Sent before the breaker closed: it shows an outage that is over.
             (Signal::Bad, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => {
@@ -185,8 +185,8 @@ impl Breaker {
                 },
             ) => {
                 let failures = failures + 1;
-                if failures >= FAILURES {
-                    return self.open(FIRST_PROBE, ProbeCall::Unfailed, now);
+                if failures >= OPEN_AFTER_FAILURES {
+                    return self.open(FIRST_PROBE_DELAY, ProbeCall::Unfailed, now);
                 }
                 // At the full rate one failure may be the call's own, so only a series counts.
                 let permits = if self.is_fully_closed() {

@@ -19,7 +19,7 @@ pub struct Outage {
     /// The fault of the latest request, which may have been a probe.
     pub fault: DeliveryFault,
     pub status: Option<u16>,
-    /// The beginning of its answer, or the network's error in words.
+    /// The start of its response, or the network's error in words.
     pub answer: String,
     pub next_probe: Millis,
 }

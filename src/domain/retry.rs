@@ -109,7 +109,7 @@ pub fn decide(
 /// The attempts with the times at which they are retried: of those made before `retry_now_at`, at
 /// that time at the latest. Acquire was down when they failed, and is back since then.
 #[must_use]
-pub fn brought_forward(attempts: &[Attempt], retry_now_at: Option<Millis>) -> Vec<Attempt> {
+pub fn with_retry_now(attempts: &[Attempt], retry_now_at: Option<Millis>) -> Vec<Attempt> {
     let mut attempts = attempts.to_vec();
     for attempt in &mut attempts {
         if let (Verdict::Again(due) | Verdict::Held(due), Some(now)) =
@@ -304,7 +304,7 @@ mod tests {
         };
         let attempts = [attempt(0, 9_999), attempt(1, 5), attempt(7, 9_999)];
         let due = |retry_now_at| {
-            let attempts = brought_forward(&attempts, retry_now_at);
+            let attempts = with_retry_now(&attempts, retry_now_at);
             attempts.into_iter().map(|attempt| attempt.verdict)
         };
         let again = |due: [i64; 3]| due.map(|due| Verdict::Again(Millis(due)));

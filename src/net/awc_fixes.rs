@@ -21,7 +21,7 @@ use actix_rt::net::{ActixStream, Ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The longest head, in bytes; a longer one is an error.
-const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 96;
 
 /// The client's side of an HTTP/1.1 connection, on which every response is final and has an end.
@@ -115,7 +115,7 @@ fn final_head(bytes: &mut Vec<u8>) -> io::Result<Option<Body>> {
             .count();
         bytes.drain(..blank);
         match Head::parse(bytes)? {
-            None if bytes.len() > MAX_HEAD => return Err(broken("its head is too long")),
+            None if bytes.len() > MAX_HEAD_BYTES => return Err(broken("its head is too long")),
             None => return Ok(None),
             Some(Head { status: 101, .. }) => {
                 return Err(broken("it switched protocols unasked"));
@@ -304,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_are_no_response_are_an_error() {
-        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(2 * MAX_HEAD));
+        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(2 * MAX_HEAD_BYTES));
         for broken in [
             "SSH-2.0-OpenSSH_9.6\r\n",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use super::proxy::Proxy;
 
 /// The longest head of a proxy's response, in bytes; a longer one is an error.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 96;
 
 /// Why the proxy opened no tunnel.
@@ -96,7 +96,7 @@ async fn status(io: &mut (impl AsyncRead + Unpin), name: &str) -> Result<u16, Pr
                 }
                 return Ok(status);
             }
-            _ if head.len() > MAX_HEAD => return Err(unreadable("it is too long")),
+            _ if head.len() > MAX_HEAD_BYTES => return Err(unreadable("it is too long")),
             _ => {}
         }
         let mut chunk = [0; 1024];

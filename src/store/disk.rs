@@ -10,27 +10,27 @@ use std::time::{Duration, Instant};
 /// The size of a small commit.
 const BLOCK: [u8; 4096] = [0; 4096];
 
-const SYNCS: usize = 9;
+const SYNC_COUNT: usize = 9;
 
 /// Bytes: about half a million calls, or the temporary space of a migration.
-const LITTLE_SPACE: u64 = 1 << 30;
+const LOW_SPACE_BYTES: u64 = 1 << 30;
 
 /// The limit for the measurement after its first sync, because the start of the bridge waits for it.
-const LONG_ENOUGH: Duration = Duration::from_millis(250);
+const MEASURE_TIME: Duration = Duration::from_millis(250);
 
 /// Faster than any disk that really writes: flash, the fastest, needs about 20 us.
-const IMPLAUSIBLE: Duration = Duration::from_micros(20);
+const IMPLAUSIBLE_LATENCY: Duration = Duration::from_micros(20);
 
 /// Above this, callers notice the wait, and a burst of callbacks may wait for seconds.
-const SLOW: Duration = Duration::from_millis(100);
+const SLOW_LATENCY: Duration = Duration::from_millis(100);
 
 /// The median time to write and sync a block. The file in `folder` has no name and is removed.
 pub fn fsync_latency(folder: &Path) -> io::Result<Duration> {
     let mut file = tempfile::tempfile_in(folder)?;
     let started = Instant::now();
-    let mut took = Vec::with_capacity(SYNCS);
+    let mut took = Vec::with_capacity(SYNC_COUNT);
     // At least once, however slow the disk is.
-    while took.len() < SYNCS && (took.is_empty() || started.elapsed() < LONG_ENOUGH) {
+    while took.len() < SYNC_COUNT && (took.is_empty() || started.elapsed() < MEASURE_TIME) {
         file.write_all(&BLOCK)?;
         let synced = Instant::now();
         file.sync_data()?;
@@ -50,7 +50,7 @@ pub fn free_space(folder: &Path) -> io::Result<u64> {
 /// The warning for an operator about low disk space.
 #[must_use]
 pub fn low_space_warning(free: u64) -> Option<&'static str> {
-    (free < LITTLE_SPACE).then_some(
+    (free < LOW_SPACE_BYTES).then_some(
         "that is little: a full disk refuses every callback; make room, or shorten \
          store.retention",
     )
@@ -59,12 +59,12 @@ pub fn low_space_warning(free: u64) -> Option<&'static str> {
 /// The warning for an operator about an implausible or slow fsync.
 #[must_use]
 pub fn latency_warning(sync: Duration) -> Option<&'static str> {
-    if sync < IMPLAUSIBLE {
+    if sync < IMPLAUSIBLE_LATENCY {
         Some(
             "that is too fast for a disk: if it only pretends to write (a memory file system, a \
              write cache without a battery), a power cut loses calls that were answered",
         )
-    } else if sync > SLOW {
+    } else if sync > SLOW_LATENCY {
         Some("that is slow: each answer to Twilio waits for a sync; check the disk of store.url")
     } else {
         None

@@ -35,7 +35,7 @@ pub enum OpenError {
          or the latest `backup` in its place, or remove the remaining files to start without them",
         .path.display(), .remains.display()
     )]
-    Gone { path: PathBuf, remains: PathBuf },
+    FileMissing { path: PathBuf, remains: PathBuf },
     #[error("{} cannot be used as a database: {why}", .path.display())]
     Unusable { path: PathBuf, why: String },
     #[error(

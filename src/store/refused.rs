@@ -1,5 +1,5 @@
-//! Requests that were refused, kept as evidence of why. Nothing of them is verified: whoever reaches
-//! the listener writes them.
+//! Refused requests, kept for diagnosis. They are not verified: any client of the listener can write
+//! them.
 
 use std::time::Duration;
 
@@ -13,56 +13,56 @@ use crate::clock::Millis;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedRequest {
     pub at: Millis,
-    /// Why, in the word that is counted and logged.
+    /// The cause, as metrics and logs name it.
     pub cause: String,
-    /// Why, in sentences, and what to do.
+    /// The cause in sentences, with the next step.
     pub explanation: String,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// The address that it came from.
+    /// The address of the client.
     pub peer: String,
     pub method: String,
     /// Path and query as they arrived.
     pub target: String,
-    /// The URL that was held against the signature: a public URL with the target.
+    /// The URL that was verified: a public URL with the target.
     pub url: String,
-    /// The headers that matter, `name: value` a line.
+    /// The headers for diagnosis, one `name: value` per line.
     pub headers: String,
-    /// What was read of the body, and kept of that.
+    /// The kept start of the body.
     pub body: Bytes,
-    /// How many bytes were read; more than `body` has where that was cut.
+    /// The number of bytes that were read; more than in `body` if that was cut.
     pub body_bytes: u64,
 }
 
-/// A refused request and the number by which it is found, which is never used twice.
+/// A refused request with its number, which is never used twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRefusedRequest {
     pub id: i64,
     pub request: RefusedRequest,
 }
 
-/// How much is kept.
+/// The limits of refused requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedLimits {
-    /// The most requests. Where there are more, the oldest of the cause that has most of them goes: no
-    /// cause can push out another that is rarer.
+    /// The most requests. Above it, the oldest request of the most frequent cause is removed, so that no
+    /// cause displaces a rarer one.
     pub most: usize,
-    /// For how long.
+    /// How long a request is kept.
     pub retention: Duration,
 }
 
-/// What is kept of one cause.
+/// The kept requests of one cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedCause {
     pub cause: String,
     pub count: u64,
     pub first: Millis,
     pub last: Millis,
-    /// The number of the latest.
+    /// The number of the latest request.
     pub example: i64,
 }
 
-/// Which refused requests: all that is asked for must hold. The latest come first.
+/// Selects the refused requests that match all fields. The latest come first.
 #[derive(Clone, Debug)]
 pub struct RefusedFilter {
     pub id: Option<i64>,
@@ -70,18 +70,18 @@ pub struct RefusedFilter {
     pub limit: usize,
 }
 
-/// Keeps refused requests, within bounds and behind everything else.
+/// Keeps refused requests within limits, with the lowest priority.
 #[async_trait]
 pub trait Refusals {
-    /// Keeps these, and removes what is over the bounds or its time.
+    /// Stores `requests`, and removes those beyond the limits.
     async fn refuse(
         &self,
         requests: Vec<RefusedRequest>,
-        keep: RefusedLimits,
+        limits: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError>;
 
-    /// What is kept by cause, the latest cause first.
+    /// The kept requests by cause, the latest cause first.
     async fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError>;
 
     async fn refused(&self, filter: RefusedFilter)

@@ -33,7 +33,7 @@ use crate::twilio::CallSid;
 pub const DATABASE_COMMIT_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// The `reason` of a call that is in the spool.
-const WAITS: &str = "in the spool of this bridge until the database is back";
+const WAITS_IN_SPOOL: &str = "in the spool of this bridge until the database is back";
 
 /// A store with a spool. After drop, the file holds the callbacks that were not transferred.
 pub struct SpoolingStore {
@@ -102,11 +102,11 @@ impl SpoolingStore {
             .enable_time()
             .build()
             .map_err(no_thread)?;
-        let (moving, stopped) = (Arc::clone(&shared), stop.clone());
+        let (transferring, stopped) = (Arc::clone(&shared), stop.clone());
         let transfer_thread = thread::Builder::new()
-            .name("store-mover".to_owned())
+            .name("store-transfer".to_owned())
             .spawn(move || {
-                runtime.block_on(stopped.run_until_cancelled(transfer::run(&moving)));
+                runtime.block_on(stopped.run_until_cancelled(transfer::run(&transferring)));
             })
             .map_err(no_thread)?;
         Ok(Self {
@@ -163,7 +163,7 @@ impl Shared {
         });
         if turned {
             let path = self.path.display();
-            warn!("callbacks are kept in {path} until the database takes them: {why}");
+            warn!("callbacks are kept in {path} until the database accepts them: {why}");
         }
     }
 
@@ -183,7 +183,7 @@ impl Shared {
 
     fn waits(mut summary: CallSummary) -> CallSummary {
         summary.due = None;
-        summary.reason = Some(WAITS.to_owned());
+        summary.reason = Some(WAITS_IN_SPOOL.to_owned());
         summary
     }
 }
@@ -214,9 +214,9 @@ impl Store for SpoolingStore {
         &self,
         now: Millis,
         lease: Duration,
-        wanted: ClaimRequest,
+        request: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError> {
-        self.shared.database.claim(now, lease, wanted).await
+        self.shared.database.claim(now, lease, request).await
     }
 
     async fn retry_now(
@@ -303,10 +303,10 @@ impl Refusals for SpoolingStore {
     async fn refuse(
         &self,
         requests: Vec<RefusedRequest>,
-        keep: RefusedLimits,
+        limits: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError> {
-        self.shared.database.refuse(requests, keep, now).await
+        self.shared.database.refuse(requests, limits, now).await
     }
 
     async fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {

@@ -62,9 +62,9 @@ impl SqliteStore {
         let mut lock = Lock::take(path)?;
         // The writer first: a reader can neither create nor migrate the file.
         let connection = open::writer(path)?;
-        let claims = SharedLeaseTable::new();
-        let reader = SqliteReader::open_beside(path, claims.clone())?;
-        let tx = WriteTx::new(connection, claims).map_err(|why| OpenError::of(path, why))?;
+        let leases = SharedLeaseTable::new();
+        let reader = SqliteReader::open_beside(path, leases.clone())?;
+        let tx = WriteTx::new(connection, leases).map_err(|why| OpenError::of(path, why))?;
         let health = tx.health.clone();
         // Only now: a start that fails leaves the note of the last owner unchanged.
         lock.opened();
@@ -94,14 +94,14 @@ impl Store for SqliteStore {
         &self,
         now: Millis,
         lease: Duration,
-        wanted: ClaimRequest,
+        request: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError> {
         self.writer
             .ask(move |tx| {
-                let calls = tx.claim(now, lease, &wanted)?;
+                let calls = tx.claim(now, lease, &request)?;
                 // Asked for only by a worker that has room left, and so waits for the next call.
-                let next_due = if calls.len() < wanted.limit {
-                    tx.next_due(&wanted.accounts)?
+                let next_due = if calls.len() < request.limit {
+                    tx.next_due(&request.accounts)?
                 } else {
                     None
                 };

@@ -19,7 +19,7 @@ const MASKED_DIGITS: usize = 4;
 
 /// The length from which a number is shown in part: of a shorter one, such as a short code, the rest
 /// would reveal too much.
-const SHORTEST_SHOWN: usize = 8;
+const MIN_SHOWN_DIGITS: usize = 8;
 
 /// Writes the events of the program to stderr. A second call changes nothing.
 ///
@@ -66,7 +66,7 @@ pub fn masked(address: &str) -> String {
 fn masked_name(name: &str) -> String {
     let digits = name.strip_prefix('+').unwrap_or(name);
     let is_number = digits.bytes().all(|b| b.is_ascii_digit());
-    if is_number && digits.len() >= SHORTEST_SHOWN {
+    if is_number && digits.len() >= MIN_SHOWN_DIGITS {
         format!("{}{MASK}", &name[..name.len() - MASKED_DIGITS])
     } else if name.is_empty() {
         String::new()

@@ -28,7 +28,7 @@ use crate::twilio::Evidence;
 /// claims is never a label: anybody could create as many time series as they like.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
-/// Whether a breaker lets calls through.
+/// Whether a breaker permits deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     Closed,

@@ -66,8 +66,8 @@ pub enum CallbackParseError {
     #[error("the form has a field without a name, which could be the end of the URL")]
     UnnamedField,
     #[error(
-        "the form has a field whose name begins with \"{0}\", which could be the end of the URL; \
-         begin the names of parameters with a letter or _"
+        "the form has a field whose name starts with \"{0}\", which could be the end of the URL; \
+         start the names of parameters with a letter or _"
     )]
     PunctuatedField(char),
     #[error("the callback URL may have the query key email, and not \"{0}\"")]
@@ -140,16 +140,16 @@ pub fn email(query: &str) -> Result<Option<UrlEmail>, CallbackParseError> {
 ///
 /// `email` is the `?email=` of the callback URL; it is ignored for a recording.
 pub fn parse(
-    form: CallbackKind,
+    kind: CallbackKind,
     fields: &[(String, String)],
     email: Option<UrlEmail>,
 ) -> Result<Callback, CallbackParseError> {
     let fields = Fields(fields);
     expect_field_names(&fields)?;
-    if let Some(lookalike) = lookalike::of_form(form, &fields) {
+    if let Some(lookalike) = lookalike::of_form(kind, &fields) {
         return Err(CallbackParseError::Lookalike(lookalike));
     }
-    match form {
+    match kind {
         CallbackKind::Status => parse_status(&fields, email),
         CallbackKind::Recording => parse_recording(&fields),
     }
@@ -158,7 +158,7 @@ pub fn parse(
 /// Refuses names that could be the end of a URL. The signed text is the URL and then the fields by
 /// name, without delimiters, so a forger could move the end of the URL into a field that sorts first.
 /// Punctuation separates the parts of a query (`?email=jane%40example.com`); only `_` sorts behind
-/// Twilio's own fields, and names of parameters do begin with it.
+/// Twilio's own fields, and names of parameters do start with it.
 fn expect_field_names(fields: &Fields<'_>) -> Result<(), CallbackParseError> {
     for (name, _) in fields.0 {
         match name.chars().next() {
@@ -174,7 +174,7 @@ fn expect_field_names(fields: &Fields<'_>) -> Result<(), CallbackParseError> {
 
 /// The field that could hold the end of `email`, moved there as [`expect_field_names`] explains.
 ///
-/// It must sort before `AccountSid`, which is the first field of Twilio's. A name can begin so with a
+/// It must sort before `AccountSid`, which is the first field of Twilio's. A name can start so with a
 /// digit, or with a capital letter if the e-mail is written in capital letters too.
 fn end_of_email<'a>(fields: &Fields<'a>, email: &str) -> Option<&'a str> {
     let is_lowercase = email.ends_with(|last: char| last.is_ascii_lowercase());

@@ -24,8 +24,8 @@ pub const OVERRIDES_EXPLAINED: &str = "Without #rc=5&rp=all Twilio retries once,
 
 /// The URL of a callback for one public URL.
 #[must_use]
-pub fn to_enter(public_url: &PublicUrl, form: CallbackKind) -> String {
-    format!("{public_url}{}{OVERRIDES}", form.path())
+pub fn to_enter(public_url: &PublicUrl, kind: CallbackKind) -> String {
+    format!("{public_url}{}{OVERRIDES}", kind.path())
 }
 
 /// How severe a problem is.
@@ -60,9 +60,9 @@ pub struct UrlProblem {
 #[must_use]
 pub fn check(url: &str, public_urls: &[PublicUrl]) -> Vec<UrlProblem> {
     let mut problems = Vec::new();
-    let mut add = |weight, about, sentence: String| {
+    let mut add = |severity, about, sentence: String| {
         problems.push(UrlProblem {
-            severity: weight,
+            severity,
             about,
             sentence,
         });
@@ -93,17 +93,17 @@ pub fn check(url: &str, public_urls: &[PublicUrl]) -> Vec<UrlProblem> {
         add(Severity::Wrong, "underscore", underscore.to_owned());
     }
     if let Some(port) = parts.port {
-        let (weight, sentence) = of_port(port, parts.scheme);
-        add(weight, "port", sentence);
+        let (severity, sentence) = of_port(port, parts.scheme);
+        add(severity, "port", sentence);
     }
-    if let Some((weight, sentence)) = of_path(&parts, public_urls) {
-        add(weight, "path", sentence);
+    if let Some((severity, sentence)) = of_path(&parts, public_urls) {
+        add(severity, "path", sentence);
     }
-    for (weight, about, sentence) in of_query(parts.query.unwrap_or_default()) {
-        add(weight, about, sentence);
+    for (severity, about, sentence) in of_query(parts.query.unwrap_or_default()) {
+        add(severity, about, sentence);
     }
-    for (weight, sentence) in of_overrides(parts.fragment.unwrap_or_default()) {
-        add(weight, "overrides", sentence);
+    for (severity, sentence) in of_overrides(parts.fragment.unwrap_or_default()) {
+        add(severity, "overrides", sentence);
     }
     problems.sort_by_key(|problem| problem.severity);
     problems
@@ -116,7 +116,7 @@ fn parse(url: &str) -> Result<RawUrl<'_>, &'static str> {
     }
     let parts = RawUrl::of(url);
     if !["http", "https"].contains(&parts.scheme) || parts.host.is_empty() {
-        return Err("it must begin with https://, followed by a host");
+        return Err("it must start with https://, followed by a host");
     }
     Ok(parts)
 }
@@ -191,16 +191,16 @@ fn of_port(port: &str, scheme: &str) -> (Severity, String) {
 
 fn of_path(parts: &RawUrl<'_>, public_urls: &[PublicUrl]) -> Option<(Severity, String)> {
     let whole = format!("{}{}", parts.origin(), parts.path);
-    let served = |url: &PublicUrl| CallbackKind::ALL.map(|form| format!("{url}{}", form.path()));
+    let served = |url: &PublicUrl| CallbackKind::ALL.map(|kind| format!("{url}{}", kind.path()));
     if public_urls.iter().flat_map(served).any(|url| url == whole) {
         return None;
     }
     let path = parts.path;
-    let sentence = if let Some(form) = CallbackKind::ALL
+    let sentence = if let Some(kind) = CallbackKind::ALL
         .iter()
-        .find(|form| path.ends_with(form.path()))
+        .find(|kind| path.ends_with(kind.path()))
     {
-        let is = &whole[..whole.len() - form.path().len()];
+        let is = &whole[..whole.len() - kind.path().len()];
         let known: Vec<String> = public_urls.iter().map(|url| format!("\"{url}\"")).collect();
         let known = if known.is_empty() {
             "not set".to_owned()
@@ -213,7 +213,7 @@ fn of_path(parts: &RawUrl<'_>, public_urls: &[PublicUrl]) -> Option<(Severity, S
         )
     } else if CallbackKind::ALL
         .iter()
-        .any(|form| path.trim_end_matches('/').ends_with(form.path()))
+        .any(|kind| path.trim_end_matches('/').ends_with(kind.path()))
     {
         "its path ends in a slash, which the bridge does not serve; remove the slash".to_owned()
     } else {

@@ -13,7 +13,7 @@ mod signature_text;
 
 use secrecy::ExposeSecret as _;
 
-use super::signature::Key;
+use super::signature::SigningKey;
 use candidates::{Candidate, CandidateSearch};
 pub use candidates::{MAX_BYTES, MAX_TRIES};
 pub use difference::{Diagnosis, Difference};
@@ -101,7 +101,7 @@ fn urls(base: &UrlBase, input: &DiagnosisInput<'_>) -> Vec<Candidate> {
 }
 
 /// Every key to try, each with the hash of its kind and with the other one.
-fn keys(input: &DiagnosisInput<'_>, key_sets: &[KeySet]) -> Vec<(Key, Candidate)> {
+fn keys(input: &DiagnosisInput<'_>, key_sets: &[KeySet]) -> Vec<(SigningKey, Candidate)> {
     let settings = input.header("x-twilio-webhooks-signature-settings").next();
     let mut found = Vec::new();
     for set in key_sets {
@@ -110,7 +110,7 @@ fn keys(input: &DiagnosisInput<'_>, key_sets: &[KeySet]) -> Vec<(Key, Candidate)
             KeyRole::OtherAccount => Some(Difference::OtherAccount(set.setting.clone())),
             KeyRole::Spare => Some(Difference::SpareToken),
         };
-        let mut add = |key: Key, more: Option<Difference>| {
+        let mut add = |key: SigningKey, more: Option<Difference>| {
             let differences = other.iter().cloned().chain(more);
             found.push((key, Candidate::new(String::new(), differences)));
         };
@@ -118,17 +118,17 @@ fn keys(input: &DiagnosisInput<'_>, key_sets: &[KeySet]) -> Vec<(Key, Candidate)
         let sha256 = settings.is_none().then_some(Difference::Sha256);
         for token in &set.auth_tokens {
             let token = token.expose_secret();
-            add(Key::auth_token(token), sha1.clone());
-            add(Key::shared_key(token), Some(Difference::Sha256));
+            add(SigningKey::auth_token(token), sha1.clone());
+            add(SigningKey::shared_key(token), Some(Difference::Sha256));
             for text in intended(token) {
                 let difference = Difference::TokenText(set.setting.clone());
-                add(Key::auth_token(&text), Some(difference));
+                add(SigningKey::auth_token(&text), Some(difference));
             }
         }
         for (_, secret) in &set.shared_keys {
             let secret = secret.expose_secret();
-            add(Key::shared_key(secret), sha256.clone());
-            add(Key::auth_token(secret), Some(Difference::Sha1));
+            add(SigningKey::shared_key(secret), sha256.clone());
+            add(SigningKey::auth_token(secret), Some(Difference::Sha1));
         }
     }
     found

@@ -15,7 +15,7 @@ pub struct PublicUrl {
 /// Why a text cannot be a public URL, with the corrected value where it is obvious.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublicUrlError {
-    #[error("must begin with https:// or http://, followed by a host")]
+    #[error("must start with https:// or http://, followed by a host")]
     NotAUrl,
     #[error("must not have a query, a fragment or user info; write \"{0}\"")]
     Superfluous(String),

@@ -48,7 +48,7 @@ use url_variants::{LibraryRules, UrlVariants};
 
 /// The key of a signature, which decides the hash.
 #[derive(Clone)]
-pub enum Key {
+pub enum SigningKey {
     /// HMAC-SHA1; the default at Twilio.
     AuthToken(Box<Hmac<Sha1>>),
     /// HMAC-SHA256, when `X-Twilio-Webhooks-Signature-Settings` names a `SharedKey`
@@ -56,7 +56,7 @@ pub enum Key {
     SharedKey(Box<Hmac<Sha256>>),
 }
 
-impl Key {
+impl SigningKey {
     #[must_use]
     pub fn auth_token(token: &str) -> Self {
         let mac = Hmac::new_from_slice(token.as_bytes());
@@ -97,7 +97,7 @@ pub enum Body<'a> {
 
 /// Signs as Twilio does for the URL exactly as given.
 #[must_use]
-pub fn sign(key: &Key, url: &str, body: Body<'_>) -> String {
+pub fn sign(key: &SigningKey, url: &str, body: Body<'_>) -> String {
     key.sign(&[url], &canonical(body))
 }
 
@@ -107,13 +107,13 @@ pub fn sign(key: &Key, url: &str, body: Body<'_>) -> String {
 /// none. The Twilio docs say that voice over HTTPS is signed without the port and everything else
 /// with it, and Twilio's libraries accept both.
 #[must_use]
-pub fn verify(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> bool {
+pub fn verify(keys: &[SigningKey], url: &str, body: Body<'_>, signature: &str) -> bool {
     signer(keys, url, body, signature).is_some()
 }
 
 /// As [`verify`], with the index of the key that signed.
 #[must_use]
-pub fn signer(keys: &[Key], url: &str, body: Body<'_>, signature: &str) -> Option<usize> {
+pub fn signer(keys: &[SigningKey], url: &str, body: Body<'_>, signature: &str) -> Option<usize> {
     if let Body::Json(bytes) = body
         && !hash_matches(url, bytes)
     {

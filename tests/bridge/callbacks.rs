@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::harness::Bridge;
 use crate::support::http::{Answer, exchange, send};
 use crate::support::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, signature, status_form};
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -39,7 +39,7 @@ fn a_wrong_signature_is_403_without_a_reason() {
     let bridge = Bridge::start();
     let form = status_form(&sid(1), "completed");
     let wrong = sign(
-        &Key::auth_token("another"),
+        &SigningKey::auth_token("another"),
         &format!("{PUBLIC_URL}{STATUS}"),
         Body::Form(&[]),
     );
@@ -376,7 +376,7 @@ fn a_shared_key_is_accepted_where_the_settings_header_names_it() {
     let form = status_form(&sid(1), "completed");
     let url = format!("{PUBLIC_URL}{STATUS}");
     let signature = sign(
-        &Key::shared_key("shared-secret"),
+        &SigningKey::shared_key("shared-secret"),
         &url,
         Body::Form(&fields(form.as_bytes())),
     );

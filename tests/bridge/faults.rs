@@ -176,7 +176,7 @@ fn a_call_that_cannot_be_mapped_is_reported_as_unmappable_and_not_sent() {
         .as_str()
         .expect("one call")
         .to_owned();
-    assert_eq!(bridge.call(&sid)["planned"][0]["what"], "unmappable");
+    assert_eq!(bridge.call(&sid)["planned"][0]["action"], "unmappable");
 }
 
 #[test]

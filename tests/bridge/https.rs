@@ -15,7 +15,7 @@ use twilio_acquire_bridge::app::systemd::InheritedSockets;
 use twilio_acquire_bridge::clock::Clock;
 use twilio_acquire_bridge::config;
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 use crate::support::certified::self_signed;
 use crate::support::harness::WAIT_LIMIT;
@@ -99,7 +99,7 @@ impl Client {
     fn ends(&mut self, call: usize) -> u16 {
         let form = status_form(&sid(call), "completed");
         let url = format!("{PUBLIC_URL}{STATUS}");
-        let key = Key::auth_token(TOKEN);
+        let key = SigningKey::auth_token(TOKEN);
         let signature = sign(&key, &url, Body::Form(&fields(form.as_bytes())));
         self.posts(STATUS, &[("X-Twilio-Signature", &signature)], &form)
     }

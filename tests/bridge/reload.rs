@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults};
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 use crate::support::harness::until;
 use crate::support::http::exchange;
@@ -70,7 +70,7 @@ impl Reloading {
     fn answers(&self, token: &str, call: usize) -> u16 {
         let form = status_form(&sid(call), "completed");
         let url = format!("{PUBLIC_URL}{STATUS}");
-        let key = Key::auth_token(token);
+        let key = SigningKey::auth_token(token);
         let signature = sign(&key, &url, Body::Form(&fields(form.as_bytes())));
         let headers = [
             ("Content-Type", "application/x-www-form-urlencoded"),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use twilio_acquire_bridge::debugging::fixture::Fixture;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 fn main() {
     let mut arguments = std::env::args_os().skip(1);
@@ -17,7 +17,7 @@ fn main() {
         fs::create_dir_all(&folder).expect("the corpus can be written");
         fs::write(folder.join(name), bytes).expect("the corpus can be written");
     };
-    let key = Key::auth_token("0123456789abcdef0123456789abcdef");
+    let key = SigningKey::auth_token("0123456789abcdef0123456789abcdef");
     for (name, path) in files(fixtures) {
         let Ok(text) = fs::read_to_string(&path) else {
             continue;

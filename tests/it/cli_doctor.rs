@@ -337,6 +337,6 @@ fn callback_url_checks_the_url_that_is_entered_at_twilio() {
     let (out, _, code) = check(&["--json", "https://bridge.example.com/other"]);
     let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(code, 1);
-    assert_eq!(report["checked"][0]["remarks"][0]["about"], "path");
+    assert_eq!(report["checked"][0]["problems"][0]["about"], "path");
     assert_eq!(report["to_enter"][0]["url"], good);
 }

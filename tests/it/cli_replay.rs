@@ -10,7 +10,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use assert_cmd::Command;
 use serde_json::{Value, json};
-use twilio_acquire_bridge::twilio::signature::{Body, Key, PublicUrl, fields, verify};
+use twilio_acquire_bridge::twilio::signature::{Body, PublicUrl, SigningKey, fields, verify};
 use twilio_acquire_bridge::twilio::{Callback, callback};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -96,7 +96,7 @@ fn verify_and_read(
     let signature = header
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let keys = [Key::auth_token(TOKEN)];
+    let keys = [SigningKey::auth_token(TOKEN)];
     if !verify(
         &keys,
         &public.signed_url(&target),

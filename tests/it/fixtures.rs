@@ -8,7 +8,7 @@ use twilio_acquire_bridge::debugging::fake_twilio::dry_run::DryRun;
 use twilio_acquire_bridge::debugging::fixture::builtin;
 use twilio_acquire_bridge::debugging::fixture::{Expected, Fixture};
 use twilio_acquire_bridge::domain::plan::Rules;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign, verify};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign, verify};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -52,7 +52,7 @@ fn every_request_becomes_what_acquire_must_get() {
         let fixture = Fixture::read(&path).expect("the fixture can be read");
         assert_eq!(fixture.to_string(), case.request, "{}", case.name);
 
-        let key = Key::auth_token(TOKEN);
+        let key = SigningKey::auth_token(TOKEN);
         let form = fields(&fixture.body);
         let signature = sign(&key, &fixture.url, Body::Form(&form));
         assert!(verify(&[key], &fixture.url, Body::Form(&form), &signature));

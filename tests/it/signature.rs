@@ -6,7 +6,7 @@ use std::io::Write as _;
 use assert_cmd::Command;
 use proptest::prelude::*;
 use serde::Deserialize;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign, verify};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign, verify};
 
 #[derive(Deserialize)]
 struct Vector {
@@ -57,7 +57,7 @@ fn vectors() -> Vec<Vector> {
 #[test]
 fn the_library_gives_the_verdict_of_every_vector() {
     for vector in vectors() {
-        let keys = [Key::auth_token(&vector.auth_token)];
+        let keys = [SigningKey::auth_token(&vector.auth_token)];
         let form = fields(vector.body.as_bytes());
         let body = if vector.is_json() {
             Body::Json(vector.body.as_bytes())
@@ -110,7 +110,7 @@ fn spelled(form: &[(String, String)]) -> String {
 proptest! {
     #[test]
     fn what_was_signed_verifies(form in any_form(), token in "[0-9a-f]{32}", target in "/[a-z0-9%./'~-]{0,12}(\\?[a-z0-9%&=+'-]{1,12})?") {
-        let key = Key::auth_token(&token);
+        let key = SigningKey::auth_token(&token);
         let url = format!("https://bridge.example.com{target}");
         let signature = sign(&key, &url, Body::Form(&form));
         let mut reversed = form.clone();
@@ -124,7 +124,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         changed in ("[ -~]{0,12}", "\\PC{0,12}"),
     ) {
-        let key = Key::auth_token("0123456789abcdef0123456789abcdef");
+        let key = SigningKey::auth_token("0123456789abcdef0123456789abcdef");
         let url = "https://bridge.example.com/twilio/voice/status";
         let signature = sign(&key, url, Body::Form(&form));
         let mut other = form.clone();
@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn any_bytes_are_verified_without_a_panic(body: Vec<u8>, url in "\\PC{0,40}", signature in "\\PC{0,40}") {
         let form = fields(&body);
-        let keys = [Key::auth_token("0123456789abcdef0123456789abcdef")];
+        let keys = [SigningKey::auth_token("0123456789abcdef0123456789abcdef")];
         prop_assert!(!verify(&keys, &url, Body::Form(&form), &signature));
         prop_assert!(!verify(&keys, &url, Body::Json(&body), &signature));
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 use super::real::pause;
 
@@ -57,7 +57,11 @@ impl Call {
     pub fn request(&self, connection: &str) -> Vec<u8> {
         let url = format!("{PUBLIC_URL}{STATUS}");
         let body = self.form.as_bytes();
-        let signature = sign(&Key::auth_token(TOKEN), &url, Body::Form(&fields(body)));
+        let signature = sign(
+            &SigningKey::auth_token(TOKEN),
+            &url,
+            Body::Form(&fields(body)),
+        );
         let head = format!(
             "POST {STATUS} HTTP/1.1\r\nHost: bridge.example.com\r\nConnection: {connection}\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use twilio_acquire_bridge::debugging::fixture::Fixture;
-use twilio_acquire_bridge::twilio::signature::{Body, Key, fields, sign};
+use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 use super::http::{Answer, exchange};
 
@@ -57,7 +57,11 @@ impl Twilio {
 
 /// As Twilio would have signed it with the test token.
 pub fn signature(url: &str, body: &[u8]) -> String {
-    sign(&Key::auth_token(TOKEN), url, Body::Form(&fields(body)))
+    sign(
+        &SigningKey::auth_token(TOKEN),
+        url,
+        Body::Form(&fields(body)),
+    )
 }
 
 /// The least that a status callback carries.

@@ -52,7 +52,7 @@ pub enum RequeueError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    NoAnswer(#[from] AdminClientError),
+    AdminFailed(#[from] AdminClientError),
     #[error("the bridge on {0} rejects the admin.token; use the token of its configuration")]
     Token(String),
     #[error("the bridge on {0} answered {1}")]
@@ -64,10 +64,10 @@ impl RequeueError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Store(why) => why.is_unavailable(),
-            Self::NoAnswer(AdminClientError::NotConnected { .. }) => true,
-            Self::NoAnswer(AdminClientError::Broken { .. }) | Self::Token(_) | Self::Status(..) => {
-                false
-            }
+            Self::AdminFailed(AdminClientError::NotConnected { .. }) => true,
+            Self::AdminFailed(AdminClientError::Broken { .. })
+            | Self::Token(_)
+            | Self::Status(..) => false,
         }
     }
 }

@@ -158,8 +158,8 @@ fn write_attempt(
             .join(" ");
         writeln!(text, "     answer {}", wrap(&answer, 12))?;
     }
-    if let Some(then) = &attempt.then {
-        writeln!(text, "     then   {}", wrap(then, 12))?;
+    if let Some(explanation) = &attempt.explanation {
+        writeln!(text, "     then   {}", wrap(explanation, 12))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use toml::Value;
 
 use super::SettingsReader;
 use crate::config::layers::{RawSetting, SettingOrigin};
-use crate::config::setting::Key;
+use crate::config::setting::SettingKey;
 use crate::config::toml_value::{is_secret, pairs, quoted, shown, words};
 
 impl SettingsReader {
@@ -16,7 +16,7 @@ impl SettingsReader {
     /// default. A mistake does not quote it, because it may be another secret.
     pub(in crate::config) fn text_or_file<'k, T>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let key = key.into();
@@ -48,7 +48,7 @@ impl SettingsReader {
     /// The secrets of a list, or of the file that `KEY_file` names; an empty list after a mistake.
     pub(in crate::config) fn secrets<'k>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
     ) -> Option<Vec<String>> {
         self.confidential(key, "a string or a list of strings", |value| {
             words(value).filter(|words| words.iter().all(|word| is_secret(word)))
@@ -56,7 +56,10 @@ impl SettingsReader {
     }
 
     /// One secret, or the one in the file that `KEY_file` names.
-    pub(in crate::config) fn secret<'k>(&mut self, key: impl Into<Key<'k>>) -> Option<String> {
+    pub(in crate::config) fn secret<'k>(
+        &mut self,
+        key: impl Into<SettingKey<'k>>,
+    ) -> Option<String> {
         self.confidential(key, "a string", |value| {
             let text = value.as_str().filter(|text| is_secret(text))?;
             Some(vec![text.to_owned()])
@@ -67,7 +70,7 @@ impl SettingsReader {
     /// Secrets by their ids: a table, or `ID=SECRET` pairs in the file that `KEY_file` names.
     pub(in crate::config) fn secret_table<'k>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
     ) -> Option<Vec<(String, String)>> {
         self.confidential(key, "a table of strings or ID=SECRET pairs", |value| {
             pairs(value, |pair| pair.split_once('=')).filter(|pairs| {
@@ -94,7 +97,7 @@ impl SettingsReader {
 
     fn confidential<'k, T>(
         &mut self,
-        key: impl Into<Key<'k>>,
+        key: impl Into<SettingKey<'k>>,
         form: &str,
         parse: impl FnOnce(&Value) -> Option<Vec<T>>,
     ) -> Option<Vec<T>> {

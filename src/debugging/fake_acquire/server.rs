@@ -17,17 +17,17 @@ use futures_util::stream;
 
 use super::reply::{Reply, SAVED};
 use super::request::CapturedRequest;
-use super::state::State;
+use super::state::FakeAcquireState;
 use crate::clock::{self, Clock};
 
 const WORKERS: usize = 2;
 /// Of a request, in bytes.
-const MAX_BODY: usize = 1024 * 1024;
+const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
 /// Serves on its own threads, so that the caller may run any runtime, or none.
 pub(super) fn start(
     listen: SocketAddr,
-    state: &Arc<State>,
+    state: &Arc<FakeAcquireState>,
 ) -> io::Result<(SocketAddr, ServerHandle, JoinHandle<()>)> {
     let listener = TcpListener::bind(listen)?;
     let addr = listener.local_addr()?;
@@ -38,7 +38,7 @@ pub(super) fn start(
             let server = HttpServer::new(move || {
                 App::new()
                     .app_data(state.clone())
-                    .app_data(web::PayloadConfig::new(MAX_BODY))
+                    .app_data(web::PayloadConfig::new(MAX_REQUEST_BYTES))
                     .service(web::resource("{path:.*}").route(web::post().to(receive)))
             })
             .workers(WORKERS)
@@ -61,7 +61,11 @@ pub(super) fn start(
     Ok((addr, server, thread))
 }
 
-async fn receive(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+async fn receive(
+    request: HttpRequest,
+    body: web::Bytes,
+    state: web::Data<FakeAcquireState>,
+) -> HttpResponse {
     let (reply, delay) = state.next(&body);
     let _answering = state.answering();
     state.retain(|| captured(&request, &body, &reply));

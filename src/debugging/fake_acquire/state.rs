@@ -35,7 +35,7 @@ pub struct TextFault {
     pub delay: Duration,
 }
 
-/// What is kept of the requests; only `All` and `CallIds` use memory.
+/// How much of the requests is kept; only `All` and `CallIds` use memory.
 #[derive(Clone, Debug, Default)]
 pub enum Retain {
     #[default]
@@ -49,7 +49,7 @@ pub enum Retain {
 
 /// What the handle and the server's threads share.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct FakeAcquireState {
     pub faults: Mutex<Faults>,
     pub random: Mutex<fastrand::Rng>,
     pub retain: Retain,
@@ -75,7 +75,7 @@ impl Drop for AnsweringGuard<'_> {
     }
 }
 
-impl State {
+impl FakeAcquireState {
     pub fn answering(&self) -> AnsweringGuard<'_> {
         let mut answering = lock(&self.answering);
         answering.now += 1;

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::debugging::fixture::Fixture;
 use crate::twilio::CallSid;
-use crate::twilio::signature::{self, Body, Key, PublicUrl};
+use crate::twilio::signature::{self, Body, PublicUrl, SigningKey};
 
 /// Where requests go and which URL they are signed for.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct ReplayTarget {
 /// The key that signs the requests.
 #[derive(Clone)]
 pub struct Signer {
-    pub key: Key,
+    pub key: SigningKey,
     /// Sent as `X-Twilio-Webhooks-Signature-Settings`.
     pub settings: Option<String>,
 }
@@ -133,7 +133,7 @@ fn with_fresh_sids(body: &[u8], pass: SidPass) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twilio::signature::{Key, PublicUrl, fields, verify};
+    use crate::twilio::signature::{PublicUrl, SigningKey, fields, verify};
 
     const PASS: SidPass = SidPass { seed: 1, number: 2 };
 
@@ -147,7 +147,7 @@ mod tests {
 
     fn signer() -> Signer {
         Signer {
-            key: Key::auth_token("0123456789abcdef0123456789abcdef"),
+            key: SigningKey::auth_token("0123456789abcdef0123456789abcdef"),
             settings: None,
         }
     }

@@ -39,10 +39,10 @@ impl Atoms {
 
     /// As many digits. A North American number becomes a fictional one (555-01xx); another number gets
     /// the prefix 999, which no country has (ITU-T E.164).
-    pub fn number(&mut self, digits: &str, plus: Plus) -> String {
+    pub fn number(&mut self, digits: &str, plus: PlusMeaning) -> String {
         let known = self.made_up.get(digits).cloned();
         match nanp(digits).filter(|_| known.is_none()) {
-            Some((code, key)) if plus == Plus::None || !code.is_empty() => {
+            Some((code, key)) if plus == PlusMeaning::None || !code.is_empty() => {
                 let national = self.replacement(key, "nanp", nanp_number);
                 format!("{code}{national}")
             }
@@ -95,7 +95,7 @@ impl Atoms {
 
 /// Whether a number is written with its country code.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plus {
+pub(super) enum PlusMeaning {
     None,
     Leading,
 }

@@ -15,7 +15,7 @@ pub struct AttemptView {
     pub kind: &'static str,
     pub verdict: &'static str,
     /// Why the request was given up, or when it is retried.
-    pub then: Option<String>,
+    pub explanation: Option<String>,
     pub status: Option<u16>,
     pub fault: Option<&'static str>,
     pub duration_ms: u64,
@@ -35,7 +35,7 @@ pub(super) fn attempt_views(attempts: &[Attempt], before_requeue: usize) -> Vec<
             leg: attempt.leg.to_string(),
             kind: attempt.kind.as_str(),
             verdict: attempt.verdict.as_str(),
-            then: match &attempt.verdict {
+            explanation: match &attempt.verdict {
                 Verdict::Accepted | Verdict::AcceptedAsRepeat => None,
                 Verdict::Again(at) => Some(format!("retry at {at}")),
                 Verdict::Held(at) => Some(format!("retry at {at}; no retry is used up")),

@@ -11,7 +11,7 @@ use crate::domain::plural::counted;
 
 /// One item of the current plan, whether it was sent or not.
 #[derive(Debug, Serialize)]
-#[serde(tag = "what", rename_all = "kebab-case")]
+#[serde(tag = "action", rename_all = "kebab-case")]
 pub enum PlannedView {
     Send {
         leg: String,

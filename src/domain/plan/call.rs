@@ -56,7 +56,7 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// Callbacks of two calls that were joined are not in the order of their times.
+    /// Callbacks of two calls that were merged are not in the order of their times.
     fn first(self, other: Self) -> Self {
         Self {
             position: self.position.min(other.position),

@@ -10,7 +10,7 @@ use super::call_shape::{CallShape, is_put_through, starts_internally};
 use crate::clock::Millis;
 
 /// Twilio counts whole seconds, so that two legs can seem to overlap by one.
-const ROUNDING: Duration = Duration::from_secs(1);
+const ROUNDING_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// A conversation of a call.
 pub(super) struct Conversation<'r, 'a> {
@@ -151,7 +151,7 @@ fn answered_in_session<'r, 'a>(
     let mut found: Vec<Conversation<'_, '_>> = Vec::new();
     for leg in answered {
         match found.last_mut() {
-            Some(last) if leg.answered_at().plus(ROUNDING) < last.ended_at => {
+            Some(last) if leg.answered_at().plus(ROUNDING_TOLERANCE) < last.ended_at => {
                 last.legs.push(leg);
                 last.ended_at = last.ended_at.max(leg.ended_at());
             }
@@ -164,7 +164,7 @@ fn answered_in_session<'r, 'a>(
             conversation.leg = customer;
         }
     }
-    // While legs can still become known, a colleague may be the first of a conversation with a customer.
+    // While legs can still become known, another agent may be the first of a conversation with a customer.
     found.retain(|conversation| {
         knowledge == Knowledge::Final || shape.is_some_and(|shape| shape.is_of(conversation.leg))
     });

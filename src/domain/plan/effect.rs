@@ -1,4 +1,4 @@
-//! The effect of each callback of a call, for those who read the call.
+//! The effect of each callback of a call, for operators.
 //!
 //! It does not change the plan: pages and commands print it.
 

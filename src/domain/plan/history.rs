@@ -12,7 +12,7 @@ use crate::domain::attempt::Attempt;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct History<'a> {
     pub attempts: &'a [Attempt],
-    /// So many of the attempts were made before the last requeue.
+    /// The number of attempts before the last requeue.
     pub before_requeue: usize,
     /// `calls.report` when the first attempt was made. `None`: as it is now.
     pub report: Option<ReportMode>,

@@ -1,4 +1,4 @@
-//! The parties of a call: agents with internal addresses, and everybody who has a phone.
+//! The parties of a call: agents with internal addresses, and customers with a phone.
 //!
 //! Softphones and SIP phones are agents', unless `calls.sip_customers` names the SIP host of an address.
 //!

@@ -102,7 +102,7 @@ fn per_call<'r, 'a>(
 }
 
 /// The legs of which a request was made, in the order of their first attempts. A leg whose call-end
-/// Acquire accepted precedes: two legs were tried if their calls were joined later.
+/// Acquire accepted precedes: two legs were tried if their calls were merged later.
 fn tried_legs<'r, 'a>(
     call: &'r Call<'a>,
     attempts: &[Attempt],

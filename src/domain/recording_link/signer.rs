@@ -46,7 +46,7 @@ impl LinkKey {
 
 impl fmt::Debug for LinkKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key")
+        f.write_str("LinkKey")
     }
 }
 
@@ -72,7 +72,7 @@ impl LinkSigner {
         }
     }
 
-    /// Counts the host of `api_url` as Twilio's, beside those of twilio.com.
+    /// Treats the host of `api_url` as Twilio's, like those of twilio.com.
     #[must_use]
     pub fn with_api_url(self, api_url: &str) -> Self {
         let api_host = host(api_url);

@@ -7,7 +7,7 @@ use super::*;
 const SECRET: &str = "made-up-secret-of-32-characters!";
 const TTL: Duration = Duration::from_secs(60);
 
-fn linker(secrets: &[&str]) -> LinkSigner {
+fn signer(secrets: &[&str]) -> LinkSigner {
     let keys = secrets.iter().map(|secret| LinkKey::new(secret)).collect();
     LinkSigner::new("https://bridge.example.com/x".to_owned(), TTL, keys)
 }
@@ -29,14 +29,14 @@ fn twilios_own_url_gets_the_format_and_a_link_needs_a_sid() {
         url(&twilio, "https://api.twilio.com/RE1").as_deref(),
         Ok("https://api.twilio.com/RE1.mp3")
     );
-    let bridge = RecordingLinks::Bridge(linker(&[SECRET]));
+    let bridge = RecordingLinks::Bridge(signer(&[SECRET]));
     assert!(url(&bridge, "https://api.twilio.com/RE1").is_err());
 }
 
 #[test]
 fn a_recording_outside_twilio_keeps_its_own_url() {
     let twilio = RecordingLinks::Twilio { format: ".mp3" };
-    let bridge = RecordingLinks::Bridge(linker(&[SECRET]).with_api_url("http://127.0.0.1:9000"));
+    let bridge = RecordingLinks::Bridge(signer(&[SECRET]).with_api_url("http://127.0.0.1:9000"));
     for url in [
         "https://bucket.s3.amazonaws.com/AC1/RE1",
         "https://bucket.s3.amazonaws.com/AC1/RE1.wav?X-Amz-Expires=60",
@@ -78,8 +78,8 @@ fn a_recording_outside_twilio_keeps_its_own_url() {
 
 #[test]
 fn a_link_is_dead_after_its_expiry_and_without_its_secret() {
-    let bridge = |secret| RecordingLinks::Bridge(linker(&[secret]));
-    let link = linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0));
+    let bridge = |secret| RecordingLinks::Bridge(signer(&[secret]));
+    let link = signer(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0));
     assert!(!bridge(SECRET).is_dead(&link, Millis(59_999)));
     assert!(bridge(SECRET).is_dead(&link, Millis(60_000)));
     assert!(bridge("another").is_dead(&link, Millis(0)));
@@ -90,7 +90,7 @@ fn a_link_is_dead_after_its_expiry_and_without_its_secret() {
     ] {
         assert!(!bridge(SECRET).is_dead(other, Millis(0)), "{other}");
     }
-    let renewed = linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(60_000));
+    let renewed = signer(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(60_000));
     assert!(is_same_link(&link, &renewed) && link != renewed);
     assert!(!is_same_link(&link, "https://api.twilio.com/RE1"));
 }
@@ -101,7 +101,7 @@ fn a_presigned_url_is_sent_until_it_expires() {
     let expires = Millis(1_767_258_000_000);
     for links in [
         RecordingLinks::default(),
-        RecordingLinks::Bridge(linker(&[SECRET])),
+        RecordingLinks::Bridge(signer(&[SECRET])),
     ] {
         let sent = |now| links.url(&account(1), Some(&recording(2)), url, Millis(0), now);
         assert_eq!(sent(Millis(expires.0 - 1)).as_deref(), Ok(url));

@@ -15,7 +15,7 @@ pub enum AdminError {
     #[error("no callback of {0} was recorded here")]
     UnknownCall(CallSid),
     #[error("a CallSid {0}")]
-    NotASid(#[from] SidError),
+    InvalidSid(#[from] SidError),
     #[error("state must be one of {}", State::ALL.map(State::as_str).join(", "))]
     UnknownState,
     #[error("{0}")]
@@ -34,7 +34,7 @@ impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::UnknownCall(_) => StatusCode::NOT_FOUND,
-            Self::NotASid(_) | Self::UnknownState | Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidSid(_) | Self::UnknownState | Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::NoToken => StatusCode::UNAUTHORIZED,
             Self::AnotherSite => StatusCode::FORBIDDEN,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

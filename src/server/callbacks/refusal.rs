@@ -41,7 +41,7 @@ pub enum RefusalError {
     #[error("X-Twilio-Webhooks-Signature-Settings names a key that this bridge does not have")]
     UnknownSharedKey,
     #[error("{0}")]
-    NotACallback(#[from] CallbackParseError),
+    UnknownCallback(#[from] CallbackParseError),
     /// With the cause, which is logged and not part of the answer.
     #[error("the callback could not be recorded; try again")]
     Unavailable(String),
@@ -69,7 +69,7 @@ impl RefusalError {
             Self::Settings(SignatureSettingsError::UnknownAlgorithm(_)) => "unknown-algorithm",
             Self::Settings(SignatureSettingsError::Malformed) => "malformed-settings",
             Self::UnknownSharedKey => "unknown-shared-key",
-            Self::NotACallback(not) => not.reason(),
+            Self::UnknownCallback(not) => not.reason(),
             Self::Unavailable(_) => "unavailable",
             Self::NotFound => "not-found",
             Self::WrongMethod => "wrong-method",
@@ -96,7 +96,7 @@ impl ResponseError for RefusalError {
             | Self::WrongSignature
             | Self::Settings(_)
             | Self::UnknownSharedKey => StatusCode::FORBIDDEN,
-            Self::Unreadable | Self::Json(_) | Self::NotACallback(_) => StatusCode::BAD_REQUEST,
+            Self::Unreadable | Self::Json(_) | Self::UnknownCallback(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,

@@ -29,8 +29,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const FLUSHES_PER_TRIM: u32 = 60;
 
 /// Limits per request, in bytes; a larger part is cut off. Twilio's requests are below 2 KiB.
-const MAX_BODY: usize = 16 * 1024;
-const MAX_TARGET: usize = 4 * 1024;
+const MAX_KEPT_BODY_BYTES: usize = 16 * 1024;
+const MAX_KEPT_TARGET_BYTES: usize = 4 * 1024;
 const MAX_HEADERS: usize = 16;
 const MAX_HEADER_BYTES: usize = 1024;
 
@@ -121,10 +121,10 @@ pub fn refused_request(
     // Control characters could send commands to the terminal that shows the request.
     let target: String = target(request)
         .chars()
-        .take(MAX_TARGET)
+        .take(MAX_KEPT_TARGET_BYTES)
         .map(|char| if char.is_control() { '?' } else { char })
         .collect();
-    let kept = &body[..body.len().min(MAX_BODY)];
+    let kept = &body[..body.len().min(MAX_KEPT_BODY_BYTES)];
     RefusedRequest {
         at: now,
         cause: refusal.reason().to_owned(),

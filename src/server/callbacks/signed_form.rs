@@ -12,7 +12,7 @@ use super::refusal::RefusalError;
 use crate::config::{Account, Config};
 use crate::store::SignedRequest;
 use crate::telemetry::metrics::{KeyUses, Metrics};
-use crate::twilio::signature::{self, Body, Key, PublicUrl, SignatureSettings};
+use crate::twilio::signature::{self, Body, PublicUrl, SignatureSettings, SigningKey};
 
 /// Headers that are stored with a callback: they are needed to verify its signature again, and the
 /// idempotency token identifies a retry.
@@ -65,7 +65,7 @@ struct AccountKeys {
 /// Keys that may have signed a request, and how often each did.
 #[derive(Default)]
 struct Keys {
-    keys: Vec<Key>,
+    keys: Vec<SigningKey>,
     uses: Vec<KeyUses>,
 }
 
@@ -159,13 +159,13 @@ impl AccountKeys {
         let mut auth_tokens = Keys::default();
         for (position, token) in (1..).zip(&account.auth_tokens) {
             let uses = metrics.signing_key(name, format!("{position}"));
-            auth_tokens.add(Key::auth_token(token.expose_secret()), uses);
+            auth_tokens.add(SigningKey::auth_token(token.expose_secret()), uses);
         }
         let mut shared_keys: HashMap<String, Keys> = HashMap::new();
         for (position, (id, secret)) in (1..).zip(&account.shared_keys) {
             let uses = metrics.signing_key(name, format!("shared-{position}"));
             let keys = shared_keys.entry(id.clone()).or_default();
-            keys.add(Key::shared_key(secret.expose_secret()), uses);
+            keys.add(SigningKey::shared_key(secret.expose_secret()), uses);
         }
         Self {
             acquire_account_id: name.clone(),
@@ -189,7 +189,7 @@ impl AccountKeys {
 }
 
 impl Keys {
-    fn add(&mut self, key: Key, uses: KeyUses) {
+    fn add(&mut self, key: SigningKey, uses: KeyUses) {
         self.keys.push(key);
         self.uses.push(uses);
     }

@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::server::shared::ListenError;
 
 /// Connections that may wait to be accepted: many calls may end at the same moment.
-const BACKLOG: i32 = 1024;
+const LISTEN_BACKLOG_CONNECTIONS: i32 = 1024;
 
 /// Listens on `address`. The error names the setting `key`.
 pub(crate) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
@@ -20,7 +20,7 @@ pub(crate) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListen
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        socket.listen(LISTEN_BACKLOG_CONNECTIONS)?;
         Ok(socket.into())
     };
     bind().map_err(|source| ListenError::Bind {

@@ -28,7 +28,7 @@ use crate::config::ServerSettings;
 
 /// How long a connection may be idle. Longer than balancers keep theirs (60 s), so that the balancer
 /// closes first: otherwise it could send a request on a connection that is just closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a client may take to close its side after the last answer, as in actix-web.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ where
 {
     let connections = connections.clone();
     let http = HttpService::build()
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(SERVER_KEEP_ALIVE)
         .client_request_timeout(limits.request_timeout)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .graceful_shutdown_signal(move || connections.clone().closing())

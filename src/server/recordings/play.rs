@@ -79,15 +79,15 @@ pub struct Player {
 #[derive(Debug, thiserror::Error)]
 pub enum PlayRecordingError {
     #[error("nothing is served here")]
-    NotASid,
+    InvalidSid,
     #[error("{0}")]
-    BadLink(#[from] RecordingLinkError),
+    InvalidLink(#[from] RecordingLinkError),
     #[error("this bridge does not serve the account of the recording any more")]
     UnknownAccount,
     #[error("too many recordings are being played; try again")]
     Busy,
     #[error("{0}")]
-    NotFetched(#[from] FetchRecordingError),
+    FetchFailed(#[from] FetchRecordingError),
     #[error("only GET and HEAD are served here")]
     WrongMethod,
 }
@@ -154,7 +154,7 @@ impl Player {
         request: &HttpRequest,
         sid: &str,
     ) -> Result<(RecordingSid, AccountSid), PlayRecordingError> {
-        let sid = RecordingSid::parse(sid).map_err(|_| PlayRecordingError::NotASid)?;
+        let sid = RecordingSid::parse(sid).map_err(|_| PlayRecordingError::InvalidSid)?;
         let signer = &self.shared.settings.link_signer;
         let now = self.shared.bridge.clock.now();
         let account = signer.verify(&sid, request.query_string(), now)?;
@@ -239,13 +239,13 @@ impl PlayRecordingError {
     /// A short label for counters and logs.
     fn label(&self) -> &'static str {
         match self {
-            Self::NotASid => "not-found",
-            Self::BadLink(RecordingLinkError::Forged) => "forged",
-            Self::BadLink(RecordingLinkError::Expired) => "expired",
+            Self::InvalidSid => "not-found",
+            Self::InvalidLink(RecordingLinkError::Forged) => "forged",
+            Self::InvalidLink(RecordingLinkError::Expired) => "expired",
             Self::UnknownAccount => "unknown-account",
             Self::Busy => "busy",
             Self::WrongMethod => "wrong-method",
-            Self::NotFetched(why) => match why {
+            Self::FetchFailed(why) => match why {
                 FetchRecordingError::NotFound => "not-found",
                 FetchRecordingError::NoSuchRange { .. } => "no-such-range",
                 FetchRecordingError::TooOften { .. } => "busy",
@@ -258,43 +258,43 @@ impl PlayRecordingError {
 impl ResponseError for PlayRecordingError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NotASid
+            Self::InvalidSid
             | Self::UnknownAccount
-            | Self::NotFetched(FetchRecordingError::NotFound) => StatusCode::NOT_FOUND,
-            Self::BadLink(_) => StatusCode::FORBIDDEN,
-            Self::Busy | Self::NotFetched(FetchRecordingError::TooOften { .. }) => {
+            | Self::FetchFailed(FetchRecordingError::NotFound) => StatusCode::NOT_FOUND,
+            Self::InvalidLink(_) => StatusCode::FORBIDDEN,
+            Self::Busy | Self::FetchFailed(FetchRecordingError::TooOften { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotFetched(FetchRecordingError::NoSuchRange { .. }) => {
+            Self::FetchFailed(FetchRecordingError::NoSuchRange { .. }) => {
                 StatusCode::RANGE_NOT_SATISFIABLE
             }
-            Self::NotFetched(FetchRecordingError::TimeOut(_)) => StatusCode::GATEWAY_TIMEOUT,
-            Self::NotFetched(_) => StatusCode::BAD_GATEWAY,
+            Self::FetchFailed(FetchRecordingError::TimeOut(_)) => StatusCode::GATEWAY_TIMEOUT,
+            Self::FetchFailed(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         // The operator's sentences name settings, so players get shorter ones.
         let detail = match self {
-            Self::NotFetched(FetchRecordingError::NotFound) => {
+            Self::FetchFailed(FetchRecordingError::NotFound) => {
                 "Twilio does not have this recording (any more)"
             }
-            Self::NotFetched(FetchRecordingError::NoSuchRange { .. }) => {
+            Self::FetchFailed(FetchRecordingError::NoSuchRange { .. }) => {
                 "the recording has no such range"
             }
-            Self::NotFetched(FetchRecordingError::TooOften { .. }) => "try again later",
-            Self::NotFetched(_) => "the recording cannot be fetched; see the log of the bridge",
+            Self::FetchFailed(FetchRecordingError::TooOften { .. }) => "try again later",
+            Self::FetchFailed(_) => "the recording cannot be fetched; see the log of the bridge",
             other => &other.to_string(),
         };
         let mut answer = problem(self.status_code(), detail);
         let header = match self {
             Self::Busy => Some((header::RETRY_AFTER, RETRY_AFTER)),
-            Self::NotFetched(FetchRecordingError::TooOften { retry_after }) => {
+            Self::FetchFailed(FetchRecordingError::TooOften { retry_after }) => {
                 let wait = retry_after.clone().unwrap_or(RETRY_AFTER);
                 Some((header::RETRY_AFTER, wait))
             }
-            Self::NotFetched(FetchRecordingError::NoSuchRange { content_range }) => content_range
+            Self::FetchFailed(FetchRecordingError::NoSuchRange { content_range }) => content_range
                 .clone()
                 .map(|range| (header::CONTENT_RANGE, range)),
             Self::WrongMethod => Some((header::ALLOW, HeaderValue::from_static("GET, HEAD"))),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use super::rows::{self, word};
+use super::rows::{self, text};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::store::{
-    AccountFilter, BACKLOG, ClaimRequest, Claimed, ClaimedCalls, ListOrder, Ticket, in_parts,
+    AccountFilter, BACKLOG_AGE, ClaimRequest, Claimed, ClaimedCalls, ListOrder, Ticket,
+    split_by_requeue,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -117,7 +118,7 @@ impl NodeClaims {
             LeaseClock::Caller => Some(now.0),
         };
         let backlog_before = match request.order {
-            ListOrder::FreshFirst => now.minus(BACKLOG),
+            ListOrder::FreshFirst => now.minus(BACKLOG_AGE),
             ListOrder::UnfailedFirst | ListOrder::LongestDueFirst => Millis(i64::MIN),
         };
         let values: Values<'_> = &[
@@ -166,8 +167,8 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
                     requeue_count: row.try_get(5)?,
                     retry_now_at,
                 },
-                sid: word(row, 3, |text| CallSid::parse(text).ok())?,
-                account: word(row, 4, |text| AccountSid::parse(text).ok())?,
+                sid: text(row, 3, |text| CallSid::parse(text).ok())?,
+                account: text(row, 4, |text| AccountSid::parse(text).ok())?,
                 callbacks: Vec::new(),
                 planned_callbacks: usize::try_from(row.try_get::<_, i64>(6)?).unwrap_or_default(),
                 attempts: Vec::new(),
@@ -194,7 +195,7 @@ async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Resul
     for (call, _) in calls {
         let attempts = found.remove(&call.ticket.call).unwrap_or_default();
         (call.attempts, call.attempts_before_requeue) =
-            in_parts(attempts, call.ticket.requeue_count);
+            split_by_requeue(attempts, call.ticket.requeue_count);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use tokio_postgres::Row;
 
-use super::rows::word;
+use super::rows::text;
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::State;
@@ -46,7 +46,7 @@ impl LockedCall {
         Ok(Self {
             id: row.try_get(1)?,
             sid: row.try_get(2)?,
-            state: word(row, 3, State::parse)?,
+            state: text(row, 3, State::parse)?,
             is_claimed: row.try_get(4)?,
             requeue_count: row.try_get(5)?,
             attempts: row.try_get(6)?,

@@ -2,13 +2,13 @@
 //!
 //! Pages and commands use these; the path of a callback does not.
 
-use super::rows::{self, read_summary, word};
+use super::rows::{self, read_summary, text};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::counters::Counters;
 use crate::store::removed::{self, RemovalCause};
 use crate::store::{
-    CallSummary, Expiry, ListFilter, REQUEUED_OVERDUE, State, StoredCall, in_parts,
+    CallSummary, Expiry, ListFilter, REQUEUED_OVERDUE, State, StoredCall, split_by_requeue,
 };
 use crate::twilio::CallSid;
 
@@ -73,7 +73,7 @@ pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<Store
     let callbacks = rows::callbacks_of(session, &[id]).await?;
     let attempts = rows::attempts_of(session, &[id]).await?.into_iter();
     let attempts = attempts.map(|(_, made_at, attempt)| (made_at, attempt));
-    let (attempts, attempts_before_requeue) = in_parts(attempts.collect(), requeue_count);
+    let (attempts, attempts_before_requeue) = split_by_requeue(attempts.collect(), requeue_count);
     Ok(Some(StoredCall {
         summary: read_summary(row)?,
         callbacks: callbacks
@@ -138,7 +138,7 @@ pub(super) async fn requeue(
     let values: Values<'_> = &[&sid.as_str(), &now.0, &now.minus(REQUEUED_OVERDUE).0];
     let rows = session.query(REQUEUE, values).await?;
     for row in &rows {
-        changes.move_call(word(row, 0, State::parse)?, State::Pending);
+        changes.move_call(text(row, 0, State::parse)?, State::Pending);
     }
     Ok(!rows.is_empty())
 }
@@ -165,7 +165,7 @@ pub(super) async fn purge(
     let mut ids: Vec<i64> = Vec::with_capacity(rows.len());
     for row in &rows {
         ids.push(row.try_get(0)?);
-        changes.purge_call(word(row, 1, State::parse)?);
+        changes.purge_call(text(row, 1, State::parse)?);
     }
     if ids.is_empty() {
         return Ok(0);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::batcher::BatchJob;
 use super::counters;
 use super::merge::{self, EXTEND_CALL};
-use super::rows::word;
+use super::rows::text;
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::{NewCallback, Recorded, State};
@@ -235,7 +235,7 @@ pub(super) async fn record_repeat(session: &Session, job: &RecordJob) -> Result<
         let (callbacks, attempts) = (1_i64, 0_i64);
         let values: Values<'_> = &[&id, &callbacks, &attempts, &job.now.0, &None::<i64>];
         session.execute(EXTEND_CALL, values).await?;
-        changes.move_call(word(row, 1, State::parse)?, State::Pending);
+        changes.move_call(text(row, 1, State::parse)?, State::Pending);
         Ok(Recorded::New)
     })
     .await

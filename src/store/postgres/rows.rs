@@ -29,11 +29,11 @@ macro_rules! summary {
 pub(super) use summary;
 
 pub(super) fn read_summary(row: &Row) -> Result<CallSummary, PgError> {
-    let state = word(row, 2, State::parse)?;
+    let state = text(row, 2, State::parse)?;
     let at = Millis(row.try_get(3)?);
     Ok(CallSummary {
-        sid: word(row, 0, |text| CallSid::parse(text).ok())?,
-        account: word(row, 1, |text| AccountSid::parse(text).ok())?,
+        sid: text(row, 0, |text| CallSid::parse(text).ok())?,
+        account: text(row, 1, |text| AccountSid::parse(text).ok())?,
         state,
         // In a finished call `effective_at` is no due time.
         due: matches!(state, State::Pending | State::Claimed).then_some(at),
@@ -76,9 +76,9 @@ pub(super) async fn attempts_of(
     rows.iter()
         .map(|row| {
             let attempt = Attempt {
-                leg: word(row, 2, |text| CallSid::parse(text).ok())?,
-                kind: word(row, 3, RequestKind::parse)?,
-                report_mode: word(row, 13, ReportMode::parse)?,
+                leg: text(row, 2, |text| CallSid::parse(text).ok())?,
+                kind: text(row, 3, RequestKind::parse)?,
+                report_mode: text(row, 13, ReportMode::parse)?,
                 at: Millis(row.try_get(4)?),
                 // Never negative: PostgreSQL has no unsigned integers.
                 took: Duration::from_micros(row.try_get::<_, i64>(5)?.unsigned_abs()),
@@ -86,7 +86,7 @@ pub(super) async fn attempts_of(
                 status: row.try_get::<_, Option<i32>>(7)?.map(status).transpose()?,
                 verdict: verdict(row)?,
                 fault: match row.try_get::<_, Option<&str>>(11)? {
-                    Some(_) => Some(word(row, 11, DeliveryFault::parse)?),
+                    Some(_) => Some(text(row, 11, DeliveryFault::parse)?),
                     None => None,
                 },
                 excerpt: row.try_get(12)?,
@@ -102,7 +102,7 @@ fn status(number: i32) -> Result<u16, PgError> {
 
 fn verdict(row: &Row) -> Result<Verdict, PgError> {
     let (again_at, reason) = (row.try_get(9)?, row.try_get(10)?);
-    word(row, 8, |verdict| {
+    text(row, 8, |verdict| {
         Verdict::from_columns(&VerdictColumns {
             verdict,
             again_at,
@@ -113,7 +113,7 @@ fn verdict(row: &Row) -> Result<Verdict, PgError> {
 
 /// Parses a text column. Only a newer version could have written a value that this one does not
 /// know.
-pub(super) fn word<T>(
+pub(super) fn text<T>(
     row: &Row,
     column: usize,
     parse: impl FnOnce(&str) -> Option<T>,

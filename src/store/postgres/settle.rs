@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use super::batcher::BatchJob;
 use super::merge;
-use super::rows::{without_nul, word};
+use super::rows::{text, without_nul};
 use super::session::{PgError, Session, Values};
 use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
@@ -78,9 +78,9 @@ pub(super) async fn settle_and_merge(
         return Ok(Err(StoreError::StaleTicket));
     };
     if row.try_get::<_, Option<&str>>(5)?.is_some() {
-        let account = word(row, 3, |text| AccountSid::parse(text).ok())?;
-        let leg = word(row, 4, |text| CallSid::parse(text).ok())?;
-        let parent = word(row, 5, |text| CallSid::parse(text).ok())?;
+        let account = text(row, 3, |text| AccountSid::parse(text).ok())?;
+        let leg = text(row, 4, |text| CallSid::parse(text).ok())?;
+        let parent = text(row, 5, |text| CallSid::parse(text).ok())?;
         if merge::merge_into_parent(session, changes, &account, (&leg, &parent), job.now).await? {
             return Ok(Ok(Some(job.now)));
         }
@@ -89,7 +89,7 @@ pub(super) async fn settle_and_merge(
 }
 
 fn due(row: &Row) -> Result<Due, PgError> {
-    let state = word(row, 1, State::parse)?;
+    let state = text(row, 1, State::parse)?;
     let effective_at = Millis(row.try_get(2)?);
     Ok((state == State::Pending).then_some(effective_at))
 }

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::sqlite::spool::{Transferred, Waiting};
 
 /// Calls transferred at the same time, so that they share transactions of the database.
-const CALLS: usize = 256;
+const TRANSFER_BATCH_CALLS: usize = 256;
 
 /// The number of callbacks that are transferred while new ones wait: otherwise the spool would never be
 /// empty under load. It takes the time of a few transactions.
@@ -25,16 +25,16 @@ const FINAL_TRANSFER: u64 = 256;
 const DATABASE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Between two tries with callbacks that a working database refuses.
-const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+const RETRY_REFUSED_AFTER: Duration = Duration::from_secs(60);
 
 /// The longest wait between two tries with a database that refuses every callback: its disk may be
 /// full, or each callback may be at fault and the next one good.
-const REFUSES_ALL_AGAIN: Duration = Duration::from_secs(10);
+const RETRY_ALL_REFUSED_AFTER: Duration = Duration::from_secs(10);
 
 /// The result of one pass over the spool, in callbacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct TransferPass {
-    moved: u64,
+    transferred: u64,
     /// By a working database: they stay in the spool and delay no other.
     refused: u64,
 }
@@ -50,24 +50,24 @@ enum TransferStop {
 pub(super) async fn run(shared: &Shared) {
     let mut write_path = shared.write_path.subscribe();
     let mut refused = 0;
-    let mut look_again = DATABASE_POLL_INTERVAL;
+    let mut retry_after = DATABASE_POLL_INTERVAL;
     loop {
         let spooling = write_path.wait_for(|write_path| *write_path == WritePath::ToSpool);
         // The sender lives in `shared`, so waiting cannot end in an error.
         if refused == 0 {
             let _ = spooling.await;
         } else {
-            let _ = timeout(REFUSED_AGAIN, spooling).await;
+            let _ = timeout(RETRY_REFUSED_AFTER, spooling).await;
         }
         match shared.empty(refused).await {
             Ok(left) => {
                 refused = left;
-                look_again = DATABASE_POLL_INTERVAL;
+                retry_after = DATABASE_POLL_INTERVAL;
             }
             Err(TransferStop::RefusesAll(why)) => {
-                error!("the database takes nothing of the spool: {why}");
-                clock::pause(look_again).await;
-                look_again = REFUSES_ALL_AGAIN.min(look_again * 2);
+                error!("the database refuses all callbacks of the spool: {why}");
+                clock::pause(retry_after).await;
+                retry_after = RETRY_ALL_REFUSED_AFTER.min(retry_after * 2);
             }
             Err(TransferStop::Unavailable(why)) => {
                 debug!("the database is still unavailable: {why}");
@@ -88,20 +88,20 @@ impl Shared {
         answer
             .map_err(|_| TransferStop::Unavailable("no answer".to_owned()))?
             .map_err(|why| TransferStop::Unavailable(why.to_string()))?;
-        let mut moved = 0;
+        let mut transferred = 0;
         while self.waiting.load(Ordering::Relaxed) > refused + FINAL_TRANSFER {
             let pass = self.pass().await?;
             refused = pass.refused;
-            moved += pass.moved;
+            transferred += pass.transferred;
         }
         // From here on new callbacks wait, so this pass empties the spool.
         let _alone = self.gate.write().await;
         let pass = self.pass().await?;
         if self.write_path.send_replace(WritePath::ToDatabase) == WritePath::ToSpool {
-            let (moved, path) = (moved + pass.moved, self.path.display());
+            let (transferred, path) = (transferred + pass.transferred, self.path.display());
             info!(
-                moved,
-                "callbacks go to the database again; {moved} were moved from {path}"
+                transferred,
+                "callbacks go to the database again; {transferred} were transferred from {path}"
             );
         }
         Ok(pass.refused)
@@ -112,21 +112,21 @@ impl Shared {
         let mut pass = TransferPass::default();
         let (mut after, mut refusal) = (0, String::new());
         loop {
-            let calls = self.spool.waiting(after, CALLS).await;
+            let calls = self.spool.waiting(after, TRANSFER_BATCH_CALLS).await;
             let calls = calls.map_err(TransferStop::Spool)?;
             let Some(last) = calls.last() else {
                 break;
             };
             // The next query continues after this row: refused callbacks stay and are not read again.
             after = last.row;
-            // The order matters only within a call, so calls are moved concurrently and share commits.
-            let moved = join_all(calls.iter().map(|call| self.move_call(call))).await;
-            let mut handed = Vec::with_capacity(calls.len());
+            // The order matters only within a call, so calls are transferred concurrently and share commits.
+            let transferred = join_all(calls.iter().map(|call| self.transfer_call(call))).await;
+            let mut committed = Vec::with_capacity(calls.len());
             let mut outage = None;
-            for (call, moved) in calls.iter().zip(moved) {
+            for (call, transferred) in calls.iter().zip(transferred) {
                 let callbacks = call.callbacks.len();
-                match moved {
-                    Ok(()) => handed.push(Transferred {
+                match transferred {
+                    Ok(()) => committed.push(Transferred {
                         row: call.row,
                         callbacks,
                     }),
@@ -140,18 +140,18 @@ impl Shared {
             // Removed only now that the database has committed them.
             let removed = self
                 .spool
-                .hand_over(handed)
+                .remove_transferred(committed)
                 .await
                 .map_err(TransferStop::Spool)?;
             self.waiting.fetch_sub(removed, Ordering::Relaxed);
-            pass.moved += removed;
+            pass.transferred += removed;
             if let Some(outage) = outage {
                 return Err(outage);
             }
         }
         match pass {
             TransferPass { refused: 0, .. } => {}
-            TransferPass { moved: 0, .. } => return Err(TransferStop::RefusesAll(refusal)),
+            TransferPass { transferred: 0, .. } => return Err(TransferStop::RefusesAll(refusal)),
             TransferPass { refused, .. } => {
                 let path = self.path.display();
                 error!(
@@ -164,7 +164,7 @@ impl Shared {
     }
 
     /// One by one, so that none overtakes an earlier one that fails.
-    async fn move_call(&self, call: &Waiting) -> Result<(), StoreError> {
+    async fn transfer_call(&self, call: &Waiting) -> Result<(), StoreError> {
         for (callback, received) in &call.callbacks {
             let recording = self.database.record(callback.clone(), *received);
             timeout(self.commit_timeout, recording)

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::open;
 use crate::store::StoreError;
 
-/// Writes a copy of one moment to `path`, which must not exist. The writer goes on meanwhile.
+/// Writes a copy of one moment to `path`, which must not exist. The writer continues meanwhile.
 pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |error: io::Error| {
         StoreError::Database(format!("cannot write {}: {error}", path.display()))

@@ -122,7 +122,7 @@ impl LeaseTable {
     }
 }
 
-/// The claims as the writer and the readers of one store see them.
+/// The leases, shared by the writer and the readers of one store.
 #[derive(Clone, Debug)]
 pub(super) struct SharedLeaseTable(Arc<Mutex<LeaseTable>>);
 
@@ -143,22 +143,22 @@ mod tests {
 
     #[test]
     fn a_claim_that_was_renewed_ends_with_its_second_lease() {
-        let mut claims = LeaseTable::new();
-        let first = claims.claim(7, Millis(10));
-        let second = claims.claim(7, Millis(20));
+        let mut leases = LeaseTable::new();
+        let first = leases.claim(7, Millis(10));
+        let second = leases.claim(7, Millis(20));
         assert_ne!(first.number, second.number);
-        assert!(claims.expired(Millis(19), 9).is_empty());
-        assert_eq!(claims.expired(Millis(20), 9), [7]);
-        assert_eq!(claims.len(), 1);
+        assert!(leases.expired(Millis(19), 9).is_empty());
+        assert_eq!(leases.expired(Millis(20), 9), [7]);
+        assert_eq!(leases.len(), 1);
     }
 
     #[test]
     fn a_call_that_becomes_due_before_the_scan_start_lowers_it() {
-        let mut claims = LeaseTable::new();
-        claims.raise_scan_start(&AccountFilter::All, (Millis(10), 5));
-        claims.lower_scan_start((Millis(10), 3));
-        assert_eq!(claims.scan_start(&AccountFilter::All), (Millis(10), 2));
-        claims.lower_scan_start((Millis(11), 1));
-        assert_eq!(claims.scan_start(&AccountFilter::All), (Millis(10), 2));
+        let mut leases = LeaseTable::new();
+        leases.raise_scan_start(&AccountFilter::All, (Millis(10), 5));
+        leases.lower_scan_start((Millis(10), 3));
+        assert_eq!(leases.scan_start(&AccountFilter::All), (Millis(10), 2));
+        leases.lower_scan_start((Millis(11), 1));
+        assert_eq!(leases.scan_start(&AccountFilter::All), (Millis(10), 2));
     }
 }

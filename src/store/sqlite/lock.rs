@@ -96,7 +96,7 @@ fn check_files(path: &Path, left: &str) -> Result<(), OpenError> {
         _ => None,
     };
     match (size(path), remains) {
-        (0, Some(remains)) => Err(OpenError::Gone {
+        (0, Some(remains)) => Err(OpenError::FileMissing {
             path: path.into(),
             remains: remains.clone(),
         }),

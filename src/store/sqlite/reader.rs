@@ -14,7 +14,7 @@ use super::sid_index;
 use super::{backup, consistency, refused};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
-    State, StoreError, StoredCall, StoredRefusedRequest, in_parts,
+    State, StoreError, StoredCall, StoredRefusedRequest, split_by_requeue,
 };
 use crate::twilio::CallSid;
 
@@ -105,7 +105,7 @@ impl ReadStore for SqliteReader {
             return Ok(None);
         };
         let attempts = rows::attempts_of(&self.connection, call.id)?;
-        let (attempts, attempts_before_requeue) = in_parts(attempts, call.requeue_count);
+        let (attempts, attempts_before_requeue) = split_by_requeue(attempts, call.requeue_count);
         Ok(Some(StoredCall {
             callbacks: rows::callbacks_of(&self.connection, call.id)?,
             attempts,
@@ -129,7 +129,7 @@ impl ReadStore for SqliteReader {
             Some(State::Claimed) => self.claimed(filter.limit),
             // Claimed calls are pending in the database and left out here.
             Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
-            Some(state) => self.select(LATEST_FINAL, params![state.as_str()], filter, wanted),
+            Some(state) => self.select(LATEST_FINISHED, params![state.as_str()], filter, wanted),
         }
     }
 
@@ -154,21 +154,17 @@ impl ReadStore for SqliteReader {
     }
 }
 
-const NEWEST: &str = concat!(
-    "SELECT ",
-    rows::call_columns!(),
-    " FROM call ORDER BY id DESC"
-);
+const NEWEST: &str = concat!("SELECT ", rows::summary!(), " FROM call ORDER BY id DESC");
 
 const SOONEST_DUE: &str = concat!(
     "SELECT ",
-    rows::call_columns!(),
+    rows::summary!(),
     " FROM call WHERE state = 'pending' ORDER BY effective_at, id"
 );
 
-const LATEST_FINAL: &str = concat!(
+const LATEST_FINISHED: &str = concat!(
     "SELECT ",
-    rows::call_columns!(),
+    rows::summary!(),
     " FROM call WHERE state = ?1 ORDER BY effective_at DESC, id DESC"
 );
 

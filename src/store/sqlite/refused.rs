@@ -1,4 +1,4 @@
-//! Refused requests: the verbs, and what is read of them.
+//! Refused requests: the operations, and their rows.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -22,11 +22,11 @@ impl Refusals for SqliteStore {
     async fn refuse(
         &self,
         requests: Vec<RefusedRequest>,
-        keep: RefusedLimits,
+        limits: RefusedLimits,
         now: Millis,
     ) -> Result<(), StoreError> {
         self.writer
-            .write_soon(move |tx| tx.refuse(&requests, keep, now))
+            .write_soon(move |tx| tx.refuse(&requests, limits, now))
             .await
     }
 

@@ -1,4 +1,4 @@
-//! Rows of the database to the words of the store, and back.
+//! Rows of the database to the types of the store, and back.
 
 use std::time::Duration;
 
@@ -45,13 +45,13 @@ pub(super) fn rows_of(call: i64) -> [i64; 2] {
 }
 
 /// The columns that [`CallRow::read`] reads.
-macro_rules! call_columns {
+macro_rules! summary {
     () => {
         "id, sid, account, state, effective_at, changed, received, callbacks, attempts, \
          requeue_count, planned_callbacks, reason, retry_now_at, failing_since"
     };
 }
-pub(super) use call_columns;
+pub(super) use summary;
 
 /// A row of `call`.
 #[derive(Debug)]
@@ -80,9 +80,9 @@ impl CallRow {
     pub fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get(0)?,
-            sid: word(row, 1, |text| CallSid::parse(text).ok())?,
-            account: word(row, 2, |text| AccountSid::parse(text).ok())?,
-            state: word(row, 3, State::parse)?,
+            sid: text(row, 1, |text| CallSid::parse(text).ok())?,
+            account: text(row, 2, |text| AccountSid::parse(text).ok())?,
+            state: text(row, 3, State::parse)?,
             effective_at: Millis(row.get(4)?),
             changed: Millis(row.get(5)?),
             received: Millis(row.get(6)?),
@@ -99,7 +99,7 @@ impl CallRow {
     pub fn load(connection: &Connection, id: i64) -> Result<Option<Self>, StoreError> {
         let mut statement = connection.prepare_cached(concat!(
             "SELECT ",
-            call_columns!(),
+            summary!(),
             " FROM call WHERE id = ?1"
         ))?;
         let mut rows = statement.query([id])?;
@@ -131,7 +131,7 @@ pub(super) fn call_named(
         let Some(call) = CallRow::load(connection, *id)? else {
             continue;
         };
-        // What is left of a call that became a part of another.
+        // An empty row: the call was merged into another.
         if call.callbacks == 0 {
             continue;
         }
@@ -167,7 +167,7 @@ pub(super) fn child_legs_of(
              WHERE id BETWEEN ?1 AND ?2 AND leg IS NOT NULL",
         )?
         .query_and_then(rows_of(call), |row| {
-            word(row, 0, |text| CallSid::parse(text).ok())
+            text(row, 0, |text| CallSid::parse(text).ok())
         })?
         .collect()
 }
@@ -195,7 +195,7 @@ pub(super) fn callbacks_of(
         .collect()
 }
 
-/// A call's attempts with the rounds they were made in, oldest first.
+/// A call's attempts, each with its requeue count, oldest first.
 pub(super) fn attempts_of(
     connection: &Connection,
     call: i64,
@@ -207,15 +207,15 @@ pub(super) fn attempts_of(
         )?
         .query_and_then(rows_of(call), |row| {
             let attempt = Attempt {
-                leg: word(row, 1, |text| CallSid::parse(text).ok())?,
-                kind: word(row, 2, RequestKind::parse)?,
-                report_mode: word(row, 12, ReportMode::parse)?,
+                leg: text(row, 1, |text| CallSid::parse(text).ok())?,
+                kind: text(row, 2, RequestKind::parse)?,
+                report_mode: text(row, 12, ReportMode::parse)?,
                 at: Millis(row.get(3)?),
                 took: Duration::from_micros(row.get::<_, i64>(4)?.unsigned_abs()),
                 sent: row.get(5)?,
                 status: row.get(6)?,
                 verdict: verdict(row)?,
-                fault: optional_word(row, 10, DeliveryFault::parse)?,
+                fault: optional_text(row, 10, DeliveryFault::parse)?,
                 excerpt: row.get(11)?,
             };
             Ok((row.get(0)?, attempt))
@@ -226,7 +226,7 @@ pub(super) fn attempts_of(
 fn verdict(row: &Row<'_>) -> Result<Verdict, StoreError> {
     let reason: Option<String> = row.get(9)?;
     let again_at = row.get(8)?;
-    word(row, 7, |verdict| {
+    text(row, 7, |verdict| {
         Verdict::from_columns(&VerdictColumns {
             verdict,
             again_at,
@@ -272,7 +272,7 @@ pub(super) fn insert_attempt(
 }
 
 /// Reads a text column; an error if this version does not know the word.
-fn word<T>(
+fn text<T>(
     row: &Row<'_>,
     column: usize,
     parse: impl FnOnce(&str) -> Option<T>,
@@ -284,14 +284,14 @@ fn word<T>(
     parse(text).ok_or_else(|| unknown_word(row, column, text))
 }
 
-pub(super) fn optional_word<T>(
+pub(super) fn optional_text<T>(
     row: &Row<'_>,
     column: usize,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<Option<T>, StoreError> {
     match row.get_ref(column)? {
         rusqlite::types::ValueRef::Null => Ok(None),
-        _ => word(row, column, parse).map(Some),
+        _ => text(row, column, parse).map(Some),
     }
 }
 

@@ -32,14 +32,17 @@ impl SqliteStore {
     }
 
     /// Removes what another store has; returns how many callbacks that were.
-    pub(in crate::store) async fn hand_over(
+    pub(in crate::store) async fn remove_transferred(
         &self,
         calls: Vec<Transferred>,
     ) -> Result<u64, StoreError> {
         if calls.is_empty() {
             return Ok(0);
         }
-        let removed = self.writer.write(move |tx| tx.hand_over(&calls)).await?;
+        let removed = self
+            .writer
+            .write(move |tx| tx.remove_transferred(&calls))
+            .await?;
         self.writer
             .ask(|tx| {
                 tx.shrink()?;

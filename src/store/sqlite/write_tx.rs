@@ -102,8 +102,8 @@ impl WriteTx {
         self.run("COMMIT")?;
         self.committed_counters = self.counters;
         self.undo.clear();
-        for name in self.purged_sids.drain(..) {
-            self.sids.forget_purged(name);
+        for entry in self.purged_sids.drain(..) {
+            self.sids.forget_purged(entry);
         }
         self.sids.committed();
         Ok(())
@@ -118,11 +118,11 @@ impl WriteTx {
         }
         self.counters = self.committed_counters;
         self.purged_sids.clear();
-        let mut claims = self.leases.lock();
+        let mut leases = self.leases.lock();
         for undo in self.undo.drain(..).rev() {
             match undo {
-                Undo::SidAdded(name) => self.sids.forget(name),
-                Undo::Released(call, claim) => claims.restore(call, claim),
+                Undo::SidAdded(entry) => self.sids.forget(entry),
+                Undo::Released(call, claim) => leases.restore(call, claim),
                 Undo::PendingMerge(child, Some(parent)) => {
                     self.pending_merges.insert(child, parent);
                 }

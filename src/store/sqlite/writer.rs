@@ -60,35 +60,39 @@ impl Writer {
         })
     }
 
-    /// Runs `verb` in a transaction that it shares with all waiting operations; returns after the commit.
+    /// Runs `operation` in a transaction that it shares with all waiting operations; returns after the commit.
     ///
-    /// If the transaction fails, `verb` runs again in one of its own.
-    pub async fn write<T, F>(&self, verb: F) -> Result<T, StoreError>
+    /// If the transaction fails, `operation` runs again in one of its own.
+    pub async fn write<T, F>(&self, operation: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
-        self.write_as(Job::Write, verb).await
+        self.write_as(Job::Write, operation).await
     }
 
     /// As [`Writer::write`], for an operation that Twilio does not wait for. It starts at most
     /// [`BATCH_WAIT`] later, so that it shares its fsync with callbacks.
-    pub async fn write_soon<T, F>(&self, verb: F) -> Result<T, StoreError>
+    pub async fn write_soon<T, F>(&self, operation: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
-        self.write_as(Job::WriteSoon, verb).await
+        self.write_as(Job::WriteSoon, operation).await
     }
 
-    async fn write_as<T, F>(&self, job: fn(Box<dyn Write>) -> Job, verb: F) -> Result<T, StoreError>
+    async fn write_as<T, F>(
+        &self,
+        job: fn(Box<dyn Write>) -> Job,
+        operation: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let work = Work {
-            verb,
+            operation,
             done: None,
             answer,
         };
@@ -96,8 +100,8 @@ impl Writer {
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Does `question` between two transactions.
-    pub async fn ask<T, F>(&self, question: F) -> Result<T, StoreError>
+    /// Does `query` between two transactions.
+    pub async fn ask<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
@@ -105,7 +109,7 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         self.submit(Job::Ask(Box::new(move |tx| {
             // Fails only if the caller was cancelled.
-            let _ = answer.send(question(tx));
+            let _ = answer.send(query(tx));
         })))?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -134,7 +138,7 @@ impl Drop for Writer {
 
 /// An operation, its result, and the channel to its caller.
 struct Work<T, F> {
-    verb: F,
+    operation: F,
     done: Option<Result<T, StoreError>>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -153,7 +157,7 @@ where
     F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send,
 {
     fn apply(&mut self, tx: &mut WriteTx) -> Result<(), StoreError> {
-        match (self.verb)(tx) {
+        match (self.operation)(tx) {
             // Other errors, such as a stale ticket, are results and need no rollback.
             Err(why @ (StoreError::Database(_) | StoreError::Damaged(_) | StoreError::Locked)) => {
                 Err(why)
@@ -178,24 +182,24 @@ where
 fn serve(mut tx: WriteTx, jobs: &Receiver<Job>) {
     let mut next_check = Instant::now();
     while let Ok(first) = jobs.recv() {
-        let (writes, questions) = take_waiting(first, jobs);
+        let (writes, queries) = take_waiting(first, jobs);
         commit_together(&mut tx, writes);
         if Instant::now() >= next_check {
             tx.health.check_log_size();
             next_check = Instant::now() + LOG_CHECK_INTERVAL;
         }
         // After the commit, so that a claim sees the callbacks of this batch.
-        for question in questions {
-            question(&mut tx);
+        for query in queries {
+            query(&mut tx);
         }
     }
 }
 
-type Questions = Vec<Box<dyn FnOnce(&mut WriteTx) + Send>>;
+type Queries = Vec<Box<dyn FnOnce(&mut WriteTx) + Send>>;
 
 /// All waiting operations, up to a batch. Waits for more while none of them is urgent.
-fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Questions) {
-    let (mut writes, mut questions) = (Vec::new(), Vec::new());
+fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Queries) {
+    let (mut writes, mut queries) = (Vec::new(), Vec::new());
     let until = Instant::now() + BATCH_WAIT;
     let mut is_urgent = false;
     let mut next = Some(first);
@@ -203,10 +207,10 @@ fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Quest
         is_urgent |= !matches!(job, Job::WriteSoon(_));
         match job {
             Job::Write(write) | Job::WriteSoon(write) => writes.push(write),
-            Job::Ask(question) => questions.push(question),
+            Job::Ask(query) => queries.push(query),
         }
         // Receive only while the batch has room: a received operation must run.
-        next = if writes.len() + questions.len() >= MAX_BATCH {
+        next = if writes.len() + queries.len() >= MAX_BATCH {
             None
         } else if is_urgent || writes.len() >= MIN_BATCH {
             jobs.try_recv().ok()
@@ -215,7 +219,7 @@ fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Quest
             jobs.recv_timeout(left).ok()
         };
     }
-    (writes, questions)
+    (writes, queries)
 }
 
 /// Commits all in one transaction. If that fails, commits each in one of its own, so that one impossible

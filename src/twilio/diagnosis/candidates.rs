@@ -4,7 +4,7 @@
 //! It tries likely candidates and single differences first, then two and three at once. It does not
 //! know how candidates are made.
 
-use super::super::signature::Key;
+use super::super::signature::SigningKey;
 use super::difference::{Diagnosis, Difference};
 use super::input::BodyFormat;
 use super::signature_text::{Match, SignatureText};
@@ -53,7 +53,7 @@ impl Candidate {
 pub(super) struct CandidateSearch<'a> {
     signature: SignatureText<'a>,
     body_format: BodyFormat,
-    keys: Vec<(Key, Candidate)>,
+    keys: Vec<(SigningKey, Candidate)>,
     urls: Vec<Candidate>,
     fields: Vec<Candidate>,
     pub(super) tries: usize,
@@ -64,7 +64,7 @@ impl<'a> CandidateSearch<'a> {
     pub(super) fn new(
         signature: &'a str,
         body_format: BodyFormat,
-        mut keys: Vec<(Key, Candidate)>,
+        mut keys: Vec<(SigningKey, Candidate)>,
         mut urls: Vec<Candidate>,
         mut fields: Vec<Candidate>,
     ) -> Self {
@@ -119,7 +119,7 @@ impl<'a> CandidateSearch<'a> {
 
     fn try_one(
         &self,
-        key: &Key,
+        key: &SigningKey,
         [key_candidate, url, fields]: [&Candidate; 3],
     ) -> Option<Diagnosis> {
         let repaired = match self

@@ -1,4 +1,4 @@
-//! What a diagnosis is made from: the request as it arrived, and the keys that may have signed it.
+//! The input of a diagnosis: the request as it arrived, and the keys that may have signed it.
 //!
 //! Nothing here tries a signature.
 

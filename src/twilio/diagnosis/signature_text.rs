@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 /// A shorter piece of a signature could match by chance. In characters; a whole SHA-1 signature has
 /// 28.
-const MIN_PIECE: usize = 16;
+const MIN_PIECE_CHARS: usize = 16;
 
 /// A signature as it arrived, with its possible originals.
 pub(super) struct SignatureText<'a> {
@@ -54,7 +54,7 @@ impl<'a> SignatureText<'a> {
         if self.received == expected {
             return Match::Exact;
         }
-        let is_piece = self.received.len() >= MIN_PIECE
+        let is_piece = self.received.len() >= MIN_PIECE_CHARS
             && (expected.starts_with(self.received)
                 || expected.eq_ignore_ascii_case(self.received));
         if is_piece || self.repaired.iter().any(|text| text == expected) {

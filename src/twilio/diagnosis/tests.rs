@@ -7,7 +7,7 @@ mod table;
 
 use super::*;
 use crate::twilio::public_url::PublicUrl;
-use crate::twilio::signature::{Body, Key, fields, verify};
+use crate::twilio::signature::{Body, SigningKey, fields, verify};
 use induced::{FORM, Induced, OTHER, SHARED, SPARE, TOKEN};
 use table::{at, table};
 
@@ -146,7 +146,7 @@ fn the_line_to_change_is_the_url_that_was_signed() {
             .signed_url(&induced.target);
         let fields = fields(&induced.body);
         assert!(verify(
-            &[Key::auth_token(TOKEN)],
+            &[SigningKey::auth_token(TOKEN)],
             &public_url,
             Body::Form(&fields),
             &induced.signature()

@@ -8,11 +8,11 @@ const JSON: &[u8] = br#"{"property": "value", "boolean": true}"#;
 
 fn signed(token: &str, url: &str, form: &str) -> String {
     let fields = fields(form.as_bytes());
-    sign(&Key::auth_token(token), url, Body::Form(&fields))
+    sign(&SigningKey::auth_token(token), url, Body::Form(&fields))
 }
 
 fn verifies(url: &str, body: Body<'_>, signature: &str) -> bool {
-    verify(&[Key::auth_token("12345")], url, body, signature)
+    verify(&[SigningKey::auth_token("12345")], url, body, signature)
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn each_port_rule_of_the_libraries_is_followed() {
 
 #[test]
 fn a_text_that_is_no_absolute_url_is_tried_only_as_given() {
-    let key = Key::auth_token("12345");
+    let key = SigningKey::auth_token("12345");
     let of = |text: &str| sign(&key, text, Body::Form(&[]));
     for text in ["h.example/p", "//h.example/p?u=http://x", "", "://h"] {
         assert!(verifies(text, Body::Form(&[]), &of(text)), "{text}");
@@ -135,7 +135,7 @@ fn a_text_that_is_no_absolute_url_is_tried_only_as_given() {
 
 #[test]
 fn a_request_that_both_libraries_refuse_for_different_reasons_is_refused() {
-    let key = Key::auth_token("12345");
+    let key = SigningKey::auth_token("12345");
     let hash = hex_sha256(JSON);
     let form = fields("Tag=\u{1f4de}&Tag=\u{e000}".as_bytes());
     let plain = fields(b"a=1");
@@ -243,7 +243,7 @@ fn a_json_body_is_bound_by_the_first_filled_hash_in_the_query() {
         "a9nBmqA0ju/hNViExpshrM61xv4="
     ));
 
-    let key = Key::auth_token("12345");
+    let key = SigningKey::auth_token("12345");
     let empty = hex_sha256(b"");
     for (query, body, valid) in [
         (format!("bodySHA256={right}"), JSON, true),
@@ -278,11 +278,11 @@ fn a_json_body_is_bound_by_the_first_filled_hash_in_the_query() {
 fn any_active_key_verifies_and_a_shared_key_uses_another_hash() {
     let form = fields(FORM.as_bytes());
     let form = Body::Form(&form);
-    let keys = [Key::auth_token("old"), Key::auth_token("new")];
+    let keys = [SigningKey::auth_token("old"), SigningKey::auth_token("new")];
     for key in &keys {
         assert!(verify(&keys, URL, form, &sign(key, URL, form)));
     }
-    let shared = Key::shared_key("new");
+    let shared = SigningKey::shared_key("new");
     let signature = sign(&shared, URL, form);
     assert_eq!(signature.len(), 44);
     assert!(verify(&[shared], URL, form, &signature));

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use twilio_acquire_bridge::twilio::diagnosis::{self, BodyFormat, DiagnosisInput, UrlBase};
-use twilio_acquire_bridge::twilio::signature::{self, Body, Key};
+use twilio_acquire_bridge::twilio::signature::{self, Body, SigningKey};
 use twilio_acquire_bridge::twilio::{PublicUrl, RawUrl};
 
 fuzz_target!(|data: &[u8]| {
@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     let (Ok(url), Ok(header)) = (std::str::from_utf8(url), std::str::from_utf8(header)) else {
         return;
     };
-    let key = Key::auth_token("0123456789abcdef0123456789abcdef");
+    let key = SigningKey::auth_token("0123456789abcdef0123456789abcdef");
     let fields = signature::fields(form);
     let signed = signature::sign(&key, url, Body::Form(&fields));
     let keys = [key];

@@ -54,7 +54,7 @@ fn a_program_can_read_the_check() {
     let json: serde_json::Value =
         serde_json::from_slice(&output.get_output().stdout).expect("JSON");
     assert_eq!(json["settings"]["TWILIO_AUTH_TOKEN"]["value"], "(set)");
-    assert_eq!(json["settings"]["delivery.timeout"]["from"], "default");
+    assert_eq!(json["settings"]["delivery.timeout"]["origin"], "default");
     assert_eq!(json["schedule"][16]["attempt"], 17);
     assert_eq!(json["schedule"][1]["wait_seconds"], 1.0);
 }

@@ -22,7 +22,7 @@ const IN_THE_ENVIRONMENT: &[(&str, &str, &str)] = &[
     (
         "BRIDGE__SERVER__PUBLIC_URL",
         "bridge.example.com",
-        "BRIDGE__SERVER__PUBLIC_URL = \"bridge.example.com\" must begin with https:// or http://, followed by a host",
+        "BRIDGE__SERVER__PUBLIC_URL = \"bridge.example.com\" must start with https:// or http://, followed by a host",
     ),
     (
         "BRIDGE__SERVER__PUBLIC_URL",

@@ -71,7 +71,7 @@ fn each_conversation_that_does_not_overlap_the_one_before_is_a_call() {
             vec![talk(a, 5, 65), talk(b, 50, 90), talk(c, 95, 99)],
             vec![a, c],
         ),
-        // A colleague who joined is not the call, even if answered first.
+        // An agent who joined is not the call, even if answered first.
         (
             vec![talk_with("client:bob", a, 5, 65), talk(b, 50, 90)],
             vec![b],

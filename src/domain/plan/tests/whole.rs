@@ -243,12 +243,12 @@ fn no_event_is_sent_before_it_is_known_which_leg_is_the_call() {
 
 fn linking(secret: &str) -> Rules {
     let day = Duration::from_secs(86_400);
-    let linker = LinkSigner::new(
+    let signer = LinkSigner::new(
         "https://bridge.example.com".into(),
         day,
         vec![LinkKey::new(secret)],
     );
-    rules(|rules| rules.recordings.links = RecordingLinks::Bridge(linker))
+    rules(|rules| rules.recordings.links = RecordingLinks::Bridge(signer))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::*;
 const SECRET: &str = "made-up-secret-of-32-characters!";
 const TTL: Duration = Duration::from_secs(60);
 
-fn linker(secrets: &[&str]) -> LinkSigner {
+fn signer(secrets: &[&str]) -> LinkSigner {
     let keys = secrets.iter().map(|secret| LinkKey::new(secret)).collect();
     LinkSigner::new("https://bridge.example.com/x".to_owned(), TTL, keys)
 }
@@ -28,7 +28,7 @@ fn query(link: &str) -> &str {
 fn a_link_is_as_documented() {
     // Checked with: printf '...' | openssl dgst -sha256 -hmac SECRET -binary | basenc --base64url
     assert_eq!(
-        linker(&[SECRET]).link(
+        signer(&[SECRET]).link(
             &account(1),
             &recording(2),
             Millis(1_790_000_000_999),
@@ -42,18 +42,18 @@ fn a_link_is_as_documented() {
 
 #[test]
 fn without_a_secret_a_link_is_shown_and_none_is_valid() {
-    let linker = linker(&[]);
-    let shown = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
+    let signer = signer(&[]);
+    let shown = signer.link(&account(1), &recording(2), Millis(0), Millis(0));
     assert!(shown.ends_with("/recordings/RE00000000000000000000000000000002"));
-    let signed = self::linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0));
-    let verified = linker.verify(&recording(2), query(&signed), Millis(0));
+    let link = self::signer(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0));
+    let verified = signer.verify(&recording(2), query(&link), Millis(0));
     assert_eq!(verified, Err(RecordingLinkError::Forged));
 }
 
 #[test]
 fn a_new_secret_signs_while_links_of_the_old_one_hold() {
-    let old = linker(&["the-old-one"]).link(&account(1), &recording(2), Millis(0), Millis(0));
-    let both = linker(&[SECRET, "the-old-one"]);
+    let old = signer(&["the-old-one"]).link(&account(1), &recording(2), Millis(0), Millis(0));
+    let both = signer(&[SECRET, "the-old-one"]);
     assert_eq!(
         both.verify(&recording(2), query(&old), Millis(0)),
         Ok(account(1))
@@ -61,14 +61,14 @@ fn a_new_secret_signs_while_links_of_the_old_one_hold() {
     let new = both.link(&account(1), &recording(2), Millis(0), Millis(0));
     assert_eq!(
         new,
-        linker(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0))
+        signer(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0))
     );
 }
 
 #[test]
 fn what_is_no_query_of_a_link_is_forged() {
-    let linker = linker(&[SECRET]);
-    let link = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
+    let signer = signer(&[SECRET]);
+    let link = signer.link(&account(1), &recording(2), Millis(0), Millis(0));
     let good = query(&link);
     for bad in [
         String::new(),
@@ -86,7 +86,7 @@ fn what_is_no_query_of_a_link_is_forged() {
             .0
             .to_owned(),
     ] {
-        let verified = linker.verify(&recording(2), &bad, Millis(0));
+        let verified = signer.verify(&recording(2), &bad, Millis(0));
         assert_eq!(verified, Err(RecordingLinkError::Forged), "{bad}");
     }
 }
@@ -96,10 +96,10 @@ proptest! {
     fn a_link_is_valid_until_it_expires(
         a: u128, r: u128, arrived in 0..4_000_000_000_000_i64, after in 0..120_000_i64,
     ) {
-        let linker = linker(&[SECRET]);
-        let link = linker.link(&account(a), &recording(r), Millis(arrived), Millis(arrived));
+        let signer = signer(&[SECRET]);
+        let link = signer.link(&account(a), &recording(r), Millis(arrived), Millis(arrived));
         let now = Millis(arrived + after);
-        let verified = linker.verify(&recording(r), query(&link), now);
+        let verified = signer.verify(&recording(r), query(&link), now);
         let expires = (arrived + 60_000) / 1_000;
         let expected = if now.0 / 1_000 < expires { Ok(account(a)) } else { Err(RecordingLinkError::Expired) };
         prop_assert_eq!(verified, expected);
@@ -109,16 +109,16 @@ proptest! {
     fn a_link_that_is_sent_is_valid_for_half_its_time(
         arrived in 0..4_000_000_000_000_i64, after in 0..1_000_000_000_i64,
     ) {
-        let linker = linker(&[SECRET]);
+        let signer = signer(&[SECRET]);
         let now = Millis(arrived + after);
-        let link = linker.link(&account(1), &recording(2), Millis(arrived), now);
+        let link = signer.link(&account(1), &recording(2), Millis(arrived), now);
         let valid_at = |seconds| {
             let at = now.plus(Duration::from_secs(seconds));
-            linker.verify(&recording(2), query(&link), at).is_ok()
+            signer.verify(&recording(2), query(&link), at).is_ok()
         };
         prop_assert!(valid_at(29));
         prop_assert!(!valid_at(60));
-        let again = linker.link(&account(1), &recording(2), Millis(arrived), now);
+        let again = signer.link(&account(1), &recording(2), Millis(arrived), now);
         prop_assert_eq!(link, again);
     }
 
@@ -126,11 +126,11 @@ proptest! {
     fn a_link_is_valid_for_no_other_account_recording_time_or_secret(
         a: u128, r: u128, other in 1..=u128::MAX, later in 1..1_000_000_i64,
     ) {
-        let linker = linker(&[SECRET]);
-        let link = linker.link(&account(a), &recording(r), Millis(0), Millis(0));
+        let signer = signer(&[SECRET]);
+        let link = signer.link(&account(a), &recording(r), Millis(0), Millis(0));
         let good = query(&link);
         let forged = |sid: &RecordingSid, query: &str| {
-            linker.verify(sid, query, Millis(0)) == Err(RecordingLinkError::Forged)
+            signer.verify(sid, query, Millis(0)) == Err(RecordingLinkError::Forged)
         };
         prop_assert!(forged(&recording(r ^ other), good));
         let another = account(a ^ other);
@@ -139,26 +139,26 @@ proptest! {
         ));
         let longer = format!("expires={}&", 60 + later);
         prop_assert!(forged(&recording(r), &good.replace("expires=60&", &longer)));
-        let by_another = self::linker(&["another"])
+        let by_another = self::signer(&["another"])
             .link(&account(a), &recording(r), Millis(0), Millis(0));
         prop_assert!(forged(&recording(r), query(&by_another)));
     }
 
     #[test]
     fn a_changed_signature_is_never_valid(position in 0..43_usize, letter in "[A-Za-z0-9_-]") {
-        let linker = linker(&[SECRET]);
-        let link = linker.link(&account(1), &recording(2), Millis(0), Millis(0));
+        let signer = signer(&[SECRET]);
+        let link = signer.link(&account(1), &recording(2), Millis(0), Millis(0));
         let at = link.len() - 43 + position;
         let mut changed = link.clone();
         changed.replace_range(at..=at, &letter);
         prop_assume!(changed != link);
-        let verified = linker.verify(&recording(2), query(&changed), Millis(0));
+        let verified = signer.verify(&recording(2), query(&changed), Millis(0));
         prop_assert_eq!(verified, Err(RecordingLinkError::Forged));
     }
 
     #[test]
     fn nothing_else_is_valid(query in ".{0,200}") {
-        let verified = linker(&[SECRET]).verify(&recording(2), &query, Millis(0));
+        let verified = signer(&[SECRET]).verify(&recording(2), &query, Millis(0));
         prop_assert_eq!(verified, Err(RecordingLinkError::Forged));
     }
 }

@@ -10,13 +10,13 @@ use crate::clock::Millis;
 use crate::store::sqlite::leases::{LeaseTable, QueuePosition};
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::{
-    AccountFilter, BACKLOG, ClaimRequest, Claimed, ListOrder, NextState, Settlement, StoreError,
-    Ticket, in_parts,
+    AccountFilter, BACKLOG_AGE, ClaimRequest, Claimed, ListOrder, NextState, Settlement,
+    StoreError, Ticket, split_by_requeue,
 };
 
 /// Pending calls behind a position, up to a time. Two parts, so that the search does not read the first
 /// of a million calls that are due at the same time again and again.
-pub(super) const DUE_BEHIND: &str = "SELECT effective_at, id FROM call \
+pub(super) const LONGEST_DUE: &str = "SELECT effective_at, id FROM call \
     WHERE state = 'pending' AND effective_at = ?1 AND id > ?2 AND ?1 <= ?3 \
     UNION ALL \
     SELECT effective_at, id FROM call WHERE state = 'pending' AND effective_at > ?1 AND effective_at <= ?3 \
@@ -58,7 +58,7 @@ struct Found {
 /// Whether the most recently due calls come first, if one has been due for `overdue`.
 fn is_newest_first(order: ListOrder, overdue: Duration) -> bool {
     match order {
-        ListOrder::FreshFirst => overdue > BACKLOG,
+        ListOrder::FreshFirst => overdue > BACKLOG_AGE,
         ListOrder::UnfailedFirst => true,
         ListOrder::LongestDueFirst => false,
     }
@@ -69,16 +69,16 @@ impl WriteTx {
         &mut self,
         now: Millis,
         lease: Duration,
-        wanted: &ClaimRequest,
+        request: &ClaimRequest,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let mut claims = self.leases.lock();
-        let mut chosen = self.expired(&claims, now, wanted)?;
-        let start = claims.scan_start(&wanted.accounts);
-        let left = wanted.limit - chosen.len();
-        let oldest = self.search_due(&claims, start, now, &wanted.accounts, left)?;
+        let mut leases = self.leases.lock();
+        let mut chosen = self.expired(&leases, now, request)?;
+        let start = leases.scan_start(&request.accounts);
+        let left = request.limit - chosen.len();
+        let oldest = self.search_due(&leases, start, now, &request.accounts, left)?;
         let start = match oldest.positions.first() {
-            Some((at, call)) if is_newest_first(wanted.order, now.since(*at)) => {
-                match self.freshest(&claims, now, wanted, left) {
+            Some((at, call)) if is_newest_first(request.order, now.since(*at)) => {
+                match self.freshest(&leases, now, request, left) {
                     Ok(freshest) => chosen.extend(freshest),
                     // The order reads rows, and a damaged one must not fail the claim: the rest follows.
                     Err(StoreError::Damaged(_)) => {}
@@ -91,7 +91,7 @@ impl WriteTx {
             _ => oldest.scanned_to,
         };
         for (_, call) in oldest.positions {
-            if chosen.len() < wanted.limit && !chosen.contains(&call) {
+            if chosen.len() < request.limit && !chosen.contains(&call) {
                 chosen.push(call);
             }
         }
@@ -113,24 +113,24 @@ impl WriteTx {
         // Claim only after everything was read: an error above must leave no claim behind.
         for id in unreadable {
             // Lease the unreadable call without a worker, so that it does not block the calls behind it.
-            claims.claim(id, now.plus(lease));
+            leases.claim(id, now.plus(lease));
         }
         for call in &mut calls {
-            call.ticket.claim = claims.claim(call.ticket.call, now.plus(lease)).number;
+            call.ticket.claim = leases.claim(call.ticket.call, now.plus(lease)).number;
         }
-        claims.raise_scan_start(&wanted.accounts, start);
+        leases.raise_scan_start(&request.accounts, start);
         Ok(calls)
     }
 
     fn expired(
         &self,
-        claims: &LeaseTable,
+        leases: &LeaseTable,
         now: Millis,
-        wanted: &ClaimRequest,
+        request: &ClaimRequest,
     ) -> Result<Vec<i64>, StoreError> {
         let mut chosen = Vec::new();
-        for call in claims.expired(now, wanted.limit) {
-            if self.is_of(call, &wanted.accounts)? {
+        for call in leases.expired(now, request.limit) {
+            if self.is_of(call, &request.accounts)? {
                 chosen.push(call);
             }
         }
@@ -140,7 +140,7 @@ impl WriteTx {
     /// Unclaimed calls behind `start`, the longest due first.
     fn search_due(
         &self,
-        claims: &LeaseTable,
+        leases: &LeaseTable,
         start: QueuePosition,
         until: Millis,
         accounts: &AccountFilter,
@@ -152,7 +152,7 @@ impl WriteTx {
             is_cut: false,
         };
         let mut passed_over = 0;
-        let mut statement = self.connection.prepare_cached(DUE_BEHIND)?;
+        let mut statement = self.connection.prepare_cached(LONGEST_DUE)?;
         let mut rows = statement.query(params![start.0.0, start.1, until.0])?;
         while found.positions.len() < limit
             && passed_over < MAX_PASSED_OVER
@@ -160,7 +160,7 @@ impl WriteTx {
         {
             let position = (Millis(row.get(0)?), row.get(1)?);
             found.scanned_to = position;
-            if claims.holds(position.1) || self.awaits_merge(position.1) {
+            if leases.holds(position.1) || self.awaits_merge(position.1) {
                 continue;
             }
             if self.is_of(position.1, accounts)? {
@@ -175,14 +175,14 @@ impl WriteTx {
 
     fn freshest(
         &self,
-        claims: &LeaseTable,
+        leases: &LeaseTable,
         now: Millis,
-        wanted: &ClaimRequest,
+        request: &ClaimRequest,
         limit: usize,
     ) -> Result<Vec<i64>, StoreError> {
         let mut chosen = Vec::new();
         let mut passed_over = 0;
-        let mut statement = self.connection.prepare_cached(match wanted.order {
+        let mut statement = self.connection.prepare_cached(match request.order {
             ListOrder::UnfailedFirst => FRESHEST_UNFAILED,
             ListOrder::FreshFirst | ListOrder::LongestDueFirst => FRESHEST,
         })?;
@@ -192,11 +192,11 @@ impl WriteTx {
             && let Some(row) = rows.next()?
         {
             let call = row.get(0)?;
-            if claims.holds(call) || self.awaits_merge(call) {
+            if leases.holds(call) || self.awaits_merge(call) {
                 continue;
             }
             let has_failed: bool = row.get(1)?;
-            if !has_failed && self.is_of(call, &wanted.accounts)? {
+            if !has_failed && self.is_of(call, &request.accounts)? {
                 chosen.push(call);
             } else {
                 passed_over += 1;
@@ -232,14 +232,14 @@ impl WriteTx {
         }
         let mut retried = Vec::new();
         {
-            let claims = self.leases.lock();
+            let leases = self.leases.lock();
             let mut statement = self.connection.prepare_cached(FAILING)?;
             let mut rows = statement.query([])?;
             while retried.len() < limit
                 && let Some(row) = rows.next()?
             {
                 let call = row.get(0)?;
-                if !claims.holds(call) && self.is_of(call, accounts)? {
+                if !leases.holds(call) && self.is_of(call, accounts)? {
                     retried.push(call);
                 }
             }
@@ -270,7 +270,7 @@ impl WriteTx {
         let (attempts, attempts_before_requeue) = if call.attempts == 0 {
             (Vec::new(), 0)
         } else {
-            in_parts(
+            split_by_requeue(
                 rows::attempts_of(&self.connection, call.id)?,
                 call.requeue_count,
             )
@@ -313,10 +313,10 @@ impl WriteTx {
         }
         call.planned_callbacks = ticket.newest_callback;
         let is_requeued = call.requeue_count > ticket.requeue_count;
-        let is_overtaken = is_requeued || call.callbacks > ticket.newest_callback;
+        let is_outdated = is_requeued || call.callbacks > ticket.newest_callback;
         call.failing_since = settlement.failing_since.filter(|_| !is_requeued);
         let next = match &settlement.next {
-            _ if is_overtaken => NextState::PendingAt(now),
+            _ if is_outdated => NextState::PendingAt(now),
             // The plan did not know that its retries are due now.
             NextState::PendingAt(due) if call.retry_now_at > ticket.retry_now_at => {
                 NextState::PendingAt(now.min(*due))
@@ -335,9 +335,9 @@ impl WriteTx {
     }
 
     pub fn next_due(&self, accounts: &AccountFilter) -> Result<Option<Millis>, StoreError> {
-        let claims = self.leases.lock();
-        let start = claims.scan_start(accounts);
-        let found = self.search_due(&claims, start, Millis(i64::MAX), accounts, 1)?;
+        let leases = self.leases.lock();
+        let start = leases.scan_start(accounts);
+        let found = self.search_due(&leases, start, Millis(i64::MAX), accounts, 1)?;
         let next = match found.positions.first() {
             None if found.is_cut => Some(&found.scanned_to),
             first => first,

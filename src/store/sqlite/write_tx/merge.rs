@@ -23,7 +23,7 @@ impl WriteTx {
             .sids
             .find(&self.connection, sid_index::hash(&callback.call))?;
         for id in candidates {
-            let Some(call) = self.living(id, callback)? else {
+            let Some(call) = self.call_with_callbacks(id, callback)? else {
                 continue;
             };
             if call.sid == callback.call {
@@ -47,7 +47,7 @@ impl WriteTx {
             .sids
             .find(&self.connection, sid_index::hash(&callback.leg))?;
         for id in candidates {
-            let child = self.living(id, callback)?;
+            let child = self.call_with_callbacks(id, callback)?;
             let Some(child) = child.filter(|child| child.sid == callback.leg && id != call) else {
                 continue;
             };
@@ -114,7 +114,11 @@ impl WriteTx {
         Ok(())
     }
 
-    fn living(&self, id: i64, callback: &NewCallback) -> Result<Option<CallRow>, StoreError> {
+    fn call_with_callbacks(
+        &self,
+        id: i64,
+        callback: &NewCallback,
+    ) -> Result<Option<CallRow>, StoreError> {
         let call = CallRow::load(&self.connection, id)?;
         Ok(call.filter(|call| call.account == callback.account && call.callbacks > 0))
     }
@@ -158,8 +162,7 @@ impl WriteTx {
         self.redirect_merges(child.id, call.id)
     }
 
-    /// What was to be merged into a call that was merged itself is merged into the call that has its
-    /// callbacks now.
+    /// Pending merges into `from`, which was merged itself, become merges into `to`.
     fn redirect_merges(&mut self, from: i64, to: i64) -> Result<(), StoreError> {
         let merges = self.pending_merges.iter();
         let children: Vec<i64> = merges

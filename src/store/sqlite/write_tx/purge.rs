@@ -51,7 +51,7 @@ impl WriteTx {
 
     /// Remembers that the call and its legs are removed.
     fn remember(&self, call: &CallRow, now: Millis) -> Result<(), StoreError> {
-        // What is left of a merged call: its SIDs belong to its parent's call.
+        // The empty row of a merged call: its SIDs belong to its parent's call.
         if call.callbacks == 0 {
             return Ok(());
         }
@@ -84,10 +84,10 @@ impl WriteTx {
         let mut legs = rows::child_legs_of(&self.connection, call.id)?;
         legs.push(call.sid.clone());
         for leg in legs {
-            let name = (sid_index::hash(&leg), call.id);
-            self.sids.remove(&self.connection, name)?;
+            let entry = (sid_index::hash(&leg), call.id);
+            self.sids.remove(&self.connection, entry)?;
             // Memory forgets the entry after the commit, because a rollback restores the row.
-            self.purged_sids.push(name);
+            self.purged_sids.push(entry);
         }
         for sql in [
             "DELETE FROM callback WHERE id BETWEEN ?1 AND ?2",

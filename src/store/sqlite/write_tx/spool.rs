@@ -49,7 +49,7 @@ impl WriteTx {
             let callback = NewCallback {
                 account: call.account.clone(),
                 call: call.sid.clone(),
-                leg: rows::optional_word(row, 0, |text| CallSid::parse(text).ok())?
+                leg: rows::optional_text(row, 0, |text| CallSid::parse(text).ok())?
                     .unwrap_or_else(|| call.sid.clone()),
                 key: CallbackKey::stored(row.get(1)?),
                 request: SignedRequest {
@@ -69,13 +69,13 @@ impl WriteTx {
 
     /// Removes these calls, but for those that have got more callbacks since; returns how many
     /// callbacks were removed.
-    pub fn hand_over(&mut self, calls: &[Transferred]) -> Result<u64, StoreError> {
+    pub fn remove_transferred(&mut self, calls: &[Transferred]) -> Result<u64, StoreError> {
         let mut removed = 0;
-        for handed in calls {
-            let Some(call) = CallRow::load(&self.connection, handed.row)? else {
+        for transferred in calls {
+            let Some(call) = CallRow::load(&self.connection, transferred.row)? else {
                 continue;
             };
-            if usize::try_from(call.callbacks) == Ok(handed.callbacks) {
+            if usize::try_from(call.callbacks) == Ok(transferred.callbacks) {
                 self.remove(&call)?;
                 removed += call.callbacks.unsigned_abs();
             }

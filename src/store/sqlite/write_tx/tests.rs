@@ -1,4 +1,4 @@
-//! What a full disk does: nothing is lost, nothing is half done, and it goes on when there is room.
+//! A full disk: nothing is lost or half done, and writes continue when there is room.
 
 use std::path::Path;
 use std::time::Duration;
@@ -105,7 +105,7 @@ fn the_search_for_due_calls_sorts_and_passes_over_nothing() {
         let steps: Vec<String> = steps.map(|step| step.expect("a text")).collect();
         steps.join("\n")
     };
-    let longest = steps(super::claim::DUE_BEHIND);
+    let longest = steps(super::claim::LONGEST_DUE);
     assert!(
         longest.contains("(state=? AND effective_at=? AND rowid>?)"),
         "{longest}"

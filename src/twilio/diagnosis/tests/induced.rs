@@ -1,7 +1,7 @@
 //! A request with one mistake.
 
 use super::super::*;
-use crate::twilio::signature::{Body, Key, PublicUrl, fields, sign, verify};
+use crate::twilio::signature::{Body, PublicUrl, SigningKey, fields, sign, verify};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const OTHER: &str = "fedcba9876543210fedcba9876543210";
@@ -27,7 +27,7 @@ pub struct Induced {
     pub body: Vec<u8>,
     pub media: BodyFormat,
     pub configured: &'static str,
-    pub key: Key,
+    pub key: SigningKey,
     /// Changes the text of the signature in transit.
     pub mangle: fn(String) -> String,
 }
@@ -43,7 +43,7 @@ impl Induced {
             body: FORM.into(),
             media: BodyFormat::Form,
             configured: TOKEN,
-            key: Key::auth_token(TOKEN),
+            key: SigningKey::auth_token(TOKEN),
             mangle: |text| text,
         }
     }
@@ -96,7 +96,7 @@ impl Induced {
         self.body(FORM.replace(from, to))
     }
 
-    pub fn signed_with(self, key: Key) -> Self {
+    pub fn signed_with(self, key: SigningKey) -> Self {
         Self { key, ..self }
     }
 
@@ -127,7 +127,7 @@ impl Induced {
             BodyFormat::Json => Body::Json(&self.body),
         };
         verify(
-            &[Key::auth_token(self.configured)],
+            &[SigningKey::auth_token(self.configured)],
             &url,
             body,
             &self.signature(),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::PublicUrl;
 use super::induced::{Induced, TOKEN};
-use crate::twilio::signature::{Body, Key, fields, sign, verify};
+use crate::twilio::signature::{Body, SigningKey, fields, sign, verify};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -29,7 +29,7 @@ proptest! {
         // The diagnosis does not contain the expected signature.
         let url = PublicUrl::parse(induced.public_url).expect("a URL").signed_url(&induced.target);
         let form = fields(&induced.body);
-        let key = Key::auth_token(TOKEN);
+        let key = SigningKey::auth_token(TOKEN);
         let expected = sign(&key, &url, Body::Form(&form));
         let message = format!("{diagnosis:?} {} {:?}", diagnosis.sentences(), diagnosis.remedies());
         prop_assert!(!message.contains(&expected) && !message.contains(&induced.right_signature()));

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::induced::{FORM, Induced, OTHER, SHARED, SPARE, TOKEN};
-use crate::twilio::signature::{Key, fields};
+use crate::twilio::signature::{SigningKey, fields};
 
 fn without(names: &[&str]) -> String {
     let pairs = FORM.split('&').filter(|pair| {
@@ -90,14 +90,14 @@ pub fn table() -> Vec<(&'static str, &'static str, Induced)> {
         ("lower-case escapes", "query-encoding", i().query("?email=a%3ab", "?email=a%3Ab")),
         ("a query encoded twice", "query-encoding", i().query("?email=a%40b", "?email=a%2540b")),
         // The key.
-        ("another account's token", "other-account", i().signed_with(Key::auth_token(OTHER))),
-        ("the old token", "spare-token", i().signed_with(Key::auth_token(SPARE))),
+        ("another account's token", "other-account", i().signed_with(SigningKey::auth_token(OTHER))),
+        ("the old token", "spare-token", i().signed_with(SigningKey::auth_token(SPARE))),
         ("a token configured with a space", "token-text", Induced { configured: "0123456789abcdef0123456789abcdef ", ..i() }),
         ("a token configured with quotes", "token-text", Induced { configured: "\"0123456789abcdef0123456789abcdef\"", ..i() }),
         ("a token in capital letters", "token-text", Induced { configured: "0123456789ABCDEF0123456789ABCDEF", ..i() }),
-        ("SHA-256 with the shared key, settings lost", "sha-256", i().signed_with(Key::shared_key(SHARED))),
-        ("SHA-256 with the token", "sha-256", i().signed_with(Key::shared_key(TOKEN))),
-        ("SHA-1 where the settings say SHA-256", "sha-1", Induced { configured: "another", ..i() }.signed_with(Key::auth_token(SHARED)).header("x-twilio-webhooks-signature-settings", "key=WK1,algorithm=HMAC_SHA256")),
+        ("SHA-256 with the shared key, settings lost", "sha-256", i().signed_with(SigningKey::shared_key(SHARED))),
+        ("SHA-256 with the token", "sha-256", i().signed_with(SigningKey::shared_key(TOKEN))),
+        ("SHA-1 where the settings say SHA-256", "sha-1", Induced { configured: "another", ..i() }.signed_with(SigningKey::auth_token(SHARED)).header("x-twilio-webhooks-signature-settings", "key=WK1,algorithm=HMAC_SHA256")),
         // The form.
         ("trimmed values", "fields-trimmed", i().replaced("Co%20", "Co")),
         ("a trimmed + before the numbers", "fields-trimmed", i().replaced("%2B", "")),
@@ -136,6 +136,6 @@ pub fn table() -> Vec<(&'static str, &'static str, Induced)> {
         ("http, and a stripped prefix", "scheme", i().entered(&at("http://bridge.example.com/api"))),
         ("a forwarded host, and a lost query", "host", i().entered("https://calls.example.com/twilio/voice/status?email=jane%40example.com").header("x-forwarded-host", "calls.example.com")),
         ("a port, and lost fields", "port", i().entered(&at("https://bridge.example.com:8443")).body(without_empty())),
-        ("an unknown token", "no-match", i().signed_with(Key::auth_token("another"))),
+        ("an unknown token", "no-match", i().signed_with(SigningKey::auth_token("another"))),
     ]
 }
