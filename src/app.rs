@@ -6,6 +6,7 @@ pub mod consistency_check;
 mod delivery_thread;
 pub mod directory_file;
 mod error;
+pub mod reconcile;
 mod reload;
 pub mod retention;
 mod running;

@@ -17,6 +17,7 @@ mod health;
 mod list;
 mod migrate;
 mod output;
+mod reconcile;
 mod refused;
 mod replan;
 mod replay;
@@ -121,6 +122,7 @@ enum Command {
     Show(show::Show),
     Export(export::Export),
     Requeue(requeue::Requeue),
+    Reconcile(reconcile::Reconcile),
     Replan(replan::Replan),
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
@@ -145,6 +147,7 @@ impl Cli {
             Command::Show(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Requeue(command) => command.run(),
+            Command::Reconcile(command) => command.run(),
             Command::Replan(command) => command.run(),
             Command::Backup(command) => command.run(),
             Command::Migrate(command) => command.run(),

@@ -18,6 +18,7 @@ pub mod partial;
 pub mod postgres;
 mod proxy;
 mod reader;
+mod reconcile;
 mod recording;
 mod refused;
 pub mod reload;
@@ -43,6 +44,7 @@ pub use files::FileWatch;
 pub use layers::SettingOrigin;
 pub use log::{LogFormat, LogSettings};
 pub use reader::SettingsReader;
+pub use reconcile::ReconcileSettings;
 pub use recording::PlaybackSettings;
 pub use refused::RefusedSettings;
 pub use rules::to_toml;
@@ -67,6 +69,8 @@ pub struct Config {
     pub delivery: DeliverySettings,
     /// Set if Acquire receives links of the bridge.
     pub playback: Option<PlaybackSettings>,
+    pub twilio: TwilioSettings,
+    pub reconcile: ReconcileSettings,
     /// At least one.
     pub accounts: Vec<Account>,
     /// The rules at the start; `directory_file` can change their directory.
@@ -140,6 +144,7 @@ fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
         .as_ref()
         .map_or(&[][..], |server| &server.public_urls);
     let (links, playback) = recording::links(reader, public_urls, twilio.as_ref()).unzip();
+    let reconcile = reconcile::read(reader);
     let rules = rules::read(reader, links);
     let log = log::read(reader);
 
@@ -153,6 +158,15 @@ fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
         recording::require_api_keys(reader, accounts);
         twilio::require_https(reader, &playback.twilio);
     }
+    if let (Some(reconcile), Some(accounts)) = (&reconcile, &accounts) {
+        reconcile::require_api_key(reader, reconcile, accounts);
+        // Once: with playback it was checked above.
+        if let (Some(None), Some(twilio)) = (&playback, &twilio)
+            && reconcile.every.is_some()
+        {
+            twilio::require_https(reader, twilio);
+        }
+    }
     let (rules, directory_file) = rules?;
     Some(Config {
         server: server?,
@@ -162,6 +176,8 @@ fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
         acquire: acquire?,
         delivery: delivery?,
         playback: playback?,
+        twilio: twilio?,
+        reconcile: reconcile?,
         accounts: accounts?,
         rules,
         directory_file,

@@ -4,6 +4,7 @@
 pub mod export;
 pub mod fake_acquire;
 pub mod fake_twilio;
+pub mod fake_twilio_api;
 pub mod fixture;
 pub mod redact;
 pub mod replan;

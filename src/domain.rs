@@ -8,6 +8,7 @@ pub mod failing_calls;
 pub mod outage;
 pub mod plan;
 pub mod plural;
+pub mod reconcile;
 pub mod recording_link;
 pub mod report_mode;
 pub mod retry;

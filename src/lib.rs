@@ -4,7 +4,7 @@
 //! do not import each other. A test reads the order here:
 //!
 //! ```text
-//! clock < twilio | acquire < net < domain < config < store < telemetry < delivery < debugging < server < app < cli
+//! clock < twilio | acquire < net < domain < config < store < telemetry < twilio_api < delivery < debugging < server < app < cli
 //! ```
 //!
 //! - [`clock`] gives the time.
@@ -15,6 +15,7 @@
 //! - [`config`] reads the settings.
 //! - [`store`] keeps callbacks, calls and attempts, in SQLite or PostgreSQL.
 //! - [`telemetry`] sets up logs and holds metrics.
+//! - [`twilio_api`] reads Twilio's API: recordings, and Twilio's own records of calls.
 //! - [`delivery`] claims calls, sends requests, settles.
 //! - [`debugging`] shows, exports and replays calls, and has the fake Twilio and the fake Acquire.
 //! - [`server`] has the routes of both listeners: callbacks, recordings, admin pages and API.
@@ -34,3 +35,4 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod twilio;
+pub mod twilio_api;

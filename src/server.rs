@@ -88,6 +88,10 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 .route("/calls/{sid}", web::get().to(admin::console::call_page))
                 .route("/refused", web::get().to(admin::refused::overview))
                 .route("/api/refused", web::get().to(admin::refused::list))
+                .route(
+                    "/api/reconcile",
+                    web::post().to(admin::reconcile::reconcile),
+                )
                 .route("/api/calls", web::get().to(admin::console::list))
                 .route("/api/calls/{sid}", web::get().to(admin::console::show))
                 .route(

@@ -11,6 +11,7 @@ mod error;
 mod open;
 pub mod postgres;
 mod reader;
+pub mod records;
 mod refused;
 mod removed;
 mod repeat;
@@ -24,11 +25,14 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::twilio::callback::CallbackParseError;
+use crate::twilio::listed::{self, RequestSource};
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use error::{OpenError, StoreError};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
 pub use reader::{CallPredicate, ReadStore};
+pub use records::{NoteChange, Records, StoredLeg};
 pub use refused::{
     Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoredRefusedRequest,
 };
@@ -100,6 +104,16 @@ impl SignedRequest {
     pub fn query(&self) -> &str {
         self.url.split_once('?').map_or("", |(_, query)| query)
     }
+
+    /// Reads a stored request, also one that was imported from Twilio's own records.
+    pub fn read(&self) -> Result<Callback, CallbackParseError> {
+        listed::read_stored(&self.url, &self.headers, &self.body)
+    }
+
+    #[must_use]
+    pub fn source(&self) -> RequestSource {
+        RequestSource::of(&self.headers)
+    }
 }
 
 /// A callback to record.
@@ -122,6 +136,16 @@ impl NewCallback {
             account: callback.account,
             leg: callback.leg,
             request,
+        }
+    }
+}
+
+impl NewCallback {
+    /// Since when its call is due: one that was imported does not delay fresh calls.
+    fn due(&self, now: Millis) -> Millis {
+        match self.request.source() {
+            RequestSource::Signed => now,
+            RequestSource::Listed | RequestSource::Alerted => due_of_requeued(now),
         }
     }
 }
@@ -397,7 +421,7 @@ pub struct Migrated {
 
 /// Keeps callbacks, calls and attempts. Each method is one durable transaction.
 #[async_trait]
-pub trait Store: Refusals + Send + Sync {
+pub trait Store: Refusals + Records + Send + Sync {
     /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with
     /// one key it stores the first, and up to three more that have a field with a value which the stored
     /// ones do not have. A callback belongs to

@@ -5,6 +5,7 @@
 pub mod callback;
 pub mod callback_url;
 pub mod diagnosis;
+pub mod listed;
 mod public_url;
 mod raw_url;
 pub mod signature;
@@ -12,6 +13,7 @@ pub mod signature;
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub use raw_url::RawUrl;
 
@@ -25,7 +27,10 @@ pub struct SidError {
 macro_rules! sid {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(into = "String", try_from = "String")]
         pub struct $name(Box<str>);
 
         impl $name {
@@ -42,6 +47,20 @@ macro_rules! sid {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(sid: $name) -> Self {
+                sid.0.into()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = SidError;
+
+            fn try_from(text: String) -> Result<Self, SidError> {
+                Self::parse(&text)
             }
         }
 
@@ -225,6 +244,10 @@ pub enum Evidence {
     StatusCallback,
     /// It has a terminal status, no `CallbackSource`, and nothing that names it as another request.
     Weaker,
+    /// The form of a callback that failed, from Twilio's alert: its fields are those of the callback.
+    Alerted,
+    /// A row of Twilio's list of calls, where the callback did not come.
+    Listed,
 }
 
 impl Evidence {
@@ -233,7 +256,15 @@ impl Evidence {
         match self {
             Self::StatusCallback => "status-callback",
             Self::Weaker => "weaker",
+            Self::Alerted => "alerted",
+            Self::Listed => "listed",
         }
+    }
+
+    /// Whether it reports the end as the status callback does, so that only one of them is used.
+    #[must_use]
+    pub fn is_of_callback(self) -> bool {
+        self != Self::Weaker
     }
 }
 
@@ -351,7 +382,8 @@ impl Callback {
             CallbackContent::Status(status) => {
                 // Without a suffix for a status callback, so that keys of older versions stay valid.
                 let suffix = match status.evidence {
-                    Evidence::StatusCallback => "",
+                    // What was imported has the key of the callback that it replaces.
+                    Evidence::StatusCallback | Evidence::Alerted | Evidence::Listed => "",
                     Evidence::Weaker => "/weaker",
                 };
                 format!("{leg}/status/{}{suffix}", status.status)

@@ -218,6 +218,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
             outages: Arc::default(),
             due: Arc::default(),
             rules,
+            reconcile: tokio::sync::mpsc::channel(1).0,
         }));
         let server = HttpServer::new(move || {
             let state = state.clone();

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::reconcile::continuous;
 use super::systemd::{self, watchdog};
 use super::{App, AppError, consistency_check, delivery_thread, directory_file, retention};
 use crate::clock::{self, Clock};
@@ -59,6 +60,7 @@ impl Running {
     async fn start(app: App, stop: &CancellationToken) -> Result<Self, AppError> {
         let (config_changed, config) = watch::channel(Arc::clone(&app.config));
         let (rules_changed, rules) = watch::channel(Arc::new(app.config.rules.clone()));
+        let (reconcile_orders, orders) = mpsc::channel(1);
         let parts = BridgeParts {
             config,
             store: Arc::clone(&app.store),
@@ -67,6 +69,7 @@ impl Running {
             outages: Arc::default(),
             due: Arc::default(),
             rules,
+            reconcile: reconcile_orders,
         };
         report_fsync_latency(&app.config, &parts.metrics);
         let drained = CancellationToken::new();
@@ -94,6 +97,12 @@ impl Running {
                 None => config_changed.closed().await,
             }
         });
+        actix_web::rt::spawn(continuous::run(
+            parts.clone(),
+            orders,
+            app.clock.clone(),
+            drained.clone(),
+        ));
         tokio::spawn(consistency_check::run(
             app.config.store.clone(),
             parts.metrics,

@@ -17,6 +17,9 @@ use crate::server::shared::PING_TIMEOUT;
 /// A command that only reads must not wait for a bridge that hangs.
 const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The largest JSON that a bridge answers, in bytes.
+const MAX_JSON: usize = 16 << 20;
+
 /// Longer than `/readyz` itself waits for the store.
 const READYZ_TIMEOUT: Duration = PING_TIMEOUT.saturating_add(Duration::from_secs(2));
 
@@ -89,6 +92,28 @@ impl<'a> AdminClient<'a> {
                 why: why.to_string(),
             }),
         }
+    }
+
+    /// Posts JSON and waits for the JSON of a 200, however long the bridge works.
+    pub async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let client = awc::Client::builder().disable_timeout().finish();
+        let request = self.with_token(client.post(self.url(path)));
+        let answer = request.send_json(body).await;
+        let mut answer = answer.map_err(|why| {
+            anyhow::anyhow!("the bridge on admin.listen ({self}) did not answer: {why}")
+        })?;
+        let text = answer.body().limit(MAX_JSON).await?;
+        let json: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let status = answer.status().as_u16();
+        let detail = json
+            .get("detail")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        anyhow::ensure!(
+            status == 200,
+            "the bridge on {self} answered {status}: {detail}"
+        );
+        Ok(json)
     }
 
     /// The JSON of a 200; `None` if no bridge answers.

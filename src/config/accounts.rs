@@ -13,7 +13,9 @@ use crate::twilio::AccountSid;
 const MAX_NAME: usize = 63;
 
 /// Settings of the only account, each with its replacement in an entry of `[[accounts]]`.
-const OF_ONE_ACCOUNT: [(&str, &str); 8] = [
+const OF_ONE_ACCOUNT: [(&str, &str); 10] = [
+    ("TWILIO_ACCOUNT_SID", "twilio_account_sid"),
+    ("twilio.account_sid", "twilio_account_sid"),
     ("TWILIO_AUTH_TOKEN", "twilio_auth_tokens"),
     ("TWILIO_AUTH_TOKEN_FILE", "twilio_auth_tokens_file"),
     ("ACQUIRE_ACCOUNT_ID", "acquire_account_id"),
@@ -33,7 +35,8 @@ pub struct Account {
     pub auth_tokens: Vec<SecretString>,
     /// HMAC-SHA256 keys with their ids at Twilio.
     pub shared_keys: Vec<(String, SecretString)>,
-    /// Fetches recordings; always set with [`Config::playback`](super::Config::playback).
+    /// Fetches recordings and reads lists; always set with
+    /// [`Config::playback`](super::Config::playback).
     pub twilio_api_key: Option<ApiKey>,
     pub acquire_account_id: String,
     pub acquire_api_key: Option<SecretString>,

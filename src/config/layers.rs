@@ -12,10 +12,11 @@ use toml::{Table, Value};
 const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// Settings with a plain environment variable: with them, one account needs no file.
-const PLAIN_VARIABLES: [&str; 3] = [
+const PLAIN_VARIABLES: [&str; 4] = [
     "TWILIO_AUTH_TOKEN",
     "TWILIO_AUTH_TOKEN_FILE",
     "ACQUIRE_ACCOUNT_ID",
+    "TWILIO_ACCOUNT_SID",
 ];
 
 /// Start of the variables of all keys.

@@ -58,6 +58,8 @@ impl Config {
             refused: new.refused,
             store: self.store.clone(),
             playback: self.playback.clone(),
+            twilio: self.twilio.clone(),
+            reconcile: self.reconcile.clone(),
             log: self.log.clone(),
             settings,
         };

@@ -1,4 +1,4 @@
-//! `[twilio]`: the path to Twilio's API, which the bridge fetches recordings from.
+//! `[twilio]`: the path to Twilio's API, for recordings and for Twilio's own records of calls.
 //!
 //! The API keys belong to the accounts (`accounts.rs`).
 
@@ -16,6 +16,8 @@ use crate::net::proxy::Proxy;
 pub struct TwilioSettings {
     /// Does not end with `/`.
     pub api_url: String,
+    /// Of the API of alerts, which has its own host. Does not end with `/`.
+    pub monitor_url: String,
     /// Authorities (PEM) that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
     pub proxy: Option<Proxy>,
@@ -23,14 +25,17 @@ pub struct TwilioSettings {
 
 /// Reads the section.
 pub(super) fn read(reader: &mut SettingsReader) -> Option<TwilioSettings> {
-    let api_url = reader.text(restart("twilio.api_url"), |text| {
+    let base_url = |text: &str| {
         HttpUrl::parse(text)?;
         Ok(text.trim_end_matches('/').to_owned())
-    });
+    };
+    let api_url = reader.text(restart("twilio.api_url"), base_url);
+    let monitor_url = reader.text(restart("twilio.monitor_url"), base_url);
     let ca_file = reader.text(restart("twilio.ca_file"), readable_file);
     let proxy = proxy::read(reader, restart("twilio.proxy"));
     Some(TwilioSettings {
         api_url: api_url?,
+        monitor_url: monitor_url?,
         ca_file,
         proxy,
     })
@@ -39,12 +44,16 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<TwilioSettings> {
 /// Refuses an API URL that would send API keys unencrypted.
 pub(super) fn require_https(reader: &mut SettingsReader, twilio: &TwilioSettings) {
     let proxy = twilio.proxy.as_ref();
-    if HttpUrl::parse(&twilio.api_url).is_ok_and(|url| url.is_clear_beyond_loopback(proxy)) {
-        let name = reader.name("twilio.api_url");
-        reader.mistake(format!(
-            "{name} = \"{}\" must start with https://, because http:// would send the Twilio API \
-             keys unencrypted",
-            twilio.api_url
-        ));
+    for (key, url) in [
+        ("twilio.api_url", &twilio.api_url),
+        ("twilio.monitor_url", &twilio.monitor_url),
+    ] {
+        if HttpUrl::parse(url).is_ok_and(|url| url.is_clear_beyond_loopback(proxy)) {
+            let name = reader.name(key);
+            reader.mistake(format!(
+                "{name} = \"{url}\" must start with https://, because http:// would send the \
+                 Twilio API keys unencrypted"
+            ));
+        }
     }
 }

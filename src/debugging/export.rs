@@ -12,7 +12,8 @@ use crate::debugging::redact::Redactor;
 use crate::domain::attempt::Attempt;
 use crate::domain::plan::{Rules, SipCustomers, SipHost};
 use crate::store::{State, StoredCall, StoredCallback};
-use crate::twilio::{CallStatus, CallbackContent, Evidence, RecordingStatus, callback};
+use crate::twilio::listed::RequestSource;
+use crate::twilio::{CallStatus, CallbackContent, Evidence, RecordingStatus};
 
 /// Removed by redaction: without the auth token they prove nothing, and they are derived from it.
 const SIGNATURES: [&str; 2] = ["x-twilio-signature", "x-twilio-webhooks-signature-settings"];
@@ -49,7 +50,7 @@ impl IncidentFolder {
         let mut fixtures = Vec::new();
         let mut previous: Option<Millis> = None;
         for (number, stored) in (1..).zip(&call.callbacks) {
-            let read = callback::read(&stored.request.body, &stored.request.url);
+            let read = stored.request.read();
             let (label, leg) = match &read {
                 Ok(callback) => (file_label(&callback.kind), callback.leg.as_str()),
                 Err(_) => ("unreadable".to_owned(), call.summary.sid.as_str()),
@@ -166,7 +167,7 @@ fn file_label(kind: &CallbackContent) -> String {
             };
             match status.evidence {
                 Evidence::StatusCallback => label.to_owned(),
-                Evidence::Weaker => format!("{label}-weaker"),
+                other => format!("{label}-{}", other.as_str()),
             }
         }
         CallbackContent::Recording(recording) => match &recording.status {
@@ -183,7 +184,11 @@ fn fixture(stored: &StoredCallback, description: String) -> Fixture {
     });
     Fixture {
         description,
-        method: "POST".to_owned(),
+        // A row was fetched, not posted.
+        method: match stored.request.source() {
+            RequestSource::Listed => "GET".to_owned(),
+            RequestSource::Signed | RequestSource::Alerted => "POST".to_owned(),
+        },
         url: stored.request.url.clone(),
         headers: headers.collect(),
         body: stored.request.body.to_vec(),

@@ -6,7 +6,7 @@ use crate::clock::Millis;
 use crate::domain::directory::is_address;
 use crate::store::{CallSummary, ListFilter, ReadStore, State, StoreError, StoredCall};
 use crate::twilio::signature::fields;
-use crate::twilio::{AccountSid, CallStatus, CallbackContent, callback};
+use crate::twilio::{AccountSid, CallStatus, CallbackContent};
 
 /// The fields of a callback that may have the number.
 const ADDRESSES: [&str; 6] = [
@@ -102,7 +102,7 @@ impl CallSearch {
         };
         let has_status = |wanted: &CallStatus| {
             call.callbacks.iter().any(|stored| {
-                let read = callback::read(&stored.request.body, &stored.request.url);
+                let read = stored.request.read();
                 matches!(read.map(|read| read.kind), Ok(CallbackContent::Status(reported)) if reported.status == *wanted)
             })
         };

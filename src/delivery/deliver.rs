@@ -20,7 +20,7 @@ use crate::domain::plan::{
 };
 use crate::domain::retry::{self, Jitter};
 use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
-use crate::twilio::callback::{self, CallbackParseError};
+use crate::twilio::callback::CallbackParseError;
 
 /// The number of calls that one transaction makes due once Acquire is back: few enough that no
 /// accepted callback waits noticeably for it.
@@ -224,7 +224,7 @@ fn read(stored: &[StoredCallback]) -> Result<Vec<ReceivedCallback>, String> {
     let mut callbacks = Vec::with_capacity(stored.len());
     let mut refused = None;
     for stored in stored {
-        match callback::read(&stored.request.body, &stored.request.url) {
+        match stored.request.read() {
             Ok(callback) => callbacks.push(ReceivedCallback {
                 at: stored.received,
                 callback,

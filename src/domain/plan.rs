@@ -43,6 +43,7 @@ pub use rules::{
     ClientParents, EventRules, Forward, LateRecording, LegRules, MissedStatus,
     RecordingExpectation, RecordingRules, ReportMode, Rules,
 };
+pub use status::is_end;
 
 /// The next step of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,4 +5,5 @@
 pub mod console;
 pub mod error;
 pub mod probes;
+pub mod reconcile;
 pub mod refused;

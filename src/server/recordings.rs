@@ -3,4 +3,3 @@
 //! Links are signed in `domain/recording_link.rs`. No recording is stored on this machine.
 
 pub mod play;
-mod twilio_client;

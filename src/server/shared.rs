@@ -7,7 +7,8 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::uri::PathAndQuery;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use tokio::sync::{Notify, watch};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -34,6 +35,9 @@ pub enum ListenError {
     Tls(#[from] TlsError),
 }
 
+/// A comparison with Twilio's own records that an operator asks for, as JSON, and where its result goes.
+pub type ReconcileOrder = (Value, oneshot::Sender<Result<Value, String>>);
+
 /// The parts that listeners, the delivery worker and background tasks of one bridge share.
 #[derive(Clone)]
 pub struct BridgeParts {
@@ -48,6 +52,8 @@ pub struct BridgeParts {
     pub due: Arc<Notify>,
     /// The current rules: the directory of e-mails may change without a reload.
     pub rules: watch::Receiver<Arc<Rules>>,
+    /// Runs comparisons, one at a time.
+    pub reconcile: mpsc::Sender<ReconcileOrder>,
 }
 
 /// Path and query of a request, byte for byte: Twilio signs them as it sends them.

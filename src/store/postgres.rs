@@ -15,6 +15,7 @@ mod migrate;
 mod operator_queries;
 mod reader;
 mod record;
+mod records;
 mod refused;
 mod rows;
 mod server;
@@ -52,6 +53,7 @@ use crate::clock::{self, Millis};
 use crate::config::postgres::PostgresUrl;
 use crate::store::counters::Counters;
 use crate::twilio::CallSid;
+use crate::twilio::listed::RequestSource;
 
 /// How a store measures leases, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -212,7 +214,17 @@ impl Store for PostgresStore {
         let batcher = self.callbacks.as_ref().ok_or(StoreError::Closed)?;
         let job = RecordJob { callback, now };
         match batcher.run(job.clone()).await? {
-            IsNew::Yes => Ok(Recorded::New),
+            IsNew::Yes if job.callback.request.source() == RequestSource::Signed => {
+                Ok(Recorded::New)
+            }
+            IsNew::Yes => {
+                self.run_on(
+                    |connections| &connections.queries,
+                    async move |session: &Session| record::send_to_backlog(session, &job).await,
+                )
+                .await?;
+                Ok(Recorded::New)
+            }
             IsNew::No => {
                 self.run_on(
                     |connections| &connections.queries,

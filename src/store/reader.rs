@@ -4,11 +4,13 @@
 
 use std::path::Path;
 
+use super::records::{Note, StoredLeg};
 use super::{
     CallSummary, ListFilter, RefusedCause, RefusedFilter, StoreError, StoredCall,
     StoredRefusedRequest,
 };
-use crate::twilio::CallSid;
+use crate::clock::Millis;
+use crate::twilio::{AccountSid, CallSid};
 
 /// Whether a call belongs in the result. It may query the same reader for more of the call.
 pub type CallPredicate<'a> = dyn FnMut(&CallSummary) -> Result<bool, StoreError> + 'a;
@@ -32,6 +34,15 @@ pub trait ReadStore {
     fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError>;
 
     fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError>;
+
+    /// See [`Records::legs`](super::Records::legs).
+    fn legs(&self, account: &AccountSid, sids: &[CallSid]) -> Result<Vec<StoredLeg>, StoreError>;
+
+    /// See [`Records::oldest_call`](super::Records::oldest_call).
+    fn oldest_call(&self) -> Result<Option<Millis>, StoreError>;
+
+    /// See [`Records::notes`](super::Records::notes).
+    fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError>;
 
     /// Checks that calls seen = calls in each state + calls purged, that each callback belongs to a
     /// call, and that each delivered call has an accepted attempt. Reads every row; returns a

@@ -5,22 +5,35 @@
 
 use std::collections::HashSet;
 
+use super::SignedRequest;
+use crate::twilio::listed::RequestSource;
 use crate::twilio::signature::fields;
+
+/// Headers and body of a stored request.
+pub(super) type StoredForm = (String, Vec<u8>);
 
 /// The most callbacks with one key that are stored, so that no sender can fill the database with one
 /// event.
 pub(super) const MAX_STORED_PER_KEY: usize = 4;
 
 /// Whether the form has a field with a value that no stored form of its key has, and may be stored.
-pub(super) fn is_stored(form: &[u8], stored: &[impl AsRef<[u8]>]) -> bool {
-    if stored.len() >= MAX_STORED_PER_KEY {
-        return false;
+///
+/// An imported request is stored only as the first of its key. A signed one is stored beside it: the
+/// plan uses it, as long as nothing was sent.
+pub(super) fn is_stored(request: &SignedRequest, stored: &[StoredForm]) -> bool {
+    let is_signed = |headers: &str| RequestSource::of(headers) == RequestSource::Signed;
+    if stored.len() >= MAX_STORED_PER_KEY || !is_signed(&request.headers) {
+        return stored.is_empty();
     }
-    let known: HashSet<String> = stored
+    let mut signed = stored
         .iter()
-        .flat_map(|form| filled(form.as_ref()))
-        .collect();
-    filled(form).any(|name| !known.contains(&name))
+        .filter(|(headers, _)| is_signed(headers))
+        .peekable();
+    if signed.peek().is_none() {
+        return true;
+    }
+    let known: HashSet<String> = signed.flat_map(|(_, form)| filled(form)).collect();
+    filled(&request.body).any(|name| !known.contains(&name))
 }
 
 /// The names of the fields that are not empty.

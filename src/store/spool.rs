@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::records::{Note, NoteChange, Records, StoredLeg};
 use super::sqlite::SqliteStore;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
@@ -27,7 +28,7 @@ use super::{
     StoredRefusedRequest, Ticket,
 };
 use crate::clock::Millis;
-use crate::twilio::CallSid;
+use crate::twilio::{AccountSid, CallSid};
 
 /// How long the database may take to commit a callback before the spool stores it.
 pub const DATABASE_COMMIT_TIMEOUT: Duration = Duration::from_millis(750);
@@ -318,6 +319,38 @@ impl Refusals for SpoolingStore {
         filter: RefusedFilter,
     ) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         self.shared.database.refused(filter).await
+    }
+}
+
+/// The comparison with Twilio's own records needs the database.
+#[async_trait]
+impl Records for SpoolingStore {
+    async fn legs(
+        &self,
+        account: AccountSid,
+        sids: Vec<CallSid>,
+    ) -> Result<Vec<StoredLeg>, StoreError> {
+        self.shared.database.legs(account, sids).await
+    }
+
+    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
+        self.shared.database.oldest_call().await
+    }
+
+    async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
+        self.shared.database.notes(prefix).await
+    }
+
+    async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError> {
+        self.shared.database.write_notes(changes).await
+    }
+
+    async fn replace_note(
+        &self,
+        change: NoteChange,
+        before: Option<String>,
+    ) -> Result<bool, StoreError> {
+        self.shared.database.replace_note(change, before).await
     }
 }
 

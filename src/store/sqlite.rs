@@ -13,6 +13,7 @@ mod leases;
 mod lock;
 mod open;
 mod reader;
+mod records;
 mod refused;
 mod rows;
 mod sid_index;

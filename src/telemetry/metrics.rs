@@ -3,6 +3,7 @@
 //! They count; no decision reads them.
 
 mod labels;
+mod reconcile;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use self::labels::{
     AccountLabels, AttemptLabels, CallbackLabels, KeyLabels, ReasonLabels, RecordingLabels,
     StateLabels,
 };
+use self::reconcile::ReconcileMetrics;
 use crate::clock::Millis;
 use crate::store::{Counts, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
@@ -70,6 +72,7 @@ pub struct Metrics {
     consistency_errors: Gauge,
     consistency_checked: Gauge<f64, std::sync::atomic::AtomicU64>,
     recordings: Family<RecordingLabels, Counter>,
+    reconcile: ReconcileMetrics,
 }
 
 impl Default for Metrics {
@@ -109,6 +112,7 @@ impl Default for Metrics {
             consistency_errors: Gauge::default(),
             consistency_checked: Gauge::default(),
             recordings: Family::default(),
+            reconcile: ReconcileMetrics::default(),
         };
         metrics.register();
         metrics
@@ -194,6 +198,7 @@ impl Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         self.register_store();
+        self.reconcile.register(&mut self.registry);
     }
 
     fn register_store(&mut self) {

@@ -74,6 +74,8 @@ pub enum CallbackParseError {
     UnexpectedQuery(String),
     #[error("this is {0}")]
     Lookalike(Lookalike),
+    #[error("the row of Twilio's list {0}")]
+    Row(String),
 }
 
 impl CallbackParseError {
@@ -88,6 +90,7 @@ impl CallbackParseError {
             Self::UnnamedField | Self::PunctuatedField(_) => "field-name",
             Self::UnexpectedQuery(_) => "unexpected-query",
             Self::Lookalike(_) => "lookalike",
+            Self::Row(_) => "row",
         }
     }
 }

@@ -19,6 +19,7 @@ mod process;
 mod proxies;
 mod proxy_protocol;
 mod raw_servers;
+mod reconcile;
 mod recordings;
 mod refused;
 mod reload;

@@ -182,6 +182,13 @@ impl Bridge {
         exchange(admin, method, target, headers, b"")
     }
 
+    /// Posts JSON to the operator's side.
+    pub fn posts(&self, target: &str, json: &serde_json::Value) -> Answer {
+        let admin = self.running.as_ref().expect("a running bridge").admin;
+        let headers = [("Content-Type", "application/json")];
+        exchange(admin, "POST", target, &headers, json.to_string().as_bytes())
+    }
+
     /// The call's timeline from the API.
     pub fn call(&self, sid: &str) -> serde_json::Value {
         self.operator("GET", &format!("/api/calls/{sid}")).json()

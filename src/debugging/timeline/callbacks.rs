@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::domain::plan::CallbackEffect;
 use crate::store::StoredCallback;
+use crate::twilio::listed::RequestSource;
 use crate::twilio::{Callback, CallbackContent, Evidence, callback};
 
 /// One callback of a call.
@@ -18,7 +19,8 @@ pub struct CallbackView {
     pub kind: &'static str,
     /// The status of the leg or of the recording.
     pub call_status: String,
-    /// `status-callback` or `weaker`; empty for a recording.
+    /// `status-callback` or `weaker`; `listed` or `alerted` if it was imported from Twilio's own records;
+    /// empty for a recording that Twilio posted.
     pub evidence: &'static str,
     /// The effect of the callback on its leg.
     pub verdict: &'static str,
@@ -32,7 +34,7 @@ pub struct CallbackView {
 }
 
 pub(super) fn read(stored: &StoredCallback) -> Result<Callback, callback::CallbackParseError> {
-    callback::read(&stored.request.body, &stored.request.url)
+    stored.request.read()
 }
 
 fn verdict(effect: CallbackEffect) -> &'static str {
@@ -40,11 +42,14 @@ fn verdict(effect: CallbackEffect) -> &'static str {
         CallbackEffect::BeforeEnd => "before the end",
         CallbackEffect::EndsLeg(Evidence::StatusCallback) => "ends the leg",
         CallbackEffect::EndsLeg(Evidence::Weaker) => "ends the leg (weaker evidence)",
+        CallbackEffect::EndsLeg(Evidence::Listed) => "ends the leg (from Twilio's list)",
+        CallbackEffect::EndsLeg(Evidence::Alerted) => "ends the leg (from Twilio's alert)",
         CallbackEffect::CompletesEnd => "completes the end",
         CallbackEffect::AfterEnd => "stored: the leg had already ended",
         CallbackEffect::AfterAttempt => "stored: the call-end had already been tried",
         CallbackEffect::WeakerWaits => "weaker evidence: waits a minute for the status callback",
         CallbackEffect::WeakerUnused => "weaker evidence: not used, the status callback came",
+        CallbackEffect::ImportedUnused => "imported: not used, the signed callback came",
         CallbackEffect::UnknownStatus => "stored: unknown status",
         CallbackEffect::Recording => "of the leg",
     }
@@ -92,6 +97,10 @@ pub(super) fn callback_view(
             ..raw
         },
         CallbackContent::Recording(recording) => CallbackView {
+            evidence: match stored.request.source() {
+                RequestSource::Signed => "",
+                source => source.as_str(),
+            },
             leg: callback.leg.to_string(),
             kind: "recording",
             call_status: recording.status.to_string(),

@@ -25,6 +25,8 @@ pub enum CallbackEffect {
     WeakerWaits,
     /// Weaker evidence that is not used, because the status callback came.
     WeakerUnused,
+    /// Imported, and not used, because the signed callback came in time.
+    ImportedUnused,
     UnknownStatus,
     Recording,
 }
@@ -52,6 +54,7 @@ pub fn effects(
             match unused.map(|(_, why)| why) {
                 Some(Unused::Waiting) => CallbackEffect::WeakerWaits,
                 Some(Unused::HasRealEnd) => CallbackEffect::WeakerUnused,
+                Some(Unused::HasSignedEnd) => CallbackEffect::ImportedUnused,
                 Some(Unused::AfterAttempt) => CallbackEffect::AfterAttempt,
                 None => of_used(position, status, received, callbacks, &call),
             }

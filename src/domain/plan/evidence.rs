@@ -44,6 +44,8 @@ pub(super) enum Unused {
     Waiting,
     /// Weaker evidence of a leg that has a real end.
     HasRealEnd,
+    /// Imported from Twilio's own records, and the signed end came before anything was sent.
+    HasSignedEnd,
     /// A repeat that came after its call-end was tried.
     AfterAttempt,
 }
@@ -102,9 +104,10 @@ fn wait((leg, (until, position)): (&CallSid, (Millis, usize))) -> PlanEntry {
 }
 
 fn known_at(received: &ReceivedCallback) -> Millis {
-    match received.callback.evidence() {
-        Evidence::StatusCallback => received.at,
-        Evidence::Weaker => received.at.plus(WEAKER_WAIT),
+    if received.callback.evidence().is_of_callback() {
+        received.at
+    } else {
+        received.at.plus(WEAKER_WAIT)
     }
 }
 
@@ -120,8 +123,7 @@ fn reason_not_to_use(
     };
     let leg = &received.callback.leg;
     if status.evidence == Evidence::Weaker {
-        let is_real =
-            |other: &StatusCallback| other.evidence == Evidence::StatusCallback && is_end(other);
+        let is_real = |other: &StatusCallback| other.evidence.is_of_callback() && is_end(other);
         if statuses_of(callbacks, leg).any(|(_, other)| is_real(other)) {
             return Some(Unused::HasRealEnd);
         }
@@ -136,7 +138,17 @@ fn reason_not_to_use(
         .filter(|attempt| attempt.kind == RequestKind::CallEnd)
         .filter(|attempt| report == ReportMode::Call || attempt.leg == *leg)
         .map(|attempt| attempt.at)
-        .min()?;
+        .min();
+    if matches!(status.evidence, Evidence::Listed | Evidence::Alerted) {
+        let came = |(at, other): (Millis, &StatusCallback)| {
+            let is_signed = other.evidence == Evidence::StatusCallback && is_end(other);
+            is_signed && first_attempt.is_none_or(|first| at <= first)
+        };
+        if statuses_of(callbacks, leg).any(came) {
+            return Some(Unused::HasSignedEnd);
+        }
+    }
+    let first_attempt = first_attempt?;
     let was_known = statuses_of(callbacks, leg)
         .any(|(at, other)| is_repeat(other, status) && at <= first_attempt);
     (is_end(status) && received.at > first_attempt && was_known).then_some(Unused::AfterAttempt)
@@ -156,7 +168,8 @@ fn statuses_of<'a>(
 }
 
 fn is_repeat(one: &StatusCallback, other: &StatusCallback) -> bool {
-    (&one.status, one.evidence) == (&other.status, other.evidence)
+    let kind = |of: &StatusCallback| of.evidence.is_of_callback();
+    (&one.status, kind(one)) == (&other.status, kind(other))
 }
 
 /// Gives each end the fields that it lacks and a repeat of it has. All repeats become the same, so that

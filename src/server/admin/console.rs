@@ -120,7 +120,7 @@ pub async fn requeue(
 
 /// Browsers send `Sec-Fetch-Site`; programs do not. Without this check any web page could requeue
 /// calls, because a browser sends the token that it remembers.
-fn is_from_another_site(request: &HttpRequest) -> bool {
+pub(super) fn is_from_another_site(request: &HttpRequest) -> bool {
     request
         .headers()
         .get("sec-fetch-site")

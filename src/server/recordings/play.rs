@@ -15,9 +15,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::twilio_client::{
-    self, FetchRecordingError, RecordingClient, RecordingRequest, RecordingResponse,
-};
 use crate::config::{Account, Config, PlaybackSettings};
 use crate::domain::recording_link::{PATH, RecordingLinkError};
 use crate::net::tls::TlsError;
@@ -25,6 +22,10 @@ use crate::server::client_ip;
 use crate::server::shared::{BridgeParts, problem};
 use crate::telemetry::metrics::UNKNOWN_ACCOUNT;
 use crate::twilio::{AccountSid, RecordingSid};
+use crate::twilio_api;
+use crate::twilio_api::recordings::{
+    FetchRecordingError, RecordingClient, RecordingRequest, RecordingResponse,
+};
 
 /// Seconds after which a player may try again, if too many recordings are being played.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
@@ -48,7 +49,7 @@ impl Playback {
         };
         Ok(Some(Self {
             bridge: bridge.clone(),
-            tls: twilio_client::tls_config(&settings)?,
+            tls: twilio_api::tls_config(&settings.twilio)?,
             permits: Arc::new(Semaphore::new(settings.concurrency)),
             settings,
             stop: stop.clone(),

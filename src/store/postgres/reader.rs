@@ -7,15 +7,17 @@ use tokio::time::timeout;
 use super::consistency;
 use super::migrate;
 use super::operator_queries;
-use super::refused;
 use super::server::{CONNECT_TIMEOUT, PgServer};
 use super::session::{PgError, Session};
+use super::{records, refused};
+use crate::clock::Millis;
 use crate::config::postgres::PostgresUrl;
+use crate::store::records::{Note, StoredLeg};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
     StoreError, StoredCall, StoredRefusedRequest,
 };
-use crate::twilio::CallSid;
+use crate::twilio::{AccountSid, CallSid};
 
 /// A connection that only reads.
 pub struct PostgresReader {
@@ -99,6 +101,18 @@ impl ReadStore for PostgresReader {
 
     fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         self.wait_for(refused::latest(&self.session, filter))
+    }
+
+    fn legs(&self, account: &AccountSid, sids: &[CallSid]) -> Result<Vec<StoredLeg>, StoreError> {
+        self.wait_for(records::legs(&self.session, account, sids))
+    }
+
+    fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
+        self.wait_for(records::oldest_call(&self.session))
+    }
+
+    fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError> {
+        self.wait_for(records::notes(&self.session, prefix))
     }
 
     fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {

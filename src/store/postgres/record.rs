@@ -12,8 +12,9 @@ use super::merge::{self, EXTEND_CALL};
 use super::rows::text;
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
-use crate::store::{NewCallback, Recorded, State};
-use crate::store::{removed, repeat};
+use crate::store::removed;
+use crate::store::repeat::{self, StoredForm};
+use crate::store::{NewCallback, Recorded, State, due_of_requeued};
 
 /// A callback to record.
 #[derive(Clone)]
@@ -31,7 +32,7 @@ pub(super) enum IsNew {
 
 const RECORD: &str = include_str!("sql/record.sql");
 
-const FORMS: &str = "SELECT body FROM sid_index JOIN callback ON callback.call = sid_index.call \
+const FORMS: &str = "SELECT headers, body FROM sid_index JOIN callback ON callback.call = sid_index.call \
     WHERE sid_index.sid = $1 AND sid_index.account = $2 AND key = $3";
 
 const LOCK_CALL: &str = "SELECT call.id, call.state FROM sid_index \
@@ -242,14 +243,29 @@ pub(super) async fn record_repeat(session: &Session, job: &RecordJob) -> Result<
 }
 
 /// The forms of the stored callbacks with the key of this one.
-async fn forms(session: &Session, callback: &NewCallback) -> Result<Vec<Vec<u8>>, PgError> {
+async fn forms(session: &Session, callback: &NewCallback) -> Result<Vec<StoredForm>, PgError> {
     let (sid, account) = (callback.call.as_str(), callback.account.as_str());
     let key = callback.key.as_str().as_bytes();
     let rows = session.query(FORMS, &[&sid, &account, &key]).await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    let form = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    rows.iter().map(form).collect()
 }
 
 /// Without a stored form, the call was removed since the callback was found to be a repeat.
-fn has_new_fields(callback: &NewCallback, forms: &[Vec<u8>]) -> bool {
-    !forms.is_empty() && repeat::is_stored(&callback.request.body, forms)
+fn has_new_fields(callback: &NewCallback, forms: &[StoredForm]) -> bool {
+    !forms.is_empty() && repeat::is_stored(&callback.request, forms)
+}
+
+const SEND_TO_BACKLOG: &str = "UPDATE call SET effective_at = least(effective_at, $3) FROM sid_index \
+    WHERE sid_index.sid = $1 AND sid_index.account = $2 AND call.id = sid_index.call \
+    AND call.state = 'pending' AND call.claim IS NULL";
+
+/// Makes the call of an imported callback due as requeued calls are, behind fresh ones.
+pub(super) async fn send_to_backlog(session: &Session, job: &RecordJob) -> Result<(), PgError> {
+    let (sid, account) = (job.callback.call.as_str(), job.callback.account.as_str());
+    let due = due_of_requeued(job.now).0;
+    session
+        .execute(SEND_TO_BACKLOG, &[&sid, &account, &due])
+        .await?;
+    Ok(())
 }

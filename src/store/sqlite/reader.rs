@@ -11,12 +11,14 @@ use super::leases::SharedLeaseTable;
 use super::open;
 use super::rows::{self, CallRow};
 use super::sid_index;
-use super::{backup, consistency, refused};
+use super::{backup, consistency, records, refused};
+use crate::clock::Millis;
+use crate::store::records::{Note, StoredLeg};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
     State, StoreError, StoredCall, StoredRefusedRequest, split_by_requeue,
 };
-use crate::twilio::CallSid;
+use crate::twilio::{AccountSid, CallSid};
 
 /// A read-only connection of its own; works whether a bridge runs or not.
 ///
@@ -139,6 +141,18 @@ impl ReadStore for SqliteReader {
 
     fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
         refused::latest(&self.connection, filter)
+    }
+
+    fn legs(&self, account: &AccountSid, sids: &[CallSid]) -> Result<Vec<StoredLeg>, StoreError> {
+        records::legs(&self.connection, account, sids)
+    }
+
+    fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
+        records::oldest_call(&self.connection)
+    }
+
+    fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError> {
+        records::notes(&self.connection, prefix)
     }
 
     fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {

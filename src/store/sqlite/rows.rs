@@ -182,17 +182,35 @@ pub(super) fn callbacks_of(
             "SELECT received, url, headers, body FROM callback \
              WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         )?
-        .query_and_then(rows_of(call), |row| {
-            Ok(StoredCallback {
-                received: Millis(row.get(0)?),
-                request: SignedRequest {
-                    url: row.get(1)?,
-                    headers: row.get(2)?,
-                    body: row.get::<_, Vec<u8>>(3)?.into(),
-                },
-            })
-        })?
+        .query_and_then(rows_of(call), stored_callback)?
         .collect()
+}
+
+/// The callbacks of one leg of a call, in the order of arrival.
+pub(super) fn callbacks_of_leg(
+    connection: &Connection,
+    call: i64,
+    leg: &CallSid,
+) -> Result<Vec<StoredCallback>, StoreError> {
+    let [first, last] = rows_of(call);
+    connection
+        .prepare_cached(
+            "SELECT received, url, headers, body FROM callback WHERE id BETWEEN ?1 AND ?2 \
+             AND coalesce(leg, (SELECT sid FROM call WHERE call.id = ?3)) = ?4 ORDER BY callback.id",
+        )?
+        .query_and_then(params![first, last, call, leg.as_str()], stored_callback)?
+        .collect()
+}
+
+fn stored_callback(row: &Row<'_>) -> Result<StoredCallback, StoreError> {
+    Ok(StoredCallback {
+        received: Millis(row.get(0)?),
+        request: SignedRequest {
+            url: row.get(1)?,
+            headers: row.get(2)?,
+            body: row.get::<_, Vec<u8>>(3)?.into(),
+        },
+    })
 }
 
 /// A call's attempts, each with its requeue count, oldest first.

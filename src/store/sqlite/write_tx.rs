@@ -24,7 +24,7 @@ use super::sid_index::{self, SidEntry, SidIndex};
 use crate::clock::Millis;
 use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
-use crate::store::repeat;
+use crate::store::repeat::{self, StoredForm};
 use crate::store::{Counts, NewCallback, NextState, REQUEUED_OVERDUE, Recorded, State, StoreError};
 use crate::twilio::CallSid;
 
@@ -133,6 +133,10 @@ impl WriteTx {
         }
     }
 
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     fn run(&self, sql: &str) -> Result<(), StoreError> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
@@ -154,18 +158,19 @@ impl WriteTx {
             return Ok(Recorded::Repeated);
         }
         // Not the largest id + 1: the number of a purged call must never be used again.
-        let id = self.counters.seen + 1;
+        let (id, due) = (self.counters.seen + 1, callback.due(now));
         self.connection
             .prepare_cached(
                 "INSERT INTO call (id, sid, account, state, effective_at, changed, received, \
                  callbacks, attempts, requeue_count, planned_callbacks) \
-                 VALUES (?1, ?2, ?3, 'pending', ?4, ?4, ?4, 1, 0, 0, 0)",
+                 VALUES (?1, ?2, ?3, 'pending', ?5, ?4, ?4, 1, 0, 0, 0)",
             )?
             .execute(params![
                 id,
                 callback.call.as_str(),
                 callback.account.as_str(),
-                now.0
+                now.0,
+                due.0
             ])?;
         self.insert_callback((id, &callback.call), 1, callback, now)?;
         self.add_sid((sid_index::hash(&callback.call), id))?;
@@ -174,7 +179,7 @@ impl WriteTx {
         }
         self.counters.add_new(1);
         // A search that starts behind this position would miss the call.
-        self.leases.lock().lower_scan_start((now, id));
+        self.leases.lock().lower_scan_start((due, id));
         if callback.leg != callback.call {
             self.merge_call_of_leg(callback, id, now)?;
         }
@@ -188,7 +193,7 @@ impl WriteTx {
         now: Millis,
     ) -> Result<Recorded, StoreError> {
         let stored = self.forms_of(call.id, callback.key.as_str())?;
-        if !stored.is_empty() && !repeat::is_stored(&callback.request.body, &stored) {
+        if !stored.is_empty() && !repeat::is_stored(&callback.request, &stored) {
             return Ok(Recorded::Repeated);
         }
         let is_child = callback.leg != call.sid;
@@ -202,7 +207,7 @@ impl WriteTx {
             .execute([call.id])?;
         // While the call is claimed, `settle` sees that there is a newer callback.
         if !self.leases.lock().holds(call.id) {
-            self.make_due(call, now, now)?;
+            self.make_due(call, callback.due(now), now)?;
         }
         if is_child {
             self.merge_call_of_leg(callback, call.id, now)?;
@@ -236,12 +241,16 @@ impl WriteTx {
     }
 
     /// The forms of the stored callbacks with this key.
-    fn forms_of(&self, call: i64, key: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+    fn forms_of(&self, call: i64, key: &str) -> Result<Vec<StoredForm>, StoreError> {
         let [first, last] = rows::rows_of(call);
         Ok(self
             .connection
-            .prepare_cached("SELECT body FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3")?
-            .query_and_then(params![first, last, key], |row| row.get(0))?
+            .prepare_cached(
+                "SELECT headers, body FROM callback WHERE id BETWEEN ?1 AND ?2 AND key = ?3",
+            )?
+            .query_and_then(params![first, last, key], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
             .collect::<rusqlite::Result<_>>()?)
     }
 

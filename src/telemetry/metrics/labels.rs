@@ -42,3 +42,15 @@ pub struct KeyLabels {
     pub account: String,
     pub key: String,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CauseLabels {
+    pub account: String,
+    pub cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EvidenceLabels {
+    pub account: String,
+    pub evidence: &'static str,
+}

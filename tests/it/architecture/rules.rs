@@ -15,7 +15,12 @@ const APART: &[(&str, &str, &str)] = &[(
 const OWNERS: &[(&str, &[&str], &str)] = &[
     (
         "actix_web",
-        &["server", "app", "debugging::fake_acquire"],
+        &[
+            "server",
+            "app",
+            "debugging::fake_acquire",
+            "debugging::fake_twilio_api",
+        ],
         "HTTP is served there, and its runtime made",
     ),
     (
@@ -23,7 +28,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
         &[
             "net",
             "delivery::acquire_client",
-            "server::recordings",
+            "twilio_api",
             "debugging::fake_twilio",
             "cli::admin_client",
         ],

@@ -100,6 +100,12 @@ CREATE TABLE removed_call (
 -- Serves the removal of these rows.
 CREATE INDEX removed_by_day ON removed_call (day);
 
+-- Notes of background tasks: leases, watermarks, and what a pass must remember.
+CREATE TABLE note (
+    key  TEXT PRIMARY KEY,
+    text TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Requests that the bridge refused, kept for diagnosis. Nothing in them is verified.
 CREATE TABLE refused (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice

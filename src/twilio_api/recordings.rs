@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::{ApiKey, PlaybackSettings};
-use crate::net::tls::{self, PrivateCa, TlsError};
 use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
 use crate::twilio::{AccountSid, RecordingSid};
 
@@ -41,19 +40,6 @@ const KEPT_HEADERS: [HeaderName; 5] = [
     header::ETAG,
     header::LAST_MODIFIED,
 ];
-
-/// TLS for `twilio.api_url`, for the clients of all threads; `None` for an `http` URL.
-pub fn tls_config(settings: &PlaybackSettings) -> Result<Option<Arc<ClientConfig>>, TlsError> {
-    if settings.twilio.api_url.starts_with("https://") {
-        let private = settings.twilio.ca_file.as_deref().map(|file| PrivateCa {
-            setting: "twilio.ca_file",
-            file,
-        });
-        tls::client_config(private, None).map(Some)
-    } else {
-        Ok(None)
-    }
-}
 
 /// Fetches recordings. Its connections to Twilio stay open for the next request.
 pub struct RecordingClient {

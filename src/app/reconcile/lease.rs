@@ -1,0 +1,71 @@
+//! The lease of a comparison: one node at a time. Importing twice is harmless, so clocks of nodes may
+//! differ by less than the lease.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::{Mode, ReconcileError, Reconciler};
+use crate::clock::Millis;
+
+const KEY: &str = "lease/reconcile";
+
+/// A page takes seconds, and the waits after 429 some minutes.
+const LEASE: Duration = Duration::from_secs(600);
+
+/// The right to import, renewed after each page; `None` for a comparison that only reports.
+pub(super) struct Lease(RefCell<Option<String>>);
+
+impl Lease {
+    pub async fn take(reconciler: &Reconciler, mode: Mode) -> Result<Self, ReconcileError> {
+        if mode == Mode::DryRun {
+            return Ok(Self(RefCell::new(None)));
+        }
+        let notes = reconciler.store.notes(KEY).await?.into_iter();
+        let held = notes.map(|(_, text)| text).next();
+        let until = held.as_ref().and_then(|text| text.rsplit(' ').next());
+        let until = until.and_then(|until| until.parse().ok()).map(Millis);
+        if until.is_some_and(|until| until > reconciler.clock.now()) {
+            return Err(ReconcileError::Leased);
+        }
+        let lease = Self(RefCell::new(held));
+        lease.replace(reconciler, Some(next(reconciler))).await?;
+        Ok(lease)
+    }
+
+    pub async fn renew(&self, reconciler: &Reconciler) -> Result<(), ReconcileError> {
+        if self.0.borrow().is_none() {
+            return Ok(());
+        }
+        self.replace(reconciler, Some(next(reconciler))).await
+    }
+
+    pub async fn release(self, reconciler: &Reconciler) -> Result<(), ReconcileError> {
+        if self.0.borrow().is_none() {
+            return Ok(());
+        }
+        self.replace(reconciler, None).await
+    }
+
+    async fn replace(
+        &self,
+        reconciler: &Reconciler,
+        text: Option<String>,
+    ) -> Result<(), ReconcileError> {
+        let Some(store) = reconciler.store.writable() else {
+            return Ok(());
+        };
+        let before = self.0.borrow().clone();
+        let change = (KEY.to_owned(), text.clone());
+        if !store.replace_note(change, before).await? {
+            return Err(ReconcileError::Leased);
+        }
+        *self.0.borrow_mut() = text;
+        Ok(())
+    }
+}
+
+/// A new text, which no other node has.
+fn next(reconciler: &Reconciler) -> String {
+    let until = reconciler.clock.now().plus(LEASE);
+    format!("{:016x} {}", fastrand::u64(..), until.0)
+}

@@ -1,0 +1,208 @@
+//! `reconcile`: compares Twilio's own records with the store, and imports missing ones.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::call_filter::time;
+use super::output::{OutputArgs, OutputFormat, print_json, print_line, progress_bar};
+use super::{CliError, ConfigArgs, Exit};
+use crate::app;
+use crate::app::reconcile::{
+    AccountReport, HeldGaps, KnownStore, Mode, Progress, ReconcileError, ReconcileRequest,
+    Reconciler,
+};
+use crate::cli::admin_client::AdminClient;
+use crate::clock::{Clock, Millis};
+use crate::config::Config;
+use crate::config::duration;
+use crate::store::{self, OpenError};
+use crate::telemetry::metrics::Metrics;
+use crate::twilio::{AccountSid, CallSid};
+
+const EXAMPLE: &str = "Examples:
+  twilio-acquire-bridge reconcile --since 1d --dry-run
+  twilio-acquire-bridge reconcile --since 2026-01-02T09:00:00Z \\
+    --until 2026-01-02T12:00:00Z
+
+A missing call is imported from Twilio's list or alert, and queued behind live
+calls. Twilio's API needs an API key: see docs/reconcile.md. A progress bar
+shows the rows. Exits with 0 if no record is missing or all missing records
+were imported, with 3 if a record is missing and was not imported (also with
+--dry-run) or is held, and with 1 if the comparison failed.";
+
+/// Compare Twilio's own records with the store; import missing calls.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Reconcile {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Compare calls that ended at this time (UTC) or later, or within this duration, such as 1d.
+    #[arg(long, value_name = "TIME", value_parser = since, default_value = "1d")]
+    since: Since,
+    /// Compare calls that ended before this time (UTC).
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Millis>,
+    /// Only this Twilio account.
+    #[arg(long, value_name = "ACCOUNTSID", value_parser = account)]
+    account: Option<AccountSid>,
+    /// Only this call (repeatable), also if no callback of it was expected.
+    #[arg(long = "call", value_name = "CALLSID", value_parser = super::show::sid)]
+    calls: Vec<CallSid>,
+    /// Also import held calls: those that a bridge had answered 204.
+    #[arg(long, conflicts_with = "dry_run")]
+    take_held: bool,
+    /// Import nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Since {
+    Time(Millis),
+    Ago(std::time::Duration),
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    match duration::parse(text) {
+        Some(ago) => Ok(Since::Ago(ago)),
+        None => time(text).map(Since::Time),
+    }
+}
+
+fn account(text: &str) -> Result<AccountSid, String> {
+    AccountSid::parse(text).map_err(|why| why.to_string())
+}
+
+impl Reconcile {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let config = self.config.load()?;
+        let clock = Clock::system();
+        let request = ReconcileRequest {
+            from: Some(match self.since {
+                Since::Time(time) => time,
+                Since::Ago(ago) => clock.now().minus(ago),
+            }),
+            until: self.until,
+            account: self.account.clone(),
+            calls: self.calls.clone(),
+            mode: if self.dry_run {
+                Mode::DryRun
+            } else {
+                Mode::Import
+            },
+            held: if self.take_held {
+                HeldGaps::TakeIn
+            } else {
+                HeldGaps::Keep
+            },
+        };
+        // Fails if there is no store: opening it for writing would create a file.
+        self.config.open_to_read()?;
+        let reports = app::block_on(reconcile(config, clock, &request))?;
+        self.print(&reports)
+    }
+
+    fn print(&self, reports: &[AccountReport]) -> Result<Exit, CliError> {
+        match self.output.format() {
+            OutputFormat::Json => print_json(&json!({ "accounts": reports }))?,
+            OutputFormat::Text => {
+                for report in reports {
+                    print_records(report)?;
+                    print_line(report)?;
+                }
+            }
+        }
+        Ok(if reports.iter().any(AccountReport::is_incomplete) {
+            Exit::Partial
+        } else {
+            Exit::Done
+        })
+    }
+}
+
+fn print_records(report: &AccountReport) -> Result<(), CliError> {
+    for line in &report.records {
+        let imported = line.imported.as_ref();
+        let imported = imported.map_or_else(String::new, |by| format!("  imported ({by})"));
+        let ended = line.ended.as_deref().unwrap_or("-");
+        let detail = match line.detail.as_str() {
+            "" => String::new(),
+            detail => format!("  {detail}"),
+        };
+        print_line(format_args!(
+            "{}  {ended}  {}  {}{detail}{imported}",
+            line.call_sid, line.call_status, line.finding
+        ))?;
+    }
+    Ok(())
+}
+
+async fn reconcile(
+    config: Config,
+    clock: Clock,
+    request: &ReconcileRequest,
+) -> Result<Vec<AccountReport>, CliError> {
+    let store = if request.mode == Mode::DryRun {
+        KnownStore::read(config.store.url.clone())?
+    } else {
+        match store::open(&config.store.url) {
+            Ok(store) => KnownStore::Live(store),
+            // The bridge that owns the file runs the comparison.
+            Err(OpenError::InUse { .. }) => return ask_bridge(&config, request).await,
+            Err(why) => return Err(why.into()),
+        }
+    };
+    let reconciler = Reconciler {
+        config: Arc::new(config),
+        store,
+        clock,
+        metrics: Arc::new(Metrics::default()),
+    };
+    let bar = RowsBar::default();
+    let reports = reconciler
+        .run(request, &|progress| bar.show(progress))
+        .await;
+    bar.clear();
+    Ok(reports.map_err(anyhow::Error::from)?)
+}
+
+async fn ask_bridge(
+    config: &Config,
+    request: &ReconcileRequest,
+) -> Result<Vec<AccountReport>, CliError> {
+    let bridge = AdminClient::of(&config.admin);
+    eprintln!("the bridge on {bridge} owns the store and runs the comparison");
+    let body = serde_json::to_value(request)?;
+    let reports = bridge.post_json("/api/reconcile", &body).await?;
+    Ok(serde_json::from_value(reports)?)
+}
+
+/// The rows so far: Twilio gives no total.
+#[derive(Default)]
+struct RowsBar(RefCell<Option<ProgressBar>>);
+
+impl RowsBar {
+    fn show(&self, progress: Progress) {
+        let mut bar = self.0.borrow_mut();
+        let bar = bar.get_or_insert_with(|| progress_bar(progress.rows));
+        bar.set_length(progress.rows);
+        bar.set_position(progress.rows);
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &*self.0.borrow() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl From<ReconcileError> for CliError {
+    fn from(error: ReconcileError) -> Self {
+        Self::Failed(error.into())
+    }
+}

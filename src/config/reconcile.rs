@@ -1,0 +1,79 @@
+//! `[reconcile]` and `[canary]`: the comparison with Twilio's own records, and the bridge's own test of
+//! its path from Twilio.
+
+use std::time::Duration;
+
+use super::accounts::Account;
+use super::duration::{self, hours, minutes, seconds};
+use super::reader::SettingsReader;
+use super::setting::{Key, restart};
+use crate::domain::reconcile::{CallScope, Scope, TrunkScope};
+use crate::twilio::AccountSid;
+
+const CALLS: [(&str, CallScope); 2] = [("expected", CallScope::Expected), ("all", CallScope::All)];
+const TRUNKS: [(&str, TrunkScope); 2] = [("off", TrunkScope::Off), ("on", TrunkScope::On)];
+
+/// How the store is compared with Twilio's own records.
+#[derive(Clone, Debug)]
+pub struct ReconcileSettings {
+    /// Between two passes; `None`: only the command `reconcile` compares.
+    pub every: Option<Duration>,
+    /// A call that ended more recently is left to its callback.
+    pub delay: Duration,
+    /// Which calls are imported.
+    pub scope: Scope,
+    /// The account, if there are no `[[accounts]]`.
+    pub account_sid: Option<AccountSid>,
+    /// Between two canaries; `None`: no canary.
+    pub canary_every: Option<Duration>,
+}
+
+/// Reads the sections.
+pub(super) fn read(reader: &mut SettingsReader) -> Option<ReconcileSettings> {
+    let every = off_or_duration(reader, restart("reconcile.every"));
+    let delay = reader.duration(restart("reconcile.delay"), minutes(1)..=hours(24));
+    let calls = reader.choice(restart("reconcile.calls"), &CALLS);
+    let trunks = reader.choice(restart("reconcile.trunks"), &TRUNKS);
+    let canary_every = off_or_duration(reader, restart("canary.every"));
+    let sid = |text: &str| AccountSid::parse(text).map_err(|why| why.to_string());
+    let plain = reader.text(restart("TWILIO_ACCOUNT_SID"), sid);
+    let account_sid = reader.text(restart("twilio.account_sid"), sid).or(plain);
+    Some(ReconcileSettings {
+        every: every?,
+        delay: delay?,
+        scope: Scope {
+            calls: calls?,
+            trunks: trunks?,
+        },
+        account_sid,
+        canary_every: canary_every?,
+    })
+}
+
+fn off_or_duration(reader: &mut SettingsReader, key: Key<'_>) -> Option<Option<Duration>> {
+    reader.text(key, |text| {
+        if text == "off" {
+            return Ok(None);
+        }
+        let parsed = duration::parse(text);
+        let inside = parsed.filter(|time| (seconds(30)..=hours(24)).contains(time));
+        inside
+            .map(Some)
+            .ok_or_else(|| "must be \"off\" or a duration from 30s to 24h".to_owned())
+    })
+}
+
+/// Refuses passes without an API key, which reads Twilio's lists.
+pub(super) fn require_api_key(
+    reader: &mut SettingsReader,
+    settings: &ReconcileSettings,
+    accounts: &[Account],
+) {
+    if settings.every.is_some() && accounts.iter().all(|of| of.twilio_api_key.is_none()) {
+        let name = reader.name("reconcile.every");
+        reader.mistake(format!(
+            "{name} needs an API key that may list calls: set twilio.api_key_sid and \
+             twilio.api_key_secret, or twilio_api_key_sid and twilio_api_key_secret in [[accounts]]"
+        ));
+    }
+}

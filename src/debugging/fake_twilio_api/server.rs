@@ -1,0 +1,380 @@
+//! The HTTP server of the fake Twilio API: routes, filters, pages and faults.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::body::SizedStream;
+use actix_web::dev::ServerHandle;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::rows::number_row;
+use super::{ApiFault, Deviation, FakeRecords, Shared};
+use crate::clock::Millis;
+use crate::twilio::listed::text;
+use crate::twilio::signature::fields;
+
+/// Rows of a page, if the request does not say.
+const PAGE_SIZE: usize = 50;
+
+const DAY: i64 = 86_400_000;
+
+/// Serves on its own threads, so that the caller may run any runtime, or none.
+pub(super) fn start(
+    listen: SocketAddr,
+    shared: &Arc<Shared>,
+) -> io::Result<(SocketAddr, ServerHandle, JoinHandle<()>)> {
+    let listener = TcpListener::bind(listen)?;
+    let addr = listener.local_addr()?;
+    let shared = web::Data::from(Arc::clone(shared));
+    let (started, handle) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let served = actix_web::rt::System::new().block_on(async move {
+            let server = HttpServer::new(move || {
+                App::new()
+                    .app_data(shared.clone())
+                    .service(web::resource("{path:.*}").route(web::get().to(get)))
+            })
+            .workers(1)
+            .keep_alive(Duration::from_secs(75))
+            .disable_signals()
+            .shutdown_timeout(0)
+            .listen(listener)?
+            .run();
+            // The caller waits for the handle, so sending cannot fail.
+            let _ = started.send(server.handle());
+            server.await
+        });
+        if let Err(error) = served {
+            tracing::error!(%error, "the fake Twilio API ended");
+        }
+    });
+    let server = handle
+        .recv()
+        .map_err(|_| io::Error::other("the fake Twilio API did not start"))?;
+    Ok((addr, server, thread))
+}
+
+async fn get(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let now = shared.now();
+    let mut records = shared.lock();
+    records.requests.push(target.to_owned());
+    let fault = records.faults.pop_front();
+    let (status, body) = match fault {
+        Some(ApiFault::TooMany) => (429, error(20_429, "Too Many Requests")),
+        Some(ApiFault::Unauthorized) => (401, error(20_003, "Authenticate")),
+        Some(ApiFault::PermissionMissing) => (
+            401,
+            error(70_051, "Authorization Error: /twilio/voice/calls/list"),
+        ),
+        Some(ApiFault::FailsAbove(rows)) if page_size(target) > rows => {
+            // Until a smaller page is asked for.
+            records.faults.push_front(ApiFault::FailsAbove(rows));
+            (500, error(20_500, "Internal Server Error"))
+        }
+        _ => answer(&mut records, target, &key(&request), now),
+    };
+    let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or_default());
+    response.insert_header((CONTENT_TYPE, "application/json"));
+    let since_epoch = std::time::UNIX_EPOCH + now.since(Millis(0));
+    response.insert_header((DATE, httpdate::fmt_http_date(since_epoch)));
+    if status == 429 {
+        response.insert_header((RETRY_AFTER, "0"));
+    }
+    let body = body.to_string();
+    if fault == Some(ApiFault::CutBody) {
+        let (length, half) = (body.len() as u64, body[..body.len() / 2].to_owned());
+        let parts = [
+            Ok(web::Bytes::from(half)),
+            Err(io::Error::other("the body is cut")),
+        ];
+        return response.body(SizedStream::new(length, stream::iter(parts)));
+    }
+    response.body(body)
+}
+
+/// The name of the API key.
+fn key(request: &HttpRequest) -> String {
+    let header = request.headers().get("authorization");
+    let basic = header.and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+    let decoded = basic.and_then(|text| STANDARD.decode(text).ok());
+    let text = String::from_utf8(decoded.unwrap_or_default()).unwrap_or_default();
+    text.split(':').next().unwrap_or_default().to_owned()
+}
+
+fn error(code: u32, message: &str) -> Value {
+    json!({ "code": code, "message": message, "more_info": "", "status": 0 })
+}
+
+fn page_size(target: &str) -> usize {
+    let query = Query::of(target);
+    query
+        .get("PageSize")
+        .and_then(|size| size.parse().ok())
+        .unwrap_or(PAGE_SIZE)
+}
+
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(target: &str) -> Self {
+        let (_, query) = target.split_once('?').unwrap_or_default();
+        Self(fields(query.as_bytes()))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Status and body of the answer to a GET.
+pub(super) fn answer(
+    records: &mut FakeRecords,
+    target: &str,
+    key: &str,
+    now: Millis,
+) -> (u16, Value) {
+    let not_found = || (404, error(20_404, "The requested resource was not found"));
+    let path = target.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["v1", "Alerts"] => (200, alerts(records, target, now)),
+        ["v1", "Alerts", sid] => {
+            let found = records.alerts.iter().find(|alert| alert.sid == *sid);
+            found.map_or_else(not_found, |alert| (200, alert.details("http://127.0.0.1")))
+        }
+        ["2010-04-01", "Accounts", account, rest @ ..] => {
+            let may_read = |accounts: &Vec<String>| accounts.iter().any(|one| one == account);
+            if !records.keys.is_empty() && !records.keys.get(key).is_some_and(may_read) {
+                return (401, error(20_003, "Authenticate"));
+            }
+            match of_account(records, account, rest, target, now) {
+                Some(body) => (200, body),
+                None => not_found(),
+            }
+        }
+        _ => not_found(),
+    }
+}
+
+fn of_account(
+    records: &FakeRecords,
+    account: &str,
+    resource: &[&str],
+    target: &str,
+    now: Millis,
+) -> Option<Value> {
+    let calls = || {
+        let own = records.calls.iter().filter(|call| call.account == account);
+        own.filter(|call| call.listed <= now)
+    };
+    let call = |sid: &str| calls().find(|call| call.sid == sid);
+    let query = Query::of(target);
+    match resource {
+        ["Calls.json"] => {
+            let rows = calls().filter(|call| {
+                let status = query.get("Status");
+                let ended = call
+                    .ended
+                    .is_some_and(|at| is_within(records, &query, "EndTime", at));
+                let is_asked_for = ["EndTime", "EndTime>", "EndTime<"]
+                    .iter()
+                    .any(|name| query.get(name).is_some());
+                status.is_none_or(|status| status == call.status) && (ended || !is_asked_for)
+            });
+            let rows = rows.map(|call| (call.ended.unwrap_or(call.created), call.row()));
+            Some(page(records, "calls", rows.collect(), target))
+        }
+        ["Calls", file] => call(file.strip_suffix(".json")?).map(|call| call.row()),
+        ["Calls", sid, "Events.json"] => {
+            let rows = call(sid)?.events().into_iter();
+            Some(page(
+                records,
+                "events",
+                rows.map(|row| (now, row)).collect(),
+                target,
+            ))
+        }
+        ["Recordings.json"] => {
+            let rows = records.recordings.iter().filter(|recording| {
+                recording.account == account
+                    && recording.created <= now
+                    && query.get("CallSid").is_none_or(|sid| sid == recording.call)
+                    && is_within(records, &query, "DateCreated", recording.created)
+            });
+            let rows = rows.map(|recording| (recording.created, recording.row()));
+            Some(page(records, "recordings", rows.collect(), target))
+        }
+        ["IncomingPhoneNumbers.json"] => {
+            let rows = (1..)
+                .zip(&records.numbers)
+                .map(|(place, (number, callback))| {
+                    (now, number_row(account, place, number, callback))
+                });
+            Some(page(
+                records,
+                "incoming_phone_numbers",
+                rows.collect(),
+                target,
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a time matches the filters `NAME`, `NAME>` (on or after) and `NAME<` (before): whole UTC days,
+/// unless the time of day is observed.
+fn is_within(records: &FakeRecords, query: &Query, name: &str, at: Millis) -> bool {
+    if records.deviates(Deviation::IgnoredFilter) {
+        return true;
+    }
+    let limit = |operator: &str| {
+        let text = query.get(&format!("{name}{operator}"))?;
+        let time = text.parse::<jiff::Timestamp>().ok();
+        let day = || format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().ok();
+        let at = time.or_else(day)?.as_millisecond();
+        let by_time = records.deviates(Deviation::FilterByTime);
+        Some(if by_time { at } else { at - at.rem_euclid(DAY) })
+    };
+    limit(">").is_none_or(|from| at.0 >= from)
+        && limit("<").is_none_or(|until| at.0 < until)
+        && limit("").is_none_or(|day| (day..day + DAY).contains(&at.0))
+}
+
+fn alerts(records: &FakeRecords, target: &str, now: Millis) -> Value {
+    let query = Query::of(target);
+    let time = |name: &str| {
+        let time = query.get(name)?.parse::<jiff::Timestamp>().ok()?;
+        Some(Millis(time.as_millisecond()))
+    };
+    let (from, until) = (time("StartDate"), time("EndDate"));
+    let listed = records.alerts.iter().filter(|alert| {
+        alert.at <= now
+            && from.is_none_or(|from| alert.at >= from)
+            && until.is_none_or(|until| alert.at <= until)
+    });
+    let rows: Vec<Value> = listed.map(|alert| alert.row("http://127.0.0.1")).collect();
+    let url = format!("http://127.0.0.1{target}");
+    json!({
+        "alerts": rows,
+        "meta": {
+            "first_page_url": url, "key": "alerts", "next_page_url": null, "page": 0,
+            "page_size": page_size(target), "previous_page_url": null, "url": url,
+        },
+    })
+}
+
+/// One page of a list, the newest row first unless the order deviates. The token names the last row of
+/// the page before.
+fn page(
+    records: &FakeRecords,
+    member: &str,
+    mut rows: Vec<(Millis, Value)>,
+    target: &str,
+) -> Value {
+    let sid = |row: &Value| text(row, "sid").unwrap_or_default();
+    let shuffled = |row: &Value| {
+        let sid = sid(row);
+        sid.bytes().fold(7_u64, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        })
+    };
+    if records.deviates(Deviation::Shuffled) {
+        rows.sort_by_key(|(_, row)| shuffled(row));
+    } else if records.deviates(Deviation::OldestFirst) {
+        rows.sort_by_key(|(at, row)| (*at, sid(row)));
+    } else {
+        rows.sort_by_key(|(at, row)| std::cmp::Reverse((*at, sid(row))));
+    }
+    let query = Query::of(target);
+    let size = page_size(target).min(1_000);
+    let token = query
+        .get("PageToken")
+        .and_then(|token| token.strip_prefix("PA"));
+    let after = |last: &str| rows.iter().position(|(_, row)| sid(row) == last);
+    let start = token.and_then(after).map_or(0, |place| place + 1);
+    let end = (start + size).min(rows.len());
+    let number: usize = query
+        .get("Page")
+        .and_then(|page| page.parse().ok())
+        .unwrap_or(0);
+    let path = target.split('?').next().unwrap_or_default();
+    let own = |name: &str| !["Page", "PageToken", "PageSize"].contains(&name);
+    let filters: String = query
+        .0
+        .iter()
+        .filter(|(name, _)| own(name))
+        .map(|(name, value)| {
+            let encode = |text: &str| {
+                text.replace('>', "%3E")
+                    .replace('<', "%3C")
+                    .replace('+', "%2B")
+            };
+            format!("{}={}&", encode(name), encode(value))
+        })
+        .collect();
+    let uri = |page: usize| format!("{path}?{filters}PageSize={size}&Page={page}");
+    let mut next = (end < rows.len()).then(|| {
+        let last = rows.get(end.saturating_sub(1)).map(|(_, row)| sid(row));
+        format!(
+            "{}&PageToken=PA{}",
+            uri(number + 1),
+            last.unwrap_or_default()
+        )
+    });
+    if records.deviates(Deviation::ForeignNextPage) {
+        next = Some(format!("https://elsewhere.example.com{}", uri(number + 1)));
+    } else if records.deviates(Deviation::RepeatingNextPage) {
+        next = Some(format!("{}&PageToken=PA", uri(1)));
+    }
+    let rows = rows
+        .drain(start..end)
+        .map(|(_, row)| deviating(records, row));
+    json!({
+        member: rows.collect::<Vec<_>>(),
+        "end": end.saturating_sub(1),
+        "first_page_uri": uri(0),
+        "next_page_uri": next,
+        "page": number,
+        "page_size": size,
+        "previous_page_uri": null,
+        "start": start,
+        "uri": uri(number),
+    })
+}
+
+fn deviating(records: &FakeRecords, mut row: Value) -> Value {
+    let Value::Object(members) = &mut row else {
+        return row;
+    };
+    if records.deviates(Deviation::EmptySids) {
+        for (name, value) in members.iter_mut() {
+            if name.ends_with("_sid") && value.is_null() {
+                *value = "".into();
+            }
+        }
+    }
+    if records.deviates(Deviation::AbsentFields) {
+        members.retain(|_, value| !value.is_null());
+    }
+    if records.deviates(Deviation::NumericDuration)
+        && let Some(seconds) = members.get("duration").and_then(Value::as_str)
+        && let Ok(seconds) = seconds.parse::<u32>()
+    {
+        members.insert("duration".to_owned(), seconds.into());
+    }
+    row
+}

@@ -1,0 +1,76 @@
+//! What the comparison with Twilio's own records needs of a store: legs, and notes that it keeps.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use super::{StoreError, StoredCallback};
+use crate::clock::Millis;
+use crate::twilio::{AccountSid, CallSid};
+
+/// What is stored of one leg.
+#[derive(Clone, Debug, Default)]
+pub struct StoredLeg {
+    /// Those of the leg itself, in the order of arrival.
+    pub callbacks: Vec<StoredCallback>,
+    /// Whether a call with this SID was removed.
+    pub is_removed: bool,
+}
+
+/// A note of a background task: a key and its text.
+pub type Note = (String, String);
+
+/// A note to write, or to remove if it has no text.
+pub type NoteChange = (String, Option<String>);
+
+/// The legs of an account, and notes, which all nodes of a database share.
+#[async_trait]
+pub trait Records {
+    /// What is stored of each of these legs, in their order.
+    async fn legs(
+        &self,
+        account: AccountSid,
+        sids: Vec<CallSid>,
+    ) -> Result<Vec<StoredLeg>, StoreError>;
+
+    /// When the first callback of the oldest call arrived that was not removed.
+    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError>;
+
+    /// All notes with keys that start with `prefix`, by key.
+    async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError>;
+
+    async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError>;
+
+    /// Writes or removes a note if its text is `before` (`None`: there is none); whether it was.
+    async fn replace_note(
+        &self,
+        change: NoteChange,
+        before: Option<String>,
+    ) -> Result<bool, StoreError>;
+}
+
+/// The first key behind all that start with `prefix`.
+pub(super) fn behind(prefix: &str) -> String {
+    format!("{prefix}{}", char::MAX)
+}
+
+/// Adds to each leg its callbacks, each with the position of its leg from 1, and marks removed ones.
+pub(super) fn legs_of(
+    count: usize,
+    callbacks: impl IntoIterator<Item = (i64, StoredCallback)>,
+    removed: &HashSet<i64>,
+) -> Vec<StoredLeg> {
+    let mut legs = vec![StoredLeg::default(); count];
+    let at = |place: i64| usize::try_from(place - 1).ok();
+    for (place, callback) in callbacks {
+        if let Some(leg) = at(place).and_then(|place| legs.get_mut(place)) {
+            leg.callbacks.push(callback);
+        }
+    }
+    for place in removed {
+        if let Some(leg) = at(*place).and_then(|place| legs.get_mut(place)) {
+            leg.is_removed = true;
+        }
+    }
+    legs
+}

@@ -1,0 +1,128 @@
+//! Legs and notes, for the comparison with Twilio's own records.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+
+use super::SqliteStore;
+use super::rows::{self, CallRow};
+use super::sid_index;
+use crate::clock::Millis;
+use crate::store::records::{Note, NoteChange, Records, StoredLeg, behind, legs_of};
+use crate::store::{ReadStore as _, StoreError, removed};
+use crate::twilio::{AccountSid, CallSid};
+
+#[async_trait]
+impl Records for SqliteStore {
+    async fn legs(
+        &self,
+        account: AccountSid,
+        sids: Vec<CallSid>,
+    ) -> Result<Vec<StoredLeg>, StoreError> {
+        self.reader
+            .ask(move |reader| reader.legs(&account, &sids))
+            .await
+    }
+
+    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
+        self.reader.ask(|reader| reader.oldest_call()).await
+    }
+
+    async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
+        self.reader.ask(move |reader| reader.notes(&prefix)).await
+    }
+
+    async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError> {
+        self.writer
+            .write(move |tx| {
+                Ok(changes
+                    .iter()
+                    .try_for_each(|one| write(tx.connection(), one))?)
+            })
+            .await
+    }
+
+    async fn replace_note(
+        &self,
+        change: NoteChange,
+        before: Option<String>,
+    ) -> Result<bool, StoreError> {
+        self.writer
+            .write(move |tx| Ok(replace(tx.connection(), &change, before.as_deref())?))
+            .await
+    }
+}
+
+fn write(connection: &Connection, (key, text): &NoteChange) -> rusqlite::Result<()> {
+    let sql = if text.is_some() {
+        "INSERT INTO note (key, text) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET text = ?2"
+    } else {
+        "DELETE FROM note WHERE key = ?1 AND ?2 IS NULL"
+    };
+    connection
+        .prepare_cached(sql)?
+        .execute(params![key, text])?;
+    Ok(())
+}
+
+fn replace(
+    connection: &Connection,
+    change: &NoteChange,
+    before: Option<&str>,
+) -> rusqlite::Result<bool> {
+    let mut select = connection.prepare_cached("SELECT text FROM note WHERE key = ?1")?;
+    let mut rows = select.query([&change.0])?;
+    let present: Option<String> = rows.next()?.map(|row| row.get(0)).transpose()?;
+    let is_same = present.as_deref() == before;
+    if is_same {
+        write(connection, change)?;
+    }
+    Ok(is_same)
+}
+
+pub(super) fn notes(connection: &Connection, prefix: &str) -> Result<Vec<Note>, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT key, text FROM note WHERE key >= ?1 AND key < ?2 ORDER BY key")?
+        .query_map([prefix, &behind(prefix)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn oldest_call(connection: &Connection) -> Result<Option<Millis>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT received FROM call ORDER BY id LIMIT 1")?;
+    let mut rows = statement.query([])?;
+    Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(Millis))
+}
+
+pub(super) fn legs(
+    connection: &Connection,
+    account: &AccountSid,
+    sids: &[CallSid],
+) -> Result<Vec<StoredLeg>, StoreError> {
+    let (mut callbacks, mut removed) = (Vec::new(), HashSet::new());
+    for (place, sid) in (1..).zip(sids) {
+        let candidates: Vec<i64> = connection
+            .prepare_cached(
+                "SELECT call FROM sid_index WHERE hash = ?1 \
+                 UNION SELECT call FROM sid_log WHERE hash = ?1",
+            )?
+            .query_and_then([sid_index::hash(sid)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for id in candidates {
+            let call = CallRow::load(connection, id)?;
+            if call.is_some_and(|call| call.account == *account) {
+                let of_leg = rows::callbacks_of_leg(connection, id, sid)?;
+                callbacks.extend(of_leg.into_iter().map(|callback| (place, callback)));
+            }
+        }
+        let hash = removed::sid_hash(account, sid);
+        let is_removed = connection
+            .prepare_cached("SELECT 1 FROM removed_call WHERE hash = ?1")?
+            .exists([&hash[..]])?;
+        removed.extend(is_removed.then_some(place));
+    }
+    Ok(legs_of(sids.len(), callbacks, &removed))
+}

@@ -1,0 +1,495 @@
+//! The bridge compares Twilio's own records with its store, and imports missing ones.
+
+mod awkward;
+mod continuous;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use twilio_acquire_bridge::clock::{Clock, Millis};
+use twilio_acquire_bridge::debugging::fake_acquire::Reply;
+use twilio_acquire_bridge::debugging::fake_twilio_api::{
+    ApiFault, FakeAlert, FakeCall, FakeRecording, FakeTwilioApi,
+};
+
+use crate::support::harness::Bridge;
+use crate::support::http::exchange;
+use crate::support::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
+
+const ACCOUNT: &str = "AC00000000000000000000000000000001";
+const START: Millis = Millis(1_790_000_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A bridge, and the Twilio that it can ask.
+struct World {
+    bridge: Bridge,
+    api: FakeTwilioApi,
+    clock: Clock,
+}
+
+impl World {
+    fn start() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(settings: &[(&str, &str)]) -> Self {
+        let clock = Clock::manual(START);
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let api = FakeTwilioApi::start(listen, clock.clone()).expect("a free port");
+        let base = api.base_url();
+        let mut all = vec![
+            ("BRIDGE__TWILIO__API_URL", base.as_str()),
+            ("BRIDGE__TWILIO__MONITOR_URL", base.as_str()),
+            (
+                "BRIDGE__TWILIO__API_KEY_SID",
+                "SK00000000000000000000000000000001",
+            ),
+            ("BRIDGE__TWILIO__API_KEY_SECRET", "made-up-secret"),
+            ("TWILIO_ACCOUNT_SID", ACCOUNT),
+        ];
+        all.extend(settings);
+        let bridge = Bridge::with(&all);
+        Self { bridge, api, clock }
+    }
+
+    /// A bridge that was told of call 1, so that calls like it are expected.
+    fn told() -> Self {
+        let world = Self::start();
+        world.is_told_of(1);
+        world
+    }
+
+    /// Twilio has the call and reports it.
+    fn is_told_of(&self, number: usize) {
+        self.has_call(number, |_| {});
+        let form =
+            status_form(&sid(number), "completed").replace("CallDuration=10", "CallDuration=60");
+        let answer = self.bridge.twilio.sends_form(STATUS, &form);
+        assert_eq!(answer.status, 204, "{}", answer.body);
+        self.bridge.settles();
+    }
+
+    /// Twilio has a call that ended just now.
+    fn has_call(&self, number: usize, change: impl FnOnce(&mut FakeCall)) {
+        let mut call = FakeCall::completed(&sid(number), ACCOUNT, self.clock.now());
+        change(&mut call);
+        self.api.with(|records| records.calls.push(call));
+    }
+
+    fn waits(&self, by: Duration) {
+        self.clock.advance(by);
+        self.bridge.waits(by);
+    }
+
+    /// Orders a comparison; the report of the only account.
+    fn reconciles(&self, changes: &Value) -> Value {
+        let answer = self.asks(changes);
+        assert_eq!(answer.0, 200, "{}", answer.1);
+        self.bridge.settles();
+        answer.1[0].clone()
+    }
+
+    fn asks(&self, changes: &Value) -> (u16, Value) {
+        let mut order = json!({
+            "from": START.to_string(), "until": null, "account": null, "calls": [],
+            "mode": "Import", "held": "Keep",
+        });
+        for (key, value) in changes.as_object().expect("an object") {
+            order[key] = value.clone();
+        }
+        let answer = self.bridge.posts("/api/reconcile", &order);
+        (answer.status, answer.json())
+    }
+
+    /// The requests to Acquire about a call.
+    fn sent(&self, number: usize) -> Vec<Value> {
+        let about = |body: &Value| body["CallId"] == sid(number).as_str();
+        self.bridge.sent().into_iter().filter(about).collect()
+    }
+}
+
+#[test]
+fn a_call_whose_callback_never_came_is_sent_as_if_it_had_come() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(
+        (&report["never_came"], &report["agree"]),
+        (&json!(1), &json!(1)),
+        "{report:#}"
+    );
+    assert_eq!(report["imported"]["listed"], 1);
+    let (mut told, listed) = (world.sent(1), world.sent(2));
+    told[0]["CallId"] = json!(sid(2));
+    assert_eq!(listed, told);
+    let shown = world.bridge.call(&sid(2));
+    assert_eq!(shown["callbacks"][0]["evidence"], "listed", "{shown:#}");
+    assert_eq!(
+        world
+            .bridge
+            .metric("bridge_reconcile_taken_in_total{account=\"acme\",evidence=\"listed\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        world
+            .bridge
+            .metric("bridge_reconcile_missing_total{account=\"acme\",cause=\"never-came\"}"),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn a_second_comparison_imports_nothing() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    world.waits(2 * HOUR);
+    world.reconciles(&json!({}));
+    let report = world.reconciles(&json!({}));
+    assert_eq!(
+        (&report["never_came"], &report["agree"]),
+        (&json!(0), &json!(2)),
+        "{report:#}"
+    );
+    assert_eq!(world.sent(2).len(), 1);
+}
+
+#[test]
+fn a_dry_run_imports_nothing() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({ "mode": "DryRun" }));
+    assert_eq!(report["never_came"], 1, "{report:#}");
+    assert!(world.sent(2).is_empty());
+}
+
+#[test]
+fn a_callback_that_comes_after_the_imported_call_was_sent_is_a_repeat() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    world.waits(2 * HOUR);
+    world.reconciles(&json!({}));
+    world.waits(MINUTE);
+    assert_eq!(world.bridge.twilio.ends(&sid(2), "completed").status, 204);
+    world.bridge.settles();
+    assert_eq!(world.sent(2).len(), 1);
+    let shown = world.bridge.call(&sid(2));
+    let verdict = shown["callbacks"][1]["verdict"]
+        .as_str()
+        .expect("a verdict");
+    assert_eq!(
+        verdict, "stored: the call-end had already been tried",
+        "{shown:#}"
+    );
+}
+
+#[test]
+fn a_callback_that_comes_before_the_imported_call_was_sent_is_used_instead() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    world.waits(2 * HOUR);
+    // The account is paused, so nothing is sent meanwhile.
+    world.bridge.acquire.answers([Reply::Status(401)]);
+    world.bridge.twilio.ends(&sid(9), "busy");
+    world.bridge.settles();
+    let answer = world.asks(&json!({}));
+    assert_eq!(answer.1[0]["imported"]["listed"], 1, "{:#}", answer.1);
+    world.bridge.twilio.ends(&sid(2), "completed");
+    world.waits(HOUR);
+    world.waits(HOUR);
+    let sent = world.sent(2);
+    assert_eq!(
+        sent.last().expect("a request")["Duration"],
+        "10",
+        "that of the callback: {sent:?}"
+    );
+    let shown = world.bridge.call(&sid(2));
+    let verdict = &shown["callbacks"][0]["verdict"];
+    assert_eq!(
+        verdict, "imported: not used, the signed callback came",
+        "{shown:#}"
+    );
+}
+
+#[test]
+fn a_call_that_no_callback_was_to_report_is_not_sent() {
+    let world = World::told();
+    world.has_call(2, |call| {
+        call.to = "+12025550177".to_owned();
+    });
+    world.has_call(3, |call| {
+        call.direction = "trunking-originating";
+    });
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["never_told"]["+12025550177"], 1, "{report:#}");
+    assert_eq!(report["never_came"], 0, "{report:#}");
+    let asked_for = world.reconciles(&json!({ "calls": [sid(2)] }));
+    assert_eq!(asked_for["imported"]["listed"], 1, "{asked_for:#}");
+}
+
+#[test]
+fn a_call_in_progress_is_never_ended() {
+    let world = World::told();
+    world.has_call(2, |call| {
+        (call.status, call.ended, call.duration) = ("in-progress", None, None);
+    });
+    world.waits(20 * HOUR);
+    let report = world.reconciles(&json!({ "calls": [sid(2)] }));
+    assert_eq!(
+        (&report["running"], &report["never_came"]),
+        (&json!(1), &json!(0)),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn a_fresh_call_is_imported_once_two_comparisons_saw_the_same() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    world.waits(4 * MINUTE);
+    assert_eq!(world.reconciles(&json!({}))["too_new"], 1);
+    world.waits(6 * MINUTE);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["imported"]["listed"], 1, "{report:#}");
+}
+
+#[test]
+fn the_duration_of_a_completed_call_is_awaited() {
+    let world = World::told();
+    world.has_call(2, |call| call.duration = None);
+    world.has_call(3, |call| (call.status, call.duration) = ("no-answer", None));
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["awaits_duration"], 1, "{report:#}");
+    assert_eq!(world.sent(3)[0]["Duration"], "0");
+    world
+        .api
+        .with(|records| records.calls[1].duration = Some(7));
+    world.reconciles(&json!({}));
+    assert_eq!(world.sent(2)[0]["Duration"], "7");
+}
+
+#[test]
+fn a_refused_callback_is_named_with_its_reason() {
+    let world = World::told();
+    world.has_call(2, |call| call.to = "+12025550177".to_owned());
+    let form = status_form(&sid(2), "completed");
+    // As Twilio signs it where the scheme in its console is wrong.
+    let signature = signature(
+        &format!("http://bridge.example.com{STATUS}"),
+        form.as_bytes(),
+    );
+    let headers = [
+        ("X-Twilio-Signature", signature.as_str()),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
+    let public = world.bridge.public();
+    let answer = exchange(public, "POST", STATUS, &headers, form.as_bytes());
+    assert_eq!(answer.status, 403);
+    world.bridge.keeps("scheme");
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["refused_here"]["scheme"], 1, "{report:#}");
+    assert_eq!(
+        world.sent(2).len(),
+        1,
+        "Twilio does report it to this bridge"
+    );
+}
+
+#[test]
+fn a_gap_in_which_a_bridge_answered_204_is_held_for_an_operator() {
+    let world = World::told();
+    world.has_call(2, |call| {
+        call.requests.push((format!("{PUBLIC_URL}{STATUS}"), 204));
+    });
+    world.has_call(3, |_| {});
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(
+        (&report["held"], &report["never_came"]),
+        (&json!(2), &json!(0)),
+        "{report:#}"
+    );
+    assert!(world.sent(2).is_empty() && world.sent(3).is_empty());
+    let again = world.reconciles(&json!({}));
+    assert_eq!(again["held"], 2, "it stays held: {again:#}");
+    assert_eq!(
+        world
+            .bridge
+            .metric("bridge_reconcile_held{account=\"acme\"}"),
+        Some(2.0)
+    );
+    let released = world.reconciles(&json!({ "held": "TakeIn" }));
+    assert_eq!(released["imported"]["listed"], 2, "{released:#}");
+    assert_eq!((world.sent(2).len(), world.sent(3).len()), (1, 1));
+}
+
+#[test]
+fn another_answer_than_204_holds_nothing() {
+    let world = World::told();
+    world.has_call(2, |call| {
+        call.requests.push((format!("{PUBLIC_URL}{STATUS}"), 200));
+        call.requests
+            .push(("https://elsewhere.example.com/status".to_owned(), 204));
+    });
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(
+        (&report["held"], &report["never_came"]),
+        (&json!(0), &json!(1)),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn the_form_of_an_alert_is_imported_instead_of_the_row() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    let form = status_form(&sid(2), "completed").replace("CallDuration=10", "CallDuration=60");
+    let alert = FakeAlert {
+        sid: "NO00000000000000000000000000000001".to_owned(),
+        account: ACCOUNT.to_owned(),
+        call: sid(2),
+        at: world.clock.now(),
+        url: format!("{PUBLIC_URL}{STATUS}?email=jane%40example.com"),
+        form,
+    };
+    world.api.with(|records| records.alerts.push(alert));
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["imported"]["alerted"], 1, "{report:#}");
+    assert_eq!(world.sent(2)[0]["email"], "jane@example.com");
+    let shown = world.bridge.call(&sid(2));
+    assert_eq!(shown["callbacks"][0]["evidence"], "alerted", "{shown:#}");
+}
+
+#[test]
+fn the_email_of_a_listed_call_is_that_of_the_numbers_status_callback() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    let url = format!("{PUBLIC_URL}{STATUS}?email=desk%40example.com");
+    world
+        .api
+        .with(|records| records.numbers.push(("+12025550199".to_owned(), url)));
+    world.waits(2 * HOUR);
+    world.reconciles(&json!({}));
+    assert_eq!(world.sent(2)[0]["email"], "desk@example.com");
+}
+
+#[test]
+fn a_recording_is_imported_with_its_call_and_sent_with_it() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    let recording = FakeRecording {
+        sid: "RE00000000000000000000000000000002".to_owned(),
+        account: ACCOUNT.to_owned(),
+        call: sid(2),
+        created: world.clock.now(),
+        duration: 4,
+        status: "completed",
+    };
+    world.api.with(|records| records.recordings.push(recording));
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["recording_missing"], 1, "{report:#}");
+    let sent = world.sent(2);
+    let url = sent[0]["RecordingUrl"].as_str().expect("a link");
+    assert!(
+        url.ends_with("/Recordings/RE00000000000000000000000000000002"),
+        "{sent:?}"
+    );
+    assert_eq!(sent.len(), 1, "{sent:?}");
+}
+
+#[test]
+fn a_call_that_differs_is_reported_and_stays() {
+    let world = World::told();
+    world
+        .api
+        .with(|records| records.calls[0].duration = Some(61));
+    world.waits(2 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["differs"], 1, "{report:#}");
+    assert_eq!(
+        report["records"][0]["detail"],
+        "duration 60 here, 61 listed"
+    );
+    assert_eq!(world.sent(1).len(), 1);
+}
+
+#[test]
+fn a_call_before_the_first_day_of_the_store_is_not_imported() {
+    let world = World::told();
+    world.has_call(2, |call| call.ended = Some(START.minus(24 * HOUR)));
+    world.waits(2 * HOUR);
+    let from = START.minus(48 * HOUR).to_string();
+    let report = world.reconciles(&json!({ "from": from }));
+    assert_eq!(report["never_came"], 0, "{report:#}");
+    let note = report["notes"][0].as_str().expect("a sentence");
+    assert!(note.contains("the store's first day"), "{report:#}");
+}
+
+#[test]
+fn a_missing_permission_ends_the_comparison_with_twilios_own_text() {
+    let world = World::told();
+    world
+        .api
+        .with(|records| records.faults.push_back(ApiFault::PermissionMissing));
+    let (status, answer) = world.asks(&json!({}));
+    let detail = answer["detail"].as_str().expect("a reason");
+    assert_eq!(status, 409, "{detail}");
+    assert!(
+        detail.contains("70051") && detail.contains("/twilio/voice/calls/list"),
+        "{detail}"
+    );
+    assert!(detail.contains("twilio.api_key_sid"), "{detail}");
+}
+
+#[test]
+fn the_command_prints_a_summary_and_exits_with_3_if_a_record_is_missing() {
+    let world = World::with(&[
+        ("BRIDGE__STORE__RETENTION", "3650d"),
+        ("BRIDGE__STORE__PARKED_RETENTION", "3650d"),
+    ]);
+    world.is_told_of(1);
+    world.has_call(2, |_| {});
+    world.waits(2 * HOUR);
+    let since = START.minus(HOUR).to_string();
+    let run = world.bridge.runs(&[
+        "reconcile",
+        "--dry-run",
+        "--since",
+        &since,
+        "--call",
+        &sid(2),
+    ]);
+    assert_eq!(run.code, Some(3), "{}{}", run.out, run.err);
+    assert!(
+        run.out.contains(&format!(
+            "{}  2026-09-21T14:13:20.000Z  completed  never-came",
+            sid(2)
+        )),
+        "{}",
+        run.out
+    );
+    assert!(
+        run.out
+            .contains("never came 1 · refused here 0 · end missing 0"),
+        "{}",
+        run.out
+    );
+    // The running bridge owns the file, and imports.
+    let run = world
+        .bridge
+        .runs(&["reconcile", "--since", &since, "--json"]);
+    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
+    let report: Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!(report["accounts"][0]["imported"]["listed"], 1, "{report:#}");
+    world.bridge.settles();
+    assert_eq!(world.sent(2).len(), 1);
+}

@@ -1,0 +1,57 @@
+//! Passes without an order.
+
+use super::*;
+use crate::support::harness::until;
+
+impl World {
+    fn ticks(&self) {
+        self.clock.advance(MINUTE);
+        self.bridge.clock.advance(MINUTE);
+    }
+}
+
+#[test]
+fn forty_calls_that_ended_while_the_bridge_was_off_reach_acquire() {
+    let mut world = World::with(&[("BRIDGE__RECONCILE__EVERY", "15m")]);
+    world.is_told_of(1);
+    world.bridge.stops();
+    for number in 2..=41 {
+        world.ticks();
+        world.has_call(number, |_| {});
+    }
+    world.clock.advance(2 * HOUR);
+    world.bridge.clock.advance(2 * HOUR);
+    world.bridge.starts();
+    until("Acquire has the calls", || world.bridge.sent().len() >= 41);
+    world.bridge.settles();
+    for number in 1..=41 {
+        assert_eq!(world.sent(number).len(), 1, "call {number}");
+    }
+    let imported = "bridge_reconcile_taken_in_total{account=\"acme\",evidence=\"listed\"}";
+    assert_eq!(world.bridge.metric(imported), Some(40.0));
+    let last = "bridge_reconcile_last_success_timestamp_seconds{account=\"acme\"}";
+    assert!(world.bridge.metric(last) > Some(0.0));
+}
+
+#[test]
+fn a_call_that_becomes_final_on_the_tenth_day_is_imported() {
+    let world = World::with(&[("BRIDGE__RECONCILE__EVERY", "15m")]);
+    world.is_told_of(1);
+    world.has_call(2, |call| call.duration = None);
+    for day in 0..16 {
+        world.is_told_of(100 + day);
+        world.waits(24 * HOUR);
+        if day == 10 {
+            world.api.with(|records| {
+                let mut calls = records.calls.iter_mut();
+                let late = calls.find(|call| call.sid == sid(2));
+                late.expect("the call").duration = Some(7);
+            });
+        }
+    }
+    until("the late call is sent", || {
+        world.ticks();
+        world.sent(2).len() == 1
+    });
+    assert_eq!(world.sent(2)[0]["Duration"], "7");
+}
