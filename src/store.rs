@@ -145,7 +145,7 @@ impl NewCallback {
     fn due(&self, now: Millis) -> Millis {
         match self.request.source() {
             RequestSource::Signed => now,
-            RequestSource::Listed | RequestSource::Alerted => due_of_requeued(now),
+            RequestSource::Listed | RequestSource::Alerted => now.minus(REQUEUED_OVERDUE),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::accounts::Account;
 use super::duration::{self, hours, minutes, seconds};
 use super::reader::SettingsReader;
-use super::setting::{Key, restart};
+use super::setting::{SettingKey, restart};
 use crate::domain::reconcile::{CallScope, Scope, TrunkScope};
 use crate::twilio::AccountSid;
 
@@ -39,27 +39,26 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<ReconcileSettings> {
     let plain = reader.text(restart("TWILIO_ACCOUNT_SID"), sid);
     let account_sid = reader.text(restart("twilio.account_sid"), sid).or(plain);
     Some(ReconcileSettings {
-        every: every?,
+        every: Some(every?).filter(|time| !time.is_zero()),
         delay: delay?,
         scope: Scope {
             calls: calls?,
             trunks: trunks?,
         },
         account_sid,
-        canary_every: canary_every?,
+        canary_every: Some(canary_every?).filter(|time| !time.is_zero()),
     })
 }
 
-fn off_or_duration(reader: &mut SettingsReader, key: Key<'_>) -> Option<Option<Duration>> {
+/// Zero for "off".
+fn off_or_duration(reader: &mut SettingsReader, key: SettingKey<'_>) -> Option<Duration> {
     reader.text(key, |text| {
         if text == "off" {
-            return Ok(None);
+            return Ok(Duration::ZERO);
         }
         let parsed = duration::parse(text);
         let inside = parsed.filter(|time| (seconds(30)..=hours(24)).contains(time));
-        inside
-            .map(Some)
-            .ok_or_else(|| "must be \"off\" or a duration from 30s to 24h".to_owned())
+        inside.ok_or_else(|| "must be \"off\" or a duration from 30s to 24h".to_owned())
     })
 }
 

@@ -66,7 +66,7 @@ pub struct FakeRecords {
     pub calls: Vec<FakeCall>,
     pub recordings: Vec<FakeRecording>,
     pub alerts: Vec<FakeAlert>,
-    /// Phone numbers with the URL of their StatusCallback.
+    /// Phone numbers with the URL of their `StatusCallback`.
     pub numbers: Vec<(String, String)>,
     pub deviations: Vec<Deviation>,
     /// One for each of the next requests, before the records are looked at.

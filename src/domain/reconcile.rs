@@ -302,7 +302,7 @@ impl Scope {
 }
 
 /// The place of our number in a row that nobody was told of, so that an operator can look at the
-/// number's StatusCallback.
+/// number's `StatusCallback`.
 #[must_use]
 pub fn our_number(row: &ListedCall) -> &str {
     match row.direction {

@@ -198,7 +198,7 @@ impl TwilioApi {
         let (from, until) = (from.to_string(), until.to_string());
         let filters = [("StartDate", from.as_str()), ("EndDate", until.as_str())];
         self.pages(
-            format!("{}/v1/Alerts", self.monitor_url),
+            &format!("{}/v1/Alerts", self.monitor_url),
             "alerts",
             &filters,
         )
@@ -228,19 +228,24 @@ impl TwilioApi {
         member: &'static str,
         filters: &[(&str, &str)],
     ) -> ListPages<'_> {
-        self.pages(self.url(resource), member, filters)
+        self.pages(&self.url(resource), member, filters)
     }
 
-    fn pages(&self, url: String, member: &'static str, filters: &[(&str, &str)]) -> ListPages<'_> {
+    fn pages(&self, url: &str, member: &'static str, filters: &[(&str, &str)]) -> ListPages<'_> {
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-        let filters: String = filters
-            .iter()
-            .map(|(name, value)| format!("{}={}&", encoded(name), encoded(value)))
-            .collect();
+        let mut query = String::new();
+        for (name, value) in filters {
+            query.extend(
+                encoded(name)
+                    .chain(["="])
+                    .chain(encoded(value))
+                    .chain(["&"]),
+            );
+        }
         ListPages {
             api: self,
             member,
-            next: Some(format!("{url}?{filters}PageSize={PAGE_SIZE}")),
+            next: Some(format!("{url}?{query}PageSize={PAGE_SIZE}")),
             page_size: PAGE_SIZE,
             seen: HashSet::new(),
         }

@@ -77,18 +77,14 @@ pub async fn run(
             order = turn => order,
         };
         let work = async {
-            match order {
-                Some((request, answer)) => {
-                    // Fails only if the operator no longer waits.
-                    let _ = answer.send(ordered(&parts, &clock, request).await);
-                    None
-                }
-                None => {
-                    let started = Instant::now();
-                    let ended = pass(&parts, &clock).await;
-                    Some((ended, started.elapsed()))
-                }
+            if let Some((request, answer)) = order {
+                // Fails only if the operator no longer waits.
+                let _ = answer.send(ordered(&parts, &clock, request).await);
+                return None;
             }
+            let started = Instant::now();
+            let ended = pass(&parts, &clock).await;
+            Some((ended, started.elapsed()))
         };
         let worked = tokio::select! {
             // What was imported stays; the next process begins at the watermark.

@@ -141,7 +141,7 @@ impl Pass<'_> {
         Ok(Some(evidence.to_owned()))
     }
 
-    /// The StatusCallback of our number, as it is today.
+    /// The `StatusCallback` of our number, as it is today.
     async fn number_callback(&mut self, number: &str) -> Result<Option<String>, ReconcileError> {
         if self.numbers.is_none() {
             let listed = self.api.numbers().all().await;

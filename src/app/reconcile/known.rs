@@ -72,6 +72,7 @@ impl KnownStore {
     }
 
     /// The store to write to; `None` if it is only read.
+    #[must_use]
     pub fn writable(&self) -> Option<&Arc<dyn Store>> {
         match self {
             Self::Live(store) => Some(store),
@@ -79,6 +80,7 @@ impl KnownStore {
         }
     }
 
+    #[must_use]
     pub fn spooled(&self) -> u64 {
         self.writable()
             .and_then(|store| store.spooled())

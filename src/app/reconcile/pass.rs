@@ -64,7 +64,7 @@ pub(super) struct Pass<'a> {
     candidates: Vec<Candidate>,
     /// Calls that were imported or held in this pass.
     pub handled: HashSet<CallSid>,
-    /// StatusCallback by phone number; `None`: not asked yet.
+    /// `StatusCallback` by phone number; `None`: not asked yet.
     pub numbers: Option<HashMap<String, String>>,
     /// Callback URLs that Twilio's call events name.
     pub callback_urls: HashMap<CallSid, String>,
@@ -155,7 +155,7 @@ impl<'a> Pass<'a> {
         let mut pages = api.calls(&filters);
         while let Some(rows) = pages.next().await? {
             for row in &rows {
-                self.expect_filtered(row, first)?;
+                Self::expect_filtered(row, first)?;
             }
             self.compare_rows(rows).await?;
             self.lease.renew(self.reconciler).await?;
@@ -170,7 +170,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A filter that Twilio does not know is ignored, and then every call of the account is listed.
-    fn expect_filtered(&self, row: &Value, first: Millis) -> Result<(), ReconcileError> {
+    fn expect_filtered(row: &Value, first: Millis) -> Result<(), ReconcileError> {
         let Ok(call) = ListedCall::read(row) else {
             return Ok(());
         };
@@ -371,7 +371,7 @@ async fn earliest(
 ) -> Result<Millis, ReconcileError> {
     let settings = &reconciler.config.store;
     let retention = settings.retention.min(settings.parked_retention);
-    let kept = now.minus(retention - RETENTION_MARGIN.min(retention / 2));
+    let kept = now.minus(retention.saturating_sub(RETENTION_MARGIN.min(retention / 2)));
     let asked = request.from.unwrap_or_default();
     let mut earliest = asked;
     if request.calls.is_empty() {

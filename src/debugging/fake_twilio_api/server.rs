@@ -17,7 +17,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::rows::number_row;
-use super::{ApiFault, Deviation, FakeRecords, Shared};
+use super::{ApiFault, Deviation, FakeCall, FakeRecords, Shared};
 use crate::clock::Millis;
 use crate::twilio::listed::text;
 use crate::twilio::signature::fields;
@@ -198,7 +198,7 @@ fn of_account(
             let rows = rows.map(|call| (call.ended.unwrap_or(call.created), call.row()));
             Some(page(records, "calls", rows.collect(), target))
         }
-        ["Calls", file] => call(file.strip_suffix(".json")?).map(|call| call.row()),
+        ["Calls", file] => call(file.strip_suffix(".json")?).map(FakeCall::row),
         ["Calls", sid, "Events.json"] => {
             let rows = call(sid)?.events().into_iter();
             Some(page(
@@ -313,19 +313,14 @@ fn page(
         .unwrap_or(0);
     let path = target.split('?').next().unwrap_or_default();
     let own = |name: &str| !["Page", "PageToken", "PageSize"].contains(&name);
-    let filters: String = query
-        .0
-        .iter()
-        .filter(|(name, _)| own(name))
-        .map(|(name, value)| {
-            let encode = |text: &str| {
-                text.replace('>', "%3E")
-                    .replace('<', "%3C")
-                    .replace('+', "%2B")
-            };
-            format!("{}={}&", encode(name), encode(value))
-        })
-        .collect();
+    let encode = |text: &str| {
+        let text = text.replace('>', "%3E").replace('<', "%3C");
+        text.replace('+', "%2B")
+    };
+    let mut filters = String::new();
+    for (name, value) in query.0.iter().filter(|(name, _)| own(name)) {
+        filters.extend([&encode(name), "=", &encode(value), "&"]);
+    }
     let uri = |page: usize| format!("{path}?{filters}PageSize={size}&Page={page}");
     let mut next = (end < rows.len()).then(|| {
         let last = rows.get(end.saturating_sub(1)).map(|(_, row)| sid(row));

@@ -14,7 +14,7 @@ use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::removed;
 use crate::store::repeat::{self, StoredForm};
-use crate::store::{NewCallback, Recorded, State, due_of_requeued};
+use crate::store::{NewCallback, REQUEUED_OVERDUE, Recorded, State};
 
 /// A callback to record.
 #[derive(Clone)]
@@ -263,7 +263,7 @@ const SEND_TO_BACKLOG: &str = "UPDATE call SET effective_at = least(effective_at
 /// Makes the call of an imported callback due as requeued calls are, behind fresh ones.
 pub(super) async fn send_to_backlog(session: &Session, job: &RecordJob) -> Result<(), PgError> {
     let (sid, account) = (job.callback.call.as_str(), job.callback.account.as_str());
-    let due = due_of_requeued(job.now).0;
+    let due = job.now.minus(REQUEUED_OVERDUE).0;
     session
         .execute(SEND_TO_BACKLOG, &[&sid, &account, &due])
         .await?;

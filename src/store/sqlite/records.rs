@@ -10,7 +10,7 @@ use super::rows::{self, CallRow};
 use super::sid_index;
 use crate::clock::Millis;
 use crate::store::records::{Note, NoteChange, Records, StoredLeg, behind, legs_of};
-use crate::store::{ReadStore as _, StoreError, removed};
+use crate::store::{ReadStore, StoreError, removed};
 use crate::twilio::{AccountSid, CallSid};
 
 #[async_trait]
@@ -26,7 +26,7 @@ impl Records for SqliteStore {
     }
 
     async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
-        self.reader.ask(|reader| reader.oldest_call()).await
+        self.reader.ask(ReadStore::oldest_call).await
     }
 
     async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
