@@ -10,25 +10,27 @@ pub mod heartbeat;
 mod log;
 mod rate_limit;
 mod settle;
+mod slots;
 mod worker;
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::deliver::without_attempt;
+use self::settle::refused_result;
+use self::slots::Permit;
 use crate::clock::{self, Millis};
 use crate::config::Account;
 use crate::store::{Claimed, ClaimedCalls, NextState};
 
 pub use self::account_queues::AccountQueues;
 pub use self::rate_limit::RateLimiter;
+pub use self::slots::Slots;
 pub use self::worker::{UnsettledCount, Worker};
 
 /// The longest time that a call stays due unnoticed.
@@ -36,9 +38,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The time that a free permit waits for others before the store is asked.
 const BATCH_WAIT: Duration = Duration::from_millis(1);
-
-/// The right to have one request to Acquire open.
-type Permit = OwnedSemaphorePermit;
 
 /// The result of asking the store for calls, and when to ask again.
 #[derive(Default)]
@@ -52,12 +51,9 @@ struct ClaimResult {
 }
 
 impl Worker {
-    /// Works until `stop`, then lets the attempts in flight end and settles them.
-    pub async fn run(self: Rc<Self>, stop: CancellationToken) {
-        let permits = self.rate_limiter.claims(self.config.delivery.concurrency);
-        let permits = Arc::new(Semaphore::new(permits));
-        // Deliveries are local tasks, because awc's client cannot leave its thread.
-        let mut in_flight = JoinSet::new();
+    /// Starts deliveries until `stop`, as tasks of `in_flight`; each must end, because an unsettled call is
+    /// sent again after its lease. They are local tasks, because awc's client cannot leave its thread.
+    pub async fn run(self: Rc<Self>, in_flight: &mut JoinSet<()>, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             // Registered before the store is asked, so that no wake-up is lost in between. An older
             // wake-up is dropped: the store knows that call by now.
@@ -66,17 +62,13 @@ impl Worker {
                 woken.set(self.due.notified());
             }
             // Acquired before the claim: the lease of a claimed call runs, so it must not wait.
-            let free: Vec<Permit> =
-                std::iter::from_fn(|| permits.clone().try_acquire_owned().ok()).collect();
+            let free = self.slots.take_free();
             let mut claimed = self.claim(free.len()).await;
             for (call, permit) in claimed.calls.drain(..).zip(free) {
                 in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
             }
-            self.wait_for_work(woken, &claimed, &permits, &mut in_flight, &stop)
-                .await;
+            self.wait_for_work(woken, &claimed, in_flight, stop).await;
         }
-        // Each delivery must settle: an unsettled call is sent again after its lease.
-        while in_flight.join_next().await.is_some() {}
     }
 
     async fn claim(&self, free: usize) -> ClaimResult {
@@ -90,16 +82,15 @@ impl Worker {
             };
         }
         let now = self.clock.now();
-        let plan = self.queues.claim_plan(free, now);
+        let plan = self.queues.claim_plan(self.slots.count(), free, now);
         let mut result = ClaimResult {
             next_due: plan.probe_at,
             is_more: plan.waits_for_an_end || free == 0,
             ..ClaimResult::default()
         };
         for request in plan.requests {
-            let limit = request.limit;
             let lease = self.config.delivery.lease;
-            let claimed = self.store.claim(now, lease, request).await;
+            let claimed = self.store.claim(now, lease, request.clone()).await;
             // A failed claim counts as empty: the loop asks again after POLL_INTERVAL.
             let claimed = claimed.unwrap_or_else(|why| {
                 log::store_failed(&why, format_args!("failed to claim calls"));
@@ -107,15 +98,18 @@ impl Worker {
             });
             // A full claim may have left calls out, so the end of one call is a reason to claim
             // again.
-            result.is_more |= claimed.calls.len() == limit;
-            let due = [result.next_due, claimed.next_due];
+            let is_full = claimed.calls.len() == request.limit;
+            result.is_more |= is_full;
+            // What others left is lent in the next turn, which is at once.
+            let again = is_full.then_some(now);
+            let due = [result.next_due, claimed.next_due, again];
             result.next_due = due.into_iter().flatten().min();
+            let accounts = claimed
+                .calls
+                .iter()
+                .map(|call| self.config.account(&call.account));
+            self.queues.claimed(&request, accounts);
             result.calls.extend(claimed.calls);
-        }
-        for call in &result.calls {
-            if let Some(account) = self.config.account(&call.account) {
-                self.queues.claimed(account);
-            }
         }
         result.is_full = result.calls.len() == free;
         result
@@ -126,13 +120,12 @@ impl Worker {
         &self,
         mut woken: Pin<&mut Notified<'_>>,
         claimed: &ClaimResult,
-        permits: &Semaphore,
         in_flight: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) {
         let is_full = claimed.is_full;
         let mut next_due = pin!(self.reach_due(claimed.next_due));
-        let mut free = pin!(self.free_permits(permits));
+        let mut free = pin!(self.free_permits());
         loop {
             tokio::select! {
                 // Nothing is claimed any more; the caller waits for the deliveries in flight.
@@ -159,7 +152,8 @@ impl Worker {
 
     /// Returns when some permits are free. Asking the store for one call at a time costs more than
     /// the calls, so the first permit waits for others for a moment.
-    async fn free_permits(&self, permits: &Semaphore) {
+    async fn free_permits(&self) {
+        let permits = &self.slots.semaphore;
         // A quarter of the permits: fewer claims, while most requests stay in flight.
         let some = u32::try_from(self.config.delivery.concurrency / 4).unwrap_or(1);
         // The semaphore is never closed, so this cannot fail. The permit is given back at once.
@@ -186,7 +180,11 @@ impl Worker {
     async fn deliver(self: Rc<Self>, call: Claimed, permit: Permit) {
         match self.account(&call) {
             Ok(account) => {
-                let settlement = self.work(&call, account).await;
+                let settlement = if self.unsettled.take_refused(&call.sid) {
+                    without_attempt(&call, refused_result())
+                } else {
+                    self.work(&call, account).await
+                };
                 // Settling waits for the disk and sends nothing, so another request may start.
                 drop(permit);
                 self.settle(call, settlement).await;

@@ -12,3 +12,4 @@ pub mod reconcile;
 pub mod recording_link;
 pub mod report_mode;
 pub mod retry;
+pub mod shares;

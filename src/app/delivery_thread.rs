@@ -1,10 +1,12 @@
 //! The delivery worker on a thread of its own: its client cannot leave the thread it was made on.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -12,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::acquire_client::{AcquireClient, AcquireClientError};
 use crate::delivery::heartbeat::Heartbeat;
-use crate::delivery::{AccountQueues, RateLimiter, UnsettledCount, Worker};
+use crate::delivery::{AccountQueues, RateLimiter, Slots, Worker};
 use crate::server::shared::BridgeParts;
 
 /// Delivers until `stop`. The receiver resolves when the thread has ended, for whatever reason.
@@ -45,55 +47,49 @@ pub(super) fn spawn(
     ended
 }
 
-/// Runs one worker after another: after a reload the next one starts with the new configuration, once
-/// the deliveries in flight have ended.
+/// Runs one worker after another: after a reload the next one starts at once with the new configuration,
+/// and the deliveries in flight finish with the old one.
 async fn deliver(
     shared: BridgeParts,
     heartbeat: &Heartbeat,
     stop: &CancellationToken,
 ) -> Result<(), AcquireClientError> {
     let mut configs = shared.config.clone();
-    let mut config = Arc::clone(&configs.borrow_and_update());
-    let mut client = client(&config, &shared.clock)?;
+    let config = Arc::clone(&configs.borrow_and_update());
+    let rate_limiter = RateLimiter::new(config.delivery.max_rate);
+    let mut worker = Rc::new(Worker {
+        queues: AccountQueues::new(&config, Arc::clone(&shared.metrics), shared.outages),
+        slots: Rc::new(Slots::new(rate_limiter.claims(config.delivery.concurrency))),
+        rate_limiter: Rc::new(rate_limiter),
+        unsettled: Rc::default(),
+        has_logged_sip_host: Cell::default(),
+        heartbeat: heartbeat.clone(),
+        client: client(&config, &shared.clock)?,
+        config,
+        store: shared.store,
+        clock: shared.clock,
+        metrics: shared.metrics,
+        due: shared.due,
+        rules: shared.rules,
+    });
+    let mut in_flight = JoinSet::new();
     loop {
-        let worker = Worker {
-            queues: AccountQueues::new(
-                &config,
-                Arc::clone(&shared.metrics),
-                Arc::clone(&shared.outages),
-            ),
-            rate_limiter: RateLimiter::new(config.delivery.max_rate),
-            unsettled: UnsettledCount::default(),
-            has_logged_sip_host: Cell::default(),
-            heartbeat: heartbeat.clone(),
-            config,
-            store: Arc::clone(&shared.store),
-            client,
-            clock: shared.clock.clone(),
-            metrics: Arc::clone(&shared.metrics),
-            due: Arc::clone(&shared.due),
-            rules: shared.rules.clone(),
-        };
         let stop_worker = stop.child_token();
-        let mut run = std::pin::pin!(Rc::new(worker).run(stop_worker.clone()));
-        tokio::select! {
-            () = &mut run => return Ok(()),
-            next = changed(&mut configs, &shared.clock) => (config, client) = next,
-        }
-        // The old worker ends first: two at once would exceed delivery.concurrency.
-        stop_worker.cancel();
-        tokio::select! {
-            () = run => {}
-            // The run loop has ended and no longer ticks while its deliveries end.
-            () = keep_ticking(heartbeat) => {}
-        }
+        let (config, client) = {
+            let mut run = pin!(Rc::clone(&worker).run(&mut in_flight, &stop_worker));
+            let next = tokio::select! {
+                () = &mut run => break,
+                next = changed(&mut configs, &worker.clock) => next,
+            };
+            // One worker claims at a time: its last claim ends first.
+            stop_worker.cancel();
+            run.await;
+            next
+        };
+        worker = Rc::new(worker.reloaded(config, client));
     }
-}
-
-async fn keep_ticking(heartbeat: &Heartbeat) {
-    loop {
-        heartbeat.tick().await;
-    }
+    while in_flight.join_next().await.is_some() {}
+    Ok(())
 }
 
 /// Waits for the next configuration from which a client can be built.

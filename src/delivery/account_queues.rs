@@ -3,6 +3,7 @@
 //! It holds no calls: those are in the store. It sends nothing.
 
 use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::config::{Account, Config};
 use crate::domain::breaker::{Breaker, BreakerLimits, Change, ProbeCall, Signal};
 use crate::domain::failing_calls::{FailingCalls, FailureCause};
 use crate::domain::outage::Outages;
+use crate::domain::shares::{self, Demand, Division, Load};
 use crate::store::{AccountFilter, ClaimRequest, Claimed, ListOrder};
 use crate::telemetry::metrics::{BreakerState, Metrics};
 use crate::twilio::AccountSid;
@@ -22,7 +24,7 @@ use crate::twilio::AccountSid;
 const FAILING_FOR: Duration = Duration::from_secs(60);
 
 pub struct AccountQueues {
-    queues: RefCell<Vec<AccountQueue>>,
+    queues: Vec<AccountQueue>,
     metrics: Arc<Metrics>,
     outages: Arc<Outages>,
 }
@@ -32,11 +34,17 @@ struct AccountQueue {
     name: String,
     /// The Twilio accounts that it serves; empty if it serves all.
     sids: Vec<AccountSid>,
+    /// Shared with the deliveries that started before a reload.
+    state: Rc<RefCell<QueueState>>,
+}
+
+struct QueueState {
     breaker: Breaker,
     failing: FailingCalls,
     last_failure: Option<Millis>,
     /// The calls that are claimed and not settled.
     in_flight: usize,
+    demand: Demand,
 }
 
 /// The claims that the worker makes now, and when it can make others.
@@ -52,6 +60,17 @@ pub struct ClaimPlan {
 impl AccountQueues {
     #[must_use]
     pub fn new(config: &Config, metrics: Arc<Metrics>, outages: Arc<Outages>) -> Self {
+        let none = Self {
+            queues: Vec::new(),
+            metrics,
+            outages,
+        };
+        none.reloaded(config, Millis(i64::MIN))
+    }
+
+    /// The queues of a new configuration. All breakers are closed, and the calls in flight still count.
+    #[must_use]
+    pub fn reloaded(&self, config: &Config, now: Millis) -> Self {
         let limits = BreakerLimits {
             probe_max: config.delivery.probe_max,
             concurrency: config.delivery.concurrency,
@@ -61,80 +80,126 @@ impl AccountQueues {
             let name = &account.acquire_account_id;
             // A reload starts with closed breakers, so an outage of the old ones is no longer
             // shown.
-            metrics.breaker(name, BreakerState::Closed);
-            outages.end(name);
-            match queues.iter_mut().find(|queue| queue.name == *name) {
-                Some(queue) => queue.sids.extend(account.twilio_account_sid.clone()),
-                None => queues.push(AccountQueue {
-                    name: name.clone(),
-                    sids: account.twilio_account_sid.iter().cloned().collect(),
-                    breaker: Breaker::new(limits),
+            self.metrics.breaker(name, BreakerState::Closed);
+            self.outages.end(name);
+            if let Some(queue) = queues.iter_mut().find(|queue| queue.name == *name) {
+                queue.sids.extend(account.twilio_account_sid.clone());
+                continue;
+            }
+            let breaker = Breaker::reloaded(limits, now);
+            let state = if let Some(queue) = self.queues.iter().find(|queue| queue.name == *name) {
+                queue.state.borrow_mut().breaker = breaker;
+                Rc::clone(&queue.state)
+            } else {
+                Rc::new(RefCell::new(QueueState {
+                    breaker,
                     failing: FailingCalls::default(),
                     last_failure: None,
                     in_flight: 0,
-                }),
-            }
+                    demand: Demand::Quiet,
+                }))
+            };
+            queues.push(AccountQueue {
+                name: name.clone(),
+                sids: account.twilio_account_sid.iter().cloned().collect(),
+                state,
+            });
         }
         Self {
-            queues: RefCell::new(queues),
-            metrics,
-            outages,
+            queues,
+            metrics: Arc::clone(&self.metrics),
+            outages: Arc::clone(&self.outages),
         }
     }
 
-    /// Plans the claims of a worker that has permits for `free` calls.
-    pub fn claim_plan(&self, free: usize, now: Millis) -> ClaimPlan {
-        let queues = self.queues.borrow();
-        // Accounts without a fault share one claim; each other has its own limit.
-        let (healthy, limited): (Vec<_>, Vec<_>) = queues
+    /// Plans the claims of a worker that has permits for `free` of `slots` calls.
+    #[must_use]
+    pub fn claim_plan(&self, slots: usize, free: usize, now: Millis) -> ClaimPlan {
+        let loads: Vec<Load> = self
+            .queues
             .iter()
-            .partition(|queue| queue.breaker.is_fully_closed() && !queue.fails(now));
+            .map(|queue| queue.state.borrow().load(now))
+            .collect();
+        let Division { own, mut common } = shares::divide(slots, free, &loads);
+        // Accounts without a limit or a fault share one claim.
+        let mut in_common = self.queues.len();
+        let mut without = Vec::new();
         let mut plan = ClaimPlan::default();
-        let mut left = free;
-        for queue in &limited {
-            let limit = queue.breaker.permits(queue.in_flight, now).min(left);
-            plan.waits_for_an_end |= limit == 0 && queue.in_flight > 0;
-            if let Some(at) = queue.breaker.probe_at().filter(|at| *at > now) {
+        for ((queue, load), share) in self.queues.iter().zip(&loads).zip(own) {
+            let state = queue.state.borrow();
+            if share.is_none() && state.is_healthy(now) {
+                continue;
+            }
+            if let Some(at) = state.breaker.probe_at().filter(|at| *at > now) {
                 plan.probe_at = Some(plan.probe_at.map_or(at, |other| other.min(at)));
             }
+            let limit = share.unwrap_or_else(|| {
+                let limit = load.permits.min(common.div_ceil(in_common));
+                common -= limit;
+                limit
+            });
+            in_common -= 1;
+            without.extend(queue.sids.iter().cloned());
+            plan.waits_for_an_end |= limit == 0 && (share.is_some() || state.in_flight > 0);
             if limit > 0 {
-                left -= limit;
-                plan.requests.push(queue.claim_request(limit));
+                plan.requests.push(ClaimRequest {
+                    limit,
+                    accounts: queue.filter(),
+                    order: state.order(now),
+                });
             }
         }
         // Includes accounts that are no longer configured: their calls must be parked.
-        if left > 0 && (limited.is_empty() || !healthy.is_empty()) {
-            let sids = limited.iter().flat_map(|queue| queue.sids.clone());
-            let sids: Vec<AccountSid> = sids.collect();
-            let accounts = if sids.is_empty() {
+        if common > 0 && in_common > 0 {
+            let accounts = if without.is_empty() {
                 AccountFilter::All
             } else {
-                AccountFilter::AllBut(sids)
+                AccountFilter::AllBut(without)
             };
             plan.requests.push(ClaimRequest {
                 accounts,
-                ..ClaimRequest::any(left)
+                ..ClaimRequest::any(common)
             });
         }
         plan
     }
 
-    /// Notes that a call of `account` was claimed.
-    pub fn claimed(&self, account: &Account) {
-        self.queue(account).in_flight += 1;
+    /// Notes the calls that a claim returned, each of a configured account.
+    pub fn claimed<'a>(
+        &self,
+        request: &ClaimRequest,
+        accounts: impl ExactSizeIterator<Item = Option<&'a Account>>,
+    ) {
+        let is_full = accounts.len() == request.limit;
+        // A claim of one account alone; it is quiet unless its claim was full.
+        for queue in self
+            .queues
+            .iter()
+            .filter(|queue| queue.filter() == request.accounts)
+        {
+            queue.state.borrow_mut().demand = Demand::Quiet;
+        }
+        for account in accounts.flatten() {
+            let mut state = self.state(account);
+            state.in_flight += 1;
+            if is_full && self.queues.len() > 1 {
+                state.demand = Demand::Waiting;
+            }
+        }
     }
 
     /// Notes that a claimed call of `account` was settled.
     pub fn settled(&self, account: &Account) {
-        self.queue(account).in_flight -= 1;
+        self.state(account).in_flight -= 1;
     }
 
     /// Whether the request of a claimed call may still be sent at `now`: the breaker may have opened
     /// since the claim.
+    #[must_use]
     pub fn allows(&self, account: &Account, now: Millis) -> bool {
-        let queue = self.queue(account);
+        let state = self.state(account);
         // Minus one, because the call itself is in flight.
-        !queue.breaker.is_open() || queue.breaker.permits(queue.in_flight - 1, now) > 0
+        !state.breaker.is_open() || state.breaker.permits(state.in_flight - 1, now) > 0
     }
 
     /// Evaluates the answer to a request for `call`, sent at `sent`.
@@ -145,13 +210,14 @@ impl AccountQueues {
         sent: Millis,
         now: Millis,
     ) -> AnswerEffect {
-        let mut queue = self.queue(account);
-        let cause = queue.cause(call, answer, now);
+        let queue = self.queue(account);
+        let mut state = queue.state.borrow_mut();
+        let cause = state.cause(call, answer, now);
         let signal = Signal::of(answer, cause);
-        let was_open = queue.breaker.is_open();
-        let change = queue.breaker.report(signal, sent, now);
+        let was_open = state.breaker.is_open();
+        let change = state.breaker.report(signal, sent, now);
         let name = &queue.name;
-        if let Some(next) = queue.breaker.probe_at() {
+        if let Some(next) = state.breaker.probe_at() {
             self.outages.record(name, answer, now, next);
         } else if was_open {
             self.outages.end(name);
@@ -185,13 +251,14 @@ impl AccountQueues {
         }
     }
 
-    fn queue(&self, account: &Account) -> RefMut<'_, AccountQueue> {
-        RefMut::map(self.queues.borrow_mut(), |queues| {
-            let queue = queues
-                .iter_mut()
-                .find(|queue| queue.name == account.acquire_account_id);
-            queue.expect("there is a queue for each configured account")
-        })
+    fn queue(&self, account: &Account) -> &AccountQueue {
+        let name = &account.acquire_account_id;
+        let queue = self.queues.iter().find(|queue| queue.name == *name);
+        queue.expect("there is a queue for each configured account")
+    }
+
+    fn state(&self, account: &Account) -> RefMut<'_, QueueState> {
+        self.queue(account).state.borrow_mut()
     }
 }
 
@@ -214,6 +281,20 @@ impl AccountQueue {
             AccountFilter::Only(self.sids.clone())
         }
     }
+}
+
+impl QueueState {
+    fn load(&self, now: Millis) -> Load {
+        Load {
+            in_flight: self.in_flight,
+            permits: self.breaker.permits(self.in_flight, now),
+            demand: self.demand,
+        }
+    }
+
+    fn is_healthy(&self, now: Millis) -> bool {
+        self.breaker.is_fully_closed() && !self.fails(now)
+    }
 
     /// Whether a call failed so recently that others may fail again: the calls that have not failed go
     /// first.
@@ -234,15 +315,11 @@ impl AccountQueue {
         FailureCause::Unknown
     }
 
-    fn claim_request(&self, limit: usize) -> ClaimRequest {
-        let order = match self.breaker.probe() {
+    fn order(&self, now: Millis) -> ListOrder {
+        match self.breaker.probe() {
             Some(ProbeCall::LongestDue) => ListOrder::LongestDueFirst,
+            None if self.is_healthy(now) => ListOrder::FreshFirst,
             Some(ProbeCall::Unfailed) | None => ListOrder::UnfailedFirst,
-        };
-        ClaimRequest {
-            limit,
-            accounts: self.filter(),
-            order,
         }
     }
 }

@@ -46,7 +46,7 @@ impl Worker {
             self.count_unmappable(call, account, &before, &before);
             return without_attempt(call, next_state(before.next(), self.clock.now()));
         };
-        self.rate_limiter.wait().await;
+        self.rate_limiter.wait(&account.acquire_account_id).await;
         // The breaker may have opened while the call waited for the rate limit.
         if !self.queues.allows(account, self.clock.now()) {
             // Due in the past, so that the call keeps its place until the account is no longer

@@ -2,40 +2,78 @@
 //!
 //! It decides nothing about the call.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::error;
 
+use super::deliver::without_attempt;
 use super::log;
 use super::worker::Worker;
 use crate::clock;
-use crate::store::{Claimed, Settlement, StoreError};
+use crate::store::{Claimed, NextState, Settlement, StoreError};
 
 /// The wait between two tries to settle while the store fails.
 const SETTLE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How often a working store may refuse one result before the bridge gives it up.
+const REFUSALS: usize = 3;
+
+/// What a failed settlement shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SettleFailure {
+    /// The store accepts no writes at present.
+    Store,
+    /// The store accepts other writes, so it refuses this result.
+    Result,
+    /// Another worker has the call, or the store is closed.
+    Over,
+}
+
 impl Worker {
-    /// Repeats until the result is recorded: a call without a recorded result is sent again.
+    /// Repeats until the result is recorded: a call without a recorded result is sent again. A result that
+    /// a working store refuses is given up, and its call is parked.
     pub(super) async fn settle(&self, call: Claimed, settlement: Settlement) {
         log::settled(&call, &settlement.next);
-        let Err(mut why) = self.try_to_settle(&call, &settlement).await else {
-            return;
-        };
-        // Later than the lease ends in the store, which is safe: once another worker has the call, a
-        // retry fails as stale.
-        let lease_ends = Instant::now() + self.config.delivery.lease;
-        // Counted, so that the worker claims nothing while a result waits.
-        self.unsettled.add();
-        while self.may_succeed_later(&why, lease_ends).await {
-            log::store_failed(&why, format_args!("failed to settle call {}", call.sid));
-            clock::pause(SETTLE_RETRY_INTERVAL).await;
-            match self.try_to_settle(&call, &settlement).await {
-                Ok(()) => return self.unsettled.remove(),
-                Err(again) => why = again,
+        let sid = &call.sid;
+        let mut refusals = 0;
+        // While it is there, the worker claims nothing.
+        let mut unsettled = None;
+        while let Err(why) = self.try_to_settle(&call, &settlement).await {
+            match self.settle_failure(&why).await {
+                SettleFailure::Store => {
+                    unsettled.get_or_insert_with(|| self.unsettled.add());
+                    refusals = 0;
+                }
+                SettleFailure::Result => {
+                    unsettled = None;
+                    refusals += 1;
+                    if refusals == REFUSALS {
+                        return self.give_up(&call, &why).await;
+                    }
+                }
+                SettleFailure::Over => {
+                    error!(call.sid = %sid, "call {sid} is not settled and will be sent again: {why}");
+                    return;
+                }
             }
+            log::store_failed(&why, format_args!("failed to settle call {sid}"));
+            clock::pause(SETTLE_RETRY_INTERVAL).await;
         }
-        self.unsettled.remove();
-        error!(call.sid = %call.sid, "call {} is not settled and will be sent again: {why}", call.sid);
+    }
+
+    /// Parks a call of which the store refuses the result, without the result.
+    async fn give_up(&self, call: &Claimed, why: &StoreError) {
+        let sid = &call.sid;
+        error!(
+            call.sid = %sid,
+            "the store refuses the result of call {sid}: {why}. The bridge parks the call without it; run \
+             `check --store`, then requeue the call if Acquire does not have it"
+        );
+        let parked = without_attempt(call, refused_result());
+        if let Err(why) = self.try_to_settle(call, &parked).await {
+            self.unsettled.refuse(sid);
+            error!(call.sid = %sid, "call {sid} cannot be parked either, and is not sent again: {why}");
+        }
     }
 
     async fn try_to_settle(
@@ -52,10 +90,23 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether another try may help. After the lease it may only while the store accepts no writes at
-    /// all, or its database is down behind a spool: until then no other worker has claimed the call.
-    async fn may_succeed_later(&self, why: &StoreError, lease_ends: Instant) -> bool {
-        let is_in_time = Instant::now() < lease_ends;
-        why.may_pass() && (is_in_time || why.is_unavailable() || self.store.ping().await.is_err())
+    /// Asks the store to write something else: only then is it known that it refuses this result.
+    async fn settle_failure(&self, why: &StoreError) -> SettleFailure {
+        match why {
+            StoreError::Closed | StoreError::StaleTicket => SettleFailure::Over,
+            StoreError::Unavailable(_) | StoreError::Locked => SettleFailure::Store,
+            StoreError::Database(_) | StoreError::Damaged(_) => match self.store.ping().await {
+                Ok(()) => SettleFailure::Result,
+                Err(_) => SettleFailure::Store,
+            },
+        }
     }
+}
+
+/// The state of a call of which the store refused the result.
+pub(super) fn refused_result() -> NextState {
+    NextState::Parked(
+        "the store refused the result of its last request, which Acquire may have accepted"
+            .to_owned(),
+    )
 }

@@ -108,6 +108,16 @@ impl Breaker {
         }
     }
 
+    /// A closed breaker after a reload at `now`: answers to earlier requests show nothing about the new
+    /// settings.
+    #[must_use]
+    pub fn reloaded(limits: BreakerLimits, now: Millis) -> Self {
+        Self {
+            closed: Some(now),
+            ..Self::new(limits)
+        }
+    }
+
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
@@ -171,12 +181,10 @@ impl Breaker {
                 Change::None
             }
             (Signal::OwnData, State::Closed { .. }) => Change::None,
+            // Sent before the breaker closed: it shows an outage that is over.
+            (_, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => Change::None,
             (Signal::Misconfigured, State::Closed { .. }) => {
                 self.open(FIRST_PROBE_DELAY, ProbeCall::Unfailed, now)
-            }
-            // Sent before the breaker closed: it shows an outage that is over.
-            (Signal::Bad, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => {
-                Change::None
             }
             (
                 Signal::Bad,

@@ -91,13 +91,4 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
-
-    /// Whether a retry may succeed.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable(_) | Self::Database(_) | Self::Locked
-        )
-    }
 }

@@ -1,5 +1,6 @@
 //! The whole bridge over real sockets: Twilio on one side, the fake Acquire on the other.
 
+mod accounts;
 mod admin;
 mod balancers;
 mod callbacks;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults};
 use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
+use crate::accounts::{SLOW, answers_some_after};
 use crate::support::harness::until;
 use crate::support::http::exchange;
 use crate::support::serve::{Serve, command_to_serve, reached, sink};
@@ -260,4 +261,43 @@ fn a_directory_file_that_is_newly_named_is_followed() {
 
 fn write_to(path: &Path, text: &str) {
     std::fs::write(path, text).expect("a file");
+}
+
+#[test]
+fn a_reload_stops_no_deliveries() {
+    let delivery = |timeout: &str| {
+        format!("{FILE}[delivery]\nconcurrency = 2\ntimeout = \"{timeout}\"\nlease = \"10m\"\n")
+    };
+    let mut bridge = Reloading::start(&delivery("2m"));
+    // Longer than the test waits.
+    let slow = answers_some_after(Duration::from_secs(90));
+    bridge.acquire.behaves(slow);
+    let form = status_form(&sid(1), "completed").replace("12025550123", SLOW);
+    let url = format!("{PUBLIC_URL}{STATUS}");
+    let signature = sign(
+        &Key::auth_token(OLD),
+        &url,
+        Body::Form(&fields(form.as_bytes())),
+    );
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("X-Twilio-Signature", signature.as_str()),
+    ];
+    exchange(
+        bridge.serve.public,
+        "POST",
+        STATUS,
+        &headers,
+        form.as_bytes(),
+    );
+    reached(&bridge.acquire, 1);
+    for (number, timeout) in ["3m", "4m", "5m"].into_iter().enumerate() {
+        bridge.reads(&delivery(timeout), "changed: delivery.timeout");
+        assert_eq!(bridge.answers(OLD, 10 + number), 204);
+        reached(&bridge.acquire, 2 + u64::try_from(number).expect("few"));
+    }
+    assert!(
+        bridge.acquire.most_at_once() <= 2,
+        "the slow request has its slot"
+    );
 }

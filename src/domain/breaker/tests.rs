@@ -75,6 +75,18 @@ fn failures_that_are_a_calls_own_open_nothing_and_put_no_probe_off() {
 }
 
 #[test]
+fn after_a_reload_answers_to_earlier_requests_open_nothing() {
+    let mut breaker = Breaker::reloaded(LIMITS, at(10));
+    for signal in [Signal::Misconfigured, Signal::Bad] {
+        for _ in 0..10 {
+            assert_eq!(breaker.report(signal, at(9), at(11)), Change::None);
+        }
+    }
+    let change = breaker.report(Signal::Misconfigured, at(10), at(11));
+    assert_eq!(change, Change::Opened);
+}
+
+#[test]
 fn probes_alternate_between_calls_that_have_not_failed_and_the_longest_due() {
     let mut breaker = opened();
     for number in 0..8 {
