@@ -12,7 +12,7 @@ use crate::support::twilio::{STATUS, TOKEN, sid, status_form};
 /// The number of the caller of each call that Acquire answers late.
 pub const SLOW: &str = "12025550177";
 
-/// Two accounts, `slow` with the AccountSid 1 and `other` with 2.
+/// Two accounts, `slow` with the `AccountSid` 1 and `other` with 2.
 fn two_accounts(settings: &[(&str, &str)]) -> Bridge {
     let mut bridge = Bridge::with(settings);
     let account = |number: usize, name: &str| {
