@@ -12,6 +12,7 @@
 mod admin;
 pub mod callbacks;
 mod client_ip;
+pub mod connections;
 pub mod listener;
 mod recordings;
 pub mod shared;

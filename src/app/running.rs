@@ -18,6 +18,8 @@ use super::{App, AppError, consistency_check, delivery_thread, directory_file, r
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::delivery::heartbeat::Heartbeat;
+use crate::server::connections::ConnectionLimits;
+use crate::server::listener::bind::raise_file_limit;
 use crate::server::listener::drain::{Connections, SocketOwner};
 use crate::server::listener::serve::{serve_admin, serve_public};
 use crate::server::shared::BridgeParts;
@@ -74,12 +76,12 @@ impl Running {
         report_fsync_latency(&app.config, &parts.metrics);
         let drained = CancellationToken::new();
         // One for each listener, because they close at different times.
-        let (twilio, operators) = (
-            Connections::new(stop.clone()),
-            Connections::new(stop.clone()),
-        );
+        let server = &app.config.server;
+        let limits = ConnectionLimits::public(server, raise_file_limit());
+        let twilio = Connections::start(limits, stop.clone());
+        let operators = Connections::start(ConnectionLimits::admin(server), stop.clone());
         let public = serve_public(app.public, app.certificate, &twilio, &parts, &drained)?;
-        let admin = serve_admin(app.admin, &operators, &parts, stop.clone())?;
+        let admin = serve_admin(app.admin, &operators, &twilio, &parts, stop.clone())?;
         let heartbeat = Heartbeat::default();
         let worker_clock = app.worker_clock.unwrap_or_else(|| parts.clock.clone());
         let worker =

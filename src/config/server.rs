@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::duration::{millis, minutes, seconds};
+use super::duration::{hours, millis, minutes, seconds};
 use super::files::pair;
 use super::reader::SettingsReader;
 use super::setting::restart;
@@ -28,8 +28,12 @@ pub struct ServerSettings {
     pub public_urls: Vec<PublicUrl>,
     /// Limit of open connections.
     pub max_connections: usize,
+    /// For each address of a client, except trusted proxies.
+    pub max_connections_per_client: usize,
     /// Limit for receiving one request with its body.
     pub request_timeout: Duration,
+    /// How long an idle connection stays open.
+    pub keep_alive: Duration,
     /// Time between the signal to stop and the stop. Meanwhile `/readyz` answers 503 and callbacks
     /// are still accepted.
     pub drain: Duration,
@@ -62,8 +66,11 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<ServerSettings> {
         );
     }
     let max_connections = reader.number(restart("server.max_connections"), 1..=1_000_000);
+    let max_connections_per_client =
+        reader.number(restart("server.max_connections_per_client"), 1..=1_000_000);
     let request_timeout =
         reader.duration(restart("server.request_timeout"), millis(100)..=seconds(15));
+    let keep_alive = reader.duration(restart("server.keep_alive"), seconds(1)..=hours(24));
     let drain = reader.duration(restart("server.drain"), millis(0)..=minutes(10));
     let stop_timeout = reader.duration(restart("server.stop_timeout"), millis(100)..=minutes(10));
     let tls = pair(reader, TLS_FILES, "TLS");
@@ -86,7 +93,9 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<ServerSettings> {
         listen: listen?,
         public_urls: public_urls?,
         max_connections: max_connections?,
+        max_connections_per_client: max_connections_per_client?,
         request_timeout: request_timeout?,
+        keep_alive: keep_alive?,
         drain: drain?,
         stop_timeout: stop_timeout?,
         tls,

@@ -65,6 +65,7 @@ pub struct Metrics {
     breakers: Family<AccountLabels, Gauge>,
     refused_not_kept: Counter,
     connections_refused: Family<ReasonLabels, Counter>,
+    connections: Family<StateLabels, Gauge>,
     store_up: Gauge,
     spooled: Gauge,
     log_bytes: Gauge,
@@ -105,6 +106,7 @@ impl Default for Metrics {
             breakers: Family::default(),
             refused_not_kept: Counter::default(),
             connections_refused: Family::default(),
+            connections: Family::default(),
             store_up: Gauge::default(),
             spooled: Gauge::default(),
             log_bytes: Gauge::default(),
@@ -179,8 +181,13 @@ impl Metrics {
         );
         registry.register(
             "connections_refused",
-            "Connections closed because they had no PROXY protocol header from a trusted proxy",
+            "Connections closed without an answer, such as without a PROXY protocol header",
             self.connections_refused.clone(),
+        );
+        registry.register(
+            "connections",
+            "Open connections of the public listener in each state",
+            self.connections.clone(),
         );
         registry.register(
             "late_recordings",
@@ -292,6 +299,13 @@ impl Metrics {
         self.connections_refused
             .get_or_create(&ReasonLabels { reason })
             .inc();
+    }
+
+    /// Sets the number of connections in a state.
+    pub fn connections(&self, state: &'static str, count: usize) {
+        let labels = StateLabels { state };
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.connections.get_or_create(&labels).set(count);
     }
 
     pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {

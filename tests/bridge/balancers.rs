@@ -184,6 +184,64 @@ fn signed_callbacks_pass_the_samples_and_forged_headers_change_nothing() {
 }
 
 #[test]
+fn the_samples_end_a_request_that_arrives_byte_by_byte() {
+    let in_a_second = |from: &str| {
+        let (name, time) = from.rsplit_once(' ').expect("a time");
+        let ends = if time.ends_with(';') { ";" } else { "" };
+        (from.to_owned(), format!("{name} 1s{ends}"))
+    };
+    let limits = |kind| match kind {
+        Kind::Haproxy => vec!["timeout http-request 10s"],
+        Kind::Nginx => vec!["client_header_timeout 10s;", "client_body_timeout 5s;"],
+    };
+    for kind in [Kind::Haproxy, Kind::Nginx] {
+        let name = match kind {
+            Kind::Haproxy => "haproxy.cfg",
+            Kind::Nginx => "nginx.conf",
+        };
+        let bridge = [("BRIDGE__SERVER__REQUEST_TIMEOUT", "1s")];
+        let changes = |_: &Serve| limits(kind).into_iter().map(in_a_second).collect();
+        let Some(balanced) = Balanced::by(kind, name, &bridge, changes) else {
+            continue;
+        };
+        let head = "POST /telephony/twilio/voice/status HTTP/1.1\r\nHost: bridge.example.com\r\n";
+        let with_body = format!(
+            "{head}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 999\r\n\r\n"
+        );
+        for slow in [format!("{head}X-Slow: "), with_body] {
+            let tcp = TcpStream::connect(balanced.proxy.address).expect("the balancer listens");
+            let client = Client::over(tcp, &[&balanced.pair], &["http/1.1"]);
+            let took = client.expect("TLS").drips(slow.as_bytes());
+            assert!(took < Duration::from_secs(8), "{kind:?} {slow}: {took:?}");
+        }
+        assert_eq!(
+            balanced.answers(1, "bridge.example.com", &[]),
+            204,
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn a_slow_client_behind_a_balancer_that_passes_tcp_on_is_ended_by_the_bridge() {
+    let settings = [
+        PROXIED,
+        ("BRIDGE__SERVER__TLS_CERT_FILE", "cert.pem"),
+        ("BRIDGE__SERVER__TLS_KEY_FILE", "key.pem"),
+        ("BRIDGE__SERVER__REQUEST_TIMEOUT", "1s"),
+    ];
+    let balanced = Balanced::by(Kind::Haproxy, "haproxy-tcp.cfg", &settings, |_| Vec::new());
+    let Some(balanced) = balanced else {
+        return;
+    };
+    let tcp = TcpStream::connect(balanced.proxy.address).expect("the balancer listens");
+    let client = Client::over(tcp, &[&balanced.pair], &["http/1.1"]);
+    let took = client.expect("TLS").drips(b"POST / HTTP/1.1\r\nX-Slow: ");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert_eq!(balanced.answers(1, "bridge.example.com", &[]), 204);
+}
+
+#[test]
 fn haproxy_names_the_client_by_the_proxy_protocol() {
     for version in ["send-proxy", "send-proxy-v2"] {
         let sends = |_: &Serve| {

@@ -104,6 +104,24 @@ impl Client {
         self.posts(STATUS, &[("X-Twilio-Signature", &signature)], &form)
     }
 
+    /// Sends `bytes`, then a byte every 50 ms. Returns how long the connection stays open.
+    pub fn drips(mut self, bytes: &[u8]) -> std::time::Duration {
+        let began = Instant::now();
+        let pause = Some(std::time::Duration::from_millis(50));
+        let stream = self.0.get_mut();
+        stream.sock.set_read_timeout(pause).expect("a socket");
+        let mut open = stream.write_all(bytes).is_ok();
+        while open && began.elapsed() < WAIT_LIMIT {
+            use std::io::ErrorKind::{TimedOut, WouldBlock};
+            open = match stream.read(&mut [0; 4096]) {
+                Ok(read) => read > 0,
+                Err(why) => matches!(why.kind(), TimedOut | WouldBlock),
+            };
+            open = open && stream.write_all(b"1").is_ok();
+        }
+        began.elapsed()
+    }
+
     pub fn posts(&mut self, target: &str, headers: &[(&str, &str)], form: &str) -> u16 {
         let mut request = format!(
             "POST {target} HTTP/1.1\r\nHost: bridge.example.com\r\nContent-Length: {}\r\n\

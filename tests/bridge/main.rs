@@ -25,6 +25,7 @@ mod recordings;
 mod refused;
 mod reload;
 mod requeue;
+mod slow_clients;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;

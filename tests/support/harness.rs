@@ -135,6 +135,10 @@ impl Bridge {
         self.running.as_ref().expect("a running bridge").public
     }
 
+    pub fn admin_address(&self) -> SocketAddr {
+        self.running.as_ref().expect("a running bridge").admin
+    }
+
     /// Restarts with a configuration file below the settings.
     pub fn restarts_with_file(&mut self, file: &Path) {
         self.stops();

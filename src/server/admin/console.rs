@@ -21,6 +21,7 @@ use tracing::info;
 
 use super::error::AdminError;
 use crate::debugging::timeline::{CallLine, CallTimeline};
+use crate::server::connections::OpenConnections;
 use crate::server::shared::BridgeParts;
 use crate::store::{ListFilter, State, StoreError};
 use crate::twilio::CallSid;
@@ -33,6 +34,8 @@ pub(super) const MAX_PAGE_SIZE: usize = 1000;
 /// State that the handlers of the admin listener share.
 pub struct AdminState {
     pub bridge: BridgeParts,
+    /// The connections of the public listener.
+    pub public: Arc<OpenConnections>,
     /// Cancelled when the bridge is stopping.
     pub stop: CancellationToken,
 }

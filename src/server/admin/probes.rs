@@ -6,6 +6,7 @@ use actix_web::web::Data;
 
 use super::console::AdminState;
 use super::error::AdminError;
+use crate::server::connections::{ConnectionState, OpenConnections};
 use crate::server::shared::{PING_TIMEOUT, problem};
 
 /// `GET /livez`: the process answers.
@@ -25,8 +26,9 @@ pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
     let warning = store.warning().map(|warning| warning.to_string());
     match pinged {
         Ok(Ok(())) => {
-            let warning = warning.map(|warning| format!("{warning}\n"));
-            HttpResponse::Ok().body("ready\n".to_owned() + &warning.unwrap_or_default())
+            let lines = ["ready".to_owned()].into_iter().chain(warning);
+            let lines = lines.chain(full(&admin.public));
+            HttpResponse::Ok().body(lines.map(|line| line + "\n").collect::<String>())
         }
         Ok(Err(why)) => {
             tracing::error!("not ready, the store cannot record callbacks: {why}");
@@ -42,6 +44,17 @@ pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
     }
 }
 
+/// A full listener stays ready: clients that keep their connections open would drain all nodes.
+fn full(public: &OpenConnections) -> Option<String> {
+    let total = public.limits.total;
+    public.is_full().then(|| {
+        format!(
+            "the public listener is full: it has {total} connections (server.max_connections), and each \
+             new client closes the one that has been idle or incomplete longest"
+        )
+    })
+}
+
 /// `GET /metrics`: the text that Prometheus scrapes.
 pub async fn metrics(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> {
     let bridge = &admin.bridge;
@@ -52,6 +65,9 @@ pub async fn metrics(admin: Data<AdminState>) -> Result<HttpResponse, AdminError
     };
     bridge.metrics.spooled(bridge.store.spooled().unwrap_or(0));
     bridge.metrics.store_files(bridge.store.files());
+    for (state, count) in ConnectionState::ALL.iter().zip(admin.public.counts()) {
+        bridge.metrics.connections(state.as_str(), count);
+    }
     Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(

@@ -16,6 +16,7 @@ use futures_util::Stream;
 use super::refusal::{MAX_BODY_BYTES, RefusalError};
 use super::signed_form::SignedForm;
 use super::state::CallbackState;
+use crate::server::connections::tracker::Tracker;
 use crate::server::shared::target;
 use crate::twilio::callback;
 
@@ -55,6 +56,9 @@ async fn extract(request: &HttpRequest, payload: Payload) -> Result<SignedForm, 
     let body = tokio::time::timeout(state.request_timeout, read_body(payload))
         .await
         .map_err(|_| RefusalError::TooSlow)??;
+    if let Some(tracker) = request.conn_data::<Rc<Tracker>>() {
+        tracker.completed();
+    }
     if is_json {
         let refusal = callback::of_json(&body).map_or(RefusalError::NotAForm, RefusalError::Json);
         let facts = Rc::new(RequestFacts { body, sender: None });

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::server::shared::ListenError;
@@ -28,4 +29,16 @@ pub(crate) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListen
         address,
         source,
     })
+}
+
+/// Raises the limit of open files as far as the system lets it: each connection is one, and shells
+/// start with 1,024. Returns the limit; `None` is no limit.
+pub(crate) fn raise_file_limit() -> Option<usize> {
+    let mut limit = getrlimit(Resource::Nofile);
+    let soft = limit.current;
+    limit.current = limit.maximum;
+    // A service manager may forbid it. Then the old limit holds.
+    let raised = soft == limit.maximum || setrlimit(Resource::Nofile, limit).is_ok();
+    let files = if raised { limit.maximum } else { soft };
+    files.and_then(|files| usize::try_from(files).ok())
 }

@@ -1,19 +1,23 @@
 //! Closes a listener without losing a request: a client that has connected is answered before its
 //! connection is closed.
 
-use std::cell::Cell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::Error;
-use actix_web::body::MessageBody;
-use actix_web::dev::{Extensions, ServerHandle, Service, ServiceRequest, ServiceResponse};
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::{ServerHandle, Service, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use actix_web::web::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::server::connections::tracker::Tracker;
+use crate::server::connections::{ConnectionLimits, OpenConnections};
 
 /// How long the acceptor may take to pause, on a busy machine too. actix closes a connection that is
 /// accepted later without an answer.
@@ -35,37 +39,32 @@ pub enum SocketOwner {
     Systemd,
 }
 
-/// The connections of one listener.
+/// The connections of one listener, and how they end.
 #[derive(Clone, Debug)]
 pub struct Connections {
     /// Cancelled when the bridge is stopping: from then on each answer closes its connection.
     stop: CancellationToken,
     /// Cancelled once all connections are idle.
     closing: CancellationToken,
-    /// Connections that are open and not idle between two requests.
-    busy: Arc<AtomicUsize>,
+    open: Arc<OpenConnections>,
 }
 
 impl Connections {
+    /// Starts the task that closes connections at their deadlines.
     #[must_use]
-    pub fn new(stop: CancellationToken) -> Self {
+    pub fn start(limits: ConnectionLimits, stop: CancellationToken) -> Self {
+        let open = OpenConnections::new(limits);
+        tokio::spawn(OpenConnections::close_late(Arc::downgrade(&open)));
         Self {
             stop,
             closing: CancellationToken::new(),
-            busy: Arc::default(),
+            open,
         }
     }
 
-    /// Counts an accepted connection. Its requests find the guard in `data`.
-    pub fn count(&self, data: &mut Extensions) {
-        data.insert(Rc::new(self.guard()));
-    }
-
-    /// As [`Connections::count`], for a connection that has no data yet. The caller puts the guard
-    /// there, in an `Rc`.
     #[must_use]
-    pub fn guard(&self) -> ConnectionGuard {
-        ConnectionGuard::new(&self.busy)
+    pub fn open(&self) -> &Arc<OpenConnections> {
+        &self.open
     }
 
     /// Returns when idle connections are to be closed.
@@ -73,33 +72,38 @@ impl Connections {
         self.closing.clone().cancelled_owned()
     }
 
-    /// Calls `inner` with a request, and marks its connection as busy until the answer.
+    /// Calls `inner` with a request, and follows its answer to the end.
     pub fn serve<S, B>(
         &self,
         request: ServiceRequest,
         inner: &S,
-    ) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
+    ) -> impl Future<Output = Result<ServiceResponse<TrackedAnswer<B>>, Error>> + use<S, B>
     where
         S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody,
     {
-        let guard = request.conn_data::<Rc<ConnectionGuard>>().cloned();
-        if let Some(guard) = &guard {
-            guard.mark_busy();
+        let tracker = request.conn_data::<Rc<Tracker>>().cloned();
+        if let Some(tracker) = &tracker {
+            tracker.request(body_length(request.headers()));
         }
+        let mut answering = Answering {
+            tracker,
+            closes: false,
+        };
         // Called here, because the returned future must not borrow `inner`.
         let answer = inner.call(request);
         let stop = self.stop.clone();
         async move {
             let mut answer = answer.await?;
-            // Left busy: the connection is closed after this answer, and `close` waits for that.
             if stop.is_cancelled() {
                 let head = answer.response_mut().head_mut();
                 head.set_connection_type(ConnectionType::Close);
-            } else if let Some(guard) = guard {
-                guard.mark_idle();
+                answering.closes = true;
             }
-            Ok(answer)
+            Ok(answer.map_body(|_, body| TrackedAnswer {
+                body: Box::pin(body),
+                _answering: answering,
+            }))
         }
     }
 
@@ -120,45 +124,58 @@ impl Connections {
     }
 
     async fn all_idle(&self) {
-        while self.busy.load(Ordering::Acquire) > 0 {
+        loop {
+            let [_, reading, busy] = self.open.counts();
+            if reading + busy == 0 {
+                return;
+            }
             clock::pause(DRAIN_POLL_INTERVAL).await;
         }
     }
 }
 
-/// Counts a connection as busy: from its start to its first answer, during each request, and from its
-/// last answer until it is closed.
-pub struct ConnectionGuard {
-    busy: Arc<AtomicUsize>,
-    is_counted: Cell<bool>,
+/// `None` if the body is chunked.
+fn body_length(headers: &HeaderMap) -> Option<usize> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    let length = headers.get(CONTENT_LENGTH);
+    // actix has checked the number.
+    length.map_or(Some(0), |length| length.to_str().ok()?.parse().ok())
 }
 
-impl ConnectionGuard {
-    fn new(busy: &Arc<AtomicUsize>) -> Self {
-        let guard = Self {
-            busy: Arc::clone(busy),
-            is_counted: Cell::new(false),
-        };
-        guard.mark_busy();
-        guard
-    }
-
-    fn mark_busy(&self) {
-        // A new connection counts already when its first request arrives.
-        if !self.is_counted.replace(true) {
-            self.busy.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
-    fn mark_idle(&self) {
-        if self.is_counted.replace(false) {
-            self.busy.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
+/// Ends the request when it is dropped.
+struct Answering {
+    tracker: Option<Rc<Tracker>>,
+    /// The connection stays busy until it is closed, because [`Connections::close`] waits for that.
+    closes: bool,
 }
 
-impl Drop for ConnectionGuard {
+impl Drop for Answering {
     fn drop(&mut self) {
-        self.mark_idle();
+        if let Some(tracker) = self.tracker.take_if(|_| !self.closes) {
+            tracker.answered();
+        }
+    }
+}
+
+/// The body of an answer. actix drops it once all of it is in its buffer.
+pub struct TrackedAnswer<B> {
+    body: Pin<Box<B>>,
+    _answering: Answering,
+}
+
+impl<B: MessageBody> MessageBody for TrackedAnswer<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        self.body.as_mut().poll_next(context)
     }
 }

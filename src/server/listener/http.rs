@@ -1,69 +1,77 @@
-//! The server of the public listener: the PROXY protocol, TLS where there is a certificate, then
-//! HTTP/1.1 only.
+//! The server of a listener: the PROXY protocol, TLS where there is a certificate, then HTTP/1.1 only.
 //!
-//! `actix_web::HttpServer` cannot read a PROXY header before TLS. It would also speak HTTP/2, which has
-//! no `Connection: close`: a bridge that stops could not close its connections in order.
+//! `actix_web::HttpServer` cannot read a PROXY header before TLS, and limits only the first request of
+//! a connection. It would also speak HTTP/2, which has no `Connection: close`: a bridge that stops could
+//! not close its connections in order.
 
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::HttpService;
-use actix_rt::net::TcpStream;
+use actix_http::{HttpService, KeepAlive};
+use actix_rt::net::{ActixStream, TcpStream};
 use actix_server::Server;
 use actix_service::{
     IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
 };
+use actix_tls::accept::max_concurrent_tls_connect;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
 use rustls::ServerConfig;
 
-use super::connection::ClientConnection;
+use super::connection::{ClientConnection, RequestStream};
 use super::drain::Connections;
-use super::proxy_protocol::ProxyProtocolAcceptor;
+use super::proxy_protocol::ConnectionAcceptor;
 use crate::config::ServerSettings;
-
-/// How long a connection may be idle. Longer than balancers keep theirs (60 s), so that the balancer
-/// closes first: otherwise it could send a request on a connection that is just closed.
-const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a client may take to close its side after the last answer, as in actix-web.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Threads, connections and time limits of one server.
+/// How old the time may be that actix adds its time limits to.
+const TIME_LAG: Duration = Duration::from_millis(500);
+
+/// Connections that actix accepts on each thread beyond the limit of the listener: for one that the
+/// bridge accepts, it closes another one.
+const SPARE_CONNECTIONS: usize = 64;
+
+/// Threads and the time to stop of one server.
 #[derive(Clone, Copy)]
-pub(super) struct ServerLimits {
-    workers: usize,
-    connections_per_worker: usize,
-    request_timeout: Duration,
+pub(super) struct ServerThreads {
+    pub count: usize,
     /// In seconds.
-    shutdown_timeout: u64,
+    pub shutdown_timeout: u64,
 }
 
-impl ServerLimits {
-    pub fn of(settings: &ServerSettings) -> Self {
-        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+impl ServerThreads {
+    pub fn public(settings: &ServerSettings) -> Self {
         Self {
-            workers,
-            connections_per_worker: settings.max_connections.div_ceil(workers),
-            request_timeout: settings.request_timeout,
+            count: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             // Half of the time, because a client that never finishes its request must not use up the
             // time of the steps that follow.
             shutdown_timeout: (settings.stop_timeout / 2).as_secs().max(1),
         }
     }
+
+    /// One, because few requests come, and none is urgent.
+    pub fn admin() -> Self {
+        Self {
+            count: 1,
+            shutdown_timeout: 1,
+        }
+    }
 }
 
-/// Serves `routes`, as `actix_web::HttpServer` would with the same limits.
+/// Serves `routes` to the connections that `acceptor` accepts.
 pub(super) fn serve<F, R, S, B>(
     listener: TcpListener,
-    acceptor: Arc<ProxyProtocolAcceptor>,
+    acceptor: Arc<ConnectionAcceptor>,
     tls: Option<Arc<ServerConfig>>,
     connections: &Connections,
-    limits: ServerLimits,
+    threads: ServerThreads,
     routes: F,
 ) -> std::io::Result<Server>
 where
@@ -85,20 +93,25 @@ where
         let acceptor = Arc::clone(&acceptor);
         fn_service(move |tcp: TcpStream| Arc::clone(&acceptor).accept(tcp))
     };
+    let limits = connections.open().limits;
+    let per_thread = limits.total.div_ceil(threads.count) + SPARE_CONNECTIONS;
     let server = Server::build()
         .disable_signals()
-        .workers(limits.workers)
-        // actix limits connections per worker; the setting is the total.
-        .max_concurrent_connections(limits.connections_per_worker)
-        .shutdown_timeout(limits.shutdown_timeout);
+        .workers(threads.count)
+        .max_concurrent_connections(per_thread)
+        .shutdown_timeout(threads.shutdown_timeout);
+    // By default 256 clients that do not finish their handshake would stop a thread from accepting.
+    max_concurrent_tls_connect(usize::MAX);
     let server = match tls {
-        None => server.listen("twilio", listener, move || {
-            let http = http(plain, &connections, limits, routes());
+        None => server.listen("http", listener, move || {
+            let http = http(plain, &connections, routes());
             accept().map_err(drop).and_then(http)
         }),
-        Some(tls) => server.listen("twilio", listener, move || {
-            let http = http(encrypted, &connections, limits, routes());
-            let handshake = Acceptor::new(ServerConfig::clone(&tls)).map_err(drop);
+        Some(tls) => server.listen("https", listener, move || {
+            let http = http(encrypted, &connections, routes());
+            let mut handshake = Acceptor::new(ServerConfig::clone(&tls));
+            handshake.set_handshake_timeout(limits.request);
+            let handshake = handshake.map_err(drop);
             accept().map_err(drop).and_then(handshake).and_then(http)
         }),
     };
@@ -117,11 +130,10 @@ fn encrypted(stream: &TlsStream<ClientConnection>) -> &ClientConnection {
 fn http<IO, R, S, B>(
     connection: fn(&IO) -> &ClientConnection,
     connections: &Connections,
-    limits: ServerLimits,
     routes: R,
 ) -> impl ServiceFactory<IO, Config = (), Response = (), Error = (), InitError = ()> + use<IO, R, S, B>
 where
-    IO: actix_rt::net::ActixStream + 'static,
+    IO: ActixStream + 'static,
     R: IntoServiceFactory<S, actix_http::Request> + 'static,
     S: ServiceFactory<
             actix_http::Request,
@@ -134,20 +146,27 @@ where
     S::Service: 'static,
     B: MessageBody + 'static,
 {
+    let limits = connections.open().limits;
     let connections = connections.clone();
     let http = HttpService::build()
-        .keep_alive(SERVER_KEEP_ALIVE)
-        .client_request_timeout(limits.request_timeout)
+        // `connections` closes idle ones, without a timer for each.
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(limits.request + TIME_LAG)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .graceful_shutdown_signal(move || connections.clone().closing())
-        .on_connect_ext(move |stream: &IO, data| connection(stream).store_in(data))
+        .on_connect_ext(|stream: &RequestStream<IO>, data| {
+            data.insert(Rc::clone(stream.tracker()));
+        })
         .h1(map_config(
             routes.into_factory().map_err(|why| why.error_response()),
             |()| AppConfig::default(),
         ));
     fn_service(move |stream: IO| {
-        let client = connection(&stream).client();
-        std::future::ready(Ok((stream, client)))
+        let ClientConnection {
+            client, tracker, ..
+        } = connection(&stream);
+        let (client, tracker) = (*client, Rc::clone(tracker));
+        std::future::ready(Ok((RequestStream::new(stream, tracker), client)))
     })
     .and_then(http.map_err(drop))
 }

@@ -1,4 +1,4 @@
-//! Accepts connections on the public listener and finds the client's address. With
+//! Accepts connections and finds the client's address. On the public listener with
 //! `server.proxy_protocol = "required"`, only trusted proxies may connect, and each connection must
 //! start with a header that names the client.
 //!
@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_proxy_protocol::{Command, Header, ProxyProtocolError, ProxyStream};
 use actix_rt::net::TcpStream;
@@ -16,17 +16,21 @@ use tracing::warn;
 
 use super::connection::ClientConnection;
 use super::drain::Connections;
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::config::{Config, ProxyProtocolSetting, duration};
 use crate::server::client_ip;
+use crate::server::connections::tracker::Tracker;
 use crate::server::shared::BridgeParts;
 
 /// Pause between two log lines with the same reason. The metric counts all connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Pause between two looks for room.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Why a connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProxyHeaderError {
+pub(super) enum RefusedConnectionError {
     #[error(
         "only trusted proxies may connect where server.proxy_protocol is \"required\"; add its address to \
          server.trusted_proxies if it is your balancer"
@@ -41,11 +45,17 @@ pub(super) enum ProxyHeaderError {
     Broken(String),
     #[error("it sent no complete PROXY protocol header within {} (server.request_timeout)", duration::show(*.0))]
     Late(Duration),
-    #[error("the bridge is stopping")]
-    Stopping,
+    #[error("all {0} connections (server.max_connections) are being answered")]
+    Full(usize),
+    #[error(
+        "all {0} connections of this client (server.max_connections_per_client) are being answered"
+    )]
+    TooMany(usize),
+    #[error("the bridge is stopping, or needs its place")]
+    Closed,
 }
 
-impl ProxyHeaderError {
+impl RefusedConnectionError {
     /// The label of the metric; `None` if the client did nothing wrong.
     fn reason(&self) -> Option<&'static str> {
         match self {
@@ -53,12 +63,14 @@ impl ProxyHeaderError {
             Self::Missing => Some("missing-header"),
             Self::Broken(_) => Some("broken-header"),
             Self::Late(_) => Some("late-header"),
-            Self::Stopping => None,
+            Self::Full(_) => Some("full"),
+            Self::TooMany(_) => Some("client-limit"),
+            Self::Closed => None,
         }
     }
 }
 
-impl From<ProxyProtocolError> for ProxyHeaderError {
+impl From<ProxyProtocolError> for RefusedConnectionError {
     fn from(why: ProxyProtocolError) -> Self {
         match why {
             ProxyProtocolError::Io(_) | ProxyProtocolError::MissingHeader => Self::Missing,
@@ -69,63 +81,101 @@ impl From<ProxyProtocolError> for ProxyHeaderError {
 }
 
 /// Turns each TCP stream into a [`ClientConnection`], or closes it.
-pub(super) struct ProxyProtocolAcceptor {
+pub(super) struct ConnectionAcceptor {
     bridge: BridgeParts,
     connections: Connections,
+    proxy_protocol: ProxyProtocolSetting,
     /// By reason.
     last_logged_at: Mutex<BTreeMap<&'static str, Millis>>,
 }
 
-impl ProxyProtocolAcceptor {
-    pub fn new(bridge: &BridgeParts, connections: &Connections) -> Self {
+impl ConnectionAcceptor {
+    pub fn new(
+        bridge: &BridgeParts,
+        connections: &Connections,
+        proxy_protocol: ProxyProtocolSetting,
+    ) -> Self {
         Self {
             bridge: bridge.clone(),
             connections: connections.clone(),
+            proxy_protocol,
             last_logged_at: Mutex::default(),
         }
     }
 
-    /// Reads the header, if one is required. The connection is counted as busy from here on.
     pub async fn accept(
         self: Arc<Self>,
-        mut tcp: TcpStream,
-    ) -> Result<ClientConnection, ProxyHeaderError> {
-        // Counted before the header arrives, so that a stop waits for a client that is connecting.
-        let guard = self.connections.guard();
+        tcp: TcpStream,
+    ) -> Result<ClientConnection, RefusedConnectionError> {
         let peer = tcp.peer_addr().ok();
+        let refuse = |why: &RefusedConnectionError| self.log_refusal(peer, why);
+        let tracker = self.track().await.inspect_err(refuse)?;
+        let mut connection = ClientConnection::new(tcp, peer, tracker);
+        self.admit(&mut connection).await.inspect_err(refuse)?;
+        Ok(connection)
+    }
+
+    /// Reads the header, if one is required, and counts the connections of the client.
+    async fn admit(&self, connection: &mut ClientConnection) -> Result<(), RefusedConnectionError> {
         let config = Arc::clone(&self.bridge.config.borrow());
-        let client = match config.server.proxy_protocol {
-            ProxyProtocolSetting::Off => peer,
-            ProxyProtocolSetting::Required => self
-                .client(&mut tcp, peer, &config)
-                .await
-                .inspect_err(|why| self.log_refusal(peer, why))?,
-        };
-        Ok(ClientConnection::new(tcp, client, guard))
+        if self.proxy_protocol == ProxyProtocolSetting::Required {
+            let client = self.client(connection, &config).await;
+            if connection.tracker.is_closed() {
+                return Err(RefusedConnectionError::Closed);
+            }
+            connection.client = client?;
+        }
+        let trusted = &config.server.trusted_proxies;
+        let client = connection.client.map(|client| client.ip().to_canonical());
+        // All of Twilio comes from the addresses of a balancer.
+        if let Some(client) = client.filter(|client| !client_ip::is_trusted(*client, trusted))
+            && !connection.tracker.assign(client)
+        {
+            let limit = self.connections.open().limits.per_client;
+            return Err(RefusedConnectionError::TooMany(limit));
+        }
+        Ok(())
+    }
+
+    /// Waits while all connections are being answered: each of them is so for a short time.
+    async fn track(&self) -> Result<Tracker, RefusedConnectionError> {
+        let open = self.connections.open();
+        let until = Instant::now() + open.limits.request;
+        loop {
+            if let Some(tracker) = Tracker::new(open) {
+                return Ok(tracker);
+            }
+            if Instant::now() >= until {
+                return Err(RefusedConnectionError::Full(open.limits.total));
+            }
+            clock::pause(RETRY_INTERVAL).await;
+        }
     }
 
     async fn client(
         &self,
-        tcp: &mut TcpStream,
-        peer: Option<SocketAddr>,
+        connection: &mut ClientConnection,
         config: &Config,
-    ) -> Result<Option<SocketAddr>, ProxyHeaderError> {
+    ) -> Result<Option<SocketAddr>, RefusedConnectionError> {
+        let peer = connection.client;
         let trusted = &config.server.trusted_proxies;
         // Checked before the header is read: any other sender could name any client in it.
         if !peer.is_some_and(|peer| client_ip::is_trusted(peer.ip(), trusted)) {
-            return Err(ProxyHeaderError::Untrusted);
+            return Err(RefusedConnectionError::Untrusted);
         }
         let limit = config.server.request_timeout;
         let header = tokio::select! {
-            header = tokio::time::timeout(limit, ProxyStream::accept(tcp)) => header,
-            () = self.connections.closing() => return Err(ProxyHeaderError::Stopping),
+            header = tokio::time::timeout(limit, ProxyStream::accept(connection)) => header,
+            () = self.connections.closing() => return Err(RefusedConnectionError::Closed),
         };
-        let mut stream = header.map_err(|_| ProxyHeaderError::Late(limit))??;
-        let header = stream.take_header().ok_or(ProxyHeaderError::Missing)?;
+        let mut stream = header.map_err(|_| RefusedConnectionError::Late(limit))??;
+        let header = stream
+            .take_header()
+            .ok_or(RefusedConnectionError::Missing)?;
         Ok(source(&header)?.or(peer))
     }
 
-    fn log_refusal(&self, peer: Option<SocketAddr>, why: &ProxyHeaderError) {
+    fn log_refusal(&self, peer: Option<SocketAddr>, why: &RefusedConnectionError) {
         let Some(reason) = why.reason() else {
             return;
         };
@@ -150,10 +200,12 @@ impl ProxyProtocolAcceptor {
 
 /// The client's address in a header. `None` if the balancer itself is the client, as in its health
 /// checks, or if it does not know the address.
-fn source(header: &Header) -> Result<Option<SocketAddr>, ProxyHeaderError> {
+fn source(header: &Header) -> Result<Option<SocketAddr>, RefusedConnectionError> {
     if let Header::V2(header) = header {
         if header.validate_crc32c_tlv() == Some(false) {
-            return Err(ProxyHeaderError::Broken("its checksum is wrong".to_owned()));
+            return Err(RefusedConnectionError::Broken(
+                "its checksum is wrong".to_owned(),
+            ));
         }
         if header.command() == Command::Local {
             return Ok(None);

@@ -3,16 +3,17 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use actix_web::App as Routes;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App as Routes, HttpServer};
 use tokio_util::sync::CancellationToken;
 
 use super::certificate::ServedCertificate;
 use super::drain::Connections;
-use super::http::{self, ServerLimits};
-use super::proxy_protocol::ProxyProtocolAcceptor;
+use super::http::{self, ServerThreads};
+use super::proxy_protocol::ConnectionAcceptor;
+use crate::config::ProxyProtocolSetting;
 use crate::server::admin::console::AdminState;
 use crate::server::callbacks::log_refusals::log_refusals;
 use crate::server::callbacks::state::CallbackState;
@@ -48,9 +49,10 @@ pub(crate) fn serve_public(
     if let Some(certificate) = certificate {
         tokio::spawn(certificate.follow(bridge.config.clone(), drained.clone()));
     }
-    let acceptor = Arc::new(ProxyProtocolAcceptor::new(bridge, connections));
-    let limits = ServerLimits::of(&config.server);
-    let server = http::serve(listener, acceptor, tls, connections, limits, routes);
+    let acceptor = ConnectionAcceptor::new(bridge, connections, config.server.proxy_protocol);
+    let acceptor = Arc::new(acceptor);
+    let threads = ServerThreads::public(&config.server);
+    let server = http::serve(listener, acceptor, tls, connections, threads, routes);
     server.map_err(|source| ListenError::Bind {
         key: "server.listen",
         address: config.server.listen,
@@ -58,34 +60,34 @@ pub(crate) fn serve_public(
     })
 }
 
-/// Serves operators, balancers and Prometheus on `admin.listen`, on one thread: few requests come, and
-/// none is urgent.
+/// Serves operators, balancers and Prometheus on `admin.listen`. Probes and metrics show the
+/// connections of the `public` listener.
 pub(crate) fn serve_admin(
     listener: TcpListener,
     connections: &Connections,
+    public: &Connections,
     bridge: &BridgeParts,
     stop: CancellationToken,
 ) -> Result<Server, ListenError> {
     let state = Data::new(AdminState {
         bridge: bridge.clone(),
+        public: Arc::clone(public.open()),
         stop,
     });
-    let (counted, tracked) = (connections.clone(), connections.clone());
-    let server = HttpServer::new(move || {
+    let tracked = connections.clone();
+    let routes = move || {
         let (state, tracked) = (state.clone(), tracked.clone());
         Routes::new()
             .configure(move |routes| admin_routes(routes, state))
             .wrap_fn(move |request, inner| tracked.serve(request, inner))
-    })
-    .on_connect(move |_, data| counted.count(data))
-    .disable_signals()
-    .workers(1)
-    .shutdown_timeout(1)
-    .listen(listener)
-    .map_err(|source| ListenError::Bind {
+    };
+    let acceptor = ConnectionAcceptor::new(bridge, connections, ProxyProtocolSetting::Off);
+    let acceptor = Arc::new(acceptor);
+    let threads = ServerThreads::admin();
+    let server = http::serve(listener, acceptor, None, connections, threads, routes);
+    server.map_err(|source| ListenError::Bind {
         key: "admin.listen",
         address: bridge.config.borrow().admin.listen,
         source,
-    })?;
-    Ok(server.run())
+    })
 }

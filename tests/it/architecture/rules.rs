@@ -46,7 +46,11 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
         "one place decides which client a connection is from",
     ),
     ("rusqlite", &["store"], "SQL has one home"),
-    ("rustix", &["store"], "the disk that the store is on"),
+    (
+        "rustix",
+        &["store", "server::listener::bind"],
+        "the disk that the store is on, and the limit of open files",
+    ),
     (
         "tokio_postgres",
         &["store", "config::postgres"],

@@ -117,7 +117,7 @@ fn the_manual_has_the_limits_and_choices_of_the_reader() {
         })
         .collect();
     let limited = limits.values().filter(|limits| !limits.is_empty()).count();
-    assert_eq!(limited, 41, "{limits:#?}");
+    assert_eq!(limited, 43, "{limits:#?}");
     assert_eq!(differences(MANUAL, &limits), [""; 0]);
 
     // The test itself finds a manual that is wrong.
