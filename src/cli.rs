@@ -17,6 +17,7 @@ mod health;
 mod list;
 mod migrate;
 mod output;
+mod private_files;
 mod reconcile;
 mod refused;
 mod replan;

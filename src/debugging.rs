@@ -7,6 +7,7 @@ pub mod fake_twilio;
 pub mod fake_twilio_api;
 pub mod fixture;
 pub mod redact;
+pub mod repair;
 pub mod replan;
 pub mod search;
 pub mod timeline;

@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod directory;
 pub mod failing_calls;
 pub mod outage;
+pub mod plain_text;
 pub mod plan;
 pub mod plural;
 pub mod reconcile;

@@ -15,20 +15,24 @@ mod client_ip;
 pub mod connections;
 pub mod listener;
 mod recordings;
+pub mod refusal_log;
 pub mod shared;
 
 use std::sync::Arc;
 
+use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data, QueryConfig, ServiceConfig};
-use actix_web::{HttpResponse, Resource};
+use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource};
 
 use admin::console::AdminState;
-use admin::error::AdminError;
+use admin::routes::{get, post, style_path};
+use callbacks::extract::refuse;
 use callbacks::receive::receive;
 use callbacks::refusal::RefusalError;
 use callbacks::state::CallbackState;
 use recordings::play::Player;
+use shared::target;
 
 use crate::twilio::callback::CallbackKind;
 
@@ -63,41 +67,48 @@ fn callback(path: &str, kind: CallbackKind) -> Resource {
         .default_service(web::to(wrong_method))
 }
 
-async fn not_found() -> Result<HttpResponse, RefusalError> {
-    Err(RefusalError::NotFound)
+async fn not_found(request: HttpRequest, body: Payload) -> Result<HttpResponse, RefusalError> {
+    if is_health_check(&request) {
+        return Err(RefusalError::HealthCheck);
+    }
+    Err(refuse(&request, body.into_inner(), RefusalError::NotFound).await)
 }
 
-async fn wrong_method() -> Result<HttpResponse, RefusalError> {
-    Err(RefusalError::WrongMethod)
+async fn wrong_method(request: HttpRequest, body: Payload) -> Result<HttpResponse, RefusalError> {
+    Err(refuse(&request, body.into_inner(), RefusalError::WrongMethod).await)
 }
 
-/// Routes of the admin listener. Probes need no token, because balancers send none.
+/// Whether a load balancer asks the port to which it forwards: `GET /`, `HEAD /`, `OPTIONS /` or
+/// `OPTIONS *`. Twilio's requests have a signature.
+fn is_health_check(request: &HttpRequest) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method())
+        && ["/", "*"].contains(&target(request))
+        && !request.headers().contains_key("x-twilio-signature")
+}
+
+/// Routes of the admin listener, each with its query keys.
 fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
+    let calls: &[&str] = &["state", "limit"];
+    let refused: &[&str] = &["cause", "limit"];
     routes
         .app_data(state)
-        .app_data(
-            QueryConfig::default()
-                .error_handler(|why, _| AdminError::Query(why.to_string()).into()),
-        )
-        .route("/livez", web::get().to(admin::probes::livez))
-        .route("/readyz", web::get().to(admin::probes::readyz))
+        .configure(admin::routes::configure)
         .service(
             web::scope("")
-                .wrap(from_fn(admin::console::authorize))
-                .route("/metrics", web::get().to(admin::probes::metrics))
-                .route("/", web::get().to(admin::console::overview))
-                .route("/calls/{sid}", web::get().to(admin::console::call_page))
-                .route("/refused", web::get().to(admin::refused::overview))
-                .route("/api/refused", web::get().to(admin::refused::list))
-                .route(
-                    "/api/reconcile",
-                    web::post().to(admin::reconcile::reconcile),
-                )
-                .route("/api/calls", web::get().to(admin::console::list))
-                .route("/api/calls/{sid}", web::get().to(admin::console::show))
-                .route(
-                    "/api/calls/{sid}/requeue",
-                    web::post().to(admin::console::requeue),
-                ),
+                .wrap(from_fn(admin::guard::guard))
+                .service(get("/livez", &[], admin::probes::livez))
+                .service(get("/readyz", &[], admin::probes::readyz))
+                .service(get("/metrics", &[], admin::probes::metrics))
+                .service(get("/favicon.ico", &[], admin::routes::no_icon))
+                .service(get(style_path(), &[], admin::routes::style))
+                .service(get("/", calls, admin::console::overview))
+                .service(get("/calls/{sid}", &[], admin::console::call_page))
+                .service(get("/refused", refused, admin::refused::overview))
+                .service(get("/api/refused", refused, admin::refused::list))
+                .service(post("/api/reconcile", admin::reconcile::reconcile))
+                .service(get("/api/calls", calls, admin::console::list))
+                .service(get("/api/calls/{sid}", &[], admin::console::show))
+                .service(post("/api/calls/{sid}/requeue", admin::console::requeue))
+                .default_service(web::to(admin::routes::not_found)),
         );
 }

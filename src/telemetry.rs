@@ -3,3 +3,4 @@
 //! Nothing here holds state that a decision depends on.
 pub mod logs;
 pub mod metrics;
+pub mod terminal;

@@ -219,6 +219,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
             due: Arc::default(),
             rules,
             reconcile: tokio::sync::mpsc::channel(1).0,
+            refusals: Arc::default(),
         }));
         let server = HttpServer::new(move || {
             let state = state.clone();

@@ -72,6 +72,7 @@ impl Running {
             due: Arc::default(),
             rules,
             reconcile: reconcile_orders,
+            refusals: Arc::default(),
         };
         report_fsync_latency(&app.config, &parts.metrics);
         let drained = CancellationToken::new();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::output::note;
 use super::{CliError, ConfigArgs, Exit};
 use crate::store;
 
@@ -24,7 +25,7 @@ impl Backup {
     pub fn run(self) -> Result<Exit, CliError> {
         let (url, _) = self.config.load_for_reading()?;
         store::open_to_read(&url)?.back_up(&self.path)?;
-        eprintln!("copied {url} to {}", self.path.display());
+        note!("copied {url} to {}", self.path.display());
         Ok(Exit::Done)
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::output::{OutputArgs, OutputFormat, print_line, wrap};
+use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit};
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::{OVERRIDES_EXPLAINED, UrlProblem, check, to_enter};
@@ -54,7 +54,7 @@ impl CallbackUrl {
             })
             .collect();
         if self.output.format() == OutputFormat::Json {
-            print_line(as_json(&to_enter, &checked))?;
+            print_json(&as_json(&to_enter, &checked))?;
         } else if self.urls.is_empty() {
             print_urls(&to_enter)?;
             print_problems(&checked)?;

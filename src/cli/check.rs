@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{COLUMNS, OutputArgs, OutputFormat, print_line, wrap};
+use super::output::{COLUMNS, OutputArgs, OutputFormat, note, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit};
 use crate::config::{Setting, StoreUrl, duration};
+use crate::domain::plain_text::plain;
 use crate::domain::retry::Jitter;
 use crate::store;
 
@@ -24,7 +25,7 @@ found damage, with 2 and every mistake on stderr if the configuration is wrong."
 
 /// Validate the configuration; print it, and the retry schedule.
 ///
-/// Secrets are not printed.
+/// The output is a configuration file. Secrets and personal data in it are comments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Check {
@@ -55,7 +56,7 @@ impl Check {
         if self.online {
             online::reach(&config, |line| {
                 if is_text {
-                    print_line(&line)?;
+                    print_line(format_args!("# {}", plain(&line)))?;
                 }
                 reached.push(line);
                 Ok(())
@@ -67,19 +68,19 @@ impl Check {
             None
         };
         if !is_text {
-            print_line(as_json(&settings, &attempts, &reached, damages.as_deref()))?;
+            print_json(&as_json(&settings, &attempts, &reached, damages.as_deref()))?;
         } else if damages.as_ref().is_some_and(Vec::is_empty) {
             print_line(format_args!(
-                "{} is intact; every call is accounted for",
+                "# {} is intact; every call is accounted for",
                 config.store.url
             ))?;
         }
         match damages {
             Some(damages) if !damages.is_empty() => {
                 for damage in damages {
-                    eprintln!("damaged: {damage}");
+                    note!("damaged: {damage}");
                 }
-                eprintln!("{REPAIR}");
+                note!("{REPAIR}");
                 Ok(Exit::Failed)
             }
             _ => Ok(Exit::Done),
@@ -127,30 +128,54 @@ fn scheduled_attempts(schedule: &[Duration]) -> Vec<ScheduledAttempt> {
         .collect()
 }
 
+/// The settings as a configuration file. Hidden values are comments: they come from the environment, or
+/// from the file that has them.
 fn settings_text(settings: &[Setting]) -> String {
-    let line = |setting: &Setting| {
-        let Setting {
-            key, value, origin, ..
-        } = setting;
-        match value {
-            Some(value) => {
-                let line = format!("{key} = {value}  # {origin}\n");
-                if line.trim_end().chars().count() <= COLUMNS {
-                    line
-                } else {
-                    format!("# {origin}:\n{key} = {value}\n")
-                }
-            }
-            None => format!("# {key} is not set\n"),
+    let (of_accounts, others): (Vec<_>, Vec<_>) = settings
+        .iter()
+        .partition(|setting| setting.key.starts_with("accounts["));
+    let mut text: String = others
+        .into_iter()
+        .map(|setting| setting_text(setting, &setting.key))
+        .collect();
+    let mut entry = "";
+    for setting in of_accounts {
+        let (account, key) = setting.key.split_once('.').unwrap_or_default();
+        if account != entry {
+            entry = account;
+            text.push_str("\n[[accounts]]\n");
         }
+        text.push_str(&setting_text(setting, key));
+    }
+    text
+}
+
+fn setting_text(setting: &Setting, key: &str) -> String {
+    let Setting { value, origin, .. } = setting;
+    let Some(value) = value else {
+        return format!("# {key} is not set\n");
     };
-    settings.iter().map(line).collect()
+    // A variable such as TWILIO_AUTH_TOKEN has no key in a file.
+    let is_variable = !key.contains(|c: char| c.is_ascii_lowercase());
+    let is_comment = is_variable || setting.is_hidden() || setting.file.is_some();
+    let mark = if is_comment { "# " } else { "" };
+    let mut line = format!("{mark}{key} = {value}  # {origin}\n");
+    if line.trim_end().chars().count() > COLUMNS {
+        line = format!("# {origin}:\n{mark}{key} = {value}\n");
+    }
+    match &setting.file {
+        Some(path) if !is_variable => {
+            let path = serde_json::Value::from(path.to_string_lossy());
+            format!("{line}{key}_file = {path}\n")
+        }
+        _ => line,
+    }
 }
 
 fn schedule_text(attempts: &[ScheduledAttempt]) -> String {
     let line = |attempt: &ScheduledAttempt| {
         let (wait, after) = (duration::show(attempt.wait), duration::show(attempt.after));
-        format!("{:>7}  {wait:<8}  {after}\n", attempt.number)
+        format!("# {:>7}  {wait:<8}  {after}\n", attempt.number)
     };
     let lines: String = attempts.iter().map(line).collect();
     let (last, horizon) = attempts
@@ -162,8 +187,8 @@ fn schedule_text(attempts: &[ScheduledAttempt]) -> String {
         duration::show(horizon),
         Jitter::MAX * 100.0
     );
-    let end = wrap(&end, 0);
-    format!("\nattempt  wait      since the end of the call\n{lines}\n{end}\n")
+    let end = wrap(&end, 2).replace("\n  ", "\n# ");
+    format!("\n# attempt  wait      since the end of the call\n{lines}#\n# {end}\n")
 }
 
 fn as_json(

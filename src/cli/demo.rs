@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ephemeral_bridge;
-use super::output::print_line;
+use super::output::{note, print_line};
 use super::serve::stop_on_signals;
 use super::{CliError, Exit};
 use crate::app::{self, App};
@@ -17,6 +17,7 @@ use crate::debugging::fake_acquire::{CapturedRequest, FakeAcquire, Faults, Retai
 use crate::debugging::fake_twilio::{ReplayItem, ReplaySummary};
 use crate::debugging::fixture::Fixture;
 use crate::debugging::fixture::builtin::{self, BuiltinCase};
+use crate::domain::plain_text::plain;
 use crate::domain::plural::counted;
 use crate::store::{Counts, ListFilter, State};
 
@@ -56,9 +57,9 @@ impl Demo {
             let stop = stop_on_signals()?;
             let app = App::build(config, Clock::system())?;
             let (public, admin) = (app.public_addr()?, app.admin_addr()?);
-            eprintln!("sink     {}, the fake Acquire", sink.base_url());
-            eprintln!("bridge   http://{public}, the public listener");
-            eprintln!("console  http://{admin}/");
+            note!("sink     {}, the fake Acquire", sink.base_url());
+            note!("bridge   http://{public}, the public listener");
+            note!("console  http://{admin}/");
             let store = app.store();
             let running = tokio::spawn(app.run(stop.clone()));
 
@@ -73,15 +74,20 @@ impl Demo {
             };
             for call in store.list(filter).await? {
                 if let Some(reason) = &call.reason {
-                    print_line(format_args!("{}  {}: {reason}", call.sid, call.state))?;
+                    print_line(format_args!(
+                        "{}  {}: {}",
+                        call.sid,
+                        call.state,
+                        plain(reason)
+                    ))?;
                 }
             }
             for refused in &summary.not_accepted {
-                print_line(format_args!("{}  {}", refused.item, refused.why()))?;
+                print_line(format_args!("{}  {}", refused.item, plain(&refused.why())))?;
             }
-            eprintln!("{}", ending(&summary, &counts));
+            note!("{}", ending(&summary, &counts));
             if !self.once {
-                eprintln!("Open http://{admin}/ now; Ctrl-C ends the demonstration.");
+                note!("Open http://{admin}/ now; Ctrl-C ends the demonstration.");
                 stop.cancelled().await;
             }
             stop.cancel();

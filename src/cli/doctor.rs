@@ -12,7 +12,7 @@ use serde_json::json;
 
 use self::note::{Note, NoteStatus};
 use super::check::online::{Opened, open_store};
-use super::output::{OutputArgs, OutputFormat, print_line, wrap};
+use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
 use super::spool::{self, SpoolContents};
 use super::{CliError, ConfigArgs, Exit, check};
 use crate::clock::{Clock, Millis};
@@ -49,7 +49,7 @@ impl Doctor {
     pub fn run(self) -> Result<Exit, CliError> {
         let notes = self.check();
         if self.output.format() == OutputFormat::Json {
-            print_line(as_json(&notes))?;
+            print_json(&as_json(&notes))?;
         } else {
             print_notes(&notes)?;
         }

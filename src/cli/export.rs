@@ -5,14 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
 use super::call_filter::CallFilter;
-use super::output::print_line;
+use super::output::{note, print_line};
 use super::refused::PersonalData;
-use super::{CliError, ConfigArgs, Exit, refused};
+use super::{CliError, ConfigArgs, Exit, private_files, refused};
 use crate::debugging::export::IncidentFolder;
 use crate::debugging::redact::Redactor;
+use crate::debugging::repair::repaired;
 use crate::store::ReadStore;
 use crate::twilio::CallSid;
 
@@ -26,7 +25,9 @@ by which it is planned (bridge.toml), and the requests that Acquire accepted
 (expected.json; not for a call that is pending or parked). --redact replaces
 numbers, SIDs, names and e-mails by made-up ones of the same form and length,
 consistently; it omits signature headers and replaces the host of the callback
-URL. Exits with 3 if some of the SIDs are not in the store.";
+URL. Of a call whose callbacks were all refused, the folder has these callbacks
+with the right path, method and content type. Only the owner can read the files.
+Exits with 3 if some of the SIDs are not in the store.";
 
 /// Write calls of the store as fixtures for `replay`.
 #[derive(Debug, clap::Args)]
@@ -78,10 +79,7 @@ impl Export {
                 // Several given SIDs may be legs of one call.
                 Some(incident) if all.iter().any(|other| other.name == incident.name) => {}
                 Some(incident) => all.push(incident),
-                None => {
-                    eprintln!("{sid}  not in the store");
-                    exit = Exit::Partial;
-                }
+                None => exit = self.export_repaired(&*reader, sid, exit)?,
             }
         }
         if self.redact {
@@ -93,14 +91,47 @@ impl Export {
             print_line(folder.display())?;
         }
         if is_searched && all.len() == self.limit {
-            eprintln!(
+            note!(
                 "note: stopped at --limit {}; more calls may match",
                 self.limit
             );
         }
-        if all.is_empty() {
-            eprintln!("no calls to export");
+        if all.is_empty() && exit == Exit::Done {
+            note!("no calls to export");
         }
+        Ok(exit)
+    }
+
+    /// Writes the callbacks of a call of which all were refused, repaired for `replay`. Redacted ones
+    /// would have no use: each names another call.
+    fn export_repaired(
+        &self,
+        reader: &dyn ReadStore,
+        sid: &CallSid,
+        exit: Exit,
+    ) -> Result<Exit, CliError> {
+        let naming = refused::naming(reader, sid)?;
+        let repaired = naming
+            .iter()
+            .filter_map(|stored| Some((stored.id, repaired(stored)?)));
+        let repaired: Vec<_> = repaired.filter(|_| !self.redact).collect();
+        if repaired.is_empty() {
+            match refused::summary(&naming) {
+                Some(summary) => note!("{sid}  not in the store; {summary}"),
+                None => note!("{sid}  not in the store"),
+            }
+            return Ok(Exit::Partial);
+        }
+        let folder = self.out.join(sid.as_str());
+        private_files::create_folder(&folder)?;
+        for (id, fixture) in repaired {
+            let path = folder.join(format!("refused-{id}.http"));
+            private_files::write(&path, &fixture.to_string())?;
+        }
+        print_line(folder.display())?;
+        note!(
+            "{sid} has refused requests only; nothing of them is verified: read them before a replay"
+        );
         Ok(exit)
     }
 
@@ -113,7 +144,7 @@ impl Export {
         };
         let path = refused::export(&*reader, id, &self.out, personal_data)?;
         let Some(path) = path else {
-            eprintln!("{id}  not in the store");
+            note!("{id}  not in the store");
             return Ok(Exit::Partial);
         };
         print_line(path)?;
@@ -144,18 +175,9 @@ fn redacted(all: &[IncidentFolder]) -> Vec<IncidentFolder> {
 }
 
 fn write(folder: &Path, incident: &IncidentFolder) -> Result<(), CliError> {
-    if folder.exists() {
-        return Err(CliError::Failed(anyhow::anyhow!(
-            "{} already exists; choose another folder with --out",
-            folder.display()
-        )));
-    }
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
+    private_files::create_folder(folder)?;
     for file in incident.files() {
-        let path = folder.join(&file.name);
-        std::fs::write(&path, file.text)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        private_files::write(&folder.join(&file.name), &file.text)?;
     }
     Ok(())
 }

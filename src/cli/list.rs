@@ -1,7 +1,7 @@
 //! `list`: prints the calls in the store, or the refused requests.
 
 use super::call_filter::CallFilter;
-use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
+use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit, refused};
 use crate::debugging::timeline::CallLine;
 
@@ -50,7 +50,7 @@ impl List {
             }
         }
         if calls.is_empty() && format == OutputFormat::Text {
-            eprintln!(
+            note!(
                 "{}",
                 if search.is_empty() {
                     "no calls"

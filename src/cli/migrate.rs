@@ -2,6 +2,7 @@
 //!
 //! The migrations are run by the store.
 
+use super::output::note;
 use super::{CliError, ConfigArgs, Exit};
 use crate::store;
 
@@ -22,11 +23,11 @@ impl Migrate {
         let (url, _) = self.config.load_for_reading()?;
         let store::Migrated { from, to } = store::migrate(&url)?;
         match from {
-            0 => eprintln!("created {url} with schema version {to}"),
+            0 => note!("created {url} with schema version {to}"),
             _ if from == to => {
-                eprintln!("{url} already has schema version {to}; nothing was changed");
+                note!("{url} already has schema version {to}; nothing was changed");
             }
-            _ => eprintln!("updated {url} from schema version {from} to {to}"),
+            _ => note!("updated {url} from schema version {from} to {to}"),
         }
         Ok(Exit::Done)
     }

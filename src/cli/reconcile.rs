@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::call_filter::time;
-use super::output::{OutputArgs, OutputFormat, print_json, print_line, progress_bar};
+use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, progress_bar};
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::app::reconcile::{
@@ -176,7 +176,7 @@ async fn ask_bridge(
     request: &ReconcileRequest,
 ) -> Result<Vec<AccountReport>, CliError> {
     let bridge = AdminClient::of(&config.admin);
-    eprintln!("the bridge on {bridge} owns the store and runs the comparison");
+    note!("the bridge on {bridge} owns the store and runs the comparison");
     let body = serde_json::to_value(request)?;
     let reports = bridge.post_json("/api/reconcile", &body).await?;
     Ok(serde_json::from_value(reports)?)

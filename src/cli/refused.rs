@@ -2,27 +2,27 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
-
 use super::CliError;
-use super::output::{OutputFormat, print_json, print_line, print_pretty_json, wrap};
+use super::output::{OutputFormat, note, print_json, print_line, print_pretty_json, wrap};
+use super::private_files;
 use crate::debugging::export;
 use crate::debugging::fixture::Fixture;
 use crate::debugging::redact::Redactor;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
+use crate::domain::plain_text::plain;
 use crate::domain::plural::counted;
 use crate::store::{ReadStore, RefusedFilter, StoredRefusedRequest};
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
-/// The default of `refused.keep`.
-const MAX_SEARCHED: usize = 1_000;
+/// The largest `refused.keep`.
+const MAX_SEARCHED: usize = 10_000;
 
 /// Prints one line per cause with its count.
 pub fn list_causes(reader: &dyn ReadStore, format: OutputFormat) -> Result<(), CliError> {
     let causes = reader.refused_by_cause()?;
     if causes.is_empty() && format == OutputFormat::Text {
-        eprintln!("no refused requests are kept");
+        note!("no refused requests are kept");
     }
     for cause in causes.iter().map(CauseLine::of) {
         if format == OutputFormat::Json {
@@ -51,7 +51,7 @@ pub fn list_cause(
         limit,
     })?;
     if requests.is_empty() && format == OutputFormat::Text {
-        eprintln!("no refused requests with cause {cause} are kept");
+        note!("no refused requests with cause {cause} are kept");
     }
     for line in requests.iter().map(RefusedLine::of) {
         if format == OutputFormat::Json {
@@ -71,9 +71,9 @@ fn as_text(line: &RefusedLine) -> String {
         line.at,
         line.status,
         line.cause,
-        line.peer,
-        line.method,
-        line.url,
+        plain(&line.peer),
+        plain(&line.method),
+        plain(&line.url),
         line.body_bytes
     )
 }
@@ -102,7 +102,7 @@ pub fn show(reader: &dyn ReadStore, id: i64, format: OutputFormat) -> Result<(),
     print_line(as_text(&line))?;
     print_line("headers")?;
     for header in &line.headers {
-        print_line(format_args!("  {}", wrap(&plain(header), 4)))?;
+        print_line(format_args!("  {}", wrap(header, 4)))?;
     }
     print_line("\nfields")?;
     for (name, value) in fields(&stored.request.body) {
@@ -111,34 +111,41 @@ pub fn show(reader: &dyn ReadStore, id: i64, format: OutputFormat) -> Result<(),
     Ok(())
 }
 
-/// Replaces control characters: anyone who reaches the listener chooses this text, and a terminal would
-/// obey it.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
-}
-
-/// A hint for a call that is not in the store: the refused requests that name it.
-pub fn hint(reader: &dyn ReadStore, sid: &CallSid) -> Result<String, CliError> {
-    let all = reader.refused(&RefusedFilter {
+/// The refused requests that name a call, the latest first. The SID may be in the query, or in a body
+/// of any type.
+pub fn naming(
+    reader: &dyn ReadStore,
+    sid: &CallSid,
+) -> Result<Vec<StoredRefusedRequest>, CliError> {
+    let mut found = reader.refused(&RefusedFilter {
         id: None,
         cause: None,
         limit: MAX_SEARCHED,
     })?;
-    let names = |stored: &&StoredRefusedRequest| {
-        let fields = fields(&stored.request.body);
-        let mut sids = fields.iter().filter(|(name, _)| name.ends_with("CallSid"));
-        sids.any(|(_, value)| value == sid.as_str())
-    };
-    let Some(latest) = all.iter().find(names) else {
-        return Ok(
-            "list --refused lists the refused requests; look for errors 11200 to 11220 in the Twilio \
-             console"
-                .to_owned(),
-        );
-    };
-    let requests = counted(all.iter().filter(names).count(), "refused request");
+    found.retain(|stored| {
+        let body = String::from_utf8_lossy(&stored.request.body);
+        [stored.request.target.as_str(), &body]
+            .iter()
+            .any(|text| text.contains(sid.as_str()))
+    });
+    Ok(found)
+}
+
+/// A hint for a call that is not in the store: the refused requests that name it.
+pub fn hint(reader: &dyn ReadStore, sid: &CallSid) -> Result<String, CliError> {
+    Ok(summary(&naming(reader, sid)?).unwrap_or_else(|| {
+        "list --refused lists the refused requests; look for errors 11200 to 11220 in the Twilio \
+         console"
+            .to_owned()
+    }))
+}
+
+/// The number of refused requests, and the command that shows the latest.
+pub fn summary(naming: &[StoredRefusedRequest]) -> Option<String> {
+    let latest = naming.first()?;
+    let requests = counted(naming.len(), "refused request");
     let (cause, id) = (&latest.request.cause, latest.id);
-    Ok(format!(
+    Some(format!(
         "{requests} named it, the latest with cause {cause}: show {id}"
     ))
 }
@@ -165,11 +172,9 @@ pub fn export(
         PersonalData::Kept => fixture(&stored),
         PersonalData::Redacted => redacted(&stored),
     };
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
+    private_files::create_folders(folder)?;
     let path = folder.join(format!("refused-{id}.http"));
-    std::fs::write(&path, fixture.to_string())
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    private_files::write(&path, &fixture.to_string())?;
     Ok(Some(path.display().to_string()))
 }
 

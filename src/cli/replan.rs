@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use serde_json::json;
 
 use super::call_filter::CallFilter;
-use super::output::{OutputArgs, OutputFormat, print_line};
+use super::output::{OutputArgs, OutputFormat, note, print_json, print_line};
 use super::replay::compare::difference;
 use super::requeue;
 use super::{CliError, ConfigArgs, Exit};
@@ -68,14 +68,14 @@ impl Replan {
                     self.print(&difference)?;
                     differing.push(summary.sid.clone());
                 }
-                Err(why) => eprintln!("{}: cannot be planned: {why}", summary.sid),
+                Err(why) => note!("{}: cannot be planned: {why}", summary.sid),
             }
         }
         // Requeueing opens the store again, for writing.
         drop(reader);
-        eprintln!("{} of {} calls differ", differing.len(), calls.len());
+        note!("{} of {} calls differ", differing.len(), calls.len());
         if calls.len() == self.limit {
-            eprintln!(
+            note!(
                 "note: stopped at --limit {}; more calls may match",
                 self.limit
             );
@@ -92,7 +92,7 @@ impl Replan {
     fn print(&self, diff: &ReplanDiff) -> Result<(), CliError> {
         if self.output.format() == OutputFormat::Json {
             let ReplanDiff { call, sent, today } = diff;
-            print_line(json!({ "call_sid": call, "sent": sent, "today": today }))?;
+            print_json(&json!({ "call_sid": call, "sent": sent, "today": today }))?;
             return Ok(());
         }
         print_line(&diff.call)?;

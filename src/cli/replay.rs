@@ -13,7 +13,7 @@ use clap::Args;
 use self::compare::Comparison;
 use self::files::{FixtureGroup, Grouping, expected_beside, groups};
 use super::call_filter::CallFilter;
-use super::output::{OutputArgs, OutputFormat, print_json, print_line, progress_bar, wrap};
+use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, progress_bar, wrap};
 use super::signing_keys::KeyArgs;
 use super::{CliError, ConfigArgs, Exit};
 use crate::debugging::export::IncidentFolder;
@@ -178,7 +178,7 @@ impl Replay {
             });
         }
         if groups.is_empty() {
-            eprintln!("no such calls");
+            note!("no such calls");
         }
         Ok(groups)
     }
@@ -274,7 +274,7 @@ impl Replay {
         if !self.fresh_sids && summary.any_accepted() {
             let note = "note: a bridge forwards a call once; use --fresh-sids to make new calls, or \
                         requeue to send the same calls again";
-            eprintln!("{}", wrap(note, 0));
+            note!("{}", wrap(note, 0));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use self::paced::RequeueReport;
 use self::target::RequeueTarget;
 use super::call_filter::{CallFilter, time};
-use super::output::print_line;
+use super::output::{note, print_line};
 use super::{CliError, ConfigArgs, Exit, serve};
 use crate::app;
 use crate::clock::{Clock, Millis};
@@ -82,7 +82,7 @@ impl Requeue {
                 if target.requeue(sid).await.map_err(anyhow::Error::from)? {
                     print_line(format_args!("{sid}  requeued"))?;
                 } else {
-                    eprintln!("{sid}  not in the store");
+                    note!("{sid}  not in the store");
                     exit = Exit::Partial;
                 }
             }
@@ -96,16 +96,16 @@ impl Requeue {
         let before = self.rested_before.unwrap_or(Clock::system().now());
         let calls = self.find(before)?;
         if calls.is_empty() {
-            eprintln!("no such calls");
+            note!("no such calls");
             return Ok(Exit::Done);
         }
-        eprintln!("{}", summary(&calls));
+        note!("{}", summary(&calls));
         if !self.yes && !confirm(calls.len())? {
-            eprintln!("no call was requeued");
+            note!("no call was requeued");
             return Ok(Exit::Done);
         }
         // Printed before the work, so that it is known even if the command is killed.
-        eprintln!("to resume, run the same command with --rested-before {before}");
+        note!("to resume, run the same command with --rested-before {before}");
         let sids: Vec<CallSid> = calls.into_iter().map(|call| call.sid).collect();
         requeue(config, &sids, self.rate)
     }
@@ -137,13 +137,13 @@ pub fn requeue(config: &Config, sids: &[CallSid], rate: NonZeroU32) -> Result<Ex
 fn print_report(report: RequeueReport, all: usize) -> Result<Exit, CliError> {
     print_line(format_args!("{} of {all} calls requeued", report.requeued))?;
     if report.missing > 0 {
-        eprintln!(
+        note!(
             "no longer in the store: {}",
             counted(report.missing, "call")
         );
     }
     if report.is_stopped {
-        eprintln!("stopped; the other calls are unchanged");
+        note!("stopped; the other calls are unchanged");
     }
     Ok(if report.requeued == all {
         Exit::Done

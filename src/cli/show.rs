@@ -3,7 +3,7 @@
 mod text;
 
 use super::admin_client::AdminClient;
-use super::output::{OutputArgs, OutputFormat, print_line, print_pretty_json};
+use super::output::{OutputArgs, OutputFormat, print_line, print_pretty_json, wrap};
 use super::{CliError, ConfigArgs, Exit, refused, spool};
 use crate::app;
 use crate::clock::Clock;
@@ -74,7 +74,17 @@ impl Show {
         let timeline = CallTimeline::of(&call, &rules, outage, Clock::system().now());
         match self.output.format() {
             OutputFormat::Json => print_pretty_json(&timeline)?,
-            OutputFormat::Text => print_line(text::of(&timeline).trim_end())?,
+            OutputFormat::Text => {
+                print_line(text::of(&timeline).trim_end())?;
+                // A call may lack a callback that the bridge refused.
+                let naming = self
+                    .config
+                    .open_to_read()
+                    .and_then(|(reader, _)| refused::naming(&*reader, sid));
+                if let Some(summary) = naming.ok().as_deref().and_then(refused::summary) {
+                    print_line(format_args!("\n{}", wrap(&summary, 0)))?;
+                }
+            }
         }
         Ok(Exit::Done)
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::output::print_line;
+use super::output::{note, print_line};
 use super::signing_keys::KeyArgs;
 use super::{CliError, Exit};
 use crate::twilio::RawUrl;
@@ -115,7 +115,7 @@ impl RequestArgs {
             (None, Some(_)) => "user info",
             (Some(_), Some(_)) => "user info and a fragment",
         };
-        eprintln!(
+        note!(
             "note: the URL has {part}, which Twilio does not sign; it signs {}{}",
             url.origin(),
             url.target()

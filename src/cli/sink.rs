@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, Exit};
+use super::output::note;
+use super::{CliError, Exit, private_files};
 use crate::app;
 use crate::debugging::fake_acquire::{self, CapturedRequest, Faults, Reply, Retain, Share};
 
@@ -67,16 +68,14 @@ impl SinkCommand {
         }
         let log = self
             .log
-            .as_ref()
-            .map(|path| {
-                File::create(path).with_context(|| format!("cannot write {}", path.display()))
-            })
+            .as_deref()
+            .map(private_files::replace)
             .transpose()?;
         let (sender, requests) = mpsc::sync_channel(MAX_QUEUED);
         let listen = self.listen;
         let sink = fake_acquire::FakeAcquire::start(listen, self.faults(), Retain::Pass(sender))
             .with_context(|| format!("cannot listen on {listen}"))?;
-        eprintln!("the fake Acquire listens on {}", sink.base_url());
+        note!("the fake Acquire listens on {}", sink.base_url());
 
         let printer = std::thread::spawn(move || print(&requests, io::stdout().lock(), log));
         let stopped = app::block_on(stop_signal());

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::output::{OutputArgs, OutputFormat, print_line, wrap};
+use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
 use super::sign::RequestArgs;
 use super::signing_keys::{self, KeyArgs};
 use super::{CliError, Exit};
 use crate::debugging::fixture::Fixture;
+use crate::domain::plain_text::plain;
 use crate::twilio::diagnosis::{
     BodyFormat, Diagnosis, DiagnosisInput, Difference, KeyRole, KeySet, UrlBase, diagnose,
 };
@@ -100,10 +101,10 @@ impl Verify {
             }
         };
         if is_json {
-            print_line(as_json(&why, diagnosis.as_ref()))?;
+            print_json(&as_json(&why, diagnosis.as_ref()))?;
             return Ok(Exit::Failed);
         }
-        print_line(format_args!("invalid: {why}"))?;
+        print_line(format_args!("invalid: {}", plain(&why)))?;
         if let Some(diagnosis) = diagnosis {
             print_diagnosis(&diagnosis)?;
         }
@@ -219,7 +220,7 @@ fn print_diagnosis(diagnosis: &Diagnosis) -> std::io::Result<()> {
     let cause = format!("{} ({})", diagnosis.sentences(), diagnosis.reason());
     print_line(format_args!("\ncause   {}", wrap(&cause, 8)))?;
     if let Some(url) = &diagnosis.url {
-        print_line(format_args!("signed  {url}"))?;
+        print_line(format_args!("signed  {}", plain(url)))?;
     }
     for remedy in diagnosis.remedies() {
         print_line(format_args!("do      {}", wrap(&remedy, 8)))?;

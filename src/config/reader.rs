@@ -16,7 +16,7 @@ use toml::Value;
 use super::duration;
 use super::layers::{Layers, RawSetting, SettingOrigin, variable_of};
 use super::setting::{Setting, SettingKey};
-use super::toml_value::{pairs, quoted, shown, words};
+use super::toml_value::{masked, pairs, quoted, shown, words};
 
 /// Keyed at random in each process, so that a fingerprint reveals nothing about a secret.
 static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -112,16 +112,24 @@ impl SettingsReader {
         key: impl Into<SettingKey<'k>>,
         range: RangeInclusive<usize>,
     ) -> Option<usize> {
+        let key = key.into();
+        let is_allowed = |number: i64| {
+            let number = usize::try_from(number).ok();
+            number.filter(|number| range.contains(number))
+        };
+        // A variable is always a text. `check` shows it as a file would have it.
+        if let Some(setting) = self.values.get_mut(key.name)
+            && let SettingOrigin::Environment = setting.origin
+            && let Some(number) = setting.value.as_str().and_then(|text| text.parse().ok())
+            && is_allowed(number).is_some()
+        {
+            setting.value = Value::Integer(number);
+        }
         self.read(key, |setting| {
-            let number = match &setting.value {
-                Value::Integer(number) => usize::try_from(*number).ok(),
-                Value::String(text) if setting.origin == SettingOrigin::Environment => {
-                    text.parse().ok()
-                }
-                _ => None,
-            };
-            number
-                .filter(|number| range.contains(number))
+            setting
+                .value
+                .as_integer()
+                .and_then(is_allowed)
                 .ok_or_else(|| {
                     format!(
                         "must be a whole number from {} to {}",
@@ -257,13 +265,13 @@ impl SettingsReader {
             self.show_unset(key);
             return None;
         };
-        let value = shown(&setting.value);
         match parse(&setting) {
             Ok(parsed) => {
-                self.show(key, value, &setting);
+                self.show(key, masked(&setting.value), &setting);
                 Some(parsed)
             }
             Err(why) => {
+                let value = shown(&setting.value);
                 let found = match &setting.value {
                     Value::String(_) => String::new(),
                     other => format!(" ({})", other.type_str()),

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::layers::SettingOrigin;
+use super::toml_value::MASK;
 
 /// One setting as an operator may see it: never a secret's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub struct Setting {
     pub(super) applies: Applies,
     /// Distinguishes values, secrets included, within this process; 0 if it is not set.
     pub(super) fingerprint: u64,
+}
+
+impl Setting {
+    /// Whether the value is not shown: a secret, personal data, or a URL with a password.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        let value = self.value.as_deref().unwrap_or_default();
+        value.starts_with('(') || value.contains(MASK)
+    }
 }
 
 /// When a running bridge applies a new value of a setting.

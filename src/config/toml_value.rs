@@ -46,23 +46,31 @@ pub(super) fn is_secret(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// A value as messages show it: cut if long, and without the user info of a URL.
+/// A value as messages show it: as [`masked`], and cut if long.
+pub(super) fn shown(value: &Value) -> String {
+    let text = masked(value);
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// What stands for a hidden part of a value.
+pub(super) const MASK: &str = "***";
+
+/// A value without the user info and the password of a URL.
 ///
 /// Does not use `RawUrl`: the password must be hidden even if the text is not a valid URL.
-pub(super) fn shown(value: &Value) -> String {
+pub(super) fn masked(value: &Value) -> String {
     let text = value.to_string();
     let text = match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}***{}", &text[..scheme + 3], &text[at..])
+            format!("{}{MASK}{}", &text[..scheme + 3], &text[at..])
         }
         _ => text,
     };
-    let text = match text.find("password=") {
-        Some(at) => format!("{}password=***\"", &text[..at]),
-        None => text,
-    };
-    match text.char_indices().nth(SHOWN_CHARACTERS) {
-        Some((end, _)) => format!("{}...", &text[..end]),
+    match text.find("password=") {
+        Some(at) => format!("{}password={MASK}\"", &text[..at]),
         None => text,
     }
 }

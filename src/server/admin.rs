@@ -4,6 +4,9 @@
 
 pub mod console;
 pub mod error;
+pub mod guard;
 pub mod probes;
 pub mod reconcile;
 pub mod refused;
+pub mod routes;
+mod site;

@@ -4,7 +4,7 @@
 //! the store.
 
 mod diagnosis;
-mod extract;
+pub mod extract;
 pub mod log_refusals;
 pub mod receive;
 pub mod refusal;

@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::refusal_log::RefusalLog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::outage::Outages;
@@ -54,6 +55,8 @@ pub struct BridgeParts {
     pub rules: watch::Receiver<Arc<Rules>>,
     /// Runs comparisons, one at a time.
     pub reconcile: mpsc::Sender<ReconcileOrder>,
+    /// Refusals of both listeners.
+    pub refusals: Arc<RefusalLog>,
 }
 
 /// Path and query of a request, byte for byte: Twilio signs them as it sends them.

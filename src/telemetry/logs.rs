@@ -2,13 +2,15 @@
 //!
 //! What is logged is decided where it happens.
 
-use std::io::IsTerminal as _;
+mod lines;
 
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::lines::{Colours, LogLines};
+use super::terminal::Terminal;
 use crate::config::{LogFormat, LogSettings};
 
 /// Replaces the characters that are left out.
@@ -27,9 +29,16 @@ const MIN_SHOWN_DIGITS: usize = 8;
 /// `log.level` is not a filter; [`crate::config::load`] rejects such a value before.
 pub fn init(log: &LogSettings) -> Result<(), ParseError> {
     let filter: Targets = log.level.parse()?;
+    let colours = match Terminal::of_stderr() {
+        Terminal::Coloured => Colours::On,
+        Terminal::None | Terminal::Dumb | Terminal::Plain => Colours::Off,
+    };
     let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(colours == Colours::On)
+        .with_writer(LogLines {
+            format: log.format,
+            colours,
+        });
     let lines = match log.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

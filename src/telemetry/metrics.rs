@@ -4,6 +4,7 @@
 
 mod labels;
 mod reconcile;
+mod series;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,8 @@ use self::reconcile::ReconcileMetrics;
 use crate::clock::Millis;
 use crate::store::{Counts, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
+
+pub use self::series::{ADMIN_REASONS, SIGNED_VERDICTS, UNSIGNED_VERDICTS};
 
 /// The account label of requests for an account that is not configured. The account that a request
 /// claims is never a label: anybody could create as many time series as they like.
@@ -66,6 +69,7 @@ pub struct Metrics {
     refused_not_kept: Counter,
     connections_refused: Family<ReasonLabels, Counter>,
     connections: Family<StateLabels, Gauge>,
+    admin_refused: Family<ReasonLabels, Counter>,
     store_up: Gauge,
     spooled: Gauge,
     log_bytes: Gauge,
@@ -107,6 +111,7 @@ impl Default for Metrics {
             refused_not_kept: Counter::default(),
             connections_refused: Family::default(),
             connections: Family::default(),
+            admin_refused: Family::default(),
             store_up: Gauge::default(),
             spooled: Gauge::default(),
             log_bytes: Gauge::default(),
@@ -188,6 +193,11 @@ impl Metrics {
             "connections",
             "Open connections of the public listener in each state",
             self.connections.clone(),
+        );
+        registry.register(
+            "admin_refused",
+            "Requests to the admin listener refused because of their token, host or origin",
+            self.admin_refused.clone(),
         );
         registry.register(
             "late_recordings",
@@ -306,6 +316,12 @@ impl Metrics {
         let labels = StateLabels { state };
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.connections.get_or_create(&labels).set(count);
+    }
+
+    pub fn admin_refused(&self, reason: &'static str) {
+        self.admin_refused
+            .get_or_create(&ReasonLabels { reason })
+            .inc();
     }
 
     pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {

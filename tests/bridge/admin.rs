@@ -135,3 +135,35 @@ fn the_metrics_show_the_fsync_latency() {
     let sync = bridge.metric("bridge_sync_duration_seconds ");
     assert!(sync.is_some_and(|seconds| seconds > 0.0), "{sync:?}");
 }
+
+/// Prometheus cannot see an increase from no series to 1.
+#[test]
+fn no_series_of_a_counter_begins_with_its_first_increment() {
+    let bridge = Bridge::start();
+    let series = || {
+        let text = bridge.admin("GET", "/metrics", &[]).body;
+        let lines = text.lines().filter(|line| line.contains("_total"));
+        let names = lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let at_start = series();
+    let new = "bridge_callbacks_received_total{account=\"acme\",verdict=\"new\"}";
+    assert_eq!(bridge.metric(new), Some(0.0));
+    for _ in 0..2 {
+        bridge.twilio.ends(&sid(1), "completed");
+    }
+    bridge.twilio.ends(&sid(2), "unheard-of");
+    bridge.settles();
+    for (target, form) in [
+        (
+            crate::support::twilio::STATUS,
+            "AccountSid=AC00000000000000000000000000000001",
+        ),
+        ("/nothing", ""),
+    ] {
+        bridge.twilio.sends_form(target, form);
+    }
+    bridge.admin("GET", "/", &[("Host", "rebind.example.org")]);
+    let later: Vec<String> = series().difference(&at_start).cloned().collect();
+    assert!(later.is_empty(), "{later:?}");
+}

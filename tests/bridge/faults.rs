@@ -10,7 +10,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 
 use crate::raw_servers::{floods, read_head, serves, silent, untrusted};
 use crate::support::harness::{Bridge, until};
-use crate::support::http::exchange;
+use crate::support::http::ask_admin;
 use crate::support::port::Port;
 use crate::support::serve::{Serve, command_to_serve, sink};
 use crate::support::twilio::sid;
@@ -339,7 +339,7 @@ fn attempts_counted(serve: &Serve) -> Vec<String> {
 }
 
 fn metrics(serve: &Serve) -> String {
-    exchange(serve.admin, "GET", "/metrics", &[], b"").body
+    ask_admin(serve.admin, "/metrics", &[]).body
 }
 
 fn counter(serve: &Serve, name: &str) -> u64 {

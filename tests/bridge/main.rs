@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admin;
+mod admin_safety;
 mod balancers;
 mod callbacks;
 mod commands;
@@ -22,6 +23,7 @@ mod proxy_protocol;
 mod raw_servers;
 mod reconcile;
 mod recordings;
+mod refusal_log;
 mod refused;
 mod reload;
 mod requeue;

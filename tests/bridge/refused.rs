@@ -163,3 +163,124 @@ fn a_flood_is_counted_and_valid_callbacks_are_accepted_as_before() {
     assert!(dropped >= Some(30.0), "{dropped:?}");
     bridge.settles();
 }
+
+fn json(form: &str) -> String {
+    let fields: Vec<(String, String)> = serde_urlencoded::from_str(form).expect("a form");
+    let fields = fields.into_iter().map(|(name, value)| (name, value.into()));
+    Value::Object(fields.collect()).to_string()
+}
+
+#[test]
+fn a_callback_that_is_refused_before_its_body_is_kept_found_and_repaired() {
+    let bridge = Bridge::start();
+    let form = |call: usize| status_form(&sid(call), "completed");
+    let in_query = format!("{STATUS}?{}", form(3));
+    let large = format!("{}&x={}", form(6), "x".repeat(70_000));
+    let cases = [
+        (
+            1,
+            "POST",
+            format!("{STATUS}/"),
+            FORM,
+            form(1),
+            404,
+            "not-found",
+        ),
+        (
+            2,
+            "POST",
+            "/other".to_owned(),
+            FORM,
+            form(2),
+            404,
+            "not-found",
+        ),
+        (3, "GET", in_query, FORM, String::new(), 405, "wrong-method"),
+        (
+            4,
+            "PUT",
+            STATUS.to_owned(),
+            FORM,
+            form(4),
+            405,
+            "wrong-method",
+        ),
+        (
+            5,
+            "POST",
+            STATUS.to_owned(),
+            ("Content-Type", "text/plain"),
+            form(5),
+            415,
+            "not-a-form",
+        ),
+        (6, "POST", STATUS.to_owned(), FORM, large, 413, "too-large"),
+        (
+            7,
+            "POST",
+            "/other".to_owned(),
+            ("Content-Type", "application/json"),
+            json(&form(7)),
+            404,
+            "not-found",
+        ),
+    ];
+    for (call, method, target, content_type, body, status, cause) in cases {
+        let headers = [content_type, ("X-Twilio-Signature", "of-another-url")];
+        let answer = exchange(bridge.public(), method, &target, &headers, body.as_bytes());
+        assert_eq!(answer.status, status, "{method} {target}");
+        let hint = format!("1 refused request named it, the latest with cause {cause}: show ");
+        let mut id = String::new();
+        crate::support::harness::until("the request is kept", || {
+            let run = bridge.runs(&["show", &sid(call)]);
+            id = run
+                .err
+                .trim_end()
+                .split_once(&hint)
+                .map_or("", |(_, id)| id)
+                .to_owned();
+            !id.is_empty()
+        });
+        let shown: Value =
+            serde_json::from_str(&bridge.runs(&["show", &id, "--json"]).out).expect("JSON");
+        assert_eq!(shown["target"], target);
+        assert_eq!(shown["body_bytes"], body.len());
+        let kept = shown["body"].as_str().expect("a text");
+        assert_eq!(kept, &body[..body.len().min(16 * 1024)]);
+        let headers = shown["headers"].to_string();
+        assert!(
+            headers.contains("x-twilio-signature: of-another-url"),
+            "{headers}"
+        );
+
+        let out = bridge.folder.path().join("repaired");
+        let run = bridge.runs(&["export", &sid(call), "--out", &out.display().to_string()]);
+        if cause == "too-large" {
+            assert_eq!(run.code, Some(3), "{run:?}");
+            continue;
+        }
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let to = format!("http://{}", bridge.public());
+        let run = bridge.runs(&["replay", run.out.trim(), "--to", &to]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert_ne!(bridge.state(&sid(call)), "unknown to the bridge");
+    }
+    bridge.settles();
+    assert_eq!(bridge.sent().len(), 6);
+}
+
+#[test]
+fn a_health_check_of_a_balancer_is_not_kept() {
+    let bridge = Bridge::start();
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        assert_eq!(exchange(bridge.public(), method, "/", &[], b"").status, 404);
+    }
+    let checks = r#"bridge_callbacks_received_total{account="unknown",verdict="health-check"}"#;
+    assert_eq!(bridge.metric(checks), Some(3.0));
+    let signed = [("X-Twilio-Signature", "of-another-url")];
+    assert_eq!(
+        exchange(bridge.public(), "GET", "/", &signed, b"").status,
+        404
+    );
+    assert_eq!(bridge.keeps("not-found")["count"], 1);
+}

@@ -9,7 +9,7 @@ use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 use crate::accounts::{SLOW, answers_some_after};
 use crate::support::harness::until;
-use crate::support::http::exchange;
+use crate::support::http::{ask_admin, exchange};
 use crate::support::serve::{Serve, command_to_serve, reached, sink};
 use crate::support::twilio::{PUBLIC_URL, STATUS, sid, status_form};
 
@@ -91,7 +91,7 @@ impl Reloading {
     }
 
     fn metrics(&self) -> String {
-        exchange(self.serve.admin, "GET", "/metrics", &[], b"").body
+        ask_admin(self.serve.admin, "/metrics", &[]).body
     }
 
     fn uses(&self, position: usize) -> Option<u64> {
@@ -223,7 +223,7 @@ fn the_token_of_operators_can_be_rotated_but_not_dropped() {
     let ask = |bridge: &Reloading, token: &str| {
         let bearer = format!("Bearer {token}");
         let headers = [("Authorization", bearer.as_str())];
-        exchange(bridge.serve.admin, "GET", "/metrics", &headers, b"").status
+        ask_admin(bridge.serve.admin, "/metrics", &headers).status
     };
     assert_eq!((ask(&bridge, "one"), ask(&bridge, "two")), (200, 401));
     bridge.reads(&with("two"), "was reloaded");

@@ -19,7 +19,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
 use crate::proxy::{Proxy, Way};
 use crate::support::harness::Bridge;
-use crate::support::http::exchange;
+use crate::support::http::ask_admin;
 use crate::support::postgres_server::Server;
 use crate::support::real::{left_out, pause, until};
 use crate::support::serve::{Serve, command_to_serve, sink};
@@ -268,7 +268,7 @@ fn the_spool_outlives_kills_also_while_it_is_emptied() {
         next.ends();
     }
     let last = start();
-    let spooled = || exchange(last.admin, "GET", "/metrics", &[], b"").body;
+    let spooled = || ask_admin(last.admin, "/metrics", &[]).body;
     until("the spool is empty", || {
         spooled().contains("bridge_spooled_callbacks 0\n")
     });

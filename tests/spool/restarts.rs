@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 
-use crate::support::http::exchange;
+use crate::support::http::ask_admin;
 use crate::support::ledger::Ledger;
 use crate::support::postgres_server::Server;
 use crate::support::sender::{Call, send};
@@ -82,7 +82,7 @@ fn no_request_fails_and_nothing_is_lost_through_restarts_of_the_database() {
     });
     let lasted = started.elapsed();
 
-    let metrics = || exchange(bridge.admin, "GET", "/metrics", &[], b"").body;
+    let metrics = || ask_admin(bridge.admin, "/metrics", &[]).body;
     until("the spool is empty", || {
         metrics().contains("bridge_spooled_callbacks 0\n")
     });

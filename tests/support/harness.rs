@@ -183,7 +183,10 @@ impl Bridge {
     /// Sends a request to the admin listener.
     pub fn admin(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         let admin = self.running.as_ref().expect("a running bridge").admin;
-        exchange(admin, method, target, headers, b"")
+        let named = headers.iter().any(|(name, _)| *name == "Host");
+        let host = [("Host", "localhost")];
+        let headers = [if named { &[][..] } else { &host }, headers].concat();
+        exchange(admin, method, target, &headers, b"")
     }
 
     /// Posts JSON to the operator's side.

@@ -33,7 +33,10 @@ pub fn exchange(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
-    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: bridge.example.com\r\n");
+    let mut request = format!("{method} {target} HTTP/1.1\r\n");
+    if headers.iter().all(|(name, _)| *name != "Host") {
+        request.push_str("Host: bridge.example.com\r\n");
+    }
     for (name, value) in headers {
         request.extend([name, ": ", value, "\r\n"]);
     }
@@ -42,6 +45,12 @@ pub fn exchange(
     let mut bytes = request.into_bytes();
     bytes.extend_from_slice(body);
     send(address, &bytes)
+}
+
+/// `GET` of the admin listener, under a name of its own.
+pub fn ask_admin(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Answer {
+    let headers = [&[("Host", "localhost")], headers].concat();
+    exchange(address, "GET", target, &headers, b"")
 }
 
 /// Sends bytes as they are and reads until the other side closes.

@@ -5,6 +5,7 @@ use similar::TextDiff;
 
 use crate::cli::output::{OutputFormat, print_line};
 use crate::cli::{CliError, Exit};
+use crate::domain::plain_text::{plain, plain_json};
 
 /// The result of a group or of one fixture, and the expected result.
 pub(super) struct Comparison<'a> {
@@ -43,13 +44,12 @@ impl Comparison<'_> {
                 let expected = is_expected
                     .map(|is_expected| format!(r#","expected":{is_expected}"#))
                     .unwrap_or_default();
-                print_line(format_args!(
-                    r#"{{"file":{file},"acquire":{got}{expected}}}"#
-                ))?;
+                let json = format!(r#"{{"file":{file},"acquire":{got}{expected}}}"#);
+                print_line(plain_json(&json))?;
             }
             OutputFormat::Text => {
                 for line in &self.lines {
-                    print_line(format_args!("{}: {line}", self.name))?;
+                    print_line(format_args!("{}: {}", self.name, plain(line)))?;
                 }
                 if let Some(expected) = self
                     .expected

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::target::{RequeueError, RequeueTarget};
-use crate::cli::output::progress_bar;
+use crate::cli::output::{note, progress_bar};
 use crate::clock;
 use crate::twilio::CallSid;
 
@@ -73,7 +73,7 @@ async fn retry(
         match request().await {
             Err(why) if why.is_temporary() => {
                 if attempt == 1 {
-                    eprintln!("waiting: {why}");
+                    note!("waiting: {why}");
                 }
             }
             answer => return answer,

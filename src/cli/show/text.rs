@@ -8,6 +8,7 @@ use crate::cli::output::{COLUMNS, wrap};
 use crate::debugging::timeline::{
     AttemptView, CallTimeline, CallbackView, FieldView, LegView, PlannedView,
 };
+use crate::domain::plain_text::plain;
 
 pub(super) fn of(timeline: &CallTimeline) -> String {
     let mut text = String::new();
@@ -100,7 +101,7 @@ fn write_leg(text: &mut String, leg: &LegView) -> Result {
     if leg.from.is_empty() && leg.to.is_empty() {
         return writeln!(text, "     no callbacks received");
     }
-    writeln!(text, "     {} -> {}", leg.from, leg.to)
+    writeln!(text, "     {} -> {}", plain(&leg.from), plain(&leg.to))
 }
 
 fn write_callback(text: &mut String, callback: &CallbackView, leg: &str) -> Result {
@@ -234,8 +235,8 @@ fn write_planned(
 
 /// Prints name, value and source; the source on its own line if it does not fit.
 fn write_field(text: &mut String, field: &FieldView, from: &str) -> Result {
-    let value = field.value.as_deref().unwrap_or("left out");
-    let line = format!("    {:<12}  {value:<16}  {from}", field.name);
+    let value = plain(field.value.as_deref().unwrap_or("left out"));
+    let line = format!("    {:<12}  {value:<16}  {}", field.name, plain(from));
     if line.chars().count() <= COLUMNS {
         return writeln!(text, "{line}");
     }

@@ -9,7 +9,7 @@ use toml::Value;
 use super::SettingsReader;
 use crate::config::layers::{RawSetting, SettingOrigin};
 use crate::config::setting::SettingKey;
-use crate::config::toml_value::{is_secret, pairs, quoted, shown, words};
+use crate::config::toml_value::{is_secret, masked, pairs, quoted, words};
 
 impl SettingsReader {
     /// As [`SettingsReader::text`], or the text in the file that `KEY_file` names. That overrides the
@@ -34,7 +34,7 @@ impl SettingsReader {
         match parse(&text) {
             Ok(parsed) => {
                 let setting = file.with(text);
-                self.show(key, shown(&setting.value), &setting);
+                self.show(key, masked(&setting.value), &setting);
                 self.shown_from(&file.value);
                 Some(parsed)
             }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::domain::plain_text::plain;
+
 /// The response to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplayAnswer {
@@ -138,7 +140,7 @@ impl fmt::Display for ReplaySummary {
             "latency  p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms"
         )?;
         for not_accepted in &self.not_accepted {
-            write!(f, "\n{not_accepted}")?;
+            write!(f, "\n{}", plain(&not_accepted.to_string()))?;
         }
         Ok(())
     }

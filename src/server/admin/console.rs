@@ -1,21 +1,13 @@
-//! The operator's pages and API for calls, and the token that protects both.
+//! The operator's pages and API for calls.
 //!
 //! No page talks to Acquire: a requeue changes the store, and the worker sends.
 
 use std::sync::Arc;
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use actix_web::middleware::Next;
+use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
-use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use askama::Template;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -38,47 +30,6 @@ pub struct AdminState {
     pub public: Arc<OpenConnections>,
     /// Cancelled when the bridge is stopping.
     pub stop: CancellationToken,
-}
-
-/// Requires `admin.token`, if it is set: as `Bearer`, or as the password of `Basic` for browsers.
-pub async fn authorize(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
-    let token = request
-        .app_data::<Data<AdminState>>()
-        .and_then(|admin| admin.bridge.config.borrow().admin.token.clone());
-    match token {
-        Some(token) if !has_token(request.headers(), &token) => {
-            let answer = AdminError::NoToken.error_response();
-            Ok(request.into_response(answer).map_into_right_body())
-        }
-        _ => Ok(next.call(request).await?.map_into_left_body()),
-    }
-}
-
-fn has_token(headers: &HeaderMap, token: &SecretString) -> bool {
-    let Some(value) = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    // In constant time, so that response times do not reveal how many bytes were right.
-    let is_token = |given: &[u8]| bool::from(given.ct_eq(token.expose_secret().as_bytes()));
-    match value.split_once(' ') {
-        Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => {
-            is_token(given.as_bytes())
-        }
-        Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => {
-            let pair = STANDARD.decode(pair.trim()).unwrap_or_default();
-            // The user name is ignored: browsers ask for one, and there is a single token.
-            pair.iter()
-                .position(|b| *b == b':')
-                .is_some_and(|colon| is_token(&pair[colon + 1..]))
-        }
-        _ => false,
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,13 +55,9 @@ pub async fn show(admin: Data<AdminState>, sid: Path<String>) -> Result<HttpResp
 
 /// `POST /api/calls/{CallSid}/requeue`: queues a call for delivery again, behind new calls.
 pub async fn requeue(
-    request: HttpRequest,
     admin: Data<AdminState>,
     sid: Path<String>,
 ) -> Result<HttpResponse, AdminError> {
-    if is_from_another_site(&request) {
-        return Err(AdminError::AnotherSite);
-    }
     let sid = CallSid::parse(&sid)?;
     let bridge = &admin.bridge;
     if !bridge.store.requeue(&sid, bridge.clock.now()).await? {
@@ -119,15 +66,6 @@ pub async fn requeue(
     info!(call.sid = %sid, "call {sid} is requeued");
     bridge.due.notify_one();
     Ok(HttpResponse::Accepted().json(serde_json::json!({ "requeued": sid.as_str() })))
-}
-
-/// Browsers send `Sec-Fetch-Site`; programs do not. Without this check any web page could requeue
-/// calls, because a browser sends the token that it remembers.
-pub(super) fn is_from_another_site(request: &HttpRequest) -> bool {
-    request
-        .headers()
-        .get("sec-fetch-site")
-        .is_some_and(|site| site != "same-origin" && site != "none")
 }
 
 #[derive(Template)]
@@ -205,14 +143,9 @@ impl ListQuery {
     }
 }
 
-/// Renders a page. Its policy forbids scripts and foreign content, because requests of strangers are
-/// shown on it.
+/// Renders a page.
 pub(super) fn page(template: &impl Template) -> Result<HttpResponse, AdminError> {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-                  form-action 'none'; frame-ancestors 'none'";
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
-        .insert_header(("Content-Security-Policy", policy))
-        .insert_header(("Cache-Control", "no-store"))
         .body(template.render()?))
 }

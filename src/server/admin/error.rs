@@ -1,17 +1,27 @@
 //! Why a request on the admin listener fails, and its HTTP answer.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+use askama::Template;
 use tracing::error;
 
+use crate::domain::plain_text::{cut, plain};
 use crate::server::shared::problem;
 use crate::store::{State, StoreError};
+use crate::telemetry::metrics::ADMIN_REASONS;
 use crate::twilio::{CallSid, SidError};
+
+/// Bytes of an unknown query key in an answer.
+const MAX_SHOWN_KEY: usize = 100;
 
 /// Why a request on the admin listener fails.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
+    #[error("nothing is served here")]
+    NotFound,
+    #[error("only {0} is served here")]
+    WrongMethod(&'static str),
     #[error("no callback of {0} was recorded here")]
     UnknownCall(CallSid),
     #[error("a CallSid {0}")]
@@ -22,6 +32,14 @@ pub enum AdminError {
     Query(String),
     #[error("this listener requires admin.token")]
     NoToken,
+    #[error("the token is not admin.token")]
+    WrongToken,
+    #[error("too many wrong tokens; try again")]
+    TooManyWrongTokens,
+    #[error(
+        "this listener is not served under this host name: add the name to admin.hosts, or use an IP address"
+    )]
+    ForeignHost,
     #[error("requests from pages of other sites are not accepted")]
     AnotherSite,
     #[error("the store cannot be read; the log says why")]
@@ -30,12 +48,59 @@ pub enum AdminError {
     Page(#[from] askama::Error),
 }
 
+impl AdminError {
+    /// The label of a request that is refused before its route.
+    pub(super) fn refusal_reason(&self) -> Option<&'static str> {
+        let [no_token, wrong_token, foreign_host, foreign_origin] = ADMIN_REASONS;
+        Some(match self {
+            Self::NoToken => no_token,
+            Self::WrongToken => wrong_token,
+            Self::ForeignHost => foreign_host,
+            Self::AnotherSite => foreign_origin,
+            _ => return None,
+        })
+    }
+
+    /// The key comes from outside, so it is cut and made harmless.
+    pub(super) fn unknown_key(key: &str, known: &[&str]) -> Self {
+        let key = cut(key, MAX_SHOWN_KEY);
+        Self::Query(match known {
+            [] => format!("unknown query key {}: this path has none", plain(key)),
+            known => format!(
+                "unknown query key {}: known are {}",
+                plain(key),
+                known.join(", ")
+            ),
+        })
+    }
+}
+
+/// An error as browsers see it.
+#[derive(Template)]
+#[template(path = "error.html")]
+pub(super) struct ErrorPage {
+    title: String,
+    sentence: String,
+}
+
+impl ErrorPage {
+    pub fn of(why: &AdminError) -> Self {
+        Self {
+            title: why.status_code().to_string(),
+            sentence: why.to_string(),
+        }
+    }
+}
+
 impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::UnknownCall(_) => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownCall(_) => StatusCode::NOT_FOUND,
+            Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidSid(_) | Self::UnknownState | Self::Query(_) => StatusCode::BAD_REQUEST,
-            Self::NoToken => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
+            Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::AnotherSite => StatusCode::FORBIDDEN,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -49,11 +114,19 @@ impl ResponseError for AdminError {
             _ => {}
         }
         let mut answer = problem(self.status_code(), &self.to_string());
-        if matches!(self, Self::NoToken) {
+        let header = match self {
             // Makes a browser ask for the token.
-            let challenge = HeaderValue::from_static("Basic realm=\"twilio-acquire-bridge\"");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        }
+            Self::NoToken | Self::WrongToken => {
+                (WWW_AUTHENTICATE, "Basic realm=\"twilio-acquire-bridge\"")
+            }
+            Self::WrongMethod(allowed) => (ALLOW, *allowed),
+            Self::TooManyWrongTokens => (RETRY_AFTER, "1"),
+            _ => return answer,
+        };
+        let (name, value) = header;
+        answer
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
         answer
     }
 }

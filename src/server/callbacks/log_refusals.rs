@@ -10,13 +10,15 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, ResponseError as _};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::extract::RequestFacts;
 use super::refusal::RefusalError;
 use super::refused_buffer::refused_request;
 use super::state::CallbackState;
+use crate::domain::plain_text::cut;
 use crate::server::client_ip;
+use crate::server::refusal_log::MAX_LOGGED_PATH;
 use crate::telemetry::logs::masked;
 use crate::telemetry::metrics::UNKNOWN_ACCOUNT;
 
@@ -40,37 +42,42 @@ pub async fn log_refusals<B: MessageBody>(
 fn log(refusal: &RefusalError, request: &HttpRequest, facts: &RequestFacts, state: &CallbackState) {
     let metrics = &state.bridge.metrics;
     let config = Arc::clone(&state.bridge.config.borrow());
-    let (reason, path) = (refusal.reason(), request.path());
+    let now = state.bridge.clock.now();
+    let reason = refusal.reason();
     let account = facts.sender.as_ref().map(|(account, _)| account.as_str());
     let account = account.unwrap_or(UNKNOWN_ACCOUNT);
-    // A phone number is personal data. So are body and query, which are not logged at all.
-    let from = facts.sender.as_ref().map(|(_, from)| masked(from));
     let client = client_ip::address(request, &config.server.trusted_proxies);
 
     metrics.received(account, reason);
-    let refused = || {
-        let now = state.bridge.clock.now();
-        refused_request(request, &facts.body, client.clone(), refusal, &config, now)
-    };
+    let refused = || refused_request(request, &facts.body, client.clone(), refusal, &config, now);
     if refusal.has_hidden_cause() {
         // Counted as a signature failure once the cause is known.
         let diagnosis = &state.diagnosis;
         diagnosis.submit(request, &facts.body, reason, refused);
-    } else {
+    } else if !matches!(refusal, RefusalError::HealthCheck) {
         if refusal.status_code() == StatusCode::FORBIDDEN {
             metrics.signature_failed(reason);
         }
         state.refused.push(reason, refused);
     }
-    if let RefusalError::Unavailable(why) = refusal {
-        error!(
+    let refusals = &state.bridge.refusals;
+    if refusals.note(reason, client.as_deref(), now) > 0 {
+        return;
+    }
+    let path = cut(request.path(), MAX_LOGGED_PATH);
+    // A phone number is personal data. So are body and query, which are not logged at all.
+    let from = facts.sender.as_ref().map(|(_, from)| masked(from));
+    match refusal {
+        RefusalError::Unavailable(why) => error!(
             reason,
             account, client, path, from, "refused a request: {refusal} ({why})"
-        );
-    } else {
-        warn!(
+        ),
+        RefusalError::HealthCheck => {
+            info!(reason, client, path, "refused a request: {refusal}");
+        }
+        _ => warn!(
             reason,
             account, client, path, from, "refused a request: {refusal}"
-        );
+        ),
     }
 }

@@ -51,6 +51,9 @@ pub enum RefusalError {
     NotFound,
     #[error("only POST is served here")]
     WrongMethod,
+    /// There is nothing to repair in it, so it is not kept.
+    #[error("this is not a callback; a load balancer checks /readyz of admin.listen")]
+    HealthCheck,
 }
 
 impl RefusalError {
@@ -73,6 +76,7 @@ impl RefusalError {
             Self::Unavailable(_) => "unavailable",
             Self::NotFound => "not-found",
             Self::WrongMethod => "wrong-method",
+            Self::HealthCheck => "health-check",
         }
     }
 
@@ -98,7 +102,7 @@ impl ResponseError for RefusalError {
             | Self::UnknownSharedKey => StatusCode::FORBIDDEN,
             Self::Unreadable | Self::Json(_) | Self::UnknownCallback(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::HealthCheck => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
@@ -110,5 +114,46 @@ impl ResponseError for RefusalError {
             answer.headers_mut().insert(ALLOW, post);
         }
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::{SIGNED_VERDICTS, UNSIGNED_VERDICTS};
+
+    #[test]
+    fn the_series_of_each_reason_exists_from_the_start() {
+        let unsigned = [
+            RefusalError::NotAForm,
+            RefusalError::TooLarge,
+            RefusalError::TooSlow,
+            RefusalError::Unreadable,
+            RefusalError::UnknownAccount,
+            RefusalError::NoAccountSid,
+            RefusalError::NoSignature,
+            RefusalError::WrongSignature,
+            RefusalError::Settings(SignatureSettingsError::UnknownAlgorithm(String::new())),
+            RefusalError::Settings(SignatureSettingsError::Malformed),
+            RefusalError::UnknownSharedKey,
+            RefusalError::Unavailable(String::new()),
+            RefusalError::NotFound,
+            RefusalError::WrongMethod,
+            RefusalError::HealthCheck,
+        ];
+        for refusal in unsigned {
+            assert!(UNSIGNED_VERDICTS.contains(&refusal.reason()), "{refusal:?}");
+        }
+        let signed = [
+            CallbackParseError::Missing(""),
+            CallbackParseError::Repeated(""),
+            CallbackParseError::BadSid(""),
+            CallbackParseError::NotUtf8,
+            CallbackParseError::UnnamedField,
+            CallbackParseError::UnexpectedQuery(String::new()),
+        ];
+        for refusal in signed {
+            assert!(SIGNED_VERDICTS.contains(&refusal.reason()), "{refusal:?}");
+        }
     }
 }

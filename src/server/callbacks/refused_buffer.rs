@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, ResponseError as _};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const FLUSHES_PER_TRIM: u32 = 60;
 
 /// Limits per request, in bytes; a larger part is cut off. Twilio's requests are below 2 KiB.
-const MAX_KEPT_BODY_BYTES: usize = 16 * 1024;
+pub(super) const MAX_KEPT_BODY_BYTES: usize = 16 * 1024;
 const MAX_KEPT_TARGET_BYTES: usize = 4 * 1024;
 const MAX_HEADERS: usize = 16;
 const MAX_HEADER_BYTES: usize = 1024;
@@ -75,12 +75,14 @@ impl RefusedBuffer {
         std::mem::take(&mut requests)
     }
 
-    /// Writes the buffer to the store once per second, and a last time after `ended`.
+    /// Writes the buffer to the store once per second, and a last time after `ended`. Logs the number
+    /// of repeated refusals meanwhile.
     pub async fn flush_until(&self, bridge: &BridgeParts, ended: &CancellationToken) {
         for flush in 0_u32.. {
             // Read before the write: a request that arrives after `ended` would be lost.
             let is_last = ended.is_cancelled();
             let requests = self.take_all();
+            bridge.refusals.log_repeats(bridge.clock.now());
             if !requests.is_empty() || flush % FLUSHES_PER_TRIM == 0 {
                 self.write(requests, bridge).await;
             }
@@ -138,8 +140,15 @@ pub fn refused_request(
         headers: header_lines(request.headers()),
         // A slice of `body` would keep all of it in memory.
         body: Bytes::copy_from_slice(kept),
-        body_bytes: body.len() as u64,
+        body_bytes: content_length(request).max(body.len() as u64),
     }
+}
+
+/// The announced length of the body, of which only a part was read if it is refused.
+fn content_length(request: &HttpRequest) -> u64 {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length: Option<u32> = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    length.unwrap_or_default().into()
 }
 
 fn header_lines(headers: &HeaderMap) -> String {

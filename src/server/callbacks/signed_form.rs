@@ -80,6 +80,11 @@ impl Verifier {
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         // After a reload another key may have the same position.
         metrics.forget_signing_keys();
+        let names = config
+            .accounts
+            .iter()
+            .map(|account| &*account.acquire_account_id);
+        metrics.start_at_zero(names);
         let keys = |account: &Account| AccountKeys::of(account, metrics);
         Self {
             public_urls: config.server.public_urls.clone(),

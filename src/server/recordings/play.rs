@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Account, Config, PlaybackSettings};
+use crate::domain::plain_text::cut;
 use crate::domain::recording_link::{PATH, RecordingLinkError};
 use crate::net::tls::TlsError;
 use crate::server::client_ip;
+use crate::server::refusal_log::MAX_LOGGED_PATH;
 use crate::server::shared::{BridgeParts, problem};
 use crate::telemetry::metrics::UNKNOWN_ACCOUNT;
 use crate::twilio::{AccountSid, RecordingSid};
@@ -183,7 +185,7 @@ impl Player {
         outcome: &Result<RecordingResponse, PlayRecordingError>,
     ) {
         let account = account.map_or(UNKNOWN_ACCOUNT, |account| &account.acquire_account_id);
-        let path = request.path();
+        let path = cut(request.path(), MAX_LOGGED_PATH);
         let bridge = &self.shared.bridge;
         let trusted = &bridge.config.borrow().server.trusted_proxies;
         let client = client_ip::address(request, trusted);
@@ -195,7 +197,10 @@ impl Player {
             Err(why) => {
                 let outcome = why.label();
                 bridge.metrics.recording_asked(account, outcome);
-                warn!(account, client, path, outcome, "not playing {path}: {why}");
+                let now = bridge.clock.now();
+                if bridge.refusals.note(outcome, client.as_deref(), now) == 0 {
+                    warn!(account, client, path, outcome, "not playing {path}: {why}");
+                }
             }
         }
     }

@@ -2,13 +2,13 @@
 //!
 //! It does not restore: a backup is a store file of its own.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::open;
 use crate::store::StoreError;
 
 /// Writes a copy of one moment to `path`, which must not exist. The writer continues meanwhile.
@@ -22,7 +22,11 @@ pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreE
         )));
     }
     let partial = beside(path);
-    open::make_private(&partial).map_err(failed)?;
+    // It may be left over from a backup that was killed, or another user may have prepared it.
+    match std::fs::remove_file(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => create_private(&partial).map_err(failed)?,
+    }
     let copied = connection
         .execute("VACUUM INTO ?1", [partial.to_string_lossy()])
         .map_err(StoreError::from)
@@ -32,6 +36,13 @@ pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreE
         let _ = std::fs::remove_file(&partial);
     }
     copied
+}
+
+/// Creates an empty file that only its owner may read; fails if there is anything under its name.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path).map(drop)
 }
 
 /// A name for the copy while it is not complete.

@@ -154,8 +154,9 @@ impl Difference {
             Self::SignatureText => "The text of the signature was changed in transit.",
             Self::NoSignature => "The X-Twilio-Signature header is missing.",
             Self::NoMatch => {
-                "No usual mistake explains this signature. Most likely the token that signed it \
-                 is not configured here, or the request is not from Twilio."
+                "No usual mistake explains this signature. Another token may have signed it (each \
+                 account, subaccount and Twilio Region has its own), the URL at Twilio may have \
+                 another path, or the request is not from Twilio."
             }
         };
         sentence.to_owned()
@@ -219,8 +220,8 @@ impl Difference {
                  Twilio."
             }
             Self::NoMatch => {
-                "Use the primary auth token of the account that owns the number (a subaccount has \
-                 its own), and the URL as entered at Twilio, byte for byte."
+                "Use the primary auth token of the account that owns the number (a subaccount and a \
+                 Twilio Region have their own), and the URL as entered at Twilio, byte for byte."
             }
         };
         Some(remedy.into())

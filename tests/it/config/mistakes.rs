@@ -91,6 +91,14 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "admin.listen = \"0.0.0.0:9090\" is not a loopback address: set admin.token or admin.token_file, or listen on 127.0.0.1",
     ),
     (
+        "admin.listen = \"0.0.0.0:9090\"\nadmin.token = \"nineteen-characters\"",
+        "admin.token (a secret, not shown) must have at least 20 characters: admin.listen = \"0.0.0.0:9090\" is not a loopback address, so other hosts can guess admin.token",
+    ),
+    (
+        "admin.hosts = [\"console.internal\", \"http://console\"]",
+        "admin.hosts = \"http://console\" must be a host name without scheme and port, such as bridge.internal",
+    ),
+    (
         "admin.token = \"\"",
         "admin.token (a secret, not shown) must be a string, not empty, in printable ASCII without spaces",
     ),

@@ -1,0 +1,151 @@
+//! Stands before every route of the admin listener: who may ask, and how an error is shown.
+//!
+//! In this order: the host, the origin, the token. The probes are open, because balancers send none.
+
+use std::time::Duration;
+
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use askama::Template as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::console::AdminState;
+use super::error::{AdminError, ErrorPage};
+use super::site;
+use crate::clock;
+
+/// The routes that every host may ask without a token.
+pub(super) const PROBES: [&str; 2] = ["/livez", "/readyz"];
+
+/// Wrong tokens of one client in a minute that are answered at once.
+const FAST_REFUSALS: u64 = 5;
+
+/// Delay of the answer to each further one. It occupies no thread.
+const REFUSAL_DELAY: Duration = Duration::from_secs(1);
+
+/// Answers that may be delayed at the same time; further wrong tokens get 429.
+static DELAYED: Semaphore = Semaphore::const_new(64);
+
+/// Headers of every response. Requests of strangers are shown on the pages, so they run no script of
+/// others and load nothing from elsewhere. With `no-referrer`, Chromium would send `Origin: null` with
+/// the forms of the pages themselves.
+const SAFETY_HEADERS: [(HeaderName, &str); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// Middleware of all admin routes.
+pub async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let is_browser = accepts_html(request.headers());
+    let mut response = match refusal(&request).await {
+        Some(why) => request.error_response(why),
+        None => next.call(request).await?.map_into_boxed_body(),
+    };
+    if is_browser {
+        response = with_error_page(response);
+    }
+    for (name, value) in SAFETY_HEADERS {
+        let headers = response.headers_mut();
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    Ok(response)
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT);
+    accepted.any(|value| value.to_str().is_ok_and(|text| text.contains("text/html")))
+}
+
+/// Programs get `application/problem+json`; a browser would show it as text or offer it for saving.
+fn with_error_page(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let error = response.response().error();
+    let Some(why) = error.and_then(|error| error.as_error::<AdminError>()) else {
+        return response;
+    };
+    match ErrorPage::of(why).render() {
+        Ok(page) => response.map_body(|head, _| {
+            let html = HeaderValue::from_static("text/html; charset=utf-8");
+            head.headers.insert(header::CONTENT_TYPE, html);
+            BoxBody::new(page)
+        }),
+        Err(_) => response,
+    }
+}
+
+/// Why a request is refused before its route, if it is. Counts it, and logs it once a minute.
+async fn refusal(request: &ServiceRequest) -> Option<AdminError> {
+    let admin = request.app_data::<Data<AdminState>>()?;
+    if PROBES.contains(&request.path()) {
+        return None;
+    }
+    let bridge = &admin.bridge;
+    let settings = bridge.config.borrow().admin.clone();
+    let why = site::check(request.head(), &settings.hosts)
+        .and_then(|()| check_token(request.headers(), settings.token.as_ref()))
+        .err()?;
+    let reason = why.refusal_reason()?;
+    bridge.metrics.admin_refused(reason);
+    let client = request.peer_addr().map(|peer| peer.ip().to_string());
+    let before = bridge
+        .refusals
+        .note(reason, client.as_deref(), bridge.clock.now());
+    // A browser sends its first request without a token.
+    if before == 0 && !matches!(why, AdminError::NoToken) {
+        warn!(
+            reason,
+            client, "refused a request to the admin listener: {why}"
+        );
+    }
+    if matches!(why, AdminError::WrongToken) && before >= FAST_REFUSALS {
+        let Ok(_delayed) = DELAYED.try_acquire() else {
+            return Some(AdminError::TooManyWrongTokens);
+        };
+        clock::pause(REFUSAL_DELAY).await;
+    }
+    Some(why)
+}
+
+/// Requires `admin.token`, if it is set: as `Bearer`, or as the password of `Basic` for browsers.
+fn check_token(headers: &HeaderMap, token: Option<&SecretString>) -> Result<(), AdminError> {
+    let Some(token) = token else {
+        return Ok(());
+    };
+    let value = headers.get(header::AUTHORIZATION);
+    let value = value.and_then(|value| value.to_str().ok());
+    // In constant time, so that response times do not reveal how many bytes were right.
+    let is_token = |given: &[u8]| bool::from(given.ct_eq(token.expose_secret().as_bytes()));
+    let is_right = match value.ok_or(AdminError::NoToken)?.split_once(' ') {
+        Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => {
+            is_token(given.as_bytes())
+        }
+        Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => {
+            let pair = STANDARD.decode(pair.trim()).unwrap_or_default();
+            // The user name is ignored: browsers ask for one, and there is a single token.
+            pair.iter()
+                .position(|b| *b == b':')
+                .is_some_and(|colon| is_token(&pair[colon + 1..]))
+        }
+        _ => false,
+    };
+    is_right.then_some(()).ok_or(AdminError::WrongToken)
+}

@@ -1,0 +1,129 @@
+//! Makes the routes of the admin listener: `HEAD` works where `GET` does, a query key that a route does
+//! not know is an error, and so is another method.
+
+use std::future::{Ready, ready};
+use std::sync::LazyLock;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, PathConfig, QueryConfig, ServiceConfig};
+use actix_web::{Error, FromRequest, Handler, HttpResponse, Resource, Responder};
+use sha2::{Digest as _, Sha256};
+
+use super::error::AdminError;
+use super::guard::PROBES;
+
+/// The style of the pages.
+const STYLE: &str = include_str!("../../../templates/style.css");
+
+/// The path of [`STYLE`], with its hash: a browser keeps it until it changes.
+static STYLE_PATH: LazyLock<String> = LazyLock::new(|| {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(STYLE));
+    format!("/style-{:08x}.css", u32::from_be_bytes([a, b, c, d]))
+});
+
+/// For the template of all pages.
+pub fn style_path() -> &'static str {
+    &STYLE_PATH
+}
+
+/// `GET` and `HEAD` of `path`, with these query keys.
+pub fn get<H, A>(
+    path: &str,
+    keys: &'static [&'static str],
+    handler: H,
+) -> impl HttpServiceFactory + 'static
+where
+    H: Handler<A>,
+    A: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    let resource = web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::to(|| refused(AdminError::WrongMethod("GET, HEAD"))));
+    with_keys(resource, keys)
+}
+
+/// `POST` of `path`, without query keys.
+pub fn post<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
+where
+    H: Handler<A>,
+    A: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    let resource = web::resource(path)
+        .route(web::post().to(handler))
+        .default_service(web::to(|| refused(AdminError::WrongMethod("POST"))));
+    with_keys(resource, &[])
+}
+
+/// The answer on every other path.
+pub fn not_found() -> Ready<Result<HttpResponse, AdminError>> {
+    refused(AdminError::NotFound)
+}
+
+/// Errors of the extractors, and the assets of the pages.
+pub fn configure(routes: &mut ServiceConfig) {
+    routes
+        .app_data(
+            QueryConfig::default()
+                .error_handler(|why, _| AdminError::Query(why.to_string()).into()),
+        )
+        .app_data(PathConfig::default().error_handler(|_, _| AdminError::NotFound.into()));
+}
+
+/// `GET` of [`style_path`].
+pub async fn style() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/css; charset=utf-8")
+        .insert_header((
+            header::CACHE_CONTROL,
+            "private, max-age=31536000, immutable",
+        ))
+        .body(STYLE)
+}
+
+/// `GET /favicon.ico`: browsers ask for it on their own.
+pub async fn no_icon() -> HttpResponse {
+    HttpResponse::NoContent().finish()
+}
+
+fn refused(why: AdminError) -> Ready<Result<HttpResponse, AdminError>> {
+    ready(Err(why))
+}
+
+fn with_keys(
+    resource: Resource,
+    keys: &'static [&'static str],
+) -> impl HttpServiceFactory + 'static {
+    resource.wrap(from_fn(move |request, next| {
+        known_keys_only(keys, request, next)
+    }))
+}
+
+/// A misspelt filter would show other calls than the operator meant.
+async fn known_keys_only(
+    keys: &'static [&'static str],
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, Error> {
+    // A balancer that adds a key must not take every node out of service.
+    if PROBES.contains(&request.path()) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let query = serde_urlencoded::from_str::<Vec<(String, String)>>(request.query_string());
+    let unknown = query.map(|pairs| {
+        pairs
+            .into_iter()
+            .find(|(key, _)| !keys.contains(&key.as_str()))
+    });
+    let why = match unknown {
+        Ok(None) => return Ok(next.call(request).await?.map_into_left_body()),
+        Ok(Some((key, _))) => AdminError::unknown_key(&key, keys),
+        Err(why) => AdminError::Query(why.to_string()),
+    };
+    Ok(request.error_response(why).map_into_right_body())
+}

@@ -1,0 +1,35 @@
+//! What stderr can show: colours and moving lines only where the terminal and its user want them.
+
+use std::io::{IsTerminal as _, stderr};
+
+/// The kind of stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// A file, a pipe or a journal.
+    None,
+    /// `TERM=dumb`: shows text, but obeys no control sequence.
+    Dumb,
+    /// `NO_COLOR` is set and not empty (<https://no-color.org>).
+    Plain,
+    Coloured,
+}
+
+impl Terminal {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "both variables describe the terminal, not the bridge"
+    )]
+    #[must_use]
+    pub fn of_stderr() -> Self {
+        let variable = |name| std::env::var_os(name).unwrap_or_default();
+        if !stderr().is_terminal() {
+            Self::None
+        } else if variable("TERM") == "dumb" {
+            Self::Dumb
+        } else if variable("NO_COLOR").is_empty() {
+            Self::Coloured
+        } else {
+            Self::Plain
+        }
+    }
+}
