@@ -11,7 +11,7 @@ use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
 use crate::https::{Client, Pair};
 use crate::support::harness::{Bridge, WAIT_LIMIT, until};
-use crate::support::http::exchange;
+use crate::support::http::ask_admin;
 use crate::support::real::left_out;
 use crate::support::serve::{Serve, command_to_serve, sink};
 use crate::support::twilio::sid;
@@ -293,7 +293,7 @@ fn ten_thousand_slow_clients_delay_no_callback_and_cost_little_memory() {
         })
         .collect();
     let open = || {
-        let metrics = exchange(bridge.admin, "GET", "/metrics", &[], b"").body;
+        let metrics = ask_admin(bridge.admin, "/metrics", &[]).body;
         let reading = "bridge_connections{state=\"reading\"} ";
         let count = metrics.lines().find_map(|line| line.strip_prefix(reading));
         count

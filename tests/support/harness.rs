@@ -192,7 +192,7 @@ impl Bridge {
     /// Posts JSON to the operator's side.
     pub fn posts(&self, target: &str, json: &serde_json::Value) -> Answer {
         let admin = self.running.as_ref().expect("a running bridge").admin;
-        let headers = [("Content-Type", "application/json")];
+        let headers = [("Host", "localhost"), ("Content-Type", "application/json")];
         exchange(admin, "POST", target, &headers, json.to_string().as_bytes())
     }
 
