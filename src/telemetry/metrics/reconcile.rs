@@ -1,72 +1,32 @@
 //! The metrics of `reconcile` and of the canary.
 
-use std::sync::atomic::AtomicU64;
-
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Metrics;
 use super::labels::{AccountLabels, CauseLabels, EvidenceLabels, ReasonLabels, RecordingLabels};
+use super::{Metrics, Seconds, metric_table};
 use crate::clock::Millis;
 
-#[derive(Debug, Default)]
-pub(super) struct ReconcileMetrics {
-    last_success: Family<AccountLabels, Gauge<f64, AtomicU64>>,
-    compared: Family<AccountLabels, Counter>,
-    missing: Family<CauseLabels, Counter>,
-    taken_in: Family<EvidenceLabels, Counter>,
-    requests: Family<RecordingLabels, Counter>,
-    held: Family<AccountLabels, Gauge>,
-    canary_last_success: Gauge<f64, AtomicU64>,
-    canary_failures: Family<ReasonLabels, Counter>,
-}
-
-impl ReconcileMetrics {
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "reconcile_last_success_timestamp",
-            "End of the last whole comparison with Twilio's records; 0 before the first one",
-            Unit::Seconds,
-            self.last_success.clone(),
-        );
-        registry.register(
-            "reconcile_compared",
-            "Rows of Twilio's lists that were compared with the store",
-            self.compared.clone(),
-        );
-        registry.register(
-            "reconcile_missing",
-            "Records that the store lacked, by cause",
-            self.missing.clone(),
-        );
-        registry.register(
-            "reconcile_taken_in",
-            "Records that were imported from Twilio, by evidence",
-            self.taken_in.clone(),
-        );
-        registry.register(
-            "reconcile_requests",
-            "Requests to Twilio's API for its records, by outcome",
-            self.requests.clone(),
-        );
-        registry.register(
-            "reconcile_held",
-            "Missing calls that wait for an operator, because a bridge had answered 204",
-            self.held.clone(),
-        );
-        registry.register_with_unit(
-            "canary_last_success_timestamp",
-            "The last canary that came back; 0 before the first one",
-            Unit::Seconds,
-            self.canary_last_success.clone(),
-        );
-        registry.register(
-            "canary_failures",
-            "Canaries that did not come back, by reason",
-            self.canary_failures.clone(),
-        );
+metric_table! {
+    pub(super) struct ReconcileMetrics {
+        last_success: Family<AccountLabels, Seconds>, "reconcile_last_success_timestamp" in Seconds,
+            "End of the last whole comparison with Twilio's records; 0 before the first one";
+        compared: Family<AccountLabels, Counter>, "reconcile_compared",
+            "Rows of Twilio's lists that were compared with the store";
+        missing: Family<CauseLabels, Counter>, "reconcile_missing",
+            "Records that the store lacked, by cause";
+        taken_in: Family<EvidenceLabels, Counter>, "reconcile_taken_in",
+            "Records that were imported from Twilio, by evidence";
+        requests: Family<RecordingLabels, Counter>, "reconcile_requests",
+            "Requests to Twilio's API for its records, by outcome";
+        held: Family<AccountLabels, Gauge>, "reconcile_held",
+            "Missing calls that wait for an operator, because a bridge had answered 204";
+        canary_last_success: Seconds, "canary_last_success_timestamp" in Seconds,
+            "The last canary that came back; 0 before the first one";
+        canary_failures: Family<ReasonLabels, Counter>, "canary_failures",
+            "Canaries that did not come back, by reason";
     }
 }
 

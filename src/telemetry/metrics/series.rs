@@ -108,18 +108,24 @@ impl Metrics {
     pub fn start_at_zero<'a>(&self, accounts: impl IntoIterator<Item = &'a str>) {
         for reason in SIGNATURE_REASONS {
             drop(
-                self.signature_failures
+                self.bridge
+                    .signature_failures
                     .get_or_create(&ReasonLabels { reason }),
             );
         }
         for reason in CONNECTION_REASONS {
             drop(
-                self.connections_refused
+                self.bridge
+                    .connections_refused
                     .get_or_create(&ReasonLabels { reason }),
             );
         }
         for reason in ADMIN_REASONS {
-            drop(self.admin_refused.get_or_create(&ReasonLabels { reason }));
+            drop(
+                self.bridge
+                    .admin_refused
+                    .get_or_create(&ReasonLabels { reason }),
+            );
         }
         self.start_account(UNKNOWN_ACCOUNT, &UNSIGNED_VERDICTS);
         for account in accounts {
@@ -128,13 +134,15 @@ impl Metrics {
             for outcome in outcomes.into_iter().chain(OTHER_OUTCOMES) {
                 let account = account.to_owned();
                 drop(
-                    self.attempts
+                    self.bridge
+                        .attempts
                         .get_or_create(&AttemptLabels { account, outcome }),
                 );
             }
             let account = account.to_owned();
             drop(
-                self.late_recordings
+                self.bridge
+                    .late_recordings
                     .get_or_create(&AccountLabels { account }),
             );
         }
@@ -144,14 +152,16 @@ impl Metrics {
         for verdict in verdicts {
             let account = account.to_owned();
             drop(
-                self.received
+                self.bridge
+                    .received
                     .get_or_create(&CallbackLabels { account, verdict }),
             );
         }
         for outcome in RECORDING_OUTCOMES {
             let account = account.to_owned();
             drop(
-                self.recordings
+                self.bridge
+                    .recordings
                     .get_or_create(&RecordingLabels { account, outcome }),
             );
         }
