@@ -8,6 +8,7 @@ mod consistency;
 mod counters;
 pub mod disk;
 mod error;
+mod joined_thread;
 mod open;
 pub mod postgres;
 mod reader;
@@ -347,6 +348,14 @@ pub struct StoredCall {
 pub struct ListFilter {
     pub state: Option<State>,
     pub limit: usize,
+}
+
+impl ListFilter {
+    /// All calls.
+    pub const ALL: Self = Self {
+        state: None,
+        limit: usize::MAX,
+    };
 }
 
 /// The numbers of calls, for metrics.

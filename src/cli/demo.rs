@@ -68,11 +68,7 @@ impl Demo {
             for request in sink.received() {
                 print_line(arrival(&request))?;
             }
-            let filter = ListFilter {
-                state: None,
-                limit: usize::MAX,
-            };
-            for call in store.list(filter).await? {
+            for call in store.list(ListFilter::ALL).await? {
                 if let Some(reason) = &call.reason {
                     print_line(format_args!(
                         "{}  {}: {}",

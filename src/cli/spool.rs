@@ -48,11 +48,7 @@ pub fn read(path: &Path) -> Result<SpoolContents, CliError> {
         return Ok(SpoolContents::NoFile);
     }
     let (mut count, mut since) = (0, None::<Millis>);
-    let all = ListFilter {
-        state: None,
-        limit: usize::MAX,
-    };
-    SqliteReader::open_read_only(path)?.find(all, &mut |call| {
+    SqliteReader::open_read_only(path)?.find(ListFilter::ALL, &mut |call| {
         count += 1;
         let received = call.first_received;
         since = Some(since.map_or(received, |first| first.min(received)));

@@ -73,14 +73,8 @@ fn stamp(path: &Path) -> Stamp {
     stamp.map_err(|why| why.kind())
 }
 
-#[cfg(unix)]
 fn inode(metadata: &std::fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn inode(_: &std::fs::Metadata) -> u64 {
-    0
 }
 
 /// A certificate and its key, both or neither; `purpose` says in a mistake what needs them.

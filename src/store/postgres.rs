@@ -25,14 +25,13 @@ mod tls;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
-use tracing::{error, warn};
+use tracing::warn;
 
 pub use self::claim::LeaseClock;
 pub use self::migrate::{MIGRATIONS, Migration, migrate};
@@ -45,6 +44,7 @@ use self::record::{IsNew, RecordJob};
 use self::server::PgServer;
 use self::session::{PgError, Session};
 use self::settle::SettleJob;
+use super::joined_thread::JoinedThread;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
     NewCallback, OpenError, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
@@ -83,11 +83,12 @@ const MAX_QUERIES: usize = 1024;
 /// A store in a database that nodes share. When dropped, it finishes accepted operations and
 /// releases the calls that it has claimed.
 pub struct PostgresStore {
-    callbacks: Option<Batcher<RecordJob>>,
-    settlements: Option<Batcher<SettleJob>>,
-    queries: Option<mpsc::Sender<StoreQuery>>,
+    callbacks: Batcher<RecordJob>,
+    settlements: Batcher<SettleJob>,
+    queries: mpsc::Sender<StoreQuery>,
     claims: Arc<NodeClaims>,
-    thread: Option<JoinHandle<()>>,
+    /// Ends once all its queues are closed and empty.
+    _thread: JoinedThread,
 }
 
 /// An operation that is not batched. It runs on the store's own thread.
@@ -110,19 +111,17 @@ impl PostgresStore {
         let claims = Arc::new(NodeClaims::new(options.lease_clock));
         let node_claims = Arc::clone(&claims);
         let threads_server = server.clone();
-        let thread = thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || {
-                let work = serve(threads_server, &node_claims, to_record, to_settle, to_query);
-                LocalSet::new().block_on(&runtime, work);
-            })
-            .map_err(|error| server.unusable(&format!("no thread for it: {error}")))?;
+        let thread = JoinedThread::start("store", move || {
+            let work = serve(threads_server, &node_claims, to_record, to_settle, to_query);
+            LocalSet::new().block_on(&runtime, work);
+        });
         Ok(Self {
-            callbacks: Some(callbacks),
-            settlements: Some(settlements),
-            queries: Some(queries),
+            callbacks,
+            settlements,
+            queries,
             claims,
-            thread: Some(thread),
+            _thread: thread
+                .map_err(|error| server.unusable(&format!("no thread for it: {error}")))?,
         })
     }
 
@@ -139,28 +138,13 @@ impl PostgresStore {
                 let _ = sender.send(connection(&connections).run(operation).await);
             })
         });
-        let queries = self.queries.as_ref().ok_or(StoreError::Closed)?;
-        queries.try_send(query).map_err(|error| match error {
+        self.queries.try_send(query).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
             mpsc::error::TrySendError::Full(_) => {
                 StoreError::Unavailable(format!("{MAX_QUERIES} queries are waiting"))
             }
         })?;
         result.await.unwrap_or(Err(StoreError::Closed))
-    }
-}
-
-impl Drop for PostgresStore {
-    fn drop(&mut self) {
-        // The thread ends once all its queues are closed and empty.
-        self.callbacks = None;
-        self.settlements = None;
-        self.queries = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            error!("the store's thread has panicked");
-        }
     }
 }
 
@@ -211,9 +195,8 @@ async fn compact_regularly(connections: Rc<QueryConnections>) {
 #[async_trait]
 impl Store for PostgresStore {
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
-        let batcher = self.callbacks.as_ref().ok_or(StoreError::Closed)?;
         let job = RecordJob { callback, now };
-        match batcher.run(job.clone()).await? {
+        match self.callbacks.run(job.clone()).await? {
             IsNew::Yes if job.callback.request.source() == RequestSource::Signed => {
                 Ok(Recorded::New)
             }
@@ -268,13 +251,12 @@ impl Store for PostgresStore {
         settlement: Settlement,
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
-        let batcher = self.settlements.as_ref().ok_or(StoreError::Closed)?;
         let job = SettleJob {
             ticket,
             settlement,
             now,
         };
-        if let Some(due) = batcher.run(job.clone()).await? {
+        if let Some(due) = self.settlements.run(job.clone()).await? {
             return Ok(due);
         }
         self.run_on(

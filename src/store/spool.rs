@@ -10,15 +10,15 @@ mod transfer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{RwLock, watch};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::warn;
 
+use super::joined_thread::JoinedThread;
 use super::records::{Note, NoteChange, Records, StoredLeg};
 use super::sqlite::SqliteStore;
 use super::{
@@ -38,9 +38,10 @@ const WAITS_IN_SPOOL: &str = "in the spool of this bridge until the database is 
 
 /// A store with a spool. After drop, the file holds the callbacks that were not transferred.
 pub struct SpoolingStore {
+    /// Ends the thread, which ends before the spool is closed and its lock is free.
+    _stop: DropGuard,
+    _transfer_thread: JoinedThread,
     shared: Arc<Shared>,
-    stop: CancellationToken,
-    transfer_thread: Option<JoinHandle<()>>,
 }
 
 /// Where new callbacks are stored.
@@ -104,29 +105,14 @@ impl SpoolingStore {
             .build()
             .map_err(no_thread)?;
         let (transferring, stopped) = (Arc::clone(&shared), stop.clone());
-        let transfer_thread = thread::Builder::new()
-            .name("store-transfer".to_owned())
-            .spawn(move || {
-                runtime.block_on(stopped.run_until_cancelled(transfer::run(&transferring)));
-            })
-            .map_err(no_thread)?;
+        let transfer_thread = JoinedThread::start("store-transfer", move || {
+            runtime.block_on(stopped.run_until_cancelled(transfer::run(&transferring)));
+        });
         Ok(Self {
+            _stop: stop.drop_guard(),
+            _transfer_thread: transfer_thread.map_err(no_thread)?,
             shared,
-            stop,
-            transfer_thread: Some(transfer_thread),
         })
-    }
-}
-
-impl Drop for SpoolingStore {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        // Joined, so that the lock on the file is free when the drop returns.
-        if let Some(transfer_thread) = self.transfer_thread.take()
-            && transfer_thread.join().is_err()
-        {
-            error!("the thread that empties the spool has panicked");
-        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 use crate::debugging::fake_twilio::scenario::wait;
 use crate::debugging::fake_twilio::{NotAccepted, ReplayItem};
 use crate::domain::plan::Rules;
-use crate::store::{CallSummary, ListFilter, State, Store};
+use crate::store::{ListFilter, State, Store};
 use crate::twilio::CallSid;
 use crate::twilio::callback::CallbackKind;
 
@@ -146,7 +146,7 @@ impl Clocks {
         let now = self.now();
         self.worker.advance(now.since(self.worker.now()));
         loop {
-            let all = all(store).await?;
+            let all = store.list(ListFilter::ALL).await?;
             let due: Vec<Millis> = all.iter().filter_map(|call| call.due).collect();
             let is_busy = all.iter().any(|call| call.state == State::Claimed)
                 || due.iter().any(|due| *due <= now);
@@ -160,7 +160,12 @@ impl Clocks {
 
 /// The attempts of all calls, grouped by call, in the format of `expected.json`.
 async fn accepted(store: &dyn Store) -> Result<Vec<Value>, CliError> {
-    let mut sids: Vec<CallSid> = all(store).await?.into_iter().map(|call| call.sid).collect();
+    let mut sids: Vec<CallSid> = store
+        .list(ListFilter::ALL)
+        .await?
+        .into_iter()
+        .map(|call| call.sid)
+        .collect();
     sids.sort();
     let mut requests = Vec::new();
     for sid in sids {
@@ -176,12 +181,4 @@ async fn accepted(store: &dyn Store) -> Result<Vec<Value>, CliError> {
         }
     }
     Ok(requests)
-}
-
-async fn all(store: &dyn Store) -> Result<Vec<CallSummary>, CliError> {
-    let filter = ListFilter {
-        state: None,
-        limit: usize::MAX,
-    };
-    Ok(store.list(filter).await?)
 }

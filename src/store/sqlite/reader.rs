@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
-use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, ToSql, params};
 use tokio::sync::oneshot;
@@ -13,6 +12,7 @@ use super::rows::{self, CallRow};
 use super::sid_index;
 use super::{backup, consistency, records, refused};
 use crate::clock::Millis;
+use crate::store::joined_thread::JoinedThread;
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
@@ -187,23 +187,21 @@ type StoreQuery = Box<dyn FnOnce(&SqliteReader) + Send>;
 /// The thread that reads for the running store. Drop waits until the thread has closed its
 /// connection.
 pub(super) struct ReaderThread {
-    queries: Option<Sender<StoreQuery>>,
-    thread: Option<JoinHandle<()>>,
+    queries: Sender<StoreQuery>,
+    _thread: JoinedThread,
 }
 
 impl ReaderThread {
     pub fn start(reader: SqliteReader) -> std::io::Result<Self> {
         let (queries, received) = channel::<StoreQuery>();
-        let thread = thread::Builder::new()
-            .name("store-reader".to_owned())
-            .spawn(move || {
-                for query in received {
-                    query(&reader);
-                }
-            })?;
+        let thread = JoinedThread::start("store-reader", move || {
+            for query in received {
+                query(&reader);
+            }
+        })?;
         Ok(Self {
-            queries: Some(queries),
-            thread: Some(thread),
+            queries,
+            _thread: thread,
         })
     }
 
@@ -217,19 +215,7 @@ impl ReaderThread {
             // Fails only if the caller was cancelled.
             let _ = answer.send(query(reader));
         });
-        let queries = self.queries.as_ref().ok_or(StoreError::Closed)?;
-        queries.send(query).map_err(|_| StoreError::Closed)?;
+        self.queries.send(query).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
-    }
-}
-
-impl Drop for ReaderThread {
-    fn drop(&mut self) {
-        self.queries = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the store's reader has panicked");
-        }
     }
 }

@@ -3,7 +3,6 @@
 //! It knows no SQL: the operations are in `write_tx`.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -11,6 +10,7 @@ use tokio::sync::oneshot;
 use super::lock::Lock;
 use super::write_tx::WriteTx;
 use crate::store::StoreError;
+use crate::store::joined_thread::JoinedThread;
 
 /// The most operations in one transaction, so that the first of a burst does not wait for the last.
 const MAX_BATCH: usize = 256;
@@ -31,8 +31,8 @@ const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Sends operations to the writer's thread. Drop waits until the thread has finished all of them.
 pub(super) struct Writer {
-    jobs: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: SyncSender<Job>,
+    _thread: JoinedThread,
 }
 
 enum Job {
@@ -47,16 +47,14 @@ enum Job {
 impl Writer {
     pub fn start(tx: WriteTx, lock: Lock) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_QUEUED);
-        let thread = thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || {
-                serve(tx, &receiver);
-                // The lock outlives the connection.
-                drop(lock);
-            })?;
+        let thread = JoinedThread::start("store-writer", move || {
+            serve(tx, &receiver);
+            // The lock outlives the connection.
+            drop(lock);
+        })?;
         Ok(Self {
-            jobs: Some(sender),
-            thread: Some(thread),
+            jobs: sender,
+            _thread: thread,
         })
     }
 
@@ -115,24 +113,12 @@ impl Writer {
     }
 
     fn submit(&self, job: Job) -> Result<(), StoreError> {
-        let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
-        jobs.try_send(job).map_err(|error| match error {
+        self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Disconnected(_) => StoreError::Closed,
             TrySendError::Full(_) => StoreError::Database(format!(
                 "the disk does not keep up: {MAX_QUEUED} writes are waiting"
             )),
         })
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the store's writer has panicked");
-        }
     }
 }
 
