@@ -33,6 +33,8 @@ pub(super) struct Leg<'a> {
     pub callee: Party,
     /// By `SequenceNumber`, then `Timestamp`.
     pub statuses: Vec<LegStatus<'a>>,
+    /// When its first status arrived.
+    arrived: Millis,
     /// The first status that ended it.
     pub end: Option<&'a StatusCallback>,
     /// When an end of it first arrived.
@@ -181,6 +183,7 @@ impl<'a> Leg<'a> {
             parent: own()
                 .filter_map(|(_, received, _)| received.callback.parent.as_ref())
                 .min(),
+            arrived: first_arrival(own(), |_| true).map_or(Millis::default(), |first| first.at),
             end,
             ended: first_arrival(own(), |status| ended_as(status).is_some()),
             in_progress: first_arrival(own(), is_in_progress),
@@ -231,9 +234,10 @@ impl<'a> Leg<'a> {
         end.or(arrived).unwrap_or(Millis(i64::MAX))
     }
 
-    fn started(&self) -> jiff::Timestamp {
+    /// The first Timestamp, else the first arrival.
+    fn started(&self) -> Millis {
         let times = self.statuses.iter().filter_map(|leg| leg.status.timestamp);
-        times.min().unwrap_or(jiff::Timestamp::MAX)
+        times.min().map_or(self.arrived, millis)
     }
 }
 

@@ -197,7 +197,8 @@ pub(super) fn of_conversation<'r, 'a>(
 }
 
 /// The conversation that was recorded: this one if the recording has the middle of it, else the first
-/// that ended after the middle of the recording. `None` if its start is not known.
+/// that ended after the middle of the recording. `None` if its start is not known. While a recording is
+/// under way, it may still hold each conversation that ended after its start.
 fn conversation_at<'s, 'r, 'a>(
     recording: &KnownRecording<'_>,
     this: &'s Conversation<'r, 'a>,
@@ -208,7 +209,9 @@ fn conversation_at<'s, 'r, 'a>(
     let middle = this
         .answered_at
         .plus(this.ended_at.since(this.answered_at) / 2);
-    if (started..started.plus(length)).contains(&middle) {
+    let is_under_way = recording.stage == RecordingStage::UnderWay;
+    if (started..started.plus(length)).contains(&middle) || is_under_way && started < this.ended_at
+    {
         return Some(this);
     }
     let middle = started.plus(length / 2);

@@ -66,7 +66,8 @@ fn per_call<'r, 'a>(
         Err(_) => Knowledge::Growing,
     };
     let shape = CallShape::of(call);
-    let conversations = conversations(shape, call, &tried, knowledge);
+    let all = |knowledge| conversations(shape, call, &tried, knowledge);
+    let conversations = all(knowledge);
     if conversations.is_empty() {
         let undecided = match decided {
             Err(undecided) if matches!(undecided.item, PlanItem::Undecided(_)) => vec![undecided],
@@ -91,7 +92,9 @@ fn per_call<'r, 'a>(
         reported
     });
     let reported: Vec<Reported<'_, '_>> = reported.collect();
-    let waits = reported.iter().any(|reported| reported.ended.is_err());
+    // A conversation that is not certain yet waits too.
+    let waits = reported.iter().any(|reported| reported.ended.is_err())
+        || all(Knowledge::Final).len() > conversations.len();
     let mut others: Vec<PlanEntry> = decided.err().filter(|_| waits).into_iter().collect();
     let unreported = call.legs.iter().filter(|leg| {
         let mut legs = conversations.iter().map(|conversation| conversation.leg);
@@ -212,17 +215,22 @@ fn report<'r, 'a>(
             email: of_first_answered(call, directory),
             ..plain
         },
-        Some(shape @ CallShape::DialledOut) if shape.is_of(leg) => Reported {
-            direction: Some((
-                acquire::Direction::Outgoing,
-                "outgoing: an internal address dialled a phone number",
-            )),
-            email: of_caller(call, leg, directory),
-            ..plain
-        },
-        Some(CallShape::DialledOut | CallShape::Internal) => plain,
+        // The first leg, if no leg that it dialled has ended.
+        Some(shape @ CallShape::DialledOut) if shape.is_of(leg) || leg.parent.is_none() => {
+            Reported {
+                direction: Some((
+                    acquire::Direction::Outgoing,
+                    "outgoing: an internal address dialled a phone number",
+                )),
+                email: of_caller(call, leg, directory),
+                ..plain
+            }
+        }
+        Some(
+            CallShape::DialledOut | CallShape::Internal | CallShape::CalledOut | CallShape::Plain,
+        ) => plain,
         // A leg that was sent before its first leg was known, or of which that is all.
-        Some(CallShape::CalledIn | CallShape::CalledOut | CallShape::Plain) | None => Reported {
+        Some(CallShape::CalledIn) | None => Reported {
             direction: is_put_through(leg).then_some((
                 acquire::Direction::Incoming,
                 "incoming: a phone number was connected to an internal address",

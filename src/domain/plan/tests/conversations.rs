@@ -227,6 +227,83 @@ fn a_recording_of_the_session_goes_to_the_conversation_that_it_is_of() {
 }
 
 #[test]
+fn a_recording_of_the_whole_session_that_is_under_way_is_waited_for_by_each_conversation() {
+    let start = ("RecordingStartTime", &*time(5));
+    let announced = recording(1, "in-progress", &[start]);
+    let known = [
+        talk(CHILD, 5, 65),
+        talk(SECOND_CHILD, 80, 200),
+        softphone(),
+        announced,
+    ];
+    let taken = [attempt(CHILD, Verdict::Accepted)];
+    let next = plan(&received(&known), &taken, &one_call(), Millis(5_000));
+    assert_eq!(next, Next::Wait(Millis(120_000)));
+    let whole = recording(1, "completed", &[start, ("RecordingDuration", "195")]);
+    let known = received(&[&known[..], &[whole]].concat());
+    let end = sent(plan(&known, &taken, &one_call(), Millis(5_000)));
+    assert!(end.recording_url.is_some());
+}
+
+#[test]
+fn a_colleagues_conversation_is_sent_although_no_customers_leg_ends() {
+    let dialled = child(&[("CallSid", SECOND_CHILD), ("CallStatus", "ringing")]);
+    let bob = talk_with("client:bob", CHILD, 5, 65);
+    let known = [softphone(), bob.clone(), dialled];
+    let wait = Millis::default().plus(one_call().legs.wait);
+    assert_eq!(sent(at(wait.0, &known, &one_call())).call_id, CHILD);
+    // Its end comes after the customer's leg was sent.
+    let sent_before = [attempt(SECOND_CHILD, Verdict::Accepted)];
+    let known = received(&[softphone(), talk(SECOND_CHILD, 80, 90), bob]);
+    let next = |now| plan(&known, &sent_before, &one_call(), Millis(now));
+    assert_eq!(next(1), Next::Wait(Millis(5_000)));
+    assert_eq!(sent(next(5_000)).call_id, CHILD);
+}
+
+#[test]
+fn a_sip_phones_leg_is_outgoing_if_that_is_all_that_ended() {
+    let phone = ("From", "sip:jane@voice.example.com");
+    let root = callback(&[phone, ("To", "sip:+13125550142@voice.example.com")]);
+    let known = [root, child(&[("CallStatus", "in-progress")])];
+    let wait = Millis::default().plus(one_call().legs.wait);
+    let end = sent(at(wait.0, &known, &one_call()));
+    let outgoing = acquire::Direction::Outgoing;
+    assert_eq!((&*end.call_id, end.direction), (PARENT, outgoing));
+}
+
+#[test]
+fn an_agent_who_was_dialled_for_a_customer_whom_the_api_called_is_outgoing() {
+    let api = callback(&[
+        ("Direction", "outbound-api"),
+        ("CallStatus", "in-progress"),
+        ("From", "+14045550199"),
+        ("To", "+12025550123"),
+    ]);
+    let known = [
+        api,
+        child(&[("From", "+14045550199"), ("To", "client:jane")]),
+    ];
+    let wait = Millis::default().plus(one_call().legs.wait);
+    let end = sent(at(wait.0, &known, &one_call()));
+    let outgoing = acquire::Direction::Outgoing;
+    assert_eq!((&*end.call_id, end.direction), (CHILD, outgoing));
+}
+
+#[test]
+fn of_unanswered_legs_without_timestamps_the_last_that_came_is_the_last() {
+    let busy = |sid, at| ReceivedCallback {
+        at: Millis(at),
+        callback: child(&[("CallSid", sid), ("CallStatus", "busy")]),
+    };
+    let root = || received(&[softphone()]).remove(0);
+    for (first, last) in [(CHILD, SECOND_CHILD), (SECOND_CHILD, CHILD)] {
+        let known = [busy(last, 2_000), busy(first, 1_000), root()];
+        let end = sent(plan(&known, &[], &one_call(), NOW));
+        assert_eq!(end.call_id, last);
+    }
+}
+
+#[test]
 fn two_agents_of_a_caller_whose_leg_is_not_reported_are_one_call() {
     let agents = [
         talk_with("client:jane", CHILD, 5, 65),
