@@ -10,6 +10,7 @@ mod cli_sign;
 mod config;
 mod fixtures;
 mod readme;
+mod reference_model;
 mod scenarios;
 mod signature;
 #[expect(dead_code, reason = "each test binary uses a part of it")]

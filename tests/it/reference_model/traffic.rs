@@ -1,0 +1,204 @@
+//! The callbacks of a human call as they arrive, and what they tell.
+
+use twilio_acquire_bridge::clock::Millis;
+
+use super::people::{HumanCall, Second, conversations};
+use super::rules::{Recorded, Told};
+use super::setup::{Arrival, EndForm, Recording, Traffic};
+
+/// When the call began: 2026-01-01, 09:00 UTC.
+pub const BEGAN: i64 = 1_767_258_000_000;
+
+/// The delay of a late callback.
+const LATE: Second = 6 * 3600;
+
+pub type Form = Vec<(String, String)>;
+
+/// A request, and what it tells.
+#[derive(Clone)]
+pub struct Request {
+    pub at: Millis,
+    pub leg: usize,
+    pub tells: Tells,
+    pub form: Form,
+    pub url: String,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fields: Vec<String> = (self
+            .form
+            .iter()
+            .map(|(name, value)| format!("{name}={value}")))
+        .collect();
+        let Self { at, tells, .. } = self;
+        write!(f, "{at}: {tells:?} {} {}", self.url, fields.join(" "))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tells {
+    Began,
+    Answered,
+    /// With a CallDuration.
+    Ended(Option<String>),
+    /// It has a terminal status, and is no status callback.
+    WeaklyEnded,
+    Recording,
+    /// It must be refused with 400.
+    Refusable,
+}
+
+impl Request {
+    /// Whether it came after all waits.
+    pub fn is_late(&self) -> bool {
+        self.at.0 > BEGAN + 1000 * LATE / 2
+    }
+}
+
+impl Traffic {
+    /// The SIDs of the legs, in no order that tells of time.
+    pub fn sids(&self, call: &HumanCall) -> Vec<String> {
+        let number = |place: usize| (place + 1) * usize::from(self.sids) % 101;
+        (0..call.legs.len())
+            .map(|place| format!("CA{:032x}", number(place)))
+            .collect()
+    }
+
+    pub fn recordings(&self, call: &HumanCall) -> Vec<Recorded> {
+        let dialled: Vec<usize> = (1..call.legs.len()).collect();
+        let talks = conversations(call, &dialled);
+        let began = |talk: &Vec<usize>| call.legs[talk[0]].answered().unwrap_or_default();
+        let ended = |talk: &Vec<usize>| {
+            talk.iter()
+                .map(|leg| call.legs[*leg].ended)
+                .max()
+                .unwrap_or_default()
+        };
+        let recorded = |(number, (leg, began, ended))| Recorded {
+            leg,
+            is_in_end_of_leg: self.recording == Recording::WithEnd,
+            began,
+            ended,
+            url: url_of(number),
+        };
+        let all = match (self.recording, talks.first()) {
+            (Recording::WholeCall, Some(first)) => vec![(0, began(first), call.legs[0].ended)],
+            (Recording::EachConversation, _) => talks
+                .iter()
+                .map(|talk| (0, began(talk), ended(talk)))
+                .collect(),
+            (Recording::WithEnd, Some(first)) => {
+                vec![(first[0], began(first), call.legs[first[0]].ended)]
+            }
+            _ => Vec::new(),
+        };
+        (0..).zip(all).map(recorded).collect()
+    }
+
+    /// What Twilio sends and the network delivers, in the order of arrival; and whether anything is lost.
+    pub fn requests(&self, call: &HumanCall) -> (Vec<Request>, bool) {
+        let mut sent: Vec<Request> = (0..call.legs.len())
+            .flat_map(|place| self.of_leg(call, place))
+            .collect();
+        sent.extend(self.of_recordings(call));
+        sent.extend(self.others(call));
+        let mut loses = (0..call.legs.len()).any(|place| self.is_silent(call, place));
+        let mut arrived = Vec::new();
+        for (number, mut request) in sent.into_iter().enumerate() {
+            let rank =
+                i64::try_from((number * self.order.0 + self.order.1) % 31).unwrap_or_default();
+            // A burst begins after the call, and is shorter than `calls.settle`.
+            let spread = if self.is_live { 10 } else { 100 };
+            let begin = if self.is_live {
+                request.at.0
+            } else {
+                BEGAN + 1000 * (call.legs[0].ended + 60)
+            };
+            request.at = Millis(begin + rank * spread);
+            let arrival = self.arrivals.iter().find(|(other, _)| *other == number);
+            let arrival = arrival.filter(|_| !self.is_needed(&request));
+            match arrival.map_or(Arrival::Once, |(_, arrival)| *arrival) {
+                Arrival::Lost if self.can_be_lost(call, &request) => {
+                    loses = true;
+                    continue;
+                }
+                Arrival::Twice => {
+                    let again = Millis(if self.is_live {
+                        request.at.0 + 2000
+                    } else {
+                        request.at.0
+                    });
+                    arrived.push(Request {
+                        at: again,
+                        ..request.clone()
+                    });
+                }
+                Arrival::Late => request.at = Millis(request.at.0 + 1000 * LATE),
+                Arrival::Once | Arrival::Lost => {}
+            }
+            arrived.push(request);
+        }
+        arrived.sort_by_key(|request| request.at);
+        (arrived, loses)
+    }
+
+    /// Without these, nobody could know when a leg was answered.
+    fn is_needed(&self, request: &Request) -> bool {
+        match request.tells {
+            Tells::Ended(_) => self.legs[request.leg].end == EndForm::RepeatedWithMore,
+            Tells::Answered => !self.has_duration(request.leg),
+            _ => false,
+        }
+    }
+
+    /// A leg of which all is lost must not have begun others, which would then be a call of their own.
+    fn can_be_lost(&self, call: &HumanCall, request: &Request) -> bool {
+        let mut begun = call.legs.iter().filter_map(|leg| leg.begun_by);
+        match request.tells {
+            Tells::Ended(_) => request.leg == 0 || begun.all(|by| by != request.leg),
+            Tells::Began | Tells::Answered => true,
+            Tells::Recording | Tells::WeaklyEnded | Tells::Refusable => false,
+        }
+    }
+
+    pub fn has_duration(&self, place: usize) -> bool {
+        matches!(
+            self.legs[place].end,
+            EndForm::Whole | EndForm::RepeatedWithMore
+        )
+    }
+
+    pub fn is_silent(&self, call: &HumanCall, place: usize) -> bool {
+        let begins_others = place > 0 && call.legs.iter().any(|leg| leg.begun_by == Some(place));
+        self.legs[place].is_silent && !begins_others
+    }
+
+    /// What these requests tell of each leg.
+    pub fn told<'r>(
+        &self,
+        call: &HumanCall,
+        requests: impl Iterator<Item = &'r Request> + Clone,
+    ) -> Vec<Told> {
+        let mut told = vec![Told::default(); call.legs.len()];
+        for request in requests {
+            let leg = &mut told[request.leg];
+            match &request.tells {
+                Tells::Recording | Tells::Refusable => continue,
+                Tells::Began => {}
+                Tells::Answered => leg.answered = true,
+                Tells::Ended(duration) => {
+                    leg.ended = Some(duration.clone().or(leg.ended.take().flatten()));
+                    leg.email_is_unsure = request.form.iter().any(|(name, _)| name == "1st");
+                }
+                Tells::WeaklyEnded => leg.ended = leg.ended.take().or(Some(None)),
+            }
+            leg.began = true;
+        }
+        told
+    }
+}
+
+pub fn url_of(number: usize) -> String {
+    format!("https://api.twilio.com/2010-04/RE{:032x}", number + 1)
+}
