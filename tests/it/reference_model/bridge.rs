@@ -93,14 +93,14 @@ impl Bridge {
                 }
             }
             match (send, wait) {
-                (Some((place, request)), _) => self.send(place, request),
+                (Some((place, request)), _) => self.send(place, &request),
                 (None, Some(at)) if at < until => self.now = at.max(self.now),
                 _ => return,
             }
         }
     }
 
-    fn send(&mut self, place: usize, request: AcquireRequest) {
+    fn send(&mut self, place: usize, request: &AcquireRequest) {
         let call = &mut self.calls[place];
         let AcquireMessage::CallEnd(end) = &request.message else {
             panic!("only ends are switched on: {request:?}");

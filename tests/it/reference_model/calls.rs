@@ -176,7 +176,7 @@ pub fn human_call(outline: Outline, setting: SipSetting) -> HumanCall {
     }];
     for dial in dials {
         let to = callee(kind, dial.who, setting);
-        add(&mut legs, dial, kind, to);
+        add(&mut legs, &dial, kind, to);
     }
     let is_answered = legs[1..].iter().any(|leg| leg.answered().is_some());
     let last = legs.iter().map(|leg| leg.ended).max().unwrap_or_default();
@@ -188,7 +188,7 @@ pub fn human_call(outline: Outline, setting: SipSetting) -> HumanCall {
     HumanCall { opening, legs }
 }
 
-fn add(legs: &mut Vec<Leg>, dial: Dial, kind: Kind, to: Person) {
+fn add(legs: &mut Vec<Leg>, dial: &Dial, kind: Kind, to: Person) {
     let first = legs[0].from;
     let place = legs.len();
     let before = place - 1;

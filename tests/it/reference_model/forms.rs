@@ -101,7 +101,7 @@ impl Traffic {
             };
             form.push(field(name, value));
         }
-        self.request(call, place, at, tells, form)
+        request(call, place, at, tells, form)
     }
 
     /// Only a softphone's own leg has parameters of a web page.
@@ -138,27 +138,6 @@ impl Traffic {
         ]
         .map(|(name, value)| field(name, value))
         .to_vec()
-    }
-
-    fn request(
-        &self,
-        call: &HumanCall,
-        leg: usize,
-        at: Second,
-        tells: Tells,
-        form: Form,
-    ) -> Request {
-        let email = call.legs[leg]
-            .typed_email()
-            .map(|email| serde_urlencoded::to_string([("email", email)]).expect("a query"));
-        let email = email.map_or(String::new(), |query| format!("?{query}"));
-        Request {
-            at: Millis(BEGAN + 1000 * at),
-            leg,
-            tells,
-            form,
-            url: format!("https://bridge.example.com/twilio/voice/status{email}"),
-        }
     }
 
     pub fn of_recordings(&self, call: &HumanCall) -> Vec<Request> {
@@ -224,10 +203,10 @@ impl Traffic {
         let form = || self.standard(call, 0, "completed");
         let is_sent =
             self.weak_end && !self.is_silent(call, 0) && call.legs[0].answered().is_some();
-        let weak = is_sent.then(|| self.request(call, 0, at, Tells::WeaklyEnded, form()));
+        let weak = is_sent.then(|| request(call, 0, at, Tells::WeaklyEnded, form()));
         let refusable = self.refusable.iter().map(|number| {
             let (name, value) = REFUSABLE[*number];
-            self.request(
+            request(
                 call,
                 0,
                 at,
@@ -250,4 +229,18 @@ fn field(name: &str, value: &str) -> (String, String) {
 fn twilio_time(at: Second) -> String {
     let time = jiff::Timestamp::from_second(BEGAN / 1000 + at).expect("a time of this year");
     time.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+fn request(call: &HumanCall, leg: usize, at: Second, tells: Tells, form: Form) -> Request {
+    let email = call.legs[leg]
+        .typed_email()
+        .map(|email| serde_urlencoded::to_string([("email", email)]).expect("a query"));
+    let email = email.map_or(String::new(), |query| format!("?{query}"));
+    Request {
+        at: Millis(BEGAN + 1000 * at),
+        leg,
+        tells,
+        form,
+        url: format!("https://bridge.example.com/twilio/voice/status{email}"),
+    }
 }

@@ -29,13 +29,15 @@ pub enum Report {
 
 /// What Twilio told of a leg.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub struct Told {
     /// Anything at all.
     pub began: bool,
     /// `in-progress`
     pub answered: bool,
-    /// Its end, with a CallDuration if that is a whole number.
-    pub ended: Option<Option<String>>,
+    pub ended: bool,
+    /// Its `CallDuration`, if that is a whole number.
+    pub duration: Option<String>,
     /// Its URL's e-mail may be the end of another field.
     pub email_is_unsure: bool,
 }
@@ -112,10 +114,8 @@ impl Facts<'_> {
         let nobody_dialled = self.dialled().next().is_none();
         let only_colleagues = self.call.opening == Opening::Api && !dials_customer;
         if opened_by_customer || nobody_dialled || only_colleagues {
-            return match self.has_ended(0) {
-                true => vec![self.first_leg()],
-                false => Vec::from_iter(self.one_of_dialled()),
-            };
+            let is_first = self.has_ended(0).then(|| self.first_leg());
+            return Vec::from_iter(is_first.or_else(|| self.one_of_dialled()));
         }
         self.session(dials_customer)
     }
@@ -133,7 +133,7 @@ impl Facts<'_> {
         }
         let is_missed = leg.answered().is_some() && self.answered_first().is_none();
         if is_from_customer && is_missed && !self.settings.missed_as_parent {
-            let last = self.dialled().filter(|leg| self.has_ended(*leg)).last();
+            let last = self.dialled().rfind(|leg| self.has_ended(*leg));
             end.call_status =
                 last.map_or(end.call_status, |last| status(self.call.legs[last].fate));
         }
@@ -245,7 +245,7 @@ impl Facts<'_> {
             email: self.email(place, direction),
             call_status: status(leg.fate),
             recording_url: None,
-            duration: self.told[place].ended.clone().flatten(),
+            duration: self.told[place].duration.clone(),
             direction,
         }
     }
@@ -290,9 +290,9 @@ impl Facts<'_> {
         } else {
             self.answered_first()
         };
-        self.longest(|recorded| match recorded.is_in_end_of_leg {
-            true => recorded.leg == place,
-            false => of_first == Some(place),
+        self.longest(|recorded| {
+            let is_own = recorded.is_in_end_of_leg && recorded.leg == place;
+            is_own || !recorded.is_in_end_of_leg && of_first == Some(place)
         })
     }
 
@@ -322,11 +322,11 @@ impl Facts<'_> {
 
     fn is_answered(&self, place: usize) -> bool {
         let told = &self.told[place];
-        self.call.legs[place].answered().is_some() && (told.answered || told.ended.is_some())
+        self.call.legs[place].answered().is_some() && (told.answered || told.ended)
     }
 
     fn has_ended(&self, place: usize) -> bool {
-        self.told[place].ended.is_some()
+        self.told[place].ended
     }
 
     fn side(&self, person: Person) -> Side {

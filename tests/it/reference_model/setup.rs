@@ -9,7 +9,7 @@ use proptest::sample::select;
 pub struct LegSetup {
     /// `initiated`, `ringing`, `answered`; `completed` always.
     pub events: [bool; 3],
-    /// It has no StatusCallback, or Twilio reports nothing.
+    /// It has no `StatusCallback`, or Twilio reports nothing.
     pub is_silent: bool,
     pub is_rounded_up: bool,
     pub end: EndForm,
@@ -47,6 +47,7 @@ pub enum Recording {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub struct Traffic {
     pub legs: Vec<LegSetup>,
     /// Of the requests with these numbers; all others come once.

@@ -90,9 +90,7 @@ impl Stays<'_> {
         told: &[Told],
         is_chain: bool,
     ) -> Result<(), &'static str> {
-        let dialled: Vec<usize> = (1..told.len())
-            .filter(|leg| told[*leg].ended.is_some())
-            .collect();
+        let dialled: Vec<usize> = (1..told.len()).filter(|leg| told[*leg].ended).collect();
         for talk in conversations(self.call, &dialled) {
             if talk.iter().all(|leg| !legs.contains(leg)) {
                 return Err("a conversation is lost");

@@ -40,7 +40,7 @@ impl std::fmt::Debug for Request {
 pub enum Tells {
     Began,
     Answered,
-    /// With a CallDuration.
+    /// With a `CallDuration`.
     Ended(Option<String>),
     /// It has a terminal status, and is no status callback.
     WeaklyEnded,
@@ -109,7 +109,12 @@ impl Traffic {
             let rank =
                 i64::try_from((number * self.order.0 + self.order.1) % 31).unwrap_or_default();
             // A burst begins after the call, and is shorter than `calls.settle`.
-            let spread = if self.is_live { 10 } else { 100 };
+            let spread = match (self.is_live, self.has_timestamps) {
+                (false, _) => 100,
+                (true, true) => 10,
+                // The time of arrival is all that is known.
+                (true, false) => 0,
+            };
             let begin = if self.is_live {
                 request.at.0
             } else {
@@ -119,7 +124,7 @@ impl Traffic {
             let arrival = self.arrivals.iter().find(|(other, _)| *other == number);
             let arrival = arrival.filter(|_| !self.is_needed(&request));
             match arrival.map_or(Arrival::Once, |(_, arrival)| *arrival) {
-                Arrival::Lost if self.can_be_lost(call, &request) => {
+                Arrival::Lost if can_be_lost(call, &request) => {
                     loses = true;
                     continue;
                 }
@@ -152,16 +157,6 @@ impl Traffic {
         }
     }
 
-    /// A leg of which all is lost must not have begun others, which would then be a call of their own.
-    fn can_be_lost(&self, call: &HumanCall, request: &Request) -> bool {
-        let mut begun = call.legs.iter().filter_map(|leg| leg.begun_by);
-        match request.tells {
-            Tells::Ended(_) => request.leg == 0 || begun.all(|by| by != request.leg),
-            Tells::Began | Tells::Answered => true,
-            Tells::Recording | Tells::WeaklyEnded | Tells::Refusable => false,
-        }
-    }
-
     pub fn has_duration(&self, place: usize) -> bool {
         matches!(
             self.legs[place].end,
@@ -173,32 +168,42 @@ impl Traffic {
         let begins_others = place > 0 && call.legs.iter().any(|leg| leg.begun_by == Some(place));
         self.legs[place].is_silent && !begins_others
     }
-
-    /// What these requests tell of each leg.
-    pub fn told<'r>(
-        &self,
-        call: &HumanCall,
-        requests: impl Iterator<Item = &'r Request> + Clone,
-    ) -> Vec<Told> {
-        let mut told = vec![Told::default(); call.legs.len()];
-        for request in requests {
-            let leg = &mut told[request.leg];
-            match &request.tells {
-                Tells::Recording | Tells::Refusable => continue,
-                Tells::Began => {}
-                Tells::Answered => leg.answered = true,
-                Tells::Ended(duration) => {
-                    leg.ended = Some(duration.clone().or(leg.ended.take().flatten()));
-                    leg.email_is_unsure = request.form.iter().any(|(name, _)| name == "1st");
-                }
-                Tells::WeaklyEnded => leg.ended = leg.ended.take().or(Some(None)),
-            }
-            leg.began = true;
-        }
-        told
-    }
 }
 
 pub fn url_of(number: usize) -> String {
     format!("https://api.twilio.com/2010-04/RE{:032x}", number + 1)
+}
+
+/// A leg of which all is lost must not have begun others, which would then be a call of their own.
+fn can_be_lost(call: &HumanCall, request: &Request) -> bool {
+    let mut begun = call.legs.iter().filter_map(|leg| leg.begun_by);
+    match request.tells {
+        Tells::Ended(_) => request.leg == 0 || begun.all(|by| by != request.leg),
+        Tells::Began | Tells::Answered => true,
+        Tells::Recording | Tells::WeaklyEnded | Tells::Refusable => false,
+    }
+}
+
+/// What these requests tell of each leg.
+pub fn told<'r>(
+    call: &HumanCall,
+    requests: impl Iterator<Item = &'r Request> + Clone,
+) -> Vec<Told> {
+    let mut told = vec![Told::default(); call.legs.len()];
+    for request in requests {
+        let leg = &mut told[request.leg];
+        match &request.tells {
+            Tells::Recording | Tells::Refusable => continue,
+            Tells::Began => {}
+            Tells::Answered => leg.answered = true,
+            Tells::Ended(duration) => {
+                leg.ended = true;
+                leg.duration = duration.clone().or(leg.duration.take());
+                leg.email_is_unsure = request.form.iter().any(|(name, _)| name == "1st");
+            }
+            Tells::WeaklyEnded => leg.ended = true,
+        }
+        leg.began = true;
+    }
+    told
 }
