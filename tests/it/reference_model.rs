@@ -223,13 +223,14 @@ fn check_what_stays((settings, call, traffic): Case, (failures, change): Turns) 
     let stays = Stays {
         call: &call,
         sids: &traffic.sids(&call),
+        told: &told,
         sent: &bridge.sent,
         known_late,
         all,
         knows_first_leg: in_time[0].began,
     };
     let context = format!("{requests:#?}\n{:#?}\n{:?}", bridge.sent, bridge.states());
-    if let Err(why) = stays.check(&told, &settings, is_chain) {
+    if let Err(why) = stays.check(&settings, is_chain) {
         prop_assert!(false, "{why}: {context}");
     }
     Ok(())

@@ -12,6 +12,7 @@ use super::rules::{Settings, Told};
 pub struct Stays<'a> {
     pub call: &'a HumanCall,
     pub sids: &'a [String],
+    pub told: &'a [Told],
     pub sent: &'a [Sent],
     /// So many were sent before the last callback came.
     pub known_late: usize,
@@ -22,12 +23,7 @@ pub struct Stays<'a> {
 }
 
 impl Stays<'_> {
-    pub fn check(
-        &self,
-        told: &[Told],
-        settings: &Settings,
-        is_chain: bool,
-    ) -> Result<(), &'static str> {
+    pub fn check(&self, settings: &Settings, is_chain: bool) -> Result<(), &'static str> {
         let (first, again) = self.sent.split_at(self.all);
         let (legs, requeued) = (self.legs(first), self.legs(again));
         let accepted: Vec<usize> = first
@@ -69,7 +65,7 @@ impl Stays<'_> {
             }
             return Ok(());
         }
-        self.check_session(&legs, told, is_chain)
+        self.check_session(&legs, is_chain)
     }
 
     /// Without its first leg, a call to agents on the phone network looks like calls of an agent, and an
@@ -84,13 +80,10 @@ impl Stays<'_> {
     }
 
     /// Each conversation of an agent who dials has an end, and no two of its legs have.
-    fn check_session(
-        &self,
-        legs: &BTreeSet<usize>,
-        told: &[Told],
-        is_chain: bool,
-    ) -> Result<(), &'static str> {
-        let dialled: Vec<usize> = (1..told.len()).filter(|leg| told[*leg].ended).collect();
+    fn check_session(&self, legs: &BTreeSet<usize>, is_chain: bool) -> Result<(), &'static str> {
+        let dialled: Vec<usize> = (1..self.told.len())
+            .filter(|leg| self.told[*leg].ended)
+            .collect();
         for talk in conversations(self.call, &dialled) {
             if talk.iter().all(|leg| !legs.contains(leg)) {
                 return Err("a conversation is lost");
@@ -128,7 +121,9 @@ impl Stays<'_> {
         match self.call.opening {
             Opening::Called => is_customer(first.from),
             Opening::Api => {
-                is_customer(first.to) || self.call.legs.iter().all(|leg| !is_customer(leg.to))
+                let legs = self.call.legs.iter().zip(self.told);
+                let mut told = legs.filter(|(_, told)| told.began);
+                is_customer(first.to) || told.all(|(leg, _)| !is_customer(leg.to))
             }
         }
     }

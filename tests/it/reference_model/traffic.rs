@@ -120,6 +120,14 @@ impl Traffic {
             } else {
                 BEGAN + 1000 * (call.legs[0].ended + 60)
             };
+            // The end comes after the requests that only look like it.
+            let is_end = request.leg == 0 && matches!(request.tells, Tells::Ended(_));
+            let begin = begin
+                + if self.is_live && self.weak_end && is_end {
+                    20_000
+                } else {
+                    0
+                };
             request.at = Millis(begin + rank * spread);
             let arrival = self.arrivals.iter().find(|(other, _)| *other == number);
             let arrival = arrival.filter(|_| !self.is_needed(&request));
