@@ -12,6 +12,7 @@ use super::files::pair;
 use super::reader::SettingsReader;
 use super::setting::restart;
 use crate::net::tls::CertificatePair;
+use crate::twilio::callback::CallbackKind;
 use crate::twilio::signature::PublicUrl;
 
 /// Applies on reload, unless HTTPS is switched on or off.
@@ -105,9 +106,25 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<ServerSettings> {
 }
 
 pub(super) fn public_urls(reader: &mut SettingsReader) -> Option<Vec<PublicUrl>> {
-    reader.list(restart("server.public_url"), |text| {
+    let status = reader.text(restart("server.status_path"), path);
+    let recording = reader.text(restart("server.recording_path"), path);
+    let urls = reader.list(restart("server.public_url"), |text| {
         PublicUrl::parse(text).map_err(|why| why.to_string())
-    })
+    });
+    let (status, recording) = (status?, recording?);
+    let with_paths = |url: PublicUrl| {
+        url.with_path(CallbackKind::Status.path(), &status)
+            .with_path(CallbackKind::Recording.path(), &recording)
+    };
+    urls.map(|urls| urls.into_iter().map(with_paths).collect())
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.contains(|c: char| "?#".contains(c) || c.is_whitespace()) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a path such as /hooks/voice-ended, without a query".to_owned())
+    }
 }
 
 impl ServerSettings {

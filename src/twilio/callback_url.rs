@@ -25,7 +25,7 @@ pub const OVERRIDES_EXPLAINED: &str = "Without #rc=5&rp=all Twilio retries once,
 /// The URL of a callback for one public URL.
 #[must_use]
 pub fn to_enter(public_url: &PublicUrl, kind: CallbackKind) -> String {
-    format!("{public_url}{}{OVERRIDES}", kind.path())
+    format!("{}{OVERRIDES}", public_url.entered(kind.path()))
 }
 
 /// How severe a problem is.
@@ -191,7 +191,7 @@ fn of_port(port: &str, scheme: &str) -> (Severity, String) {
 
 fn of_path(parts: &RawUrl<'_>, public_urls: &[PublicUrl]) -> Option<(Severity, String)> {
     let whole = format!("{}{}", parts.origin(), parts.path);
-    let served = |url: &PublicUrl| CallbackKind::ALL.map(|kind| format!("{url}{}", kind.path()));
+    let served = |url: &PublicUrl| CallbackKind::ALL.map(|kind| url.entered(kind.path()));
     if public_urls.iter().flat_map(served).any(|url| url == whole) {
         return None;
     }

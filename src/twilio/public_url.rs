@@ -4,12 +4,15 @@
 
 use super::raw_url::RawUrl;
 
-/// Scheme, host, port and optional path prefix of the URL at Twilio (`server.public_url`).
+/// Scheme, host, port and optional path prefix of the URL at Twilio (`server.public_url`), and the
+/// paths that a gateway maps to those of the bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     origin: String,
     /// Empty, or starts with `/` and does not end with one.
     prefix: String,
+    /// Where they differ: a path of the bridge, and the one entered at Twilio.
+    mapped: Vec<(&'static str, String)>,
 }
 
 /// Why a text cannot be a public URL, with the corrected value where it is obvious.
@@ -49,7 +52,35 @@ impl PublicUrl {
         Ok(Self {
             origin,
             prefix: prefix.to_owned(),
+            mapped: Vec::new(),
         })
+    }
+
+    /// The same URL, for a gateway that maps `entered` at Twilio to the bridge's own `path`.
+    #[must_use]
+    pub fn with_path(mut self, path: &'static str, entered: &str) -> Self {
+        if entered != path {
+            self.mapped.push((path, entered.to_owned()));
+        }
+        self
+    }
+
+    /// The URL to enter at Twilio for one of the bridge's own paths.
+    #[must_use]
+    pub fn entered(&self, path: &str) -> String {
+        format!("{self}{}", self.entered_target(path))
+    }
+
+    /// A request target as it was before a gateway mapped its path.
+    #[must_use]
+    pub fn entered_target(&self, target: &str) -> String {
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        let own = path.strip_prefix(self.prefix.as_str()).unwrap_or(path);
+        let mapped = self.mapped.iter().find(|(path, _)| *path == own);
+        mapped.map_or_else(
+            || target.to_owned(),
+            |(_, entered)| format!("{entered}{query}"),
+        )
     }
 
     #[must_use]
@@ -64,10 +95,15 @@ impl PublicUrl {
         sent.find(SERVED).map(|at| sent[..at].trim_end_matches('/'))
     }
 
-    /// The URL that Twilio signed, from the raw request target as it arrived. The target may lack the
-    /// prefix, if a proxy stripped it.
+    /// The URL that Twilio signed, from the raw request target as it arrived.
     #[must_use]
     pub fn signed_url(&self, target: &str) -> String {
+        self.served_url(&self.entered_target(target))
+    }
+
+    /// The URL with the target as it arrived, which may lack the prefix, if a proxy stripped it.
+    #[must_use]
+    pub fn served_url(&self, target: &str) -> String {
         match target.strip_prefix(self.prefix.as_str()) {
             Some(rest) if rest.starts_with(SERVED) => format!("{}{target}", self.origin),
             _ => format!("{self}{target}"),

@@ -330,6 +330,58 @@ fn a_prefix_of_the_public_url_is_signed_whether_a_proxy_strips_it_or_not() {
 }
 
 #[test]
+fn paths_that_a_gateway_maps_are_signed_as_entered_at_twilio() {
+    let bridge = Bridge::with(&[
+        ("BRIDGE__SERVER__STATUS_PATH", "/hooks/voice-ended"),
+        ("BRIDGE__SERVER__RECORDING_PATH", "/hooks/recorded"),
+        ("BRIDGE__RECORDING__EXPECT", "always"),
+    ]);
+    let recorded = format!(
+        "CallSid={}&AccountSid=AC00000000000000000000000000000001&RecordingStatus=completed\
+         &RecordingSid=RE00000000000000000000000000000001\
+         &RecordingUrl=https%3A%2F%2Fapi.twilio.com%2FRE00000000000000000000000000000001",
+        sid(1)
+    );
+    for (call, entered, target, form) in [
+        (1, "/hooks/recorded", "/twilio/voice/recording", recorded),
+        (
+            1,
+            "/hooks/voice-ended",
+            STATUS,
+            status_form(&sid(1), "completed"),
+        ),
+        (
+            2,
+            "/hooks/voice-ended",
+            STATUS,
+            status_form(&sid(2), "busy"),
+        ),
+    ] {
+        for query in ["", "?email=jane%40example.com"] {
+            let url = format!("{PUBLIC_URL}{entered}{query}");
+            let target = format!("{target}{query}");
+            let answer = bridge
+                .twilio
+                .signs_and_sends(&url, &target, &[FORM], form.as_bytes());
+            assert_eq!(answer.status, 204, "{call} {target}");
+        }
+    }
+    let form = status_form(&sid(3), "completed");
+    let own = format!("{PUBLIC_URL}{STATUS}");
+    let answer = bridge
+        .twilio
+        .signs_and_sends(&own, STATUS, &[FORM], form.as_bytes());
+    assert_eq!(
+        answer.status, 403,
+        "the bridge's own path is not the one that is signed"
+    );
+    bridge.settles();
+    let sent = bridge.sent();
+    assert_eq!(sent.len(), 2);
+    assert!(sent.iter().any(|end| end.get("RecordingUrl").is_some()));
+}
+
+#[test]
 fn each_of_several_public_urls_and_tokens_is_accepted() {
     let bridge = Bridge::with(&[
         (

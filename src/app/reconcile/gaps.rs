@@ -134,8 +134,6 @@ impl Pass<'_> {
         let path = url.split(['?', '#']).next().unwrap_or_default();
         let served = CallbackKind::Status.path();
         let public = self.reconciler.config.server.public_urls.iter();
-        public
-            .into_iter()
-            .any(|base| path == format!("{base}{served}"))
+        public.into_iter().any(|base| path == base.entered(served))
     }
 }

@@ -24,7 +24,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::twilio::diagnosis::{
     BodyFormat, Diagnosis, DiagnosisInput, KeyRole, KeySet, UrlBase, diagnose, is_diagnostic_header,
 };
-use crate::twilio::signature;
+use crate::twilio::signature::{self, PublicUrl};
 
 /// Requests that may wait for a diagnosis. Each holds a body of at most 64 KiB.
 const MAX_QUEUED: usize = 16;
@@ -70,6 +70,8 @@ pub struct DiagnosisTask {
 
 /// The parts of the configuration that a diagnosis reads.
 struct DiagnosisContext {
+    /// Every public URL has the same mapped paths.
+    public_url: PublicUrl,
     bases: Vec<UrlBase>,
     accounts: Vec<Account>,
     account_sids: Vec<String>,
@@ -198,6 +200,7 @@ impl DiagnosisContext {
         let emails = directory.default.iter().chain(directory.entries.values());
         let emails = emails.take(MAX_EMAILS);
         Self {
+            public_url: config.server.public_urls[0].clone(),
             bases: config.server.public_urls.iter().map(UrlBase::of).collect(),
             accounts: config.accounts.clone(),
             account_sids: sids.map(ToString::to_string).collect(),
@@ -213,7 +216,7 @@ impl DiagnosisContext {
         let claimed = claimed.map(|(_, sid)| sid.as_str());
         let input = DiagnosisInput {
             bases: &self.bases,
-            target: &job.target,
+            target: &self.public_url.entered_target(&job.target),
             headers: &job.headers,
             body: &job.body,
             body_format: BodyFormat::Form,

@@ -135,7 +135,7 @@ pub fn refused_request(
         peer: peer.unwrap_or_default(),
         method: request.method().to_string(),
         // Any public URL will do, because the signature matched none; there is at least one.
-        url: config.server.public_urls[0].signed_url(&target),
+        url: config.server.public_urls[0].served_url(&target),
         target,
         headers: header_lines(request.headers()),
         // A slice of `body` would keep all of it in memory.

@@ -123,10 +123,11 @@ impl Verifier {
         let (url, signer) = self
             .public_urls
             .iter()
-            .map(|public_url| public_url.signed_url(target))
-            .find_map(|url| {
+            .find_map(|public_url| {
+                let url = public_url.signed_url(target);
                 let signer = signature::signer(&keys.keys, &url, Body::Form(&fields), signature);
-                signer.map(|signer| (url, signer))
+                // Its path gives the kind of the callback, so the bridge's own path is stored.
+                signer.map(|signer| (public_url.served_url(target), signer))
             })
             .ok_or(RefusalError::WrongSignature)?;
         keys.uses[signer].increment();
