@@ -2,8 +2,8 @@
 //!
 //! All other code gets the time as an argument, so that tests can advance it.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -60,6 +60,46 @@ impl TryFrom<String> for Millis {
     }
 }
 
+/// The wall clock, and a clock of the same machine that never jumps, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    pub now: Millis,
+    /// Identifies the start of the machine since which `uptime` counts.
+    pub boot: Arc<str>,
+    pub uptime: Duration,
+}
+
+impl ClockReading {
+    /// The milliseconds by which the wall clock moved more than the time that passed since `earlier`, which
+    /// is of the same boot; negative if it was set back.
+    #[must_use]
+    pub fn jump_since(&self, earlier: &Self) -> i64 {
+        let passed = self.uptime.saturating_sub(earlier.uptime).as_millis();
+        let moved = self.now.0.saturating_sub(earlier.now.0);
+        moved.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX))
+    }
+}
+
+/// The id that Linux gives each boot (proc(5)); of this process on other systems.
+static BOOT: LazyLock<Arc<str>> = LazyLock::new(|| {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map_or_else(
+        |_| format!("process {:016x}", fastrand::u64(..)).into(),
+        |id| id.trim().into(),
+    )
+});
+
+static PROCESS_START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Linux's time since the boot, sleep included (proc(5)); else since the start of the process.
+fn uptime() -> Duration {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = text.split(' ').next().and_then(|first| first.parse().ok());
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .unwrap_or_else(|| PROCESS_START.elapsed())
+}
+
 /// A clock: the system's, or one that tests advance.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);
@@ -68,7 +108,14 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
-    Manual(Arc<watch::Sender<Millis>>),
+    Manual(Arc<watch::Sender<ManualTime>>),
+}
+
+/// The time of a manual clock, and how far it was advanced.
+#[derive(Clone, Copy, Debug)]
+struct ManualTime {
+    now: Millis,
+    advanced: Duration,
 }
 
 impl Clock {
@@ -80,7 +127,11 @@ impl Clock {
     /// A clock that stops at `start` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn manual(start: Millis) -> Self {
-        Self(Source::Manual(Arc::new(watch::Sender::new(start))))
+        let advanced = Duration::ZERO;
+        Self(Source::Manual(Arc::new(watch::Sender::new(ManualTime {
+            now: start,
+            advanced,
+        }))))
     }
 
     #[must_use]
@@ -91,14 +142,43 @@ impl Clock {
     pub fn now(&self) -> Millis {
         match &self.0 {
             Source::System => Millis(jiff::Timestamp::now().as_millisecond()),
-            Source::Manual(time) => *time.borrow(),
+            Source::Manual(time) => time.borrow().now,
+        }
+    }
+
+    #[must_use]
+    pub fn reading(&self) -> ClockReading {
+        match &self.0 {
+            Source::System => ClockReading {
+                now: self.now(),
+                boot: Arc::clone(&BOOT),
+                uptime: uptime(),
+            },
+            Source::Manual(time) => {
+                let time = *time.borrow();
+                ClockReading {
+                    now: time.now,
+                    boot: "manual".into(),
+                    uptime: time.advanced,
+                }
+            }
         }
     }
 
     /// Advances a manual clock; does nothing to a system clock.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(time) = &self.0 {
-            time.send_modify(|now| *now = now.plus(by));
+            time.send_modify(|time| {
+                time.now = time.now.plus(by);
+                time.advanced += by;
+            });
+        }
+    }
+
+    /// Sets a manual clock to another time, as a time server or an operator does, without time passing.
+    pub fn jump_to(&self, now: Millis) {
+        if let Source::Manual(time) = &self.0 {
+            time.send_modify(|time| time.now = now);
         }
     }
 
@@ -113,7 +193,7 @@ impl Clock {
             Source::Manual(time) => {
                 let mut changes = time.subscribe();
                 // The sender lives in `self`, so waiting cannot end in an error.
-                let _ = changes.wait_for(|now| *now >= until).await;
+                let _ = changes.wait_for(|time| time.now >= until).await;
             }
         }
     }

@@ -30,9 +30,11 @@ mod toml_value;
 mod twilio;
 
 use std::path::Path;
+use std::time::Duration;
 
 use self::layers::Layers;
 use crate::domain::plan::Rules;
+use crate::domain::retry::Jitter;
 use crate::twilio::AccountSid;
 
 pub use accounts::{Account, ApiKey};
@@ -82,6 +84,22 @@ pub struct Config {
 }
 
 impl Config {
+    /// The longest time that a call waits for its next request, with a minute for the difference
+    /// between the clocks of two nodes.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        let policy = &self.delivery.policy;
+        let longest = policy.schedule.iter().max().copied().unwrap_or_default();
+        let waits = [
+            longest.mul_f64(1.0 + Jitter::MAX),
+            policy.retry_after_max,
+            self.delivery.probe_max,
+            self.rules.legs.wait + self.rules.legs.settle,
+            self.rules.recordings.wait,
+        ];
+        waits.into_iter().max().unwrap_or_default() + Duration::from_secs(60)
+    }
+
     /// The account of this `AccountSid`, or the only account, which accepts every SID.
     #[must_use]
     pub fn account(&self, sid: &AccountSid) -> Option<&Account> {

@@ -9,6 +9,7 @@ pub mod outage;
 pub mod plain_text;
 pub mod plan;
 pub mod plural;
+pub mod purge_clock;
 pub mod reconcile;
 pub mod recording_link;
 pub mod report_mode;

@@ -26,6 +26,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::domain::purge_clock::PurgeClock;
 use crate::twilio::callback::CallbackParseError;
 use crate::twilio::listed::{self, RequestSource};
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
@@ -37,6 +38,7 @@ pub use records::{NoteChange, Records, StoredLeg};
 pub use refused::{
     Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoredRefusedRequest,
 };
+pub use removed::{RemovalCause, RemovedCall};
 pub use sqlite::SqliteReader;
 
 /// The state of a call. The database, metrics, console and logs use the same words.
@@ -387,6 +389,35 @@ impl Counts {
     }
 }
 
+/// What a purge did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Removed calls by the state that they were in.
+    pub delivered: usize,
+    pub skipped: usize,
+    pub parked: usize,
+    /// Calls that stay, because Twilio's Timestamp of a callback is later than the store's time. They
+    /// are in their state since that time from now on.
+    pub deferred: usize,
+}
+
+impl Purged {
+    #[must_use]
+    pub fn removed(&self) -> usize {
+        self.delivered + self.skipped + self.parked
+    }
+
+    /// Counts a removed call.
+    fn add(&mut self, state: State) {
+        match state {
+            State::Delivered => self.delivered += 1,
+            State::Skipped => self.skipped += 1,
+            State::Parked => self.parked += 1,
+            State::Pending | State::Claimed => {}
+        }
+    }
+}
+
 /// Calls last changed before these times are purged.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiry {
@@ -473,15 +504,32 @@ pub trait Store: Refusals + Records + Send + Sync {
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError>;
 
-    /// Queues all requests of a call for delivery again, due for [`REQUEUED_OVERDUE`], so that fresh calls
-    /// come first; false if there is no such call. `sid` as for `get`.
+    /// Queues all requests of a call, of each account that has one with this SID, for delivery again, due for
+    /// [`REQUEUED_OVERDUE`], so that fresh calls come first; false if there is no such call. `sid` as for `get`.
     async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError>;
 
     async fn counts(&self) -> Result<Counts, StoreError>;
 
-    /// Removes up to `limit` expired calls, the longest in their state first; returns how many. The store
+    /// Removes up to `limit` expired calls, the longest in their state first. The store
     /// remembers their SIDs: a callback of a removed call is a repeat.
-    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError>;
+    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<Purged, StoreError>;
+
+    /// The time that the last purge used; None before the first one.
+    async fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError>;
+
+    async fn set_purge_clock(&self, clock: PurgeClock) -> Result<(), StoreError>;
+
+    /// The number of parked calls that are parked since before `at`.
+    async fn parked_before(&self, at: Millis) -> Result<u64, StoreError>;
+
+    /// Corrects up to `limit` pending calls that are due later than `latest`: the clock was wrong when that was
+    /// written. They are due `now`, and no other time of theirs is later. Returns how many.
+    async fn correct_times(
+        &self,
+        now: Millis,
+        latest: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
 
     /// Whether a callback can be stored now: writes to the disk.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -14,7 +14,9 @@ use tracing::{info, warn};
 
 use super::reconcile::continuous;
 use super::systemd::{self, watchdog};
-use super::{App, AppError, consistency_check, delivery_thread, directory_file, retention};
+use super::{
+    App, AppError, clock_watch, consistency_check, delivery_thread, directory_file, retention,
+};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::delivery::heartbeat::Heartbeat;
@@ -108,17 +110,13 @@ impl Running {
         ));
         tokio::spawn(consistency_check::run(
             app.config.store.clone(),
-            parts.metrics,
+            Arc::clone(&parts.metrics),
             app.clock.clone(),
             drained.clone(),
         ));
         let watchdog = watchdog::keep(Arc::clone(&app.store), heartbeat, stop.clone());
-        let retention = retention::run(
-            Arc::clone(&app.config),
-            parts.store,
-            app.clock.clone(),
-            drained.clone(),
-        );
+        tokio::spawn(clock_watch::run(parts.clone(), drained.clone()));
+        let retention = retention::run(Arc::clone(&app.config), parts, drained.clone());
         let running = Self {
             config: app.config,
             clock: app.clock,

@@ -7,6 +7,7 @@ mod network;
 mod note;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -18,7 +19,7 @@ use super::{CliError, ConfigArgs, Exit, check};
 use crate::clock::{Clock, Millis};
 use crate::config::{Config, StoreUrl};
 use crate::domain::plural::counted;
-use crate::store::{disk, sqlite};
+use crate::store::{disk, open_to_read, sqlite};
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::{check, to_enter};
 
@@ -83,6 +84,7 @@ impl Doctor {
         ));
         let now = Clock::system().now();
         notes.extend(of_clock(now));
+        notes.extend(of_times(&config, now));
         if !self.offline {
             notes.extend(network::check(&config));
         }
@@ -222,6 +224,36 @@ fn of_clock(now: Millis) -> Option<Note> {
     );
     (!PLAUSIBLE_TIMES.contains(&now)).then(|| Note::problem("clock", sentence))
 }
+
+/// Times in the store that only a wrong clock writes. A running bridge corrects those of calls.
+fn of_times(config: &Config, now: Millis) -> Vec<Note> {
+    let Ok(reader) = open_to_read(&config.store.url) else {
+        return Vec::new();
+    };
+    let longest = config.longest_wait();
+    let mut notes = Vec::new();
+    if let Ok(calls @ 1..) = reader.due_after(now.plus(longest)) {
+        let sentence = format!(
+            "{calls} calls are due more than {longest:?} from now, longer than any wait: the clock was \
+             wrong; a running bridge corrects them within a minute"
+        );
+        notes.push(Note::problem("clock", sentence));
+    }
+    if let Ok(Some(purge)) = reader.purge_clock()
+        && now.since(purge.known) > LATE_PURGE
+    {
+        let sentence = format!(
+            "expired calls are kept: the bridge was certain of {} at its last purge; it removes them while \
+             it runs and Twilio's Timestamp of a new callback confirms the clock",
+            purge.known
+        );
+        notes.push(Note::problem("clock", sentence));
+    }
+    notes
+}
+
+/// A running bridge purges every minute.
+const LATE_PURGE: Duration = Duration::from_secs(24 * 3_600);
 
 fn print_notes(notes: &[Note]) -> std::io::Result<()> {
     for note in notes {

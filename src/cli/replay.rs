@@ -156,7 +156,7 @@ impl Replay {
         let (reader, rules) = self.config.open_to_read()?;
         let mut groups = Vec::new();
         for summary in self.filter.search().run(&*reader, usize::MAX)? {
-            let Some(call) = reader.get(&summary.sid)? else {
+            let Some(call) = reader.get_listed(&summary)? else {
                 continue;
             };
             let incident = IncidentFolder::of(&call, &rules);

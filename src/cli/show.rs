@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{SpoolSettings, StoreUrl};
 use crate::debugging::timeline::CallTimeline;
 use crate::domain::outage::Outage;
-use crate::store::{ReadStore as _, SqliteReader, State, StoredCall};
+use crate::store::{ReadStore as _, RemovalCause, RemovedCall, SqliteReader, State, StoredCall};
 use crate::twilio::CallSid;
 
 /// Show one call: its callbacks, attempts, and what is sent and why.
@@ -57,41 +57,53 @@ impl Show {
         let (url, rules) = self.config.load_for_reading()?;
         let spool = self.config.load_spool()?;
         // Both are read: during an outage only the spool may have the call.
-        let call = match (self.in_store(sid), in_spool(&url, &spool, sid)) {
-            (Ok(Some(call)), _) | (_, Some(call)) => call,
+        let calls = match (self.in_store(sid), in_spool(&url, &spool, sid)) {
+            (Ok(calls), _) if !calls.is_empty() => calls,
+            (_, Some(call)) => vec![call],
             (Err(why), None) => return Err(why),
-            (Ok(None), None) => {
-                let hint = refused::hint(&*self.config.open_to_read()?.0, sid)?;
+            (Ok(_), None) => {
+                let reader = self.config.open_to_read()?.0;
+                if let Some(removed) = reader.removed(sid)?.first() {
+                    return Err(CliError::Failed(anyhow::anyhow!(fate(sid, removed))));
+                }
+                let hint = refused::hint(&*reader, sid)?;
                 return Err(CliError::Failed(anyhow::anyhow!(
                     "no callback of {sid} was recorded in {url}; {hint}"
                 )));
             }
         };
-        let outage = match call.summary.state {
-            State::Pending => self.outage(call.summary.sid.as_str()),
-            _ => None,
-        };
-        let timeline = CallTimeline::of(&call, &rules, outage, Clock::system().now());
-        match self.output.format() {
-            OutputFormat::Json => print_pretty_json(&timeline)?,
-            OutputFormat::Text => {
-                print_line(text::of(&timeline).trim_end())?;
-                // A call may lack a callback that the bridge refused.
-                let naming = self
-                    .config
-                    .open_to_read()
-                    .and_then(|(reader, _)| refused::naming(&*reader, sid));
-                if let Some(summary) = naming.ok().as_deref().and_then(refused::summary) {
-                    print_line(format_args!("\n{}", wrap(&summary, 0)))?;
-                }
+        let several = calls.len() > 1;
+        for call in calls {
+            if several {
+                eprintln!("call {sid} of account {}:", call.summary.account);
+            }
+            let outage = match call.summary.state {
+                State::Pending => self.outage(call.summary.sid.as_str()),
+                _ => None,
+            };
+            let timeline = CallTimeline::of(&call, &rules, outage, Clock::system().now());
+            match self.output.format() {
+                OutputFormat::Json => print_pretty_json(&timeline)?,
+                OutputFormat::Text => print_line(text::of(&timeline).trim_end())?,
+            }
+        }
+        if self.output.format() == OutputFormat::Text {
+            // A call may lack a callback that the bridge refused.
+            let naming = self
+                .config
+                .open_to_read()
+                .and_then(|(reader, _)| refused::naming(&*reader, sid));
+            if let Some(summary) = naming.ok().as_deref().and_then(refused::summary) {
+                print_line(format_args!("\n{}", wrap(&summary, 0)))?;
             }
         }
         Ok(Exit::Done)
     }
 
-    fn in_store(&self, sid: &CallSid) -> Result<Option<StoredCall>, CliError> {
+    /// One for each account.
+    fn in_store(&self, sid: &CallSid) -> Result<Vec<StoredCall>, CliError> {
         let (reader, _) = self.config.open_to_read()?;
-        Ok(reader.get(sid)?)
+        Ok(reader.get_all(sid)?)
     }
 
     /// The outage of the call's account, which only a running bridge knows. `show` also works without a
@@ -101,6 +113,26 @@ impl Show {
         let path = format!("/api/calls/{sid}");
         let call = app::block_on(async { AdminClient::of(&admin).get(&path).await })?;
         serde_json::from_value(call.get("outage")?.clone()).ok()
+    }
+}
+
+/// What became of a call that was removed.
+fn fate(sid: &CallSid, removed: &RemovedCall) -> String {
+    let day = removed.day.to_string();
+    let day = day.split('T').next().unwrap_or_default();
+    let account = &removed.account;
+    match removed.cause {
+        RemovalCause::Retention => format!(
+            "call {sid} of account {account} was removed on {day}, after store.retention; it was delivered \
+             or skipped"
+        ),
+        RemovalCause::Expired => {
+            let reason = removed.reason.as_deref().unwrap_or("unknown");
+            format!(
+                "call {sid} of account {account} expired: it was parked for store.parked_retention and \
+                 removed on {day}; it was parked because: {reason}"
+            )
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl CallSearch {
             if !self.matches_summary(summary) || !self.needs_callbacks() {
                 return Ok(self.matches_summary(summary));
             }
-            let call = reader.get(&summary.sid)?;
+            let call = reader.get_listed(summary)?;
             Ok(call.is_some_and(|call| self.matches_callbacks(&call)))
         })
     }

@@ -13,6 +13,9 @@ use crate::config::{self, SpoolSettings, StoreUrl};
 
 /// Opens the store of a bridge that serves: as [`open`] does, and with a spool if there is to be one.
 pub fn open_to_serve(settings: &config::StoreSettings) -> Result<Arc<dyn Store>, OpenError> {
+    if let StoreUrl::Postgres(url) = &settings.url {
+        postgres::refuse_transaction_pooler(url)?;
+    }
     let database = open(&settings.url)?;
     Ok(match (&settings.url, &settings.spool) {
         (StoreUrl::Postgres(_), SpoolSettings::At(path)) => Arc::new(SpoolingStore::open(

@@ -13,6 +13,7 @@ mod counters;
 mod merge;
 mod migrate;
 mod operator_queries;
+mod pooler;
 mod reader;
 mod record;
 mod records;
@@ -35,6 +36,7 @@ use tracing::warn;
 
 pub use self::claim::LeaseClock;
 pub use self::migrate::{MIGRATIONS, Migration, migrate};
+pub use self::pooler::refuse_transaction_pooler;
 pub use self::reader::PostgresReader;
 
 use self::batcher::{Batcher, Queued};
@@ -47,10 +49,11 @@ use self::settle::SettleJob;
 use super::joined_thread::JoinedThread;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
-    NewCallback, OpenError, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
+    NewCallback, OpenError, Purged, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
 };
 use crate::clock::{self, Millis};
 use crate::config::postgres::PostgresUrl;
+use crate::domain::purge_clock::PurgeClock;
 use crate::store::counters::Counters;
 use crate::twilio::CallSid;
 use crate::twilio::listed::RequestSource;
@@ -275,7 +278,10 @@ impl Store for PostgresStore {
         let sid = sid.clone();
         self.run_on(
             |connections| &connections.queries,
-            async move |session: &Session| operator_queries::get(session, &sid).await,
+            async move |session: &Session| {
+                let calls = operator_queries::get_all(session, &sid).await?;
+                Ok(calls.into_iter().next())
+            },
         )
         .await
     }
@@ -307,7 +313,7 @@ impl Store for PostgresStore {
             .await
     }
 
-    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
+    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<Purged, StoreError> {
         self.run_on(
             |connections| &connections.queries,
             async move |session: &Session| {
@@ -315,6 +321,47 @@ impl Store for PostgresStore {
                     operator_queries::purge(session, changes, expiry, limit).await
                 })
                 .await
+            },
+        )
+        .await
+    }
+
+    async fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
+        self.run_on(
+            |connections| &connections.queries,
+            operator_queries::purge_clock,
+        )
+        .await
+    }
+
+    async fn set_purge_clock(&self, clock: PurgeClock) -> Result<(), StoreError> {
+        self.run_on(
+            |connections| &connections.queries,
+            async move |session: &Session| operator_queries::set_purge_clock(session, &clock).await,
+        )
+        .await
+    }
+
+    async fn parked_before(&self, at: Millis) -> Result<u64, StoreError> {
+        self.run_on(
+            |connections| &connections.queries,
+            async move |session: &Session| {
+                operator_queries::count(session, operator_queries::PARKED_BEFORE, &[&at.0]).await
+            },
+        )
+        .await
+    }
+
+    async fn correct_times(
+        &self,
+        now: Millis,
+        latest: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.run_on(
+            |connections| &connections.queries,
+            async move |session: &Session| {
+                operator_queries::correct_times(session, now, latest, limit).await
             },
         )
         .await

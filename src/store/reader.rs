@@ -6,10 +6,11 @@ use std::path::Path;
 
 use super::records::{Note, StoredLeg};
 use super::{
-    CallSummary, ListFilter, RefusedCause, RefusedFilter, StoreError, StoredCall,
+    CallSummary, ListFilter, RefusedCause, RefusedFilter, RemovedCall, StoreError, StoredCall,
     StoredRefusedRequest,
 };
 use crate::clock::Millis;
+use crate::domain::purge_clock::PurgeClock;
 use crate::twilio::{AccountSid, CallSid};
 
 /// Whether a call belongs in the result. It may query the same reader for more of the call.
@@ -17,8 +18,20 @@ pub type CallPredicate<'a> = dyn FnMut(&CallSummary) -> Result<bool, StoreError>
 
 /// A store that is only read. Each method waits for its answer.
 pub trait ReadStore {
-    /// The call with this SID, or with a leg that has it.
-    fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError>;
+    /// The calls with this SID, or with a leg that has it, one for each account: Twilio's SIDs are unique,
+    /// but any account's token can sign another account's SID.
+    fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// The first of [`Self::get_all`].
+    fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+        Ok(self.get_all(sid)?.into_iter().next())
+    }
+
+    /// The call of a list, with all that the store has of it.
+    fn get_listed(&self, listed: &CallSummary) -> Result<Option<StoredCall>, StoreError> {
+        let mut calls = self.get_all(&listed.sid)?.into_iter();
+        Ok(calls.find(|call| call.summary.account == listed.account))
+    }
 
     /// See [`ListFilter`] for the order.
     fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError>;
@@ -29,6 +42,16 @@ pub trait ReadStore {
         filter: ListFilter,
         wanted: &mut CallPredicate<'_>,
     ) -> Result<Vec<CallSummary>, StoreError>;
+
+    /// What is left of removed calls with this SID, or with a leg that has it: one for each account.
+    fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError>;
+
+    /// The time that the last purge used; None before the first one.
+    fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError>;
+
+    /// The number of calls that are due after `latest`. The bridge corrects them, so that a call that stays
+    /// is a fault.
+    fn due_after(&self, latest: Millis) -> Result<u64, StoreError>;
 
     /// Refused requests by cause, the latest cause first.
     fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError>;

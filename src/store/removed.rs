@@ -6,22 +6,44 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Millis;
-use crate::twilio::{AccountSid, CallSid};
+use crate::twilio::{AccountSid, CallSid, callback};
 
 /// Why a call was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RemovalCause {
-    /// Its retention had ended.
+pub enum RemovalCause {
+    /// It was delivered or skipped, and `store.retention` had ended.
     Retention,
+    /// It was parked, and `store.parked_retention` had ended.
+    Expired,
 }
 
 impl RemovalCause {
     /// The word in the database.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retention => "retention",
+            Self::Expired => "expired",
         }
     }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Retention, Self::Expired]
+            .into_iter()
+            .find(|cause| cause.as_str() == text)
+    }
+}
+
+/// What is left of a removed call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedCall {
+    pub account: AccountSid,
+    /// The first moment of the day (UTC) on which it was removed.
+    pub day: Millis,
+    pub cause: RemovalCause,
+    /// Why it was parked, without personal data.
+    pub reason: Option<String>,
 }
 
 /// The first half of the SHA-256 of account and SID: a collision would drop a callback, so a hash of 64
@@ -33,7 +55,34 @@ pub(super) fn sid_hash(account: &AccountSid, sid: &CallSid) -> [u8; 16] {
     half
 }
 
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
+
 /// Days since 1970-01-01, in UTC.
 pub(super) fn day(at: Millis) -> i64 {
-    at.0.div_euclid(24 * 3_600 * 1_000)
+    at.0.div_euclid(DAY_MS)
+}
+
+pub(super) fn start_of(day: i64) -> Millis {
+    Millis(day.saturating_mul(DAY_MS))
+}
+
+/// The reason without the words that may be a number or an address. `remember_removed.sql` does the same.
+pub(super) fn anonymous(reason: &str) -> String {
+    let is_personal = |word: &str| {
+        word.contains('@')
+            || word
+                .as_bytes()
+                .windows(4)
+                .any(|part| part.iter().all(u8::is_ascii_digit))
+    };
+    let words = reason.split_whitespace();
+    let words = words.map(|word| if is_personal(word) { "***" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The latest time that Twilio signed in a call's forms, if that is after `cutoff`: the call is younger
+/// than the clock of this machine said.
+pub(super) fn reported_after(forms: &[Vec<u8>], cutoff: Millis) -> Option<Millis> {
+    let reported = forms.iter().filter_map(|form| callback::reported_at(form));
+    reported.max().filter(|reported| *reported > cutoff)
 }

@@ -23,11 +23,12 @@ use super::records::{Note, NoteChange, Records, StoredLeg};
 use super::sqlite::SqliteStore;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
-    NewCallback, OpenError, Recorded, Refusals, RefusedCause, RefusedFilter, RefusedLimits,
+    NewCallback, OpenError, Purged, Recorded, Refusals, RefusedCause, RefusedFilter, RefusedLimits,
     RefusedRequest, Settlement, Store, StoreError, StoreFiles, StoreWarning, StoredCall,
     StoredRefusedRequest, Ticket,
 };
 use crate::clock::Millis;
+use crate::domain::purge_clock::PurgeClock;
 use crate::twilio::{AccountSid, CallSid};
 
 /// How long the database may take to commit a callback before the spool stores it.
@@ -256,8 +257,29 @@ impl Store for SpoolingStore {
         self.shared.database.counts().await
     }
 
-    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
+    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<Purged, StoreError> {
         self.shared.database.purge(expiry, limit).await
+    }
+
+    async fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
+        self.shared.database.purge_clock().await
+    }
+
+    async fn set_purge_clock(&self, clock: PurgeClock) -> Result<(), StoreError> {
+        self.shared.database.set_purge_clock(clock).await
+    }
+
+    async fn parked_before(&self, at: Millis) -> Result<u64, StoreError> {
+        self.shared.database.parked_before(at).await
+    }
+
+    async fn correct_times(
+        &self,
+        now: Millis,
+        latest: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.shared.database.correct_times(now, latest, limit).await
     }
 
     /// Whether a callback can be stored where new ones go now.

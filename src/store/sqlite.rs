@@ -22,7 +22,7 @@ mod write_tx;
 mod writer;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -37,10 +37,11 @@ use self::write_tx::WriteTx;
 use self::writer::Writer;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter, Migrated,
-    NewCallback, OpenError, ReadStore as _, Recorded, Settlement, Store, StoreError, StoreFiles,
-    StoreWarning, StoredCall, Ticket,
+    NewCallback, OpenError, Purged, ReadStore, Recorded, Settlement, State, Store, StoreError,
+    StoreFiles, StoreWarning, StoredCall, Ticket,
 };
 use crate::clock::Millis;
+use crate::domain::purge_clock::PurgeClock;
 use crate::twilio::CallSid;
 
 /// A store in one `SQLite` file. Drop finishes all operations, closes the file and unlocks it.
@@ -50,11 +51,35 @@ pub struct SqliteStore {
     reader: ReaderThread,
     writer: Writer,
     health: FileHealth,
+    lease_clock: LeaseClock,
+}
+
+/// The clock that leases are measured with.
+#[derive(Clone, Copy, Debug)]
+pub enum LeaseClock {
+    /// The time since this one was made: no jump of the wall clock ends or extends a lease.
+    Monotonic(Instant),
+    /// The caller's, which a test advances.
+    Caller,
+}
+
+impl LeaseClock {
+    fn now(self, callers: Millis) -> Millis {
+        match self {
+            Self::Monotonic(start) => Millis::default().plus(start.elapsed()),
+            Self::Caller => callers,
+        }
+    }
 }
 
 impl SqliteStore {
     /// Opens the file, creates or migrates it as needed, and locks it until drop.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with(path, LeaseClock::Monotonic(Instant::now()))
+    }
+
+    /// As [`SqliteStore::open`].
+    pub fn open_with(path: &Path, lease_clock: LeaseClock) -> Result<Self, OpenError> {
         let path = &open::plain(path)?;
         let unusable = |why: String| OpenError::Unusable {
             path: path.to_owned(),
@@ -74,6 +99,7 @@ impl SqliteStore {
             reader: ReaderThread::start(reader).map_err(no_thread)?,
             writer: Writer::start(tx, lock).map_err(no_thread)?,
             health,
+            lease_clock,
         })
     }
 }
@@ -97,9 +123,10 @@ impl Store for SqliteStore {
         lease: Duration,
         request: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError> {
+        let lease_now = self.lease_clock.now(now);
         self.writer
             .ask(move |tx| {
-                let calls = tx.claim(now, lease, &request)?;
+                let calls = tx.claim(now, lease_now, lease, &request)?;
                 // Asked for only by a worker that has room left, and so waits for the next call.
                 let next_due = if calls.len() < request.limit {
                     tx.next_due(&request.accounts)?
@@ -151,16 +178,43 @@ impl Store for SqliteStore {
         self.writer.ask(|tx| tx.counts()).await
     }
 
-    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
+    async fn purge(&self, expiry: Expiry, limit: usize) -> Result<Purged, StoreError> {
         let purged = self.writer.write(move |tx| tx.purge(expiry, limit)).await?;
-        if purged > 0 {
+        if purged.removed() > 0 {
             // Between transactions, so that no commit waits for it.
             self.writer.ask(|tx| tx.shrink()).await?;
         }
-        if purged < limit {
+        if purged.removed() < limit {
             self.writer.ask(WriteTx::empty_log).await?;
         }
         Ok(purged)
+    }
+
+    async fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
+        self.reader.ask(ReadStore::purge_clock).await
+    }
+
+    async fn set_purge_clock(&self, clock: PurgeClock) -> Result<(), StoreError> {
+        self.writer
+            .write(move |tx| tx.set_purge_clock(&clock))
+            .await
+    }
+
+    async fn parked_before(&self, at: Millis) -> Result<u64, StoreError> {
+        self.reader
+            .ask(move |reader| reader.in_state_before(State::Parked, at))
+            .await
+    }
+
+    async fn correct_times(
+        &self,
+        now: Millis,
+        latest: Millis,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.writer
+            .write(move |tx| tx.correct_times(now, latest, limit))
+            .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -20,8 +20,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use self::labels::{
-    AccountLabels, AttemptLabels, CallbackLabels, KeyLabels, ReasonLabels, RecordingLabels,
-    StateLabels,
+    AccountLabels, AttemptLabels, CallbackLabels, KeyLabels, KindLabels, ReasonLabels,
+    RecordingLabels, StateLabels,
 };
 use self::reconcile::ReconcileMetrics;
 use crate::clock::Millis;
@@ -39,6 +39,39 @@ pub const UNKNOWN_ACCOUNT: &str = "unknown";
 pub enum BreakerState {
     Closed,
     Open,
+}
+
+/// What a wrong clock led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockEvent {
+    JumpForward,
+    JumpBack,
+    /// The times of a call were too far ahead.
+    TimeCorrected,
+    /// The clock is ahead of what is certain, so that expired calls stay.
+    PurgeHeld,
+    /// A call stays, because Twilio's Timestamp is later than the time in the store.
+    RemovalDeferred,
+}
+
+impl ClockEvent {
+    const ALL: [Self; 5] = [
+        Self::JumpForward,
+        Self::JumpBack,
+        Self::TimeCorrected,
+        Self::PurgeHeld,
+        Self::RemovalDeferred,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::JumpForward => "jump-forward",
+            Self::JumpBack => "jump-back",
+            Self::TimeCorrected => "time-corrected",
+            Self::PurgeHeld => "purge-held",
+            Self::RemovalDeferred => "removal-deferred",
+        }
+    }
 }
 
 /// The number of requests that one signing key signed.
@@ -92,11 +125,19 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("bridge");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of the program", version);
-        Self {
+        let metrics = Self {
             bridge: BridgeMetrics::new(&mut registry),
             reconcile: ReconcileMetrics::new(&mut registry),
             registry,
+        };
+        // A closed set of labels exists from the start.
+        for event in ClockEvent::ALL {
+            metrics.clock_event(event, 0);
         }
+        for state in [State::Delivered, State::Skipped, State::Parked] {
+            metrics.expired(state, 0);
+        }
+        metrics
     }
 }
 
@@ -140,6 +181,10 @@ metric_table! {
             "0 while the store is unavailable, so that no call is delivered";
         spooled: Gauge, "spooled_callbacks",
             "Callbacks that wait in the spool until the database is back";
+        clock_events: Family<KindLabels, Counter>, "clock_events",
+            "Jumps of the clock of this machine, calls with times that were corrected, held removals";
+        expired: Family<StateLabels, Counter>, "calls_expired",
+            "Calls removed after their retention by the state that they were in";
         log_bytes: Gauge, "store_wal" in Bytes,
             "Size of the write-ahead log of the SQLite file or the spool";
         free_bytes: Gauge, "store_free" in Bytes,
@@ -288,6 +333,18 @@ impl Metrics {
         };
         let open = i64::from(state == BreakerState::Open);
         self.bridge.breakers.get_or_create(&labels).set(open);
+    }
+
+    pub fn clock_event(&self, event: ClockEvent, count: usize) {
+        let kind = event.as_str();
+        let events = self.bridge.clock_events.get_or_create(&KindLabels { kind });
+        events.inc_by(count as u64);
+    }
+
+    pub fn expired(&self, state: State, calls: usize) {
+        let state = state.as_str();
+        let expired = self.bridge.expired.get_or_create(&StateLabels { state });
+        expired.inc_by(calls as u64);
     }
 
     pub fn store_files(&self, files: StoreFiles) {

@@ -14,6 +14,7 @@ use super::{
     AccountSid, CallSid, CallStatus, Callback, CallbackContent, Direction, Evidence, FieldSource,
     RecordingCallback, RecordingSid, RecordingStatus, SidError, StatusCallback, UrlEmail,
 };
+use crate::clock::Millis;
 
 pub use lookalike::{Lookalike, of_json};
 
@@ -259,6 +260,14 @@ fn parse_status(
             email_ignored_for: unsure_email.map(str::to_owned),
         }),
     })
+}
+
+/// The time in a form that Twilio signed, if it has one.
+#[must_use]
+pub fn reported_at(form: &[u8]) -> Option<Millis> {
+    let fields = fields(form);
+    let (_, text) = fields.iter().find(|(name, _)| name == "Timestamp")?;
+    timestamp(text).map(|at| Millis(at.as_millisecond()))
 }
 
 /// Twilio writes `CallbackSource=call-progress-events` into every status callback of a call, and into

@@ -5,6 +5,7 @@ mod admin;
 mod admin_safety;
 mod balancers;
 mod callbacks;
+mod clock;
 mod commands;
 mod consistency_check;
 mod debugging;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use twilio_acquire_bridge::clock::Millis;
-use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore, look_from_outside};
+use twilio_acquire_bridge::clock::{self, Millis};
+use twilio_acquire_bridge::store::sqlite::{
+    LeaseClock, SqliteReader, SqliteStore, look_from_outside,
+};
 use twilio_acquire_bridge::store::{
-    Expiry, ListFilter, NextState, OpenError, ReadStore as _, Recorded, RefusedLimits,
-    RefusedRequest, Store, StoreError, StoreWarning,
+    ClaimRequest, Expiry, ListFilter, NextState, OpenError, ReadStore as _, Recorded,
+    RefusedLimits, RefusedRequest, Store, StoreError, StoreWarning,
 };
 use twilio_acquire_bridge::twilio::CallSid;
 
@@ -23,7 +25,10 @@ pub const DATABASE: Database = Database {
     sequences: 96,
     make: |_| {},
     remove: |_| {},
-    open: |path| Box::new(SqliteStore::open(path).expect("the file can be opened")),
+    open: |path| {
+        let store = SqliteStore::open_with(path, LeaseClock::Caller);
+        Box::new(store.expect("the file can be opened"))
+    },
     read: |path| Box::new(reader(path)),
 };
 
@@ -142,7 +147,7 @@ async fn a_purge_gives_the_space_of_the_file_back() {
         delivered_and_skipped: Millis(2),
         parked: Millis(2),
     };
-    while store.purge(expiry, 50).await.expect("purged") > 0 {}
+    while store.purge(expiry, 50).await.expect("purged").removed() > 0 {}
     assert!(pages() * 5 < before, "{before} pages became {}", pages());
 }
 
@@ -327,7 +332,13 @@ async fn removed_data_is_in_no_file() {
         !found_in_files(&place.path()).is_empty(),
         "the files are the right ones"
     );
-    while store.purge(ALL_EXPIRED, 50).await.expect("purged") > 0 {}
+    while store
+        .purge(ALL_EXPIRED, 50)
+        .await
+        .expect("purged")
+        .removed()
+        > 0
+    {}
     assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
     drop(store);
     assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
@@ -342,10 +353,17 @@ async fn data_that_a_reader_kept_from_being_removed_goes_with_the_next_purge_and
     other
         .execute_batch("BEGIN; SELECT * FROM call")
         .expect("read");
-    while store.purge(ALL_EXPIRED, 50).await.expect("purged") > 0 {}
+    while store
+        .purge(ALL_EXPIRED, 50)
+        .await
+        .expect("purged")
+        .removed()
+        > 0
+    {}
     assert_eq!(store.warning(), Some(StoreWarning::LogPinned));
     other.execute_batch("COMMIT").expect("its end");
-    assert_eq!(store.purge(ALL_EXPIRED, 50).await.expect("purged"), 0);
+    let purged = store.purge(ALL_EXPIRED, 50).await;
+    assert_eq!(purged.expect("purged").removed(), 0);
     assert_eq!(store.warning(), None);
     assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
 }
@@ -405,4 +423,30 @@ async fn a_reader_that_makes_the_log_grow_is_named() {
         assert!(Instant::now() < named, "the warning stays");
         store.ping().await.expect("written");
     }
+}
+
+#[tokio::test]
+async fn a_jump_of_the_wall_clock_ends_no_lease_and_keeps_none() {
+    let place = Place::new(DATABASE);
+    let store = SqliteStore::open(&place.path()).expect("a new file");
+    record(&store, &sid(1), 0).await;
+    let lease = Duration::from_millis(300);
+    let claims = async |now: i64, lease| {
+        let claims = store.claim(Millis(now), lease, ClaimRequest::any(9)).await;
+        claims.expect("claimed").calls.len()
+    };
+    let year = 365 * 24 * 3_600 * 1_000;
+    let started = Instant::now();
+    assert_eq!(claims(10 * year, lease).await, 1);
+    // Ten years forward or back: the lease goes on, and ends with the time that really passed.
+    let claimed = claims(20 * year, lease).await;
+    assert!(claimed == 0 || started.elapsed() >= lease);
+    while claims(1, lease).await == 0 {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "the lease never ends"
+        );
+        clock::pause(Duration::from_millis(10)).await;
+    }
+    assert!(started.elapsed() >= lease);
 }

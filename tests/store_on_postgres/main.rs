@@ -6,6 +6,7 @@
 mod commands;
 mod delivery;
 mod plans;
+mod pooler;
 mod postgres;
 mod spool;
 #[expect(dead_code, reason = "each test binary uses a part of it")]

@@ -8,6 +8,7 @@ pub mod reading;
 pub mod recording;
 pub mod refusing;
 pub mod requeuing;
+pub mod times;
 
 /// One test per check of the suite.
 #[macro_export]
@@ -84,7 +85,13 @@ macro_rules! on {
                 a_requeued_call_has_not_failed
                 a_call_is_requeued_by_a_child_leg_too
                 an_unknown_call_is_not_requeued
+                a_sid_that_two_accounts_signed_reaches_the_calls_of_both
                 requeued_calls_stand_behind_fresh_ones;
+            times:
+                times_that_a_wrong_clock_wrote_are_corrected
+                the_time_of_the_last_purge_is_kept
+                an_expired_parked_call_leaves_its_cause_without_personal_data
+                a_call_that_twilio_reported_later_is_not_removed;
             refusing:
                 a_refused_request_is_read_back_as_it_was
                 refused_requests_are_told_by_cause

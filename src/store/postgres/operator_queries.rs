@@ -2,22 +2,28 @@
 //!
 //! Pages and commands use these; the path of a callback does not.
 
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
 use super::rows::{self, read_summary, text};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
+use crate::domain::purge_clock::PurgeClock;
 use crate::store::counters::Counters;
 use crate::store::removed::{self, RemovalCause};
 use crate::store::{
-    CallSummary, Expiry, ListFilter, REQUEUED_OVERDUE, State, StoredCall, split_by_requeue,
+    CallSummary, Expiry, ListFilter, Purged, REQUEUED_OVERDUE, RemovedCall, State, StoredCall,
+    split_by_requeue,
 };
-use crate::twilio::CallSid;
+use crate::twilio::{AccountSid, CallSid};
 
 // A call's own SID comes before a leg's.
 const FIND: &str = concat!(
     "SELECT ",
     rows::summary!(),
     ", call.id, call.requeue_count, call.retry_now_at FROM sid_index JOIN call ON call.id = sid_index.call \
-     WHERE sid_index.sid = $1 ORDER BY call.sid <> $1, call.id LIMIT 1"
+     WHERE sid_index.sid = $1 ORDER BY call.sid <> $1, call.id"
 );
 
 const NEWEST: &str = concat!(
@@ -58,23 +64,45 @@ const REMEMBER_REMOVED: &str = include_str!("sql/remember_removed.sql");
 const FORGET_REMOVED: &str = "DELETE FROM removed_call WHERE hash = ANY (ARRAY( \
     SELECT hash FROM removed_call WHERE day < $1 ORDER BY day LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
+const DEFER: &str = "UPDATE call SET effective_at = $2 WHERE id = $1";
+const SET_PURGE_CLOCK: &str = "INSERT INTO purge_clock VALUES (1, $1, $2, $3, $4) \
+    ON CONFLICT (id) DO UPDATE SET known = excluded.known, used = excluded.used, \
+    boot = excluded.boot, uptime_ms = excluded.uptime_ms";
+const CORRECT_TIMES: &str = concat!(
+    include_str!("sql/accounts_with_due.sql"),
+    include_str!("sql/correct_times.sql")
+);
+
+pub(super) const PARKED_BEFORE: &str = "SELECT count(*) FROM call \
+    WHERE state = 'parked' AND state <> 'pending' AND effective_at < $1";
+pub(super) const DUE_AFTER: &str = "SELECT count(*) FROM call \
+    WHERE state = 'pending' AND claim IS NULL AND effective_at > $1";
+
 const PURGE_SIDS: &str = include_str!("sql/purge_sids.sql");
 const PURGE_CALLBACKS: &str = "DELETE FROM callback WHERE call = ANY ($1)";
 const PURGE_ATTEMPTS: &str = "DELETE FROM attempt WHERE call = ANY ($1)";
 const PURGE_CALLS: &str = "DELETE FROM call WHERE id = ANY ($1)";
 
-/// The call with this SID, or with a leg of this SID.
-pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<StoredCall>, PgError> {
-    let rows = session.query(FIND, &[&sid.as_str()]).await?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
-    };
+/// The calls with this SID, or with a leg of this SID, one for each account.
+pub(super) async fn get_all(session: &Session, sid: &CallSid) -> Result<Vec<StoredCall>, PgError> {
+    let mut calls: Vec<StoredCall> = Vec::new();
+    for row in session.query(FIND, &[&sid.as_str()]).await? {
+        let call = read_call(session, &row).await?;
+        let account = &call.summary.account;
+        if calls.iter().all(|known| known.summary.account != *account) {
+            calls.push(call);
+        }
+    }
+    Ok(calls)
+}
+
+async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, PgError> {
     let (id, requeue_count): (i64, i64) = (row.try_get(7)?, row.try_get(8)?);
     let callbacks = rows::callbacks_of(session, &[id]).await?;
     let attempts = rows::attempts_of(session, &[id]).await?.into_iter();
     let attempts = attempts.map(|(_, made_at, attempt)| (made_at, attempt));
     let (attempts, attempts_before_requeue) = split_by_requeue(attempts.collect(), requeue_count);
-    Ok(Some(StoredCall {
+    Ok(StoredCall {
         summary: read_summary(row)?,
         callbacks: callbacks
             .into_iter()
@@ -83,7 +111,7 @@ pub(super) async fn get(session: &Session, sid: &CallSid) -> Result<Option<Store
         attempts,
         attempts_before_requeue,
         retry_now_at: row.try_get::<_, Option<i64>>(9)?.map(Millis),
-    }))
+    })
 }
 
 pub(super) async fn list(
@@ -149,7 +177,7 @@ pub(super) async fn purge(
     changes: &mut Counters,
     expiry: Expiry,
     limit: usize,
-) -> Result<usize, PgError> {
+) -> Result<Purged, PgError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let (finished, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
     // Ten per call, because a call has few legs: so this keeps up with the SIDs that purges add.
@@ -162,21 +190,100 @@ pub(super) async fn purge(
     let rows = session
         .query(EXPIRED, &[&finished, &parked, &limit])
         .await?;
+    let mut purged = Purged::default();
     let mut ids: Vec<i64> = Vec::with_capacity(rows.len());
     for row in &rows {
-        ids.push(row.try_get(0)?);
-        changes.purge_call(text(row, 1, State::parse)?);
+        let (id, state) = (row.try_get(0)?, text(row, 1, State::parse)?);
+        let cutoff = match state {
+            State::Parked => expiry.parked,
+            _ => expiry.delivered_and_skipped,
+        };
+        if let Some(reported) = removed::reported_after(&row.try_get::<_, Vec<_>>(2)?, cutoff) {
+            session.execute(DEFER, &[&id, &reported.0]).await?;
+            purged.deferred += 1;
+        } else {
+            ids.push(id);
+            changes.purge_call(state);
+            purged.add(state);
+        }
     }
     if ids.is_empty() {
-        return Ok(0);
+        return Ok(purged);
     }
-    let (today, cause) = (removed::day(expiry.now), RemovalCause::Retention.as_str());
     session
-        .execute(REMEMBER_REMOVED, &[&ids, &today, &cause])
+        .execute(REMEMBER_REMOVED, &[&ids, &removed::day(expiry.now)])
         .await?;
     // SIDs first: their legs are found in the callbacks.
     for sql in [PURGE_SIDS, PURGE_CALLBACKS, PURGE_ATTEMPTS, PURGE_CALLS] {
         session.execute(sql, &[&ids]).await?;
     }
-    Ok(ids.len())
+    Ok(purged)
+}
+
+/// See [`crate::store::Store::purge_clock`].
+pub(super) async fn purge_clock(session: &Session) -> Result<Option<PurgeClock>, PgError> {
+    let sql = "SELECT known, used, boot, uptime_ms FROM purge_clock";
+    let rows = session.query(sql, &[]).await?;
+    let read = |row: &Row| {
+        Ok(PurgeClock {
+            known: Millis(row.try_get(0)?),
+            used: Millis(row.try_get(1)?),
+            boot: row.try_get(2)?,
+            uptime: Duration::from_millis(row.try_get::<_, i64>(3)?.unsigned_abs()),
+        })
+    };
+    rows.first().map(read).transpose()
+}
+
+/// See [`crate::store::Store::set_purge_clock`].
+pub(super) async fn set_purge_clock(session: &Session, clock: &PurgeClock) -> Result<(), PgError> {
+    let uptime_ms = i64::try_from(clock.uptime.as_millis()).unwrap_or(i64::MAX);
+    let values: Values<'_> = &[&clock.known.0, &clock.used.0, &clock.boot, &uptime_ms];
+    session.execute(SET_PURGE_CLOCK, values).await?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::correct_times`].
+pub(super) async fn correct_times(
+    session: &Session,
+    now: Millis,
+    latest: Millis,
+    limit: usize,
+) -> Result<usize, PgError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let no_account: &[&str] = &[];
+    let values: Values<'_> = &[&no_account, &true, &now.0, &latest.0, &limit];
+    let corrected = count(session, CORRECT_TIMES, values).await?;
+    Ok(usize::try_from(corrected).unwrap_or(usize::MAX))
+}
+
+/// The number that a query returns.
+pub(super) async fn count(
+    session: &Session,
+    sql: &'static str,
+    values: Values<'_>,
+) -> Result<u64, PgError> {
+    let rows = session.query(sql, values).await?;
+    let counted: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    Ok(counted.unsigned_abs())
+}
+
+/// See [`crate::store::ReadStore::removed`].
+pub(super) async fn removed(session: &Session, sid: &CallSid) -> Result<Vec<RemovedCall>, PgError> {
+    let mut found = Vec::new();
+    let accounts = "SELECT DISTINCT account FROM removed_call";
+    for row in session.query(accounts, &[]).await? {
+        let account = text(&row, 0, |text| AccountSid::parse(text).ok())?;
+        let hash = removed::sid_hash(&account, sid);
+        let sql = "SELECT day, cause, reason FROM removed_call WHERE hash = $1";
+        for row in session.query(sql, &[&hash.as_slice()]).await? {
+            found.push(RemovedCall {
+                account: account.clone(),
+                day: removed::start_of(row.try_get(0)?),
+                cause: text(&row, 1, RemovalCause::parse)?,
+                reason: row.try_get(2)?,
+            });
+        }
+    }
+    Ok(found)
 }

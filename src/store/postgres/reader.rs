@@ -8,14 +8,15 @@ use super::consistency;
 use super::migrate;
 use super::operator_queries;
 use super::server::{CONNECT_TIMEOUT, PgServer};
-use super::session::{PgError, Session};
+use super::session::{PgError, Session, Values};
 use super::{records, refused};
 use crate::clock::Millis;
 use crate::config::postgres::PostgresUrl;
+use crate::domain::purge_clock::PurgeClock;
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
-    StoreError, StoredCall, StoredRefusedRequest,
+    RemovedCall, StoreError, StoredCall, StoredRefusedRequest,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -60,10 +61,10 @@ impl PostgresReader {
 }
 
 impl ReadStore for PostgresReader {
-    fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+    fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         self.wait_for(
             self.session
-                .snapshot(async |session| operator_queries::get(session, sid).await),
+                .snapshot(async |session| operator_queries::get_all(session, sid).await),
         )
     }
 
@@ -93,6 +94,19 @@ impl ReadStore for PostgresReader {
                 }
             }
         }
+    }
+
+    fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
+        self.wait_for(operator_queries::removed(&self.session, sid))
+    }
+
+    fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
+        self.wait_for(operator_queries::purge_clock(&self.session))
+    }
+
+    fn due_after(&self, latest: Millis) -> Result<u64, StoreError> {
+        let (sql, values): (_, Values<'_>) = (operator_queries::DUE_AFTER, &[&latest.0]);
+        self.wait_for(operator_queries::count(&self.session, sql, values))
     }
 
     fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {

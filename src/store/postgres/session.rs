@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, WrongType};
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row, SimpleQueryMessage, Statement};
 use tokio_util::sync::CancellationToken;
 
 use super::server::PgServer;
@@ -194,6 +194,11 @@ impl Session {
         let statement = self.client.prepare(sql).await?;
         self.statements.borrow_mut().insert(sql, statement.clone());
         Ok(statement)
+    }
+
+    /// Runs `sql` without a prepared statement.
+    pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, PgError> {
+        Ok(self.client.simple_query(sql).await?)
     }
 
     pub async fn begin(&self) -> Result<(), PgError> {

@@ -18,7 +18,7 @@ const MAX_SCAN_STARTS: usize = 64;
 pub(super) struct Lease {
     /// Unique to this claim.
     pub number: i64,
-    /// The end of the lease.
+    /// The end of the lease, by the clock of leases.
     pub until: Millis,
 }
 

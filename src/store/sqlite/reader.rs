@@ -10,13 +10,16 @@ use super::leases::SharedLeaseTable;
 use super::open;
 use super::rows::{self, CallRow};
 use super::sid_index;
+use super::write_tx::times;
 use super::{backup, consistency, records, refused};
 use crate::clock::Millis;
+use crate::domain::purge_clock::PurgeClock;
 use crate::store::joined_thread::JoinedThread;
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
-    State, StoreError, StoredCall, StoredRefusedRequest, split_by_requeue,
+    RemovalCause, RemovedCall, State, StoreError, StoredCall, StoredRefusedRequest, removed,
+    split_by_requeue,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -45,6 +48,15 @@ impl SqliteReader {
         let sql = "SELECT coalesce(sum(callbacks), 0) FROM call";
         let callbacks: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(callbacks.unsigned_abs())
+    }
+
+    pub(super) fn in_state_before(&self, state: State, at: Millis) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM call WHERE state = ?1 AND effective_at < ?2";
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let counted = self
+            .connection
+            .query_row(sql, params![state.as_str(), at.0], count)?;
+        Ok(counted.unsigned_abs())
     }
 
     fn select(
@@ -83,6 +95,18 @@ impl SqliteReader {
         Ok(calls)
     }
 
+    fn whole(&self, call: CallRow) -> Result<StoredCall, StoreError> {
+        let attempts = rows::attempts_of(&self.connection, call.id)?;
+        let (attempts, attempts_before_requeue) = split_by_requeue(attempts, call.requeue_count);
+        Ok(StoredCall {
+            callbacks: rows::callbacks_of(&self.connection, call.id)?,
+            attempts,
+            attempts_before_requeue,
+            retry_now_at: call.retry_now_at,
+            summary: self.summary(call),
+        })
+    }
+
     fn summary(&self, mut call: CallRow) -> CallSummary {
         if call.state == State::Pending && self.leases.lock().holds(call.id) {
             call.state = State::Claimed;
@@ -92,7 +116,7 @@ impl SqliteReader {
 }
 
 impl ReadStore for SqliteReader {
-    fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+    fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         // One transaction, so that all parts are of one moment.
         let _snapshot = self.connection.unchecked_transaction()?;
         let candidates: Vec<i64> = self
@@ -103,18 +127,8 @@ impl ReadStore for SqliteReader {
             )?
             .query_and_then([sid_index::hash(sid)], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        let Some(call) = rows::call_named(&self.connection, &candidates, sid)? else {
-            return Ok(None);
-        };
-        let attempts = rows::attempts_of(&self.connection, call.id)?;
-        let (attempts, attempts_before_requeue) = split_by_requeue(attempts, call.requeue_count);
-        Ok(Some(StoredCall {
-            callbacks: rows::callbacks_of(&self.connection, call.id)?,
-            attempts,
-            attempts_before_requeue,
-            retry_now_at: call.retry_now_at,
-            summary: self.summary(call),
-        }))
+        let calls = rows::calls_named(&self.connection, &candidates, sid)?;
+        calls.into_iter().map(|call| self.whole(call)).collect()
     }
 
     fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
@@ -133,6 +147,41 @@ impl ReadStore for SqliteReader {
             Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
             Some(state) => self.select(LATEST_FINISHED, params![state.as_str()], filter, wanted),
         }
+    }
+
+    fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
+        let mut accounts = self
+            .connection
+            .prepare("SELECT DISTINCT account FROM removed_call")?;
+        let mut found = Vec::new();
+        for account in accounts.query_and_then([], |row| rows::account(row, 0))? {
+            let account = account?;
+            let sql = "SELECT day, cause, reason FROM removed_call WHERE hash = ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query([removed::sid_hash(&account, sid)])?;
+            if let Some(row) = rows.next()? {
+                found.push(RemovedCall {
+                    account,
+                    day: removed::start_of(row.get(0)?),
+                    cause: rows::text(row, 1, RemovalCause::parse)?,
+                    reason: row.get(2)?,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
+        times::purge_clock(&self.connection)
+    }
+
+    fn due_after(&self, latest: Millis) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM call WHERE state = 'pending' AND effective_at > ?1";
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        Ok(self
+            .connection
+            .query_row(sql, [latest.0], count)?
+            .unsigned_abs())
     }
 
     fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {

@@ -1,5 +1,6 @@
 //! Rows of the database to the types of the store, and back.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Row, params};
@@ -120,13 +121,14 @@ impl CallRow {
     }
 }
 
-/// Among `candidates` the call that `sid` names, else one of which it names a child leg.
-pub(super) fn call_named(
+/// Among `candidates` the calls that `sid` names, one for each account: a call whose own SID it is, else one of
+/// which it names a child leg. Calls with that SID of their own come first.
+pub(super) fn calls_named(
     connection: &Connection,
     candidates: &[i64],
     sid: &CallSid,
-) -> Result<Option<CallRow>, StoreError> {
-    let mut parent = None;
+) -> Result<Vec<CallRow>, StoreError> {
+    let mut named = Vec::new();
     for id in candidates {
         let Some(call) = CallRow::load(connection, *id)? else {
             continue;
@@ -135,14 +137,14 @@ pub(super) fn call_named(
         if call.callbacks == 0 {
             continue;
         }
-        if call.sid == *sid {
-            return Ok(Some(call));
-        }
-        if has_leg(connection, call.id, sid)? {
-            parent = Some(call);
+        if call.sid == *sid || has_leg(connection, call.id, sid)? {
+            named.push(call);
         }
     }
-    Ok(parent)
+    named.sort_by_key(|call| (call.sid != *sid, call.id));
+    let mut accounts = HashSet::new();
+    named.retain(|call| accounts.insert(call.account.clone()));
+    Ok(named)
 }
 
 /// Whether a callback of the call came from this child leg.
@@ -289,8 +291,12 @@ pub(super) fn insert_attempt(
     Ok(())
 }
 
+pub(super) fn account(row: &Row<'_>, column: usize) -> Result<AccountSid, StoreError> {
+    text(row, column, |text| AccountSid::parse(text).ok())
+}
+
 /// Reads a text column; an error if this version does not know the word.
-fn text<T>(
+pub(super) fn text<T>(
     row: &Row<'_>,
     column: usize,
     parse: impl FnOnce(&str) -> Option<T>,

@@ -10,6 +10,7 @@ mod refused;
 pub(super) mod spool;
 #[cfg(test)]
 mod tests;
+pub(super) mod times;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -305,17 +306,17 @@ impl WriteTx {
 
     pub fn requeue(&mut self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
         let candidates = self.sids.find(&self.connection, sid_index::hash(sid))?;
-        let Some(mut call) = rows::call_named(&self.connection, &candidates, sid)? else {
-            return Ok(false);
-        };
-        call.failing_since = None;
-        self.connection
-            .prepare_cached("UPDATE call SET requeue_count = requeue_count + 1 WHERE id = ?1")?
-            .execute([call.id])?;
-        if !self.leases.lock().holds(call.id) {
-            self.make_due(&call, now.minus(REQUEUED_OVERDUE), now)?;
+        let mut calls = rows::calls_named(&self.connection, &candidates, sid)?;
+        for call in &mut calls {
+            call.failing_since = None;
+            self.connection
+                .prepare_cached("UPDATE call SET requeue_count = requeue_count + 1 WHERE id = ?1")?
+                .execute([call.id])?;
+            if !self.leases.lock().holds(call.id) {
+                self.make_due(call, now.minus(REQUEUED_OVERDUE), now)?;
+            }
         }
-        Ok(true)
+        Ok(!calls.is_empty())
     }
 
     /// Changes a row, so that the commit writes to the disk.

@@ -119,7 +119,7 @@ pub async fn expired_calls_are_purged_oldest_first(place: &Place) {
         (9, 0, vec![5, 6]),
     ] {
         let removed = store.purge(expiry, limit).await.expect("purged");
-        assert_eq!(removed, purged);
+        assert_eq!(removed.removed(), purged);
         let mut there = list(&*store, None, 9).await;
         there.reverse();
         assert_eq!(there, left.into_iter().map(sid).collect::<Vec<_>>());
@@ -143,7 +143,7 @@ pub async fn callbacks_of_a_removed_call_are_repeats(place: &Place) {
         delivered_and_skipped: Millis(2),
         parked: Millis(2 - 90 * day),
     };
-    assert_eq!(store.purge(expiry, 9).await.expect("purged"), 1);
+    assert_eq!(store.purge(expiry, 9).await.expect("purged").delivered, 1);
     drop(store);
 
     let store = place.open();
@@ -172,7 +172,7 @@ pub async fn callbacks_of_a_removed_call_are_repeats(place: &Place) {
         delivered_and_skipped: Millis(0),
         parked: Millis(day),
     };
-    assert_eq!(store.purge(later, 9).await.expect("purged"), 0);
+    assert_eq!(store.purge(later, 9).await.expect("purged").removed(), 0);
     assert_eq!(record(&*store, &sid(1), 6).await, Recorded::New);
 }
 

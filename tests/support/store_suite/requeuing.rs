@@ -2,9 +2,12 @@
 
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::Verdict;
-use twilio_acquire_bridge::store::{ClaimRequest, NextState, State, Store};
+use twilio_acquire_bridge::store::{ClaimRequest, ListFilter, NextState, State, Store};
 
-use super::place::{LEASE, Place, attempt, callback, claim, claim_one, record, settle, sid, state};
+use super::place::{
+    LEASE, Place, account, attempt, callback, claim, claim_one, of_account, record, settle, sid,
+    state,
+};
 
 async fn requeue(store: &dyn Store, number: u32, now: i64) -> bool {
     let requeued = store.requeue(&sid(number), Millis(now)).await;
@@ -113,4 +116,33 @@ pub async fn a_requeued_call_has_not_failed(place: &Place) {
     store.requeue(&sid(1), Millis(3)).await.expect("requeued");
     settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 4).await;
     assert_eq!(claim_one(&*store, 4).await.failing_since, None);
+}
+
+/// One account signs the SID of another one's call, as a call of its own or as a leg of one.
+pub async fn a_sid_that_two_accounts_signed_reaches_the_calls_of_both(place: &Place) {
+    let store = place.open();
+    for (number, call, leg) in [(1, 5, 6), (2, 6, 6), (3, 7, 6)] {
+        let signed = of_account(number, &sid(call), &sid(leg), "completed");
+        store.record(signed, Millis(0)).await.expect("recorded");
+    }
+    for claimed in claim(&*store, 0, 9).await {
+        settle(&*store, &claimed, NextState::Delivered, 1).await;
+    }
+    place.look(|reader| {
+        let calls = reader.get_all(&sid(6)).expect("read");
+        let accounts = calls.iter().map(|call| call.summary.account.clone());
+        let accounts: Vec<_> = accounts.collect();
+        // The account whose call has the SID itself comes first.
+        assert_eq!(accounts, [2, 1, 3].map(account));
+        let filter = ListFilter {
+            state: None,
+            limit: 9,
+        };
+        for listed in reader.list(filter).expect("read") {
+            let found = reader.get_listed(&listed).expect("read").expect("known");
+            assert_eq!(found.summary, listed);
+        }
+    });
+    assert!(requeue(&*store, 6, 2).await);
+    assert_eq!(claim(&*store, 2, 9).await.len(), 3);
 }

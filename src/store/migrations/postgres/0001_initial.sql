@@ -102,7 +102,8 @@ CREATE TABLE removed_call (
     hash    bytea PRIMARY KEY, -- first 16 bytes of the SHA-256 of `account/SID`
     account text COLLATE "C" NOT NULL,    -- Twilio's AccountSid
     day     bigint NOT NULL, -- of the removal; days since 1970-01-01
-    cause   text COLLATE "C" NOT NULL     -- why: retention
+    cause   text COLLATE "C" NOT NULL,    -- why: retention or expired
+    reason  text             -- expired: why it was parked, without personal data
 );
 
 -- Serves the removal of these rows.
@@ -112,6 +113,15 @@ CREATE INDEX removed_by_day ON removed_call (day);
 CREATE TABLE note (
     key  text COLLATE "C" PRIMARY KEY,
     text text NOT NULL
+);
+
+-- The time of the last purge of any node: at most one row. domain::purge_clock has the rules.
+CREATE TABLE purge_clock (
+    id        integer PRIMARY KEY CHECK (id = 1),
+    known     bigint NOT NULL,  -- latest time that is known to have passed
+    used      bigint NOT NULL,  -- time that the purge used
+    boot      text NOT NULL,    -- boot of the machine at that time
+    uptime_ms bigint NOT NULL   -- milliseconds since the boot at that time
 );
 
 -- Requests that the bridge refused, kept for diagnosis. Nothing in them is verified.

@@ -94,7 +94,8 @@ CREATE TABLE removed_call (
     hash    BLOB PRIMARY KEY, -- first 16 bytes of the SHA-256 of `account/SID`
     account TEXT NOT NULL,    -- Twilio's AccountSid
     day     INTEGER NOT NULL, -- of the removal; days since 1970-01-01
-    cause   TEXT NOT NULL     -- why: retention
+    cause   TEXT NOT NULL,    -- why: retention or expired
+    reason  TEXT              -- expired: why it was parked, without personal data
 ) STRICT, WITHOUT ROWID;
 
 -- Serves the removal of these rows.
@@ -105,6 +106,15 @@ CREATE TABLE note (
     key  TEXT PRIMARY KEY,
     text TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The time of the last purge: at most one row. domain::purge_clock has the rules.
+CREATE TABLE purge_clock (
+    id        INTEGER PRIMARY KEY CHECK (id = 1),
+    known     INTEGER NOT NULL,  -- latest time that is known to have passed
+    used      INTEGER NOT NULL,  -- time that the purge used
+    boot      TEXT NOT NULL,     -- boot of the machine at that time
+    uptime_ms INTEGER NOT NULL   -- milliseconds since the boot at that time
+) STRICT;
 
 -- Requests that the bridge refused, kept for diagnosis. Nothing in them is verified.
 CREATE TABLE refused (

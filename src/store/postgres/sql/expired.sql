@@ -1,9 +1,9 @@
--- Locks finished calls after the end of their retention, and returns their ids and states.
+-- Locks finished calls after the end of their retention, and returns their ids, states and forms.
 --
 -- $1 bigint  delivered and skipped calls: finished before this time, ms since 1970
 -- $2 bigint  parked calls: finished before this time
 -- $3 bigint  limit
-SELECT id, state
+SELECT id, state, ARRAY(SELECT body FROM callback WHERE callback.call = call.id)
 FROM call
 WHERE id IN (
     SELECT id

@@ -68,11 +68,12 @@ impl WriteTx {
     pub fn claim(
         &mut self,
         now: Millis,
+        lease_now: Millis,
         lease: Duration,
         request: &ClaimRequest,
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut leases = self.leases.lock();
-        let mut chosen = self.expired(&leases, now, request)?;
+        let mut chosen = self.expired(&leases, lease_now, request)?;
         let start = leases.scan_start(&request.accounts);
         let left = request.limit - chosen.len();
         let oldest = self.search_due(&leases, start, now, &request.accounts, left)?;
@@ -113,10 +114,10 @@ impl WriteTx {
         // Claim only after everything was read: an error above must leave no claim behind.
         for id in unreadable {
             // Lease the unreadable call without a worker, so that it does not block the calls behind it.
-            leases.claim(id, now.plus(lease));
+            leases.claim(id, lease_now.plus(lease));
         }
         for call in &mut calls {
-            call.ticket.claim = leases.claim(call.ticket.call, now.plus(lease)).number;
+            call.ticket.claim = leases.claim(call.ticket.call, lease_now.plus(lease)).number;
         }
         leases.raise_scan_start(&request.accounts, start);
         Ok(calls)

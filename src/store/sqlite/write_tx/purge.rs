@@ -7,7 +7,7 @@ use crate::clock::Millis;
 use crate::store::removed::{self, RemovalCause};
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::sid_index;
-use crate::store::{Expiry, NewCallback, StoreError};
+use crate::store::{Expiry, NewCallback, Purged, State, StoreError};
 
 // One part per state, because the index starts with the state.
 const EXPIRED: &str = "SELECT id FROM ( \
@@ -26,7 +26,7 @@ const FORGET_REMOVED: &str = "DELETE FROM removed_call WHERE hash IN ( \
 const SHRINK: &str = "PRAGMA incremental_vacuum(128)";
 
 impl WriteTx {
-    pub fn purge(&mut self, expiry: Expiry, limit: usize) -> Result<usize, StoreError> {
+    pub fn purge(&mut self, expiry: Expiry, limit: usize) -> Result<Purged, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let (rested, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
         let expired: Vec<i64> = self
@@ -34,10 +34,24 @@ impl WriteTx {
             .prepare_cached(EXPIRED)?
             .query_and_then(params![rested, parked, limit], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        for id in &expired {
-            if let Some(call) = CallRow::load(&self.connection, *id)? {
+        let mut purged = Purged::default();
+        for id in expired {
+            let Some(call) = CallRow::load(&self.connection, id)? else {
+                continue;
+            };
+            let cutoff = match call.state {
+                State::Parked => expiry.parked,
+                _ => expiry.delivered_and_skipped,
+            };
+            if let Some(reported) = removed::reported_after(&self.forms_of_call(id)?, cutoff) {
+                self.connection
+                    .prepare_cached("UPDATE call SET effective_at = ?2 WHERE id = ?1")?
+                    .execute([id, reported.0])?;
+                purged.deferred += 1;
+            } else {
                 self.remember(&call, expiry.now)?;
                 self.remove(&call)?;
+                purged.add(call.state);
             }
         }
         self.connection
@@ -46,7 +60,15 @@ impl WriteTx {
                 removed::day(expiry.parked),
                 limit.saturating_mul(10)
             ])?;
-        Ok(expired.len())
+        Ok(purged)
+    }
+
+    fn forms_of_call(&self, call: i64) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT body FROM callback WHERE id BETWEEN ?1 AND ?2")?
+            .query_and_then(rows::rows_of(call), |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     /// Remembers that the call and its legs are removed.
@@ -58,14 +80,21 @@ impl WriteTx {
         let mut sids = rows::child_legs_of(&self.connection, call.id)?;
         sids.push(call.sid.clone());
         let mut insert = self.connection.prepare_cached(
-            "INSERT OR REPLACE INTO removed_call (hash, account, day, cause) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO removed_call (hash, account, day, cause, reason) \
+             VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
+        let (cause, reason) = match call.state {
+            State::Parked => (RemovalCause::Expired, call.reason.as_deref()),
+            _ => (RemovalCause::Retention, None),
+        };
+        let reason = reason.map(removed::anonymous);
         for sid in sids {
             insert.execute(params![
                 removed::sid_hash(&call.account, &sid),
                 call.account.as_str(),
                 removed::day(now),
-                RemovalCause::Retention.as_str(),
+                cause.as_str(),
+                reason,
             ])?;
         }
         Ok(())

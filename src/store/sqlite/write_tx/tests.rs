@@ -67,7 +67,7 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
     record(&mut tx, 1).expect("room");
     let lease = Duration::from_secs(60);
     let claimed = tx
-        .claim(Millis(0), lease, &ClaimRequest::any(9))
+        .claim(Millis(0), Millis(0), lease, &ClaimRequest::any(9))
         .expect("claimed");
     let settlement = Settlement {
         attempt: None,
@@ -83,7 +83,7 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
     let counts = tx.counts().expect("counted");
     assert_eq!((counts.claimed, counts.delivered), (1, 0));
     assert!(
-        tx.claim(Millis(2), lease, &ClaimRequest::any(9))
+        tx.claim(Millis(2), Millis(2), lease, &ClaimRequest::any(9))
             .expect("claimed")
             .is_empty()
     );
