@@ -1,5 +1,8 @@
 //! Status callbacks as Twilio sends them, and forms with missing, repeated or random fields.
 
+mod email;
+mod lookalikes;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -150,177 +153,6 @@ fn a_form_that_lacks_or_repeats_what_is_used_is_refused() {
 }
 
 #[test]
-fn no_field_makes_another_request_of_a_status_callback() {
-    for more in [
-        "RecordingStatus=allowed",
-        "StatusCallbackEvent=page-opened",
-        "DialCallStatus=wanted",
-        "CallbackSource=page",
-        "Digits=3&RecordingUrl=x&QueueResult=x&TaskSid=x&MessageSid=x&PayloadType=x&Result=x",
-    ] {
-        let form = format!("{FORM}&{more}");
-        assert_eq!(status(&form).evidence, Evidence::StatusCallback, "{more}");
-    }
-}
-
-/// The fixtures `refused-*.http` have the whole requests.
-#[test]
-fn a_request_without_callback_source_is_named_by_its_own_fields() {
-    let bare = "CallSid=CA00000000000000000000000000000001\
-        &AccountSid=AC00000000000000000000000000000001&From=%2B12025550123&Direction=inbound";
-    for (more, expected) in [
-        ("CallStatus=completed&DialCallStatus=busy", "<Dial>"),
-        ("CallStatus=completed&RecordingUrl=x", "<Record>"),
-        ("CallStatus=completed&Digits=", "<Gather>"),
-        ("CallStatus=completed&QueueResult=hangup", "<Enqueue>"),
-        ("CallStatus=completed&HandoffData=x", "<Connect>"),
-        ("CallStatus=completed&ReferCallStatus=x", "<Refer>"),
-        ("CallStatus=completed&Result=caller-hung-up", "<Pay>"),
-        ("CallStatus=completed&SmsStatus=sent", "<Sms>"),
-        (
-            "CallStatus=completed&RecordingStatus=completed",
-            "/twilio/voice/recording",
-        ),
-        ("CallStatus=completed&DialCallDuration=5", "<Dial>"),
-        ("CallStatus=completed&DialSipResponseCode=486", "<Dial>"),
-        ("CallStatus=completed&SessionId=VX1", "<Connect>"),
-        ("CallStatus=completed&VirtualAgentErrorCode=1", "<Connect>"),
-        ("CallStatus=completed&Confidence=0.9", "<Gather>"),
-        ("CallStatus=completed&TaskAttributes={}", "TaskRouter"),
-        ("CallStatus=completed&AnsweredBy=human", "answering machine"),
-        ("CallStatus=in-progress&AnsweredBy=human", "TwiML"),
-        ("StatusCallbackEvent=participant-leave", "conference"),
-        ("MachineDetectionDuration=3400", "answering machine"),
-        ("PaymentSid=PK1&CallStatus=completed", "Payments API"),
-        ("CallStatus=ringing", "TwiML"),
-    ] {
-        let refusal = refusal(&format!("{bare}&{more}"));
-        assert!(
-            matches!(refusal, CallbackParseError::Lookalike(_)),
-            "{more}"
-        );
-        assert_eq!(refusal.reason(), "lookalike");
-        assert!(refusal.to_string().contains(expected), "{more}: {refusal}");
-    }
-}
-
-#[test]
-fn a_terminal_status_that_nothing_names_is_weaker_evidence() {
-    let weaker = FORM.replace("&CallbackSource=call-progress-events", "");
-    for more in [
-        "",
-        "&CallbackSource=page",
-        "&RecordingUrl=https%3A%2F%2Fexample.com",
-        "&AnsweredBy=human",
-        "&agent=jane&rpm.id=1",
-    ] {
-        let form = format!("{weaker}{more}");
-        assert_eq!(status(&form).evidence, Evidence::Weaker, "{more}");
-    }
-}
-
-#[test]
-fn a_json_body_is_named_by_its_events_or_fields() {
-    let named = |json: &str| of_json(json.as_bytes()).map(|lookalike| lookalike.to_string());
-    for (json, expected) in [
-        (
-            r#"[{"specversion":"1.0","type":"com.twilio.voice.x","data":{}}]"#,
-            "Event Streams",
-        ),
-        (
-            r#"{"type":"com.twilio.studio.flow.step.ended"}"#,
-            "Event Streams",
-        ),
-        (r#"{"flow_sid":"FW1","execution_sid":"FN1"}"#, "Studio"),
-        (
-            r#"{"EventType":"task.created","TaskSid":"WT1"}"#,
-            "TaskRouter",
-        ),
-    ] {
-        let name = named(json).expect("it has a name");
-        assert!(name.contains(expected), "{json}: {name}");
-    }
-    for json in ["", "[]", "{}", "1", r#"{"hello":"world"}"#, "CallSid=CA1"] {
-        assert_eq!(named(json), None, "{json}");
-    }
-}
-
-#[test]
-fn a_field_name_that_could_be_the_end_of_the_url_is_refused() {
-    for (name, expected) in [
-        ("", CallbackParseError::UnnamedField),
-        ("%3Femail", CallbackParseError::PunctuatedField('?')),
-        ("%2540example.com", CallbackParseError::PunctuatedField('%')),
-        (".com", CallbackParseError::PunctuatedField('.')),
-        ("-x", CallbackParseError::PunctuatedField('-')),
-    ] {
-        let form = format!("{name}=x&{FORM}");
-        assert_eq!(refusal(&form), expected, "{name}");
-    }
-    for name in ["_x", "rpm.id", "x-y", "%C3%BC", "9lives", "a%26b", "+x"] {
-        assert!(
-            read(format!("{FORM}&{name}=1").as_bytes(), "").is_ok(),
-            "{name}"
-        );
-    }
-}
-
-#[test]
-fn an_email_whose_end_could_be_a_field_is_ignored() {
-    let read = |email: &str, more: &str| {
-        let url = format!("https://h.example/twilio/voice/status?email={email}");
-        let form = format!("{FORM}{more}");
-        let callback = read(form.as_bytes(), &url).expect("a status callback");
-        let CallbackContent::Status(status) = callback.kind else {
-            panic!("a status");
-        };
-        let email = status.email.map(|email| email.text);
-        (email, status.email_ignored_for)
-    };
-    let used = |email: &str| (Some(email.to_owned()), None);
-    let ignored = |name: &str| (None, Some(name.to_owned()));
-    assert_eq!(
-        read("jane@example.com", "&agent=1&_x=2&AGENT=3"),
-        used("jane@example.com")
-    );
-    assert_eq!(read("jane@example.com", "&2x="), ignored("2x"));
-    assert_eq!(read("JANE@EXAMPLE.C", "&AB="), ignored("AB"));
-    assert_eq!(
-        read("JANE@EXAMPLE.COM", "&COM=&agent="),
-        used("JANE@EXAMPLE.COM")
-    );
-    assert_eq!(read("", "&2x="), (None, None));
-}
-
-/// The rule is exact: whatever part of the URL's end moves into the form, the e-mail that is left is
-/// not used.
-#[test]
-fn no_cut_of_a_url_changes_the_email() {
-    for url in [
-        "/twilio/voice/status?email=jane2%40example.com",
-        "/s?email=BOB.AB1%40X.AA",
-    ] {
-        for at in 1..url.len() {
-            let (left, moved) = url.split_at(at);
-            for split in 0..=moved.len() {
-                let (name, value) = moved.split_at(split);
-                if name.is_empty() || name < "AccountSid" {
-                    let mut fields = fields(FORM.as_bytes());
-                    fields.push((name.to_owned(), value.to_owned()));
-                    let email = email(query(left));
-                    let used = email.and_then(|email| parse(CallbackKind::Status, &fields, email));
-                    let is_used = used.is_ok_and(|callback| {
-                        matches!(&callback.kind, CallbackContent::Status(status)
-                            if status.email.is_some())
-                    });
-                    assert!(!is_used, "{left} {name} {value}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
 fn an_unknown_status_or_direction_is_kept_as_it_was_sent() {
     let form = FORM
         .replace("=completed", "=parked")
@@ -331,40 +163,6 @@ fn an_unknown_status_or_direction_is_kept_as_it_was_sent() {
         status.direction,
         Some(Direction::Unknown("sideways".into()))
     );
-}
-
-#[test]
-fn the_query_may_name_an_email_and_nothing_else() {
-    let some = |text: &str, has_plus| {
-        let text = text.to_owned();
-        Ok(Some(UrlEmail { text, has_plus }))
-    };
-    for (query, expected) in [
-        ("", Ok(None)),
-        ("email=", Ok(None)),
-        (
-            "email=jane%2Bcalls%40example.com",
-            some("jane+calls@example.com", false),
-        ),
-        (
-            "email=jane+calls%40example.com",
-            some("jane calls@example.com", true),
-        ),
-        (
-            "email=a%40b&email=c%40d",
-            Err(CallbackParseError::Repeated("email")),
-        ),
-        (
-            "Email=a%40b",
-            Err(CallbackParseError::UnexpectedQuery("Email".to_owned())),
-        ),
-        (
-            "x=1CallSidCA0",
-            Err(CallbackParseError::UnexpectedQuery("x".to_owned())),
-        ),
-    ] {
-        assert_eq!(email(query), expected, "{query}");
-    }
 }
 
 proptest! {
