@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides about a call.
 
+pub mod canary;
 mod clock_watch;
 pub mod consistency_check;
 mod delivery_thread;

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::reconcile::continuous;
 use super::systemd::{self, watchdog};
 use super::{
-    App, AppError, clock_watch, consistency_check, delivery_thread, directory_file, retention,
+    App, AppError, canary, clock_watch, consistency_check, delivery_thread, directory_file, retention,
 };
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -105,6 +105,11 @@ impl Running {
         actix_web::rt::spawn(continuous::run(
             parts.clone(),
             orders,
+            app.clock.clone(),
+            drained.clone(),
+        ));
+        actix_web::rt::spawn(canary::run(
+            parts.clone(),
             app.clock.clone(),
             drained.clone(),
         ));

@@ -5,6 +5,7 @@
 mod files;
 mod network;
 mod note;
+mod twilio;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -87,6 +88,7 @@ impl Doctor {
         notes.extend(of_times(&config, now));
         if !self.offline {
             notes.extend(network::check(&config));
+            notes.extend(twilio::check(&config));
         }
         notes
     }

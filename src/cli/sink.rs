@@ -15,7 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::output::note;
 use super::{CliError, Exit, private_files};
 use crate::app;
+use crate::clock::Clock;
 use crate::debugging::fake_acquire::{self, CapturedRequest, Faults, Reply, Retain, Share};
+use crate::debugging::fake_twilio_api::{FakeCall, FakeTwilioApi};
+
+/// The account of the calls of the fake Twilio API.
+const FAKE_ACCOUNT: &str = "AC00000000000000000000000000000001";
 
 /// Requests that may wait to be printed; then the fake Acquire answers more slowly.
 const MAX_QUEUED: usize = 10_000;
@@ -46,6 +51,17 @@ pub struct SinkCommand {
     /// Address to listen on; port 0 uses a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9099")]
     listen: SocketAddr,
+    /// Also run a fake Twilio API that lists this many calls, which ended within the last two hours.
+    #[arg(long, value_name = "CALLS")]
+    twilio: Option<u32>,
+    /// Address of the fake Twilio API; port 0 uses a free port.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9098",
+        requires = "twilio"
+    )]
+    twilio_listen: SocketAddr,
     /// Write each request with its headers to this file, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -71,6 +87,10 @@ impl SinkCommand {
             .as_deref()
             .map(private_files::replace)
             .transpose()?;
+        let _twilio = self
+            .twilio
+            .map(|calls| self.start_twilio(calls))
+            .transpose()?;
         let (sender, requests) = mpsc::sync_channel(MAX_QUEUED);
         let listen = self.listen;
         let sink = fake_acquire::FakeAcquire::start(listen, self.faults(), Retain::Pass(sender))
@@ -89,6 +109,37 @@ impl SinkCommand {
             Ok(Ok(())) => Ok(Exit::Done),
             Err(_) => Ok(Exit::Failed),
         }
+    }
+
+    /// A fake Twilio API with calls that a bridge with these settings finds missing.
+    fn start_twilio(&self, calls: u32) -> Result<FakeTwilioApi, CliError> {
+        let (listen, clock) = (self.twilio_listen, Clock::system());
+        let first = clock.now().minus(Duration::from_secs(2 * 3_600));
+        let api = FakeTwilioApi::start(listen, clock)
+            .with_context(|| format!("the fake Twilio cannot listen on {listen}"))?;
+        api.with(|records| {
+            records.calls.extend((1..=calls).map(|number| {
+                let ended = first.plus(Duration::from_secs(3_600) * (number - 1) / calls);
+                let sid = format!("CA{:024x}{number:08x}", first.0);
+                FakeCall::completed(&sid, FAKE_ACCOUNT, ended)
+            }));
+        });
+        eprintln!("the fake Twilio API lists {calls} calls. To read it, start a bridge with");
+        for (key, value) in [
+            ("TWILIO_ACCOUNT_SID", FAKE_ACCOUNT),
+            ("BRIDGE__TWILIO__API_URL", &api.base_url()),
+            ("BRIDGE__TWILIO__MONITOR_URL", &api.base_url()),
+            (
+                "BRIDGE__TWILIO__API_KEY_SID",
+                "SK00000000000000000000000000000001",
+            ),
+            ("BRIDGE__TWILIO__API_KEY_SECRET", "made-up"),
+            ("BRIDGE__RECONCILE__EVERY", "30s"),
+            ("BRIDGE__RECONCILE__CALLS", "all"),
+        ] {
+            eprintln!("  export {key}={value}");
+        }
+        Ok(api)
     }
 
     fn faults(self) -> Faults {

@@ -216,18 +216,24 @@ pub fn redacted(fixture: &Fixture, redactor: &mut Redactor) -> Fixture {
         let name = name.to_ascii_lowercase();
         match name.as_str() {
             name if SIGNATURES.contains(&name) => None,
+            "x-bridge-evidence" => Some((name, value.clone())),
+            "x-bridge-callback-url" => Some((name, redactor.url(value))),
             "content-type" if FORMS.contains(&value.as_str()) => Some((name, value.clone())),
             "i-twilio-idempotency-token" => Some((name, redactor.text(value))),
             _ => None,
         }
     });
     let headers = headers.collect();
+    let (url, body) = match fixture.source() {
+        RequestSource::Listed => (redactor.text(&fixture.url), redactor.row(&fixture.body)),
+        _ => (redactor.url(&fixture.url), redactor.form(&fixture.body)),
+    };
     Fixture {
         description: redact_description(&fixture.description, redactor),
         method: fixture.method.clone(),
-        url: redactor.url(&fixture.url),
+        url,
         headers,
-        body: redactor.form(&fixture.body),
+        body,
     }
 }
 

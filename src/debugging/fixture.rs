@@ -24,7 +24,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::twilio::RawUrl;
+use crate::twilio::callback::CallbackParseError;
+use crate::twilio::listed::{self, RequestSource};
+use crate::twilio::{Callback, RawUrl};
 
 /// The largest file that is read, in bytes; Twilio's own requests are below 64 KiB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -147,6 +149,28 @@ impl Fixture {
     #[must_use]
     pub fn query(&self) -> &str {
         RawUrl::of(&self.url).query.unwrap_or_default()
+    }
+
+    /// Reads it as the bridge reads a stored request, also one that was imported from Twilio's records.
+    pub fn callback(&self) -> Result<Callback, CallbackParseError> {
+        let headers = self.headers.iter();
+        let headers: Vec<String> = headers
+            .map(|(name, value)| format!("{}: {value}", name.to_ascii_lowercase()))
+            .collect();
+        listed::read_stored(&self.url, &headers.join("\n"), &self.body)
+    }
+
+    /// Where the request comes from.
+    #[must_use]
+    pub fn source(&self) -> RequestSource {
+        let header = |(name, value): &(String, String)| {
+            let source = RequestSource::of(&format!("{}: {value}", name.to_ascii_lowercase()));
+            Some(source).filter(|source| *source != RequestSource::Signed)
+        };
+        self.headers
+            .iter()
+            .find_map(header)
+            .unwrap_or(RequestSource::Signed)
     }
 
     /// Whether the body is JSON, which the signature covers by its hash alone.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 
-use super::{StoreError, StoredCallback};
+use super::{Store, StoreError, StoredCallback};
 use crate::clock::Millis;
 use crate::twilio::{AccountSid, CallSid};
 
@@ -22,6 +22,35 @@ pub type Note = (String, String);
 
 /// A note to write, or to remove if it has no text.
 pub type NoteChange = (String, Option<String>);
+
+/// The SIDs that a canary makes up begin so. Whether one is a canary, its note decides.
+pub const CANARY_PREFIX: &str = "CAcafe0000";
+
+/// The key of the result of the last canary.
+pub const CANARY_RESULT: &str = "canary-result";
+
+/// The key of the note of a canary; `None` for other SIDs.
+#[must_use]
+pub fn canary_key(sid: &CallSid) -> Option<String> {
+    let is_one = sid.as_str().starts_with(CANARY_PREFIX);
+    is_one.then(|| format!("canary/{sid}"))
+}
+
+/// Whether this SID is that of a canary which was noted before. Its callback ends here, with a durable
+/// note that it came.
+pub async fn ends_canary(store: &dyn Store, sid: &CallSid) -> Result<bool, StoreError> {
+    let Some(key) = canary_key(sid) else {
+        return Ok(false);
+    };
+    let notes = store.notes(key.clone()).await?;
+    let Some((_, text)) = notes.first() else {
+        return Ok(false);
+    };
+    let at = text.split(' ').next().unwrap_or_default();
+    let change = (key, Some(format!("{at} came")));
+    store.write_notes(vec![change]).await?;
+    Ok(true)
+}
 
 /// The legs of an account, and notes, which all nodes of a database share.
 #[async_trait]

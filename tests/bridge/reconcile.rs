@@ -1,6 +1,7 @@
 //! The bridge compares Twilio's own records with its store, and imports missing ones.
 
 mod awkward;
+mod canary;
 mod continuous;
 
 use std::net::SocketAddr;

@@ -16,3 +16,4 @@ mod signature;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod twilio_api;

@@ -68,7 +68,7 @@ fn of_name(base: &str) -> Option<Note> {
     })
 }
 
-fn of_time(base: &str, remote: Option<Millis>, now: Millis) -> Note {
+pub(super) fn of_time(base: &str, remote: Option<Millis>, now: Millis) -> Note {
     let Some(remote) = remote else {
         return Note::ok(
             "clock",

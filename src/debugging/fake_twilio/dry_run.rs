@@ -32,7 +32,7 @@ impl DryRun {
         {
             return Self::Refused(CallbackParseError::Lookalike(lookalike).to_string());
         }
-        let callback = match callback::read(&fixture.body, &fixture.url) {
+        let callback = match fixture.callback() {
             Ok(callback) => callback,
             Err(why) => return Self::Refused(why.to_string()),
         };

@@ -18,7 +18,7 @@ use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::plan::{
     AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode, Rules,
 };
-use crate::twilio::callback::{self, CallbackParseError};
+use crate::twilio::callback::CallbackParseError;
 use crate::twilio::{CallSid, Callback};
 
 /// More requests than any call needs; stops a plan that never ends.
@@ -86,7 +86,8 @@ fn step(file: &Path) -> Result<Step, ScenarioError> {
 impl Step {
     /// `name` is used in errors only.
     pub fn of(name: &str, fixture: &Fixture) -> Result<Self, ScenarioError> {
-        let callback = callback::read(&fixture.body, &fixture.url)
+        let callback = fixture
+            .callback()
             .map_err(|why| ScenarioError::Refused(name.to_owned(), why))?;
         Ok(Self {
             after: wait(fixture),

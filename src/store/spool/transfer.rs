@@ -12,6 +12,7 @@ use tracing::{debug, error, info};
 use super::{Shared, WritePath};
 use crate::clock;
 use crate::store::StoreError;
+use crate::store::records::ends_canary;
 use crate::store::sqlite::spool::{Transferred, Waiting};
 
 /// Calls transferred at the same time, so that they share transactions of the database.
@@ -166,7 +167,13 @@ impl Shared {
     /// One by one, so that none overtakes an earlier one that fails.
     async fn transfer_call(&self, call: &Waiting) -> Result<(), StoreError> {
         for (callback, received) in &call.callbacks {
-            let recording = self.database.record(callback.clone(), *received);
+            let recording = async {
+                if ends_canary(&*self.database, &callback.leg).await? {
+                    return Ok(());
+                }
+                let recorded = self.database.record(callback.clone(), *received).await;
+                recorded.map(|_| ())
+            };
             timeout(self.commit_timeout, recording)
                 .await
                 .map_err(|_| StoreError::Unavailable("no commit in time".to_owned()))??;

@@ -29,6 +29,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
             "net",
             "delivery::acquire_client",
             "twilio_api",
+            "app::canary",
             "debugging::fake_twilio",
             "cli::admin_client",
         ],

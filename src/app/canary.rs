@@ -1,0 +1,245 @@
+//! Posts a callback of a call that does not exist to the bridge's own public URL, so that an operator
+//! learns when Twilio cannot reach the bridge: DNS, TLS, balancer, signature, commit.
+//!
+//! The callback ends in the store's notes: nothing goes to Acquire, and Twilio is not asked.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_tls::connect::Resolver;
+use awc::http::header;
+use secrecy::ExposeSecret as _;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::acquire::DeliveryFault;
+use crate::clock::{Clock, Millis};
+use crate::config::Config;
+use crate::delivery::acquire_client::errors;
+use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT, tls};
+use crate::server::shared::BridgeParts;
+use crate::store::StoreError;
+use crate::store::records::{CANARY_PREFIX, CANARY_RESULT, canary_key};
+use crate::twilio::callback::CallbackKind;
+use crate::twilio::signature::{Body, SigningKey, fields, sign};
+use crate::twilio::{AccountSid, CallSid};
+
+/// Twilio waits so long for an answer.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A canary may wait in the spool of a node for so long.
+const MEMORY: Duration = Duration::from_secs(86_400);
+
+/// The account of a canary, if none is configured.
+const NO_ACCOUNT: &str = "AC00000000000000000000000000000000";
+
+/// Why a canary did not come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CanaryFailure {
+    /// The path to the public URL.
+    Path(DeliveryFault, String),
+    /// 403: a proxy changes what Twilio signed, or the URL is that of another bridge.
+    Signature,
+    /// The status of another answer.
+    Status(u16),
+    /// Answered, but by a server that does not use this store.
+    Elsewhere(u16),
+    Store(String),
+}
+
+impl CanaryFailure {
+    /// All values of the label `reason`.
+    const REASONS: [&'static str; 8] = [
+        "dns",
+        "connect",
+        "tls",
+        "time-out",
+        "signature",
+        "status",
+        "elsewhere",
+        "store",
+    ];
+
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Path(DeliveryFault::Dns, _) => "dns",
+            Self::Path(DeliveryFault::Tls, _) => "tls",
+            Self::Path(DeliveryFault::TimeOut, _) => "time-out",
+            Self::Path(..) => "connect",
+            Self::Signature => "signature",
+            Self::Status(_) => "status",
+            Self::Elsewhere(_) => "elsewhere",
+            Self::Store(_) => "store",
+        }
+    }
+}
+
+impl fmt::Display for CanaryFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(_, why) => f.write_str(why),
+            Self::Signature => f.write_str(
+                "it was answered 403: a proxy changes what Twilio signs, or the URL leads to \
+                 another bridge",
+            ),
+            Self::Status(status) => write!(f, "it was answered {status}"),
+            Self::Elsewhere(status) => write!(
+                f,
+                "it was answered {status}, but by a server that does not use this store"
+            ),
+            Self::Store(why) => write!(f, "the store cannot note it: {why}"),
+        }
+    }
+}
+
+impl From<StoreError> for CanaryFailure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+/// Sends a canary every `canary.every`, until `stop`.
+pub async fn run(parts: BridgeParts, clock: Clock, stop: CancellationToken) {
+    let Some(every) = parts.config.borrow().reconcile.canary_every else {
+        return;
+    };
+    for reason in CanaryFailure::REASONS {
+        parts.metrics.canary_failed(reason, 0);
+    }
+    let mut next = clock.now();
+    loop {
+        let turn = async {
+            clock.reach(next).await;
+            let sent = send(&parts, clock.now()).await;
+            note(&parts, sent, clock.now()).await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = turn => {}
+        }
+        next = clock.now().plus(every);
+    }
+}
+
+async fn note(parts: &BridgeParts, sent: Result<(), CanaryFailure>, now: Millis) {
+    let result = match sent {
+        Ok(()) => {
+            parts.metrics.canary_came_back(now);
+            debug!("the canary came back");
+            format!("{now} ok")
+        }
+        Err(failure) => {
+            let reason = failure.reason();
+            parts.metrics.canary_failed(reason, 1);
+            warn!(
+                reason,
+                "the canary did not come back through server.public_url: {failure}; Twilio's \
+                 callbacks may be lost in the same way"
+            );
+            format!("{now} {failure}")
+        }
+    };
+    let change = (CANARY_RESULT.to_owned(), Some(result));
+    // Only for doctor; the store itself logs an outage.
+    let _ = parts.store.write_notes(vec![change]).await;
+}
+
+/// Notes a SID, posts its callback, and expects the note to change.
+async fn send(parts: &BridgeParts, now: Millis) -> Result<(), CanaryFailure> {
+    let config = parts.config.borrow().clone();
+    let (Some(url), Some(token)) = (config.server.public_urls.first(), token(&config)) else {
+        return Ok(());
+    };
+    let sid = format!("{CANARY_PREFIX}{:024x}", fastrand::u128(..) >> 32);
+    let Some(key) = CallSid::parse(&sid).ok().and_then(|sid| canary_key(&sid)) else {
+        return Ok(());
+    };
+    let mut changes = expired(parts, now).await?;
+    changes.push((key.clone(), Some(format!("{now} sent"))));
+    parts.store.write_notes(changes).await?;
+    let url = format!("{url}{}", CallbackKind::Status.path());
+    let form = form(&config, &sid);
+    let status = post(&url, &form, &token).await?;
+    match status {
+        200..=299 => {}
+        403 => return Err(CanaryFailure::Signature),
+        _ => return Err(CanaryFailure::Status(status)),
+    }
+    let notes = parts.store.notes(key.clone()).await?;
+    if !notes.iter().any(|(_, text)| text.ends_with("came")) {
+        return Err(CanaryFailure::Elsewhere(status));
+    }
+    parts.store.write_notes(vec![(key, None)]).await?;
+    Ok(())
+}
+
+/// The removal of canaries that can no longer arrive.
+async fn expired(
+    parts: &BridgeParts,
+    now: Millis,
+) -> Result<Vec<(String, Option<String>)>, StoreError> {
+    let notes = parts.store.notes(format!("canary/{CANARY_PREFIX}")).await?;
+    let is_old = |text: &str| {
+        let at = text.split(' ').next().unwrap_or_default().to_owned();
+        Millis::try_from(at).is_ok_and(|at| now.since(at) > MEMORY)
+    };
+    let old = notes.into_iter().filter(|(_, text)| is_old(text));
+    Ok(old.map(|(key, _)| (key, None)).collect())
+}
+
+fn token(config: &Config) -> Option<String> {
+    let tokens = config.accounts.first()?.auth_tokens.first()?;
+    Some(tokens.expose_secret().to_owned())
+}
+
+fn form(config: &Config, sid: &str) -> String {
+    let account = config.accounts.first();
+    let account = account.and_then(|account| account.twilio_account_sid.as_ref());
+    let account = account.or(config.reconcile.account_sid.as_ref());
+    let account = account.map_or(NO_ACCOUNT, AccountSid::as_str);
+    format!(
+        "AccountSid={account}&CallSid={sid}&CallStatus=completed\
+         &CallbackSource=call-progress-events&Direction=inbound&From=canary&To=canary"
+    )
+}
+
+async fn post(url: &str, form: &str, token: &str) -> Result<u16, CanaryFailure> {
+    let path = |fault, why: String| CanaryFailure::Path(fault, why);
+    let target = OutboundUrl::of(url)
+        .ok_or_else(|| path(DeliveryFault::Configuration, format!("{url:?} is no URL")))?;
+    let tls = if url.starts_with("https://") {
+        let trust = tls::client_config(None, None);
+        Some(trust.map_err(|why| path(DeliveryFault::Tls, why.to_string()))?)
+    } else {
+        None
+    };
+    let client = net::http_client(Rc::new(OutboundConnector {
+        tls,
+        proxy: None,
+        names: Resolver::default(),
+        timeout: TIMEOUT,
+    }));
+    let fields = fields(form.as_bytes());
+    let signature = sign(&SigningKey::auth_token(token), url, Body::Form(&fields));
+    let request = client
+        .post(target.uri)
+        .insert_header((header::HOST, target.authority.clone()))
+        .insert_header((header::USER_AGENT, USER_AGENT))
+        .insert_header((header::CONTENT_TYPE, "application/x-www-form-urlencoded"))
+        .insert_header(("X-Twilio-Signature", signature))
+        .send_body(form.to_owned());
+    match timeout(TIMEOUT, request).await {
+        Ok(Ok(answer)) => Ok(answer.status().as_u16()),
+        Ok(Err(error)) => {
+            let explained = errors::explain(&error, &target.authority);
+            Err(path(explained.fault, explained.words))
+        }
+        Err(_) => {
+            let why = format!("no answer within {TIMEOUT:?}");
+            Err(path(DeliveryFault::TimeOut, why))
+        }
+    }
+}
