@@ -23,6 +23,8 @@ use crate::debugging::fake_twilio::{
     self, ReplayItem, ReplayRate, ReplaySummary, ReplayTarget, Sids, Signer,
 };
 use crate::domain::plan::Rules;
+use crate::domain::plural::counted;
+use crate::twilio::listed::RequestSource;
 use crate::twilio::signature::PublicUrl;
 use crate::{app, config};
 
@@ -128,7 +130,14 @@ impl Replay {
         let Some(to) = self.to.as_ref().filter(|_| !self.dry_run) else {
             return self.dry_run(&groups, &rules);
         };
-        let items = groups.into_iter().flat_map(|group| group.items).collect();
+        let items = groups.into_iter().flat_map(|group| group.items);
+        // Only Twilio can post a callback; what was imported is no request to a bridge.
+        let (items, imported): (Vec<_>, Vec<_>) =
+            items.partition(|item| item.fixture.source() == RequestSource::Signed);
+        if !imported.is_empty() {
+            let count = counted(imported.len(), "imported record");
+            eprintln!("{count} of Twilio cannot be sent to a bridge; use --offline or --dry-run");
+        }
         let keys = self.keys.choose()?;
         let keys = keys.map_err(|why| CliError::Usage(why.to_string()))?;
         let signer = Signer {

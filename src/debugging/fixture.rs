@@ -153,24 +153,23 @@ impl Fixture {
 
     /// Reads it as the bridge reads a stored request, also one that was imported from Twilio's records.
     pub fn callback(&self) -> Result<Callback, CallbackParseError> {
-        let headers = self.headers.iter();
-        let headers: Vec<String> = headers
-            .map(|(name, value)| format!("{}: {value}", name.to_ascii_lowercase()))
-            .collect();
-        listed::read_stored(&self.url, &headers.join("\n"), &self.body)
+        listed::read_stored(&self.url, &self.header_lines(), &self.body)
+    }
+
+    /// The headers, `name: value` a line, as they are stored.
+    #[must_use]
+    pub fn header_lines(&self) -> String {
+        let mut lines = String::new();
+        for (name, value) in &self.headers {
+            lines.extend([&name.to_ascii_lowercase(), ": ", value, "\n"]);
+        }
+        lines
     }
 
     /// Where the request comes from.
     #[must_use]
     pub fn source(&self) -> RequestSource {
-        let header = |(name, value): &(String, String)| {
-            let source = RequestSource::of(&format!("{}: {value}", name.to_ascii_lowercase()));
-            Some(source).filter(|source| *source != RequestSource::Signed)
-        };
-        self.headers
-            .iter()
-            .find_map(header)
-            .unwrap_or(RequestSource::Signed)
+        RequestSource::of(&self.header_lines())
     }
 
     /// Whether the body is JSON, which the signature covers by its hash alone.

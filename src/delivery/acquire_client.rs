@@ -3,7 +3,7 @@
 //! It repeats, schedules and stores nothing. The client lives on the thread that made it,
 //! which must run an actix system or a `LocalSet`.
 
-pub mod errors;
+pub(crate) mod errors;
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -494,3 +494,52 @@ fn the_command_prints_a_summary_and_exits_with_3_if_a_record_is_missing() {
     world.bridge.settles();
     assert_eq!(world.sent(2).len(), 1);
 }
+
+#[test]
+fn an_imported_call_is_exported_redacted_and_planned_again_as_it_was_sent() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    world.waits(2 * HOUR);
+    world.reconciles(&json!({}));
+    let folder = world.bridge.folder.path().join("incident");
+    let folder = folder.to_str().expect("text");
+    for redact in [&["--redact"][..], &[]] {
+        let call = sid(2);
+        let arguments = [&["export", &call, "--out", folder], redact].concat();
+        let run = world.bridge.runs(&arguments);
+        assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
+        let mut files = String::new();
+        let mut folders = vec![std::path::PathBuf::from(folder)];
+        while let Some(path) = folders.pop() {
+            for entry in std::fs::read_dir(path).expect("a folder").flatten() {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    files += &std::fs::read_to_string(entry.path()).expect("a file");
+                }
+            }
+        }
+        let has_number = files.contains("+12025550123");
+        assert_eq!(has_number, redact.is_empty(), "{files}");
+        assert!(files.contains("x-bridge-evidence: listed"), "{files}");
+        for how in ["--dry-run", "--offline"] {
+            let run = world.bridge.runs(&["replay", how, folder]);
+            assert_eq!(run.code, Some(0), "{how}: {}{}", run.out, run.err);
+        }
+        std::fs::remove_dir_all(folder).expect("a folder");
+    }
+}
+
+#[test]
+fn a_call_that_was_cancelled_before_it_was_dialled_has_no_end_and_is_found() {
+    let world = World::told();
+    world.has_call(2, |call| {
+        (call.status, call.duration) = ("canceled", None);
+        call.created = world.clock.now();
+        call.ended = None;
+    });
+    world.waits(72 * HOUR);
+    let report = world.reconciles(&json!({ "from": START.minus(HOUR).to_string() }));
+    assert_eq!(report["imported"]["listed"], 1, "{report:#}");
+    assert_eq!(world.sent(2)[0]["CallStatus"], "canceled");
+}

@@ -80,34 +80,25 @@ fn problems(spec: &Value, schema: &Value, value: &Value, path: &str) -> Vec<Stri
         return vec![format!("{path} is {value}, not {}", schema["type"])];
     }
     let mut found = Vec::new();
-    let text = value.as_str().unwrap_or_default();
-    for (limit, is_over) in [
-        (
-            "minLength",
-            text.len() < schema["minLength"].as_u64().unwrap_or(0) as usize,
-        ),
-        (
-            "maxLength",
-            text.len() > schema["maxLength"].as_u64().unwrap_or(u64::MAX) as usize,
-        ),
-    ] {
-        if is_over {
-            found.push(format!("{path} is {value}, over {limit}"));
-        }
+    let length = value.as_str().unwrap_or_default().len() as u64;
+    let limit = |name: &str| schema[name].as_u64();
+    if limit("minLength").is_some_and(|least| length < least) {
+        found.push(format!("{path} is {value}, too short"));
+    }
+    if limit("maxLength").is_some_and(|most| length > most) {
+        found.push(format!("{path} is {value}, too long"));
     }
     // All patterns are those of SIDs.
-    if let Some(prefix) = schema["pattern"]
-        .as_str()
-        .and_then(|pattern| pattern.get(1..3))
+    let prefix = schema["pattern"].as_str().and_then(|of| of.get(1..3));
+    if let Some(prefix) = prefix.filter(|prefix| *prefix != "[a")
+        && !value.as_str().is_some_and(|text| text.starts_with(prefix))
     {
-        if prefix != "[a" && !text.starts_with(prefix) {
-            found.push(format!("{path} is {value}, not {prefix}..."));
-        }
+        found.push(format!("{path} is {value}, not {prefix}..."));
     }
-    if let Some(words) = schema["enum"].as_array() {
-        if !words.contains(value) {
-            found.push(format!("{path} is {value}, not one of {words:?}"));
-        }
+    if let Some(words) = schema["enum"].as_array()
+        && !words.contains(value)
+    {
+        found.push(format!("{path} is {value}, not one of {words:?}"));
     }
     if let Some(properties) = schema["properties"].as_object() {
         for (name, property) in properties {

@@ -6,6 +6,7 @@ pub mod model;
 pub mod place;
 pub mod reading;
 pub mod recording;
+pub mod records;
 pub mod refusing;
 pub mod requeuing;
 pub mod times;
@@ -98,6 +99,13 @@ macro_rules! on {
                 a_flood_of_one_cause_pushes_out_no_other
                 refused_requests_go_when_their_time_is_over
                 the_number_of_a_refused_request_is_not_used_again;
+            records:
+                each_leg_has_its_own_callbacks
+                a_leg_of_a_removed_call_is_marked
+                notes_are_written_found_by_prefix_and_removed
+                a_note_is_replaced_only_if_it_is_as_it_was_read
+                a_signed_callback_is_stored_beside_the_row_and_the_row_never_beside_it
+                an_imported_call_stands_behind_fresh_ones;
             reading:
                 a_call_is_found_by_any_of_its_legs
                 a_list_is_newest_first_and_by_state

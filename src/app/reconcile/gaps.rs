@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::pass::{Candidate, Pass};
 use super::report::RecordLine;
-use super::{HeldGaps, Mode, ReconcileError};
+use super::{HeldGaps, Mode, ReconcileError, Reconciler};
 use crate::clock::Millis;
 use crate::domain::reconcile::ended;
+use crate::twilio::AccountSid;
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::listed::text;
 
@@ -22,12 +23,31 @@ const SAMPLE: usize = 20;
 struct Gap {
     from: i64,
     until: i64,
+    /// Held calls.
+    #[serde(default)]
+    calls: usize,
 }
 
 impl Gap {
     fn has(self, at: Millis) -> bool {
         (self.from..=self.until).contains(&at.0)
     }
+}
+
+async fn gaps(reconciler: &Reconciler, prefix: &str) -> Result<Vec<Gap>, ReconcileError> {
+    let notes = reconciler.store.notes(prefix).await?.into_iter();
+    Ok(notes
+        .filter_map(|(_, text)| serde_json::from_str(&text).ok())
+        .collect())
+}
+
+/// When the first call of a held gap ended.
+pub(super) async fn first_held(
+    reconciler: &Reconciler,
+    account: &AccountSid,
+) -> Result<Option<Millis>, ReconcileError> {
+    let gaps = gaps(reconciler, &format!("held/{account}/")).await?;
+    Ok(gaps.iter().map(|gap| Millis(gap.from)).min())
 }
 
 impl Pass<'_> {
@@ -61,6 +81,7 @@ impl Pass<'_> {
             let range = Gap {
                 from: at(first).0,
                 until: at(last).0,
+                calls: gap.len(),
             };
             let decided = held.iter().chain(&released);
             if decided
@@ -96,11 +117,14 @@ impl Pass<'_> {
         Ok(free)
     }
 
+    /// The calls of all held gaps, also of those that this pass did not look at.
+    pub(super) async fn held_calls(&self) -> Result<usize, ReconcileError> {
+        let gaps = self.gaps(&format!("held/{}/", self.api.account())).await?;
+        Ok(gaps.iter().map(|gap| gap.calls).sum())
+    }
+
     async fn gaps(&self, prefix: &str) -> Result<Vec<Gap>, ReconcileError> {
-        let notes = self.reconciler.store.notes(prefix).await?.into_iter();
-        Ok(notes
-            .filter_map(|(_, text)| serde_json::from_str(&text).ok())
-            .collect())
+        gaps(self.reconciler, prefix).await
     }
 
     /// Whether Twilio got a 204 from one of our URLs for a call of this gap. Another 2xx was that of

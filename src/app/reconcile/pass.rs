@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::gaps::first_held;
 use super::lease::Lease;
 use super::report::{AccountReport, RecordLine};
-use super::{Mode, ReconcileError, ReconcileRequest, Reconciler};
+use super::{HeldGaps, Mode, ReconcileError, ReconcileRequest, Reconciler};
 use crate::clock::Millis;
 use crate::domain::reconcile::{
     Finding, KnownLeg, LegClass, Limits, MissingCause, compare, ended, is_recording_missing,
@@ -29,6 +30,12 @@ const MAX_CANDIDATES: usize = 5_000;
 
 /// A sighting of a call that ended longer ago is not needed any more.
 const SIGHTING_MEMORY: Duration = Duration::from_secs(2 * 3_600);
+
+/// Passes that look back so far also list cancelled calls.
+const CANCELED_EVERY: Duration = Duration::from_secs(2 * 86_400);
+
+/// Pages of cancelled calls that are read.
+const CANCELED_PAGES: usize = 5;
 
 const DAY: i64 = 86_400_000;
 
@@ -86,7 +93,12 @@ impl<'a> Pass<'a> {
         };
         let latest = now.minus(reconciler.config.reconcile.delay);
         let latest = request.until.map_or(latest, |until| latest.min(until));
-        let earliest = earliest(reconciler, request, now, &mut report).await?;
+        let mut earliest = earliest(reconciler, request, now, &mut report).await?;
+        if request.held == HeldGaps::TakeIn
+            && let Some(first) = first_held(reconciler, api.account()).await?
+        {
+            earliest = earliest.min(first);
+        }
         (report.from, report.until) = (earliest, latest);
         let account = api.account();
         let (classes, sightings) = (format!("classes/{account}"), format!("seen/{account}"));
@@ -137,7 +149,7 @@ impl<'a> Pass<'a> {
         let (metrics, label) = (&self.reconciler.metrics, self.api.label());
         metrics.reconcile_compared(label, self.report.compared);
         if self.request.mode == Mode::Import {
-            let held = usize::try_from(self.report.held).unwrap_or(usize::MAX);
+            let held = self.held_calls().await?;
             metrics.reconciled(label, held, self.reconciler.clock.now());
         }
         Ok(self.report)
@@ -166,7 +178,27 @@ impl<'a> Pass<'a> {
                 self.handle_candidates().await?;
             }
         }
+        self.compare_canceled().await?;
         self.handle_candidates().await
+    }
+
+    /// A call that was cancelled before it was dialled may have no end: those are listed by their status,
+    /// where a pass looks back for days.
+    async fn compare_canceled(&mut self) -> Result<(), ReconcileError> {
+        let back = self.limits.now.since(self.limits.earliest);
+        if self.request.until.is_some() || back < CANCELED_EVERY {
+            return Ok(());
+        }
+        let api = self.api;
+        let mut pages = api.calls(&[("Status", "canceled")]);
+        for _ in 0..CANCELED_PAGES {
+            let Some(mut rows) = pages.next().await? else {
+                break;
+            };
+            rows.retain(|row| text(row, "end_time").is_none());
+            self.compare_rows(rows).await?;
+        }
+        Ok(())
     }
 
     /// A filter that Twilio does not know is ignored, and then every call of the account is listed.

@@ -1,4 +1,4 @@
-//! Checks each API key with Twilio: whether it may list calls, the clocks, and the StatusCallback of each
+//! Checks each API key with Twilio: whether it may list calls, the clocks, and the `StatusCallback` of each
 //! number. Reports the last canary.
 
 use std::sync::Arc;

@@ -15,10 +15,12 @@ use crate::config::{self, Config};
 use crate::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
 use crate::debugging::fake_twilio::scenario::wait;
 use crate::debugging::fake_twilio::{NotAccepted, ReplayItem};
+use crate::debugging::fixture::Fixture;
 use crate::domain::plan::Rules;
-use crate::store::{ListFilter, State, Store};
+use crate::store::{ListFilter, NewCallback, SignedRequest, State, Store};
 use crate::twilio::CallSid;
 use crate::twilio::callback::CallbackKind;
+use crate::twilio::listed::RequestSource;
 
 /// The simulated start of each replay, 2026-01-01T00:00:00Z, so that the output does not depend on the
 /// time.
@@ -57,6 +59,10 @@ pub(super) async fn play(group: &FixtureGroup, rules: &Rules) -> Result<OfflineR
                 .advance_to(store.as_ref(), clocks.now().plus(wait))
                 .await?;
         }
+        if item.fixture.source() != RequestSource::Signed {
+            import(store.as_ref(), &item.fixture, clocks.now()).await?;
+            continue;
+        }
         let summary = ephemeral_bridge::send(vec![item.clone()], to).await?;
         refused.extend(summary.not_accepted.iter().map(NotAccepted::why));
     }
@@ -67,6 +73,20 @@ pub(super) async fn play(group: &FixtureGroup, rules: &Rules) -> Result<OfflineR
     drop(store);
     running.await.context("the bridge ended")??;
     Ok(OfflineResult { requests, refused })
+}
+
+/// Stores what was imported from Twilio's own records, as the bridge that imported it did.
+async fn import(store: &dyn Store, fixture: &Fixture, now: Millis) -> Result<(), CliError> {
+    let callback = fixture.callback().map_err(anyhow::Error::from)?;
+    let request = SignedRequest {
+        url: fixture.url.clone(),
+        headers: fixture.header_lines(),
+        body: fixture.body.clone().into(),
+    };
+    store
+        .record(NewCallback::of(callback, request), now)
+        .await?;
+    Ok(())
 }
 
 /// The public URL of a fixture, with its path prefix.

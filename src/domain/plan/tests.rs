@@ -280,6 +280,7 @@ mod attempts;
 mod conversations;
 mod evidence;
 mod first_tried;
+mod imported;
 mod order;
 mod sent;
 mod values;

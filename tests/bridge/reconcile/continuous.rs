@@ -55,3 +55,37 @@ fn a_call_that_becomes_final_on_the_tenth_day_is_imported() {
     });
     assert_eq!(world.sent(2)[0]["Duration"], "7");
 }
+
+#[test]
+fn a_pass_that_ends_between_any_two_requests_loses_and_repeats_nothing() {
+    for requests in 1..=7 {
+        let mut world = World::with(&[("BRIDGE__RECONCILE__EVERY", "15m")]);
+        world.is_told_of(1);
+        world.bridge.stops();
+        for number in 2..=4 {
+            world.has_call(number, |_| {});
+        }
+        world.clock.advance(2 * HOUR);
+        world.bridge.clock.advance(2 * HOUR);
+        let before = world.api.with(|records| records.requests.len());
+        world.bridge.starts();
+        until("so many requests", || {
+            let now = world.api.with(|records| records.requests.len());
+            now >= before + requests
+        });
+        // Drops the pass where it waits; a lease that it leaves ends by itself.
+        world.bridge.stops();
+        world.clock.advance(HOUR);
+        world.bridge.clock.advance(HOUR);
+        world.bridge.starts();
+        until("Acquire has the calls", || world.bridge.sent().len() >= 4);
+        world.bridge.settles();
+        for number in 1..=4 {
+            assert_eq!(
+                world.sent(number).len(),
+                1,
+                "call {number} after {requests} requests"
+            );
+        }
+    }
+}
