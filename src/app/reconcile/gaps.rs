@@ -41,16 +41,16 @@ async fn gaps(reconciler: &Reconciler, prefix: &str) -> Result<Vec<Gap>, Reconci
         .collect())
 }
 
-/// When the first call of a held gap ended.
-pub(super) async fn first_held(
-    reconciler: &Reconciler,
-    account: &AccountSid,
-) -> Result<Option<Millis>, ReconcileError> {
-    let gaps = gaps(reconciler, &format!("held/{account}/")).await?;
-    Ok(gaps.iter().map(|gap| Millis(gap.from)).min())
-}
-
 impl Pass<'_> {
+    /// When the first call of a held gap ended.
+    pub(super) async fn first_held(
+        reconciler: &Reconciler,
+        account: &AccountSid,
+    ) -> Result<Option<Millis>, ReconcileError> {
+        let gaps = gaps(reconciler, &format!("held/{account}/")).await?;
+        Ok(gaps.iter().map(|gap| Millis(gap.from)).min())
+    }
+
     /// The candidates that may be imported; the others are counted as held.
     pub(super) async fn without_held(
         &mut self,

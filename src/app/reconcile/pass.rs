@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::gaps::first_held;
 use super::lease::Lease;
 use super::report::{AccountReport, RecordLine};
 use super::{HeldGaps, Mode, ReconcileError, ReconcileRequest, Reconciler};
@@ -95,7 +94,7 @@ impl<'a> Pass<'a> {
         let latest = request.until.map_or(latest, |until| latest.min(until));
         let mut earliest = earliest(reconciler, request, now, &mut report).await?;
         if request.held == HeldGaps::TakeIn
-            && let Some(first) = first_held(reconciler, api.account()).await?
+            && let Some(first) = Self::first_held(reconciler, api.account()).await?
         {
             earliest = earliest.min(first);
         }
