@@ -26,18 +26,18 @@ impl Balancer {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let port = shared.load(Ordering::SeqCst);
-                std::thread::spawn(move || forward(client, port));
+                std::thread::spawn(move || forward(&client, port));
             }
         });
         Self { url, target }
     }
 }
 
-fn forward(client: TcpStream, port: u16) -> Option<()> {
+fn forward(client: &TcpStream, port: u16) -> Option<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let (mut from, mut to) = (client.try_clone().ok()?, server.try_clone().ok()?);
     std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-    std::io::copy(&mut server, &mut &client).ok().map(|_| ())
+    std::io::copy(&mut server, &mut &*client).ok().map(|_| ())
 }
 
 /// Answers each request with this status.
@@ -82,7 +82,7 @@ fn a_canary_that_comes_back_reaches_neither_acquire_nor_the_list_of_calls() {
     assert_eq!(world.bridge.sent(), Vec::<Value>::new());
     let listed = world.bridge.admin("GET", "/api/calls", &[]).json();
     assert_eq!(listed["calls"], json!([]));
-    assert_eq!(failures(&world, "signature"), 0.0);
+    assert!(failures(&world, "signature") < 1.0);
 }
 
 #[test]
