@@ -15,7 +15,8 @@ use tracing::{info, warn};
 use super::reconcile::continuous;
 use super::systemd::{self, watchdog};
 use super::{
-    App, AppError, canary, clock_watch, consistency_check, delivery_thread, directory_file, retention,
+    App, AppError, canary, clock_watch, consistency_check, delivery_thread, directory_file,
+    retention,
 };
 use crate::clock::{self, Clock};
 use crate::config::Config;
