@@ -160,7 +160,7 @@ async fn send(parts: &BridgeParts, now: Millis) -> Result<(), CanaryFailure> {
     let mut changes = expired(parts, now).await?;
     changes.push((key.clone(), Some(format!("{now} sent"))));
     parts.store.write_notes(changes).await?;
-    let url = format!("{url}{}", CallbackKind::Status.path());
+    let url = url.entered(CallbackKind::Status.path());
     let form = form(&config, &sid);
     let status = post(&url, &form, &token).await?;
     match status {

@@ -98,7 +98,7 @@ fn of_number(row: &serde_json::Value, config: &Config) -> Option<Note> {
     let entered = callback.split(['?', '#']).next().unwrap_or_default();
     let served = CallbackKind::Status.path();
     let mut urls = config.server.public_urls.iter();
-    if urls.any(|url| entered == format!("{url}{served}")) {
+    if urls.any(|url| entered == url.entered(served)) {
         return None;
     }
     let right = config.server.public_urls.first()?;

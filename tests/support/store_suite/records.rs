@@ -6,7 +6,7 @@ use twilio_acquire_bridge::store::{
 };
 use twilio_acquire_bridge::twilio::listed::RequestSource;
 
-use super::place::{Place, account, callback, claim_one, record, settle, sid};
+use super::place::{Place, account, callback, claim, claim_one, record, settle, sid, sids};
 
 /// The row of Twilio's list that replaces the first callback of a call.
 fn listed(number: u32) -> NewCallback {
@@ -109,6 +109,8 @@ pub async fn an_imported_call_stands_behind_fresh_ones(place: &Place) {
     let now = 1_000_000;
     recorded(&*store, listed(1), now).await;
     record(&*store, &sid(2), now).await;
-    assert_eq!(claim_one(&*store, now).await.sid, sid(2));
-    assert_eq!(claim_one(&*store, now).await.sid, sid(1));
+    let first = claim(&*store, now, 1).await;
+    assert_eq!(sids(&first), [sid(2)]);
+    let second = claim(&*store, now, 1).await;
+    assert_eq!(sids(&second), [sid(1)]);
 }
