@@ -2,11 +2,11 @@
 
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::store::{
-    Expiry, NewCallback, NextState, Recorded, SignedRequest, Store,
+    ClaimRequest, Expiry, NewCallback, NextState, Recorded, SignedRequest, Store,
 };
 use twilio_acquire_bridge::twilio::listed::RequestSource;
 
-use super::place::{Place, account, callback, claim, claim_one, record, settle, sid, sids};
+use super::place::{LEASE, Place, account, callback, claim_one, record, settle, sid};
 
 /// The row of Twilio's list that replaces the first callback of a call.
 fn listed(number: u32) -> NewCallback {
@@ -109,8 +109,10 @@ pub async fn an_imported_call_stands_behind_fresh_ones(place: &Place) {
     let now = 1_000_000;
     recorded(&*store, listed(1), now).await;
     record(&*store, &sid(2), now).await;
-    let first = claim(&*store, now, 1).await;
-    assert_eq!(sids(&first), [sid(2)]);
-    let second = claim(&*store, now, 1).await;
-    assert_eq!(sids(&second), [sid(1)]);
+    let next = async || {
+        let claims = store.claim(Millis(now), LEASE, ClaimRequest::any(1)).await;
+        claims.expect("claimed").calls[0].sid.clone()
+    };
+    assert_eq!(next().await, sid(2), "the fresh call first");
+    assert_eq!(next().await, sid(1));
 }
