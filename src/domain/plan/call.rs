@@ -13,6 +13,9 @@ use crate::twilio::{
     self, AccountSid, CallSid, FieldSource, RecordingSid, RecordingStatus, StatusCallback,
 };
 
+/// Twilio ends a call after 24 hours (Twilio docs, Call resource, `TimeLimit`).
+const LONGEST_CALL: Duration = Duration::from_secs(24 * 3600);
+
 /// The legs and recordings of a call.
 pub(super) struct Call<'a> {
     /// The one without a parent first, then by SID.
@@ -259,10 +262,12 @@ fn is_in_progress(status: &StatusCallback) -> bool {
     status.status == twilio::CallStatus::InProgress
 }
 
-/// `CallDuration`: the time from the answer to the end, in whole seconds.
+/// `CallDuration`: the time from the answer to the end. Legs are ordered also by one that Acquire does
+/// not get, because it is no whole number.
 fn talk_time(end: &StatusCallback) -> Option<Duration> {
-    let seconds = end.call_duration.as_ref()?.parse::<u32>().ok()?;
-    Some(Duration::from_secs(seconds.into()))
+    let seconds = end.call_duration.as_ref()?.parse().ok()?;
+    let talked = Duration::try_from_secs_f64(seconds).ok()?;
+    (talked <= LONGEST_CALL).then_some(talked)
 }
 
 fn millis(time: jiff::Timestamp) -> Millis {

@@ -78,7 +78,7 @@ pub(super) fn unnamed_sip_host(call: &Call<'_>, rules: &Rules) -> Option<SipHost
     SipHost::of(&first.latest()?.from).filter(|_| is_call_in)
 }
 
-fn is_inbound(leg: &Leg<'_>) -> bool {
+pub(super) fn is_inbound(leg: &Leg<'_>) -> bool {
     let direction = leg.latest().and_then(|status| status.direction.as_ref());
     matches!(
         direction,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::history::History;
 use super::item::{PlanEntry, PlanItem, Wait};
 use super::rules::{ReportMode, Rules};
-use super::status::{is_end, sequence};
+use super::status::{duration, is_end, sequence};
 use crate::acquire::RequestKind;
 use crate::clock::Millis;
 use crate::twilio::{CallSid, Callback, CallbackContent, Evidence, StatusCallback};
@@ -225,7 +225,9 @@ fn complete(status: &mut StatusCallback, repeat: &StatusCallback) {
         }
     }
     fill(&mut status.direction, repeat.direction.as_ref());
-    fill(&mut status.call_duration, repeat.call_duration.as_ref());
+    if duration(status).is_err() && duration(repeat).is_ok() {
+        status.call_duration.clone_from(&repeat.call_duration);
+    }
     fill(&mut status.email, repeat.email.as_ref());
     fill(&mut status.sequence_number, repeat.sequence_number.as_ref());
     fill(&mut status.timestamp, repeat.timestamp.as_ref());

@@ -6,11 +6,10 @@ use std::borrow::Cow;
 
 use super::call::{Call, Leg, LegStatus};
 use super::call_end::not_ended;
-use super::call_shape::{CallShape, is_put_through};
+use super::call_shape::{CallShape, is_inbound, is_put_through};
 use super::conversation::{Conversation, Knowledge, conversations};
 use super::history::History;
 use super::item::{PlanEntry, PlanItem, Wait};
-use super::parties::Party;
 use super::recording;
 use super::reported::{CalleeEmail, Reported, invalid_emails};
 use super::rules::{MissedStatus, ReportMode, Rules};
@@ -215,7 +214,7 @@ fn report<'r, 'a>(
             email: of_first_answered(call, directory),
             ..plain
         },
-        // The first leg, if no leg that it dialled has ended.
+        // The first leg, if no leg that it dialled has ended, or if it was tried under other settings.
         Some(shape @ CallShape::DialledOut) if shape.is_of(leg) || leg.parent.is_none() => {
             Reported {
                 direction: Some((
@@ -293,9 +292,11 @@ fn of_first_answered(call: &Call<'_>, directory: &Directory) -> Option<CalleeEma
 fn of_caller(call: &Call<'_>, leg: &Leg<'_>, directory: &Directory) -> Option<CalleeEmail> {
     let first = call.root()?;
     let root = first.latest()?;
-    let caller = match first.caller {
-        Party::Internal => &root.from,
-        Party::Phone => &root.to,
+    // The API called the agent, whatever it gave as its own address.
+    let caller = if is_inbound(first) {
+        &root.from
+    } else {
+        &root.to
     };
     let of_leg = leg.latest().and_then(url_email);
     of_leg

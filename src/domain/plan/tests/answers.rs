@@ -76,6 +76,46 @@ fn the_leg_that_was_answered_first_gives_the_email() {
 }
 
 #[test]
+fn an_impossible_call_duration_does_not_make_an_agent_the_first() {
+    let mut rules = one_call();
+    rules.directory.default = Some("nobody".to_owned());
+    rules.directory.entries = [("client:jane".to_owned(), "jane".to_owned())].into();
+    let (nine, thirty) = (&*second(9), &*second(30));
+    for (of_jane, of_bob) in [
+        ("28", "4294967290"),
+        ("28", "1e300"),
+        ("28", "-9"),
+        ("28.9", "3"),
+    ] {
+        let bob = [
+            ("CallSid", SECOND_CHILD),
+            ("To", "client:bob"),
+            ("Timestamp", nine),
+        ];
+        let jane = [("To", "client:jane"), ("Timestamp", thirty)];
+        let known = [
+            child(&[&bob[..], &[("CallDuration", of_bob)]].concat()),
+            child(&[&jane[..], &[("CallDuration", of_jane)]].concat()),
+            callback(&[]),
+        ];
+        let end = sent(plan(&received(&known), &[], &rules, NOW));
+        assert_eq!(end.email.as_deref(), Some("jane"), "{of_jane} {of_bob}");
+    }
+}
+
+#[test]
+fn an_agent_whom_the_api_calls_from_a_softphone_address_gives_the_email() {
+    let mut rules = one_call();
+    let agents = [("client:jane", "jane"), ("client:dialer", "dialer")];
+    let agents = agents.map(|(address, email)| (address.to_owned(), email.to_owned()));
+    rules.directory.entries = agents.into();
+    let dialer = ("From", "client:dialer");
+    let first = callback(&[("Direction", "outbound-api"), dialer, ("To", "client:jane")]);
+    let end = sent(plan(&received(&[first, child(&[])]), &[], &rules, NOW));
+    assert_eq!(end.email.as_deref(), Some("jane"));
+}
+
+#[test]
 fn a_sip_host_that_may_be_of_customers_is_named_while_the_setting_is_missing() {
     let sip = ("From", "sip:+12025550123@SBC.example.net:5060");
     let agent = ("To", "client:jane");

@@ -135,6 +135,16 @@ fn a_repeated_end_completes_the_first_until_its_call_end_is_tried() {
 }
 
 #[test]
+fn a_repeated_end_replaces_a_call_duration_that_acquire_does_not_get() {
+    let fraction = at(0, callback(&[("CallDuration", "1.5")]));
+    let whole = at(10, callback(&[("CallDuration", "42")]));
+    for call in [[fraction.clone(), whole.clone()], [whole, fraction]] {
+        let end = sent(plan(&call, &[], &Rules::default(), Millis(20)));
+        assert_eq!(end.duration.as_deref(), Some("42"));
+    }
+}
+
+#[test]
 fn an_end_with_another_status_or_evidence_completes_nothing() {
     let bare = callback(&[("CallDuration", ""), ("SequenceNumber", "0")]);
     for other in [

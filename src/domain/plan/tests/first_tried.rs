@@ -68,3 +68,47 @@ fn a_requeued_call_has_the_values_of_the_settings_of_today() {
     let end = sent(plan.next().clone());
     assert_eq!(end.email.as_deref(), Some("new@example.com"));
 }
+
+/// The direction, the caller's leg and the e-mail of what a requeue sends for a leg that was tried.
+fn requeued_end(known: &[Callback], leg: &str, change: impl FnOnce(&mut Rules)) -> CallEnd {
+    let mut rules = one_call();
+    let agents = ["client:jane", "sip:jane@voice.example.com"];
+    let agents = agents.map(|address| (address.to_owned(), "jane@example.com".to_owned()));
+    rules.directory.entries = agents.into();
+    change(&mut rules);
+    let before = [tried(leg, ReportMode::Call)];
+    let plan = Plan::of(&received(known), History::requeued(&before, 1), &rules, NOW);
+    let end = sent(plan.next().clone());
+    assert_eq!(end.call_id, leg);
+    end
+}
+
+#[test]
+fn a_requeue_repairs_the_direction_and_the_email_after_sip_customers_changed() {
+    let jane = Some("jane@example.com");
+    let sip = ("From", "sip:jane@voice.example.com");
+    let called_out = [callback(&[sip]), child(&[])];
+    let end = requeued_end(&called_out, PARENT, |_| ());
+    assert_eq!(end.direction, acquire::Direction::Outgoing);
+    assert_eq!(end.email.as_deref(), jane, "the agent who called");
+
+    let called_in = [callback(&[sip]), child(&[sip, ("To", "client:jane")])];
+    let end = requeued_end(&called_in, CHILD, |rules| {
+        rules.sip_customers = SipCustomers::All
+    });
+    assert_eq!(end.direction, acquire::Direction::Incoming);
+    assert_eq!(end.email.as_deref(), jane, "the agent who answered");
+}
+
+#[test]
+fn an_agents_leg_of_a_call_from_the_api_is_outgoing_once_its_first_leg_is_known() {
+    let agent = child(&[("From", "+14045550199"), ("To", "client:jane")]);
+    let from_api = callback(&[("Direction", "outbound-api"), ("To", "+12025550123")]);
+    for (known, direction) in [
+        (vec![agent.clone()], acquire::Direction::Incoming),
+        (vec![agent, from_api], acquire::Direction::Outgoing),
+    ] {
+        let now = |rules: &mut Rules| rules.legs.wait = Duration::ZERO;
+        assert_eq!(requeued_end(&known, CHILD, now).direction, direction);
+    }
+}
