@@ -47,7 +47,7 @@ pub(super) fn client(reader: &mut SettingsReader) -> Option<ClientParents> {
 pub(super) fn sip_customers(reader: &mut SettingsReader) -> SipCustomers {
     const KEY: &str = "calls.sip_customers";
     let hosts = reader.list(KEY, |text| {
-        let host = (text != ALL_SIP_HOSTS).then(|| SipHost::parse(text));
+        let host = (!text.eq_ignore_ascii_case(ALL_SIP_HOSTS)).then(|| SipHost::parse(text));
         host.map_or(Ok(None), |host| host.map(Some).ok_or_else(not_a_host))
     });
     match hosts {

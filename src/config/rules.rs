@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn all_sip_hosts_are_written_as_a_word() {
-        let rules = read("calls.sip_customers = \"all\"");
+        let rules = read("calls.sip_customers = \"All\"");
         assert_eq!(read(&to_toml(&rules)).sip_customers, SipCustomers::All);
     }
 

@@ -52,7 +52,14 @@ pub(super) fn conversations<'r, 'a>(
     };
     let whole_call = || vec![Conversation::of(first, call.legs.iter().collect())];
     if !is_dialled_in_session(shape, first) {
-        return whole_call();
+        // Legs that one leg dialled were tried as conversations, so the settings were others then.
+        let is_apart = |leg: &&&Leg<'_>| leg.parent.is_some() && leg.parent == first.parent;
+        let apart: Vec<&&Leg<'_>> = tried.iter().filter(is_apart).collect();
+        if apart.len() < 2 {
+            return whole_call();
+        }
+        let apart = apart.into_iter();
+        return apart.map(|leg| Conversation::of(leg, vec![leg])).collect();
     }
     let mut found = answered_in_session(shape, call, knowledge);
     for conversation in &mut found {

@@ -136,6 +136,7 @@ const RULES: &[(&[&str], Lookalike)] = &[
     ),
     (&["PayloadType"], DEBUGGER),
     (&["TranscriptSid"], INTELLIGENCE),
+    (&["ConferenceSid"], CONFERENCE),
 ];
 
 /// Fields of the Payment resource that the action request of `<Pay>` does not have.

@@ -43,6 +43,8 @@ fn a_request_without_callback_source_is_named_by_its_own_fields() {
         ("CallStatus=completed&AnsweredBy=human", "answering machine"),
         ("CallStatus=in-progress&AnsweredBy=human", "TwiML"),
         ("StatusCallbackEvent=participant-leave", "conference"),
+        ("ConferenceSid=CF1&Reason=x", "conference"),
+        ("ConferenceSid=CF1&DialCallStatus=completed", "<Dial>"),
         ("MachineDetectionDuration=3400", "answering machine"),
         ("PaymentSid=PK1&CallStatus=completed", "Payments API"),
         ("CallStatus=ringing", "TwiML"),
