@@ -267,7 +267,8 @@ impl AccountQueues {
 pub enum AnswerEffect {
     /// The attempt is recorded. If it failed, this is the cause.
     Recorded(FailureCause),
-    /// Acquire was already known to be down: the failure uses up no retry and is not recorded.
+    /// Acquire was already known to be down: the failure uses up no retry, and is recorded only if
+    /// Acquire may have accepted the request.
     Unrecorded,
     /// The attempt is recorded. Acquire is back for these accounts, so that their held calls are due.
     IsBack(AccountFilter),

@@ -13,7 +13,7 @@ use super::log;
 use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
-use crate::domain::attempt::Attempt;
+use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::failing_calls::FailureCause;
 use crate::domain::plan::{
     self, AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode,
@@ -134,7 +134,7 @@ impl Worker {
     }
 
     /// Sends one request. `None` if it failed while Acquire was already known to be down: such an
-    /// attempt is not recorded.
+    /// attempt is recorded only if Acquire may have accepted it, once for each request.
     async fn send(
         &self,
         (account, call): (&Account, &Claimed),
@@ -156,16 +156,19 @@ impl Worker {
         self.metrics
             .attempted(&account.acquire_account_id, answer.outcome.as_str(), took);
         log::failed(request, before.len() + 1, &answer, took);
-        let cause = match self.queues.report((account, call), &answer, at, now) {
-            AnswerEffect::Recorded(cause) => cause,
-            AnswerEffect::Unrecorded => return None,
+        let effect = self.queues.report((account, call), &answer, at, now);
+        let is_recorded = effect != AnswerEffect::Unrecorded;
+        let verdict = match effect {
+            AnswerEffect::Recorded(cause) => {
+                retry::decide(policy, &before, &answer, cause, jitter, now)
+            }
+            AnswerEffect::Unrecorded => Verdict::Held(now),
             AnswerEffect::IsBack(accounts) => {
                 self.retry_held_now(accounts, now).await;
-                FailureCause::Unknown
+                retry::decide(policy, &before, &answer, FailureCause::Unknown, jitter, now)
             }
         };
-        let verdict = retry::decide(policy, &before, &answer, cause, jitter, now);
-        Some(Attempt {
+        let attempt = Attempt {
             leg: request.leg.clone(),
             kind,
             report_mode,
@@ -176,7 +179,13 @@ impl Worker {
             verdict,
             fault: answer.outcome.fault(),
             excerpt: answer.excerpt,
-        })
+        };
+        // Otherwise a later plan could contradict a request that Acquire has accepted.
+        let is_first_doubt = attempt.may_have_been_accepted()
+            && !before
+                .iter()
+                .any(|earlier| earlier.may_have_been_accepted());
+        Some(attempt).filter(|_| is_recorded || is_first_doubt)
     }
 
     /// Makes the held calls due, one batch after another: a large transaction would delay callbacks.

@@ -1,6 +1,6 @@
 //! The accounts to which deliveries are paused, and why: the worker writes it, operators read it.
 //!
-//! A failed probe uses up no retry and is not recorded as an attempt, so only this has its answer.
+//! A failed probe uses up no retry, and most are not recorded as attempts, so only this has its answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -9,6 +9,7 @@ use twilio_acquire_bridge::store::AccountFilter;
 use crate::requeue::store_of;
 use crate::support::harness::{Bridge, until};
 use crate::support::twilio::{STATUS, sid, status_form};
+use crate::whole_call::{RECORDING, recording_form};
 
 const OPEN: &str = "bridge_breaker_open{account=\"acme\"} ";
 
@@ -106,6 +107,46 @@ fn one_call_that_acquire_always_fails_delays_no_other() {
     bridge.acquire.behaves(Faults::default());
     bridge.clock.advance(Duration::from_secs(60));
     bridge.settles();
+}
+
+#[test]
+fn a_request_that_acquire_may_have_accepted_during_an_outage_is_repeated_unchanged() {
+    let bridge = Bridge::with(&[("BRIDGE__DELIVERY__CONCURRENCY", "1")]);
+    bridge.acquire.behaves(down(500));
+    for call in 1..=10 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    until("it opens", || bridge.metric(OPEN) == Some(1.0));
+    bridge.twilio.ends(&sid(99), "completed");
+    until("all wait", || {
+        bridge.metric("bridge_calls{state=\"claimed\"}") == Some(0.0)
+    });
+    let probed = || {
+        let sent = bridge.acquire.call_ids();
+        sent.iter().filter(|call| **call == sid(99)).count()
+    };
+    for _ in 0..60 {
+        probes(&bridge, Duration::from_secs(60));
+        if probed() == 2 {
+            break;
+        }
+    }
+    assert_eq!(probed(), 2);
+    assert_eq!(attempts(&bridge, 99), 1, "the first that may have arrived");
+    // It would be in a request that was never sent.
+    let recording = recording_form(&sid(99), "completed");
+    let answer = bridge.twilio.sends_form(RECORDING, &recording);
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    bridge.acquire.behaves(Faults::default());
+    bridge.clock.advance(Duration::from_secs(60));
+    until("all arrive", || {
+        bridge.metric("bridge_calls{state=\"delivered\"}") == Some(11.0)
+    });
+    let mut sent = bridge.sent();
+    sent.retain(|end| end["CallId"] == *sid(99));
+    assert!(sent.len() >= 3, "{sent:?}");
+    sent.dedup();
+    assert_eq!(sent.len(), 1, "{sent:?}");
 }
 
 #[test]

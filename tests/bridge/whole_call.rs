@@ -8,10 +8,10 @@ use twilio_acquire_bridge::debugging::fake_acquire::Reply;
 use crate::support::harness::Bridge;
 use crate::support::twilio::{STATUS, sid, status_form};
 
-const RECORDING: &str = "/twilio/voice/recording";
+pub const RECORDING: &str = "/twilio/voice/recording";
 const URL: &str = "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1";
 
-fn recording_form(call: &str, status: &str) -> String {
+pub fn recording_form(call: &str, status: &str) -> String {
     format!(
         "RecordingSource=DialVerb&RecordingSid=RE00000000000000000000000000000001\
          &RecordingUrl=https%3A%2F%2Fapi.twilio.com%2F2010-04-01%2FAccounts%2FAC1%2FRecordings%2FRE1\
