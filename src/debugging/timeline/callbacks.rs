@@ -48,7 +48,7 @@ fn verdict(effect: CallbackEffect) -> &'static str {
         CallbackEffect::AfterEnd => "stored: the leg had already ended",
         CallbackEffect::AfterAttempt => "stored: the call-end had already been tried",
         CallbackEffect::WeakerWaits => "weaker evidence: waits a minute for the status callback",
-        CallbackEffect::WeakerUnused => "weaker evidence: not used, the status callback came",
+        CallbackEffect::WeakerUnused => "weaker evidence: replaced by the status callback",
         CallbackEffect::ImportedUnused => "imported: not used, the signed callback came",
         CallbackEffect::UnknownStatus => "stored: unknown status",
         CallbackEffect::Recording => "of the leg",
