@@ -37,7 +37,7 @@ use crate::domain::plan::Rules;
 use crate::domain::retry::Jitter;
 use crate::twilio::AccountSid;
 
-pub use accounts::{Account, ApiKey};
+pub use accounts::{Account, ApiKey, doubtful_secrets};
 pub use acquire::{AcquirePaths, AcquireSettings};
 pub use admin::AdminSettings;
 pub use delivery::{DeliverySettings, MAX_RATE_LIMIT_WAIT};

@@ -23,8 +23,8 @@ use actix_service::{Service as _, fn_service};
 use actix_tls::connect::rustls_0_23::TlsConnector;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Resolver};
 use awc::Connector;
-use awc::http::Uri;
 use awc::http::uri::Authority;
+use awc::http::{Uri, header};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -34,6 +34,7 @@ use self::awc_fixes::AwcResponseFix;
 use self::proxy::Proxy;
 pub use self::proxy_tunnel::ProxyTunnelError;
 use self::tcp::PeekingTcpStream;
+use crate::clock::Millis;
 
 /// The `User-Agent` of the bridge's requests.
 pub const USER_AGENT: &str = concat!("twilio-acquire-bridge/", env!("CARGO_PKG_VERSION"));
@@ -118,6 +119,20 @@ pub fn http_client(route: Rc<OutboundConnector>) -> awc::Client {
         .disable_timeout()
         .no_default_headers();
     client.finish()
+}
+
+/// The `Date` of the server of `base` (scheme, host, and path if any), by a HEAD request without
+/// credentials.
+pub async fn server_time(http: &awc::Client, base: &str, limit: Duration) -> Option<Millis> {
+    let target = OutboundUrl::of(&format!("{base}/"))?;
+    let request = http
+        .head(target.uri.clone())
+        .insert_header((header::HOST, target.authority.as_str()));
+    let answer = timeout(limit, request.send()).await.ok()?.ok()?;
+    let date = answer.headers().get(header::DATE)?.to_str().ok()?;
+    let date = httpdate::parse_http_date(date).ok()?;
+    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Millis(0).plus(since))
 }
 
 impl OutboundConnector {

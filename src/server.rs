@@ -106,6 +106,7 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 .service(get("/refused", refused, admin::refused::overview))
                 .service(get("/api/refused", refused, admin::refused::list))
                 .service(post("/api/reconcile", admin::reconcile::reconcile))
+                .service(get("/api/status", &[], admin::status::status))
                 .service(get("/api/calls", calls, admin::console::list))
                 .service(get("/api/calls/{sid}", &[], admin::console::show))
                 .service(post("/api/calls/{sid}/requeue", admin::console::requeue))

@@ -2,6 +2,7 @@
 //!
 //! It does no I/O and does not know Acquire; [`crate::domain::plan`] maps a call to Acquire.
 
+pub mod auth_token;
 pub mod callback;
 pub mod callback_url;
 pub mod diagnosis;

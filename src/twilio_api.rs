@@ -6,14 +6,33 @@
 mod client;
 pub mod recordings;
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_tls::connect::Resolver;
 use rustls::ClientConfig;
 
 pub use client::{ListPages, TwilioApi, TwilioApiError};
 
+use crate::clock::Millis;
 use crate::config::TwilioSettings;
 use crate::net::tls::{self, PrivateCa, TlsError};
+use crate::net::{self, OutboundConnector};
+
+/// For the answer to [`server_time`].
+const DATE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The `Date` of `twilio.api_url`, by a request without an API key.
+pub async fn server_time(settings: &TwilioSettings) -> Option<Millis> {
+    let http = net::http_client(Rc::new(OutboundConnector {
+        tls: tls_config(settings).ok()?,
+        proxy: settings.proxy.clone(),
+        names: Resolver::default(),
+        timeout: DATE_TIMEOUT,
+    }));
+    net::server_time(&http, &settings.api_url, DATE_TIMEOUT).await
+}
 
 /// TLS for `twilio.api_url` and `twilio.monitor_url`, for the clients of all threads; `None` if
 /// `twilio.api_url` is an `http` URL.

@@ -72,6 +72,8 @@ impl<'a> AdminClient<'a> {
             .map_err(|why| anyhow::anyhow!("no bridge answers on admin.listen ({self}): {why}"))?;
         let body = answer.body().await.unwrap_or_default();
         let report = String::from_utf8_lossy(&body).trim_end().to_owned();
+        let problem: Value = serde_json::from_str(&report).unwrap_or_default();
+        let report = problem["detail"].as_str().map_or(report, str::to_owned);
         let is_ready = answer.status().is_success();
         anyhow::ensure!(is_ready, "the bridge on {self} is not ready: {report}");
         Ok(report)
@@ -118,12 +120,18 @@ impl<'a> AdminClient<'a> {
 
     /// The JSON of a 200; `None` if no bridge answers.
     pub async fn get(&self, path: &str) -> Option<Value> {
+        serde_json::from_str(&self.text(path).await?).ok()
+    }
+
+    /// The text of a 200; `None` if no bridge answers.
+    pub async fn text(&self, path: &str) -> Option<String> {
         let request = awc::Client::default()
             .get(self.url(path))
             .timeout(ADMIN_REQUEST_TIMEOUT);
         let mut answer = self.with_token(request).send().await.ok()?;
         let is_found = answer.status().as_u16() == 200;
-        answer.json().await.ok().filter(|_| is_found)
+        let body = answer.body().limit(MAX_JSON).await.ok()?;
+        String::from_utf8(body.to_vec()).ok().filter(|_| is_found)
     }
 
     fn url(&self, path: &str) -> String {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::output::{COLUMNS, OutputArgs, OutputFormat, note, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit};
-use crate::config::{Setting, StoreUrl, duration};
+use crate::config::{Setting, StoreUrl, doubtful_secrets, duration};
 use crate::domain::plain_text::plain;
 use crate::domain::retry::Jitter;
 use crate::store;
@@ -47,6 +47,10 @@ impl Check {
         let (config, settings) = self.config.explain()?;
         let is_text = self.output.format() == OutputFormat::Text;
         let attempts = scheduled_attempts(&config.delivery.policy.schedule);
+        let warnings = doubtful_secrets(&config.accounts);
+        for warning in warnings.iter().filter(|_| is_text) {
+            note!("warning: {warning}");
+        }
         // Printed before the checks, which may take long or fail.
         if is_text {
             print_line(settings_text(&settings))?;
@@ -68,7 +72,9 @@ impl Check {
             None
         };
         if !is_text {
-            print_json(&as_json(&settings, &attempts, &reached, damages.as_deref()))?;
+            let mut json = as_json(&settings, &attempts, &reached, damages.as_deref());
+            json["warnings"] = warnings.into();
+            print_json(&json)?;
         } else if damages.as_ref().is_some_and(Vec::is_empty) {
             print_line(format_args!(
                 "# {} is intact; every call is accounted for",

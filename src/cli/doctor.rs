@@ -2,6 +2,9 @@
 //!
 //! Nothing is posted: the command reads only the certificate and the `Date` header of Acquire.
 
+mod bridge;
+mod calls;
+mod certificate;
 mod files;
 mod network;
 mod note;
@@ -18,7 +21,7 @@ use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
 use super::spool::{self, SpoolContents};
 use super::{CliError, ConfigArgs, Exit, check};
 use crate::clock::{Clock, Millis};
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, StoreUrl, doubtful_secrets};
 use crate::domain::plural::counted;
 use crate::store::{disk, open_to_read, sqlite};
 use crate::twilio::callback::CallbackKind;
@@ -40,7 +43,7 @@ if it found no problem, with 1 if it found some.";
 pub struct Doctor {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Open no network connection except to the store.
+    /// Connect only to the store, and to the bridge on this machine.
     #[arg(long)]
     offline: bool,
     #[command(flatten)]
@@ -74,19 +77,30 @@ impl Doctor {
         };
         let mut notes = vec![Note::ok("configuration", "every setting is valid")];
         notes.extend(of_public_urls(&config));
-        notes.extend(of_store(&config));
+        notes.extend(
+            doubtful_secrets(&config.accounts)
+                .into_iter()
+                .map(of_secret),
+        );
+        let now = Clock::system().now();
+        let opened = open_store(&config.store.url);
+        let store = opened.as_ref().ok().copied();
+        notes.extend(of_store(&config, opened));
         notes.extend(of_spool(&config));
-        notes.extend(of_other_programs(&config));
+        notes.extend(of_writing(&config));
+        notes.extend(bridge::check(&config, store));
+        notes.extend(calls::check(&config.store.url, now));
+        notes.extend(certificate::of_bridge(&config, now));
         notes.extend(of_disk(&config));
         notes.extend(files::check(
             own_file(&config),
             &settings,
             self.config.file(),
         ));
-        let now = Clock::system().now();
         notes.extend(of_clock(now));
         notes.extend(of_times(&config, now));
         if !self.offline {
+            notes.extend(certificate::of_public_urls(&config, now));
             notes.extend(network::check(&config));
             notes.extend(twilio::check(&config));
         }
@@ -115,9 +129,13 @@ fn of_public_urls(config: &Config) -> Vec<Note> {
     notes
 }
 
-fn of_store(config: &Config) -> Vec<Note> {
+fn of_secret(sentence: String) -> Note {
+    Note::problem("secret", sentence)
+}
+
+fn of_store(config: &Config, opened: anyhow::Result<Opened>) -> Vec<Note> {
     let url = &config.store.url;
-    match open_store(url) {
+    match opened {
         Err(why) => return vec![Note::problem("store", format!("{why:#} (store.url)"))],
         Ok(opened @ Opened::NotThereYet) => {
             return vec![Note::ok("store", format!("{url} {opened}"))];
@@ -140,21 +158,46 @@ fn of_store(config: &Config) -> Vec<Note> {
     }
 }
 
-/// What other programs do to the SQLite file or the spool.
-fn of_other_programs(config: &Config) -> Vec<Note> {
+/// Writes to the database server and to the file of this machine (SQLite or the spool), and takes it back.
+fn of_writing(config: &Config) -> Vec<Note> {
+    let url = &config.store.url;
+    let mut notes = Vec::new();
+    if let StoreUrl::Postgres(_) = url
+        && let Ok(reader) = open_to_read(url)
+    {
+        notes.push(match reader.try_write() {
+            Ok(()) => Note::ok("store", format!("{url} can be written")),
+            Err(why) => Note::problem(
+                "store",
+                format!(
+                    "{url} cannot be written: {why}; let store.url name the primary server, and a role \
+                     that may write"
+                ),
+            ),
+        });
+    }
     let Some(file) = own_file(config).filter(|file| file.exists()) else {
-        return Vec::new();
+        return notes;
     };
+    let shown = file.display();
     match sqlite::look_from_outside(file) {
-        Ok(found) => found
-            .into_iter()
-            .map(|warning| Note::problem("store", format!("{}: {warning}", file.display())))
-            .collect(),
+        Ok(found) if found.is_empty() => {
+            notes.push(Note::ok("store", format!("{shown} can be written")));
+        }
+        Ok(found) => notes.extend(
+            found
+                .into_iter()
+                .map(|warning| Note::problem("store", format!("{shown}: {warning}"))),
+        ),
         Err(why) => {
-            let sentence = format!("{} cannot be written: {why}", file.display());
-            vec![Note::problem("store", sentence)]
+            let sentence = format!(
+                "{shown} cannot be written: {why}; make the user of the bridge its owner, and check the \
+                 disk"
+            );
+            notes.push(Note::problem("store", sentence));
         }
     }
+    notes
 }
 
 /// Callbacks that a bridge on this machine stored while the database was down.

@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reader::SettingsReader;
 use crate::twilio::AccountSid;
+use crate::twilio::auth_token::{self, SecretFormError};
 
 /// The limit of a DNS label (RFC 1035, section 2.3.4): the name becomes part of Acquire's host name.
 const MAX_NAME: usize = 63;
@@ -40,6 +41,38 @@ pub struct Account {
     pub twilio_api_key: Option<ApiKey>,
     pub acquire_account_id: String,
     pub acquire_api_key: Option<SecretString>,
+}
+
+/// A sentence for each secret that has not the form of its kind, without the secret. The bridge starts with
+/// it, because a fake Twilio accepts any token.
+#[must_use]
+pub fn doubtful_secrets(accounts: &[Account]) -> Vec<String> {
+    let mut doubts = Vec::new();
+    for (number, account) in (1..).zip(accounts) {
+        let is_only = account.twilio_account_sid.is_none();
+        let mut doubt = |[of_only, of_entry]: [&str; 2], checked: Result<(), SecretFormError>| {
+            let Err(why) = checked else { return };
+            let key = if is_only {
+                of_only.to_owned()
+            } else {
+                format!("accounts[{number}].{of_entry}")
+            };
+            doubts.push(format!("{key} (a secret, not shown) {why}"));
+        };
+        for token in &account.auth_tokens {
+            let keys = ["TWILIO_AUTH_TOKEN", "twilio_auth_tokens"];
+            doubt(keys, auth_token::check(token.expose_secret()));
+        }
+        if let Some(key) = &account.twilio_api_key {
+            let keys = ["twilio.api_key_secret", "twilio_api_key_secret"];
+            doubt(keys, auth_token::check_secret(key.secret.expose_secret()));
+        }
+        if let Some(key) = &account.acquire_api_key {
+            let keys = ["acquire.api_key", "acquire_api_key"];
+            doubt(keys, auth_token::check_secret(key.expose_secret()));
+        }
+    }
+    doubts
 }
 
 /// An API key of a Twilio account.

@@ -11,6 +11,7 @@ use super::duration::{hours, millis, minutes, seconds};
 use super::files::pair;
 use super::reader::SettingsReader;
 use super::setting::restart;
+use crate::net::http_url::HttpUrl;
 use crate::net::tls::CertificatePair;
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::signature::PublicUrl;
@@ -128,6 +129,14 @@ fn path(text: &str) -> Result<String, String> {
 }
 
 impl ServerSettings {
+    /// The hosts to which Twilio connects by TLS.
+    #[must_use]
+    pub fn https_hosts(&self) -> Vec<HttpUrl> {
+        let urls = self.public_urls.iter();
+        let urls = urls.filter_map(|url| HttpUrl::parse(&url.to_string()).ok());
+        urls.filter(|url| url.is_https).collect()
+    }
+
     /// These settings with what `new` changes in a running bridge, and the keys that keep their old
     /// values this time although a reload usually applies them.
     pub(super) fn reload(&self, new: Self) -> (Self, Vec<&'static str>) {

@@ -150,20 +150,8 @@ impl AcquireClient {
 
     /// The `Date` header of the server of `account`, by a HEAD request without the API key.
     pub async fn server_time(&self, account: &config::Account) -> Option<Millis> {
-        let base = self.url(account, RequestKind::CallEnd);
-        let target = OutboundUrl::of(&base)?;
-        let root = target.uri.path();
-        let uri = target.uri.to_string();
-        let uri = format!("{}/", uri.strip_suffix(root)?);
-        let request = self
-            .http
-            .head(uri)
-            .insert_header((header::HOST, target.authority.as_str()));
-        let answer = timeout(self.timeout, request.send()).await.ok()?.ok()?;
-        let date = answer.headers().get(header::DATE)?.to_str().ok()?;
-        let date = httpdate::parse_http_date(date).ok()?;
-        let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(Millis(0).plus(since))
+        let base = self.settings.base_url_of(account);
+        net::server_time(&self.http, &base, self.timeout).await
     }
 
     fn url(&self, account: &config::Account, kind: RequestKind) -> String {

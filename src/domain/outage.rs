@@ -51,6 +51,12 @@ impl Outages {
         self.lock().remove(account);
     }
 
+    /// All of them, in the order of their names.
+    #[must_use]
+    pub fn all(&self) -> Vec<Outage> {
+        self.lock().values().cloned().collect()
+    }
+
     #[must_use]
     pub fn of(&self, account: &str) -> Option<Outage> {
         self.lock().get(account).cloned()

@@ -1,7 +1,10 @@
 //! TLS for outgoing connections: the trusted authorities and the client certificate. It also reads
 //! the certificate files of the bridge's own listener.
 //!
-//! It opens no connection.
+//! It opens no connection; `handshake` does.
+
+pub mod chain;
+pub mod handshake;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

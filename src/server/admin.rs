@@ -10,3 +10,4 @@ pub mod reconcile;
 pub mod refused;
 pub mod routes;
 mod site;
+pub mod status;

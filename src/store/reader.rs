@@ -77,6 +77,15 @@ pub trait ReadStore {
         Ok(Vec::new())
     }
 
+    /// The versions of the schema and the database, in words.
+    fn version(&self) -> Result<String, StoreError>;
+
+    /// Writes to the database of a server, and takes it back. A file is tested by
+    /// [`look_from_outside`](super::sqlite::look_from_outside).
+    fn try_write(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Writes a copy of one moment to `path`, which must not exist.
     fn back_up(&self, _path: &Path) -> Result<(), StoreError> {
         Err(StoreError::Database(

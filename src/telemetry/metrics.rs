@@ -193,6 +193,8 @@ metric_table! {
             "Errors that the last consistency check of the store found";
         consistency_checked: Seconds, "consistency_checked_timestamp" in Seconds,
             "Time of the last consistency check of the store; 0 before the first one";
+        certificate_expiry: Seconds = unknown(), "certificate_expiry_timestamp" in Seconds,
+            "Expiry of the certificate of the public listener; NaN without one";
     }
 }
 
@@ -201,6 +203,13 @@ fn histogram_to_15_s() -> Histogram {
     Histogram::new([
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0,
     ])
+}
+
+/// Compares with no time, so that no alert fires.
+fn unknown() -> Seconds {
+    let gauge = Seconds::default();
+    gauge.set(f64::NAN);
+    gauge
 }
 
 /// From a few milliseconds to days: a call waits until Acquire is back.
@@ -345,6 +354,12 @@ impl Metrics {
         let state = state.as_str();
         let expired = self.bridge.expired.get_or_create(&StateLabels { state });
         expired.inc_by(calls as u64);
+    }
+
+    pub fn certificate_expiry(&self, at: Millis) {
+        self.bridge
+            .certificate_expiry
+            .set(at.since(Millis(0)).as_secs_f64());
     }
 
     pub fn store_files(&self, files: StoreFiles) {

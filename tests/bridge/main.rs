@@ -11,6 +11,7 @@ mod consistency_check;
 mod debugging;
 mod delivery;
 mod directory;
+mod doctor;
 mod draining;
 mod failing;
 mod faults;

@@ -1,5 +1,7 @@
 //! `doctor` and `callback-url` at the command line.
 
+mod problems;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use assert_cmd::Command;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
-use twilio_acquire_bridge::store::{self, NewCallback, SignedRequest};
+use twilio_acquire_bridge::store::{self, NewCallback, SignedRequest, Store};
 use twilio_acquire_bridge::twilio::callback;
 
 fn bridge(args: &[&str]) -> Command {
@@ -39,6 +41,8 @@ fn doctor(folder: &Path, acquire: &str, args: &[&str]) -> Command {
         .env("ACQUIRE_ACCOUNT_ID", "acme")
         .env("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com")
         .env("BRIDGE__ACQUIRE__BASE_URL", acquire)
+        // For its Date.
+        .env("BRIDGE__TWILIO__API_URL", acquire)
         .env(
             "BRIDGE__STORE__URL",
             format!("sqlite:{}", database.display()),
@@ -100,26 +104,30 @@ fn the_doctor_finds_no_problem_in_a_good_setup_and_posts_nothing() {
 fn spool(folder: &Path, sids: &[&str]) -> PathBuf {
     let path = folder.join("spool.db");
     let store = store::open(&StoreUrl::Sqlite(path.clone())).expect("a spool");
-    let record = async {
+    let all = async {
         for sid in sids {
-            let url = "https://bridge.example.com/twilio/voice/status".to_owned();
-            let body = format!(
-                "CallSid={sid}&AccountSid=AC00000000000000000000000000000001&CallStatus=completed\
-                 &From=%2B12025550123&To=%2B12025550199&Direction=inbound"
-            );
-            let read = callback::read(body.as_bytes(), &url).expect("a callback");
-            let request = SignedRequest {
-                url,
-                headers: String::new(),
-                body: body.into(),
-            };
-            let now = Millis(1_790_000_000_000);
-            let recorded = store.record(NewCallback::of(read, request), now).await;
-            recorded.expect("recorded");
+            record(&*store, sid, Millis(1_790_000_000_000)).await;
         }
     };
-    actix_web::rt::System::new().block_on(record);
+    actix_web::rt::System::new().block_on(all);
     path
+}
+
+/// Records the end of a call.
+async fn record(store: &dyn Store, sid: &str, now: Millis) {
+    let url = "https://bridge.example.com/twilio/voice/status".to_owned();
+    let body = format!(
+        "CallSid={sid}&AccountSid=AC00000000000000000000000000000001&CallStatus=completed\
+         &From=%2B12025550123&To=%2B12025550199&Direction=inbound"
+    );
+    let read = callback::read(body.as_bytes(), &url).expect("a callback");
+    let request = SignedRequest {
+        url,
+        headers: String::new(),
+        body: body.into(),
+    };
+    let recorded = store.record(NewCallback::of(read, request), now).await;
+    recorded.expect("recorded");
 }
 
 #[test]

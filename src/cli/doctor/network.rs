@@ -1,4 +1,4 @@
-//! Checks Acquire from this machine: DNS, TLS certificate, and the difference of the clocks.
+//! Checks Acquire from this machine: DNS, TLS certificate, and the difference of the clocks, also to Twilio's.
 //!
 //! It sends no call.
 
@@ -12,6 +12,7 @@ use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::delivery::acquire_client::AcquireClient;
 use crate::net::http_url::HttpUrl;
+use crate::twilio_api;
 
 /// A `Date` header has whole seconds, and the response takes time.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
@@ -24,6 +25,9 @@ pub(super) fn check(config: &Config) -> Vec<Note> {
             Err(why) => return vec![Note::problem("network", why.to_string())],
         };
         let mut notes = Vec::new();
+        let twilio = &config.twilio;
+        let remote = twilio_api::server_time(twilio).await;
+        notes.push(of_time(&twilio.api_url, remote, clock.now()));
         let mut seen = BTreeSet::new();
         for account in &config.accounts {
             let base = config.acquire.base_url_of(account);

@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{Config, FileWatch};
+use crate::config::FileWatch;
+use crate::net::tls::chain::{expiry, problems};
 use crate::net::tls::{CertificatePair, TlsError, certificates, key};
+use crate::server::shared::BridgeParts;
 
 const CERT: &str = "server.tls_cert_file";
 const KEY: &str = "server.tls_key_file";
@@ -61,34 +63,49 @@ impl ServedCertificate {
 
     /// Reads the files again when they or their settings change, until `stop`. A pair that cannot be
     /// used is logged once and changes nothing.
-    pub async fn follow(self, mut config: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+    pub async fn follow(self, bridge: BridgeParts, stop: CancellationToken) {
+        let mut config = bridge.config.clone();
         loop {
+            self.report(&bridge);
             let Some(pair) = config.borrow_and_update().server.tls.clone() else {
                 return;
             };
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = config.changed() => if changed.is_err() { return },
-                () = self.follow_files(&pair) => {}
+                () = self.follow_files(&pair, &bridge) => {}
             }
         }
     }
 
-    async fn follow_files(&self, pair: &CertificatePair) {
+    async fn follow_files(&self, pair: &CertificatePair, bridge: &BridgeParts) {
         let paths = vec![pair.cert_file.clone(), pair.key_file.clone()];
         let mut watched = FileWatch::new(paths);
         loop {
             watched.changed().await;
             let pair = pair.clone();
             match tokio::task::spawn_blocking(move || read(&pair)).await {
-                Ok(Ok(read)) => self.replace(read),
+                Ok(Ok(read)) => self.replace(read, bridge),
                 Ok(Err(why)) => warn!("the previous certificate stays in use: {why}"),
                 Err(why) => warn!("the previous certificate stays in use: reading failed: {why}"),
             }
         }
     }
 
-    fn replace(&self, read: CertifiedKey) {
+    /// Twilio says only in its console that it refuses a certificate.
+    fn report(&self, bridge: &BridgeParts) {
+        let chain = Arc::clone(&self.0.borrow());
+        let hosts = bridge.config.borrow().server.https_hosts();
+        let hosts: Vec<&str> = hosts.iter().map(|url| url.host.as_str()).collect();
+        if let Some(expiry) = expiry(&chain.cert) {
+            bridge.metrics.certificate_expiry(expiry);
+        }
+        for problem in problems(&chain.cert, &hosts, bridge.clock.now()) {
+            warn!("{CERT}: {problem}");
+        }
+    }
+
+    fn replace(&self, read: CertifiedKey, bridge: &BridgeParts) {
         let is_new = self.0.send_if_modified(|current| {
             let is_new = current.cert != read.cert;
             if is_new {
@@ -98,6 +115,7 @@ impl ServedCertificate {
         });
         if is_new {
             info!("the certificate changed; new connections use it");
+            self.report(bridge);
         }
     }
 }

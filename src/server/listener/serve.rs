@@ -47,7 +47,7 @@ pub(crate) fn serve_public(
         .map(ServedCertificate::server_config)
         .transpose()?;
     if let Some(certificate) = certificate {
-        tokio::spawn(certificate.follow(bridge.config.clone(), drained.clone()));
+        tokio::spawn(certificate.follow(bridge.clone(), drained.clone()));
     }
     let acceptor = ConnectionAcceptor::new(bridge, connections, config.server.proxy_protocol);
     let acceptor = Arc::new(acceptor);

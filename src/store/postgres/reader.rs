@@ -5,6 +5,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::consistency;
+use super::counters;
 use super::migrate;
 use super::operator_queries;
 use super::server::{CONNECT_TIMEOUT, PgServer};
@@ -13,6 +14,7 @@ use super::{records, refused};
 use crate::clock::Millis;
 use crate::config::postgres::PostgresUrl;
 use crate::domain::purge_clock::PurgeClock;
+use crate::store::counters::Counters;
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
@@ -127,6 +129,24 @@ impl ReadStore for PostgresReader {
 
     fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError> {
         self.wait_for(records::notes(&self.session, prefix))
+    }
+
+    fn version(&self) -> Result<String, StoreError> {
+        self.wait_for(async {
+            let sql = "SELECT 'schema ' || max(version) || ', PostgreSQL ' || \
+                       current_setting('server_version') FROM migration";
+            let rows = self.session.query(sql, &[]).await?;
+            let words = rows.first().map(|row| row.try_get(0)).transpose()?;
+            Ok(words.unwrap_or_default())
+        })
+    }
+
+    fn try_write(&self) -> Result<(), StoreError> {
+        self.wait_for(async {
+            self.session.begin().await?;
+            counters::add(&self.session, &Counters::default()).await?;
+            self.session.roll_back().await
+        })
     }
 
     fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {

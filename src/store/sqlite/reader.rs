@@ -212,6 +212,12 @@ impl ReadStore for SqliteReader {
         consistency::verify_integrity(&self.connection)
     }
 
+    fn version(&self) -> Result<String, StoreError> {
+        let sql = "PRAGMA user_version";
+        let schema: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(format!("schema {schema}, SQLite {}", rusqlite::version()))
+    }
+
     fn back_up(&self, path: &Path) -> Result<(), StoreError> {
         backup::back_up(&self.connection, path)
     }

@@ -49,6 +49,7 @@ fn the_promised_names_are_exposed() {
         "bridge_store_free_bytes 0",
         "bridge_consistency_errors 0",
         "bridge_consistency_checked_timestamp_seconds 0.0",
+        "bridge_certificate_expiry_timestamp_seconds NaN",
         r#"bridge_recordings_requested_total{account="acme",outcome="played"} 1"#,
         r#"bridge_build_info{version=""#,
     ] {
