@@ -61,7 +61,7 @@ impl Demo {
             note!("bridge   http://{public}, the public listener");
             note!("console  http://{admin}/");
             let store = app.store();
-            let running = tokio::spawn(app.run(stop.clone()));
+            let running = tokio::task::spawn_local(app.run(stop.clone()));
 
             let summary = ephemeral_bridge::send(items()?, public).await?;
             let counts = settled(store.as_ref(), &stop).await?;

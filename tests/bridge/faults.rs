@@ -70,30 +70,30 @@ fn each_fault_has_its_own_name_in_metrics_show_and_log() {
         Case::new(
             format!("http://{}.example", "x".repeat(64)),
             "dns",
-            "again (dns), no answer",
+            "held (dns), no answer",
         ),
         Case::new(
             format!("http://{gone}"),
             "connect",
-            "again (connect), no answer",
+            "held (connect), no answer",
         ),
         Case::new(
             format!("https://{}", untrusted()),
             "tls",
-            "again (tls), no answer",
+            "held (tls), no answer",
         ),
         Case {
             settings: vec![("BRIDGE__DELIVERY__TIMEOUT", "400ms".to_owned())],
             ..Case::new(
                 format!("http://{silent}"),
                 "time-out",
-                "again (time-out), no answer",
+                "held (time-out), no answer",
             )
         },
-        Case::new(resets.base_url(), "reset", "again (reset), no answer"),
+        Case::new(resets.base_url(), "reset", "held (reset), no answer"),
         Case {
             settings: through(gone),
-            ..Case::new(well.base_url(), "proxy", "again (proxy), no answer")
+            ..Case::new(well.base_url(), "proxy", "held (proxy), no answer")
         },
         Case {
             settings: through(locked),
@@ -101,14 +101,14 @@ fn each_fault_has_its_own_name_in_metrics_show_and_log() {
             ..Case::new(
                 well.base_url(),
                 "proxy-refused",
-                "again (proxy-refused), no answer",
+                "held (proxy-refused), no answer",
             )
         },
-        Case::new(busy.base_url(), "busy", "again (busy), 503"),
+        Case::new(busy.base_url(), "busy", "held (busy), 503"),
         Case::new(
             forbidden.base_url(),
             "configuration",
-            "again (configuration), 403",
+            "held (configuration), 403",
         ),
         Case::new(
             denies.base_url(),
