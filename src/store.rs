@@ -499,8 +499,19 @@ pub trait Store: Refusals + Records + Send + Sync {
         now: Millis,
     ) -> Result<Option<Millis>, StoreError>;
 
-    /// The call with this SID, or with a leg that has it.
-    async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError>;
+    /// The calls with this SID, or with a leg that has it, as [`ReadStore::get_all`].
+    async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// The first of [`Self::get_all`].
+    async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+        Ok(self.get_all(sid).await?.into_iter().next())
+    }
+
+    /// The call of a list, with all that the store has of it.
+    async fn get_listed(&self, listed: &CallSummary) -> Result<Option<StoredCall>, StoreError> {
+        let mut calls = self.get_all(&listed.sid).await?.into_iter();
+        Ok(calls.find(|call| call.summary.account == listed.account))
+    }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError>;
 

@@ -133,7 +133,7 @@ impl Retention {
         let Some(newest) = self.store.list(newest).await?.pop() else {
             return Ok(None);
         };
-        let call = self.store.get(&newest.sid).await?;
+        let call = self.store.get_listed(&newest).await?;
         let callbacks = call.map(|call| call.callbacks).unwrap_or_default();
         let times = callbacks
             .iter()

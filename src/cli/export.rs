@@ -3,6 +3,7 @@
 //! The content of the files is made in `debugging/export.rs`, and made anonymous in
 //! `debugging/redact.rs`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::call_filter::CallFilter;
@@ -12,8 +13,9 @@ use super::{CliError, ConfigArgs, Exit, private_files, refused};
 use crate::debugging::export::IncidentFolder;
 use crate::debugging::redact::Redactor;
 use crate::debugging::repair::repaired;
-use crate::store::ReadStore;
-use crate::twilio::CallSid;
+use crate::domain::plan::Rules;
+use crate::store::{ReadStore, StoredCall};
+use crate::twilio::{AccountSid, CallSid};
 
 const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge export CA00000000000000000000000000000001 --out incident
@@ -66,22 +68,25 @@ impl Export {
             ));
         }
         let (reader, rules) = self.config.open_to_read()?;
-        let (sids, is_searched) = if self.sids.is_empty() {
-            let found = search.run(&*reader, self.limit)?;
-            (found.into_iter().map(|call| call.sid).collect(), true)
-        } else {
-            (self.sids.clone(), false)
-        };
         let mut exit = Exit::Done;
-        let mut all: Vec<IncidentFolder> = Vec::new();
-        for sid in &sids {
-            match incident(&*reader, sid, &rules)? {
-                // Several given SIDs may be legs of one call.
-                Some(incident) if all.iter().any(|other| other.name == incident.name) => {}
-                Some(incident) => all.push(incident),
-                None => exit = self.export_repaired(&*reader, sid, exit)?,
+        let mut incidents = Incidents::default();
+        if self.sids.is_empty() {
+            for listed in search.run(&*reader, self.limit)? {
+                if let Some(call) = reader.get_listed(&listed)? {
+                    incidents.add(&call, &rules);
+                }
             }
         }
+        for sid in &self.sids {
+            let calls = reader.get_all(sid)?;
+            if calls.is_empty() {
+                exit = self.export_repaired(&*reader, sid, exit)?;
+            }
+            for call in &calls {
+                incidents.add(call, &rules);
+            }
+        }
+        let mut all = incidents.folders;
         if self.redact {
             all = redacted(&all);
         }
@@ -90,7 +95,7 @@ impl Export {
             write(&folder, incident)?;
             print_line(folder.display())?;
         }
-        if is_searched && all.len() == self.limit {
+        if self.sids.is_empty() && all.len() == self.limit {
             note!(
                 "note: stopped at --limit {}; more calls may match",
                 self.limit
@@ -152,13 +157,29 @@ impl Export {
     }
 }
 
-fn incident(
-    reader: &dyn ReadStore,
-    sid: &CallSid,
-    rules: &crate::domain::plan::Rules,
-) -> Result<Option<IncidentFolder>, CliError> {
-    let call = reader.get(sid)?;
-    Ok(call.map(|call| IncidentFolder::of(&call, rules)))
+#[derive(Default)]
+struct Incidents {
+    folders: Vec<IncidentFolder>,
+    calls: HashSet<(CallSid, AccountSid)>,
+}
+
+impl Incidents {
+    /// Each call once: several given SIDs may be legs of one.
+    fn add(&mut self, call: &StoredCall, rules: &Rules) {
+        let StoredCall { summary, .. } = call;
+        if !self
+            .calls
+            .insert((summary.sid.clone(), summary.account.clone()))
+        {
+            return;
+        }
+        let mut incident = IncidentFolder::of(call, rules);
+        // Two accounts may have signed one SID.
+        if self.folders.iter().any(|other| other.name == incident.name) {
+            incident.name = format!("{}-{}", incident.name, summary.account);
+        }
+        self.folders.push(incident);
+    }
 }
 
 /// The redactor learns all calls before it replaces anything, so that no made-up value equals an

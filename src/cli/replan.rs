@@ -57,7 +57,7 @@ impl Replan {
         for summary in &calls {
             // A leg that was merged into another call is read as that call, which is compared by itself.
             let Some(call) = reader
-                .get(&summary.sid)?
+                .get_listed(summary)?
                 .filter(|call| call.summary.sid == summary.sid)
             else {
                 continue;

@@ -2,6 +2,8 @@
 
 mod text;
 
+use serde_json::Value;
+
 use super::admin_client::AdminClient;
 use super::output::{OutputArgs, OutputFormat, print_line, print_pretty_json, wrap};
 use super::{CliError, ConfigArgs, Exit, refused, spool};
@@ -10,7 +12,10 @@ use crate::clock::Clock;
 use crate::config::{SpoolSettings, StoreUrl};
 use crate::debugging::timeline::CallTimeline;
 use crate::domain::outage::Outage;
-use crate::store::{ReadStore as _, RemovalCause, RemovedCall, SqliteReader, State, StoredCall};
+use crate::store::spool::with_spooled;
+use crate::store::{
+    CallSummary, ReadStore as _, RemovalCause, RemovedCall, SqliteReader, State, StoredCall,
+};
 use crate::twilio::CallSid;
 
 /// Show one call: its callbacks, attempts, and what is sent and why.
@@ -57,28 +62,24 @@ impl Show {
         let (url, rules) = self.config.load_for_reading()?;
         let spool = self.config.load_spool()?;
         // Both are read: during an outage only the spool may have the call.
-        let calls = match (self.in_store(sid), in_spool(&url, &spool, sid)) {
-            (Ok(calls), _) if !calls.is_empty() => calls,
-            (_, Some(call)) => vec![call],
-            (Err(why), None) => return Err(why),
-            (Ok(_), None) => {
-                let reader = self.config.open_to_read()?.0;
-                if let Some(removed) = reader.removed(sid)?.first() {
-                    return Err(CliError::Failed(anyhow::anyhow!(fate(sid, removed))));
-                }
-                let hint = refused::hint(&*reader, sid)?;
-                return Err(CliError::Failed(anyhow::anyhow!(
-                    "no callback of {sid} was recorded in {url}; {hint}"
-                )));
+        let calls = with_spooled(self.in_store(sid), in_spool(&url, &spool, sid))?;
+        if calls.is_empty() {
+            let reader = self.config.open_to_read()?.0;
+            if let Some(removed) = reader.removed(sid)?.first() {
+                return Err(CliError::Failed(anyhow::anyhow!(fate(sid, removed))));
             }
-        };
+            let hint = refused::hint(&*reader, sid)?;
+            return Err(CliError::Failed(anyhow::anyhow!(
+                "no callback of {sid} was recorded in {url}; {hint}"
+            )));
+        }
         let several = calls.len() > 1;
         for call in calls {
             if several {
                 eprintln!("call {sid} of account {}:", call.summary.account);
             }
             let outage = match call.summary.state {
-                State::Pending => self.outage(call.summary.sid.as_str()),
+                State::Pending => self.outage(&call.summary),
                 _ => None,
             };
             let timeline = CallTimeline::of(&call, &rules, outage, Clock::system().now());
@@ -108,11 +109,14 @@ impl Show {
 
     /// The outage of the call's account, which only a running bridge knows. `show` also works without a
     /// bridge and without its secrets, so errors are ignored.
-    fn outage(&self, sid: &str) -> Option<Outage> {
+    fn outage(&self, call: &CallSummary) -> Option<Outage> {
         let admin = self.config.load_admin().ok()?;
-        let path = format!("/api/calls/{sid}");
-        let call = app::block_on(async { AdminClient::of(&admin).get(&path).await })?;
-        serde_json::from_value(call.get("outage")?.clone()).ok()
+        let path = format!("/api/calls/{}", call.sid);
+        let first = app::block_on(async { AdminClient::of(&admin).get(&path).await })?;
+        let others = first.get("other_accounts").and_then(Value::as_array);
+        let mut calls = std::iter::once(&first).chain(others.into_iter().flatten());
+        let own = calls.find(|shown| shown["account_sid"] == call.account.as_str())?;
+        serde_json::from_value(own.get("outage")?.clone()).ok()
     }
 }
 
@@ -136,12 +140,12 @@ fn fate(sid: &CallSid, removed: &RemovedCall) -> String {
     }
 }
 
-/// The call as the spool of this machine has it while the database is down.
-fn in_spool(url: &StoreUrl, spool: &SpoolSettings, sid: &CallSid) -> Option<StoredCall> {
-    let path = spool::path(url, spool)?;
-    // A spool that is missing or unreadable is no reason to fail: the store may have the call.
-    let reader = SqliteReader::open_read_only(path).ok()?;
-    reader.get(sid).ok()?.map(crate::store::spool::in_spool)
+/// The calls in the spool of this machine. A spool that is missing or unreadable is no reason to fail: the
+/// store may have the call.
+fn in_spool(url: &StoreUrl, spool: &SpoolSettings, sid: &CallSid) -> Vec<StoredCall> {
+    let reader = spool::path(url, spool).map(SqliteReader::open_read_only);
+    let calls = reader.and_then(|reader| reader.ok()?.get_all(sid).ok());
+    calls.unwrap_or_default()
 }
 
 fn target(text: &str) -> Result<ShowTarget, String> {

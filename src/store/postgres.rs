@@ -274,14 +274,11 @@ impl Store for PostgresStore {
         .await?
     }
 
-    async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+    async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         let sid = sid.clone();
         self.run_on(
             |connections| &connections.queries,
-            async move |session: &Session| {
-                let calls = operator_queries::get_all(session, &sid).await?;
-                Ok(calls.into_iter().next())
-            },
+            async move |session: &Session| operator_queries::get_all(session, &sid).await,
         )
         .await
     }

@@ -225,17 +225,13 @@ impl Store for SpoolingStore {
         self.shared.database.settle(ticket, settlement, now).await
     }
 
-    /// From the database, else from the spool.
-    async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
-        let known = self.shared.database.get(sid).await;
-        if matches!(known, Ok(Some(_))) || self.spooled() == Some(0) {
+    /// From the database, and of other accounts from the spool.
+    async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
+        let known = self.shared.database.get_all(sid).await;
+        if self.spooled() == Some(0) {
             return known;
         }
-        // The spool may have it, also while the database cannot be asked.
-        match self.shared.spool.get(sid).await? {
-            Some(call) => Ok(Some(in_spool(call))),
-            None => known,
-        }
+        with_spooled(known, self.shared.spool.get_all(sid).await?)
     }
 
     /// From the spool while the database is unavailable.
@@ -362,9 +358,26 @@ impl Records for SpoolingStore {
     }
 }
 
-/// A call in the spool, with the reason why it has no due time.
-#[must_use]
-pub fn in_spool(mut call: StoredCall) -> StoredCall {
-    call.summary = Shared::waits(call.summary);
-    call
+/// The calls with one SID: those of the database, and those of other accounts in the spool, which have a
+/// reason instead of a due time. While the database fails, those in the spool, if there are any.
+///
+/// # Errors
+///
+/// That of the database, if the spool has none.
+pub fn with_spooled<E>(
+    known: Result<Vec<StoredCall>, E>,
+    spooled: Vec<StoredCall>,
+) -> Result<Vec<StoredCall>, E> {
+    let mut calls = match known {
+        Err(_) if !spooled.is_empty() => Vec::new(),
+        known => known?,
+    };
+    for mut call in spooled {
+        let account = &call.summary.account;
+        if calls.iter().all(|known| known.summary.account != *account) {
+            call.summary = Shared::waits(call.summary);
+            calls.push(call);
+        }
+    }
+    Ok(calls)
 }

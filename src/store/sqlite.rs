@@ -160,9 +160,9 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn get(&self, sid: &CallSid) -> Result<Option<StoredCall>, StoreError> {
+    async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         let sid = sid.clone();
-        self.reader.ask(move |reader| reader.get(&sid)).await
+        self.reader.ask(move |reader| reader.get_all(&sid)).await
     }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {

@@ -76,6 +76,49 @@ fn a_slow_account_delays_no_other_account() {
         .expect("a free port");
 }
 
+/// Any account can sign another account's SID.
+#[test]
+fn a_sid_that_two_accounts_signed_shows_and_exports_the_calls_of_both() {
+    let bridge = two_accounts(&[]);
+    ends(&bridge, 1, 1);
+    ends(&bridge, 2, 1);
+    ends(&bridge, 2, 2);
+    bridge.counts("bridge_calls{state=\"delivered\"}", 3.0);
+    let account = |number: usize| format!("AC{number:032}");
+    let first = bridge.call(&sid(1));
+    assert_eq!(first["account_sid"], account(1));
+    let others = first["other_accounts"].as_array().expect("the others");
+    assert_eq!(others.len(), 1);
+    assert_eq!(others[0]["account_sid"], account(2));
+    assert_eq!(others[0]["callbacks"][0]["from"], "+12025550123");
+    let only = bridge.call(&sid(2));
+    assert!(only.get("other_accounts").is_none(), "{only}");
+
+    let page = bridge.admin("GET", &format!("/calls/{}", sid(1)), &[]).body;
+    for number in [1, 2] {
+        let line = format!("account {}", account(number));
+        assert_eq!(page.matches(&line).count(), 1, "{page}");
+    }
+
+    let exports = |selection: &[&str], name: &str| {
+        let out = bridge.folder.path().join(name);
+        let to = ["export", "--out", out.to_str().expect("a path")];
+        assert_eq!(bridge.runs(&[&to, selection].concat()).code, Some(0));
+        let read = |folder: String| {
+            let fixture = out.join(folder).join("01-completed.http");
+            std::fs::read_to_string(fixture).expect("a fixture")
+        };
+        (read(sid(1)), out.join(format!("{}-{}", sid(1), account(2))))
+    };
+    let (of_first, of_second) = exports(&[&sid(1)], "both");
+    assert!(of_first.contains(&account(1)), "{of_first}");
+    assert!(of_second.exists());
+    // The filter selects the call of one account.
+    let (of_second, none) = exports(&["--account", &account(2)], "one");
+    assert!(of_second.contains(&account(2)), "{of_second}");
+    assert!(!none.exists());
+}
+
 #[test]
 fn accounts_that_both_wait_get_the_same_share() {
     let bridge = two_accounts(&[("BRIDGE__DELIVERY__CONCURRENCY", "4")]);

@@ -18,7 +18,6 @@ use crate::debugging::fake_twilio::{NotAccepted, ReplayItem};
 use crate::debugging::fixture::Fixture;
 use crate::domain::plan::Rules;
 use crate::store::{ListFilter, NewCallback, SignedRequest, State, Store};
-use crate::twilio::CallSid;
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::listed::RequestSource;
 
@@ -180,20 +179,15 @@ impl Clocks {
 
 /// The attempts of all calls, grouped by call, in the format of `expected.json`.
 async fn accepted(store: &dyn Store) -> Result<Vec<Value>, CliError> {
-    let mut sids: Vec<CallSid> = store
-        .list(ListFilter::ALL)
-        .await?
-        .into_iter()
-        .map(|call| call.sid)
-        .collect();
-    sids.sort();
+    let mut listed = store.list(ListFilter::ALL).await?;
+    listed.sort_by(|one, other| one.sid.cmp(&other.sid));
     let mut requests = Vec::new();
-    for sid in sids {
+    for listed in listed {
         // A leg that was merged into another call is part of that call.
         let call = store
-            .get(&sid)
+            .get_listed(&listed)
             .await?
-            .filter(|call| call.summary.sid == sid);
+            .filter(|call| call.summary.sid == listed.sid);
         let attempts = call.map(|call| call.attempts);
         for attempt in attempts.into_iter().flatten() {
             let body: Value = serde_json::from_str(&attempt.sent)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -48,9 +48,22 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(serde_json::json!({ "calls": calls })))
 }
 
+#[derive(Serialize)]
+struct CallAnswer {
+    #[serde(flatten)]
+    first: CallTimeline,
+    /// The calls of other accounts that signed the same SID.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_accounts: Vec<CallTimeline>,
+}
+
 /// `GET /api/calls/{CallSid}`: the timeline of a call, found by its SID or the SID of a leg.
 pub async fn show(admin: Data<AdminState>, sid: Path<String>) -> Result<HttpResponse, AdminError> {
-    Ok(HttpResponse::Ok().json(timeline(&admin, &sid).await?))
+    let (first, other_accounts) = timelines(&admin, &sid).await?;
+    Ok(HttpResponse::Ok().json(CallAnswer {
+        first,
+        other_accounts,
+    }))
 }
 
 /// `POST /api/calls/{CallSid}/requeue`: queues a call for delivery again, behind new calls.
@@ -107,30 +120,43 @@ pub async fn overview(
 #[derive(Template)]
 #[template(path = "call.html")]
 struct CallPage {
-    timeline: CallTimeline,
+    sid: String,
+    /// One for each account that signed the SID.
+    timelines: Vec<CallTimeline>,
     now: String,
 }
 
-/// `GET /calls/{CallSid}`: the timeline of a call.
+/// `GET /calls/{CallSid}`: the timeline of a call, of each account that signed its SID.
 pub async fn call_page(
     admin: Data<AdminState>,
     sid: Path<String>,
 ) -> Result<HttpResponse, AdminError> {
-    let timeline = timeline(&admin, &sid).await?;
+    let (first, others) = timelines(&admin, &sid).await?;
     let now = admin.bridge.clock.now().to_string();
-    page(&CallPage { timeline, now })
+    page(&CallPage {
+        sid: first.line.call_sid.clone(),
+        timelines: std::iter::once(first).chain(others).collect(),
+        now,
+    })
 }
 
-async fn timeline(admin: &AdminState, sid: &str) -> Result<CallTimeline, AdminError> {
+/// The first call with this SID, and those of other accounts.
+async fn timelines(
+    admin: &AdminState,
+    sid: &str,
+) -> Result<(CallTimeline, Vec<CallTimeline>), AdminError> {
     let bridge = &admin.bridge;
     let sid = CallSid::parse(sid)?;
-    let call = bridge.store.get(&sid).await?;
-    let call = call.ok_or(AdminError::UnknownCall(sid))?;
+    let calls = bridge.store.get_all(&sid).await?;
     let rules = Arc::clone(&bridge.rules.borrow());
     let config = Arc::clone(&bridge.config.borrow());
-    let account = config.account(&call.summary.account);
-    let outage = account.and_then(|account| bridge.outages.of(&account.acquire_account_id));
-    Ok(CallTimeline::of(&call, &rules, outage, bridge.clock.now()))
+    let mut timelines = calls.iter().map(|call| {
+        let account = config.account(&call.summary.account);
+        let outage = account.and_then(|account| bridge.outages.of(&account.acquire_account_id));
+        CallTimeline::of(call, &rules, outage, bridge.clock.now())
+    });
+    let first = timelines.next().ok_or(AdminError::UnknownCall(sid))?;
+    Ok((first, timelines.collect()))
 }
 
 impl ListQuery {
