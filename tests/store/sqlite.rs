@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::{self, Millis};
+use twilio_acquire_bridge::store::spool::with_spooled;
 use twilio_acquire_bridge::store::sqlite::{
     LeaseClock, SqliteReader, SqliteStore, look_from_outside,
 };
@@ -18,7 +19,7 @@ use twilio_acquire_bridge::store::{
 use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::support::store_suite::place::{
-    Database, Place, callback, claim, claim_one, record, settle, sid,
+    Database, Place, account, callback, claim, claim_one, of_account, record, settle, sid,
 };
 
 pub const DATABASE: Database = Database {
@@ -449,4 +450,30 @@ async fn a_jump_of_the_wall_clock_ends_no_lease_and_keeps_none() {
         clock::pause(Duration::from_millis(10)).await;
     }
     assert!(started.elapsed() >= lease);
+}
+
+/// Two accounts signed one SID, the second one while the database was down.
+#[tokio::test]
+async fn a_call_in_the_spool_is_read_beside_the_call_of_another_account() {
+    let (database, spool) = (Place::new(DATABASE), Place::new(DATABASE));
+    let (known, spooled) = (database.open(), spool.open());
+    record(&*known, &sid(1), 0).await;
+    for number in [1, 2] {
+        let signed = of_account(number, &sid(1), &sid(1), "completed");
+        spooled.record(signed, Millis(0)).await.expect("recorded");
+    }
+    let in_spool = spooled.get_all(&sid(1)).await.expect("read");
+    let accounts = |known| {
+        let calls = with_spooled(known, in_spool.clone())?;
+        let seen = calls
+            .into_iter()
+            .map(|call| (call.summary.account, call.summary.due.is_none()));
+        Ok::<_, StoreError>(seen.collect::<Vec<_>>())
+    };
+    let both = accounts(known.get_all(&sid(1)).await).expect("read");
+    assert_eq!(both, [(account(1), false), (account(2), true)]);
+    let down = || Err(StoreError::Unavailable("down".into()));
+    let during_outage = accounts(down()).expect("read");
+    assert_eq!(during_outage, [(account(1), true), (account(2), true)]);
+    assert!(with_spooled(down(), Vec::new()).is_err());
 }
