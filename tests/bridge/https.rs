@@ -18,7 +18,8 @@ use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 use crate::support::certified::self_signed;
-use crate::support::harness::WAIT_LIMIT;
+use crate::support::harness::{WAIT_LIMIT, until};
+use crate::support::http::ask_admin;
 use crate::support::serve::{Serve, command_to_serve, sink};
 use crate::support::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, status_form};
 
@@ -235,6 +236,39 @@ fn a_key_of_another_certificate_is_an_error_at_the_start() {
         errors.contains("server.tls_cert_file") && errors.contains("server.tls_key_file"),
         "{errors}"
     );
+}
+
+#[test]
+fn failed_handshakes_are_counted_and_logged_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pair, other) = (Pair::new(), Pair::new());
+    pair.write(folder.path());
+    let mut serve = serve(folder.path());
+    let failed = || {
+        let metrics = ask_admin(serve.admin, "/metrics", &[]).body;
+        let line = metrics
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("bridge_connections_refused_total{reason=\"tls-handshake\"} ")
+            })
+            .map(ToOwned::to_owned);
+        line.and_then(|count| count.parse::<u64>().ok())
+    };
+    assert_eq!(failed(), Some(0));
+    // The health check of a balancer.
+    drop(TcpStream::connect(serve.public).expect("it listens"));
+    for _ in 0..3 {
+        assert!(Client::connects(serve.public, &[&other], &[]).is_err());
+    }
+    let mut plain = TcpStream::connect(serve.public).expect("it listens");
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+    until("four are counted", || failed() == Some(4));
+    connects(&serve, &[&pair]);
+    let log = serve.logs("TLS handshake failed");
+    assert!(log.contains("server.tls_cert_file"), "{log}");
+    serve.signal("-TERM");
+    let (_, log) = serve.ends();
+    assert!(!log.contains("TLS handshake failed"), "{log}");
 }
 
 #[test]

@@ -89,6 +89,7 @@ where
     B: MessageBody + 'static,
 {
     let connections = connections.clone();
+    let refusals = Arc::clone(&acceptor);
     let accept = move || {
         let acceptor = Arc::clone(&acceptor);
         fn_service(move |tcp: TcpStream| Arc::clone(&acceptor).accept(tcp))
@@ -111,7 +112,8 @@ where
             let http = http(encrypted, &connections, routes());
             let mut handshake = Acceptor::new(ServerConfig::clone(&tls));
             handshake.set_handshake_timeout(limits.request);
-            let handshake = handshake.map_err(drop);
+            let refusals = Arc::clone(&refusals);
+            let handshake = handshake.map_err(move |why| refusals.log_handshake(&why));
             accept().map_err(drop).and_then(handshake).and_then(http)
         }),
     };

@@ -6,12 +6,15 @@
 //! forbids a receiver to guess whether there is a header, so a connection without one is closed.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_proxy_protocol::{Command, Header, ProxyProtocolError, ProxyStream};
 use actix_rt::net::TcpStream;
+use actix_tls::accept::TlsError;
 use tracing::warn;
 
 use super::connection::ClientConnection;
@@ -51,6 +54,10 @@ pub(super) enum RefusedConnectionError {
         "all {0} connections of this client (server.max_connections_per_client) are being answered"
     )]
     TooMany(usize),
+    #[error(
+        "its TLS handshake failed ({0}); `doctor` checks the certificate (server.tls_cert_file)"
+    )]
+    Tls(String),
     #[error("the bridge is stopping, or needs its place")]
     Closed,
 }
@@ -65,6 +72,7 @@ impl RefusedConnectionError {
             Self::Late(_) => Some("late-header"),
             Self::Full(_) => Some("full"),
             Self::TooMany(_) => Some("client-limit"),
+            Self::Tls(_) => Some("tls-handshake"),
             Self::Closed => None,
         }
     }
@@ -173,6 +181,18 @@ impl ConnectionAcceptor {
             .take_header()
             .ok_or(RefusedConnectionError::Missing)?;
         Ok(source(&header)?.or(peer))
+    }
+
+    /// Counts and logs a failed handshake. A connection that sends nothing is the health check of a
+    /// balancer.
+    pub fn log_handshake(&self, why: &TlsError<io::Error, Infallible>) {
+        let why = match why {
+            TlsError::Tls(why) if why.kind() == ErrorKind::UnexpectedEof => return,
+            TlsError::Tls(why) => why.to_string(),
+            TlsError::Timeout => "it was not finished within server.request_timeout".to_owned(),
+            TlsError::Service(never) => match *never {},
+        };
+        self.log_refusal(None, &RefusedConnectionError::Tls(why));
     }
 
     fn log_refusal(&self, peer: Option<SocketAddr>, why: &RefusedConnectionError) {

@@ -77,11 +77,14 @@ const SIGNATURE_REASONS: [&str; 34] = [
 ];
 
 /// Why a connection is closed before its first request.
-const CONNECTION_REASONS: [&str; 4] = [
+const CONNECTION_REASONS: [&str; 7] = [
     "untrusted",
     "missing-header",
     "broken-header",
     "late-header",
+    "full",
+    "client-limit",
+    "tls-handshake",
 ];
 
 /// Why a request to the admin listener is refused before its route.
