@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use twilio_acquire_bridge::twilio::RawUrl;
 use twilio_acquire_bridge::twilio::diagnosis::{self, BodyFormat, DiagnosisInput, UrlBase};
 use twilio_acquire_bridge::twilio::signature::{self, Body, SigningKey};
-use twilio_acquire_bridge::twilio::{PublicUrl, RawUrl};
 
 fuzz_target!(|data: &[u8]| {
     let mut parts = data.splitn(3, |byte| *byte == b'\n');
@@ -26,9 +26,6 @@ fuzz_target!(|data: &[u8]| {
     }
     let raw = RawUrl::of(url);
     assert!(url.starts_with(raw.before_path()) && url.ends_with(raw.from_path()));
-    if let Ok(public) = PublicUrl::parse(url) {
-        assert_eq!(PublicUrl::parse(&public.to_string()), Ok(public));
-    }
     let (base, target) = UrlBase::split(url);
     let diagnosis = diagnosis::diagnose(
         &DiagnosisInput {
@@ -43,5 +40,5 @@ fuzz_target!(|data: &[u8]| {
         &[],
         Some(header),
     );
-    assert!(header.is_empty() || !diagnosis.to_string().contains(&signed));
+    assert!(header.is_empty() || !format!("{diagnosis:?}").contains(&signed));
 });
