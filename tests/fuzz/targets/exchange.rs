@@ -16,7 +16,6 @@ use twilio_acquire_bridge::delivery::acquire_client::AcquireClient;
 
 struct Exchange {
     system: actix_rt::SystemRunner,
-    client: AcquireClient,
     config: Config,
     server: mpsc::Sender<Vec<u8>>,
 }
@@ -54,14 +53,8 @@ impl Exchange {
         let environment = environment.map(|(name, value)| (name.to_owned(), value));
         let config = config::load(None, environment).expect("the settings are complete");
         let system = actix_rt::System::new();
-        let client = system
-            .block_on(async {
-                AcquireClient::new(&config.acquire, &config.delivery, Clock::system())
-            })
-            .expect("http needs no certificates");
         Self {
             system,
-            client,
             config,
             server,
         }
@@ -79,10 +72,14 @@ fuzz_target!(|data: &[u8]| {
             .send(data.to_vec())
             .expect("the server runs");
         let account = &exchange.config.accounts[0];
-        let sent = exchange
-            .client
-            .send(account, RequestKind::CallEnd, "{}".to_owned());
-        let answer = exchange.system.block_on(sent);
+        // A client of its own: what a server sends unasked must not answer the next request.
+        let answer = exchange.system.block_on(async {
+            let settings = (&exchange.config.acquire, &exchange.config.delivery);
+            AcquireClient::new(settings.0, settings.1, Clock::system())
+                .expect("http needs no certificates")
+                .send(account, RequestKind::CallEnd, "{}".to_owned())
+                .await
+        });
         if let Some(status) = answer.status {
             assert!(status >= 200, "an interim response decided");
         }

@@ -1,8 +1,6 @@
 //! A response of Acquire: status (two bytes), a line with `Retry-After`, and the body.
 #![no_main]
 
-use std::time::Duration;
-
 use libfuzzer_sys::fuzz_target;
 use twilio_acquire_bridge::acquire::Outcome;
 use twilio_acquire_bridge::acquire::response::{SuccessRule, excerpt, message, outcome_of};
@@ -33,7 +31,6 @@ fuzz_target!(|data: &[u8]| {
         Outcome::AcceptedAsRepeat => assert_eq!(status, 400),
         Outcome::Refused => assert!((400..500).contains(&status)),
         Outcome::Retry { after, .. } => {
-            assert!(after.is_none_or(|after| after > Duration::ZERO));
             assert!(!(after.is_some() && header.is_none()));
         }
     }
