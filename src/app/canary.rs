@@ -208,8 +208,12 @@ fn form(config: &Config, sid: &str) -> String {
 
 async fn post(url: &str, form: &str, token: &str) -> Result<u16, CanaryFailure> {
     let path = |fault, why: String| CanaryFailure::Path(fault, why);
-    let target = OutboundUrl::of(url)
-        .ok_or_else(|| path(DeliveryFault::Configuration, format!("{url:?} is no URL")))?;
+    let target = OutboundUrl::of(url).ok_or_else(|| {
+        path(
+            DeliveryFault::Configuration,
+            format!("{url:?} is not a URL"),
+        )
+    })?;
     let tls = if url.starts_with("https://") {
         let trust = tls::client_config(None, None);
         Some(trust.map_err(|why| path(DeliveryFault::Tls, why.to_string()))?)

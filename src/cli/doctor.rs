@@ -304,6 +304,7 @@ fn print_notes(notes: &[Note]) -> std::io::Result<()> {
     for note in notes {
         let label = match note.status {
             NoteStatus::Ok => "ok",
+            NoteStatus::Unknown => "unknown",
             NoteStatus::Problem => "PROBLEM",
         };
         let sentence = wrap(&note.sentence, 23);
@@ -321,7 +322,7 @@ fn print_notes(notes: &[Note]) -> std::io::Result<()> {
 
 fn as_json(notes: &[Note]) -> serde_json::Value {
     let shown = |note: &Note| {
-        let ok = note.status == NoteStatus::Ok;
+        let ok = note.status != NoteStatus::Problem;
         json!({ "about": note.about, "ok": ok, "sentence": note.sentence })
     };
     let notes: Vec<_> = notes.iter().map(shown).collect();

@@ -103,7 +103,7 @@ impl AcquireClient {
         let Some(target) = OutboundUrl::of(&url) else {
             return no_answer(NetworkError {
                 fault: DeliveryFault::Configuration,
-                words: format!("{url:?} is no URL (acquire.base_url)"),
+                words: format!("{url:?} is not a URL (acquire.base_url)"),
             });
         };
         let request = self.request(&target, account).send_body(body);
@@ -128,7 +128,7 @@ impl AcquireClient {
     /// reached, or why not.
     pub async fn reach(&self, account: &config::Account) -> Result<String, String> {
         let url = self.url(account, RequestKind::CallEnd);
-        let target = OutboundUrl::of(&url).ok_or_else(|| format!("{url:?} is no URL"))?;
+        let target = OutboundUrl::of(&url).ok_or_else(|| format!("{url:?} is not a URL"))?;
         let explained = |failure: NetworkError| failure.words;
         let opened = self.route.open(target.uri.clone()).await;
         let mut connection = opened

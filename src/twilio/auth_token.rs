@@ -10,7 +10,7 @@ pub enum SecretFormError {
     #[error("is {0}, not a secret: set the secret that belongs to it")]
     Sid(&'static str),
     #[error(
-        "is no auth token: a token has 32 hexadecimal digits, this text has {0} characters; copy the \
+        "is not an auth token: a token has 32 hexadecimal digits, this text has {0} characters; copy the \
          Auth Token from the Twilio console"
     )]
     NoToken(usize),

@@ -77,7 +77,7 @@ pub(super) fn of_public_urls(config: &Config, now: Millis) -> Vec<Note> {
             .and_then(|address: SocketAddr| presented_chain(address, &url.host, HANDSHAKE_TIMEOUT));
         match presented {
             Ok(chain) => of_chain(&name, &chain, &[&url.host], now),
-            Err(why) => vec![Note::ok(
+            Err(why) => vec![Note::unknown(
                 ABOUT,
                 format!("{name} cannot be checked from this machine: {why}"),
             )],

@@ -74,7 +74,7 @@ fn of_name(base: &str) -> Option<Note> {
 
 pub(super) fn of_time(base: &str, remote: Option<Millis>, now: Millis) -> Note {
     let Some(remote) = remote else {
-        return Note::ok(
+        return Note::unknown(
             "clock",
             format!("the clock says {now}; {base} sent no Date header to compare it with"),
         );
@@ -107,7 +107,7 @@ mod tests {
     fn a_clock_that_is_off_by_more_than_half_a_minute_is_a_problem() {
         let now = Millis(1_790_000_000_000);
         for (remote, status) in [
-            (None, NoteStatus::Ok),
+            (None, NoteStatus::Unknown),
             (Some(now.plus(Duration::from_secs(30))), NoteStatus::Ok),
             (Some(now.plus(Duration::from_secs(31))), NoteStatus::Problem),
             (

@@ -3,6 +3,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoteStatus {
     Ok,
+    /// It cannot be checked from here.
+    Unknown,
     Problem,
 }
 
@@ -18,6 +20,14 @@ impl Note {
         Self {
             about,
             status: NoteStatus::Ok,
+            sentence: sentence.into(),
+        }
+    }
+
+    pub fn unknown(about: &'static str, sentence: impl Into<String>) -> Self {
+        Self {
+            about,
+            status: NoteStatus::Unknown,
             sentence: sentence.into(),
         }
     }

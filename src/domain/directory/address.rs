@@ -157,7 +157,7 @@ pub fn email_fault(text: &str) -> Option<&'static str> {
     // A host can have letters of any script.
     let is_of_host = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-._".contains(c);
     if host.split('.').any(str::is_empty) || !host.chars().all(is_of_host) {
-        return Some("has a host that is no name");
+        return Some("has an invalid host");
     }
     None
 }

@@ -97,7 +97,7 @@ pub(super) fn invalid_url_email(leg: &CallSid, status: &StatusCallback) -> Optio
         ""
     };
     Some(format!(
-        "?email= of leg {leg}, \"{}\", is no e-mail address: it {fault}{remedy}",
+        "?email= of leg {leg}, \"{}\", is not an e-mail address: it {fault}{remedy}",
         email.text
     ))
 }

@@ -97,7 +97,7 @@ pub(super) async fn attempts_of(
 }
 
 fn status(number: i32) -> Result<u16, PgError> {
-    u16::try_from(number).map_err(|_| PgError::Refused(format!("{number} is no HTTP status")))
+    u16::try_from(number).map_err(|_| PgError::Refused(format!("{number} is not an HTTP status")))
 }
 
 fn verdict(row: &Row) -> Result<Verdict, PgError> {

@@ -322,6 +322,6 @@ pub(super) fn optional_text<T>(
 fn unknown_word(row: &Row<'_>, column: usize, text: &str) -> StoreError {
     let name = row.as_ref().column_name(column).unwrap_or("?");
     StoreError::Database(format!(
-        "column {name} has \"{text}\", which is no word for it"
+        "column {name} has \"{text}\", which the program does not know"
     ))
 }
