@@ -172,18 +172,14 @@ fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
     if let (Some(acquire), Some((rules, _))) = (&acquire, &rules) {
         acquire::require_end_path(reader, acquire, &rules.events);
     }
-    if let (Some(Some(playback)), Some(accounts)) = (&playback, &accounts) {
+    if let (Some(Some(_)), Some(accounts)) = (&playback, &accounts) {
         recording::require_api_keys(reader, accounts);
-        twilio::require_https(reader, &playback.twilio);
     }
     if let (Some(reconcile), Some(accounts)) = (&reconcile, &accounts) {
-        reconcile::require_api_key(reader, reconcile, accounts);
-        // Once: with playback it was checked above.
-        if let (Some(None), Some(twilio)) = (&playback, &twilio)
-            && reconcile.every.is_some()
-        {
-            twilio::require_https(reader, twilio);
-        }
+        reconcile::require_keys(reader, reconcile, accounts);
+    }
+    if let (Some(twilio), Some(accounts)) = (&twilio, &accounts) {
+        twilio::require_https_for_keys(reader, twilio, accounts);
     }
     let (rules, directory_file) = rules?;
     Some(Config {

@@ -16,7 +16,6 @@ use tracing::{debug, warn};
 
 use crate::acquire::DeliveryFault;
 use crate::clock::{Clock, Millis};
-use crate::config::Config;
 use crate::delivery::acquire_client::errors;
 use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT, tls};
 use crate::server::shared::BridgeParts;
@@ -150,7 +149,12 @@ async fn note(parts: &BridgeParts, sent: Result<(), CanaryFailure>, now: Millis)
 /// Notes a SID, posts its callback, and expects the note to change.
 async fn send(parts: &BridgeParts, now: Millis) -> Result<(), CanaryFailure> {
     let config = parts.config.borrow().clone();
-    let (Some(url), Some(token)) = (config.server.public_urls.first(), token(&config)) else {
+    let signing = config.accounts.iter().find_map(|account| {
+        let token = account.auth_tokens.first()?;
+        Some((account, token))
+    });
+    // The configuration is refused without these.
+    let (Some(url), Some((account, token))) = (config.server.public_urls.first(), signing) else {
         return Ok(());
     };
     let sid = format!("{CANARY_PREFIX}{:024x}", fastrand::u128(..) >> 32);
@@ -161,8 +165,10 @@ async fn send(parts: &BridgeParts, now: Millis) -> Result<(), CanaryFailure> {
     changes.push((key.clone(), Some(format!("{now} sent"))));
     parts.store.write_notes(changes).await?;
     let url = url.entered(CallbackKind::Status.path());
-    let form = form(&config, &sid);
-    let status = post(&url, &form, &token).await?;
+    let account = account.twilio_account_sid.as_ref();
+    let account = account.or(config.reconcile.account_sid.as_ref());
+    let form = form(account.map_or(NO_ACCOUNT, AccountSid::as_str), &sid);
+    let status = post(&url, &form, token.expose_secret()).await?;
     match status {
         200..=299 => {}
         403 => return Err(CanaryFailure::Signature),
@@ -190,16 +196,7 @@ async fn expired(
     Ok(old.map(|(key, _)| (key, None)).collect())
 }
 
-fn token(config: &Config) -> Option<String> {
-    let tokens = config.accounts.first()?.auth_tokens.first()?;
-    Some(tokens.expose_secret().to_owned())
-}
-
-fn form(config: &Config, sid: &str) -> String {
-    let account = config.accounts.first();
-    let account = account.and_then(|account| account.twilio_account_sid.as_ref());
-    let account = account.or(config.reconcile.account_sid.as_ref());
-    let account = account.map_or(NO_ACCOUNT, AccountSid::as_str);
+fn form(account: &str, sid: &str) -> String {
     format!(
         "AccountSid={account}&CallSid={sid}&CallStatus=completed\
          &CallbackSource=call-progress-events&Direction=inbound&From=canary&To=canary"

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::lease::Lease;
 use crate::clock::{Clock, Millis};
-use crate::config::{ApiKey, Config};
+use crate::config::Config;
 use crate::net::tls::TlsError;
 use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
@@ -24,7 +24,6 @@ use crate::twilio::{AccountSid, CallSid};
 use crate::twilio_api::{self, TwilioApi, TwilioApiError};
 
 pub use self::known::KnownStore;
-pub use self::pass::Progress;
 pub use self::report::{AccountReport, RecordLine};
 
 /// What a pass does about missing records.
@@ -81,13 +80,6 @@ pub enum ReconcileError {
     Leased,
 }
 
-/// One account with the key that reads its records.
-struct ReconciledAccount {
-    sid: AccountSid,
-    label: String,
-    key: ApiKey,
-}
-
 /// The parts that all passes of a process share.
 pub struct Reconciler {
     pub config: Arc<Config>,
@@ -97,96 +89,54 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Compares each account that is asked for, one after another.
+    /// Compares each account that is asked for, one after another: the failure of one, such as a refused
+    /// key, leaves the others. `progress` gets the number of rows so far.
     pub async fn run(
         &self,
         request: &ReconcileRequest,
-        progress: &dyn Fn(Progress),
-    ) -> Result<Vec<AccountReport>, ReconcileError> {
+        progress: &dyn Fn(u64),
+    ) -> Result<Vec<Result<AccountReport, ReconcileError>>, ReconcileError> {
         if self.store.spooled() > 0 {
             return Err(ReconcileError::Spooled);
         }
-        let mut reports = Vec::new();
         let apis = self.apis(request.account.as_ref()).await?;
         let lease = Lease::take(self, request.mode).await?;
-        for api in apis {
-            let request = self.windowed(request, api.account()).await?;
-            let pass = pass::Pass::begin(self, &api, &lease, &request).await;
-            let report = match pass {
-                Ok(pass) => pass.run(progress).await,
-                Err(why) => Err(why),
-            };
-            match report {
-                Ok(report) => {
-                    self.passed(&request, &report).await?;
-                    reports.push(report);
-                }
-                Err(why) => {
-                    lease.release(self).await?;
-                    return Err(why);
-                }
-            }
+        let mut results = Vec::new();
+        for api in &apis {
+            results.push(self.compare(api, &lease, request, progress).await);
         }
         lease.release(self).await?;
-        Ok(reports)
+        Ok(results)
     }
 
-    /// The request with its start.
-    async fn windowed(
+    async fn compare(
         &self,
+        api: &TwilioApi,
+        lease: &Lease,
         request: &ReconcileRequest,
-        account: &AccountSid,
-    ) -> Result<ReconcileRequest, ReconcileError> {
+        progress: &dyn Fn(u64),
+    ) -> Result<AccountReport, ReconcileError> {
         let from = match request.from {
             Some(from) => from,
-            None => continuous::window_start(self, account).await?,
+            None => continuous::window_start(self, api.account()).await?,
         };
-        Ok(ReconcileRequest {
-            from: Some(from),
-            ..request.clone()
-        })
-    }
-
-    /// Moves the watermark behind a whole pass that had no end.
-    async fn passed(
-        &self,
-        request: &ReconcileRequest,
-        report: &AccountReport,
-    ) -> Result<(), ReconcileError> {
+        let pass = pass::Pass::begin(self, api, lease, request, from).await?;
+        let report = pass.run(progress).await?;
         let is_whole = request.until.is_none() && request.calls.is_empty();
         if is_whole && request.mode == Mode::Import {
-            let from = request.from.unwrap_or_default();
-            continuous::note_window(self, from, report).await?;
+            continuous::note_window(self, api.account(), from, &report).await?;
         }
-        Ok(())
+        Ok(report)
     }
 
-    /// A client for each account.
+    /// A client for each account that has an API key.
     pub async fn apis(
         &self,
         wanted: Option<&AccountSid>,
     ) -> Result<Vec<TwilioApi>, ReconcileError> {
-        let tls = twilio_api::tls_config(&self.config.twilio)?;
-        let accounts = self.accounts(wanted).await?.into_iter();
-        Ok(accounts
-            .map(|account| {
-                TwilioApi::new(
-                    &self.config.twilio,
-                    tls.clone(),
-                    account.key,
-                    account.sid,
-                    account.label,
-                    Arc::clone(&self.metrics),
-                )
-            })
-            .collect())
-    }
-
-    async fn accounts(
-        &self,
-        wanted: Option<&AccountSid>,
-    ) -> Result<Vec<ReconciledAccount>, ReconcileError> {
-        let mut found = Vec::new();
+        let settings = &self.config.twilio;
+        let tls = twilio_api::tls_config(settings)?;
+        let mut apis = Vec::new();
         for account in &self.config.accounts {
             let Some(key) = &account.twilio_api_key else {
                 continue;
@@ -196,14 +146,21 @@ impl Reconciler {
                 Some(sid) => vec![sid.clone()],
                 None => self.store.accounts().await?,
             };
-            found.extend(sids.into_iter().map(|sid| ReconciledAccount {
-                sid,
-                label: account.acquire_account_id.clone(),
-                key: key.clone(),
+            let wanted = sids
+                .into_iter()
+                .filter(|sid| wanted.is_none_or(|one| sid == one));
+            apis.extend(wanted.map(|sid| {
+                TwilioApi::new(
+                    settings,
+                    tls.clone(),
+                    key.clone(),
+                    sid,
+                    account.acquire_account_id.clone(),
+                    Arc::clone(&self.metrics),
+                )
             }));
         }
-        found.retain(|account| wanted.is_none_or(|sid| account.sid == *sid));
-        if found.is_empty() {
+        if apis.is_empty() {
             let why = match wanted {
                 Some(sid) => format!("account {sid} is not configured with an API key"),
                 None => "no account has an API key that may list calls: set twilio.api_key_sid, \
@@ -213,6 +170,6 @@ impl Reconciler {
             };
             return Err(ReconcileError::NoAccount(why));
         }
-        Ok(found)
+        Ok(apis)
     }
 }

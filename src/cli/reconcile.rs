@@ -11,8 +11,7 @@ use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, prog
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::app::reconcile::{
-    AccountReport, HeldGaps, KnownStore, Mode, Progress, ReconcileError, ReconcileRequest,
-    Reconciler,
+    AccountReport, HeldGaps, KnownStore, Mode, ReconcileError, ReconcileRequest, Reconciler,
 };
 use crate::cli::admin_client::AdminClient;
 use crate::clock::{Clock, Millis};
@@ -164,11 +163,9 @@ async fn reconcile(
         metrics: Arc::new(Metrics::default()),
     };
     let bar = RowsBar::default();
-    let reports = reconciler
-        .run(request, &|progress| bar.show(progress))
-        .await;
+    let results = reconciler.run(request, &|rows| bar.show(rows)).await;
     bar.clear();
-    Ok(reports.map_err(anyhow::Error::from)?)
+    Ok(results?.into_iter().collect::<Result<_, _>>()?)
 }
 
 async fn ask_bridge(
@@ -187,11 +184,11 @@ async fn ask_bridge(
 struct RowsBar(RefCell<Option<ProgressBar>>);
 
 impl RowsBar {
-    fn show(&self, progress: Progress) {
+    fn show(&self, rows: u64) {
         let mut bar = self.0.borrow_mut();
-        let bar = bar.get_or_insert_with(|| progress_bar(progress.rows));
-        bar.set_length(progress.rows);
-        bar.set_position(progress.rows);
+        let bar = bar.get_or_insert_with(|| progress_bar(rows));
+        bar.set_length(rows);
+        bar.set_position(rows);
     }
 
     fn clear(&self) {

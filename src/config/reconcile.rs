@@ -62,8 +62,9 @@ fn off_or_duration(reader: &mut SettingsReader, key: SettingKey<'_>) -> Option<D
     })
 }
 
-/// Refuses passes without an API key, which reads Twilio's lists.
-pub(super) fn require_api_key(
+/// Refuses passes without an API key, which reads Twilio's lists, and canaries without an auth token, which
+/// signs them.
+pub(super) fn require_keys(
     reader: &mut SettingsReader,
     settings: &ReconcileSettings,
     accounts: &[Account],
@@ -73,6 +74,13 @@ pub(super) fn require_api_key(
         reader.mistake(format!(
             "{name} needs an API key that may list calls: set twilio.api_key_sid and \
              twilio.api_key_secret, or twilio_api_key_sid and twilio_api_key_secret in [[accounts]]"
+        ));
+    }
+    if settings.canary_every.is_some() && accounts.iter().all(|of| of.auth_tokens.is_empty()) {
+        let name = reader.name("canary.every");
+        reader.mistake(format!(
+            "{name} needs an auth token that signs canaries: set twilio_auth_tokens in one of \
+             [[accounts]]"
         ));
     }
 }

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use super::accounts::Account;
 use super::files::readable_file;
 use super::proxy;
 use super::reader::SettingsReader;
@@ -42,7 +43,14 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<TwilioSettings> {
 }
 
 /// Refuses an API URL that would send API keys unencrypted.
-pub(super) fn require_https(reader: &mut SettingsReader, twilio: &TwilioSettings) {
+pub(super) fn require_https_for_keys(
+    reader: &mut SettingsReader,
+    twilio: &TwilioSettings,
+    accounts: &[Account],
+) {
+    if accounts.iter().all(|of| of.twilio_api_key.is_none()) {
+        return;
+    }
     let proxy = twilio.proxy.as_ref();
     for (key, url) in [
         ("twilio.api_url", &twilio.api_url),

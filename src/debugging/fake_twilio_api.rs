@@ -37,6 +37,8 @@ pub enum Deviation {
     Shuffled,
     /// The time of day of a filter is observed, not only its day.
     FilterByTime,
+    /// The list of alerts is refused, as beyond 10,000 alerts.
+    TooManyAlerts,
     /// Filters by time are ignored.
     IgnoredFilter,
     /// `next_page_uri` names another host.

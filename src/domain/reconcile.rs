@@ -5,8 +5,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Millis;
-use crate::twilio::listed::{ListedCall, ListedRecording};
+use crate::twilio::listed::{ListedCall, ListedRecording, RequestSource};
 use crate::twilio::{
     CallSid, Callback, CallbackContent, Direction, Evidence, RecordingSid, RecordingStatus,
     StatusCallback,
@@ -49,6 +51,10 @@ pub struct KnownLeg {
     pub recordings: HashSet<RecordingSid>,
     /// All callbacks.
     pub callbacks: usize,
+    /// A signed end of it came.
+    pub is_end_reported: bool,
+    /// A signed recording callback of it came.
+    pub is_recording_reported: bool,
     /// Its call was removed after its retention, or erased.
     pub is_removed: bool,
     /// Why a callback of it was refused, if one is kept.
@@ -56,27 +62,22 @@ pub struct KnownLeg {
 }
 
 impl KnownLeg {
-    pub fn add(&mut self, callback: Callback) {
+    pub fn add(&mut self, callback: Callback, source: RequestSource) {
         self.callbacks += 1;
         match callback.kind {
             CallbackContent::Status(status) => {
                 self.recordings.extend(status.recording_sid.clone());
                 if crate::domain::plan::is_end(&status) {
+                    self.is_end_reported |= status.evidence == Evidence::StatusCallback;
                     self.ends.push(status);
                 }
             }
             CallbackContent::Recording(recording) => {
+                self.is_recording_reported |= source == RequestSource::Signed;
                 let is_final = recording.status != RecordingStatus::InProgress;
                 self.recordings.extend(is_final.then_some(recording.sid));
             }
         }
-    }
-
-    /// Whether a signed end of it came.
-    #[must_use]
-    pub fn was_told(&self) -> bool {
-        let mut ends = self.ends.iter();
-        ends.any(|end| end.evidence == Evidence::StatusCallback)
     }
 }
 
@@ -154,10 +155,7 @@ pub fn sighting(row: &ListedCall) -> String {
 /// Compares one row. `seen` is what an earlier pass noted about it.
 #[must_use]
 pub fn compare(row: &ListedCall, known: &KnownLeg, limits: Limits, seen: Option<&str>) -> Finding {
-    if !row.is_final() {
-        return Finding::Running;
-    }
-    let Some(ended) = ended(row) else {
+    let (true, Some(ended)) = (row.is_final(), ended(row)) else {
         return Finding::Running;
     };
     if known.is_removed {
@@ -201,7 +199,7 @@ pub fn is_recording_missing(row: &ListedRecording, known: &KnownLeg) -> bool {
 
 /// The kind of a leg: direction, position in its call, kinds of both addresses, and our number. Twilio
 /// reports all legs of one class to the bridge, or none.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LegClass(String);
 
 impl LegClass {
@@ -257,18 +255,6 @@ impl LegClass {
             kind(to)
         ))
     }
-
-    /// As it is kept between passes.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Reads [`Self::as_str`].
-    #[must_use]
-    pub fn stored(text: &str) -> Self {
-        Self(text.to_owned())
-    }
 }
 
 fn kind(address: &str) -> &'static str {
@@ -284,9 +270,15 @@ fn kind(address: &str) -> &'static str {
 }
 
 impl Scope {
-    /// Whether the bridge was to be told of a missing call.
+    /// Whether Twilio was to report a missing call to the bridge; `is_reported` knows the classes that it
+    /// reports.
     #[must_use]
-    pub fn has(self, row: &ListedCall, cause: &MissingCause, told: &HashSet<LegClass>) -> bool {
+    pub fn has(
+        self,
+        row: &ListedCall,
+        cause: &MissingCause,
+        is_reported: impl Fn(&LegClass) -> bool,
+    ) -> bool {
         let is_trunk = matches!(
             row.direction,
             Some(Direction::TrunkingOriginating | Direction::TrunkingTerminating)
@@ -297,12 +289,11 @@ impl Scope {
         // Other callbacks of it came, or one was refused here: Twilio does report it to this bridge.
         self.calls == CallScope::All
             || *cause != MissingCause::NeverCame
-            || told.contains(&LegClass::of_row(row))
+            || is_reported(&LegClass::of_row(row))
     }
 }
 
-/// The place of our number in a row that nobody was told of, so that an operator can look at the
-/// number's `StatusCallback`.
+/// Our number in a row, of which an operator can check the `StatusCallback`.
 #[must_use]
 pub fn our_number(row: &ListedCall) -> &str {
     match row.direction {

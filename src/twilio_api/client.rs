@@ -105,9 +105,6 @@ pub struct TwilioApi {
     server_time: Cell<Option<Millis>>,
 }
 
-/// One answer with the status 200.
-type Page = Value;
-
 impl TwilioApi {
     /// Opens no connection yet. `label` names the account in metrics.
     #[must_use]
@@ -252,7 +249,7 @@ impl TwilioApi {
     }
 
     /// Sends a GET; repeats it while Twilio answers 429.
-    async fn get(&self, url: &str) -> Result<Page, TwilioApiError> {
+    async fn get(&self, url: &str) -> Result<Value, TwilioApiError> {
         let mut wait = FIRST_WAIT;
         for _ in 0..MAX_TRIES {
             let (answer, retry_after) = self.get_once(url).await;
@@ -271,7 +268,7 @@ impl TwilioApi {
         Err(TwilioApiError::TooOften)
     }
 
-    async fn get_once(&self, url: &str) -> (Result<Page, TwilioApiError>, Option<Duration>) {
+    async fn get_once(&self, url: &str) -> (Result<Value, TwilioApiError>, Option<Duration>) {
         let Some(target) = OutboundUrl::of(url) else {
             let why = format!("{url:?} is not a URL");
             return (Err(TwilioApiError::Network(why)), None);
@@ -310,7 +307,7 @@ impl TwilioApi {
         (self.page(url, status, &body), after)
     }
 
-    fn page(&self, url: &str, status: u16, body: &[u8]) -> Result<Page, TwilioApiError> {
+    fn page(&self, url: &str, status: u16, body: &[u8]) -> Result<Value, TwilioApiError> {
         let json = serde_json::from_slice::<Value>(body);
         // Twilio's own words and error code, which docs name.
         let said = json.as_ref().map_or_else(
@@ -404,7 +401,7 @@ impl ListPages<'_> {
         Ok(Some(rows))
     }
 
-    fn next_page(&mut self, page: &Page) -> Result<Option<String>, TwilioApiError> {
+    fn next_page(&mut self, page: &Value) -> Result<Option<String>, TwilioApiError> {
         let in_meta = page
             .get("meta")
             .and_then(|meta| text(meta, "next_page_url"));

@@ -408,6 +408,27 @@ fn a_recording_is_imported_with_its_call_and_sent_with_it() {
 }
 
 #[test]
+fn an_imported_recording_is_no_reason_to_expect_recording_callbacks() {
+    let world = World::told();
+    world.has_call(2, |_| {});
+    for number in [1, 2] {
+        let recording = FakeRecording {
+            sid: format!("RE{number:032x}"),
+            account: ACCOUNT.to_owned(),
+            call: sid(number),
+            created: world.clock.now(),
+            duration: 4,
+            status: "completed",
+        };
+        world.api.with(|records| records.recordings.push(recording));
+    }
+    world.waits(2 * HOUR);
+    // Only that of the imported call.
+    assert_eq!(world.reconciles(&json!({}))["recording_missing"], 1);
+    assert_eq!(world.reconciles(&json!({}))["recording_missing"], 0);
+}
+
+#[test]
 fn a_call_that_differs_is_reported_and_stays() {
     let world = World::told();
     world
@@ -433,6 +454,18 @@ fn a_call_before_the_first_day_of_the_store_is_not_imported() {
     assert_eq!(report["never_came"], 0, "{report:#}");
     let note = report["notes"][0].as_str().expect("a sentence");
     assert!(note.contains("the store's first day"), "{report:#}");
+}
+
+#[test]
+fn a_call_that_the_store_may_have_removed_is_not_imported() {
+    let world = World::with(&[("BRIDGE__STORE__RETENTION", "4d")]);
+    world.is_told_of(1);
+    world.has_call(2, |_| {});
+    world.waits(49 * HOUR);
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["never_came"], 0, "{report:#}");
+    let note = report["notes"][0].as_str().expect("a sentence");
+    assert!(note.contains("store.retention"), "{report:#}");
 }
 
 #[test]

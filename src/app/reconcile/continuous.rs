@@ -1,9 +1,9 @@
 //! Compares again and again, and runs the comparisons that operators ask for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -101,7 +101,6 @@ pub async fn run(
         refused = if is_refused { refused + 1 } else { 0 };
         let is_soon =
             matches!(ended, Err(ReconcileError::Leased)) || (is_refused && refused < REFUSED_TRIES);
-        log(&ended);
         let wait = if is_soon { SOON.min(every) } else { every };
         next = clock.now().plus(wait.max(took * PAUSE_FACTOR));
     }
@@ -116,7 +115,8 @@ fn reconciler(parts: &BridgeParts, clock: &Clock) -> Reconciler {
     }
 }
 
-async fn pass(parts: &BridgeParts, clock: &Clock) -> Result<Vec<AccountReport>, ReconcileError> {
+/// A pass over all accounts; the error is that of the last account that failed.
+async fn pass(parts: &BridgeParts, clock: &Clock) -> Result<(), ReconcileError> {
     let request = ReconcileRequest {
         from: None,
         until: None,
@@ -125,49 +125,53 @@ async fn pass(parts: &BridgeParts, clock: &Clock) -> Result<Vec<AccountReport>, 
         mode: Mode::Import,
         held: HeldGaps::Keep,
     };
-    let reports = reconciler(parts, clock).run(&request, &|_| {}).await;
+    let results = reconciler(parts, clock).run(&request, &|_| {}).await;
     parts.due.notify_one();
-    reports
+    let results = results.unwrap_or_else(|why| vec![Err(why)]);
+    results.iter().for_each(log);
+    let mut failed = results.into_iter().filter_map(Result::err);
+    failed.next_back().map_or(Ok(()), Err)
 }
 
 async fn ordered(parts: &BridgeParts, clock: &Clock, request: Value) -> Result<Value, String> {
     let request: ReconcileRequest =
         serde_json::from_value(request).map_err(|why| why.to_string())?;
-    let reports = reconciler(parts, clock).run(&request, &|_| {}).await;
+    let results = reconciler(parts, clock).run(&request, &|_| {}).await;
     parts.due.notify_one();
-    let reports = reports.map_err(|why| why.to_string())?;
-    Ok(json!(reports))
+    let reports: Result<Vec<AccountReport>, ReconcileError> =
+        results.and_then(|results| results.into_iter().collect());
+    reports
+        .map(|reports| json!(reports))
+        .map_err(|why| why.to_string())
 }
 
-fn log(ended: &Result<Vec<AccountReport>, ReconcileError>) {
-    let reports = match ended {
-        Ok(reports) => reports,
+fn log(result: &Result<AccountReport, ReconcileError>) {
+    let report = match result {
+        Ok(report) => report,
         Err(why @ ReconcileError::Leased) => return debug!("reconcile: {why}"),
-        Err(why @ ReconcileError::Store(_)) => {
+        Err(why @ (ReconcileError::Store(_) | ReconcileError::Spooled)) => {
             return warn!("reconcile: {why}; it continues later");
         }
-        Err(why) => return error!("reconcile failed: {why}; it begins again at its watermark"),
+        Err(why) => return error!("reconcile failed: {why}; it starts again at its watermark"),
     };
-    for report in reports {
-        let account = report.account_sid.as_str();
-        let (missing, imported, held) = (report.missing(), report.imported(), report.held);
-        if report.is_incomplete() {
-            warn!(
-                account,
-                missing,
-                imported,
-                held,
-                "reconcile: {missing} records were missing, {imported} were imported, {held} are \
-                 held; run `reconcile --dry-run` for details"
-            );
-        } else if imported > 0 {
-            info!(
-                account,
-                imported, "reconcile: imported {imported} missing records from Twilio"
-            );
-        } else {
-            debug!(account, "reconcile: every listed call is here");
-        }
+    let account = report.account_sid.as_str();
+    let (missing, imported, held) = (report.missing(), report.imported(), report.held);
+    if report.is_incomplete() {
+        warn!(
+            account,
+            missing,
+            imported,
+            held,
+            "reconcile: {missing} records were missing, {imported} were imported, {held} are \
+             held; run `reconcile --dry-run` for details"
+        );
+    } else if imported > 0 {
+        info!(
+            account,
+            imported, "reconcile: imported {imported} missing records from Twilio"
+        );
+    } else {
+        debug!(account, "reconcile: every listed call is here");
     }
 }
 
@@ -206,28 +210,25 @@ pub(super) async fn window_start(
 /// Notes the end of a whole pass from `from` on, and the second looks that it included.
 pub(super) async fn note_window(
     reconciler: &Reconciler,
+    account: &AccountSid,
     from: Millis,
     report: &AccountReport,
 ) -> Result<(), ReconcileError> {
-    let Ok(account) = AccountSid::parse(&report.account_sid) else {
-        return Ok(());
-    };
-    let now = reconciler.clock.now();
-    let store = &reconciler.store;
-    let watermark = time(reconciler, &key("watermark", &account)).await?;
-    // A pass by hand over a short time leaves a gap before it.
-    if watermark.is_some_and(|watermark| watermark < from) {
+    let (now, store) = (reconciler.clock.now(), &reconciler.store);
+    let watermark = time(reconciler, &key("watermark", account)).await?;
+    // A pass by hand over a short time leaves a gap before it. The first pass must have been cut at the
+    // first day of the store, or at its retention.
+    if watermark.map_or(report.from <= from, |watermark| watermark < from) {
         return Ok(());
     }
     let until = report.until.max(watermark.unwrap_or_default());
     store
-        .note(key("watermark", &account), Some(until.to_string()))
+        .note(key("watermark", account), Some(until.to_string()))
         .await?;
     for (name, _, back) in SECOND_LOOKS {
-        let is_new_store = watermark.is_none();
-        if is_new_store || from <= now.minus(back).plus(OVERLAP) {
+        if from <= now.minus(back).plus(OVERLAP) {
             store
-                .note(key(name, &account), Some(now.to_string()))
+                .note(key(name, account), Some(now.to_string()))
                 .await?;
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pass::{Candidate, Pass};
 use super::report::RecordLine;
-use super::{HeldGaps, Mode, ReconcileError, Reconciler};
+use super::{HeldGaps, Mode, ReconcileError, ReconcileRequest, Reconciler};
 use crate::clock::Millis;
 use crate::domain::reconcile::ended;
 use crate::twilio::AccountSid;
@@ -19,17 +19,16 @@ const SAME_GAP: i64 = 3_600_000;
 const SAMPLE: usize = 20;
 
 /// A gap between two times, both included.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Gap {
     from: i64,
     until: i64,
     /// Held calls.
-    #[serde(default)]
     calls: usize,
 }
 
 impl Gap {
-    fn has(self, at: Millis) -> bool {
+    fn has(&self, at: Millis) -> bool {
         (self.from..=self.until).contains(&at.0)
     }
 }
@@ -41,37 +40,48 @@ async fn gaps(reconciler: &Reconciler, prefix: &str) -> Result<Vec<Gap>, Reconci
         .collect())
 }
 
-impl Pass<'_> {
-    /// When the first call of a held gap ended.
-    pub(super) async fn first_held(
-        reconciler: &Reconciler,
-        account: &AccountSid,
-    ) -> Result<Option<Millis>, ReconcileError> {
-        let gaps = gaps(reconciler, &format!("held/{account}/")).await?;
-        Ok(gaps.iter().map(|gap| Millis(gap.from)).min())
+/// Releases the held gaps if an operator decided so; returns when the first call of them ended.
+pub(super) async fn release_held(
+    reconciler: &Reconciler,
+    request: &ReconcileRequest,
+    account: &AccountSid,
+) -> Result<Option<Millis>, ReconcileError> {
+    if request.held == HeldGaps::Keep || request.mode == Mode::DryRun {
+        return Ok(None);
     }
+    let (store, mut first) = (&reconciler.store, None);
+    for gap in gaps(reconciler, &held(account)).await? {
+        let (from, until) = (Millis(gap.from), Millis(gap.until));
+        let text = serde_json::to_string(&gap).unwrap_or_default();
+        let key = format!("{}{}", released(account), gap.from);
+        store.note(key, Some(text)).await?;
+        let key = format!("{}{}", held(account), gap.from);
+        store.note(key, None).await?;
+        tracing::warn!("reconcile: the gap from {from} to {until} is released for import");
+        first = Some(first.map_or(from, |first: Millis| first.min(from)));
+    }
+    Ok(first)
+}
 
+/// The prefix of the keys of held gaps.
+fn held(account: &AccountSid) -> String {
+    format!("held/{account}/")
+}
+
+/// The prefix of the keys of gaps that an operator released.
+fn released(account: &AccountSid) -> String {
+    format!("released/{account}/")
+}
+
+impl Pass<'_> {
     /// The candidates that may be imported; the others are counted as held.
     pub(super) async fn without_held(
         &mut self,
         mut candidates: Vec<Candidate>,
     ) -> Result<Vec<Candidate>, ReconcileError> {
-        let account = self.api.account().clone();
-        let (held_key, released_key) = (format!("held/{account}/"), format!("released/{account}/"));
-        let mut held = self.gaps(&held_key).await?;
-        if self.request.held == HeldGaps::TakeIn && self.request.mode == Mode::Import {
-            for gap in held.drain(..) {
-                let store = &self.reconciler.store;
-                let text = serde_json::to_string(&gap).unwrap_or_default();
-                store
-                    .note(format!("{released_key}{}", gap.from), Some(text))
-                    .await?;
-                store.note(format!("{held_key}{}", gap.from), None).await?;
-                let (from, until) = (Millis(gap.from), Millis(gap.until));
-                tracing::warn!("reconcile: the gap from {from} to {until} is released for import");
-            }
-        }
-        let released = self.gaps(&released_key).await?;
+        let (reconciler, account) = (self.reconciler, self.api.account());
+        let mut held_gaps = gaps(reconciler, &held(account)).await?;
+        let released_gaps = gaps(reconciler, &released(account)).await?;
         candidates.sort_by_key(|of| ended(&of.call));
         let at = |of: &Candidate| ended(&of.call).unwrap_or_default();
         for gap in candidates.chunk_by(|one, next| at(next).0 - at(one).0 <= SAME_GAP) {
@@ -83,23 +93,21 @@ impl Pass<'_> {
                 until: at(last).0,
                 calls: gap.len(),
             };
-            let decided = held.iter().chain(&released);
-            if decided
-                .copied()
-                .any(|of| of.has(at(first)) && of.has(at(last)))
-            {
+            let mut decided = held_gaps.iter().chain(&released_gaps);
+            if decided.any(|of| of.has(at(first)) && of.has(at(last))) {
                 continue;
             }
+            self.lease.renew(reconciler).await?;
             if self.was_answered(gap).await? {
-                held.push(range);
                 if self.request.mode == Mode::Import {
                     let text = serde_json::to_string(&range).unwrap_or_default();
-                    let key = format!("{held_key}{}", range.from);
-                    self.reconciler.store.note(key, Some(text)).await?;
+                    let key = format!("{}{}", held(account), range.from);
+                    reconciler.store.note(key, Some(text)).await?;
                 }
+                held_gaps.push(range);
             }
         }
-        let is_held = |of: &Candidate| held.iter().any(|gap| gap.has(at(of)));
+        let is_held = |of: &Candidate| held_gaps.iter().any(|gap| gap.has(at(of)));
         let (kept, free): (Vec<Candidate>, Vec<Candidate>) =
             candidates.into_iter().partition(is_held);
         if !kept.is_empty() {
@@ -119,21 +127,15 @@ impl Pass<'_> {
 
     /// The calls of all held gaps, also of those that this pass did not look at.
     pub(super) async fn held_calls(&self) -> Result<usize, ReconcileError> {
-        let gaps = self.gaps(&format!("held/{}/", self.api.account())).await?;
+        let gaps = gaps(self.reconciler, &held(self.api.account())).await?;
         Ok(gaps.iter().map(|gap| gap.calls).sum())
-    }
-
-    async fn gaps(&self, prefix: &str) -> Result<Vec<Gap>, ReconcileError> {
-        gaps(self.reconciler, prefix).await
     }
 
     /// Whether Twilio got a 204 from one of our URLs for a call of this gap. Another 2xx was that of
     /// another server.
     async fn was_answered(&mut self, gap: &[Candidate]) -> Result<bool, ReconcileError> {
-        let step = (gap.len() / (SAMPLE + 1)).max(1);
-        let places = (0..gap.len()).step_by(step).chain([gap.len() - 1]);
-        for place in places {
-            let of = &gap[place];
+        let step = (gap.len() - 1).div_ceil(SAMPLE + 1).max(1);
+        for of in gap.iter().step_by(step).chain(gap.last()) {
             if self.callback_urls.contains_key(&of.call.sid) {
                 continue;
             }
@@ -157,7 +159,7 @@ impl Pass<'_> {
     pub(super) fn is_ours(&self, url: &str) -> bool {
         let path = url.split(['?', '#']).next().unwrap_or_default();
         let served = CallbackKind::Status.path();
-        let public = self.reconciler.config.server.public_urls.iter();
-        public.into_iter().any(|base| path == base.entered(served))
+        let mut public = self.reconciler.config.server.public_urls.iter();
+        public.any(|base| path == base.entered(served))
     }
 }

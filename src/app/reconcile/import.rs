@@ -1,6 +1,6 @@
 //! Imports missing calls and recordings: with the form of an alert if there is one, else as the row.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,7 +28,6 @@ impl Pass<'_> {
     pub(super) async fn import(&mut self, missing: Vec<Candidate>) -> Result<(), ReconcileError> {
         let free = self.without_held(missing).await?;
         for of in &free {
-            self.report.count_missing(&of.cause);
             self.count(&of.cause);
         }
         if free.is_empty() {
@@ -53,7 +52,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn count(&self, cause: &MissingCause) {
+    fn count(&mut self, cause: &MissingCause) {
+        self.report.count_missing(cause);
         let (metrics, label) = (&self.reconciler.metrics, self.api.label());
         metrics.reconcile_missing(label, cause.as_str(), 1);
     }
@@ -94,7 +94,6 @@ impl Pass<'_> {
             return Ok(());
         }
         let cause = MissingCause::RecordingMissing;
-        self.report.count_missing(&cause);
         self.count(&cause);
         let mut line = RecordLine {
             call_sid: leg.to_string(),
@@ -158,16 +157,17 @@ impl Pass<'_> {
         Ok(url.filter(|url| self.is_ours(url)).cloned())
     }
 
-    /// The rows, or none and a note if the key may not read them: calls are imported without them.
-    fn permitted(
+    /// The answer, or none of it and a note if Twilio refuses the request: a key may lack a permission,
+    /// and of alerts Twilio lists no more than 10,000 and 30 days. Calls are imported without them.
+    fn permitted<T: Default>(
         &mut self,
-        listed: Result<Vec<Value>, TwilioApiError>,
+        answer: Result<T, TwilioApiError>,
         what: &str,
-    ) -> Result<Vec<Value>, ReconcileError> {
-        match listed {
-            Err(why @ TwilioApiError::KeyRefused { .. }) => {
+    ) -> Result<T, ReconcileError> {
+        match answer {
+            Err(why @ (TwilioApiError::KeyRefused { .. } | TwilioApiError::Refused { .. })) => {
                 self.report.note(format!("Without {what}: {why}."));
-                Ok(Vec::new())
+                Ok(T::default())
             }
             other => Ok(other?),
         }
@@ -190,39 +190,20 @@ impl Pass<'_> {
             vec![api.recordings(&[("DateCreated>", &from)])]
         };
         let mut found: HashMap<CallSid, Vec<_>> = HashMap::new();
+        let wanted: HashSet<&CallSid> = calls.iter().map(|of| &of.call.sid).collect();
         for mut pages in lists {
-            loop {
-                let page = pages.next().await;
-                let Some(rows) = self.permitted_page(page)? else {
-                    break;
-                };
+            while let Some(rows) = self.permitted(pages.next().await, "recordings")? {
                 for row in rows {
-                    let Some(recording) = ListedRecording::read(&row) else {
-                        continue;
-                    };
-                    let leg = recording.leg.clone();
-                    let leg = leg.filter(|leg| self.handled.contains(leg));
-                    if let Some(leg) = leg {
+                    if let Some(recording) = ListedRecording::read(&row)
+                        && let Some(leg) = recording.leg.clone()
+                        && wanted.contains(&leg)
+                    {
                         found.entry(leg).or_default().push((recording, row));
                     }
                 }
             }
         }
         Ok(found)
-    }
-
-    fn permitted_page(
-        &mut self,
-        page: Result<Option<Vec<Value>>, TwilioApiError>,
-    ) -> Result<Option<Vec<Value>>, ReconcileError> {
-        match page {
-            Ok(None) => Ok(None),
-            Ok(Some(rows)) => Ok(Some(rows)),
-            Err(why) => {
-                self.permitted(Err(why), "recordings")?;
-                Ok(None)
-            }
-        }
     }
 
     /// The forms of the callbacks of these calls that failed, from Twilio's alerts.
@@ -239,11 +220,12 @@ impl Pass<'_> {
             return Ok(HashMap::new());
         }
         let (from, until) = (first.minus(ALERT_MARGIN), last.plus(ALERT_MARGIN));
+        let what = "the forms in Twilio's alerts";
         let listed = self.api.alerts(from, until).all().await;
         let keys: HashMap<&str, &Candidate> =
             calls.iter().map(|of| (of.call.sid.as_str(), of)).collect();
         let mut found = HashMap::new();
-        for row in self.permitted(listed, "the forms in Twilio's alerts")? {
+        for row in self.permitted(listed, what)? {
             let of = text(&row, "resource_sid").and_then(|sid| keys.get(sid.as_str()).copied());
             let url = text(&row, "request_url").filter(|url| self.is_ours(url));
             let (Some(of), Some(url), Some(sid)) = (of, url, text(&row, "sid")) else {
@@ -253,13 +235,8 @@ impl Pass<'_> {
                 break;
             }
             self.alerts_fetched += 1;
-            let alert = match self.api.alert(&sid).await {
-                Err(TwilioApiError::KeyRefused { .. }) => None,
-                other => other?,
-            };
-            let form = alert
-                .as_ref()
-                .and_then(|alert| text(alert, "request_variables"));
+            let alert = self.permitted(self.api.alert(&sid).await, what)?;
+            let form = alert.and_then(|alert| text(&alert, "request_variables"));
             let Some(form) = form.filter(|form| is_end_of(form, &url, of)) else {
                 continue;
             };

@@ -116,7 +116,7 @@ impl KnownStore {
                 for callback in stored.callbacks {
                     // One that cannot be read parks its call, which an operator sees.
                     if let Ok(read) = callback.request.read() {
-                        leg.add(read);
+                        leg.add(read, callback.request.source());
                     }
                 }
                 legs.push(leg);
@@ -168,12 +168,8 @@ impl KnownStore {
 
     /// The accounts of the newest calls.
     pub async fn accounts(&self) -> Result<Vec<AccountSid>, StoreError> {
-        let accounts: BTreeSet<AccountSid> = self
-            .newest()
-            .await?
-            .into_iter()
-            .map(|call| call.account)
-            .collect();
+        let newest = self.newest().await?.into_iter();
+        let accounts: BTreeSet<AccountSid> = newest.map(|call| call.account).collect();
         Ok(accounts.into_iter().collect())
     }
 
@@ -189,19 +185,15 @@ impl KnownStore {
                 continue;
             }
             let call = self.call(summary.sid).await?;
-            let callbacks = call
-                .map_or_else(Vec::new, |call| call.callbacks)
-                .into_iter();
-            classes.extend(callbacks.filter_map(|stored| {
+            for stored in call.into_iter().flat_map(|call| call.callbacks) {
                 let is_signed = stored.request.source() == RequestSource::Signed;
-                let is_recent = stored.received >= since;
-                let callback = stored
-                    .request
-                    .read()
-                    .ok()
-                    .filter(|_| is_signed && is_recent)?;
-                LegClass::of_callback(&callback)
-            }));
+                if is_signed
+                    && stored.received >= since
+                    && let Ok(callback) = stored.request.read()
+                {
+                    classes.extend(LegClass::of_callback(&callback));
+                }
+            }
         }
         Ok(classes)
     }
@@ -219,12 +211,9 @@ impl KnownStore {
                 Self::ask(queries, move |reader| reader.refused(&filter)).await?
             }
         };
-        let sid_of = |body: &[u8]| {
-            let fields = fields(body).into_iter();
-            fields.into_iter().find(|(name, _)| name == "CallSid")
-        };
         let by_sid = refused.into_iter().filter_map(|stored| {
-            let (_, sid) = sid_of(&stored.request.body)?;
+            let mut fields = fields(&stored.request.body).into_iter();
+            let (_, sid) = fields.find(|(name, _)| name == "CallSid")?;
             Some((sid, stored.request.cause))
         });
         Ok(by_sid.collect())

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::gaps::release_held;
 use super::lease::Lease;
 use super::report::{AccountReport, RecordLine};
-use super::{HeldGaps, Mode, ReconcileError, ReconcileRequest, Reconciler};
+use super::{Mode, ReconcileError, ReconcileRequest, Reconciler};
 use crate::clock::Millis;
 use crate::domain::reconcile::{
     Finding, KnownLeg, LegClass, Limits, MissingCause, compare, ended, is_recording_missing,
     our_number, sighting,
 };
+use crate::store::records::Note;
 use crate::twilio::CallSid;
 use crate::twilio::listed::{ListedCall, ListedRecording, text};
 use crate::twilio_api::TwilioApi;
@@ -38,13 +41,6 @@ const CANCELED_PAGES: usize = 5;
 
 const DAY: i64 = 86_400_000;
 
-/// How far a pass is.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// Rows so far.
-    pub rows: u64,
-}
-
 /// A call that the store lacks.
 pub(super) struct Candidate {
     pub call: ListedCall,
@@ -57,12 +53,12 @@ pub(super) struct Candidate {
 pub(super) struct Pass<'a> {
     pub reconciler: &'a Reconciler,
     pub api: &'a TwilioApi,
-    lease: &'a Lease,
+    pub lease: &'a Lease,
     pub request: &'a ReconcileRequest,
     pub limits: Limits,
     pub report: AccountReport,
-    /// Classes of legs that are reported to the bridge, with the time of the last.
-    classes: BTreeMap<String, i64>,
+    /// Classes of legs that Twilio reports to the bridge, with the time of the last callback.
+    classes: BTreeMap<LegClass, Millis>,
     has_sampled: bool,
     /// What earlier passes saw of calls that were too new.
     sightings: BTreeMap<String, String>,
@@ -83,23 +79,20 @@ impl<'a> Pass<'a> {
         api: &'a TwilioApi,
         lease: &'a Lease,
         request: &'a ReconcileRequest,
+        from: Millis,
     ) -> Result<Self, ReconcileError> {
-        let store = &reconciler.store;
+        let (store, account) = (&reconciler.store, api.account());
         let now = reconciler.clock.now();
         let mut report = AccountReport {
-            account_sid: api.account().to_string(),
+            account_sid: account.to_string(),
             ..AccountReport::default()
         };
         let latest = now.minus(reconciler.config.reconcile.delay);
         let latest = request.until.map_or(latest, |until| latest.min(until));
-        let mut earliest = earliest(reconciler, request, now, &mut report).await?;
-        if request.held == HeldGaps::TakeIn
-            && let Some(first) = Self::first_held(reconciler, api.account()).await?
-        {
-            earliest = earliest.min(first);
-        }
+        let released = release_held(reconciler, request, account).await?;
+        let from = released.map_or(from, |first| first.min(from));
+        let earliest = earliest(reconciler, request, from, now, &mut report).await?;
         (report.from, report.until) = (earliest, latest);
-        let account = api.account();
         let (classes, sightings) = (format!("classes/{account}"), format!("seen/{account}"));
         Ok(Self {
             classes: table(store.notes(&classes).await?),
@@ -125,10 +118,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Reads all pages, and imports what is missing.
-    pub async fn run(
-        mut self,
-        progress: &dyn Fn(Progress),
-    ) -> Result<AccountReport, ReconcileError> {
+    pub async fn run(mut self, progress: &dyn Fn(u64)) -> Result<AccountReport, ReconcileError> {
         if self.request.calls.is_empty() {
             self.compare_lists(progress).await?;
         } else {
@@ -154,7 +144,7 @@ impl<'a> Pass<'a> {
         Ok(self.report)
     }
 
-    async fn compare_lists(&mut self, progress: &dyn Fn(Progress)) -> Result<(), ReconcileError> {
+    async fn compare_lists(&mut self, progress: &dyn Fn(u64)) -> Result<(), ReconcileError> {
         let (from, until) = (day(self.limits.earliest), day_after(self.limits.latest));
         let mut filters = vec![("EndTime>", from.as_str())];
         // A limit is the first moment of its day, so the last day needs the next one.
@@ -170,9 +160,7 @@ impl<'a> Pass<'a> {
             }
             self.compare_rows(rows).await?;
             self.lease.renew(self.reconciler).await?;
-            progress(Progress {
-                rows: self.report.compared,
-            });
+            progress(self.report.compared);
             if self.candidates.len() >= MAX_CANDIDATES {
                 self.handle_candidates().await?;
             }
@@ -244,11 +232,11 @@ impl<'a> Pass<'a> {
     fn compare_row(&mut self, call: ListedCall, row: &Value, mut known: KnownLeg) {
         known.refused = self.refused.get(call.sid.as_str()).cloned();
         let at = ended(&call).unwrap_or_default();
-        if known.was_told() {
-            self.told(&LegClass::of_row(&call), at);
+        if known.is_end_reported {
+            self.note_reported(LegClass::of_row(&call), at);
         }
-        if !known.recordings.is_empty() {
-            self.told(&LegClass::recording(), at);
+        if known.is_recording_reported {
+            self.note_reported(LegClass::recording(), at);
         }
         let seen = self.sightings.get(call.sid.as_str()).map(String::as_str);
         match compare(&call, &known, self.limits, seen) {
@@ -272,15 +260,14 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn told(&mut self, class: &LegClass, at: Millis) {
-        let last = self.classes.entry(class.as_str().to_owned()).or_default();
-        *last = (*last).max(at.0);
+    fn note_reported(&mut self, class: LegClass, at: Millis) {
+        let last = self.classes.entry(class).or_default();
+        *last = at.max(*last);
     }
 
-    fn is_told(&self, class: &LegClass) -> bool {
-        let since = self.limits.now.minus(CLASS_MEMORY).0;
-        let last = self.classes.get(class.as_str());
-        last.is_some_and(|last| *last >= since)
+    fn is_reported(&self, class: &LegClass) -> bool {
+        let since = self.limits.now.minus(CLASS_MEMORY);
+        self.classes.get(class).is_some_and(|last| *last >= since)
     }
 
     /// Learns the classes from the newest calls, if no pass has noted them.
@@ -289,32 +276,27 @@ impl<'a> Pass<'a> {
             let since = self.limits.now.minus(CLASS_MEMORY);
             let (store, account) = (&self.reconciler.store, self.api.account());
             for class in store.classes(account, since).await? {
-                self.told(&class, self.limits.now);
+                self.note_reported(class, self.limits.now);
             }
         }
         Ok(())
     }
 
-    /// Sorts out calls that the bridge was not to be told of, and imports the others.
+    /// Sorts out calls that no callback was to report, and imports the others.
     async fn handle_candidates(&mut self) -> Result<(), ReconcileError> {
         let mut candidates = std::mem::take(&mut self.candidates);
         // A row that Twilio added meanwhile may come twice.
         candidates.retain(|of| self.handled.insert(of.call.sid.clone()));
-        let is_unknown = |of: &Candidate| !self.is_told(&LegClass::of_row(&of.call));
+        let is_unknown = |of: &Candidate| !self.is_reported(&LegClass::of_row(&of.call));
         if candidates.iter().any(is_unknown) {
             self.sample().await?;
         }
-        let told: HashSet<LegClass> = self
-            .classes
-            .keys()
-            .map(|class| LegClass::stored(class))
-            .filter(|class| self.is_told(class))
-            .collect();
         let scope = self.reconciler.config.reconcile.scope;
         let is_asked_for = !self.request.calls.is_empty();
-        let (expected, others): (Vec<Candidate>, Vec<Candidate>) = candidates
-            .into_iter()
-            .partition(|of| is_asked_for || scope.has(&of.call, &of.cause, &told));
+        let (expected, others): (Vec<Candidate>, Vec<Candidate>) =
+            candidates.into_iter().partition(|of| {
+                is_asked_for || scope.has(&of.call, &of.cause, |class| self.is_reported(class))
+            });
         for of in others {
             let number = our_number(&of.call).to_owned();
             *self.report.never_told.entry(number).or_default() += 1;
@@ -324,10 +306,12 @@ impl<'a> Pass<'a> {
 
     /// Finds recordings of stored calls whose callback never came; only where recordings are reported.
     async fn compare_recordings(&mut self) -> Result<(), ReconcileError> {
-        self.sample().await?;
         let is_asked_for = !self.request.calls.is_empty();
-        if !is_asked_for && !self.is_told(&LegClass::recording()) {
-            return Ok(());
+        if !is_asked_for && !self.is_reported(&LegClass::recording()) {
+            self.sample().await?;
+            if !self.is_reported(&LegClass::recording()) {
+                return Ok(());
+            }
         }
         let from = day(self.limits.earliest);
         let api = self.api;
@@ -342,6 +326,7 @@ impl<'a> Pass<'a> {
         for mut pages in lists {
             while let Some(rows) = pages.next().await? {
                 self.compare_recording_rows(rows).await?;
+                self.lease.renew(self.reconciler).await?;
             }
         }
         Ok(())
@@ -375,7 +360,7 @@ impl<'a> Pass<'a> {
     /// Notes what the next pass must know.
     async fn remember(&mut self) -> Result<(), ReconcileError> {
         let account = self.api.account();
-        let since = self.limits.now.minus(CLASS_MEMORY).0;
+        let since = self.limits.now.minus(CLASS_MEMORY);
         self.classes.retain(|_, last| *last >= since);
         let recent = self.limits.now.minus(SIGHTING_MEMORY);
         self.sightings.retain(|_, seen| {
@@ -397,20 +382,20 @@ impl<'a> Pass<'a> {
 async fn earliest(
     reconciler: &Reconciler,
     request: &ReconcileRequest,
+    from: Millis,
     now: Millis,
     report: &mut AccountReport,
 ) -> Result<Millis, ReconcileError> {
     let settings = &reconciler.config.store;
     let retention = settings.retention.min(settings.parked_retention);
     let kept = now.minus(retention.saturating_sub(RETENTION_MARGIN.min(retention / 2)));
-    let asked = request.from.unwrap_or_default();
-    let mut earliest = asked;
+    let mut earliest = from;
     if request.calls.is_empty() {
         let oldest = reconciler.store.oldest_call().await?.unwrap_or(now);
         let floor = Millis(oldest.0 - oldest.0.rem_euclid(DAY));
         if floor > earliest {
             earliest = floor;
-            if asked.0 > 0 {
+            if from.0 > 0 {
                 report.note(format!(
                     "Calls before the store's first day, {floor}, are left out."
                 ));
@@ -419,7 +404,7 @@ async fn earliest(
     }
     if kept > earliest {
         earliest = kept;
-        if asked.0 > 0 {
+        if from.0 > 0 {
             report.note(format!(
                 "Calls before {kept} are left out, because the store removes calls of that age \
                  (store.retention)."
@@ -430,7 +415,7 @@ async fn earliest(
 }
 
 /// A table that was noted as JSON; empty if there is none.
-fn table<T: serde::de::DeserializeOwned>(notes: Vec<(String, String)>) -> BTreeMap<String, T> {
+fn table<K: DeserializeOwned + Ord, T: DeserializeOwned>(notes: Vec<Note>) -> BTreeMap<K, T> {
     let text = notes.into_iter().next().map(|(_, text)| text);
     text.and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default()

@@ -151,6 +151,9 @@ pub(super) fn answer(
     let path = target.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
+        ["v1", "Alerts"] if records.deviates(Deviation::TooManyAlerts) => {
+            (400, error(20_001, "Invalid page and pageSize combination"))
+        }
         ["v1", "Alerts"] => (200, alerts(records, target, now)),
         ["v1", "Alerts", sid] => {
             let found = records.alerts.iter().find(|alert| alert.sid == *sid);

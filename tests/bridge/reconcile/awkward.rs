@@ -95,6 +95,36 @@ fn a_429_a_page_that_fails_and_a_body_that_is_cut_are_repeated() {
 }
 
 #[test]
+fn a_list_of_alerts_that_twilio_refuses_costs_only_their_forms() {
+    let world = with_missed(2);
+    world
+        .api
+        .with(|records| records.deviations.push(Deviation::TooManyAlerts));
+    let report = world.reconciles(&json!({}));
+    assert_eq!(report["imported"]["listed"], 1, "{report:#}");
+    let note = report["notes"][0].as_str().expect("a sentence");
+    assert!(
+        note.starts_with("Without the forms in Twilio's alerts"),
+        "{note}"
+    );
+}
+
+#[test]
+fn the_events_of_at_most_22_calls_of_a_gap_are_asked_for() {
+    for last in [23, 42, 300] {
+        let world = with_missed(last);
+        world.reconciles(&json!({ "mode": "DryRun" }));
+        let asked = world.api.with(|records| {
+            let events = records.requests.iter();
+            events
+                .filter(|target| target.contains("/Events.json"))
+                .count()
+        });
+        assert!((11..=22).contains(&asked), "{last} calls: {asked}");
+    }
+}
+
+#[test]
 fn one_401_ends_a_comparison_by_order() {
     let world = with_missed(2);
     world

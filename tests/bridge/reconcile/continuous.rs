@@ -57,6 +57,42 @@ fn a_call_that_becomes_final_on_the_tenth_day_is_imported() {
 }
 
 #[test]
+fn a_short_pass_by_hand_leaves_what_was_before_it_to_the_first_continuous_pass() {
+    let mut world = World::told();
+    world.has_call(2, |_| {});
+    world.waits(10 * HOUR);
+    let from = world.clock.now().minus(HOUR).to_string();
+    let report = world.reconciles(&json!({ "from": from }));
+    assert_eq!(report["never_came"], 0, "{report:#}");
+    world.bridge.restarts_with("[reconcile]\nevery = \"15m\"\n");
+    until("Acquire has the call", || {
+        world.ticks();
+        world.sent(2).len() == 1
+    });
+}
+
+#[test]
+fn an_account_that_the_key_may_not_read_leaves_the_others() {
+    // Then the bridge reads the accounts of its calls.
+    let mut world = World::with(&[("TWILIO_ACCOUNT_SID", "")]);
+    world.is_told_of(1);
+    let first = "AC00000000000000000000000000000000";
+    let form = status_form(&sid(9), "completed").replace(ACCOUNT, first);
+    assert_eq!(world.bridge.twilio.sends_form(STATUS, &form).status, 204);
+    world.api.with(|records| {
+        let key = "SK00000000000000000000000000000001".to_owned();
+        records.keys.insert(key, vec![ACCOUNT.to_owned()]);
+    });
+    world.has_call(2, |_| {});
+    world.waits(2 * HOUR);
+    world.bridge.restarts_with("[reconcile]\nevery = \"15m\"\n");
+    until("Acquire has the call", || {
+        world.ticks();
+        world.sent(2).len() == 1
+    });
+}
+
+#[test]
 fn a_pass_that_ends_between_any_two_requests_loses_and_repeats_nothing() {
     for requests in 1..=7 {
         let mut world = World::with(&[("BRIDGE__RECONCILE__EVERY", "15m")]);

@@ -57,6 +57,19 @@ fn each_account_has_its_own_secrets_and_destination() {
 }
 
 #[test]
+fn a_canary_needs_an_auth_token_of_any_account() {
+    let canary = "[canary]\nevery = \"5m\"\n";
+    assert!(load_alone(&format!("{canary}{TWO}{ONE}"), &[URL]).is_ok());
+    let mistakes = load_alone(&format!("{canary}{TWO}"), &[URL]).expect_err("one mistake");
+    assert_eq!(
+        mistakes,
+        [
+            "canary.every needs an auth token that signs canaries: set twilio_auth_tokens in one of [[accounts]]"
+        ]
+    );
+}
+
+#[test]
 fn settings_of_one_account_are_refused_together_with_accounts() {
     let file = format!("{ONE}\n[acquire]\napi_key = \"planted-secret\"\n");
     let mistakes = load_alone(

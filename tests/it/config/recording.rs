@@ -52,6 +52,15 @@ fn each_mistake_gets_its_sentence() {
             "twilio.api_url = \"http://api.example.com\" must start with https://, because http:// would send the Twilio API keys unencrypted",
         ),
         (
+            // For `reconcile` by hand.
+            format!("{KEY}monitor_url = \"http://api.example.com\"\n"),
+            "twilio.monitor_url = \"http://api.example.com\" must start with https://, because http:// would send the Twilio API keys unencrypted",
+        ),
+        (
+            "reconcile.every = \"15m\"".to_owned(),
+            "reconcile.every needs an API key that may list calls: set twilio.api_key_sid and twilio.api_key_secret, or twilio_api_key_sid and twilio_api_key_secret in [[accounts]]",
+        ),
+        (
             format!(
                 "{BRIDGE}[twilio]\napi_key_sid = \"AC1\"\napi_key_secret = \"planted-secret\"\n"
             ),
