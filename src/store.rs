@@ -141,9 +141,7 @@ impl NewCallback {
             request,
         }
     }
-}
 
-impl NewCallback {
     /// Since when its call is due: one that was imported does not delay fresh calls.
     fn due(&self, now: Millis) -> Millis {
         match self.request.source() {
@@ -459,7 +457,7 @@ pub struct Migrated {
     pub to: usize,
 }
 
-/// Keeps callbacks, calls and attempts. Each method is one durable transaction.
+/// Keeps callbacks, calls and attempts. A change is durable when its method returns.
 #[async_trait]
 pub trait Store: Refusals + Records + Send + Sync {
     /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with

@@ -13,7 +13,7 @@ const INTERNAL_ERROR: u16 = 500;
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureCause {
-    /// The call's: Acquire accepted another one after this one failed first. It uses up an attempt and
+    /// The call's: Acquire accepted another call after this one had failed. It uses up an attempt and
     /// shows nothing about Acquire.
     OwnData,
     /// Acquire answered 500, and no other call has failed since it last accepted one. It uses up an attempt.

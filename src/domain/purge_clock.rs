@@ -1,6 +1,6 @@
 //! The time that a purge uses. A clock that is wrong must not remove calls.
 //!
-//! It never is later than the true time, as long as one of these is right: the wall clock, or the time of
+//! It is never later than the true time, as long as one of these is right: the wall clock, or the time of
 //! the last purge plus the uptime since then or Twilio's latest Timestamp.
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct PurgeClock {
     pub known: Millis,
     /// The time that the purge uses: `known`, or earlier while it catches up.
     pub used: Millis,
-    /// Of [`ClockReading`], when it was determined.
+    /// The boot and the uptime ([`ClockReading`]) when it was determined.
     pub boot: String,
     pub uptime: Duration,
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-/// The largest part of the slots that is kept free for quiet accounts: one slot of so many.
+/// At most one of this many slots is kept free for quiet accounts.
 const RESERVE: usize = 4;
 
 /// Whether an account has calls that wait for a slot.
@@ -83,7 +83,7 @@ pub fn divide(slots: usize, free: usize, loads: &[Load]) -> Division {
     Division { own, common }
 }
 
-/// Who waits for a turn. Accounts take turns: an account that waits gets one of every K turns, if K wait.
+/// The waiters for a turn. If K accounts wait, each of them gets one of every K turns.
 #[derive(Debug)]
 pub struct Turns<T> {
     /// By round, then by arrival.

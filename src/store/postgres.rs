@@ -56,7 +56,6 @@ use crate::config::postgres::PostgresUrl;
 use crate::domain::purge_clock::PurgeClock;
 use crate::store::counters::Counters;
 use crate::twilio::CallSid;
-use crate::twilio::listed::RequestSource;
 
 /// How a store measures leases, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +148,15 @@ impl PostgresStore {
         })?;
         result.await.unwrap_or(Err(StoreError::Closed))
     }
+
+    /// Runs an operation that needs no claim and is not batched.
+    async fn query<T: Send + 'static>(
+        &self,
+        operation: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run_on(|connections| &connections.queries, operation)
+            .await
+    }
 }
 
 /// Runs operations until the store is dropped, then releases its claims.
@@ -198,27 +206,21 @@ async fn compact_regularly(connections: Rc<QueryConnections>) {
 #[async_trait]
 impl Store for PostgresStore {
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError> {
+        let due = callback.due(now);
+        let callback = Arc::new(callback);
         let job = RecordJob { callback, now };
-        match self.callbacks.run(job.clone()).await? {
-            IsNew::Yes if job.callback.request.source() == RequestSource::Signed => {
-                Ok(Recorded::New)
-            }
-            IsNew::Yes => {
-                self.run_on(
-                    |connections| &connections.queries,
-                    async move |session: &Session| record::send_to_backlog(session, &job).await,
-                )
-                .await?;
-                Ok(Recorded::New)
-            }
-            IsNew::No => {
-                self.run_on(
-                    |connections| &connections.queries,
-                    async move |session: &Session| record::record_repeat(session, &job).await,
-                )
-                .await
-            }
+        if self.callbacks.run(job.clone()).await? == IsNew::No {
+            return self
+                .query(async move |session| record::record_repeat(session, &job).await)
+                .await;
         }
+        if due < now {
+            self.query(async move |session| {
+                record::send_to_backlog(session, &job.callback, due).await
+            })
+            .await?;
+        }
+        Ok(Recorded::New)
     }
 
     async fn claim(
@@ -276,76 +278,53 @@ impl Store for PostgresStore {
 
     async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         let sid = sid.clone();
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| operator_queries::get_all(session, &sid).await,
-        )
-        .await
+        self.query(async move |session| operator_queries::get_all(session, &sid).await)
+            .await
     }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| operator_queries::list(session, filter).await,
-        )
-        .await
+        self.query(async move |session| operator_queries::list(session, filter).await)
+            .await
     }
 
     async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
         let sid = sid.clone();
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| {
-                counters::transaction(session, async |session, changes| {
-                    operator_queries::requeue(session, changes, &sid, now).await
-                })
-                .await
-            },
-        )
+        self.query(async move |session| {
+            counters::transaction(session, async |session, changes| {
+                operator_queries::requeue(session, changes, &sid, now).await
+            })
+            .await
+        })
         .await
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
-        self.run_on(|connections| &connections.queries, counters::counts)
-            .await
+        self.query(counters::counts).await
     }
 
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<Purged, StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| {
-                counters::transaction(session, async |session, changes| {
-                    operator_queries::purge(session, changes, expiry, limit).await
-                })
-                .await
-            },
-        )
+        self.query(async move |session| {
+            counters::transaction(session, async |session, changes| {
+                operator_queries::purge(session, changes, expiry, limit).await
+            })
+            .await
+        })
         .await
     }
 
     async fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            operator_queries::purge_clock,
-        )
-        .await
+        self.query(operator_queries::purge_clock).await
     }
 
     async fn set_purge_clock(&self, clock: PurgeClock) -> Result<(), StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| operator_queries::set_purge_clock(session, &clock).await,
-        )
-        .await
+        self.query(async move |session| operator_queries::set_purge_clock(session, &clock).await)
+            .await
     }
 
     async fn parked_before(&self, at: Millis) -> Result<u64, StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| {
-                operator_queries::count(session, operator_queries::PARKED_BEFORE, &[&at.0]).await
-            },
-        )
+        self.query(async move |session| {
+            operator_queries::count(session, operator_queries::PARKED_BEFORE, &[&at.0]).await
+        })
         .await
     }
 
@@ -355,21 +334,15 @@ impl Store for PostgresStore {
         latest: Millis,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| {
-                operator_queries::correct_times(session, now, latest, limit).await
-            },
-        )
+        self.query(async move |session| {
+            operator_queries::correct_times(session, now, latest, limit).await
+        })
         .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         // A write, because only that reaches the disk.
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| counters::add(session, &Counters::default()).await,
-        )
-        .await
+        self.query(async move |session| counters::add(session, &Counters::default()).await)
+            .await
     }
 }

@@ -23,7 +23,7 @@ pub type Note = (String, String);
 /// A note to write, or to remove if it has no text.
 pub type NoteChange = (String, Option<String>);
 
-/// The SIDs that a canary makes up begin so. Whether one is a canary, its note decides.
+/// The start of the made-up SIDs of canaries. A SID with it is a canary's only if it has a note.
 pub const CANARY_PREFIX: &str = "CAcafe0000";
 
 /// The key of the result of the last canary.
@@ -36,8 +36,7 @@ pub fn canary_key(sid: &CallSid) -> Option<String> {
     is_one.then(|| format!("canary/{sid}"))
 }
 
-/// Whether this SID is that of a canary which was noted before. Its callback ends here, with a durable
-/// note that it came.
+/// Whether this SID is a canary's. Its callback is then not recorded: its note says that it came.
 pub async fn ends_canary(store: &dyn Store, sid: &CallSid) -> Result<bool, StoreError> {
     let Some(key) = canary_key(sid) else {
         return Ok(false);

@@ -1,7 +1,7 @@
 //! How a store remembers the calls that it removed: by hashes of their SIDs.
 //!
-//! A signed request is valid for ever, so one that was captured can be sent again after its call was
-//! removed. The store then recognises it as a repeat.
+//! A signed request is valid forever, so a captured one can be sent again after its call was removed.
+//! The store then recognises it as a repeat.
 
 use sha2::{Digest as _, Sha256};
 

@@ -14,24 +14,22 @@ pub(super) type StoredForm = (String, Vec<u8>);
 
 /// The most callbacks with one key that are stored, so that no sender can fill the database with one
 /// event.
-pub(super) const MAX_STORED_PER_KEY: usize = 4;
+const MAX_STORED_PER_KEY: usize = 4;
 
-/// Whether the form has a field with a value that no stored form of its key has, and may be stored.
+/// Whether to store a request beside the `stored` forms of its key: it is the first, or it has a field
+/// that none of them has.
 ///
 /// An imported request is stored only as the first of its key. A signed one is stored beside it: the
 /// plan uses it, as long as nothing was sent.
-pub(super) fn is_stored(request: &SignedRequest, stored: &[StoredForm]) -> bool {
+pub(super) fn is_worth_storing(request: &SignedRequest, stored: &[StoredForm]) -> bool {
     let is_signed = |headers: &str| RequestSource::of(headers) == RequestSource::Signed;
-    if stored.len() >= MAX_STORED_PER_KEY || !is_signed(&request.headers) {
-        return stored.is_empty();
-    }
-    let mut signed = stored
-        .iter()
-        .filter(|(headers, _)| is_signed(headers))
-        .peekable();
-    if signed.peek().is_none() {
+    if stored.is_empty() {
         return true;
     }
+    if stored.len() >= MAX_STORED_PER_KEY || !is_signed(&request.headers) {
+        return false;
+    }
+    let signed = stored.iter().filter(|(headers, _)| is_signed(headers));
     let known: HashSet<String> = signed.flat_map(|(_, form)| filled(form)).collect();
     filled(&request.body).any(|name| !known.contains(&name))
 }

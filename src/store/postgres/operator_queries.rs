@@ -1,6 +1,5 @@
-//! Queries of operators: a call, lists, a requeue, and the purge of old calls.
-//!
-//! Pages and commands use these; the path of a callback does not.
+//! Queries of operators and background tasks: a call, lists, a requeue, the purge of old calls, and the
+//! correction of times. The path of a callback does not use them.
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 //! The SQL is in `sql/record.sql`; calls are merged in `merge`.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::batcher::BatchJob;
@@ -14,12 +15,12 @@ use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::removed;
 use crate::store::repeat::{self, StoredForm};
-use crate::store::{NewCallback, REQUEUED_OVERDUE, Recorded, State};
+use crate::store::{NewCallback, Recorded, State};
 
 /// A callback to record.
 #[derive(Clone)]
 pub(super) struct RecordJob {
-    pub callback: NewCallback,
+    pub callback: Arc<NewCallback>,
     pub now: Millis,
 }
 
@@ -115,7 +116,7 @@ impl<'a> RecordBatch<'a> {
         for job in jobs {
             let NewCallback {
                 account, call, leg, ..
-            } = &job.callback;
+            } = &*job.callback;
             let sid_hash = || removed::sid_hash(account, call);
             let (account, sid) = (account.as_str(), call.as_str());
             let index = *calls.entry((account, sid)).or_insert_with(|| {
@@ -207,7 +208,7 @@ pub(super) async fn record_repeat(session: &Session, job: &RecordJob) -> Result<
         return Ok(Recorded::Repeated);
     }
     counters::transaction(session, async |session, changes| {
-        let NewCallback { account, call, .. } = &job.callback;
+        let NewCallback { account, call, .. } = &*job.callback;
         let rows = session
             .query(LOCK_CALL, &[&call.as_str(), &account.as_str()])
             .await?;
@@ -253,19 +254,22 @@ async fn forms(session: &Session, callback: &NewCallback) -> Result<Vec<StoredFo
 
 /// Without a stored form, the call was removed since the callback was found to be a repeat.
 fn has_new_fields(callback: &NewCallback, forms: &[StoredForm]) -> bool {
-    !forms.is_empty() && repeat::is_stored(&callback.request, forms)
+    !forms.is_empty() && repeat::is_worth_storing(&callback.request, forms)
 }
 
 const SEND_TO_BACKLOG: &str = "UPDATE call SET effective_at = least(effective_at, $3) FROM sid_index \
     WHERE sid_index.sid = $1 AND sid_index.account = $2 AND call.id = sid_index.call \
     AND call.state = 'pending' AND call.claim IS NULL";
 
-/// Makes the call of an imported callback due as requeued calls are, behind fresh ones.
-pub(super) async fn send_to_backlog(session: &Session, job: &RecordJob) -> Result<(), PgError> {
-    let (sid, account) = (job.callback.call.as_str(), job.callback.account.as_str());
-    let due = job.now.minus(REQUEUED_OVERDUE).0;
+/// Makes the call of an imported callback due since `due`, so that fresh calls come first.
+pub(super) async fn send_to_backlog(
+    session: &Session,
+    callback: &NewCallback,
+    due: Millis,
+) -> Result<(), PgError> {
+    let (sid, account) = (callback.call.as_str(), callback.account.as_str());
     session
-        .execute(SEND_TO_BACKLOG, &[&sid, &account, &due])
+        .execute(SEND_TO_BACKLOG, &[&sid, &account, &due.0])
         .await?;
     Ok(())
 }

@@ -40,39 +40,29 @@ impl Records for PostgresStore {
         account: AccountSid,
         sids: Vec<CallSid>,
     ) -> Result<Vec<StoredLeg>, StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| legs(session, &account, &sids).await,
-        )
-        .await
-    }
-
-    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
-        self.run_on(|connections| &connections.queries, oldest_call)
+        self.query(async move |session| legs(session, &account, &sids).await)
             .await
     }
 
+    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
+        self.query(oldest_call).await
+    }
+
     async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| notes(session, &prefix).await,
-        )
-        .await
+        self.query(async move |session| notes(session, &prefix).await)
+            .await
     }
 
     async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| {
-                for (key, text) in &changes {
-                    match text {
-                        Some(text) => session.execute(WRITE, &[key, text]).await?,
-                        None => session.execute(REMOVE, &[key]).await?,
-                    };
-                }
-                Ok(())
-            },
-        )
+        self.query(async move |session| {
+            for (key, text) in &changes {
+                match text {
+                    Some(text) => session.execute(WRITE, &[key, text]).await?,
+                    None => session.execute(REMOVE, &[key]).await?,
+                };
+            }
+            Ok(())
+        })
         .await
     }
 
@@ -81,21 +71,18 @@ impl Records for PostgresStore {
         change: NoteChange,
         before: Option<String>,
     ) -> Result<bool, StoreError> {
-        self.run_on(
-            |connections| &connections.queries,
-            async move |session: &Session| {
-                let key = &change.0;
-                let changed = match (&before, &change.1) {
-                    (None, None) => return Ok(notes(session, key).await?.is_empty()),
-                    (None, Some(text)) => session.execute(INSERT_NEW, &[key, text]).await?,
-                    (Some(before), Some(text)) => {
-                        session.execute(REPLACE, &[key, text, before]).await?
-                    }
-                    (Some(before), None) => session.execute(REMOVE_SAME, &[key, before]).await?,
-                };
-                Ok(changed > 0)
-            },
-        )
+        self.query(async move |session| {
+            let key = &change.0;
+            let changed = match (&before, &change.1) {
+                (None, None) => return Ok(notes(session, key).await?.is_empty()),
+                (None, Some(text)) => session.execute(INSERT_NEW, &[key, text]).await?,
+                (Some(before), Some(text)) => {
+                    session.execute(REPLACE, &[key, text, before]).await?
+                }
+                (Some(before), None) => session.execute(REMOVE_SAME, &[key, before]).await?,
+            };
+            Ok(changed > 0)
+        })
         .await
     }
 }

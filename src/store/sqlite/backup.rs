@@ -2,13 +2,14 @@
 //!
 //! It does not restore: a backup is a store file of its own.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::lock::beside;
+use super::open::create_private;
 use crate::store::StoreError;
 
 /// Writes a copy of one moment to `path`, which must not exist. The writer continues meanwhile.
@@ -21,7 +22,7 @@ pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreE
             "it exists already; choose another path",
         )));
     }
-    let partial = beside(path);
+    let partial = beside(path, ".partial");
     // It may be left over from a backup that was killed, or another user may have prepared it.
     match std::fs::remove_file(&partial) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -36,20 +37,6 @@ pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreE
         let _ = std::fs::remove_file(&partial);
     }
     copied
-}
-
-/// Creates an empty file that only its owner may read; fails if there is anything under its name.
-fn create_private(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options.open(path).map(drop)
-}
-
-/// A name for the copy while it is not complete.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
 }
 
 fn name_when_synced(partial: &Path, path: &Path) -> io::Result<()> {

@@ -89,8 +89,8 @@ impl FileHealth {
     }
 }
 
-/// What `doctor` finds beside a bridge, or without one: takes the write lock for a moment, writes
-/// nothing.
+/// The warnings about a file, whether or not a bridge has it open. Takes the write lock for a moment;
+/// writes nothing.
 ///
 /// # Errors
 /// The file cannot be opened for writing.

@@ -54,7 +54,12 @@ fn open_and_migrate(path: &Path, migrations: &[&str]) -> Result<(Connection, Mig
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| failed(path, error);
-    make_private(path).map_err(|error| unusable(path, &format!("cannot create it: {error}")))?;
+    match create_private(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(unusable(path, &format!("cannot create it: {error}")));
+        }
+        _ => {}
+    }
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     // SQLite opens a file that it may not write read-only, without an error.
     if connection.is_readonly("main").map_err(failed)? {
@@ -74,18 +79,12 @@ fn open_and_migrate(path: &Path, migrations: &[&str]) -> Result<(Connection, Mig
     Ok((connection, migrated))
 }
 
-/// Creates an empty file that only its owner may read, because it will have personal data. SQLite
-/// gives the files beside it the same mode.
-pub(super) fn make_private(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    match file {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map(drop),
-    }
+/// Creates an empty file that only its owner may read, because it will have personal data; fails if
+/// there is anything under its name. SQLite gives the files beside it the same mode.
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path).map(drop)
 }
 
 /// Opens the file read-only, whether or not a writer has it open.

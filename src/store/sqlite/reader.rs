@@ -119,14 +119,7 @@ impl ReadStore for SqliteReader {
     fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         // One transaction, so that all parts are of one moment.
         let _snapshot = self.connection.unchecked_transaction()?;
-        let candidates: Vec<i64> = self
-            .connection
-            .prepare_cached(
-                "SELECT call FROM sid_index WHERE hash = ?1 \
-                 UNION SELECT call FROM sid_log WHERE hash = ?1",
-            )?
-            .query_and_then([sid_index::hash(sid)], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
+        let candidates = sid_index::find_committed(&self.connection, sid_index::hash(sid))?;
         let calls = rows::calls_named(&self.connection, &candidates, sid)?;
         calls.into_iter().map(|call| self.whole(call)).collect()
     }

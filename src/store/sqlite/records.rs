@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::SqliteStore;
 use super::rows::{self, CallRow};
@@ -55,14 +55,14 @@ impl Records for SqliteStore {
 }
 
 fn write(connection: &Connection, (key, text): &NoteChange) -> rusqlite::Result<()> {
-    let sql = if text.is_some() {
-        "INSERT INTO note (key, text) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET text = ?2"
-    } else {
-        "DELETE FROM note WHERE key = ?1 AND ?2 IS NULL"
+    match text {
+        Some(text) => connection
+            .prepare_cached("INSERT OR REPLACE INTO note (key, text) VALUES (?1, ?2)")?
+            .execute([key, text])?,
+        None => connection
+            .prepare_cached("DELETE FROM note WHERE key = ?1")?
+            .execute([key])?,
     };
-    connection
-        .prepare_cached(sql)?
-        .execute(params![key, text])?;
     Ok(())
 }
 
@@ -104,14 +104,7 @@ pub(super) fn legs(
 ) -> Result<Vec<StoredLeg>, StoreError> {
     let (mut callbacks, mut removed) = (Vec::new(), HashSet::new());
     for (place, sid) in (1..).zip(sids) {
-        let candidates: Vec<i64> = connection
-            .prepare_cached(
-                "SELECT call FROM sid_index WHERE hash = ?1 \
-                 UNION SELECT call FROM sid_log WHERE hash = ?1",
-            )?
-            .query_and_then([sid_index::hash(sid)], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        for id in candidates {
+        for id in sid_index::find_committed(connection, sid_index::hash(sid))? {
             let call = CallRow::load(connection, id)?;
             if call.is_some_and(|call| call.account == *account) {
                 let of_leg = rows::callbacks_of_leg(connection, id, sid)?;

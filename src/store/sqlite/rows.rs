@@ -321,7 +321,5 @@ pub(super) fn optional_text<T>(
 
 fn unknown_word(row: &Row<'_>, column: usize, text: &str) -> StoreError {
     let name = row.as_ref().column_name(column).unwrap_or("?");
-    StoreError::Database(format!(
-        "column {name} has \"{text}\", which the program does not know"
-    ))
+    StoreError::Database(format!("column {name} has the unknown value \"{text}\""))
 }

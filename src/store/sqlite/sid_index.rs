@@ -33,6 +33,17 @@ pub(super) fn hash(sid: &CallSid) -> i64 {
     (half(first) ^ half(last)).cast_signed()
 }
 
+/// The calls that may have a SID with this hash, as far as they are committed.
+pub(super) fn find_committed(connection: &Connection, hash: i64) -> rusqlite::Result<Vec<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT call FROM sid_index WHERE hash = ?1 \
+             UNION SELECT call FROM sid_log WHERE hash = ?1",
+        )?
+        .query_and_then([hash], |row| row.get(0))?
+        .collect()
+}
+
 /// The index as the writer has it. Each method runs within the open transaction.
 #[derive(Debug, Default)]
 pub(super) struct SidIndex {

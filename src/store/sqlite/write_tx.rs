@@ -194,7 +194,7 @@ impl WriteTx {
         now: Millis,
     ) -> Result<Recorded, StoreError> {
         let stored = self.forms_of(call.id, callback.key.as_str())?;
-        if !stored.is_empty() && !repeat::is_stored(&callback.request, &stored) {
+        if !repeat::is_worth_storing(&callback.request, &stored) {
             return Ok(Recorded::Repeated);
         }
         let is_child = callback.leg != call.sid;

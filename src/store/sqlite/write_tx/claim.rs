@@ -39,7 +39,7 @@ const MAX_PASSED_OVER: usize = 1_000;
 ///
 /// The latest come first, because those that are made due leave this end of the index. The index is
 /// named, because the planner would read all of a backlog in another one.
-const FAILING: &str = "SELECT id FROM call INDEXED BY call_failing \
+const FAILING: &str = "SELECT id, account FROM call INDEXED BY call_failing \
     WHERE state = 'pending' AND failing_since IS NOT NULL \
     AND (retry_now_at IS NULL OR retry_now_at < failing_since) ORDER BY effective_at DESC";
 
@@ -240,7 +240,7 @@ impl WriteTx {
                 && let Some(row) = rows.next()?
             {
                 let call = row.get(0)?;
-                if !leases.holds(call) && self.is_of(call, accounts)? {
+                if !leases.holds(call) && accounts.has(&rows::account(row, 1)?) {
                     retried.push(call);
                 }
             }

@@ -28,11 +28,11 @@ const SHRINK: &str = "PRAGMA incremental_vacuum(128)";
 impl WriteTx {
     pub fn purge(&mut self, expiry: Expiry, limit: usize) -> Result<Purged, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let (rested, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
+        let (finished, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
         let expired: Vec<i64> = self
             .connection
             .prepare_cached(EXPIRED)?
-            .query_and_then(params![rested, parked, limit], |row| row.get(0))?
+            .query_and_then(params![finished, parked, limit], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         let mut purged = Purged::default();
         for id in expired {

@@ -11,9 +11,9 @@ use crate::store::sqlite::rows;
 const TOO_LATE: &str =
     "SELECT id FROM call WHERE state = 'pending' AND effective_at > ?1 ORDER BY effective_at DESC";
 
-/// Per table: ?1 and ?2 are the rows of a call, ?3 is the current time, ?4 the latest time of a retry.
+/// ?1 and ?2 are the rows of a call, ?3 is the current time, ?4 the latest time of a retry.
 const CORRECT_CALLBACKS: &str =
-    "UPDATE callback SET received = ?3 WHERE id BETWEEN ?1 AND ?2 AND received > ?3 AND ?4 > 0";
+    "UPDATE callback SET received = ?3 WHERE id BETWEEN ?1 AND ?2 AND received > ?3";
 const CORRECT_ATTEMPTS: &str = "UPDATE attempt SET at = min(at, ?3), \
     again_at = CASE WHEN again_at > ?4 THEN ?3 ELSE again_at END \
     WHERE id BETWEEN ?1 AND ?2 AND (at > ?3 OR again_at > ?4)";
@@ -46,11 +46,12 @@ impl WriteTx {
         }
         for &id in &found {
             let [first, last] = rows::rows_of(id);
-            for sql in [CORRECT_CALLBACKS, CORRECT_ATTEMPTS] {
-                self.connection
-                    .prepare_cached(sql)?
-                    .execute([first, last, now.0, latest.0])?;
-            }
+            self.connection
+                .prepare_cached(CORRECT_CALLBACKS)?
+                .execute([first, last, now.0])?;
+            self.connection
+                .prepare_cached(CORRECT_ATTEMPTS)?
+                .execute([first, last, now.0, latest.0])?;
             self.connection
                 .prepare_cached(CORRECT_CALL)?
                 .execute([id, now.0])?;
