@@ -146,6 +146,6 @@ fn ending(summary: &ReplaySummary, counts: &Counts) -> String {
         .iter()
         .map(|refused| refused.times)
         .sum();
-    let _ = write!(text, ", {refused} refused");
+    let _ = write!(text, ", {} refused", counted(refused, "callback"));
     text
 }

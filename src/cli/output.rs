@@ -1,6 +1,6 @@
 //! All printing of the commands: lines, JSON, errors and the progress bar.
 //!
-//! Data goes to stdout, everything else to stderr. All of it passes `domain::plain_text`. What a command prints is decided by the command.
+//! Data goes to stdout, everything else to stderr. All of it passes `domain::plain_text`.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};

@@ -136,7 +136,7 @@ impl Replay {
             items.partition(|item| item.fixture.source() == RequestSource::Signed);
         if !imported.is_empty() {
             let count = counted(imported.len(), "imported record");
-            eprintln!("{count} of Twilio cannot be sent to a bridge; use --offline or --dry-run");
+            note!("{count} of Twilio cannot be sent to a bridge; use --offline or --dry-run");
         }
         let keys = self.keys.choose()?;
         let keys = keys.map_err(|why| CliError::Usage(why.to_string()))?;

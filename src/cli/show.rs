@@ -5,7 +5,7 @@ mod text;
 use serde_json::Value;
 
 use super::admin_client::AdminClient;
-use super::output::{OutputArgs, OutputFormat, print_line, print_pretty_json, wrap};
+use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json, wrap};
 use super::{CliError, ConfigArgs, Exit, refused, spool};
 use crate::app;
 use crate::clock::Clock;
@@ -76,7 +76,7 @@ impl Show {
         let several = calls.len() > 1;
         for call in calls {
             if several {
-                eprintln!("call {sid} of account {}:", call.summary.account);
+                note!("call {sid} of account {}:", call.summary.account);
             }
             let outage = match call.summary.state {
                 State::Pending => self.outage(&call.summary),

@@ -124,7 +124,7 @@ impl SinkCommand {
                 FakeCall::completed(&sid, FAKE_ACCOUNT, ended)
             }));
         });
-        eprintln!("the fake Twilio API lists {calls} calls. To read it, start a bridge with");
+        note!("the fake Twilio API lists {calls} calls. To read it, start a bridge with");
         for (key, value) in [
             ("TWILIO_ACCOUNT_SID", FAKE_ACCOUNT),
             ("BRIDGE__TWILIO__API_URL", &api.base_url()),
@@ -137,7 +137,7 @@ impl SinkCommand {
             ("BRIDGE__RECONCILE__EVERY", "30s"),
             ("BRIDGE__RECONCILE__CALLS", "all"),
         ] {
-            eprintln!("  export {key}={value}");
+            note!("  export {key}={value}");
         }
         Ok(api)
     }
@@ -203,10 +203,8 @@ fn line(received: &CapturedRequest) -> String {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|time| Duration::try_from(time).ok())
-        .ok_or_else(|| "give a duration such as 200ms or 2s".to_owned())
+    let given = crate::config::duration::parse(text);
+    given.ok_or_else(|| "give a duration such as 200ms or 2s".to_owned())
 }
 
 #[cfg(test)]

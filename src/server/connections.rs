@@ -70,6 +70,8 @@ impl ConnectionState {
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     pub total: usize,
+    /// The source of `total`, for the log.
+    pub total_setting: &'static str,
     /// For each address of a client, unless it is a trusted proxy.
     pub per_client: usize,
     /// From the first byte of a request to its last, and from the connect to the end of the first request.
@@ -94,6 +96,7 @@ impl ConnectionLimits {
         }
         Self {
             total: server.max_connections.min(room),
+            total_setting: "server.max_connections",
             per_client: server.max_connections_per_client,
             request: server.request_timeout,
             keep_alive: server.keep_alive,
@@ -104,6 +107,7 @@ impl ConnectionLimits {
     pub fn admin(server: &ServerSettings) -> Self {
         Self {
             total: MAX_ADMIN_CONNECTIONS,
+            total_setting: "fixed for admin.listen",
             per_client: MAX_ADMIN_CONNECTIONS,
             request: server.request_timeout,
             keep_alive: server.keep_alive,
@@ -200,9 +204,10 @@ impl OpenConnections {
         let mut open = self.lock();
         if open.all.len() >= self.limits.total {
             self.close_oldest(&mut open, None)?;
+            let (total, setting) = (self.limits.total, self.limits.total_setting);
             open.log("full", || format!(
-                "{} connections are open (server.max_connections): each new client closes the one that \
-                 has been idle or incomplete longest", self.limits.total
+                "{total} connections are open ({setting}): each new client closes the one that has been \
+                 idle or incomplete longest"
             ));
         }
         open.next_id += 1;

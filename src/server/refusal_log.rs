@@ -18,6 +18,9 @@ const MAX_PAIRS: usize = 1024;
 /// The client of the shared lines.
 const OTHERS: &str = "other clients";
 
+/// A client without an address, as after a failed TLS handshake.
+pub(super) const UNKNOWN_CLIENT: &str = "unknown";
+
 /// Bytes of a request's path in the log. Twilio's paths are shorter.
 pub(super) const MAX_LOGGED_PATH: usize = 256;
 
@@ -47,7 +50,7 @@ impl RefusalLog {
     /// minute. Only the first one, 0, is to be logged.
     pub fn note(&self, reason: &'static str, client: Option<&str>, now: Millis) -> u64 {
         let mut windows = self.windows();
-        let mut pair = (reason, client.unwrap_or_default().to_owned());
+        let mut pair = (reason, client.unwrap_or(UNKNOWN_CLIENT).to_owned());
         if windows.len() >= MAX_PAIRS && !windows.contains_key(&pair) {
             OTHERS.clone_into(&mut pair.1);
         }
@@ -73,7 +76,7 @@ impl RefusalLog {
                 reason,
                 client,
                 count = more,
-                "refused {more} more requests of {client} in the last minute"
+                "refused {more} more requests or connections of {client} in the last minute"
             );
         }
     }
@@ -153,6 +156,7 @@ mod tests {
         let now = Millis(40 * 24 * 60 * MINUTE);
         log.note("no-match", None, now);
         log.note("no-match", None, now);
-        assert_eq!(log.end_minutes(Millis(0)).len(), 1);
+        let repeated = [("no-match", UNKNOWN_CLIENT.to_owned(), 1)];
+        assert_eq!(log.end_minutes(Millis(0)), repeated);
     }
 }

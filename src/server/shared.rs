@@ -36,7 +36,8 @@ pub enum ListenError {
     Tls(#[from] TlsError),
 }
 
-/// A comparison with Twilio's own records that an operator asks for, as JSON, and where its result goes.
+/// An operator's request for a comparison with Twilio's own records, as JSON, and the receiver of its
+/// result.
 pub type ReconcileOrder = (Value, oneshot::Sender<Result<Value, String>>);
 
 /// The parts that listeners, the delivery worker and background tasks of one bridge share.

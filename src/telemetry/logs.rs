@@ -9,7 +9,7 @@ use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use self::lines::{Colours, LogLines};
+use self::lines::LogLines;
 use super::terminal::Terminal;
 use crate::config::{LogFormat, LogSettings};
 
@@ -29,15 +29,12 @@ const MIN_SHOWN_DIGITS: usize = 8;
 /// `log.level` is not a filter; [`crate::config::load`] rejects such a value before.
 pub fn init(log: &LogSettings) -> Result<(), ParseError> {
     let filter: Targets = log.level.parse()?;
-    let colours = match Terminal::of_stderr() {
-        Terminal::Coloured => Colours::On,
-        Terminal::None | Terminal::Dumb | Terminal::Plain => Colours::Off,
-    };
+    let terminal = Terminal::of_stderr();
     let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(colours == Colours::On)
+        .with_ansi(terminal == Terminal::Coloured)
         .with_writer(LogLines {
             format: log.format,
-            colours,
+            terminal,
         });
     let lines = match log.format {
         LogFormat::Text => lines.boxed(),

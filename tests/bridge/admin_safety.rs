@@ -1,4 +1,4 @@
-//! Who may ask the admin listener, and what browsers get from it.
+//! Which requests the admin listener accepts, and what browsers get from it.
 
 use std::time::{Duration, Instant};
 
@@ -194,7 +194,7 @@ fn wrong_tokens_are_counted_and_slow_after_five_in_a_minute_while_the_right_one_
         assert_eq!(bridge.state(&sid(1)), "unknown to the bridge");
         assert!(
             started.elapsed() < Duration::from_secs(1),
-            "the right token waits for nobody"
+            "the right token is never delayed"
         );
         guesses
             .into_iter()

@@ -91,7 +91,7 @@ fn repeated_refusals_of_a_client_are_one_line_a_minute_with_their_count() {
     until("the count is logged", || of_client().len() == 2);
     let count = &of_client()[1];
     assert!(
-        count.contains("refused 2 more requests of 203.0.113.77"),
+        count.contains("refused 2 more requests or connections of 203.0.113.77"),
         "{count}"
     );
     assert!(count.contains("reason=\"not-found\""), "{count}");

@@ -321,3 +321,17 @@ fn ten_thousand_slow_clients_delay_no_callback_and_cost_little_memory() {
     let peak: u64 = peak.expect("a figure").parse().expect("a number of KiB");
     assert!(peak < 200 * 1024, "{peak} KiB");
 }
+
+#[test]
+fn a_full_admin_listener_is_not_logged_as_a_limit_of_the_public_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let acquire = sink(Faults::default());
+    let mut bridge = Serve::start(&folder.path().join("bridge.db"), &acquire);
+    let crowd: Vec<_> = (0..257).map(|_| connect(bridge.admin)).collect();
+    let log = bridge.logs("connections are open");
+    assert!(
+        log.contains("256 connections are open (fixed for admin.listen)"),
+        "{log}"
+    );
+    drop(crowd);
+}

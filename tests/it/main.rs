@@ -7,6 +7,7 @@ mod calls_page;
 mod cli_doctor;
 mod cli_replay;
 mod cli_sign;
+mod closed_labels;
 mod config;
 mod fixtures;
 mod readme;

@@ -50,7 +50,7 @@ pub(super) fn check(config: &Config, store: Option<Opened>) -> Vec<Note> {
             notes.push(Note::problem(ABOUT, report));
         }
         (Err(why), Some(_)) => {
-            let why = format!("{why}; callbacks get 503 until the cause is gone");
+            let why = format!("{why}; callbacks get 503 until the cause is fixed");
             notes.push(Note::problem(ABOUT, why));
         }
     }

@@ -21,7 +21,7 @@ const RECENT: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MAX_CAUSES: usize = 10;
 
 pub(super) fn check(url: &StoreUrl, now: Millis) -> Vec<Note> {
-    // That the store cannot be opened is said elsewhere.
+    // Another check reports a store that cannot be opened.
     let Ok(reader) = store::open_to_read(url) else {
         return Vec::new();
     };

@@ -22,7 +22,7 @@ pub(super) fn check(config: &Config) -> Vec<Note> {
     if !has_key && !has_canary {
         return Vec::new();
     }
-    // Without a store there is nothing to compare with, which another check says.
+    // Another check reports a store that cannot be opened.
     let Ok(store) = KnownStore::read(config.store.url.clone()) else {
         return Vec::new();
     };

@@ -1,6 +1,8 @@
-//! Stands before every route of the admin listener: who may ask, and how an error is shown.
+//! Middleware of the admin listener: checks each request before its route, and shows errors to browsers
+//! as pages.
 //!
-//! In this order: the host, the origin, the token. The probes are open, because balancers send none.
+//! It checks the host, then the origin, then the token. The probes are open, because balancers send no
+//! token.
 
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use super::error::{AdminError, ErrorPage};
 use super::site;
 use crate::clock;
 
-/// The routes that every host may ask without a token.
+/// Routes that need neither a known host nor a token.
 pub(super) const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
 /// Wrong tokens of one client in a minute that are answered at once.
@@ -35,8 +37,8 @@ const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 /// Answers that may be delayed at the same time; further wrong tokens get 429.
 static DELAYED: Semaphore = Semaphore::const_new(64);
 
-/// Headers of every response. Requests of strangers are shown on the pages, so they run no script of
-/// others and load nothing from elsewhere. With `no-referrer`, Chromium would send `Origin: null` with
+/// Headers of every response. The pages show requests of strangers, so a browser must run no script and
+/// load nothing that is not the bridge's. With `no-referrer`, Chromium would send `Origin: null` with
 /// the forms of the pages themselves.
 const SAFETY_HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

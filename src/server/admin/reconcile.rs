@@ -17,13 +17,13 @@ pub async fn reconcile(
 ) -> Result<HttpResponse, AdminError> {
     let (answer, answered) = oneshot::channel();
     let order = (order.into_inner(), answer);
-    let gone = "the bridge is stopping";
+    let stopping = || problem(StatusCode::SERVICE_UNAVAILABLE, "the bridge is stopping");
     Ok(match admin.bridge.reconcile.send(order).await {
         Ok(()) => match answered.await {
             Ok(Ok(reports)) => HttpResponse::Ok().json(reports),
             Ok(Err(why)) => problem(StatusCode::CONFLICT, &why),
-            Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, gone),
+            Err(_) => stopping(),
         },
-        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, gone),
+        Err(_) => stopping(),
     })
 }

@@ -27,7 +27,7 @@ pub async fn receive(
     state: Data<CallbackState>,
 ) -> Result<HttpResponse, RefusalError> {
     let (callback, evidence) = read(kind, &form.fields, form.request)?;
-    // While the database is away it goes to the spool as any callback does.
+    // While the database is down, the spool stores a canary like any other callback.
     if matches!(
         ends_canary(&*state.bridge.store, &callback.leg).await,
         Ok(true)

@@ -12,10 +12,7 @@ use super::ConnectionState;
 /// The time of the last change of state in microseconds, then the connection's number.
 pub(super) type Age = (u64, u64);
 
-/// The two low bits of a [`Slot`]'s state.
-const IDLE: u64 = 0;
-const READING: u64 = 1;
-const BUSY: u64 = 2;
+/// The two low bits of a [`Slot`]'s state, as the numbers of [`ConnectionState`].
 const CLOSED: u64 = 3;
 
 /// A connection. Its thread changes the state without a lock; the list changes all else, locked.
@@ -37,7 +34,7 @@ impl Slot {
     pub fn new(id: u64, now: u64) -> Self {
         Self {
             id,
-            state: AtomicU64::new(now << 2 | READING),
+            state: AtomicU64::new(now << 2 | ConnectionState::Reading as u64),
             placed: AtomicU64::new(now),
             client: OnceLock::new(),
             buffered: AtomicUsize::new(0),
@@ -48,23 +45,13 @@ impl Slot {
     /// The state, and since when; `None` once the bridge has closed the connection.
     pub fn state(&self) -> Option<(ConnectionState, u64)> {
         let packed = self.state.load(Ordering::Acquire);
-        let state = match packed & 3 {
-            IDLE => ConnectionState::Idle,
-            READING => ConnectionState::Reading,
-            BUSY => ConnectionState::Busy,
-            _ => return None,
-        };
-        Some((state, packed >> 2))
+        let state = ConnectionState::ALL.get((packed & 3) as usize)?;
+        Some((*state, packed >> 2))
     }
 
     /// Changes the state, unless the bridge has closed the connection.
     pub fn set(&self, state: ConnectionState, since: u64) {
-        let state = match state {
-            ConnectionState::Idle => IDLE,
-            ConnectionState::Reading => READING,
-            ConnectionState::Busy => BUSY,
-        };
-        let change = |packed| (packed & 3 != CLOSED).then_some(since << 2 | state);
+        let change = |packed| (packed & 3 != CLOSED).then_some(since << 2 | state as u64);
         // An error means that it is closed.
         let _ = self
             .state
@@ -73,7 +60,7 @@ impl Slot {
 
     /// Closes the connection, unless it is being answered or closed already.
     pub fn close(&self) -> bool {
-        let change = |packed| (packed & 3 < BUSY).then_some(CLOSED);
+        let change = |packed| (packed & 3 < ConnectionState::Busy as u64).then_some(CLOSED);
         let closes = self
             .state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, change)

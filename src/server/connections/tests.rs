@@ -6,6 +6,7 @@ use super::*;
 fn list(total: usize, per_client: usize) -> Arc<OpenConnections> {
     OpenConnections::new(ConnectionLimits {
         total,
+        total_setting: "server.max_connections",
         per_client,
         request: Duration::from_secs(10),
         keep_alive: Duration::from_secs(620),

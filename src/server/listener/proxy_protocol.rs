@@ -5,11 +5,10 @@
 //! The protocol is in <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. Its section 2
 //! forbids a receiver to guess whether there is a header, so a connection without one is closed.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_proxy_protocol::{Command, Header, ProxyProtocolError, ProxyStream};
@@ -19,16 +18,14 @@ use tracing::warn;
 
 use super::connection::ClientConnection;
 use super::drain::Connections;
-use crate::clock::{self, Millis};
+use crate::clock;
 use crate::config::{Config, ProxyProtocolSetting, duration};
 use crate::server::client_ip;
 use crate::server::connections::tracker::Tracker;
+use crate::server::refusal_log::UNKNOWN_CLIENT;
 use crate::server::shared::BridgeParts;
 
-/// Pause between two log lines with the same reason. The metric counts all connections.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Pause between two looks for room.
+/// Pause between two checks for room.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why a connection is closed without an answer.
@@ -48,8 +45,8 @@ pub(super) enum RefusedConnectionError {
     Broken(String),
     #[error("it sent no complete PROXY protocol header within {} (server.request_timeout)", duration::show(*.0))]
     Late(Duration),
-    #[error("all {0} connections (server.max_connections) are being answered")]
-    Full(usize),
+    #[error("all {0} connections ({1}) are being answered")]
+    Full(usize, &'static str),
     #[error(
         "all {0} connections of this client (server.max_connections_per_client) are being answered"
     )]
@@ -70,7 +67,7 @@ impl RefusedConnectionError {
             Self::Missing => Some("missing-header"),
             Self::Broken(_) => Some("broken-header"),
             Self::Late(_) => Some("late-header"),
-            Self::Full(_) => Some("full"),
+            Self::Full(..) => Some("full"),
             Self::TooMany(_) => Some("client-limit"),
             Self::Tls(_) => Some("tls-handshake"),
             Self::Closed => None,
@@ -93,8 +90,6 @@ pub(super) struct ConnectionAcceptor {
     bridge: BridgeParts,
     connections: Connections,
     proxy_protocol: ProxyProtocolSetting,
-    /// By reason.
-    last_logged_at: Mutex<BTreeMap<&'static str, Millis>>,
 }
 
 impl ConnectionAcceptor {
@@ -107,7 +102,6 @@ impl ConnectionAcceptor {
             bridge: bridge.clone(),
             connections: connections.clone(),
             proxy_protocol,
-            last_logged_at: Mutex::default(),
         }
     }
 
@@ -154,7 +148,10 @@ impl ConnectionAcceptor {
                 return Ok(tracker);
             }
             if Instant::now() >= until {
-                return Err(RefusedConnectionError::Full(open.limits.total));
+                return Err(RefusedConnectionError::Full(
+                    open.limits.total,
+                    open.limits.total_setting,
+                ));
             }
             clock::pause(RETRY_INTERVAL).await;
         }
@@ -200,20 +197,11 @@ impl ConnectionAcceptor {
             return;
         };
         self.bridge.metrics.connection_refused(reason);
-        let now = self.bridge.clock.now();
-        // The map is valid even if a thread panicked: at worst one line more is logged.
-        let mut last_logged_at = self
-            .last_logged_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let last = last_logged_at.get(reason);
-        if last.is_none_or(|last| now.since(*last) >= LOG_INTERVAL) {
-            last_logged_at.insert(reason, now);
-            let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
-            warn!(
-                client = peer,
-                reason, "closed a connection of {peer}: {why}"
-            );
+        let client = peer.map(|peer| peer.ip().to_string());
+        let (refusals, now) = (&self.bridge.refusals, self.bridge.clock.now());
+        if refusals.note(reason, client.as_deref(), now) == 0 {
+            let client = client.as_deref().unwrap_or(UNKNOWN_CLIENT);
+            warn!(client, reason, "closed a connection of {client}: {why}");
         }
     }
 }

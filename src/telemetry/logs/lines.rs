@@ -8,6 +8,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::LogFormat;
 use crate::domain::plain_text::{cut, plain, plain_json};
+use crate::telemetry::terminal::Terminal;
 
 /// The longest line of the log, in bytes, with its line end.
 const MAX_LINE: usize = 4096;
@@ -21,18 +22,11 @@ const CUTS: [usize; 3] = [1024, 256, 64];
 /// The start of a control sequence that sets a colour.
 const COLOUR: &str = "\u{1b}[";
 
-/// Whether the formatter marks parts of a line with colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    Off,
-    On,
-}
-
 /// Writes the lines of the log to stderr.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLines {
     pub format: LogFormat,
-    pub colours: Colours,
+    pub terminal: Terminal,
 }
 
 impl MakeWriter<'_> for LogLines {
@@ -59,10 +53,10 @@ impl io::Write for LogLines {
 impl LogLines {
     fn bounded(self, line: &str) -> Cow<'_, str> {
         let content = line.trim_end_matches('\n');
-        let bounded = match (self.format, self.colours) {
+        let bounded = match (self.format, self.terminal) {
             (LogFormat::Json, _) => bounded_json(content),
-            (LogFormat::Text, Colours::Off) => bounded_text(plain(content)),
-            (LogFormat::Text, Colours::On) => bounded_text(coloured(content)),
+            (LogFormat::Text, Terminal::Coloured) => bounded_text(coloured(content)),
+            (LogFormat::Text, _) => bounded_text(plain(content)),
         };
         match bounded {
             Cow::Borrowed(same) if same.len() + 1 == line.len() => line.into(),
@@ -121,8 +115,8 @@ fn bounded_json(content: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn line(format: LogFormat, colours: Colours, content: &str) -> String {
-        LogLines { format, colours }
+    fn line(format: LogFormat, terminal: Terminal, content: &str) -> String {
+        LogLines { format, terminal }
             .bounded(&format!("{content}\n"))
             .into_owned()
     }
@@ -130,8 +124,8 @@ mod tests {
     #[test]
     fn no_line_of_the_log_is_longer_than_4_kib_or_more_than_one_line() {
         let long = format!("a\nforged \u{1b}[2J{}", "\u{e9}\u{202e}".repeat(30_000));
-        for colours in [Colours::Off, Colours::On] {
-            let text = line(LogFormat::Text, colours, &long);
+        for terminal in [Terminal::None, Terminal::Coloured] {
+            let text = line(LogFormat::Text, terminal, &long);
             assert!(
                 text.len() <= MAX_LINE && text.ends_with("... (cut)\n"),
                 "{}",
@@ -142,7 +136,7 @@ mod tests {
         }
         let event =
             serde_json::json!({ "level": "WARN", "message": long, "path": long, "line": 7 });
-        let json = line(LogFormat::Json, Colours::Off, &event.to_string());
+        let json = line(LogFormat::Json, Terminal::None, &event.to_string());
         assert!(
             json.len() <= MAX_LINE && json.lines().count() == 1,
             "{}",
@@ -151,7 +145,7 @@ mod tests {
         let read: Value = serde_json::from_str(&json).expect("it stays JSON");
         assert_eq!((&read["level"], &read["line"]), (&"WARN".into(), &7.into()));
         let many = serde_json::json!({ "fields": vec![long; 3] });
-        let json = line(LogFormat::Json, Colours::Off, &many.to_string());
+        let json = line(LogFormat::Json, Terminal::None, &many.to_string());
         assert!(serde_json::from_str::<Value>(&json).is_ok() && json.len() <= MAX_LINE);
     }
 
@@ -159,13 +153,13 @@ mod tests {
     fn a_usual_line_is_written_as_it_is() {
         let text = "2026-11-29T10:00:00Z  INFO a: stopped";
         for format in [LogFormat::Text, LogFormat::Json] {
-            assert_eq!(line(format, Colours::Off, text), format!("{text}\n"));
+            assert_eq!(line(format, Terminal::None, text), format!("{text}\n"));
         }
         let coloured = "\u{1b}[2m2026\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m a";
         assert_eq!(
-            line(LogFormat::Text, Colours::On, coloured),
+            line(LogFormat::Text, Terminal::Coloured, coloured),
             format!("{coloured}\n")
         );
-        assert!(!line(LogFormat::Text, Colours::Off, coloured).contains('\u{1b}'));
+        assert!(!line(LogFormat::Text, Terminal::None, coloured).contains('\u{1b}'));
     }
 }

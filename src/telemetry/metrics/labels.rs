@@ -4,58 +4,32 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CallbackLabels {
-    pub account: String,
-    pub verdict: &'static str,
+/// Declares label sets, each with a constructor.
+macro_rules! label_sets {
+    ($($name:ident { $($label:ident: $kind:ty),* })*) => {
+        $(
+            #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+            pub struct $name {
+                $(pub $label: $kind,)*
+            }
+
+            impl $name {
+                pub fn of($($label: impl Into<$kind>),*) -> Self {
+                    Self { $($label: $label.into()),* }
+                }
+            }
+        )*
+    };
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReasonLabels {
-    pub reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct KindLabels {
-    pub kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct StateLabels {
-    pub state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AttemptLabels {
-    pub account: String,
-    pub outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AccountLabels {
-    pub account: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RecordingLabels {
-    pub account: String,
-    pub outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct KeyLabels {
-    pub account: String,
-    pub key: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CauseLabels {
-    pub account: String,
-    pub cause: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct EvidenceLabels {
-    pub account: String,
-    pub evidence: &'static str,
+label_sets! {
+    AccountLabels { account: String }
+    CallbackLabels { account: String, verdict: &'static str }
+    CauseLabels { account: String, cause: &'static str }
+    EvidenceLabels { account: String, evidence: &'static str }
+    KeyLabels { account: String, key: String }
+    KindLabels { kind: &'static str }
+    OutcomeLabels { account: String, outcome: &'static str }
+    ReasonLabels { reason: &'static str }
+    StateLabels { state: &'static str }
 }

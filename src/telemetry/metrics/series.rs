@@ -1,12 +1,19 @@
 //! Creates every series with a closed set of labels with the value 0: Prometheus cannot see an increase
 //! from no series to 1.
 
-use super::labels::{AccountLabels, AttemptLabels, CallbackLabels, ReasonLabels, RecordingLabels};
-use super::{Metrics, UNKNOWN_ACCOUNT};
+use std::hash::Hash;
+
+use prometheus_client::metrics::family::Family;
+
+use super::labels::{
+    AccountLabels, CallbackLabels, CauseLabels, EvidenceLabels, OutcomeLabels, ReasonLabels,
+};
+use super::{ClockEvent, Metrics, UNKNOWN_ACCOUNT};
 use crate::acquire::DeliveryFault;
+use crate::store::State;
 
 /// Verdicts of a request with a valid signature: recorded, or refused for its content.
-pub const SIGNED_VERDICTS: [&str; 11] = [
+const SIGNED_VERDICTS: [&str; 11] = [
     "new",
     "weaker",
     "repeated",
@@ -21,7 +28,7 @@ pub const SIGNED_VERDICTS: [&str; 11] = [
 ];
 
 /// Verdicts of a request without a valid signature, which belongs to no account.
-pub const UNSIGNED_VERDICTS: [&str; 14] = [
+const UNSIGNED_VERDICTS: [&str; 13] = [
     "not-a-form",
     "too-large",
     "too-slow",
@@ -35,7 +42,6 @@ pub const UNSIGNED_VERDICTS: [&str; 14] = [
     "not-found",
     "wrong-method",
     "health-check",
-    "unavailable",
 ];
 
 /// Causes of an invalid signature.
@@ -106,67 +112,91 @@ const RECORDING_OUTCOMES: [&str; 9] = [
 /// Outcomes of an attempt besides the faults.
 const OTHER_OUTCOMES: [&str; 4] = ["accepted", "accepted-as-repeat", "refused", "unmappable"];
 
+/// Outcomes of a request to Twilio's API for its records.
+const TWILIO_API_OUTCOMES: [&str; 7] = [
+    "ok",
+    "key-refused",
+    "too-often",
+    "failed",
+    "not-found",
+    "refused",
+    "network",
+];
+
+/// Evidence of an imported record.
+const IMPORTED_EVIDENCE: [&str; 2] = ["listed", "alerted"];
+
+/// Creates the series of these labels with the value 0; an existing one keeps its value.
+fn start<L, M>(family: &Family<L, M>, labels: impl IntoIterator<Item = L>)
+where
+    L: Clone + Eq + Hash,
+    M: Default,
+{
+    for labels in labels {
+        drop(family.get_or_create(&labels));
+    }
+}
+
 impl Metrics {
     /// Creates the series of these accounts, and those of no account. Existing ones keep their values.
     pub fn start_at_zero<'a>(&self, accounts: impl IntoIterator<Item = &'a str>) {
-        for reason in SIGNATURE_REASONS {
-            drop(
-                self.bridge
-                    .signature_failures
-                    .get_or_create(&ReasonLabels { reason }),
-            );
+        start(
+            &self.signature_failures,
+            SIGNATURE_REASONS.map(ReasonLabels::of),
+        );
+        start(
+            &self.connections_refused,
+            CONNECTION_REASONS.map(ReasonLabels::of),
+        );
+        start(&self.admin_refused, ADMIN_REASONS.map(ReasonLabels::of));
+        for event in ClockEvent::ALL {
+            self.clock_event(event, 0);
         }
-        for reason in CONNECTION_REASONS {
-            drop(
-                self.bridge
-                    .connections_refused
-                    .get_or_create(&ReasonLabels { reason }),
-            );
-        }
-        for reason in ADMIN_REASONS {
-            drop(
-                self.bridge
-                    .admin_refused
-                    .get_or_create(&ReasonLabels { reason }),
-            );
+        for state in [State::Delivered, State::Skipped, State::Parked] {
+            self.expired(state, 0);
         }
         self.start_account(UNKNOWN_ACCOUNT, &UNSIGNED_VERDICTS);
         for account in accounts {
             self.start_account(account, &SIGNED_VERDICTS);
-            let outcomes = DeliveryFault::ALL.map(DeliveryFault::as_str);
-            for outcome in outcomes.into_iter().chain(OTHER_OUTCOMES) {
-                let account = account.to_owned();
-                drop(
-                    self.bridge
-                        .attempts
-                        .get_or_create(&AttemptLabels { account, outcome }),
-                );
-            }
-            let account = account.to_owned();
-            drop(
-                self.bridge
-                    .late_recordings
-                    .get_or_create(&AccountLabels { account }),
+            let faults = DeliveryFault::ALL.map(DeliveryFault::as_str);
+            let outcomes = faults.into_iter().chain(OTHER_OUTCOMES);
+            start(
+                &self.attempts,
+                outcomes.map(|outcome| OutcomeLabels::of(account, outcome)),
             );
+            start(&self.late_recordings, [AccountLabels::of(account)]);
         }
     }
 
     fn start_account(&self, account: &str, verdicts: &[&'static str]) {
-        for verdict in verdicts {
-            let account = account.to_owned();
-            drop(
-                self.bridge
-                    .received
-                    .get_or_create(&CallbackLabels { account, verdict }),
-            );
-        }
-        for outcome in RECORDING_OUTCOMES {
-            let account = account.to_owned();
-            drop(
-                self.bridge
-                    .recordings
-                    .get_or_create(&RecordingLabels { account, outcome }),
-            );
-        }
+        let verdicts = verdicts.iter();
+        start(
+            &self.received,
+            verdicts.map(|verdict| CallbackLabels::of(account, *verdict)),
+        );
+        start(
+            &self.recordings,
+            RECORDING_OUTCOMES.map(|outcome| OutcomeLabels::of(account, outcome)),
+        );
+    }
+
+    /// Creates the series of an account that is compared with Twilio's records.
+    pub fn reconcile_account(&self, account: &str, causes: &[&'static str]) {
+        start(&self.reconcile_last_success, [AccountLabels::of(account)]);
+        start(&self.reconcile_compared, [AccountLabels::of(account)]);
+        start(&self.reconcile_held, [AccountLabels::of(account)]);
+        let causes = causes.iter();
+        start(
+            &self.reconcile_missing,
+            causes.map(|cause| CauseLabels::of(account, *cause)),
+        );
+        start(
+            &self.reconcile_taken_in,
+            IMPORTED_EVIDENCE.map(|evidence| EvidenceLabels::of(account, evidence)),
+        );
+        start(
+            &self.reconcile_requests,
+            TWILIO_API_OUTCOMES.map(|outcome| OutcomeLabels::of(account, outcome)),
+        );
     }
 }

@@ -5,6 +5,7 @@ use super::*;
 #[test]
 fn the_promised_names_are_exposed() {
     let metrics = Metrics::default();
+    metrics.start_at_zero(["acme"]);
     metrics.received("acme", "new");
     metrics.signature_failed("no-match");
     metrics.signing_key("acme", "2".to_owned()).increment();

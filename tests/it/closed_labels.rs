@@ -1,0 +1,94 @@
+//! Each closed set of labels in `telemetry/metrics/series.rs` has the words of the functions that produce
+//! them. A word that is missing there has no series until its first event.
+//!
+//! The files are read as text, so that a new variant of an enum cannot be forgotten.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The words in quotes of a part of a file: after all of `starts`, in this order, and before `end`.
+fn words(path: &str, starts: &[&str], end: &str) -> BTreeSet<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let text = fs::read_to_string(source).expect("a source file");
+    let after = |text, start| -> &str {
+        let found = str::split_once(text, start);
+        found.unwrap_or_else(|| panic!("no {start:?} in {path}")).1
+    };
+    let rest = starts
+        .iter()
+        .fold(text.as_str(), |text, start| after(text, *start));
+    let (part, _) = rest.split_once(end).expect("an end");
+    let quoted = part.split('"').skip(1).step_by(2);
+    quoted.map(str::to_owned).collect()
+}
+
+/// The words of a function that returns the label of an enum, and of others.
+fn produced(path: &str, kind: &str, function: &str, others: &[&str]) -> BTreeSet<String> {
+    let starts = [&*format!("impl {kind} {{"), &*format!("fn {function}(")];
+    let mut words = words(path, &starts, "\n    }\n");
+    words.extend(others.iter().map(|word| (*word).to_owned()));
+    words
+}
+
+/// The words of a constant of the series.
+fn started(name: &str) -> BTreeSet<String> {
+    let path = "src/telemetry/metrics/series.rs";
+    words(path, &[&format!("const {name}: ")], "];")
+}
+
+#[test]
+fn each_closed_set_of_labels_has_the_words_of_its_producers() {
+    let refusal = "src/server/callbacks/refusal.rs";
+    let mut unsigned = produced(refusal, "RefusalError", "reason", &[]);
+    // The store is asked only about a signed request.
+    unsigned.remove("unavailable");
+    assert_eq!(started("UNSIGNED_VERDICTS"), unsigned);
+
+    let callback = "src/twilio/callback.rs";
+    let recorded = produced("src/store.rs", "Recorded", "as_str", &[]);
+    let mut signed = produced(
+        callback,
+        "CallbackParseError",
+        "reason",
+        &["weaker", "unavailable"],
+    );
+    // A row of Twilio's lists is not a request.
+    signed.remove("row");
+    signed.extend(recorded);
+    assert_eq!(started("SIGNED_VERDICTS"), signed);
+
+    let difference = "src/twilio/diagnosis/difference.rs";
+    let forbidden = [
+        "unknown-account",
+        "unknown-algorithm",
+        "malformed-settings",
+        "unknown-shared-key",
+        "undiagnosed",
+    ];
+    let causes = produced(difference, "Difference", "reason", &forbidden);
+    assert_eq!(started("SIGNATURE_REASONS"), causes);
+
+    let connections = "src/server/listener/proxy_protocol.rs";
+    let refused = produced(connections, "RefusedConnectionError", "reason", &[]);
+    assert_eq!(started("CONNECTION_REASONS"), refused);
+
+    let recordings = "src/server/recordings/play.rs";
+    let outcomes = produced(recordings, "PlayRecordingError", "label", &["played"]);
+    assert_eq!(started("RECORDING_OUTCOMES"), outcomes);
+
+    let acquire = produced("src/acquire.rs", "Outcome", "as_str", &["unmappable"]);
+    assert_eq!(started("OTHER_OUTCOMES"), acquire);
+
+    let twilio = "src/twilio_api/client.rs";
+    let outcomes = produced(twilio, "TwilioApiError", "outcome", &["ok"]);
+    assert_eq!(started("TWILIO_API_OUTCOMES"), outcomes);
+
+    let mut evidence = produced("src/twilio/listed.rs", "RequestSource", "as_str", &[]);
+    evidence.remove("signed");
+    assert_eq!(started("IMPORTED_EVIDENCE"), evidence);
+
+    let canary = "src/app/canary.rs";
+    let reasons = words(canary, &["const REASONS: "], "];");
+    assert_eq!(reasons, produced(canary, "CanaryFailure", "reason", &[]));
+}
