@@ -235,6 +235,16 @@ impl ClaimRequest {
     }
 }
 
+/// The clock that leases are measured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseClock {
+    /// The store's own: that of the database server, or the time since the file was opened. No wall
+    /// clock of a node ends or extends a lease.
+    Store,
+    /// The caller's, which a test advances.
+    Caller,
+}
+
 /// Selects accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AccountFilter {

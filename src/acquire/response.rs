@@ -49,7 +49,7 @@ const ERROR_OBJECTS: &[&str] = &["error", "errors", "data"];
 /// The most characters of [`message`].
 const MAX_MESSAGE: usize = 120;
 
-/// The outcome of a request whose response arrived at `now`.
+/// The outcome of a request, from its response, which arrived at `now`.
 ///
 /// | response | outcome |
 /// | --- | --- |

@@ -3,6 +3,7 @@
 
 use super::fixture::Fixture;
 use crate::store::StoredRefusedRequest;
+use crate::twilio::RawUrl;
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::signature::fields;
 
@@ -10,10 +11,7 @@ use crate::twilio::signature::fields;
 #[must_use]
 pub fn repaired(stored: &StoredRefusedRequest) -> Option<Fixture> {
     let request = &stored.request;
-    let query = request
-        .target
-        .split_once('?')
-        .map_or("", |(_, query)| query);
+    let query = RawUrl::of(&request.target).query.unwrap_or_default();
     let (email, in_query) = fields(query.as_bytes())
         .into_iter()
         .partition::<Vec<_>, _>(|(name, _)| name == "email");

@@ -12,7 +12,7 @@ pub mod refused;
 
 use serde::Serialize;
 
-use self::callbacks::{callback_view, read};
+use self::callbacks::callback_view;
 use self::planned::planned_view;
 use crate::clock::Millis;
 use crate::domain::outage::Outage;
@@ -74,14 +74,14 @@ impl CallLine {
 impl CallTimeline {
     #[must_use]
     pub fn of(call: &StoredCall, rules: &Rules, outage: Option<Outage>, now: Millis) -> Self {
-        let readable: Vec<ReceivedCallback> = call
-            .callbacks
-            .iter()
-            .filter_map(|stored| {
+        let stored = || call.callbacks.iter();
+        let read: Vec<_> = stored().map(|stored| stored.request.read()).collect();
+        let readable: Vec<ReceivedCallback> = stored()
+            .zip(&read)
+            .filter_map(|(stored, read)| {
                 let at = stored.received;
-                read(stored)
-                    .ok()
-                    .map(|callback| ReceivedCallback { at, callback })
+                let callback = read.as_ref().ok()?.clone();
+                Some(ReceivedCallback { at, callback })
             })
             .collect();
         let attempts = retry::with_retry_now(&call.attempts, call.retry_now_at);
@@ -90,12 +90,11 @@ impl CallTimeline {
         let counting = history.current();
         let plan = Plan::of(&readable, history, rules, now);
         let mut effects = plan::effects(&readable, history, rules, now).into_iter();
-        let callbacks: Vec<CallbackView> = call
-            .callbacks
-            .iter()
-            .map(|stored| {
-                let effect = read(stored).ok().and_then(|_| effects.next());
-                callback_view(stored, effect)
+        let callbacks: Vec<CallbackView> = stored()
+            .zip(read)
+            .map(|(stored, read)| {
+                let effect = if read.is_ok() { effects.next() } else { None };
+                callback_view(stored, read, effect)
             })
             .collect();
         Self {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use address::Address;
 
+pub(super) use address::sip_host;
 pub use address::{email_fault, is_email};
 
 /// The e-mails by address (`[directory]`).

@@ -141,7 +141,7 @@ impl Plan {
             .map(|entry| entry.position)
     }
 
-    /// The SIP host whose callers count as agents because `calls.sip_customers` is not set. Only
+    /// The SIP host of a caller who may be a customer, because `calls.sip_customers` is not set. Only
     /// `calls.report = "call"` uses that setting.
     #[must_use]
     pub fn unnamed_sip_host(&self) -> Option<&SipHost> {

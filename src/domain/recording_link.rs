@@ -7,7 +7,7 @@ mod presigned;
 mod signer;
 
 use crate::clock::Millis;
-use crate::twilio::{AccountSid, RecordingSid};
+use crate::twilio::{AccountSid, RawUrl, RecordingSid};
 use signer::LinkQuery;
 pub use signer::{LinkKey, LinkSigner, RecordingLinkError};
 
@@ -66,11 +66,12 @@ impl RecordingLinks {
             Self::Twilio { .. } => None,
             Self::Bridge(signer) => signer.api_host.as_deref(),
         };
-        host(url).is_some_and(|host| {
-            host != TWILIO_DOMAIN
-                && !host.ends_with(&format!(".{TWILIO_DOMAIN}"))
-                && Some(host.as_str()) != api_host
-        })
+        let url = RawUrl::of(url);
+        let host = url.host.to_ascii_lowercase();
+        !url.scheme.is_empty()
+            && host != TWILIO_DOMAIN
+            && !host.ends_with(&format!(".{TWILIO_DOMAIN}"))
+            && Some(host.as_str()) != api_host
     }
 
     /// Whether `url` is a link of a bridge, or a presigned URL, that does not work at `now`.
@@ -109,20 +110,10 @@ fn link_parts(url: &str) -> Option<(RecordingSid, &str)> {
     Some((RecordingSid::parse(recording).ok()?, query))
 }
 
-/// The host of a URL in lower case, without port.
-fn host(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit('@').next()?;
-    Some(host.split(':').next()?.to_ascii_lowercase())
-}
-
 /// The URL of a recording outside Twilio, unchanged: it can be signed for its owner's storage.
 fn own_url(url: &str, now: Millis) -> Result<String, &'static str> {
-    let scheme = url.split(':').next().unwrap_or_default();
-    let is_web = ["https", "http"]
-        .iter()
-        .any(|web| scheme.eq_ignore_ascii_case(web));
+    let scheme = RawUrl::of(url).scheme.to_ascii_lowercase();
+    let is_web = ["https", "http"].contains(&scheme.as_str());
     if !is_web {
         Err(
             "the recording is stored outside Twilio, and its RecordingUrl is not an https:// address",

@@ -34,7 +34,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tracing::warn;
 
-pub use self::claim::LeaseClock;
 pub use self::migrate::{MIGRATIONS, Migration, migrate};
 pub use self::pooler::refuse_transaction_pooler;
 pub use self::reader::PostgresReader;
@@ -48,7 +47,7 @@ use self::session::{PgError, Session};
 use self::settle::SettleJob;
 use super::joined_thread::JoinedThread;
 use super::{
-    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
+    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, LeaseClock, ListFilter,
     NewCallback, OpenError, Purged, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
 };
 use crate::clock::{self, Millis};
@@ -69,7 +68,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            lease_clock: LeaseClock::Database,
+            lease_clock: LeaseClock::Store,
             timeout: Duration::from_secs(1),
         }
     }

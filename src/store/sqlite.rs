@@ -36,9 +36,9 @@ use self::reader::ReaderThread;
 use self::write_tx::WriteTx;
 use self::writer::Writer;
 use super::{
-    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter, Migrated,
-    NewCallback, OpenError, Purged, ReadStore, Recorded, Settlement, State, Store, StoreError,
-    StoreFiles, StoreWarning, StoredCall, Ticket,
+    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, LeaseClock, ListFilter,
+    Migrated, NewCallback, OpenError, Purged, ReadStore, Recorded, Settlement, State, Store,
+    StoreError, StoreFiles, StoreWarning, StoredCall, Ticket,
 };
 use crate::clock::Millis;
 use crate::domain::purge_clock::PurgeClock;
@@ -52,30 +52,14 @@ pub struct SqliteStore {
     writer: Writer,
     health: FileHealth,
     lease_clock: LeaseClock,
-}
-
-/// The clock that leases are measured with.
-#[derive(Clone, Copy, Debug)]
-pub enum LeaseClock {
-    /// The time since this one was made: no jump of the wall clock ends or extends a lease.
-    Monotonic(Instant),
-    /// The caller's, which a test advances.
-    Caller,
-}
-
-impl LeaseClock {
-    fn now(self, callers: Millis) -> Millis {
-        match self {
-            Self::Monotonic(start) => Millis::default().plus(start.elapsed()),
-            Self::Caller => callers,
-        }
-    }
+    /// The store's own clock starts here: no jump of the wall clock ends or extends a lease.
+    opened: Instant,
 }
 
 impl SqliteStore {
     /// Opens the file, creates or migrates it as needed, and locks it until drop.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_with(path, LeaseClock::Monotonic(Instant::now()))
+        Self::open_with(path, LeaseClock::Store)
     }
 
     /// As [`SqliteStore::open`].
@@ -100,6 +84,7 @@ impl SqliteStore {
             writer: Writer::start(tx, lock).map_err(no_thread)?,
             health,
             lease_clock,
+            opened: Instant::now(),
         })
     }
 }
@@ -123,7 +108,10 @@ impl Store for SqliteStore {
         lease: Duration,
         request: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError> {
-        let lease_now = self.lease_clock.now(now);
+        let lease_now = match self.lease_clock {
+            LeaseClock::Store => Millis::default().plus(self.opened.elapsed()),
+            LeaseClock::Caller => now,
+        };
         self.writer
             .ask(move |tx| {
                 let calls = tx.claim(now, lease_now, lease, &request)?;

@@ -102,7 +102,7 @@ pub fn read(form: &[u8], url: &str) -> Result<Callback, CallbackParseError> {
     parse(CallbackKind::of_url(url), &fields(form), email(query(url))?)
 }
 
-fn query(url: &str) -> &str {
+pub(super) fn query(url: &str) -> &str {
     url.split_once('?').map_or("", |(_, query)| query)
 }
 
@@ -361,7 +361,7 @@ fn optional_seconds(
 
 /// RFC 2822 in UTC, with or without a padded day (Twilio docs show both). An invalid one is ignored:
 /// it only orders events.
-fn timestamp(text: &str) -> Option<Timestamp> {
+pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
     static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
     PARSER.parse_timestamp(text).ok()
 }

@@ -4,7 +4,6 @@
 //! specification says (seen in real rows), so the reader accepts all of these.
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 use serde_json::Value;
 
 use super::callback::{self, CallbackParseError};
@@ -87,7 +86,7 @@ pub fn read_stored(url: &str, headers: &str, body: &[u8]) -> Result<Callback, Ca
             }
             let call = ListedCall::read(&row).map_err(CallbackParseError::Row)?;
             let email = header(headers, CALLBACK_URL_HEADER)
-                .and_then(|url| callback::email(url.split_once('?')?.1).ok()?);
+                .and_then(|url| callback::email(callback::query(url)).ok()?);
             let mut callback = call.into_callback()?;
             if let CallbackContent::Status(status) = &mut callback.kind {
                 status.email = email;
@@ -205,7 +204,7 @@ impl ListedRecording {
             account: text(row, "account_sid").and_then(|sid| AccountSid::parse(&sid).ok()),
             leg: text(row, "call_sid").and_then(|sid| CallSid::parse(&sid).ok()),
             status: RecordingStatus::parse(&text(row, "status")?),
-            // Twilio's example begins with http://.
+            // Twilio's example starts with http://.
             url: text(row, "media_url").map(|url| match url.strip_prefix("http://") {
                 Some(rest) if rest.starts_with("api.") => format!("https://{rest}"),
                 _ => url,
@@ -269,10 +268,8 @@ pub fn text(row: &Value, name: &str) -> Option<String> {
 
 /// RFC 2822 as in the API of 2010, or ISO 8601 as in the others.
 fn time(row: &Value, name: &str) -> Option<Timestamp> {
-    static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
     let text = text(row, name)?;
-    let rfc = PARSER.parse_timestamp(&text).ok();
-    rfc.or_else(|| text.parse().ok())
+    callback::timestamp(&text).or_else(|| text.parse().ok())
 }
 
 #[cfg(test)]

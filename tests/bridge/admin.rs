@@ -108,9 +108,11 @@ fn the_pages_show_a_call_and_escape_its_content() {
     let bridge = Bridge::start();
     let form = crate::support::twilio::status_form(&sid(1), "completed")
         .replace("From=%2B12025550123", "From=%3Cscript%3E");
-    bridge
-        .twilio
-        .sends_form(crate::support::twilio::STATUS, &form);
+    let url = format!(
+        "{}?email=jane+calls%40example.com",
+        crate::support::twilio::STATUS
+    );
+    bridge.twilio.sends_form(&url, &form);
     bridge.settles();
     let overview = bridge.admin("GET", "/", &[]);
     assert!(
@@ -122,6 +124,7 @@ fn the_pages_show_a_call_and_escape_its_content() {
     assert_eq!(page.status, 200);
     assert!(page.body.contains("&#60;script&#62;"), "{}", page.body);
     assert!(!page.body.contains("<script>"));
+    assert!(page.body.contains("a + in the URL means a space"));
     assert!(
         page.header("content-security-policy")
             .expect("a policy")

@@ -231,7 +231,7 @@ fn behind_the_proxy_protocol_the_limit_is_that_of_the_address_in_the_header() {
 }
 
 #[test]
-fn handshakes_that_stall_end_and_keep_nobody_from_being_served() {
+fn handshakes_that_stall_end_and_delay_no_other_client() {
     let folder = tempfile::tempdir().expect("a folder");
     let pair = Pair::new();
     pair.write(folder.path());

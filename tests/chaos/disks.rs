@@ -55,7 +55,7 @@ impl Acquire {
         }
     }
 
-    /// Every debt is paid, and the store agrees with itself.
+    /// No call is due, and every call is accounted for.
     pub fn settles(self, database: &Path) {
         drop(self.sink);
         self.notes.join().expect("all arrivals are noted");

@@ -279,7 +279,7 @@ fn is_refused(database: &Path, damage: &Damage, message: &str) {
 }
 
 #[test]
-fn a_backup_of_a_running_bridge_is_restored_and_pays_every_debt_until_then() {
+fn a_backup_of_a_running_bridge_is_restored_and_sends_every_call_that_was_due() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("bridge.db");
     let acquire = Acquire::start();

@@ -7,7 +7,7 @@
 mod bridge;
 mod calls;
 mod forms;
-mod people;
+mod human_call;
 mod rules;
 mod setup;
 mod stays;
@@ -21,11 +21,11 @@ use twilio_acquire_bridge::domain::directory::entries::DirectoryEntries;
 use twilio_acquire_bridge::domain::plan::{MissedStatus, ReportMode, Rules, SipCustomers, SipHost};
 
 use bridge::Bridge;
-use people::{HumanCall, Person, SipSetting};
+use human_call::{HumanCall, Person, SipSetting};
 use rules::{Facts, Report, Settings};
 use setup::{Arrival, Traffic};
 use stays::Stays;
-use traffic::{Request, Tells, told as told_of};
+use traffic::{Content, Request, known_from};
 
 /// Of each test, in each run.
 const CASES: u32 = 1000;
@@ -37,7 +37,7 @@ const REGRESSIONS: &str = concat!(
 );
 
 /// After all waits.
-const THE_END: Millis = Millis(traffic::BEGAN + 48 * 3_600_000);
+const THE_END: Millis = Millis(traffic::STARTED + 48 * 3_600_000);
 
 #[expect(clippy::disallowed_methods, reason = "a number for this test alone")]
 fn runner() -> TestRunner {
@@ -122,13 +122,13 @@ impl Settings {
     }
 }
 
-/// Gives the requests to a bridge, which works between them if `works` says so.
+/// Gives the requests to a bridge, which works after each one, or only after the last.
 fn run(bridge: &mut Bridge, requests: &[Request], works_between: bool) -> TestCaseResult {
     for (place, request) in requests.iter().enumerate() {
         let read = bridge.receive(request);
         prop_assert_eq!(
             read.is_err(),
-            request.tells == Tells::Refusable,
+            request.content == Content::Refusable,
             "{:?}: {:?}",
             request,
             read
@@ -151,10 +151,10 @@ type Case = (Settings, HumanCall, Traffic);
 
 fn check_exactly((settings, call, traffic): Case, works_between: bool) -> TestCaseResult {
     let (requests, loses) = traffic.requests(&call);
-    let told = told_of(&call, requests.iter());
+    let known = known_from(&call, requests.iter());
     let facts = Facts {
         call: &call,
-        told: &told,
+        known: &known,
         sids: &traffic.sids(&call),
         recordings: &traffic.recordings(&call),
         settings: &settings,
@@ -164,7 +164,7 @@ fn check_exactly((settings, call, traffic): Case, works_between: bool) -> TestCa
     let mut expected = in_order(facts.expected());
     let mut sent = in_order(bridge.sent.iter().map(|sent| sent.end.clone()).collect());
     if loses {
-        // A recording may be of a conversation of which nothing was told.
+        // A recording may be of a conversation of which no callback came.
         for end in expected.iter_mut().chain(&mut sent) {
             end.recording_url = None;
         }
@@ -200,7 +200,7 @@ fn check_what_stays((settings, call, traffic): Case, (failures, change): Turns) 
     let is_chain = call
         .legs
         .iter()
-        .any(|leg| leg.begun_by.is_some_and(|by| by > 0));
+        .any(|leg| leg.dialled_by.is_some_and(|by| by > 0));
     let (requests, _) = traffic.requests(&call);
     let mut bridge = Bridge::new(settings.rules());
     bridge.failures = failures;
@@ -211,23 +211,23 @@ fn check_what_stays((settings, call, traffic): Case, (failures, change): Turns) 
             bridge.rules.legs.report = ReportMode::Legs;
         }
         let is_refused = bridge.receive(request).is_err();
-        prop_assert_eq!(is_refused, request.tells == Tells::Refusable);
+        prop_assert_eq!(is_refused, request.content == Content::Refusable);
         known_late = bridge.sent.len();
         bridge.work(requests.get(place + 1).map_or(THE_END, |next| next.at));
     }
     let all = bridge.sent.len();
     bridge.requeue();
     bridge.work(THE_END);
-    let told = told_of(&call, requests.iter());
-    let in_time = told_of(&call, requests.iter().filter(|request| !request.is_late()));
+    let known = known_from(&call, requests.iter());
+    let in_time = known_from(&call, requests.iter().filter(|request| !request.is_late()));
     let stays = Stays {
         call: &call,
         sids: &traffic.sids(&call),
-        told: &told,
+        known: &known,
         sent: &bridge.sent,
         known_late,
         all,
-        knows_first_leg: in_time[0].began,
+        knows_first_leg: in_time[0].started,
     };
     let context = format!("{requests:#?}\n{:#?}\n{:?}", bridge.sent, bridge.states());
     if let Err(why) = stays.check(&settings, is_chain) {

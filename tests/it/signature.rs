@@ -95,9 +95,9 @@ fn any_form() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec(("[ -~]{0,12}|\\PC{0,6}", "\\PC{0,12}"), 0..8)
 }
 
-/// The signed text has no delimiters, so two forms can spell the same text; this is what each
+/// The signed text has no delimiters, so two forms can have the same signed text; this is what each
 /// library signs and no key can distinguish.
-fn spelled(form: &[(String, String)]) -> String {
+fn signed_text(form: &[(String, String)]) -> String {
     let mut pairs: Vec<_> = form.to_vec();
     pairs.sort();
     pairs.dedup();
@@ -133,7 +133,7 @@ proptest! {
             length => other[at.index(length)] = changed,
         }
         let valid = verify(&[key], url, Body::Form(&other), &signature);
-        prop_assert_eq!(valid, spelled(&form) == spelled(&other));
+        prop_assert_eq!(valid, signed_text(&form) == signed_text(&other));
     }
 
     #[test]

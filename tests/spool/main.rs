@@ -48,7 +48,7 @@ fn accepts(bridge: &Bridge, call: usize, status: &str) -> Duration {
     started.elapsed()
 }
 
-/// Tried again, it is a repeat; where it had to wait for the database, it would each time.
+/// The retry is a repeat; if it had to wait for the database, each retry would.
 fn accepts_at_once(bridge: &Bridge, call: usize) {
     until("it is answered at once", || {
         accepts(bridge, call, "completed") < AT_ONCE

@@ -9,11 +9,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::{self, Millis};
 use twilio_acquire_bridge::store::spool::with_spooled;
-use twilio_acquire_bridge::store::sqlite::{
-    LeaseClock, SqliteReader, SqliteStore, look_from_outside,
-};
+use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore, look_from_outside};
 use twilio_acquire_bridge::store::{
-    ClaimRequest, Expiry, ListFilter, NextState, OpenError, ReadStore as _, Recorded,
+    ClaimRequest, Expiry, LeaseClock, ListFilter, NextState, OpenError, ReadStore as _, Recorded,
     RefusedLimits, RefusedRequest, Store, StoreError, StoreWarning,
 };
 use twilio_acquire_bridge::twilio::CallSid;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use twilio_acquire_bridge::clock::{self, Millis};
 use twilio_acquire_bridge::config::postgres::PostgresUrl;
 use twilio_acquire_bridge::store::postgres::{
-    self, LeaseClock, MIGRATIONS, Migration, PostgresReader, PostgresStore, StoreOptions,
+    self, MIGRATIONS, Migration, PostgresReader, PostgresStore, StoreOptions,
 };
-use twilio_acquire_bridge::store::{ClaimRequest, ReadStore, Recorded, Store, StoreError};
+use twilio_acquire_bridge::store::{
+    ClaimRequest, LeaseClock, ReadStore, Recorded, Store, StoreError,
+};
 
 use crate::support::postgres_server::Server;
 use crate::support::store_suite::place::{
@@ -69,7 +71,7 @@ pub fn open(server: &Server, options: StoreOptions) -> PostgresStore {
 
 /// As in production, with a timeout that suits a busy machine.
 const LONG_TIMEOUT: StoreOptions = StoreOptions {
-    lease_clock: LeaseClock::Database,
+    lease_clock: LeaseClock::Store,
     timeout: Duration::from_secs(60),
 };
 

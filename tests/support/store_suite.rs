@@ -60,10 +60,10 @@ macro_rules! on {
                 a_claimed_call_is_handed_out_again_only_after_its_lease
                 a_ticket_is_stale_once_another_claim_was_made
                 a_ticket_settles_once
-                a_late_ticket_is_good_while_nobody_else_claimed
+                a_late_ticket_is_valid_while_no_other_node_claimed
                 a_retry_is_handed_out_when_it_is_due
                 a_callback_recorded_while_claimed_makes_the_call_due_at_once
-                a_claim_tells_what_the_last_settled_one_had
+                a_claim_returns_what_the_last_settled_one_had
                 a_leg_that_ends_after_delivery_makes_the_call_due
                 a_leg_that_ends_after_parking_makes_the_call_due
                 a_claim_ends_with_the_process
@@ -95,7 +95,7 @@ macro_rules! on {
                 a_call_that_twilio_reported_later_is_not_removed;
             refusing:
                 a_refused_request_is_read_back_as_it_was
-                refused_requests_are_told_by_cause
+                refused_requests_are_counted_and_listed_by_cause
                 a_flood_of_one_cause_pushes_out_no_other
                 refused_requests_go_when_their_time_is_over
                 the_number_of_a_refused_request_is_not_used_again;
@@ -111,7 +111,7 @@ macro_rules! on {
                 a_list_is_newest_first_and_by_state
                 of_a_long_list_those_that_are_wanted_are_found
                 a_claimed_call_is_shown_as_claimed
-                counts_tell_every_state_and_the_oldest_due_time
+                counts_have_every_state_and_the_oldest_due_time
                 expired_calls_are_purged_oldest_first
                 callbacks_of_a_removed_call_are_repeats
                 a_ping_is_answered;

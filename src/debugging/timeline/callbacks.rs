@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::domain::plan::CallbackEffect;
 use crate::store::StoredCallback;
+use crate::twilio::callback::CallbackParseError;
 use crate::twilio::listed::RequestSource;
-use crate::twilio::{Callback, CallbackContent, Evidence, callback};
+use crate::twilio::{Callback, CallbackContent, Evidence};
 
 /// One callback of a call.
 #[derive(Debug, Serialize)]
@@ -33,10 +34,6 @@ pub struct CallbackView {
     pub form: String,
 }
 
-pub(super) fn read(stored: &StoredCallback) -> Result<Callback, callback::CallbackParseError> {
-    stored.request.read()
-}
-
 fn verdict(effect: CallbackEffect) -> &'static str {
     match effect {
         CallbackEffect::BeforeEnd => "before the end",
@@ -57,6 +54,7 @@ fn verdict(effect: CallbackEffect) -> &'static str {
 
 pub(super) fn callback_view(
     stored: &StoredCallback,
+    read: Result<Callback, CallbackParseError>,
     effect: Option<CallbackEffect>,
 ) -> CallbackView {
     let raw = CallbackView {
@@ -74,7 +72,7 @@ pub(super) fn callback_view(
         url: stored.request.url.clone(),
         form: String::from_utf8_lossy(&stored.request.body).into_owned(),
     };
-    let callback = match read(stored) {
+    let callback = match read {
         Ok(callback) => callback,
         Err(why) => {
             return CallbackView {

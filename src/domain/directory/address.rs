@@ -48,11 +48,18 @@ impl Address {
     }
 }
 
+/// The host of a `sip:` or `sips:` address in lower case, an IPv6 address with its brackets.
+pub fn sip_host(address: &str) -> Option<String> {
+    let whole = Address::parse(address).whole;
+    let (_, host) = whole.strip_prefix("sip:")?.rsplit_once('@')?;
+    Some(host.to_owned())
+}
+
 /// `user[:password]@host[:port][;parameters][?headers]` (RFC 3261, section 19.1.1). The user may
 /// hold an unescaped `@`, as some phones write it.
 fn sip(rest: &str) -> Address {
-    // A user may contain `;` and `?`, so parameters are cut only after the first @.
-    let first_at = rest.find('@').unwrap_or(rest.len());
+    // A user may contain `;` and `?`, so parameters are cut only after the first @, if there is one.
+    let first_at = rest.find('@').unwrap_or_default();
     let end = rest[first_at..]
         .find([';', '?'])
         .map_or(rest.len(), |at| first_at + at);

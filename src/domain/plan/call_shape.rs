@@ -64,8 +64,8 @@ pub(super) fn is_put_through(leg: &Leg<'_>) -> bool {
     leg.parent.is_some() && leg.caller == Party::Phone && leg.callee == Party::Internal
 }
 
-/// The SIP host whose callers count as agents only because `calls.sip_customers` is not set: one from
-/// which an inbound call came that was connected to an internal address.
+/// The SIP host of an inbound call that was connected to an internal address, if its caller is an agent
+/// only because `calls.sip_customers` is not set.
 pub(super) fn unnamed_sip_host(call: &Call<'_>, rules: &Rules) -> Option<SipHost> {
     if rules.sip_customers != SipCustomers::Unset {
         return None;

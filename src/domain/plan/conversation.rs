@@ -112,7 +112,7 @@ fn ended_leg<'r, 'a>(shape: Option<CallShape>, call: &'r Call<'a>) -> Option<&'r
     let dialled = match shape {
         Some(shape @ (CallShape::DialledOut | CallShape::Internal)) => {
             let wanted = pick(call, |child| has_ended(child) && shape.is_of(child));
-            // A colleague's conversation counts even if no customer's leg has ended.
+            // Agents may have talked even if no customer's leg has ended.
             wanted.or_else(|| pick(call, |child| has_ended(child) && child.is_answered()))
         }
         Some(CallShape::CalledIn | CallShape::CalledOut | CallShape::Plain) | None => None,

@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use crate::domain::directory::sip_host;
+
 /// Who has an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Party {
@@ -29,7 +31,8 @@ pub struct SipHost(String);
 
 impl SipCustomers {
     pub(super) fn party(&self, address: &str) -> Party {
-        if has_scheme(address, "client") {
+        let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
+        if scheme.eq_ignore_ascii_case("client") {
             return Party::Internal;
         }
         match (SipHost::of(address), self) {
@@ -52,20 +55,9 @@ impl SipHost {
         (is_name(&host.0) || host.0.parse::<IpAddr>().is_ok()).then_some(host)
     }
 
-    /// The host of a `sip:` or `sips:` address: `sip:user@host:port;parameters?headers` (RFC 3261, 19.1.1).
+    /// The host of a `sip:` or `sips:` address.
     pub(super) fn of(address: &str) -> Option<Self> {
-        if !has_scheme(address, "sip") && !has_scheme(address, "sips") {
-            return None;
-        }
-        let (_, rest) = address.split_once(':')?;
-        // A user can contain `;` and `?`; nothing after it can contain an unescaped `@`.
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        let host = host.split([';', '?', '>']).next().unwrap_or_default();
-        let host = match host.split_once(']') {
-            Some((bracketed, _)) => bracketed,
-            None => host.split(':').next().unwrap_or_default(),
-        };
-        Some(Self::normal(host))
+        sip_host(address).map(|host| Self::normal(&host))
     }
 
     fn normal(text: &str) -> Self {
@@ -81,12 +73,6 @@ impl SipHost {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-fn has_scheme(address: &str, scheme: &str) -> bool {
-    address
-        .split_once(':')
-        .is_some_and(|(other, _)| other.eq_ignore_ascii_case(scheme))
 }
 
 #[cfg(test)]
@@ -116,6 +102,7 @@ mod tests {
             ),
             ("sip:sbc.example.net", "sbc.example.net"),
             ("sip:sbc.example.net:5060;transport=udp", "sbc.example.net"),
+            ("sip:sbc.example.net;transport=udp", "sbc.example.net"),
             ("sip:1@192.0.2.7:5060", "192.0.2.7"),
             ("sip:1@[2001:DB8:0::7]:5060;transport=tcp", "2001:db8::7"),
         ] {

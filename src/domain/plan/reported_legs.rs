@@ -103,8 +103,8 @@ fn per_call<'r, 'a>(
     (reported, others)
 }
 
-/// The legs of which a request was made, in the order of their first attempts. A leg whose call-end
-/// Acquire accepted precedes: two legs were tried if their calls were merged later.
+/// The legs of which a request was made, in the order of their first attempts. One with an accepted
+/// call-end precedes: two legs were tried if their calls were merged later.
 fn tried_legs<'r, 'a>(
     call: &'r Call<'a>,
     attempts: &[Attempt],

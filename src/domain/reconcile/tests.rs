@@ -1,3 +1,5 @@
+//! Rows of Twilio's list beside what is stored, each with the result of the comparison.
+
 use serde_json::{Value, json};
 
 use super::*;

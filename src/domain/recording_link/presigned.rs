@@ -9,12 +9,12 @@ use jiff::tz::TimeZone;
 use percent_encoding::percent_decode_str;
 
 use crate::clock::Millis;
+use crate::twilio::RawUrl;
 
 /// Whether the query of `url` says that it no longer works at `now`.
 pub(super) fn has_expired(url: &str, now: Millis) -> bool {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let query = query.split('#').next().unwrap_or_default();
-    expires_at(query).is_some_and(|expires| expires.as_millisecond() <= now.0)
+    let expires = RawUrl::of(url).query.and_then(expires_at);
+    expires.is_some_and(|expires| expires.as_millisecond() <= now.0)
 }
 
 /// The earliest expiry in a query; `None` if it has none that can be read.

@@ -10,9 +10,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::{PATH, host};
+use super::PATH;
 use crate::clock::Millis;
-use crate::twilio::{AccountSid, RecordingSid};
+use crate::twilio::{AccountSid, RawUrl, RecordingSid};
 
 /// Separates these signatures from any other use of the same secret.
 const SIGNED_AS: &str = "twilio-acquire-bridge recording link 1";
@@ -75,7 +75,7 @@ impl LinkSigner {
     /// Treats the host of `api_url` as Twilio's, like those of twilio.com.
     #[must_use]
     pub fn with_api_url(self, api_url: &str) -> Self {
-        let api_host = host(api_url);
+        let api_host = Some(RawUrl::of(api_url).host.to_ascii_lowercase());
         Self { api_host, ..self }
     }
 

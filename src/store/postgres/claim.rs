@@ -11,7 +11,7 @@ use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::store::{
-    AccountFilter, BACKLOG_AGE, ClaimRequest, Claimed, ClaimedCalls, ListOrder, Ticket,
+    AccountFilter, BACKLOG_AGE, ClaimRequest, Claimed, ClaimedCalls, LeaseClock, ListOrder, Ticket,
     split_by_requeue,
 };
 use crate::twilio::{AccountSid, CallSid};
@@ -26,15 +26,6 @@ pub(super) struct NodeClaims {
     last_confirmed_claim: AtomicI64,
     /// Whether the database may have made a claim and its response was lost.
     claim_in_doubt: AtomicBool,
-}
-
-/// The clock that leases are measured with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseClock {
-    /// The database's: the same for all nodes, even if their clocks differ.
-    Database,
-    /// The caller's, which a test advances.
-    Caller,
 }
 
 const CLAIM: &str = concat!(
@@ -114,7 +105,7 @@ impl NodeClaims {
         let (accounts, all_but) = account_values(&request.accounts);
         let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
         let lease_now = match self.lease_clock {
-            LeaseClock::Database => None,
+            LeaseClock::Store => None,
             LeaseClock::Caller => Some(now.0),
         };
         let backlog_before = match request.order {

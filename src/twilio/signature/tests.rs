@@ -140,7 +140,7 @@ fn a_request_that_both_libraries_refuse_for_different_reasons_is_refused() {
     let form = fields("Tag=\u{1f4de}&Tag=\u{e000}".as_bytes());
     let plain = fields(b"a=1");
     for (received, signed, body, valid) in [
-        // Both take a scheme in lower case, and each one spelling more than that.
+        // Both accept a scheme in lower case, and each one further variant.
         (
             "HTTPS://h/".to_owned(),
             "https://h/".to_owned(),

@@ -99,9 +99,9 @@ fn comment_or_literal(text: &str) -> usize {
     if let Some(raw) = bare.strip_prefix('r') {
         let hashes = raw.len() - raw.trim_start_matches('#').len();
         if raw[hashes..].starts_with('"') {
-            let begin = prefix + 1 + hashes + 1;
+            let start = prefix + 1 + hashes + 1;
             let end = format!("\"{}", "#".repeat(hashes));
-            return upto(text[begin..].find(&end), begin + end.len());
+            return upto(text[start..].find(&end), start + end.len());
         }
         return 0;
     }

@@ -38,8 +38,8 @@ fn each_setting_is_read() {
     assert!(rules.legs.settle.is_zero());
     assert_eq!(format(&rules), Some(".wav"));
     assert_eq!(rules.events.answered, Forward::On);
-    let spelled = load("[recording]\nformat = \"\"\n", &[]).expect("a configuration");
-    assert_eq!(format(&spelled.rules), Some(""));
+    let written = load("[recording]\nformat = \"\"\n", &[]).expect("a configuration");
+    assert_eq!(format(&written.rules), Some(""));
 }
 
 #[test]

@@ -4,9 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::people::{Fate, HumanCall, Leg, Opening, Person, Second, SipSetting, UrlEmail};
+use super::human_call::{Fate, HumanCall, Leg, Opening, Person, Second, SipSetting, UrlEmail};
 
-/// All that happens is so many seconds apart or at the same time, because Twilio counts whole seconds.
+/// Events are so many seconds apart or at the same time, because Twilio counts whole seconds.
 const STEP: Second = 5;
 
 /// A leg that is dialled for the first one, by its place in time.
@@ -27,15 +27,15 @@ struct Dial {
 enum When {
     /// All legs before have ended.
     After,
-    /// It begins and ends while the one before talks: a consultation.
+    /// It starts and ends while the one before talks: a consultation.
     Within,
-    /// It begins while the one before talks, and stays longer: a warm transfer.
+    /// It starts while the one before talks, and stays longer: a warm transfer.
     TakesOver,
     /// It rings at the same time as the one before, which is answered first.
     Beside,
 }
 
-/// Who begins the first leg, and with whom.
+/// Who starts the first leg, and with whom.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     CustomerCalls,
@@ -44,7 +44,7 @@ enum Kind {
     ApiCallsAgent,
 }
 
-/// A call but for the persons, who depend on the settings.
+/// A call without the persons, who depend on the settings.
 #[derive(Clone, Debug)]
 pub struct Outline {
     kind: Kind,
@@ -91,7 +91,7 @@ fn agent(who: u8, setting: SipSetting) -> Person {
     }
 }
 
-/// An agent is dialled for a customer, and a customer or a colleague for an agent.
+/// An agent is dialled for a customer, and a customer or another agent for an agent.
 fn callee(kind: Kind, who: u8, setting: SipSetting) -> Person {
     match (kind, who) {
         (Kind::CustomerCalls | Kind::ApiCallsCustomer, 12..) => Person::Mobile(who % 3),
@@ -154,22 +154,22 @@ pub fn human_call(outline: Outline, setting: SipSetting) -> HumanCall {
         (Kind::CustomerCalls, _) => (Opening::Called, first, Person::OwnNumber),
         // A SIP phone dials the number that it calls.
         (Kind::AgentCalls, Person::DeskPhone(_)) => (Opening::Called, first, Person::DeskPhone(9)),
-        (Kind::AgentCalls, _) => (Opening::Called, first, Person::Nobody),
+        (Kind::AgentCalls, _) => (Opening::Called, first, Person::Unnamed),
         (Kind::ApiCallsCustomer | Kind::ApiCallsAgent, _) => {
             (Opening::Api, Person::OwnNumber, first)
         }
     };
-    // Nobody is dialled for somebody whom the API calls and who does not answer.
+    // No leg is dialled for a person whom the API calls and who does not answer.
     let dials = if opening == Opening::Api && !answers {
         Vec::new()
     } else {
         dials
     };
     let mut legs = vec![Leg {
-        begun_by: None,
+        dialled_by: None,
         from,
         to,
-        began: 0,
+        started: 0,
         fate: Fate::Answered(0),
         ended: 2 * STEP,
         url_email: numbered(url_email, 0),
@@ -199,12 +199,12 @@ fn add(legs: &mut Vec<Leg>, dial: &Dial, kind: Kind, to: Person) {
         .filter_map(Leg::answered)
         .max()
         .unwrap_or_default();
-    let began = match (dial.when, other) {
+    let started = match (dial.when, other) {
         (When::Within | When::TakesOver, Some(_)) => newest + STEP,
-        (When::Beside, Some(_)) => legs[before].began,
+        (When::Beside, Some(_)) => legs[before].started,
         _ => after + STEP,
     };
-    let picked_up = began + dial.ring;
+    let picked_up = started + dial.ring;
     let (fate, mut ended) = match (dial.missed, dial.when, other) {
         (_, When::Beside, Some(answered)) => (Fate::Canceled, answered),
         (Some(missed), ..) => (missed, picked_up),
@@ -219,7 +219,7 @@ fn add(legs: &mut Vec<Leg>, dial: &Dial, kind: Kind, to: Person) {
         }
     }
     let talks = other.is_some();
-    let begun_by = if dial.is_chained && talks { before } else { 0 };
+    let dialled_by = if dial.is_chained && talks { before } else { 0 };
     let internal = matches!(to, Person::Softphone(_) | Person::DeskPhone(_));
     let from = match kind {
         Kind::CustomerCalls => first,
@@ -227,10 +227,10 @@ fn add(legs: &mut Vec<Leg>, dial: &Dial, kind: Kind, to: Person) {
         _ => Person::OwnNumber,
     };
     legs.push(Leg {
-        begun_by: Some(begun_by),
+        dialled_by: Some(dialled_by),
         from,
         to,
-        began,
+        started,
         fate,
         ended,
         url_email: numbered(dial.url_email, place),

@@ -3,10 +3,10 @@
 
 use twilio_acquire_bridge::clock::Millis;
 
-use super::people::{Fate, HumanCall, Leg, Opening, Person, Second};
+use super::human_call::{Fate, HumanCall, Leg, Opening, Person, Second};
 use super::rules::Recorded;
 use super::setup::{EndForm, REFUSABLE, Recording, Traffic};
-use super::traffic::{BEGAN, Form, Request, Tells, url_of};
+use super::traffic::{Content, Form, Request, STARTED, url_of};
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 /// Of another call, which a web page may name.
@@ -19,16 +19,16 @@ impl Traffic {
         }
         let (leg, setup) = (&call.legs[place], &self.legs[place]);
         let [initiated, ringing, answered] = setup.events;
-        // Twilio reports an inbound leg at its end only. Without the time of the answer or the duration,
-        // nobody knows who answered first.
+        // Twilio reports an inbound leg at its end only. Without the duration, only the time of the answer
+        // shows who answered first.
         let early = place > 0 || call.opening == Opening::Api;
         let answered = answered || !self.has_duration(place) && early;
-        let mut events: Vec<(Second, &str, Tells)> = Vec::new();
+        let mut events: Vec<(Second, &str, Content)> = Vec::new();
         if early {
-            events.extend(initiated.then_some((leg.began, "initiated", Tells::Began)));
-            events.extend(ringing.then_some((leg.began + 1, "ringing", Tells::Began)));
+            events.extend(initiated.then_some((leg.started, "initiated", Content::Started)));
+            events.extend(ringing.then_some((leg.started + 1, "ringing", Content::Started)));
             let at = leg.answered().filter(|_| answered);
-            events.extend(at.map(|at| (at, "in-progress", Tells::Answered)));
+            events.extend(at.map(|at| (at, "in-progress", Content::Answered)));
         }
         let end = match leg.fate {
             Fate::Answered(_) => "completed",
@@ -44,13 +44,15 @@ impl Traffic {
         let mut found: Vec<Request> = events
             .into_iter()
             .enumerate()
-            .map(|(number, (at, word, tells))| self.status(call, place, (at, word, number), tells))
+            .map(|(number, (at, word, content))| {
+                self.status(call, place, (at, word, number), content)
+            })
             .collect();
-        let ended = |tells| self.status(call, place, (leg.ended, end, sequence), tells);
+        let ended = |content| self.status(call, place, (leg.ended, end, sequence), content);
         if setup.end == EndForm::RepeatedWithMore {
-            found.push(ended(Tells::Ended(None)));
+            found.push(ended(Content::Ended(None)));
         }
-        found.push(ended(Tells::Ended(duration)));
+        found.push(ended(Content::Ended(duration)));
         found
     }
 
@@ -60,7 +62,7 @@ impl Traffic {
         call: &HumanCall,
         place: usize,
         (at, word, number): (Second, &str, usize),
-        tells: Tells,
+        content: Content,
     ) -> Request {
         let (leg, setup) = (&call.legs[place], &self.legs[place]);
         let mut form = self.standard(call, place, word);
@@ -71,7 +73,7 @@ impl Traffic {
         if self.has_sequence {
             form.push(field("SequenceNumber", &number.to_string()));
         }
-        if let Some(parent) = leg.begun_by {
+        if let Some(parent) = leg.dialled_by {
             form.push(field("ParentCallSid", &self.sids(call)[parent]));
         }
         if setup.has_application || is_softphone(leg, place) {
@@ -80,7 +82,7 @@ impl Traffic {
                 "AP00000000000000000000000000000001",
             ));
         }
-        if let Tells::Ended(duration) = &tells {
+        if let Content::Ended(duration) = &content {
             if let Some(duration) = duration {
                 form.extend([field("CallDuration", duration), field("Duration", "1")]);
             } else if setup.end == EndForm::FractionalDuration {
@@ -101,7 +103,7 @@ impl Traffic {
             };
             form.push(field(name, value));
         }
-        request(call, place, at, tells, form)
+        request(call, place, at, content, form)
     }
 
     /// Only a softphone's own leg has parameters of a web page.
@@ -148,21 +150,21 @@ impl Traffic {
                 field("CallSid", &sid),
                 field("RecordingSid", &url_of(number)[31..]),
                 field("RecordingStatus", word),
-                field("RecordingStartTime", &twilio_time(recorded.began)),
+                field("RecordingStartTime", &twilio_time(recorded.started)),
             ];
             if word == "completed" {
                 form.extend([
                     field("RecordingUrl", &recorded.url),
                     field(
                         "RecordingDuration",
-                        &(recorded.ended - recorded.began).to_string(),
+                        &(recorded.ended - recorded.started).to_string(),
                     ),
                 ]);
             }
             Request {
-                at: Millis(BEGAN + 1000 * at),
+                at: Millis(STARTED + 1000 * at),
                 leg: recorded.leg,
-                tells: Tells::Recording,
+                content: Content::Recording,
                 form,
                 url: "https://bridge.example.com/twilio/voice/recording".to_owned(),
             }
@@ -170,7 +172,7 @@ impl Traffic {
         let absent = Recorded {
             leg: 0,
             is_in_end_of_leg: false,
-            began: 2,
+            started: 2,
             ended: 2,
             url: url_of(0),
         };
@@ -188,7 +190,7 @@ impl Traffic {
                 let late = if self.is_announced { 60 } else { 1 };
                 let announced = self
                     .is_announced
-                    .then(|| made(number, &own, "in-progress", own.began));
+                    .then(|| made(number, &own, "in-progress", own.started));
                 announced
                     .into_iter()
                     .chain([made(number, &own, "completed", own.ended + late)])
@@ -203,14 +205,14 @@ impl Traffic {
         let form = || self.standard(call, 0, "completed");
         let is_sent =
             self.weak_end && !self.is_silent(call, 0) && call.legs[0].answered().is_some();
-        let weak = is_sent.then(|| request(call, 0, at, Tells::WeaklyEnded, form()));
+        let weak = is_sent.then(|| request(call, 0, at, Content::WeaklyEnded, form()));
         let refusable = self.refusable.iter().map(|number| {
             let (name, value) = REFUSABLE[*number];
             request(
                 call,
                 0,
                 at,
-                Tells::Refusable,
+                Content::Refusable,
                 [form(), vec![field(name, value)]].concat(),
             )
         });
@@ -227,19 +229,19 @@ fn field(name: &str, value: &str) -> (String, String) {
 }
 
 fn twilio_time(at: Second) -> String {
-    let time = jiff::Timestamp::from_second(BEGAN / 1000 + at).expect("a time of this year");
+    let time = jiff::Timestamp::from_second(STARTED / 1000 + at).expect("a time of this year");
     time.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
-fn request(call: &HumanCall, leg: usize, at: Second, tells: Tells, form: Form) -> Request {
+fn request(call: &HumanCall, leg: usize, at: Second, content: Content, form: Form) -> Request {
     let email = call.legs[leg]
         .typed_email()
         .map(|email| serde_urlencoded::to_string([("email", email)]).expect("a query"));
     let email = email.map_or(String::new(), |query| format!("?{query}"));
     Request {
-        at: Millis(BEGAN + 1000 * at),
+        at: Millis(STARTED + 1000 * at),
         leg,
-        tells,
+        content,
         form,
         url: format!("https://bridge.example.com/twilio/voice/status{email}"),
     }

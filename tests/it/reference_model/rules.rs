@@ -1,11 +1,13 @@
 //! The rules of docs/calls.md, written a second time: what Acquire must get for a human call.
 //!
-//! This code knows the call and what Twilio told of it. It shares nothing with `domain::plan`.
+//! This code knows the call and which of it Twilio reported. It shares nothing with `domain::plan`.
 
 use twilio_acquire_bridge::acquire::{CallEnd, CallStatus, Direction};
 
-use super::people::conversations;
-use super::people::{Fate, HumanCall, Leg, Opening, Person, Second, Side, SipSetting, UrlEmail};
+use super::human_call::conversations;
+use super::human_call::{
+    Fate, HumanCall, Leg, Opening, Person, Second, Side, SipSetting, UrlEmail,
+};
 
 /// The operator's settings.
 #[derive(Clone, Debug)]
@@ -27,12 +29,12 @@ pub enum Report {
     Legs,
 }
 
-/// What Twilio told of a leg.
+/// The facts of a leg that Twilio reported.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is known by itself")]
-pub struct Told {
+pub struct Known {
     /// Anything at all.
-    pub began: bool,
+    pub started: bool,
     /// `in-progress`
     pub answered: bool,
     pub ended: bool,
@@ -48,21 +50,21 @@ pub struct Recorded {
     /// The leg that Twilio names.
     pub leg: usize,
     pub is_in_end_of_leg: bool,
-    pub began: Second,
+    pub started: Second,
     pub ended: Second,
     pub url: String,
 }
 
 pub struct Facts<'a> {
     pub call: &'a HumanCall,
-    pub told: &'a [Told],
+    pub known: &'a [Known],
     pub sids: &'a [String],
     pub recordings: &'a [Recorded],
     pub settings: &'a Settings,
 }
 
 impl Settings {
-    /// The directory's entry for somebody.
+    /// The directory's entry for a person.
     pub fn entry(&self, person: Person) -> Option<String> {
         let name = match person {
             Person::Softphone(n) => format!("agent{n}"),
@@ -92,7 +94,7 @@ impl Facts<'_> {
     }
 
     fn each_leg(&self) -> Vec<CallEnd> {
-        let ended = (0..self.told.len()).filter(|leg| self.has_ended(*leg));
+        let ended = (0..self.known.len()).filter(|leg| self.has_ended(*leg));
         ended
             .map(|leg| CallEnd {
                 recording_url: self.recording_of_leg(leg),
@@ -104,16 +106,16 @@ impl Facts<'_> {
     fn human_calls(&self) -> Vec<CallEnd> {
         let first = &self.call.legs[0];
         let dials_customer = self.dialled().any(|leg| self.is_customer(leg));
-        if !self.told[0].began {
+        if !self.known[0].started {
             return self.without_first_leg();
         }
         let opened_by_customer = match self.call.opening {
             Opening::Called => self.side(first.from) == Side::External,
             Opening::Api => self.side(first.to) == Side::External,
         };
-        let nobody_dialled = self.dialled().next().is_none();
-        let only_colleagues = self.call.opening == Opening::Api && !dials_customer;
-        if opened_by_customer || nobody_dialled || only_colleagues {
+        let none_dialled = self.dialled().next().is_none();
+        let only_agents = self.call.opening == Opening::Api && !dials_customer;
+        if opened_by_customer || none_dialled || only_agents {
             let is_first = self.has_ended(0).then(|| self.first_leg());
             return Vec::from_iter(is_first.or_else(|| self.one_of_dialled()));
         }
@@ -223,7 +225,7 @@ impl Facts<'_> {
     fn one_of_dialled(&self) -> Option<CallEnd> {
         let leg = self.one_of_dialled_leg()?;
         let mut end = self.as_twilio_says(leg);
-        let is_api = self.told[0].began && self.call.opening == Opening::Api;
+        let is_api = self.known[0].started && self.call.opening == Opening::Api;
         if self.is_put_through(leg) && !is_api {
             end.direction = Direction::Incoming;
             end.email = self.email(leg, Direction::Incoming);
@@ -245,7 +247,7 @@ impl Facts<'_> {
             email: self.email(place, direction),
             call_status: status(leg.fate),
             recording_url: None,
-            duration: self.told[place].duration.clone(),
+            duration: self.known[place].duration.clone(),
             direction,
         }
     }
@@ -275,15 +277,15 @@ impl Facts<'_> {
 
     fn url_email(&self, place: usize) -> Option<String> {
         let leg = &self.call.legs[place];
-        let is_used = self.told[place].began && !self.told[place].email_is_unsure;
+        let is_used = self.known[place].started && !self.known[place].email_is_unsure;
         let is_valid = matches!(leg.url_email, UrlEmail::Valid(_));
         leg.typed_email().filter(|_| is_used && is_valid)
     }
 
     fn recording_of_leg(&self, place: usize) -> Option<String> {
         let first = &self.call.legs[0];
-        let first_is_sent = self.told[0].began
-            && first.to != Person::Nobody
+        let first_is_sent = self.known[0].started
+            && first.to != Person::Unnamed
             && first.from != Person::CustomerWithheld;
         let of_first = if first_is_sent {
             Some(0)
@@ -296,10 +298,11 @@ impl Facts<'_> {
         })
     }
 
-    /// "Of several recordings the longest goes; of equally long ones the one that began first."
+    /// "Of several recordings the longest goes; of equally long ones the one that started first."
     fn longest(&self, is_own: impl Fn(&Recorded) -> bool) -> Option<String> {
         let own = self.recordings.iter().filter(|recorded| is_own(recorded));
-        let longest = own.min_by_key(|recorded| (recorded.began - recorded.ended, recorded.began));
+        let longest =
+            own.min_by_key(|recorded| (recorded.started - recorded.ended, recorded.started));
         longest.map(|recorded| recorded.url.clone())
     }
 
@@ -307,12 +310,12 @@ impl Facts<'_> {
         let talks = talk.iter().map(|leg| &self.call.legs[*leg]);
         talks.clone().any(|leg| {
             leg.answered()
-                .is_some_and(|at| at < recorded.ended && recorded.began < leg.ended)
+                .is_some_and(|at| at < recorded.ended && recorded.started < leg.ended)
         })
     }
 
     fn dialled(&self) -> impl DoubleEndedIterator<Item = usize> {
-        (1..self.told.len()).filter(|leg| self.told[*leg].began)
+        (1..self.known.len()).filter(|leg| self.known[*leg].started)
     }
 
     fn answered_first(&self) -> Option<usize> {
@@ -321,12 +324,12 @@ impl Facts<'_> {
     }
 
     fn is_answered(&self, place: usize) -> bool {
-        let told = &self.told[place];
-        self.call.legs[place].answered().is_some() && (told.answered || told.ended)
+        let known = &self.known[place];
+        self.call.legs[place].answered().is_some() && (known.answered || known.ended)
     }
 
     fn has_ended(&self, place: usize) -> bool {
-        self.told[place].ended
+        self.known[place].ended
     }
 
     fn side(&self, person: Person) -> Side {

@@ -1,4 +1,4 @@
-//! How Twilio is set up for a call, and how its callbacks come: the random part of the traffic.
+//! The setup of Twilio for a call, and the arrival of its callbacks: the random part of the traffic.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,18 +1,18 @@
-//! What holds although callbacks come so late that nobody could know all in time.
+//! Checks what holds even if callbacks come after all waits.
 
 use std::collections::BTreeSet;
 
 use twilio_acquire_bridge::domain::plan::ReportMode;
 
 use super::bridge::Sent;
-use super::people::{HumanCall, Opening, Person, Side, conversations};
-use super::rules::{Settings, Told};
+use super::human_call::{HumanCall, Opening, Person, Side, conversations};
+use super::rules::{Known, Settings};
 
 /// What was sent for a call of which each callback came in the end.
 pub struct Stays<'a> {
     pub call: &'a HumanCall,
     pub sids: &'a [String],
-    pub told: &'a [Told],
+    pub known: &'a [Known],
     pub sent: &'a [Sent],
     /// So many were sent before the last callback came.
     pub known_late: usize,
@@ -69,7 +69,7 @@ impl Stays<'_> {
     }
 
     /// Without its first leg, a call to agents on the phone network looks like calls of an agent, and an
-    /// agent's call to a colleague like one from a customer.
+    /// agent's call to another agent like one from a customer.
     fn looks_like_another_kind(&self, settings: &Settings) -> bool {
         let is_external = |person: Person| person.side(settings.sip_customers) == Side::External;
         let is_one = self.is_one_conversation(settings);
@@ -81,8 +81,8 @@ impl Stays<'_> {
 
     /// Each conversation of an agent who dials has an end, and no two of its legs have.
     fn check_session(&self, legs: &BTreeSet<usize>, is_chain: bool) -> Result<(), &'static str> {
-        let dialled: Vec<usize> = (1..self.told.len())
-            .filter(|leg| self.told[*leg].ended)
+        let dialled: Vec<usize> = (1..self.known.len())
+            .filter(|leg| self.known[*leg].ended)
             .collect();
         for talk in conversations(self.call, &dialled) {
             if talk.iter().all(|leg| !legs.contains(leg)) {
@@ -121,9 +121,9 @@ impl Stays<'_> {
         match self.call.opening {
             Opening::Called => is_customer(first.from),
             Opening::Api => {
-                let legs = self.call.legs.iter().zip(self.told);
-                let mut told = legs.filter(|(_, told)| told.began);
-                is_customer(first.to) || told.all(|(leg, _)| !is_customer(leg.to))
+                let legs = self.call.legs.iter().zip(self.known);
+                let mut known = legs.filter(|(_, known)| known.started);
+                is_customer(first.to) || known.all(|(leg, _)| !is_customer(leg.to))
             }
         }
     }

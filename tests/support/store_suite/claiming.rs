@@ -78,7 +78,7 @@ pub async fn a_ticket_settles_once(place: &Place) {
     assert_eq!(state(&*store, &sid(1)).await, State::Delivered);
 }
 
-pub async fn a_late_ticket_is_good_while_nobody_else_claimed(place: &Place) {
+pub async fn a_late_ticket_is_valid_while_no_other_node_claimed(place: &Place) {
     let store = place.open();
     record(&*store, &sid(1), 0).await;
     let claimed = claim_one(&*store, 0).await;
@@ -110,7 +110,7 @@ pub async fn a_callback_recorded_while_claimed_makes_the_call_due_at_once(place:
     assert_eq!((again.callbacks.len(), again.attempts.len()), (2, 1));
 }
 
-pub async fn a_claim_tells_what_the_last_settled_one_had(place: &Place) {
+pub async fn a_claim_returns_what_the_last_settled_one_had(place: &Place) {
     let store = place.open();
     record(&*store, &sid(1), 0).await;
     let first = claim_one(&*store, 0).await;

@@ -62,7 +62,7 @@ pub async fn a_claimed_call_is_shown_as_claimed(place: &Place) {
     assert_eq!((counts.pending, counts.claimed), (0, 1));
 }
 
-pub async fn counts_tell_every_state_and_the_oldest_due_time(place: &Place) {
+pub async fn counts_have_every_state_and_the_oldest_due_time(place: &Place) {
     let store = place.open();
     for number in 1..=6 {
         record(&*store, &sid(number), i64::from(number)).await;

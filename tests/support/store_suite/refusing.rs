@@ -57,7 +57,7 @@ pub async fn a_refused_request_is_read_back_as_it_was(place: &Place) {
     );
 }
 
-pub async fn refused_requests_are_told_by_cause(place: &Place) {
+pub async fn refused_requests_are_counted_and_listed_by_cause(place: &Place) {
     let store = place.open();
     let three = ["malformed", "no-match", "malformed"];
     let three = (1..).zip(three).map(|(at, cause)| refused(cause, at));

@@ -216,7 +216,7 @@ fn a_call_of_the_api_has_the_email_of_the_agent_who_was_dialled_for_it() {
             &[("To", "client:jane"), ("CallStatus", "busy")],
             None,
         ),
-        // Agents with telephones, who are called first, are known by the directory alone.
+        // Agents with phones, who are called first, are known by the directory alone.
         (&[("To", AGENT)], &[customer], Some("agent")),
         // The API called Jane, not a customer.
         (

@@ -246,7 +246,7 @@ fn a_recording_of_the_whole_session_that_is_under_way_is_waited_for_by_each_conv
 }
 
 #[test]
-fn a_colleagues_conversation_is_sent_although_no_customers_leg_ends() {
+fn a_conversation_between_agents_is_sent_although_no_customers_leg_ends() {
     let dialled = child(&[("CallSid", SECOND_CHILD), ("CallStatus", "ringing")]);
     let bob = talk_with("client:bob", CHILD, 5, 65);
     let known = [softphone(), bob.clone(), dialled];
@@ -304,7 +304,7 @@ fn of_unanswered_legs_without_timestamps_the_last_that_came_is_the_last() {
 }
 
 #[test]
-fn two_agents_of_a_caller_whose_leg_is_not_reported_are_one_call() {
+fn two_agents_of_a_caller_without_a_reported_leg_are_one_call() {
     let agents = [
         talk_with("client:jane", CHILD, 5, 65),
         talk_with("client:bob", SECOND_CHILD, 80, 90),

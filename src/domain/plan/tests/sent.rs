@@ -27,12 +27,12 @@ fn settled(known: &[Callback], attempts: &[Attempt]) -> Next {
 #[test]
 fn an_end_that_may_have_been_accepted_is_repeated_as_it_was_sent() {
     let first = [callback(&[("SequenceNumber", "3")])];
-    let told_later = [
+    let reported_later = [
         callback(&[("SequenceNumber", "2"), ("CallStatus", "failed")]),
         child(&[("CallStatus", "busy")]),
         recording(1, "completed", &[]),
     ];
-    let all = [&first[..], &told_later].concat();
+    let all = [&first[..], &reported_later].concat();
     for (status, fault, may_have_been_accepted) in [
         (None, DeliveryFault::TimeOut, true),
         (None, DeliveryFault::Reset, true),

@@ -141,7 +141,7 @@ fn a_call_stays_the_leg_that_was_tried_first() {
 }
 
 #[test]
-fn of_several_dialled_telephones_the_answered_one_is_the_call() {
+fn of_several_dialled_phones_the_answered_one_is_the_call() {
     let root = callback(&[("From", "client:jane"), ("To", "")]);
     let busy = child(&[
         ("CallStatus", "busy"),

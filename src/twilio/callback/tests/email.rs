@@ -23,7 +23,7 @@ fn a_field_name_that_could_be_the_end_of_the_url_is_refused() {
 }
 
 #[test]
-fn an_email_whose_end_could_be_a_field_is_ignored() {
+fn an_email_with_an_end_that_could_be_a_field_is_ignored() {
     let read = |email: &str, more: &str| {
         let url = format!("https://h.example/twilio/voice/status?email={email}");
         let form = format!("{FORM}{more}");

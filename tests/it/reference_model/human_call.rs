@@ -1,9 +1,9 @@
 //! A human call: who was called by whom, who answered, and when. Nothing here is Twilio's.
 
-/// Seconds since the call began.
+/// Seconds since the call started.
 pub type Second = i64;
 
-/// Somebody whom a leg connects. Numbers tell people of one kind apart.
+/// A person whom a leg connects. Numbers distinguish those of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Person {
     Customer(u8),
@@ -18,8 +18,8 @@ pub enum Person {
     DeskPhone(u8),
     /// An agent who is called at a phone number.
     Mobile(u8),
-    /// What a softphone calls: nothing that Twilio could name.
-    Nobody,
+    /// The `To` of a softphone's own leg, which is empty.
+    Unnamed,
 }
 
 /// Who has an address, as the operator's settings say.
@@ -45,7 +45,7 @@ impl Person {
             Self::CustomerOnSip(n) => {
                 format!("sip:+1202555014{n}@sbc.example.net;transport=tls")
             }
-            Self::CustomerWithheld | Self::Nobody => String::new(),
+            Self::CustomerWithheld | Self::Unnamed => String::new(),
             Self::OwnNumber => "+14045550199".to_owned(),
             Self::OwnWhatsapp => "whatsapp:+14045550199".to_owned(),
             Self::Softphone(n) => format!("client:agent{n}"),
@@ -54,7 +54,7 @@ impl Person {
         }
     }
 
-    /// "Internal is what begins with client:, sip: or sips:, except the SIP addresses of customers."
+    /// Addresses of agents start with `client:`, `sip:` or `sips:`, except the SIP addresses of customers.
     pub fn side(self, setting: SipSetting) -> Side {
         match (self, setting) {
             (Self::Softphone(_) | Self::DeskPhone(_), _)
@@ -86,24 +86,24 @@ pub enum UrlEmail {
 #[derive(Clone, Debug)]
 pub struct Leg {
     /// The leg that dialled it, by its place in [`HumanCall::legs`]; `None`: the first leg.
-    pub begun_by: Option<usize>,
+    pub dialled_by: Option<usize>,
     pub from: Person,
     pub to: Person,
-    pub began: Second,
+    pub started: Second,
     pub fate: Fate,
     pub ended: Second,
     pub url_email: UrlEmail,
 }
 
-/// Who began the first leg.
+/// Who started the first leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
     Called,
-    /// The account's software called somebody.
+    /// The account's software called.
     Api,
 }
 
-/// One call as people see it. The first leg is the first of `legs`; each other was dialled for it.
+/// One call, as its parties know it. The first leg is the first of `legs`; each other was dialled for it.
 #[derive(Clone, Debug)]
 pub struct HumanCall {
     pub opening: Opening,
@@ -134,7 +134,7 @@ impl Leg {
     }
 }
 
-/// Groups answered legs by conversation: who joins while somebody talks is of the same conversation.
+/// Groups answered legs by conversation: a leg that joins while another talks is of the same conversation.
 /// `legs` are places; the result is in the order of time.
 pub fn conversations(call: &HumanCall, legs: &[usize]) -> Vec<Vec<usize>> {
     let answered = |place: &usize| call.legs[*place].answered();
