@@ -34,11 +34,10 @@ pub async fn server_time(settings: &TwilioSettings) -> Option<Millis> {
     net::server_time(&http, &settings.api_url, DATE_TIMEOUT).await
 }
 
-/// TLS for `twilio.api_url` and `twilio.monitor_url`, for the clients of all threads; `None` if both are
-/// `http` URLs.
+/// TLS for `twilio.api_url` and `twilio.monitor_url`, for the clients of all threads; `None` if
+/// `twilio.api_url` is an `http` URL.
 pub fn tls_config(settings: &TwilioSettings) -> Result<Option<Arc<ClientConfig>>, TlsError> {
-    let mut urls = [&settings.api_url, &settings.monitor_url].into_iter();
-    if urls.any(|url| url.starts_with("https://")) {
+    if settings.api_url.starts_with("https://") {
         let private = settings.ca_file.as_deref().map(|file| PrivateCa {
             setting: "twilio.ca_file",
             file,

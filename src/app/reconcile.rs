@@ -120,7 +120,9 @@ impl Reconciler {
             Some(from) => from,
             None => continuous::window_start(self, api.account()).await?,
         };
-        let pass = pass::Pass::begin(self, api, lease, request, from).await?;
+        let released = gaps::release_held(self, request, api.account()).await?;
+        let first = released.map_or(from, |first| first.min(from));
+        let pass = pass::Pass::begin(self, api, lease, request, first).await?;
         let report = pass.run(progress).await?;
         let is_whole = request.until.is_none() && request.calls.is_empty();
         if is_whole && request.mode == Mode::Import {

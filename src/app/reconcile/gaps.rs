@@ -134,7 +134,7 @@ impl Pass<'_> {
     /// Whether Twilio got a 204 from one of our URLs for a call of this gap. Another 2xx was that of
     /// another server.
     async fn was_answered(&mut self, gap: &[Candidate]) -> Result<bool, ReconcileError> {
-        let step = (gap.len() - 1).div_ceil(SAMPLE + 1).max(1);
+        let step = (gap.len() - 1).div_ceil(SAMPLE).max(1);
         for of in gap.iter().step_by(step).chain(gap.last()) {
             if self.callback_urls.contains_key(&of.call.sid) {
                 continue;

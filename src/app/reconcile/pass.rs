@@ -7,7 +7,6 @@ use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::gaps::release_held;
 use super::lease::Lease;
 use super::report::{AccountReport, RecordLine};
 use super::{Mode, ReconcileError, ReconcileRequest, Reconciler};
@@ -89,8 +88,6 @@ impl<'a> Pass<'a> {
         };
         let latest = now.minus(reconciler.config.reconcile.delay);
         let latest = request.until.map_or(latest, |until| latest.min(until));
-        let released = release_held(reconciler, request, account).await?;
-        let from = released.map_or(from, |first| first.min(from));
         let earliest = earliest(reconciler, request, from, now, &mut report).await?;
         (report.from, report.until) = (earliest, latest);
         let (classes, sightings) = (format!("classes/{account}"), format!("seen/{account}"));

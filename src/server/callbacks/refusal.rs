@@ -61,7 +61,7 @@ impl RefusalError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            // Not "lookalike": unsigned requests must not displace signed ones of that cause.
+            // Not the label of lookalikes: unsigned requests must not displace signed ones of that cause.
             Self::NotAForm | Self::Json(_) => "not-a-form",
             Self::TooLarge => "too-large",
             Self::TooSlow => "too-slow",
