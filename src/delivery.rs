@@ -26,6 +26,7 @@ use self::settle::refused_result;
 use self::slots::Permit;
 use crate::clock::{self, Millis};
 use crate::config::Account;
+use crate::domain::cause::Cause;
 use crate::store::{Claimed, ClaimedCalls, NextState};
 
 pub use self::account_queues::AccountQueues;
@@ -191,7 +192,8 @@ impl Worker {
                 self.queues.settled(account);
             }
             Err(why) => {
-                let parked = without_attempt(&call, NextState::Parked(why));
+                let next = NextState::Parked(Cause::UnmappableOther, why);
+                let parked = without_attempt(&call, next);
                 self.settle(call, parked).await;
             }
         }

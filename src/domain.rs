@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads the time, or knows SQL or TOML.
 pub mod attempt;
 pub mod breaker;
+pub mod cause;
 pub mod directory;
 pub mod failing_calls;
 pub mod outage;

@@ -26,6 +26,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::domain::cause::Cause;
 use crate::domain::purge_clock::PurgeClock;
 use crate::twilio::callback::CallbackParseError;
 use crate::twilio::listed::{self, RequestSource};
@@ -319,8 +320,8 @@ pub struct Settlement {
 pub enum NextState {
     PendingAt(Millis),
     Delivered,
-    Skipped(String),
-    Parked(String),
+    Skipped(Cause, String),
+    Parked(Cause, String),
 }
 
 /// One line about a call.
@@ -333,6 +334,8 @@ pub struct CallSummary {
     pub due: Option<Millis>,
     /// Why the call is skipped or parked, or why it is pending without a time.
     pub reason: Option<String>,
+    /// The code of the reason, while the call is skipped or parked.
+    pub cause: Option<Cause>,
     pub first_received: Millis,
     /// When the state was last written.
     pub changed: Millis,

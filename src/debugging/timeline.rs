@@ -36,6 +36,8 @@ pub struct CallLine {
     pub due: Option<String>,
     /// Why the call is skipped or parked.
     pub reason: Option<String>,
+    /// The code of that reason.
+    pub cause: Option<String>,
     pub first_received: String,
     pub changed: String,
 }
@@ -65,6 +67,7 @@ impl CallLine {
             state: call.state.as_str(),
             due: call.due.map(|due| due.to_string()),
             reason: call.reason.clone(),
+            cause: call.cause.map(|cause| cause.to_string()),
             first_received: call.first_received.to_string(),
             changed: call.changed.to_string(),
         }

@@ -14,6 +14,7 @@ use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::cause::Cause;
 use crate::domain::failing_calls::FailureCause;
 use crate::domain::plan::{
     self, AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode,
@@ -31,7 +32,10 @@ impl Worker {
     pub(super) async fn work(&self, call: &Claimed, account: &Account) -> Settlement {
         let callbacks = match read(&call.callbacks) {
             Ok(callbacks) => callbacks,
-            Err(why) => return without_attempt(call, NextState::Parked(why)),
+            Err(why) => {
+                let parked = NextState::Parked(Cause::UnmappableOther, why);
+                return without_attempt(call, parked);
+            }
         };
         // One copy for both plans: the directory may change between them.
         let rules = Arc::clone(&self.rules.borrow());
@@ -257,8 +261,8 @@ fn next_state(next: &Next, now: Millis) -> NextState {
         Next::Send(_) => NextState::PendingAt(now),
         Next::Wait(at) => NextState::PendingAt(*at),
         Next::Delivered => NextState::Delivered,
-        Next::Skipped(why) => NextState::Skipped(why.clone()),
-        Next::Parked(why) => NextState::Parked(why.clone()),
+        Next::Skipped(cause, why) => NextState::Skipped(*cause, why.clone()),
+        Next::Parked(cause, why) => NextState::Parked(*cause, why.clone()),
     }
 }
 

@@ -35,8 +35,10 @@ pub fn settled(call: &Claimed, next: &NextState) {
     match next {
         NextState::PendingAt(at) => info!(call.sid = %sid, "call {sid} is pending, due at {at}"),
         NextState::Delivered => info!(call.sid = %sid, "call {sid} is delivered"),
-        NextState::Skipped(why) => info!(call.sid = %sid, "call {sid} is skipped: {why}"),
-        NextState::Parked(why) => warn!(call.sid = %sid, "call {sid} is parked: {why}"),
+        NextState::Skipped(_, why) => info!(call.sid = %sid, "call {sid} is skipped: {why}"),
+        NextState::Parked(cause, why) => {
+            warn!(call.sid = %sid, %cause, "call {sid} is parked: {why}");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::deliver::without_attempt;
 use super::log;
 use super::worker::Worker;
 use crate::clock;
+use crate::domain::cause::Cause;
 use crate::store::{Claimed, NextState, Settlement, StoreError};
 
 /// The wait between two tries to settle while the store fails.
@@ -106,6 +107,7 @@ impl Worker {
 /// The state of a call of which the store refused the result.
 pub(super) fn refused_result() -> NextState {
     NextState::Parked(
+        Cause::Unclear,
         "the store refused the result of its last request, which Acquire may have accepted"
             .to_owned(),
     )

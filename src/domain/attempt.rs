@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
+use crate::domain::cause::Cause;
 use crate::domain::report_mode::ReportMode;
 use crate::twilio::CallSid;
 
@@ -51,6 +52,16 @@ impl Attempt {
                 | DeliveryFault::Configuration,
             )
             | None => false,
+        }
+    }
+
+    /// Why its request was given up, if it was.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match (self.fault, self.status) {
+            (None, Some(status)) => Cause::Refused(status),
+            (Some(fault), _) if !fault.is_unclear() => Cause::ScheduleUsedUp,
+            _ => Cause::Unclear,
         }
     }
 }

@@ -30,6 +30,7 @@ use reported::Reported;
 
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::domain::cause::Cause;
 use crate::domain::recording_link::is_same_link;
 
 pub use effect::{CallbackEffect, effects};
@@ -55,9 +56,9 @@ pub enum Next {
     /// Acquire accepted all requests.
     Delivered,
     /// There is no request to send, for this reason.
-    Skipped(String),
+    Skipped(Cause, String),
     /// A request was given up or cannot be made, for this reason, and no other is pending.
-    Parked(String),
+    Parked(Cause, String),
 }
 
 /// All requests of a call, and the next step.
@@ -94,7 +95,7 @@ impl Plan {
         if call.legs.is_empty() && call.waits.is_empty() {
             let why = "recordings are known, but no leg has a status".to_owned();
             entries.push(PlanEntry {
-                item: PlanItem::Nothing(why),
+                item: PlanItem::Nothing(Cause::NotEnded, why),
                 position: 0,
             });
         }
@@ -134,10 +135,10 @@ impl Plan {
 
     /// The positions of the unmappable legs, if the call is parked.
     pub fn unmappable(&self) -> impl Iterator<Item = usize> {
-        let is_parked = matches!(self.next, Next::Parked(_));
+        let is_parked = matches!(self.next, Next::Parked(..));
         self.entries
             .iter()
-            .filter(move |entry| is_parked && matches!(entry.item, PlanItem::Unmappable(_)))
+            .filter(move |entry| is_parked && matches!(entry.item, PlanItem::Unmappable(..)))
             .map(|entry| entry.position)
     }
 
@@ -157,8 +158,8 @@ impl Plan {
 
 fn next(entries: &[PlanEntry], attempts: &[Attempt], now: Millis) -> Next {
     let mut due: Option<(Millis, Option<&AcquireRequest>)> = None;
-    let mut parked: Vec<String> = Vec::new();
-    let mut skipped: Vec<&str> = Vec::new();
+    let mut parked: Vec<(Cause, String)> = Vec::new();
+    let mut skipped: Vec<(Cause, String)> = Vec::new();
     let mut delivered = false;
     for PlanEntry { item, .. } in entries {
         let (at, request) = match item {
@@ -168,18 +169,18 @@ fn next(entries: &[PlanEntry], attempts: &[Attempt], now: Millis) -> Next {
                     delivered = true;
                     continue;
                 }
-                RequestProgress::GivenUp(why) => {
-                    parked.push(why);
+                RequestProgress::GivenUp(cause, why) => {
+                    parked.push((cause, why));
                     continue;
                 }
             },
             PlanItem::Undecided(wait) => (wait.until, None),
-            PlanItem::Nothing(why) => {
-                skipped.push(why);
+            PlanItem::Nothing(cause, why) => {
+                skipped.push((*cause, why.clone()));
                 continue;
             }
-            PlanItem::Unmappable(why) => {
-                parked.push(why.clone());
+            PlanItem::Unmappable(cause, why) => {
+                parked.push((*cause, why.clone()));
                 continue;
             }
         };
@@ -191,10 +192,24 @@ fn next(entries: &[PlanEntry], attempts: &[Attempt], now: Millis) -> Next {
     match due {
         Some((at, Some(request))) if at <= now => Next::Send(request.clone()),
         Some((at, _)) => Next::Wait(at),
-        None if !parked.is_empty() => Next::Parked(parked.join("; ")),
+        None if !parked.is_empty() => Next::Parked(main_cause(&parked), words(&parked)),
         None if delivered => Next::Delivered,
-        None => Next::Skipped(skipped.join("; ")),
+        None => Next::Skipped(main_cause(&skipped), words(&skipped)),
     }
+}
+
+/// The first cause that is not one of a normal call, if there is one.
+fn main_cause(reasons: &[(Cause, String)]) -> Cause {
+    let mut causes = reasons.iter().map(|(cause, _)| *cause);
+    let first = causes.clone().next().unwrap_or(Cause::NotEnded);
+    causes
+        .find(|cause| *cause != Cause::NotReported)
+        .unwrap_or(first)
+}
+
+fn words(reasons: &[(Cause, String)]) -> String {
+    let reasons: Vec<&str> = reasons.iter().map(|(_, why)| why.as_str()).collect();
+    reasons.join("; ")
 }
 
 /// The entries of a reported call in the order in which they are sent.
@@ -283,7 +298,7 @@ fn ended_call(
     let mut entries = vec![call_end::call_end(reported, found, rules)];
     let item = match late {
         None => return entries,
-        Some(LateUse::Kept(why)) => PlanItem::Nothing(why),
+        Some(LateUse::Kept(why)) => PlanItem::Nothing(Cause::NotReported, why),
         Some(LateUse::Again(end)) => PlanItem::Send(Box::new(PlannedRequest {
             request: AcquireRequest {
                 leg: leg.sid.clone(),

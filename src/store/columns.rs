@@ -4,27 +4,30 @@
 use super::{NextState, State};
 use crate::clock::Millis;
 use crate::domain::attempt::Verdict;
+use crate::domain::cause::Cause;
 
-/// The columns `state`, `effective_at` and `reason` of a call.
+/// The columns `state`, `effective_at`, `reason` and `cause` of a call.
 pub(super) struct StateColumns<'a> {
     pub state: State,
     pub effective_at: Millis,
     pub reason: Option<&'a str>,
+    pub cause: Option<Cause>,
 }
 
 impl NextState {
     /// The columns of a call that reaches this state at `now`.
     pub(super) fn columns(&self, now: Millis) -> StateColumns<'_> {
-        let (state, effective_at, reason) = match self {
+        let (state, effective_at, why) = match self {
             Self::PendingAt(due) => (State::Pending, *due, None),
             Self::Delivered => (State::Delivered, now, None),
-            Self::Skipped(why) => (State::Skipped, now, Some(why.as_str())),
-            Self::Parked(why) => (State::Parked, now, Some(why.as_str())),
+            Self::Skipped(cause, why) => (State::Skipped, now, Some((cause, why))),
+            Self::Parked(cause, why) => (State::Parked, now, Some((cause, why))),
         };
         StateColumns {
             state,
             effective_at,
-            reason,
+            reason: why.map(|(_, words)| words.as_str()),
+            cause: why.map(|(cause, _)| *cause),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
+use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::store::NextState;
 
 use crate::requeue::finished;
@@ -203,7 +204,11 @@ fn ten_thousand_calls_are_parked() {
     let mut bridge = Bridge::start();
     bridge.stops();
     let reason = "Acquire refused it with 422: maintenance";
-    finished(&bridge, 10_000, &NextState::Parked(reason.to_owned()));
+    finished(
+        &bridge,
+        10_000,
+        &NextState::Parked(Cause::Refused(422), reason.to_owned()),
+    );
     bridge.starts();
     bridge.replays_page(5, |_| ());
     until("all are delivered", || {

@@ -1,6 +1,7 @@
 //! The suite itself: which checks there are.
 
 pub mod claiming;
+pub mod ledger;
 pub mod merging;
 pub mod model;
 pub mod place;
@@ -106,6 +107,8 @@ macro_rules! on {
                 a_note_is_replaced_only_if_it_is_as_it_was_read
                 a_signed_callback_is_stored_beside_the_row_and_the_row_never_beside_it
                 an_imported_call_stands_behind_fresh_ones;
+            ledger:
+                a_finished_call_has_a_cause_until_it_is_due_again;
             reading:
                 a_call_is_found_by_any_of_its_legs
                 a_list_is_newest_first_and_by_state

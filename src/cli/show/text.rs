@@ -19,7 +19,9 @@ pub(super) fn of(timeline: &CallTimeline) -> String {
 
 fn write(text: &mut String, timeline: &CallTimeline) -> Result {
     let line = &timeline.line;
-    writeln!(text, "{}  {}", line.call_sid, line.state)?;
+    let cause = line.cause.as_ref();
+    let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+    writeln!(text, "{}  {}{cause}", line.call_sid, line.state)?;
     writeln!(
         text,
         "account {}, last change {}",

@@ -42,8 +42,8 @@ impl DryRun {
         };
         match Plan::of(&[received], History::default(), rules, AFTER_ALL_WAITS).next() {
             Next::Send(request) => Self::Sent(request.message.to_json()),
-            Next::Skipped(why) => Self::Skipped(why.clone()),
-            Next::Parked(why) => Self::Parked(why.clone()),
+            Next::Skipped(_, why) => Self::Skipped(why.clone()),
+            Next::Parked(_, why) => Self::Parked(why.clone()),
             // Both need attempts, and there are none.
             Next::Wait(_) | Next::Delivered => Self::Skipped("nothing is due".to_owned()),
         }

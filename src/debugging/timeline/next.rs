@@ -89,7 +89,7 @@ fn first_wait(plan: &Plan, now: Millis) -> Option<&Wait> {
     let waits = plan.items().filter_map(|item| match item {
         PlanItem::Send(planned) => planned.wait.as_ref(),
         PlanItem::Undecided(wait) => Some(wait),
-        PlanItem::Nothing(_) | PlanItem::Unmappable(_) => None,
+        PlanItem::Nothing(..) | PlanItem::Unmappable(..) => None,
     });
     waits
         .filter(|wait| wait.until > now)

@@ -81,7 +81,7 @@ pub(super) fn planned_view(item: &PlanItem, attempts: &[Attempt]) -> PlannedView
         PlanItem::Undecided(wait) => PlannedView::Undecided {
             why: format!("{}, until {}", wait.why, wait.until),
         },
-        PlanItem::Nothing(why) => PlannedView::Nothing { why: why.clone() },
-        PlanItem::Unmappable(why) => PlannedView::Unmappable { why: why.clone() },
+        PlanItem::Nothing(_, why) => PlannedView::Nothing { why: why.clone() },
+        PlanItem::Unmappable(_, why) => PlannedView::Unmappable { why: why.clone() },
     }
 }

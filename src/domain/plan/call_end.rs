@@ -9,6 +9,7 @@ use super::reported::Reported;
 use super::rules::Rules;
 use super::status::{duration, ended_as, from, replaced_from, replaced_to, to};
 use crate::acquire::CallEnd;
+use crate::domain::cause::Cause;
 use crate::twilio::{CallStatus, Evidence, StatusCallback};
 
 /// Why a leg that has not ended has no call-end.
@@ -22,14 +23,15 @@ pub(super) fn not_ended(leg: &Leg<'_>) -> PlanEntry {
         leg.statuses.iter().find_map(unknown),
         leg.statuses.last().map(|last| last.status),
     ) {
-        (Some(text), _) => PlanItem::Unmappable(format!(
-            "leg {sid} has CallStatus \"{text}\", for which Acquire has no equivalent"
-        )),
-        (None, Some(last)) => PlanItem::Nothing(format!(
-            "leg {sid} has not ended (CallStatus {})",
-            last.status
-        )),
-        (None, None) => PlanItem::Nothing(format!("leg {sid} has no status")),
+        (Some(text), _) => PlanItem::Unmappable(
+            Cause::UnmappableStatus,
+            format!("leg {sid} has CallStatus \"{text}\", for which Acquire has no equivalent"),
+        ),
+        (None, Some(last)) => PlanItem::Nothing(
+            Cause::NotEnded,
+            format!("leg {sid} has not ended (CallStatus {})", last.status),
+        ),
+        (None, None) => PlanItem::Nothing(Cause::NotEnded, format!("leg {sid} has no status")),
     };
     let unknown = leg.statuses.iter().filter(|leg| unknown(leg).is_some());
     PlanEntry {
@@ -52,15 +54,18 @@ pub(super) fn call_end(
     let entry = |item| PlanEntry { item, position };
     let (direction, why) = match reported.direction(status, rules) {
         Ok(direction) => direction,
-        Err(why) => return entry(PlanItem::Unmappable(format!("leg {} {why}", leg.sid))),
+        Err(why) => {
+            let why = format!("leg {} {why}", leg.sid);
+            return entry(PlanItem::Unmappable(Cause::UnmappableDirection, why));
+        }
     };
     let to = match to(leg.sid, status, rules) {
         Ok(to) => to,
-        Err(why) => return entry(PlanItem::Nothing(why)),
+        Err(why) => return entry(PlanItem::Nothing(Cause::NoTo, why)),
     };
     let from = match from(leg.sid, status, rules) {
         Ok(from) => from,
-        Err(why) => return entry(PlanItem::Unmappable(why)),
+        Err(why) => return entry(PlanItem::Unmappable(Cause::NoFrom, why)),
     };
     let mut reasons = vec![About::Direction.because(why)];
     reasons.extend(weaker(status));

@@ -4,7 +4,7 @@
 
 use super::email::call_email;
 use super::item::{AcquireMessage, AcquireRequest, PlanEntry, PlanItem, PlannedRequest};
-use super::progress::{is_reached, last_verdict};
+use super::progress::{is_reached, last_attempt};
 use super::reason::About;
 use super::reported::Reported;
 use super::rules::{Forward, Rules};
@@ -12,6 +12,7 @@ use super::status::{from, replaced_from, replaced_to, to};
 use crate::acquire::{CallEvent, Direction, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::cause::Cause;
 use crate::twilio::CallStatus;
 
 /// The events that are switched on and were reported, in the call's order.
@@ -52,15 +53,16 @@ fn first_reported(reported: &Reported<'_, '_>, kind: RequestKind) -> Option<usiz
 /// also the e-mail (developer.acquire.io, 273cf39).
 fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanItem {
     let leg = reported.leg.sid;
-    let skipped = |why: &str| PlanItem::Nothing(format!("leg {leg}: {} {why}", kind.as_str()));
+    let skipped =
+        |cause, why: &str| PlanItem::Nothing(cause, format!("leg {leg}: {} {why}", kind.as_str()));
     let Some(status) = reported.leg.latest() else {
-        return skipped("has no status");
+        return skipped(Cause::NotEnded, "has no status");
     };
     let Ok(to) = to(leg, status, rules) else {
-        return skipped("requires To, which is empty");
+        return skipped(Cause::NoTo, "requires To, which is empty");
     };
     let Ok(from) = from(leg, status, rules) else {
-        return skipped("requires From, which is empty");
+        return skipped(Cause::NoFrom, "requires From, which is empty");
     };
     let mut body = CallEvent {
         from,
@@ -73,14 +75,20 @@ fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanI
     reasons.extend(replaced_to(status));
     if kind != RequestKind::CallInQueue {
         let Ok((direction, why)) = reported.direction(status, rules) else {
-            return skipped("requires Direction, which is unknown");
+            return skipped(
+                Cause::UnmappableDirection,
+                "requires Direction, which is unknown",
+            );
         };
         reasons.push(About::Direction.because(why));
         body.direction = Some(direction);
         let (email, why) = call_email(reported, status, direction, rules);
         let is_required = kind == RequestKind::CallAnswered || direction == Direction::Outgoing;
         if email.is_none() && is_required {
-            return skipped("requires an e-mail, and none is known ([directory])");
+            return skipped(
+                Cause::NotReported,
+                "requires an e-mail, and none is known ([directory])",
+            );
         }
         body.email = email;
         reasons.push(About::Email.because(why));
@@ -105,7 +113,7 @@ pub(super) fn drop_overtaken(
     let tried: Vec<bool> = entries
         .iter()
         .map(|entry| {
-            request(&entry.item).is_some_and(|request| last_verdict(attempts, request).is_some())
+            request(&entry.item).is_some_and(|request| last_attempt(attempts, request).is_some())
         })
         .collect();
     let is_due: Vec<bool> = entries
@@ -118,7 +126,8 @@ pub(super) fn drop_overtaken(
         };
         let (leg, kind) = (&request.leg, request.message.kind());
         let is_event = matches!(request.message, AcquireMessage::Event(..));
-        let why = match last_verdict(attempts, request) {
+        let last = last_attempt(attempts, request).map(|attempt| &attempt.verdict);
+        let why = match last {
             // It was never tried: sent now, it would be out of order.
             None if tried[place + 1..].contains(&true) => "came after a later event was sent",
             Some(Verdict::Again(_) | Verdict::Held(_))
@@ -129,10 +138,10 @@ pub(super) fn drop_overtaken(
             _ => return entry,
         };
         PlanEntry {
-            item: PlanItem::Nothing(format!(
-                "leg {leg}: {} is left out: it {why}",
-                kind.as_str()
-            )),
+            item: PlanItem::Nothing(
+                Cause::NotReported,
+                format!("leg {leg}: {} is left out: it {why}", kind.as_str()),
+            ),
             ..entry
         }
     });

@@ -5,6 +5,7 @@
 use super::reason::Reason;
 use crate::acquire::{CallEnd, CallEvent, RequestKind};
 use crate::clock::Millis;
+use crate::domain::cause::Cause;
 use crate::twilio::CallSid;
 
 /// One part of a plan.
@@ -14,9 +15,9 @@ pub enum PlanItem {
     /// The request depends on later callbacks, which the bridge waits for.
     Undecided(Wait),
     /// There is no request, for this reason.
-    Nothing(String),
+    Nothing(Cause, String),
     /// No request can be made, for this reason.
-    Unmappable(String),
+    Unmappable(Cause, String),
 }
 
 /// An item, and the position of the first callback that led to it.

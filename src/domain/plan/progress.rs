@@ -5,23 +5,24 @@
 use super::item::{AcquireRequest, PlanItem, PlannedRequest};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::cause::Cause;
 
 /// The state of a request after its attempts.
 pub(super) enum RequestProgress {
     DueAt(Millis),
     Accepted,
-    GivenUp(String),
+    GivenUp(Cause, String),
 }
 
 pub(super) fn progress(planned: &PlannedRequest, attempts: &[Attempt]) -> RequestProgress {
-    match last_verdict(attempts, &planned.request) {
-        None => {
-            let wait = planned.wait.as_ref();
-            RequestProgress::DueAt(wait.map_or(Millis::default(), |wait| wait.until))
-        }
-        Some(Verdict::Again(at) | Verdict::Held(at)) => RequestProgress::DueAt(*at),
-        Some(Verdict::Accepted | Verdict::AcceptedAsRepeat) => RequestProgress::Accepted,
-        Some(Verdict::GivenUp(why)) => RequestProgress::GivenUp(why.clone()),
+    let Some(last) = last_attempt(attempts, &planned.request) else {
+        let wait = planned.wait.as_ref();
+        return RequestProgress::DueAt(wait.map_or(Millis::default(), |wait| wait.until));
+    };
+    match &last.verdict {
+        Verdict::Again(at) | Verdict::Held(at) => RequestProgress::DueAt(*at),
+        Verdict::Accepted | Verdict::AcceptedAsRepeat => RequestProgress::Accepted,
+        Verdict::GivenUp(why) => RequestProgress::GivenUp(last.cause(), why.clone()),
     }
 }
 
@@ -32,7 +33,7 @@ pub(super) fn is_unfinished(item: &PlanItem, attempts: &[Attempt]) -> bool {
             matches!(progress(planned, attempts), RequestProgress::DueAt(_))
         }
         PlanItem::Undecided(_) => true,
-        PlanItem::Nothing(_) | PlanItem::Unmappable(_) => false,
+        PlanItem::Nothing(..) | PlanItem::Unmappable(..) => false,
     }
 }
 
@@ -40,7 +41,7 @@ pub(super) fn is_unfinished(item: &PlanItem, attempts: &[Attempt]) -> bool {
 pub(super) fn is_reached(item: &PlanItem, now: Millis) -> bool {
     match item {
         PlanItem::Send(planned) => planned.wait.as_ref().is_none_or(|wait| wait.until <= now),
-        PlanItem::Undecided(_) | PlanItem::Nothing(_) | PlanItem::Unmappable(_) => false,
+        PlanItem::Undecided(_) | PlanItem::Nothing(..) | PlanItem::Unmappable(..) => false,
     }
 }
 
@@ -56,13 +57,13 @@ pub fn made_for<'a>(
         .filter(move |attempt| attempt.leg == leg && attempt.kind == kind)
 }
 
-pub(super) fn last_verdict<'a>(
+/// The attempt that decides the progress of a request.
+pub(super) fn last_attempt<'a>(
     attempts: &'a [Attempt],
     request: &AcquireRequest,
-) -> Option<&'a Verdict> {
-    let verdicts = || made_for(attempts, request).map(|attempt| &attempt.verdict);
+) -> Option<&'a Attempt> {
     // Accepted once is accepted for good: a second worker may have got another answer.
-    verdicts()
-        .find(|verdict| verdict.is_accepted())
-        .or_else(|| verdicts().next_back())
+    made_for(attempts, request)
+        .find(|attempt| attempt.verdict.is_accepted())
+        .or_else(|| made_for(attempts, request).next_back())
 }

@@ -17,6 +17,7 @@ use super::status::{ended_as, url_email};
 use crate::acquire::{self, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::domain::cause::Cause;
 use crate::domain::directory::Directory;
 use crate::twilio::{CallSid, CallStatus};
 
@@ -146,9 +147,10 @@ fn why_unreported(leg: &Leg<'_>, conversations: &[Conversation<'_, '_>]) -> Plan
         None if leg.ended.is_none() => return not_ended(leg),
         None => "it was not answered, and another leg was".to_owned(),
     };
-    entry(PlanItem::Nothing(format!(
-        "leg {sid} has no call-end of its own: {why} (calls.report = \"call\")"
-    )))
+    entry(PlanItem::Nothing(
+        Cause::NotReported,
+        format!("leg {sid} has no call-end of its own: {why} (calls.report = \"call\")"),
+    ))
 }
 
 /// When the last leg ended, once all known legs have ended and settled or the wait for them is over.
@@ -159,7 +161,12 @@ fn end_decided_at(call: &Call<'_>, rules: &Rules, now: Millis) -> Result<Millis,
     }
     let Some(last) = last_end(call) else {
         return Err(call.legs.first().map_or_else(
-            || entry(PlanItem::Nothing("no leg has a status".to_owned())),
+            || {
+                entry(PlanItem::Nothing(
+                    Cause::NotEnded,
+                    "no leg has a status".to_owned(),
+                ))
+            },
             not_ended,
         ));
     };

@@ -64,7 +64,11 @@ fn attempt(leg: &str, verdict: Verdict) -> Attempt {
         at: Millis(0),
         took: Duration::ZERO,
         sent: String::new(),
-        status: Some(200),
+        status: Some(if matches!(verdict, Verdict::GivenUp(_)) {
+            422
+        } else {
+            200
+        }),
         verdict,
         fault: None,
         excerpt: String::new(),
@@ -119,13 +123,16 @@ fn each_terminal_status_ends_a_call_and_no_other_does() {
         assert_eq!(call_end.duration.as_deref(), Some("35"));
     }
     for word in ["queued", "initiated", "ringing", "in-progress"] {
-        let skipped = Next::Skipped(format!("leg {PARENT} has not ended (CallStatus {word})"));
+        let skipped = Next::Skipped(
+            Cause::NotEnded,
+            format!("leg {PARENT} has not ended (CallStatus {word})"),
+        );
         assert_eq!(next(&[callback(&[("CallStatus", word)])], &[]), skipped);
     }
     for word in ["cancelled", "answered", "COMPLETED"] {
         let next = next(&[callback(&[("CallStatus", word)])], &[]);
         assert!(
-            matches!(next, Next::Parked(why) if why.contains(word)),
+            matches!(next, Next::Parked(Cause::UnmappableStatus, why) if why.contains(word)),
             "{word}"
         );
     }
@@ -173,7 +180,7 @@ fn an_unknown_or_missing_direction_is_parked() {
     ] {
         let next = next(&[callback], &[]);
         assert!(
-            matches!(&next, Next::Parked(why) if why.contains(words)),
+            matches!(&next, Next::Parked(Cause::UnmappableDirection, why) if why.contains(words)),
             "{next:?}"
         );
     }
@@ -184,7 +191,7 @@ fn an_empty_to_is_skipped_unless_a_text_is_set_for_it() {
     let softphone = callback(&[("From", "client:jane"), ("To", "")]);
     let next = next(std::slice::from_ref(&softphone), &[]);
     assert!(
-        matches!(&next, Next::Skipped(why) if why.contains("calls.empty_to")),
+        matches!(&next, Next::Skipped(Cause::NoTo, why) if why.contains("calls.empty_to")),
         "{next:?}"
     );
 

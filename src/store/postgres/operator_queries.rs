@@ -96,7 +96,7 @@ pub(super) async fn get_all(session: &Session, sid: &CallSid) -> Result<Vec<Stor
 }
 
 async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, PgError> {
-    let (id, requeue_count): (i64, i64) = (row.try_get(7)?, row.try_get(8)?);
+    let (id, requeue_count): (i64, i64) = (row.try_get(8)?, row.try_get(9)?);
     let callbacks = rows::callbacks_of(session, &[id]).await?;
     let attempts = rows::attempts_of(session, &[id]).await?.into_iter();
     let attempts = attempts.map(|(_, made_at, attempt)| (made_at, attempt));
@@ -109,7 +109,7 @@ async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, PgError> 
             .collect(),
         attempts,
         attempts_before_requeue,
-        retry_now_at: row.try_get::<_, Option<i64>>(9)?.map(Millis),
+        retry_now_at: row.try_get::<_, Option<i64>>(10)?.map(Millis),
     })
 }
 

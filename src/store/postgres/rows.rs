@@ -8,6 +8,7 @@ use super::session::{PgError, Session};
 use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::cause::Cause;
 use crate::domain::report_mode::ReportMode;
 use crate::store::columns::VerdictColumns;
 use crate::store::{CallSummary, SignedRequest, State, StoredCallback};
@@ -23,7 +24,7 @@ const ATTEMPTS: &str = "SELECT call, requeue_count, leg, kind, at, took_us, sent
 macro_rules! summary {
     () => {
         "call.sid, call.account, CASE WHEN claim IS NULL THEN state ELSE 'claimed' END, \
-         effective_at, reason, received, changed"
+         effective_at, reason, received, changed, call.cause"
     };
 }
 pub(super) use summary;
@@ -40,6 +41,7 @@ pub(super) fn read_summary(row: &Row) -> Result<CallSummary, PgError> {
         reason: row.try_get(4)?,
         first_received: Millis(row.try_get(5)?),
         changed: Millis(row.try_get(6)?),
+        cause: optional_text(row, 7, Cause::parse)?,
     })
 }
 
@@ -85,10 +87,7 @@ pub(super) async fn attempts_of(
                 sent: row.try_get(6)?,
                 status: row.try_get::<_, Option<i32>>(7)?.map(status).transpose()?,
                 verdict: verdict(row)?,
-                fault: match row.try_get::<_, Option<&str>>(11)? {
-                    Some(_) => Some(text(row, 11, DeliveryFault::parse)?),
-                    None => None,
-                },
+                fault: optional_text(row, 11, DeliveryFault::parse)?,
                 excerpt: row.try_get(12)?,
             };
             Ok((row.try_get(0)?, row.try_get(1)?, attempt))
@@ -126,6 +125,17 @@ pub(super) fn text<T>(
             .map_or("?", |column| column.name());
         PgError::Refused(format!("column {name} has the unknown value \"{text}\""))
     })
+}
+
+pub(super) fn optional_text<T>(
+    row: &Row,
+    column: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, PgError> {
+    match row.try_get::<_, Option<&str>>(column)? {
+        Some(_) => text(row, column, parse).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Replaces NUL, the one character that `text` of PostgreSQL cannot contain.

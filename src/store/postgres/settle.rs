@@ -135,6 +135,7 @@ async fn settle(
         column!(report_mode),
         column!(failing_since),
         &(merges == WaitingMerges::Include),
+        column!(cause),
     ];
     session.query(SETTLE, values).await
 }
@@ -164,6 +165,7 @@ struct ClaimValues<'a> {
     excerpt: Option<String>,
     report_mode: Option<&'static str>,
     failing_since: Option<i64>,
+    cause: Option<String>,
 }
 
 impl<'a> ClaimValues<'a> {
@@ -178,6 +180,7 @@ impl<'a> ClaimValues<'a> {
             state: next.state.as_str(),
             effective_at: next.effective_at.0,
             state_reason: next.reason.map(without_nul),
+            cause: next.cause.map(|cause| cause.to_string()),
             now: job.now.0,
             failing_since: job.settlement.failing_since.map(|at| at.0),
             ..job

@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, Row, params};
 use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::cause::Cause;
 use crate::domain::report_mode::ReportMode;
 use crate::store::columns::VerdictColumns;
 use crate::store::{CallSummary, SignedRequest, State, StoreError, StoredCallback};
@@ -49,7 +50,7 @@ pub(super) fn rows_of(call: i64) -> [i64; 2] {
 macro_rules! summary {
     () => {
         "id, sid, account, state, effective_at, changed, received, callbacks, attempts, \
-         requeue_count, planned_callbacks, reason, retry_now_at, failing_since"
+         requeue_count, planned_callbacks, reason, retry_now_at, failing_since, cause"
     };
 }
 pub(super) use summary;
@@ -74,6 +75,7 @@ pub(super) struct CallRow {
     pub retry_now_at: Option<Millis>,
     /// See [`crate::store::Settlement::failing_since`].
     pub failing_since: Option<Millis>,
+    pub cause: Option<Cause>,
 }
 
 impl CallRow {
@@ -94,6 +96,7 @@ impl CallRow {
             reason: row.get(11)?,
             retry_now_at: row.get::<_, Option<i64>>(12)?.map(Millis),
             failing_since: row.get::<_, Option<i64>>(13)?.map(Millis),
+            cause: optional_text(row, 14, Cause::parse)?,
         })
     }
 
@@ -115,6 +118,7 @@ impl CallRow {
             state: self.state,
             due: pending.then_some(self.effective_at),
             reason: self.reason,
+            cause: self.cause,
             first_received: self.received,
             changed: self.changed,
         }

@@ -281,11 +281,12 @@ impl WriteTx {
             state,
             effective_at,
             reason,
+            cause,
         } = next.columns(now);
         self.connection
             .prepare_cached(
                 "UPDATE call SET state = ?2, effective_at = ?3, changed = ?4, reason = ?5, \
-                 attempts = ?6, planned_callbacks = ?7, failing_since = ?8 WHERE id = ?1",
+                 attempts = ?6, planned_callbacks = ?7, failing_since = ?8, cause = ?9 WHERE id = ?1",
             )?
             .execute(params![
                 call.id,
@@ -295,7 +296,8 @@ impl WriteTx {
                 reason,
                 call.attempts,
                 call.planned_callbacks,
-                call.failing_since.map(|at| at.0)
+                call.failing_since.map(|at| at.0),
+                cause.map(|cause| cause.to_string())
             ])?;
         self.counters.move_call(call.state, state);
         if state == State::Pending {

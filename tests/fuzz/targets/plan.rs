@@ -10,6 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use twilio_acquire_bridge::acquire::{DeliveryFault, RequestKind};
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::domain::plan::{
     AcquireRequest, History, LateRecording, MissedStatus, Next, Plan, ReceivedCallback, ReportMode,
     Rules, SipCustomers, effects,
@@ -197,7 +198,7 @@ impl Trial {
 
     fn plan(&self) -> Next {
         if self.callbacks.is_empty() {
-            return Next::Skipped(String::new());
+            return Next::Skipped(Cause::NotEnded, String::new());
         }
         let history = self.history();
         let plan = Plan::of(&self.callbacks, history, &self.rules, self.now);

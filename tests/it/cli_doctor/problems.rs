@@ -8,6 +8,7 @@ use rcgen::{
 };
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config::StoreUrl;
+use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::store::{
     self, ClaimRequest, NextState, RefusedLimits, RefusedRequest, Settlement, Store,
 };
@@ -90,7 +91,7 @@ async fn park(store: &dyn Store, reason: &str, now: Millis) {
     for call in claimed.expect("claimed").calls {
         let settlement = Settlement {
             attempt: None,
-            next: NextState::Parked(format!("{reason} (leg {})", call.sid)),
+            next: NextState::Parked(Cause::Refused(422), format!("{reason} (leg {})", call.sid)),
             failing_since: None,
         };
         let settled = store.settle(call.ticket, settlement, now).await;

@@ -89,7 +89,7 @@ impl Bridge {
                 match next {
                     Next::Send(request) => send = Some((place, request)),
                     Next::Wait(at) => wait = Some(wait.map_or(at, |other: Millis| other.min(at))),
-                    Next::Delivered | Next::Skipped(_) | Next::Parked(_) => {}
+                    Next::Delivered | Next::Skipped(..) | Next::Parked(..) => {}
                 }
             }
             match (send, wait) {

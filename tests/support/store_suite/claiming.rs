@@ -5,6 +5,7 @@ use std::time::Duration;
 use twilio_acquire_bridge::acquire::DeliveryFault;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::{
     AccountFilter, ClaimRequest, ListOrder, NextState, Recorded, Settlement, State, Store,
@@ -70,7 +71,11 @@ pub async fn a_ticket_settles_once(place: &Place) {
         ),
         store.settle(
             claimed.ticket.clone(),
-            settlement(&sid(1), NextState::Parked("x".to_owned()), 1),
+            settlement(
+                &sid(1),
+                NextState::Parked(Cause::Refused(422), "x".to_owned()),
+                1
+            ),
             Millis(1)
         ),
     );
@@ -135,7 +140,11 @@ pub async fn a_leg_that_ends_after_delivery_makes_the_call_due(place: &Place) {
 }
 
 pub async fn a_leg_that_ends_after_parking_makes_the_call_due(place: &Place) {
-    second_leg_after(&*place.open(), NextState::Parked("refused".to_owned())).await;
+    second_leg_after(
+        &*place.open(),
+        NextState::Parked(Cause::Refused(422), "refused".to_owned()),
+    )
+    .await;
 }
 
 async fn second_leg_after(store: &dyn Store, next: NextState) {

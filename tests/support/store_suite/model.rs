@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::store::{
     Claimed, Counts, Expiry, NextState, REQUEUED_OVERDUE, Recorded, State, Store, StoreError,
 };
@@ -175,8 +176,8 @@ impl Model {
         let (state, at) = match next {
             NextState::PendingAt(at) => (State::Pending, at.0),
             NextState::Delivered => (State::Delivered, now),
-            NextState::Skipped(_) => (State::Skipped, now),
-            NextState::Parked(_) => (State::Parked, now),
+            NextState::Skipped(..) => (State::Skipped, now),
+            NextState::Parked(..) => (State::Parked, now),
         };
         if state != State::Skipped {
             call.attempts.push(claim.round);
@@ -279,8 +280,8 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 let next = match resting {
                     Resting::Pending(wait) => NextState::PendingAt(Millis(model.now + wait)),
                     Resting::Delivered => NextState::Delivered,
-                    Resting::Skipped => NextState::Skipped("x".to_owned()),
-                    Resting::Parked => NextState::Parked("x".to_owned()),
+                    Resting::Skipped => NextState::Skipped(Cause::NotReported, "x".to_owned()),
+                    Resting::Parked => NextState::Parked(Cause::Refused(422), "x".to_owned()),
                 };
                 let given = &model.given[number];
                 let settlement = settlement(&given.sid, next.clone(), model.now);

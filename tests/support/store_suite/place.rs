@@ -158,8 +158,8 @@ pub fn settlement(leg: &CallSid, next: NextState, now: i64) -> Settlement {
     let verdict = match &next {
         NextState::PendingAt(at) => Some(Verdict::Again(*at)),
         NextState::Delivered => Some(Verdict::Accepted),
-        NextState::Skipped(_) => None,
-        NextState::Parked(why) => Some(Verdict::GivenUp(why.clone())),
+        NextState::Skipped(..) => None,
+        NextState::Parked(_, why) => Some(Verdict::GivenUp(why.clone())),
     };
     Settlement {
         failing_since: matches!(next, NextState::PendingAt(_)).then_some(Millis(now)),

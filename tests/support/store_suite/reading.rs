@@ -1,6 +1,7 @@
 //! Reads for operators and metrics, and removal after the retention.
 
 use twilio_acquire_bridge::clock::Millis;
+use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::store::{Counts, Expiry, ListFilter, NextState, Recorded, State, Store};
 use twilio_acquire_bridge::twilio::CallSid;
 
@@ -40,7 +41,7 @@ pub async fn a_list_is_newest_first_and_by_state(place: &Place) {
     settle(
         &*store,
         &claimed[0],
-        NextState::Parked("refused".to_owned()),
+        NextState::Parked(Cause::Refused(422), "refused".to_owned()),
         11,
     )
     .await;
@@ -69,8 +70,20 @@ pub async fn counts_have_every_state_and_the_oldest_due_time(place: &Place) {
     }
     let claimed = claim(&*store, 10, 4).await;
     settle(&*store, &claimed[0], NextState::Delivered, 11).await;
-    settle(&*store, &claimed[1], NextState::Skipped("x".to_owned()), 11).await;
-    settle(&*store, &claimed[2], NextState::Parked("x".to_owned()), 11).await;
+    settle(
+        &*store,
+        &claimed[1],
+        NextState::Skipped(Cause::NotReported, "x".to_owned()),
+        11,
+    )
+    .await;
+    settle(
+        &*store,
+        &claimed[2],
+        NextState::Parked(Cause::Refused(422), "x".to_owned()),
+        11,
+    )
+    .await;
     let expected = Counts {
         seen: 6,
         purged: 0,
@@ -96,11 +109,11 @@ pub async fn expired_calls_are_purged_oldest_first(place: &Place) {
     let store = place.open();
     let states = [
         NextState::Delivered,
-        NextState::Skipped("x".to_owned()),
-        NextState::Parked("x".to_owned()),
+        NextState::Skipped(Cause::NotReported, "x".to_owned()),
+        NextState::Parked(Cause::Refused(422), "x".to_owned()),
         NextState::Delivered,
         NextState::PendingAt(Millis(5)),
-        NextState::Parked("x".to_owned()),
+        NextState::Parked(Cause::Refused(422), "x".to_owned()),
     ];
     for (number, next) in (1..).zip(states) {
         record(&*store, &sid(number), 0).await;

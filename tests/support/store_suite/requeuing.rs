@@ -2,6 +2,7 @@
 
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::Verdict;
+use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::store::{ClaimRequest, ListFilter, NextState, State, Store};
 
 use super::place::{
@@ -19,8 +20,8 @@ pub async fn a_requeued_call_is_due_whatever_its_state(place: &Place) {
     let states = [
         NextState::PendingAt(Millis(9_000)),
         NextState::Delivered,
-        NextState::Skipped("nothing to send".to_owned()),
-        NextState::Parked("refused".to_owned()),
+        NextState::Skipped(Cause::NotReported, "nothing to send".to_owned()),
+        NextState::Parked(Cause::Refused(422), "refused".to_owned()),
     ];
     for (number, next) in (1..).zip(states) {
         record(&*store, &sid(number), 0).await;

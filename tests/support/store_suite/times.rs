@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::Verdict;
+use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::domain::purge_clock::PurgeClock;
 use twilio_acquire_bridge::store::{Expiry, NextState, RemovalCause, State};
 
@@ -78,7 +79,10 @@ pub async fn an_expired_parked_call_leaves_its_cause_without_personal_data(place
     store.record(child, Millis(0)).await.expect("recorded");
     record(&*store, &sid(3), 0).await;
     let why = "not saved (400): +12025550123, jane@example.com";
-    for next in [NextState::Parked(why.to_owned()), NextState::Delivered] {
+    for next in [
+        NextState::Parked(Cause::Refused(422), why.to_owned()),
+        NextState::Delivered,
+    ] {
         let claimed = claim(&*store, 0, 1).await;
         settle(&*store, &claimed[0], next, 0).await;
     }

@@ -19,11 +19,32 @@ fn what_is_due_follows_from_the_attempts() {
         // Accepted is final, also if a second worker got another answer.
         (vec![accepted.clone(), again(1)], Next::Delivered),
         (vec![accepted, given_up.clone()], Next::Delivered),
-        (vec![again(1), given_up], Next::Parked("refused".to_owned())),
+        (
+            vec![again(1), given_up],
+            Next::Parked(Cause::Refused(422), "refused".to_owned()),
+        ),
         // Of a requeued call only the attempts since then are passed: all requests are due again.
         (vec![], due),
     ] {
         assert_eq!(next(&[callback(&[])], &attempts), expected, "{attempts:?}");
+    }
+}
+
+#[test]
+fn the_answer_to_the_last_attempt_is_the_cause() {
+    use crate::acquire::DeliveryFault::{Busy, SuccessFalse};
+    for (fault, status, cause) in [
+        (None, Some(409), Cause::Refused(409)),
+        (Some(Busy), Some(503), Cause::ScheduleUsedUp),
+        (Some(SuccessFalse), Some(200), Cause::Unclear),
+    ] {
+        let given_up = Attempt {
+            status,
+            fault,
+            ..attempt(PARENT, Verdict::GivenUp("why".to_owned()))
+        };
+        let parked = Next::Parked(cause, "why".to_owned());
+        assert_eq!(next(&[callback(&[])], &[given_up]), parked);
     }
 }
 
@@ -35,7 +56,10 @@ fn a_leg_that_was_given_up_never_delays_another() {
     assert_eq!(sent(next(&legs, &[refused(PARENT)])).call_id, CHILD);
     assert_eq!(sent(next(&legs, &[refused(CHILD)])).call_id, PARENT);
     let parked = next(&legs, &[refused(PARENT), attempt(CHILD, Verdict::Accepted)]);
-    assert_eq!(parked, Next::Parked(format!("{PARENT} refused")));
+    assert_eq!(
+        parked,
+        Next::Parked(Cause::Refused(422), format!("{PARENT} refused"))
+    );
 
     let unmappable = callback(&[("Direction", "sideways")]);
     assert_eq!(sent(next(&[unmappable, child(&[])], &[])).call_id, CHILD);

@@ -37,7 +37,7 @@ fn delivered(known: &[Callback], mut attempts: Vec<Attempt>) -> (Vec<String>, St
         let plan = Plan::of(&received, History::of(&attempts), &one_call(), NOW);
         let Next::Send(request) = plan.next() else {
             let nothing = plan.items().filter_map(|item| match item {
-                PlanItem::Nothing(why) => Some(why.as_str()),
+                PlanItem::Nothing(_, why) => Some(why.as_str()),
                 _ => None,
             });
             return (legs, nothing.collect::<Vec<_>>().join("\n"));

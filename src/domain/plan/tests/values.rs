@@ -23,7 +23,7 @@ fn an_empty_from_parks_the_call_unless_a_text_is_set_for_it() {
         let withheld = callback(&[("From", from)]);
         let parked = next(std::slice::from_ref(&withheld), &[]);
         assert!(
-            matches!(&parked, Next::Parked(why) if why.contains("calls.empty_from")),
+            matches!(&parked, Next::Parked(Cause::NoFrom, why) if why.contains("calls.empty_from")),
             "{parked:?}"
         );
         let rules = Rules {

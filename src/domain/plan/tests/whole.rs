@@ -136,7 +136,7 @@ fn a_call_stays_the_leg_that_was_tried_first() {
     let parked = [attempt(CHILD, Verdict::GivenUp("refused".to_owned()))];
     assert_eq!(
         plan(&known, &parked, &one_call(), NOW),
-        Next::Parked("refused".to_owned())
+        Next::Parked(Cause::Refused(422), "refused".to_owned())
     );
 }
 
@@ -188,7 +188,9 @@ fn legs_that_name_each_other_as_parents_end_all_the_same() {
 fn a_recording_without_its_call_is_skipped() {
     let alone = [recording(1, "completed", &[])];
     for rules in [Rules::default(), one_call()] {
-        assert!(matches!(at(0, &alone, &rules), Next::Skipped(why) if why.contains("no leg")));
+        assert!(
+            matches!(at(0, &alone, &rules), Next::Skipped(Cause::NotEnded, why) if why.contains("no leg"))
+        );
     }
 }
 
@@ -231,7 +233,7 @@ fn no_event_is_sent_before_it_is_known_which_leg_is_the_call() {
     let ringing = child(&[("CallStatus", "ringing"), ("To", "client:jane")]);
     assert!(matches!(
         at(0, std::slice::from_ref(&ringing), &rules),
-        Next::Skipped(_)
+        Next::Skipped(Cause::NotEnded, _)
     ));
     let known = [ringing, callback(&[("CallStatus", "in-progress")])];
     let Next::Send(request) = at(0, &known, &rules) else {

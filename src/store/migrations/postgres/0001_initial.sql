@@ -18,6 +18,7 @@ CREATE TABLE call (
     requeue_count     bigint NOT NULL,   -- how often an operator requeued it
     planned_callbacks bigint NOT NULL,   -- how many callbacks, from the first, the last settled claim had
     reason            text,              -- why it is skipped or parked
+    cause             text COLLATE "C",  -- the code of the reason
     retry_now_at      bigint,            -- a retry of an attempt made before this time is due; NULL: never set
     failing_since     bigint,            -- first failure since Acquire last accepted a request of it; NULL: none
     claim             bigint,            -- number of the claim that holds it; NULL: unclaimed

@@ -16,6 +16,7 @@ CREATE TABLE call (
     requeue_count     INTEGER NOT NULL,     -- how often an operator requeued it
     planned_callbacks INTEGER NOT NULL,     -- how many callbacks, from the first, the last settled claim had
     reason            TEXT,                 -- why it is skipped or parked
+    cause             TEXT,                 -- the code of the reason
     retry_now_at      INTEGER,              -- a retry of an attempt made before this time is due; NULL: never set
     failing_since     INTEGER               -- first failure since Acquire last accepted a request of it; NULL: none
 ) STRICT;

@@ -11,6 +11,7 @@ SET callbacks = callbacks + $2::bigint,
     attempts = attempts + $3::bigint,
     state = 'pending',
     reason = NULL,
+    cause = NULL,
     retry_now_at = greatest(retry_now_at, $5::bigint),
     changed = $4::bigint,
     effective_at = CASE state WHEN 'pending' THEN least(effective_at, $4::bigint) ELSE $4::bigint END

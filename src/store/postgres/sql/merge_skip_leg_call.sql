@@ -11,5 +11,6 @@ SET callbacks = 0,
     effective_at = $2::bigint,
     changed = $2::bigint,
     reason = $3::text,
+    cause = 'part-of-another',
     merge_parent = NULL
 WHERE id = $1::bigint;

@@ -171,6 +171,7 @@ updated_calls AS (
     SET callbacks = callbacks + grown_calls.count,
         state = 'pending',
         reason = NULL,
+        cause = NULL,
         effective_at = CASE state
             WHEN 'pending' THEN least(effective_at, grown_calls.received)
             ELSE grown_calls.received

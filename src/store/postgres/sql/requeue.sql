@@ -23,6 +23,7 @@ SET requeue_count = requeue_count + 1,
     failing_since = NULL,
     state = 'pending',
     reason = NULL,
+    cause = NULL,
     -- A claimed call stays claimed: `settle` sees the higher requeue_count and makes it due again.
     changed = CASE WHEN claim IS NULL THEN $2::bigint ELSE changed END,
     effective_at = CASE

@@ -10,6 +10,7 @@ use rusqlite::params;
 
 use super::{Undo, WriteTx};
 use crate::clock::Millis;
+use crate::domain::cause::Cause;
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::sid_index;
 use crate::store::{NewCallback, NextState, StoreError};
@@ -155,7 +156,7 @@ impl WriteTx {
             self.set_retry_now_at(call.id, at)?;
         }
         let why = format!("it is a part of call {}, which has its callbacks", call.sid);
-        self.set_state(&child, &NextState::Skipped(why), now)?;
+        self.set_state(&child, &NextState::Skipped(Cause::PartOfAnother, why), now)?;
         if !self.leases.lock().holds(call.id) {
             self.make_due(&call, now, now)?;
         }
