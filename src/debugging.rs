@@ -10,4 +10,5 @@ pub mod redact;
 pub mod repair;
 pub mod replan;
 pub mod search;
+pub mod state_words;
 pub mod timeline;

@@ -26,7 +26,7 @@ use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource};
 
 use admin::console::AdminState;
-use admin::routes::{get, post, style_path};
+use admin::routes::{get, post, script_path, style_path};
 use callbacks::extract::refuse;
 use callbacks::receive::receive;
 use callbacks::refusal::RefusalError;
@@ -101,6 +101,7 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 .service(get("/metrics", &[], admin::probes::metrics))
                 .service(get("/favicon.ico", &[], admin::routes::no_icon))
                 .service(get(style_path(), &[], admin::routes::style))
+                .service(get(script_path(), &[], admin::routes::script))
                 .service(get("/", calls, admin::console::overview))
                 .service(get("/calls/{sid}", &[], admin::console::call_page))
                 .service(get("/refused", refused, admin::refused::overview))

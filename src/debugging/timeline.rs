@@ -4,6 +4,7 @@
 
 mod attempts;
 mod callbacks;
+mod facts;
 mod fields;
 mod legs;
 mod next;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use self::callbacks::callback_view;
 use self::planned::planned_view;
 use crate::clock::Millis;
+use crate::debugging::state_words::{self, KnownCall, StateWords, Waiting};
 use crate::domain::outage::Outage;
 use crate::domain::plan::{self, History, Plan, ReceivedCallback, Rules};
 use crate::domain::retry;
@@ -22,6 +24,7 @@ use crate::store::{CallSummary, StoredCall};
 
 pub use attempts::AttemptView;
 pub use callbacks::CallbackView;
+pub use facts::CallFacts;
 pub use fields::FieldView;
 pub use legs::LegView;
 pub use planned::PlannedView;
@@ -47,8 +50,14 @@ pub struct CallLine {
 pub struct CallTimeline {
     #[serde(flatten)]
     pub line: CallLine,
+    /// The state in words.
+    pub words: String,
+    /// What the call waits for, while pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Waiting>,
     /// The next step and its time, as a sentence.
     pub next: String,
+    pub facts: CallFacts,
     pub legs: Vec<LegView>,
     pub callbacks: Vec<CallbackView>,
     pub attempts: Vec<AttemptView>,
@@ -100,16 +109,31 @@ impl CallTimeline {
                 callback_view(stored, read, effect)
             })
             .collect();
+        let known = KnownCall {
+            call: &call.summary,
+            plan: &plan,
+            attempts: counting,
+            due: state_words::due_at(&readable, counting, rules),
+            outage: outage.as_ref(),
+            now,
+        };
+        let StateWords { words, waiting } = known.words();
+        let legs = legs::legs(&callbacks);
+        let attempt_views = attempts::attempt_views(&attempts, call.attempts_before_requeue);
+        let planned: Vec<PlannedView> = plan
+            .items()
+            .map(|item| planned_view(item, counting))
+            .collect();
         Self {
             line: CallLine::of(&call.summary),
+            words,
+            wait: waiting,
             next: next::next(&call.summary, &plan, counting, outage.as_ref(), now),
-            legs: legs::legs(&callbacks),
+            facts: facts::facts(&legs, &callbacks, &attempt_views, &planned),
+            legs,
             callbacks,
-            attempts: attempts::attempt_views(&attempts, call.attempts_before_requeue),
-            planned: plan
-                .items()
-                .map(|item| planned_view(item, counting))
-                .collect(),
+            attempts: attempt_views,
+            planned,
             outage,
         }
     }

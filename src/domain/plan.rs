@@ -36,7 +36,7 @@ use crate::domain::recording_link::is_same_link;
 pub use effect::{CallbackEffect, effects};
 pub use evidence::ReceivedCallback;
 pub use history::History;
-pub use item::{AcquireMessage, AcquireRequest, PlanItem, PlannedRequest, Wait};
+pub use item::{AcquireMessage, AcquireRequest, Awaited, PlanItem, PlannedRequest, Wait};
 pub use parties::{SipCustomers, SipHost};
 pub use progress::made_for;
 pub use reason::{About, Reason};

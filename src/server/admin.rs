@@ -4,6 +4,7 @@
 
 pub mod console;
 pub mod error;
+pub mod frame;
 pub mod guard;
 pub mod probes;
 pub mod reconcile;

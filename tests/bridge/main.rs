@@ -10,6 +10,7 @@ mod commands;
 mod consistency_check;
 mod debugging;
 mod delivery;
+mod desk;
 mod directory;
 mod doctor;
 mod draining;

@@ -27,6 +27,7 @@ fn write(text: &mut String, timeline: &CallTimeline) -> Result {
         "account {}, last change {}",
         line.account_sid, line.changed
     )?;
+    writeln!(text, "state   {}", wrap(&timeline.words, 8))?;
     writeln!(text, "next    {}", wrap(&timeline.next, 8))?;
     if let Some(outage) = &timeline.outage {
         let status = outage

@@ -25,6 +25,13 @@ pub struct AttemptView {
     pub before_requeue: bool,
 }
 
+impl AttemptView {
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.verdict.starts_with("accepted")
+    }
+}
+
 /// Shows attempts, of which the first `before_requeue` came before the last requeue.
 pub(super) fn attempt_views(attempts: &[Attempt], before_requeue: usize) -> Vec<AttemptView> {
     let views = attempts

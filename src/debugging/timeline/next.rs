@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
 use crate::config::duration;
+use crate::debugging::state_words::first_wait;
 use crate::domain::attempt::Attempt;
 use crate::domain::outage::Outage;
-use crate::domain::plan::{Plan, PlanItem, Wait};
+use crate::domain::plan::Plan;
 use crate::store::{CallSummary, State};
 
 pub(super) fn next(
@@ -82,18 +83,6 @@ fn pending(
         );
     }
     format!("due since {due}; a running bridge sends it as soon as it has capacity{last_attempt}")
-}
-
-/// The wait that ends first, of all that are not over.
-fn first_wait(plan: &Plan, now: Millis) -> Option<&Wait> {
-    let waits = plan.items().filter_map(|item| match item {
-        PlanItem::Send(planned) => planned.wait.as_ref(),
-        PlanItem::Undecided(wait) => Some(wait),
-        PlanItem::Nothing(..) | PlanItem::Unmappable(..) => None,
-    });
-    waits
-        .filter(|wait| wait.until > now)
-        .min_by_key(|wait| wait.until)
 }
 
 fn probe(outage: &Outage, now: Millis) -> String {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::history::History;
-use super::item::{PlanEntry, PlanItem, Wait};
+use super::item::{Awaited, PlanEntry, PlanItem, Wait};
 use super::rules::{ReportMode, Rules};
 use super::status::{duration, is_end, sequence};
 use crate::acquire::RequestKind;
@@ -98,7 +98,11 @@ impl<'a> Selection<'a> {
 fn wait((leg, (until, position)): (&CallSid, (Millis, usize))) -> PlanEntry {
     let why = format!("leg {leg} has only weaker evidence; waits for its status callback");
     PlanEntry {
-        item: PlanItem::Undecided(Wait { until, why }),
+        item: PlanItem::Undecided(Wait {
+            until,
+            what: Awaited::StatusCallback,
+            why,
+        }),
         position,
     }
 }

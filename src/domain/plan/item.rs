@@ -40,7 +40,20 @@ pub struct PlannedRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     pub until: Millis,
+    pub what: Awaited,
     pub why: String,
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    Recording,
+    /// The end of a leg that is known.
+    LegEnd,
+    /// Legs of which nothing is known yet.
+    MoreLegs,
+    /// Better evidence of an end.
+    StatusCallback,
 }
 
 /// One request to Acquire about a leg.

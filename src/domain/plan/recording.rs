@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::call::{Call, KnownRecording, Leg, RecordingStage};
 use super::conversation::Conversation;
-use super::item::Wait;
+use super::item::{Awaited, Wait};
 use super::reported::Reported;
 use super::rules::{LateRecording, RecordingExpectation, RecordingRules, Rules};
 use super::status::sendable;
@@ -76,6 +76,7 @@ pub(super) fn find<'a>(
         },
         wait: missing.filter(|_| waits).map(|what| Wait {
             until,
+            what: Awaited::Recording,
             why: format!("waits for {what}"),
         }),
         url: url.and_then(Result::ok),

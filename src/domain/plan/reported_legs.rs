@@ -9,7 +9,7 @@ use super::call_end::not_ended;
 use super::call_shape::{CallShape, is_inbound, is_put_through};
 use super::conversation::{Conversation, Knowledge, conversations};
 use super::history::History;
-use super::item::{PlanEntry, PlanItem, Wait};
+use super::item::{Awaited, PlanEntry, PlanItem, Wait};
 use super::recording;
 use super::reported::{CalleeEmail, Reported, invalid_emails};
 use super::rules::{MissedStatus, ReportMode, Rules};
@@ -171,16 +171,20 @@ fn end_decided_at(call: &Call<'_>, rules: &Rules, now: Millis) -> Result<Millis,
         ));
     };
     let open = call.open_legs();
-    let (until, why) = if open.is_empty() {
+    let (until, what, why) = if open.is_empty() {
         let why = "all known legs have ended; waits for others (calls.settle)";
-        (last.plus(rules.legs.settle), why.to_owned())
+        (
+            last.plus(rules.legs.settle),
+            Awaited::MoreLegs,
+            why.to_owned(),
+        )
     } else {
         let open: Vec<&str> = open.into_iter().map(CallSid::as_str).collect();
         let why = format!("waits for the end of leg {} (calls.wait)", open.join(", "));
-        (last.plus(rules.legs.wait), why)
+        (last.plus(rules.legs.wait), Awaited::LegEnd, why)
     };
     if until > now {
-        return Err(entry(PlanItem::Undecided(Wait { until, why })));
+        return Err(entry(PlanItem::Undecided(Wait { until, what, why })));
     }
     Ok(last)
 }

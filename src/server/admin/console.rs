@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
+use actix_web::http::header;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::error::AdminError;
+use super::frame::Frame;
+use super::routes::short_hash;
 use crate::debugging::timeline::{CallLine, CallTimeline};
 use crate::server::connections::OpenConnections;
 use crate::server::shared::BridgeParts;
@@ -90,7 +93,7 @@ struct OverviewPage {
     spooled: Option<u64>,
     selected: Option<&'static str>,
     calls: Vec<CallLine>,
-    now: String,
+    frame: Frame,
 }
 
 /// `GET /`: calls per state and the latest calls; while the database is down, the calls in the spool.
@@ -113,7 +116,7 @@ pub async fn overview(
         spooled,
         selected: filter.state.map(State::as_str),
         calls: calls.iter().map(CallLine::of).collect(),
-        now: admin.bridge.clock.now().to_string(),
+        frame: Frame::of("/", admin.bridge.clock.now()),
     })
 }
 
@@ -123,7 +126,7 @@ struct CallPage {
     sid: String,
     /// One for each account that signed the SID.
     timelines: Vec<CallTimeline>,
-    now: String,
+    frame: Frame,
 }
 
 /// `GET /calls/{CallSid}`: the timeline of a call, of each account that signed its SID.
@@ -132,11 +135,10 @@ pub async fn call_page(
     sid: Path<String>,
 ) -> Result<HttpResponse, AdminError> {
     let (first, others) = timelines(&admin, &sid).await?;
-    let now = admin.bridge.clock.now().to_string();
     page(&CallPage {
         sid: first.line.call_sid.clone(),
         timelines: std::iter::once(first).chain(others).collect(),
-        now,
+        frame: Frame::of("/", admin.bridge.clock.now()),
     })
 }
 
@@ -169,9 +171,13 @@ impl ListQuery {
     }
 }
 
-/// Renders a page.
+/// Renders a page. Its `ETag` leaves out the frame, which has the time.
 pub(super) fn page(template: &impl Template) -> Result<HttpResponse, AdminError> {
+    let html = template.render()?;
+    let main = html.split_once("<main").map_or("", |(_, main)| main);
+    let etag = format!("\"{}\"", short_hash(main));
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
-        .body(template.render()?))
+        .insert_header((header::ETAG, etag))
+        .body(html))
 }

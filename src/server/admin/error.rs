@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, ResponseError};
 use askama::Template;
 use tracing::error;
 
+use super::frame::Frame;
 use crate::domain::plain_text::{cut, plain};
 use crate::server::shared::problem;
 use crate::store::{State, StoreError};
@@ -61,6 +62,36 @@ impl AdminError {
         })
     }
 
+    /// What the reader of the page can do about it.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::NotFound | Self::WrongMethod(_) => "The pages of the bridge are listed above.",
+            Self::UnknownCall(_) => {
+                "Twilio never reported this call to this bridge: look for errors 11200 to 11220 in the \
+                 Twilio console, and for a refused request of the call under Refused."
+            }
+            Self::InvalidSid(_) => {
+                "A CallSid has CA and 32 hexadecimal digits; copy it from the Twilio console."
+            }
+            Self::UnknownState | Self::Query(_) => "Correct the address of the page, or go back.",
+            Self::NoToken | Self::WrongToken => {
+                "Reload the page, and enter the token as the password; any user name will do."
+            }
+            Self::TooManyWrongTokens => "Wait a second, then reload the page.",
+            Self::ForeignHost => {
+                "Whoever operates the bridge can add the name in this page's address to admin.hosts."
+            }
+            Self::AnotherSite => {
+                "Open the page of the bridge itself, and send the form from there."
+            }
+            Self::Store(_) => {
+                "Callbacks go to the spool while the database is down, if there is one; this page works \
+                 again once the store does."
+            }
+            Self::Page(_) => "Report this with the line of the log.",
+        }
+    }
+
     /// The key comes from outside, so it is cut and made harmless.
     pub(super) fn unknown_key(key: &str, known: &[&str]) -> Self {
         let key = cut(key, MAX_SHOWN_KEY);
@@ -81,6 +112,8 @@ impl AdminError {
 pub(super) struct ErrorPage {
     title: String,
     sentence: String,
+    advice: &'static str,
+    frame: Frame,
 }
 
 impl ErrorPage {
@@ -88,6 +121,8 @@ impl ErrorPage {
         Self {
             title: why.status_code().to_string(),
             sentence: why.to_string(),
+            advice: why.advice(),
+            frame: Frame::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -57,12 +58,13 @@ pub async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let is_browser = accepts_html(request.headers());
+    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
     let mut response = match refusal(&request).await {
         Some(why) => request.error_response(why),
         None => next.call(request).await?.map_into_boxed_body(),
     };
     if is_browser {
-        response = with_error_page(response);
+        response = unless_known(known.as_ref(), with_error_page(response));
     }
     for (name, value) in SAFETY_HEADERS {
         let headers = response.headers_mut();
@@ -71,6 +73,20 @@ pub async fn guard(
         }
     }
     Ok(response)
+}
+
+/// The script of a page asks for it every few seconds; one that has not changed is not sent.
+fn unless_known(
+    known: Option<&HeaderValue>,
+    response: ServiceResponse<BoxBody>,
+) -> ServiceResponse<BoxBody> {
+    if known.is_none() || response.headers().get(header::ETAG) != known {
+        return response;
+    }
+    response.map_body(|head, _| {
+        head.status = StatusCode::NOT_MODIFIED;
+        BoxBody::new(())
+    })
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
 use super::error::AdminError;
+use super::frame::Frame;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
 use crate::store::RefusedFilter;
 
@@ -22,7 +23,7 @@ struct RefusedPage {
     causes: Vec<CauseLine>,
     selected: Option<String>,
     requests: Vec<RefusedLine>,
-    now: String,
+    frame: Frame,
 }
 
 /// `GET /refused?cause=no-match`: the number of requests per cause, and the latest of one cause.
@@ -39,7 +40,7 @@ pub async fn overview(
         causes,
         selected: query.cause.clone(),
         requests,
-        now: admin.bridge.clock.now().to_string(),
+        frame: Frame::of("/refused", admin.bridge.clock.now()),
     })
 }
 

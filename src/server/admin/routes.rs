@@ -15,18 +15,29 @@ use sha2::{Digest as _, Sha256};
 use super::error::AdminError;
 use super::guard::PROBES;
 
-/// The style of the pages.
+/// The style and the script of the pages.
 const STYLE: &str = include_str!("../../../templates/style.css");
+const SCRIPT: &str = include_str!("../../../templates/script.js");
 
-/// The path of [`STYLE`], with its hash: a browser keeps it until it changes.
-static STYLE_PATH: LazyLock<String> = LazyLock::new(|| {
-    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(STYLE));
-    format!("/style-{:08x}.css", u32::from_be_bytes([a, b, c, d]))
-});
+/// Their paths, with a hash: a browser keeps them until they change.
+static STYLE_PATH: LazyLock<String> = LazyLock::new(|| format!("/style-{}.css", short_hash(STYLE)));
+static SCRIPT_PATH: LazyLock<String> =
+    LazyLock::new(|| format!("/script-{}.js", short_hash(SCRIPT)));
 
 /// For the template of all pages.
 pub fn style_path() -> &'static str {
     &STYLE_PATH
+}
+
+/// For the template of all pages.
+pub fn script_path() -> &'static str {
+    &SCRIPT_PATH
+}
+
+/// Eight hexadecimal digits.
+pub(super) fn short_hash(text: &str) -> String {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(text));
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 /// `GET` and `HEAD` of `path`, with these query keys.
@@ -77,13 +88,22 @@ pub fn configure(routes: &mut ServiceConfig) {
 
 /// `GET` of [`style_path`].
 pub async fn style() -> HttpResponse {
+    asset("text/css; charset=utf-8", STYLE)
+}
+
+/// `GET` of [`script_path`].
+pub async fn script() -> HttpResponse {
+    asset("text/javascript; charset=utf-8", SCRIPT)
+}
+
+fn asset(content_type: &str, text: &'static str) -> HttpResponse {
     HttpResponse::Ok()
-        .content_type("text/css; charset=utf-8")
+        .content_type(content_type)
         .insert_header((
             header::CACHE_CONTROL,
             "private, max-age=31536000, immutable",
         ))
-        .body(STYLE)
+        .body(text)
 }
 
 /// `GET /favicon.ico`: browsers ask for it on their own.

@@ -18,6 +18,7 @@ fn one_screen_shows_a_call_from_its_legs_to_the_source_of_each_field() {
     insta::assert_snapshot!(format!("{before}, 200 in 9 ms{after}"), @r#"
     CA0000000000000000000000000000501f  delivered
     account AC00000000000000000000000000000001, last change 2026-09-21T15:13:23.000Z
+    state   in Acquire since 2026-09-21T15:13:23.000Z, after 59 min
     next    nothing: Acquire accepted all requests; a later callback may add one
 
     legs

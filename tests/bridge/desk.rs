@@ -1,0 +1,132 @@
+//! The operator's desk: what its pages say of a call and of the bridge.
+
+use std::time::Duration;
+
+use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
+
+use crate::support::harness::{Bridge, until};
+use crate::support::twilio::{STATUS, sid, status_form};
+
+impl Bridge {
+    pub fn acquire_replies(&self, reply: Reply) {
+        self.acquire.behaves(Faults {
+            default_reply: reply,
+            ..Faults::default()
+        });
+    }
+
+    pub fn words(&self, call: usize) -> String {
+        let words = self.call(&sid(call))["words"].clone();
+        words.as_str().expect("words").to_owned()
+    }
+
+    /// The page as a browser gets it.
+    pub fn page(&self, target: &str) -> String {
+        let accept = [("Accept", "text/html")];
+        self.admin("GET", target, &accept).body
+    }
+}
+
+#[test]
+fn the_state_of_a_call_is_said_in_the_same_words_by_page_api_and_show() {
+    let bridge = Bridge::start();
+    bridge.twilio.ends(&sid(2), "completed");
+    bridge.settles();
+    let delivered = "in Acquire since 2026-09-21T14:13:20.000Z, after less than 1 s";
+    assert_eq!(bridge.words(2), delivered);
+
+    let without_to = status_form(&sid(3), "completed").replace("&To=%2B12025550199", "");
+    bridge.twilio.sends_form(STATUS, &without_to);
+    bridge.settles();
+    assert!(
+        bridge.words(3).starts_with("not sent: "),
+        "{}",
+        bridge.words(3)
+    );
+
+    bridge.acquire_replies(Reply::Status(422));
+    bridge.twilio.ends(&sid(4), "completed");
+    bridge.settles();
+    let parked = bridge.words(4);
+    assert!(
+        parked.starts_with("needs a decision: ") && parked.contains("422"),
+        "{parked}"
+    );
+
+    bridge.acquire_replies(Reply::Status(503));
+    bridge.twilio.ends(&sid(5), "completed");
+    bridge.settles();
+    let retried = "tried 1 time (last: 503), again at 2026-09-21T14:13:2";
+    assert!(bridge.words(5).starts_with(retried), "{}", bridge.words(5));
+
+    bridge.acquire_replies(Reply::Status(401));
+    bridge.twilio.ends(&sid(6), "completed");
+    until("the breaker opens", || {
+        bridge.metric("bridge_breaker_open{account=\"acme\"} ") == Some(1.0)
+    });
+    bridge.settles();
+    let held =
+        "held: Acquire rejects the account (401) since 2026-09-21T14:13:20.000Z, next try at ";
+    assert!(bridge.words(6).starts_with(held), "{}", bridge.words(6));
+    assert_eq!(bridge.call(&sid(6))["wait"], "acquire");
+
+    for call in 2..=6 {
+        let words = bridge.words(call);
+        let shown = bridge.runs(&["show", &sid(call)]).out;
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains(&format!("state {said}")), "{shown}");
+        let start: String = words.chars().take(15).collect();
+        let page = bridge.page(&format!("/calls/{}", sid(call)));
+        assert!(page.contains(&start), "{start}: {page}");
+    }
+    bridge.acquire_replies(Reply::Saved);
+    bridge.waits(Duration::from_secs(60));
+}
+
+#[test]
+fn a_call_that_waits_says_for_what_and_until_when() {
+    let mut bridge = Bridge::start();
+    bridge.restarts_with("[recording]\nexpect = \"always\"\n");
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    let waiting = "waiting for its recording, until 2026-09-21T14:";
+    assert!(bridge.words(1).starts_with(waiting), "{}", bridge.words(1));
+    assert_eq!(bridge.call(&sid(1))["wait"], "recording");
+}
+
+#[test]
+fn each_page_has_the_frame_also_an_error() {
+    let bridge = Bridge::start();
+    for (target, here) in [("/", "/"), ("/refused", "/refused"), ("/nothing", "")] {
+        let page = bridge.page(target);
+        for part in [
+            "<html lang=\"en\">",
+            "<a class=\"skip\" href=\"#main\">",
+            "<nav aria-label=\"Pages\">",
+            "<main id=\"main\"",
+            "<h1>",
+        ] {
+            assert_eq!(page.matches(part).count(), 1, "{target}: {part} in {page}");
+        }
+        let current = page.contains(&format!("<a href=\"{here}\" aria-current=\"page\">"));
+        assert_eq!(current, !here.is_empty(), "{page}");
+        assert_eq!(page.contains("as of <time"), !here.is_empty(), "{page}");
+    }
+}
+
+#[test]
+fn a_page_that_has_not_changed_is_not_sent_again() {
+    let bridge = Bridge::start();
+    let html = ("Accept", "text/html");
+    let first = bridge.admin("GET", "/refused", &[html]);
+    let etag = first.header("etag").expect("an ETag");
+    bridge.clock.advance(Duration::from_secs(1));
+    let again = bridge.admin("GET", "/refused", &[html, ("If-None-Match", etag)]);
+    assert_eq!((again.status, again.body.as_str()), (304, ""));
+    bridge.twilio.sends_form("/nothing", "CallSid=1");
+    until("the refused request is stored", || {
+        let changed = bridge.admin("GET", "/refused", &[html, ("If-None-Match", etag)]);
+        changed.status == 200 && changed.header("etag") != Some(etag)
+    });
+}
