@@ -22,6 +22,7 @@ mod reconcile;
 mod recording;
 mod refused;
 pub mod reload;
+mod report;
 mod rules;
 mod server;
 mod setting;
@@ -49,6 +50,7 @@ pub use reader::SettingsReader;
 pub use reconcile::ReconcileSettings;
 pub use recording::PlaybackSettings;
 pub use refused::RefusedSettings;
+pub use report::ReportSettings;
 pub use rules::to_toml;
 pub use server::{ProxyProtocolSetting, ServerSettings};
 pub use setting::Setting;
@@ -73,6 +75,7 @@ pub struct Config {
     pub playback: Option<PlaybackSettings>,
     pub twilio: TwilioSettings,
     pub reconcile: ReconcileSettings,
+    pub report: ReportSettings,
     /// At least one.
     pub accounts: Vec<Account>,
     /// The rules at the start; `directory_file` can change their directory.
@@ -163,6 +166,7 @@ fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
         .map_or(&[][..], |server| &server.public_urls);
     let (links, playback) = recording::links(reader, public_urls, twilio.as_ref()).unzip();
     let reconcile = reconcile::read(reader);
+    let report = report::read(reader);
     let rules = rules::read(reader, links);
     let log = log::read(reader);
 
@@ -192,6 +196,7 @@ fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
         playback: playback?,
         twilio: twilio?,
         reconcile: reconcile?,
+        report: report?,
         accounts: accounts?,
         rules,
         directory_file,

@@ -4,6 +4,7 @@
 pub mod attempt;
 pub mod breaker;
 pub mod cause;
+pub mod class;
 pub mod directory;
 pub mod failing_calls;
 pub mod outage;

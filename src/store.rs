@@ -9,6 +9,7 @@ mod counters;
 pub mod disk;
 mod error;
 mod joined_thread;
+pub mod ledger;
 mod open;
 pub mod postgres;
 mod reader;
@@ -27,12 +28,14 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::domain::cause::Cause;
+use crate::domain::class::Class;
 use crate::domain::purge_clock::PurgeClock;
 use crate::twilio::callback::CallbackParseError;
 use crate::twilio::listed::{self, RequestSource};
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use error::{OpenError, StoreError};
+pub use ledger::{CauseCount, Ledger, LedgerRow};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
 pub use reader::{CallPredicate, ReadStore};
 pub use records::{NoteChange, Records, StoredLeg};
@@ -143,11 +146,17 @@ impl NewCallback {
         }
     }
 
+    /// Whether it was imported, and not signed for the bridge.
+    fn is_reconciled(&self) -> bool {
+        self.request.source() != RequestSource::Signed
+    }
+
     /// Since when its call is due: one that was imported does not delay fresh calls.
     fn due(&self, now: Millis) -> Millis {
-        match self.request.source() {
-            RequestSource::Signed => now,
-            RequestSource::Listed | RequestSource::Alerted => now.minus(REQUEUED_OVERDUE),
+        if self.is_reconciled() {
+            now.minus(REQUEUED_OVERDUE)
+        } else {
+            now
         }
     }
 }
@@ -213,6 +222,8 @@ pub struct Claimed {
     pub retry_now_at: Option<Millis>,
     /// [`Settlement::failing_since`] of its last claim.
     pub failing_since: Option<Millis>,
+    /// What became of it so far.
+    pub class: Class,
 }
 
 /// The calls to claim.
@@ -310,6 +321,8 @@ pub struct ClaimedCalls {
 pub struct Settlement {
     pub attempt: Option<Attempt>,
     pub next: NextState,
+    /// What has become of the call with it.
+    pub class: Class,
     /// When the call first failed since Acquire last accepted a request of it. A failure that is not
     /// recorded as an attempt counts too.
     pub failing_since: Option<Millis>,
@@ -336,6 +349,8 @@ pub struct CallSummary {
     pub reason: Option<String>,
     /// The code of the reason, while the call is skipped or parked.
     pub cause: Option<Cause>,
+    /// What became of it so far.
+    pub class: Class,
     pub first_received: Millis,
     /// When the state was last written.
     pub changed: Millis,
@@ -472,7 +487,7 @@ pub struct Migrated {
 
 /// Keeps callbacks, calls and attempts. A change is durable when its method returns.
 #[async_trait]
-pub trait Store: Refusals + Records + Send + Sync {
+pub trait Store: Refusals + Records + Ledger + Send + Sync {
     /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with
     /// one key it stores the first, and up to three more that have a field with a value which the stored
     /// ones do not have. A callback belongs to

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::admin::{self, AdminSettings};
 use super::reader::SettingsReader;
+use super::report::{self, ReportSettings};
 use super::store::{self, SpoolSettings, StoreUrl};
 use super::{rules, server};
 use crate::domain::plan::Rules;
@@ -33,6 +34,11 @@ pub fn admin_listen(reader: &mut SettingsReader) -> Option<SocketAddr> {
 /// The admin listener with its token.
 pub fn admin(reader: &mut SettingsReader) -> Option<AdminSettings> {
     admin::read(reader)
+}
+
+/// `[report]`.
+pub fn report(reader: &mut SettingsReader) -> Option<ReportSettings> {
+    report::read(reader)
 }
 
 /// The spool.

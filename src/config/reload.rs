@@ -60,6 +60,7 @@ impl Config {
             playback: self.playback.clone(),
             twilio: self.twilio.clone(),
             reconcile: self.reconcile.clone(),
+            report: self.report.clone(),
             log: self.log.clone(),
             settings,
         };

@@ -41,6 +41,8 @@ pub struct CallLine {
     pub reason: Option<String>,
     /// The code of that reason.
     pub cause: Option<String>,
+    /// What became of the call, as in reports.
+    pub class: &'static str,
     pub first_received: String,
     pub changed: String,
 }
@@ -77,6 +79,7 @@ impl CallLine {
             due: call.due.map(|due| due.to_string()),
             reason: call.reason.clone(),
             cause: call.cause.map(|cause| cause.to_string()),
+            class: call.class.as_str(),
             first_received: call.first_received.to_string(),
             changed: call.changed.to_string(),
         }

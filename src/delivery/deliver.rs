@@ -15,9 +15,10 @@ use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::cause::Cause;
+use crate::domain::class::Class;
 use crate::domain::failing_calls::FailureCause;
 use crate::domain::plan::{
-    self, AcquireRequest, History, Next, Plan, ReceivedCallback, ReportMode,
+    self, AcquireRequest, History, Lateness, Next, Plan, ReceivedCallback, ReportMode,
 };
 use crate::domain::retry::{self, Jitter};
 use crate::store::{AccountFilter, Claimed, NextState, Settlement, StoredCallback};
@@ -44,11 +45,24 @@ impl Worker {
         let history = History::requeued(&attempts, earlier);
         let mode = history.mode(&rules);
         let before = Plan::of(&callbacks, history, &rules, self.clock.now());
+        let late = self.config.report.late;
+        let class = |plan: &Plan, history: History<'_>| {
+            let known = Lateness {
+                callbacks: &callbacks,
+                history,
+                rules: &rules,
+                late,
+            };
+            plan.class(known, call.class)
+        };
         self.count_late_recordings(call, account, &before);
         self.log_unnamed_sip_host(call, &before);
         let Next::Send(_) = before.next() else {
             self.count_unmappable(call, account, &before, &before);
-            return without_attempt(call, next_state(before.next(), self.clock.now()));
+            return Settlement {
+                class: class(&before, history),
+                ..without_attempt(call, next_state(before.next(), self.clock.now()))
+            };
         };
         self.rate_limiter.wait(&account.acquire_account_id).await;
         // The breaker may have opened while the call waited for the rate limit.
@@ -60,7 +74,10 @@ impl Worker {
         // A link may have expired while the call waited for the rate limit.
         let current = Plan::of(&callbacks, history, &rules, self.clock.now());
         let Next::Send(request) = current.next() else {
-            return without_attempt(call, next_state(current.next(), self.clock.now()));
+            return Settlement {
+                class: class(&current, history),
+                ..without_attempt(call, next_state(current.next(), self.clock.now()))
+            };
         };
         let sent = self.send((account, call), request, mode, history.current());
         let Some(attempt) = sent.await else {
@@ -89,6 +106,7 @@ impl Worker {
             failing_since: failed.and(call.failing_since).or(failed),
             attempt: Some(attempt),
             next: next_state(after.next(), now),
+            class: class(&after, history),
         }
     }
 
@@ -214,11 +232,17 @@ impl Worker {
     }
 }
 
-/// A settlement without an attempt.
+/// A settlement without an attempt. Without a plan, it does not undo that Acquire accepted the call.
 pub(super) fn without_attempt(call: &Claimed, next: NextState) -> Settlement {
+    let class = match &next {
+        NextState::Parked(..) if !call.class.is_accepted() => Class::Parked,
+        NextState::Skipped(..) if !call.class.is_accepted() => Class::Skipped,
+        _ => call.class,
+    };
     Settlement {
         attempt: None,
         next,
+        class,
         failing_since: call.failing_since,
     }
 }

@@ -12,16 +12,18 @@ pub(super) enum Rule {
     DeliveredCallWasAccepted,
     CallIsFoundBySid,
     SidHasCall,
+    LedgerCountsCalls,
 }
 
 impl Rule {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::CallbackHasCall,
         Self::AttemptHasCall,
         Self::CallCountsItsCallbacks,
         Self::DeliveredCallWasAccepted,
         Self::CallIsFoundBySid,
         Self::SidHasCall,
+        Self::LedgerCountsCalls,
     ];
 
     /// Follows the number of rows that break the rule.
@@ -33,6 +35,7 @@ impl Rule {
             Self::DeliveredCallWasAccepted => "delivered calls have no accepted attempt",
             Self::CallIsFoundBySid => "calls cannot be found by their SIDs",
             Self::SidHasCall => "SIDs in the index belong to no call",
+            Self::LedgerCountsCalls => "rows of the ledger do not count the calls",
         }
     }
 }

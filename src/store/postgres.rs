@@ -10,6 +10,7 @@ mod claim;
 mod connection;
 mod consistency;
 mod counters;
+mod ledger;
 mod merge;
 mod migrate;
 mod operator_queries;
@@ -199,6 +200,7 @@ async fn compact_regularly(connections: Rc<QueryConnections>) {
         clock::pause(COMPACT_INTERVAL).await;
         // A failure delays nothing, and the connection logs an outage itself.
         let _ = connections.queries.run(counters::compact).await;
+        let _ = connections.queries.run(ledger::fold).await;
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! It never writes, and never migrates a schema.
 
+use std::ops::Range;
 use std::path::Path;
 
+use super::ledger::{CauseCount, LedgerRow};
 use super::records::{Note, StoredLeg};
 use super::{
     CallSummary, ListFilter, RefusedCause, RefusedFilter, RemovedCall, StoreError, StoredCall,
@@ -67,8 +69,15 @@ pub trait ReadStore {
     /// See [`Records::notes`](super::Records::notes).
     fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError>;
 
+    /// See [`Ledger::ledger`](super::Ledger::ledger).
+    fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError>;
+
+    /// See [`Ledger::causes`](super::Ledger::causes).
+    fn causes(&self) -> Result<Vec<CauseCount>, StoreError>;
+
     /// Checks that calls seen = calls in each state + calls purged, that each callback belongs to a
-    /// call, and that each delivered call has an accepted attempt. Reads every row; returns a
+    /// call, that each delivered call has an accepted attempt, and that the ledger counts each call. Reads
+    /// every row; returns a
     /// sentence for each problem.
     fn verify_consistency(&self) -> Result<Vec<String>, StoreError>;
 

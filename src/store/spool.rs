@@ -7,6 +7,7 @@
 
 mod transfer;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::joined_thread::JoinedThread;
+use super::ledger::{CauseCount, Ledger, LedgerRow};
 use super::records::{Note, NoteChange, Records, StoredLeg};
 use super::sqlite::SqliteStore;
 use super::{
@@ -355,6 +357,18 @@ impl Records for SpoolingStore {
         before: Option<String>,
     ) -> Result<bool, StoreError> {
         self.shared.database.replace_note(change, before).await
+    }
+}
+
+/// The ledger is in the database.
+#[async_trait]
+impl Ledger for SpoolingStore {
+    async fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
+        self.shared.database.ledger(time).await
+    }
+
+    async fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
+        self.shared.database.causes().await
     }
 }
 

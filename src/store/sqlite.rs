@@ -10,6 +10,7 @@ mod consistency;
 mod counters;
 mod health;
 mod leases;
+mod ledger;
 mod lock;
 mod open;
 mod reader;

@@ -63,6 +63,13 @@ pub struct AcquireRequest {
     pub message: AcquireMessage,
 }
 
+impl AcquireRequest {
+    /// Whether both are the same request about the same leg, with whatever content.
+    pub(super) fn is_for(&self, other: &Self) -> bool {
+        self.leg == other.leg && self.message.kind() == other.message.kind()
+    }
+}
+
 /// The content of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcquireMessage {

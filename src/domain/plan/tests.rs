@@ -284,6 +284,7 @@ fn an_end_after_an_unknown_status_is_sent() {
 
 mod answers;
 mod attempts;
+mod class;
 mod conversations;
 mod evidence;
 mod first_tried;

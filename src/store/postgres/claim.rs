@@ -10,6 +10,7 @@ use super::rows::{self, text};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::domain::class::Class;
 use crate::store::{
     AccountFilter, BACKLOG_AGE, ClaimRequest, Claimed, ClaimedCalls, LeaseClock, ListOrder, Ticket,
     split_by_requeue,
@@ -166,11 +167,12 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
                 attempts_before_requeue: 0,
                 retry_now_at,
                 failing_since: row.try_get::<_, Option<i64>>(9)?.map(Millis),
+                class: text(row, 10, Class::parse)?,
             };
             calls.push((call, row.try_get::<_, i64>(7)? > 0));
         }
         if let Some((call, _)) = calls.last_mut() {
-            call.callbacks.push(rows::callback(row, 10)?);
+            call.callbacks.push(rows::callback(row, 11)?);
             call.ticket.newest_callback += 1;
         }
     }

@@ -4,6 +4,7 @@ use super::counters;
 use super::session::{PgError, Session};
 use crate::store::consistency::{COUNT_CALLS, Rule, problems};
 use crate::store::counters::Counters;
+use crate::store::ledger::BROKEN;
 
 /// Counts the rows that break the rule.
 fn sql(rule: Rule) -> &'static str {
@@ -36,6 +37,7 @@ fn sql(rule: Rule) -> &'static str {
                  AND sid_index.account = call.account \
              WHERE first.call IS NULL OR sid_index.call IS NULL"
         }
+        Rule::LedgerCountsCalls => BROKEN,
         Rule::SidHasCall => {
             "SELECT count(*) FROM sid_index WHERE NOT EXISTS \
              (SELECT 1 FROM call WHERE call.id = sid_index.call AND call.callbacks > 0)"

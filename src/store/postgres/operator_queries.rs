@@ -77,6 +77,8 @@ pub(super) const PARKED_BEFORE: &str = "SELECT count(*) FROM call \
 pub(super) const DUE_AFTER: &str = "SELECT count(*) FROM call \
     WHERE state = 'pending' AND claim IS NULL AND effective_at > $1";
 
+// For the ledger, which counts a removed call in its last class.
+const EXPIRE: &str = "UPDATE call SET class = 'expired' WHERE id = ANY ($1) AND class = 'parked'";
 const PURGE_SIDS: &str = include_str!("sql/purge_sids.sql");
 const PURGE_CALLBACKS: &str = "DELETE FROM callback WHERE call = ANY ($1)";
 const PURGE_ATTEMPTS: &str = "DELETE FROM attempt WHERE call = ANY ($1)";
@@ -96,7 +98,7 @@ pub(super) async fn get_all(session: &Session, sid: &CallSid) -> Result<Vec<Stor
 }
 
 async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, PgError> {
-    let (id, requeue_count): (i64, i64) = (row.try_get(8)?, row.try_get(9)?);
+    let (id, requeue_count): (i64, i64) = (row.try_get(9)?, row.try_get(10)?);
     let callbacks = rows::callbacks_of(session, &[id]).await?;
     let attempts = rows::attempts_of(session, &[id]).await?.into_iter();
     let attempts = attempts.map(|(_, made_at, attempt)| (made_at, attempt));
@@ -109,7 +111,7 @@ async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, PgError> 
             .collect(),
         attempts,
         attempts_before_requeue,
-        retry_now_at: row.try_get::<_, Option<i64>>(10)?.map(Millis),
+        retry_now_at: row.try_get::<_, Option<i64>>(11)?.map(Millis),
     })
 }
 
@@ -213,7 +215,13 @@ pub(super) async fn purge(
         .execute(REMEMBER_REMOVED, &[&ids, &removed::day(expiry.now)])
         .await?;
     // SIDs first: their legs are found in the callbacks.
-    for sql in [PURGE_SIDS, PURGE_CALLBACKS, PURGE_ATTEMPTS, PURGE_CALLS] {
+    for sql in [
+        EXPIRE,
+        PURGE_SIDS,
+        PURGE_CALLBACKS,
+        PURGE_ATTEMPTS,
+        PURGE_CALLS,
+    ] {
         session.execute(sql, &[&ids]).await?;
     }
     Ok(purged)

@@ -1,5 +1,7 @@
 //! Reads the database for commands, and blocks until the response. Writes nothing.
 
+use std::ops::Range;
+
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
@@ -10,11 +12,12 @@ use super::migrate;
 use super::operator_queries;
 use super::server::{CONNECT_TIMEOUT, PgServer};
 use super::session::{PgError, Session, Values};
-use super::{records, refused};
+use super::{ledger, records, refused};
 use crate::clock::Millis;
 use crate::config::postgres::PostgresUrl;
 use crate::domain::purge_clock::PurgeClock;
 use crate::store::counters::Counters;
+use crate::store::ledger::{CauseCount, LedgerRow};
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
@@ -129,6 +132,14 @@ impl ReadStore for PostgresReader {
 
     fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError> {
         self.wait_for(records::notes(&self.session, prefix))
+    }
+
+    fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
+        self.wait_for(ledger::rows_of(&self.session, &time))
+    }
+
+    fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
+        self.wait_for(ledger::causes(&self.session))
     }
 
     fn version(&self) -> Result<String, StoreError> {

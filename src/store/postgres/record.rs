@@ -101,6 +101,7 @@ struct CallValues<'a> {
     first_received: i64,
     callbacks: i64,
     sid_hash: [u8; 16],
+    is_reconciled: bool,
 }
 
 impl<'a> RecordBatch<'a> {
@@ -126,6 +127,7 @@ impl<'a> RecordBatch<'a> {
                     first_received: job.now.0,
                     callbacks: 0,
                     sid_hash: sid_hash(),
+                    is_reconciled: job.callback.is_reconciled(),
                 });
                 batch.calls.len() - 1
             });
@@ -175,6 +177,7 @@ impl<'a> RecordBatch<'a> {
             column!(legs, (_, job) => job.callback.leg.as_str()),
             &(on_merge == OnMerge::Conflict),
             column!(calls, call => &call.sid_hash[..]),
+            column!(calls, call => call.is_reconciled),
         ];
         let rows = session.query(RECORD, values).await?;
         let (is_new, needs_merge): (Vec<bool>, Vec<bool>) = match rows.first() {

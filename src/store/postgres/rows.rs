@@ -9,6 +9,7 @@ use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::cause::Cause;
+use crate::domain::class::Class;
 use crate::domain::report_mode::ReportMode;
 use crate::store::columns::VerdictColumns;
 use crate::store::{CallSummary, SignedRequest, State, StoredCallback};
@@ -24,7 +25,8 @@ const ATTEMPTS: &str = "SELECT call, requeue_count, leg, kind, at, took_us, sent
 macro_rules! summary {
     () => {
         "call.sid, call.account, CASE WHEN claim IS NULL THEN state ELSE 'claimed' END, \
-         effective_at, reason, received, changed, call.cause"
+         effective_at, reason, received, changed, call.cause, \
+         call.class"
     };
 }
 pub(super) use summary;
@@ -42,6 +44,7 @@ pub(super) fn read_summary(row: &Row) -> Result<CallSummary, PgError> {
         first_received: Millis(row.try_get(5)?),
         changed: Millis(row.try_get(6)?),
         cause: optional_text(row, 7, Cause::parse)?,
+        class: text(row, 8, Class::parse)?,
     })
 }
 

@@ -136,6 +136,7 @@ async fn settle(
         column!(failing_since),
         &(merges == WaitingMerges::Include),
         column!(cause),
+        column!(class),
     ];
     session.query(SETTLE, values).await
 }
@@ -166,6 +167,7 @@ struct ClaimValues<'a> {
     report_mode: Option<&'static str>,
     failing_since: Option<i64>,
     cause: Option<String>,
+    class: &'static str,
 }
 
 impl<'a> ClaimValues<'a> {
@@ -181,6 +183,7 @@ impl<'a> ClaimValues<'a> {
             effective_at: next.effective_at.0,
             state_reason: next.reason.map(without_nul),
             cause: next.cause.map(|cause| cause.to_string()),
+            class: job.settlement.class.as_str(),
             now: job.now.0,
             failing_since: job.settlement.failing_since.map(|at| at.0),
             ..job

@@ -1,5 +1,6 @@
 //! Reads on a connection of its own, for pages and commands, so that a read never delays a callback.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 
@@ -11,10 +12,11 @@ use super::open;
 use super::rows::{self, CallRow};
 use super::sid_index;
 use super::write_tx::times;
-use super::{backup, consistency, records, refused};
+use super::{backup, consistency, ledger, records, refused};
 use crate::clock::Millis;
 use crate::domain::purge_clock::PurgeClock;
 use crate::store::joined_thread::JoinedThread;
+use crate::store::ledger::{CauseCount, LedgerRow};
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
     CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
@@ -41,6 +43,10 @@ impl SqliteReader {
             connection: open::reader(path)?,
             leases,
         })
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// How many callbacks all calls have together.
@@ -195,6 +201,14 @@ impl ReadStore for SqliteReader {
 
     fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError> {
         records::notes(&self.connection, prefix)
+    }
+
+    fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
+        ledger::rows_of(&self.connection, &time)
+    }
+
+    fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
+        ledger::causes(&self.connection)
     }
 
     fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {

@@ -9,8 +9,10 @@ use crate::acquire::{DeliveryFault, RequestKind};
 use crate::clock::Millis;
 use crate::domain::attempt::{Attempt, Verdict};
 use crate::domain::cause::Cause;
+use crate::domain::class::Class;
 use crate::domain::report_mode::ReportMode;
 use crate::store::columns::VerdictColumns;
+use crate::store::ledger::Counted;
 use crate::store::{CallSummary, SignedRequest, State, StoreError, StoredCallback};
 use crate::twilio::{AccountSid, CallSid};
 
@@ -50,7 +52,7 @@ pub(super) fn rows_of(call: i64) -> [i64; 2] {
 macro_rules! summary {
     () => {
         "id, sid, account, state, effective_at, changed, received, callbacks, attempts, \
-         requeue_count, planned_callbacks, reason, retry_now_at, failing_since, cause"
+         requeue_count, planned_callbacks, reason, retry_now_at, failing_since, cause, class, reconciled"
     };
 }
 pub(super) use summary;
@@ -76,6 +78,8 @@ pub(super) struct CallRow {
     /// See [`crate::store::Settlement::failing_since`].
     pub failing_since: Option<Millis>,
     pub cause: Option<Cause>,
+    pub class: Class,
+    pub is_reconciled: bool,
 }
 
 impl CallRow {
@@ -97,6 +101,8 @@ impl CallRow {
             retry_now_at: row.get::<_, Option<i64>>(12)?.map(Millis),
             failing_since: row.get::<_, Option<i64>>(13)?.map(Millis),
             cause: optional_text(row, 14, Cause::parse)?,
+            class: text(row, 15, Class::parse)?,
+            is_reconciled: row.get(16)?,
         })
     }
 
@@ -110,6 +116,18 @@ impl CallRow {
         rows.next()?.map(Self::read).transpose()
     }
 
+    /// What the ledger counts of it.
+    pub fn counted(&self) -> Counted<'_> {
+        Counted {
+            account: &self.account,
+            received: self.received,
+            is_reconciled: self.is_reconciled,
+            state: self.state,
+            class: self.class,
+            cause: self.cause,
+        }
+    }
+
     pub fn into_summary(self) -> CallSummary {
         let pending = matches!(self.state, State::Pending | State::Claimed);
         CallSummary {
@@ -119,6 +137,7 @@ impl CallRow {
             due: pending.then_some(self.effective_at),
             reason: self.reason,
             cause: self.cause,
+            class: self.class,
             first_received: self.received,
             changed: self.changed,
         }

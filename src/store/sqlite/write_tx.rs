@@ -20,11 +20,14 @@ use rusqlite::{Connection, params};
 use super::counters;
 use super::health::FileHealth;
 use super::leases::{Lease, SharedLeaseTable};
+use super::ledger;
 use super::rows::{self, CallRow};
 use super::sid_index::{self, SidEntry, SidIndex};
 use crate::clock::Millis;
+use crate::domain::class::Class;
 use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
+use crate::store::ledger::{Counted, LedgerChanges};
 use crate::store::repeat::{self, StoredForm};
 use crate::store::{Counts, NewCallback, NextState, REQUEUED_OVERDUE, Recorded, State, StoreError};
 use crate::twilio::CallSid;
@@ -41,6 +44,8 @@ pub(super) struct WriteTx {
     pending_merges: HashMap<i64, i64>,
     counters: Counters,
     committed_counters: Counters,
+    /// Of the open transaction.
+    ledger: LedgerChanges,
     undo: Vec<Undo>,
     purged_sids: Vec<SidEntry>,
     pub(super) health: FileHealth,
@@ -68,6 +73,7 @@ impl WriteTx {
             pending_merges: HashMap::new(),
             counters,
             committed_counters: counters,
+            ledger: LedgerChanges::default(),
             undo: Vec::new(),
             purged_sids: Vec::new(),
         };
@@ -100,7 +106,9 @@ impl WriteTx {
         if self.counters != self.committed_counters {
             counters::save(&self.connection, &self.counters)?;
         }
+        ledger::save(&self.connection, &self.ledger)?;
         self.run("COMMIT")?;
+        self.ledger.clear();
         self.committed_counters = self.counters;
         self.undo.clear();
         for entry in self.purged_sids.drain(..) {
@@ -118,6 +126,7 @@ impl WriteTx {
             tracing::error!(%error, "failed to roll back a transaction of the store");
         }
         self.counters = self.committed_counters;
+        self.ledger.clear();
         self.purged_sids.clear();
         let mut leases = self.leases.lock();
         for undo in self.undo.drain(..).rev() {
@@ -163,15 +172,16 @@ impl WriteTx {
         self.connection
             .prepare_cached(
                 "INSERT INTO call (id, sid, account, state, effective_at, changed, received, \
-                 callbacks, attempts, requeue_count, planned_callbacks) \
-                 VALUES (?1, ?2, ?3, 'pending', ?5, ?4, ?4, 1, 0, 0, 0)",
+                 callbacks, attempts, requeue_count, planned_callbacks, reconciled) \
+                 VALUES (?1, ?2, ?3, 'pending', ?5, ?4, ?4, 1, 0, 0, 0, ?6)",
             )?
             .execute(params![
                 id,
                 callback.call.as_str(),
                 callback.account.as_str(),
                 now.0,
-                due.0
+                due.0,
+                callback.is_reconciled()
             ])?;
         self.insert_callback((id, &callback.call), 1, callback, now)?;
         self.add_sid((sid_index::hash(&callback.call), id))?;
@@ -179,6 +189,14 @@ impl WriteTx {
             self.add_sid((sid_index::hash(&callback.leg), id))?;
         }
         self.counters.add_new(1);
+        self.ledger.add(Counted {
+            account: &callback.account,
+            received: now,
+            is_reconciled: callback.is_reconciled(),
+            state: State::Pending,
+            class: Class::Waiting,
+            cause: None,
+        });
         // A search that starts behind this position would miss the call.
         self.leases.lock().lower_scan_start((due, id));
         if callback.leg != callback.call {
@@ -208,7 +226,7 @@ impl WriteTx {
             .execute([call.id])?;
         // While the call is claimed, `settle` sees that there is a newer callback.
         if !self.leases.lock().holds(call.id) {
-            self.make_due(call, callback.due(now), now)?;
+            self.make_due(call, call.class.reopened(), callback.due(now), now)?;
         }
         if is_child {
             self.merge_call_of_leg(callback, call.id, now)?;
@@ -262,19 +280,26 @@ impl WriteTx {
     }
 
     /// Makes an unclaimed call pending, due at `due` unless it has been due before.
-    fn make_due(&mut self, call: &CallRow, due: Millis, now: Millis) -> Result<(), StoreError> {
+    fn make_due(
+        &mut self,
+        call: &CallRow,
+        class: Class,
+        due: Millis,
+        now: Millis,
+    ) -> Result<(), StoreError> {
         let due = match call.state {
             State::Pending => call.effective_at.min(due),
             _ => due,
         };
-        self.set_state(call, &NextState::PendingAt(due), now)
+        self.set_state(call, &NextState::PendingAt(due), class, now)
     }
 
-    /// Writes the state of a call, with the numbers of its attempts and planned callbacks, and its failure.
+    /// Writes the state and class of a call, with the numbers of its attempts and planned callbacks, and its failure.
     fn set_state(
         &mut self,
         call: &CallRow,
         next: &NextState,
+        class: Class,
         now: Millis,
     ) -> Result<(), StoreError> {
         let StateColumns {
@@ -286,7 +311,7 @@ impl WriteTx {
         self.connection
             .prepare_cached(
                 "UPDATE call SET state = ?2, effective_at = ?3, changed = ?4, reason = ?5, \
-                 attempts = ?6, planned_callbacks = ?7, failing_since = ?8, cause = ?9 WHERE id = ?1",
+                 attempts = ?6, planned_callbacks = ?7, failing_since = ?8, cause = ?9, class = ?10 WHERE id = ?1",
             )?
             .execute(params![
                 call.id,
@@ -297,8 +322,17 @@ impl WriteTx {
                 call.attempts,
                 call.planned_callbacks,
                 call.failing_since.map(|at| at.0),
-                cause.map(|cause| cause.to_string())
+                cause.map(|cause| cause.to_string()),
+                class.as_str()
             ])?;
+        let before = call.counted();
+        let after = Counted {
+            state,
+            class,
+            cause,
+            ..before
+        };
+        self.ledger.change(before, after);
         self.counters.move_call(call.state, state);
         if state == State::Pending {
             self.leases.lock().lower_scan_start((effective_at, call.id));
@@ -315,7 +349,8 @@ impl WriteTx {
                 .prepare_cached("UPDATE call SET requeue_count = requeue_count + 1 WHERE id = ?1")?
                 .execute([call.id])?;
             if !self.leases.lock().holds(call.id) {
-                self.make_due(call, now.minus(REQUEUED_OVERDUE), now)?;
+                let class = call.class.requeued();
+                self.make_due(call, class, now.minus(REQUEUED_OVERDUE), now)?;
             }
         }
         Ok(!calls.is_empty())

@@ -6,6 +6,7 @@ use twilio_acquire_bridge::acquire::DeliveryFault;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::domain::cause::Cause;
+use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::{
     AccountFilter, ClaimRequest, ListOrder, NextState, Recorded, Settlement, State, Store,
@@ -196,6 +197,7 @@ pub async fn attempts_are_read_back_as_they_were_made(place: &Place) {
     for attempt in &made {
         let ticket = claim_one(&*store, attempt.at.0).await.ticket;
         let settlement = Settlement {
+            class: Class::Waiting,
             attempt: Some(attempt.clone()),
             next: NextState::PendingAt(attempt.at),
             failing_since: None,

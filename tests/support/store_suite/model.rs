@@ -1,11 +1,13 @@
 //! Any sequence of operations against a model that keeps everything in plain lists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::cause::Cause;
+use twilio_acquire_bridge::domain::class::Class;
+use twilio_acquire_bridge::store::ledger::{QUARTER_MS, Unit};
 use twilio_acquire_bridge::store::{
     Claimed, Counts, Expiry, NextState, REQUEUED_OVERDUE, Recorded, State, Store, StoreError,
 };
@@ -26,11 +28,18 @@ enum Verb {
     Record(u32, u32, bool),
     Claim(usize),
     /// Of one of the tickets that were ever given.
-    Settle(prop::sample::Index, Resting),
+    Settle(prop::sample::Index, Resting, Promptness),
     Requeue(u32),
     Purge(usize),
     Wait(i64),
     Restart,
+}
+
+/// Whether Acquire accepted a call late.
+#[derive(Clone, Copy, Debug)]
+enum Promptness {
+    InTime,
+    Late,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,13 +57,15 @@ fn verbs() -> impl Strategy<Value = Vec<Verb>> {
         Just(Resting::Skipped),
         Just(Resting::Parked),
     ];
+    let promptness = prop_oneof![Just(Promptness::InTime), Just(Promptness::Late)];
     let verb = prop_oneof![
         6 => (1..5_u32, 0..3_u32, any::<bool>()).prop_map(|(c, l, s)| Verb::Record(c, l, s)),
         4 => (1..4_usize).prop_map(Verb::Claim),
-        4 => (any::<prop::sample::Index>(), resting).prop_map(|(i, r)| Verb::Settle(i, r)),
+        4 => (any::<prop::sample::Index>(), resting, promptness)
+            .prop_map(|(i, r, p)| Verb::Settle(i, r, p)),
         2 => (1..5_u32).prop_map(Verb::Requeue),
         1 => (1..3_usize).prop_map(Verb::Purge),
-        3 => (0..40_000_i64).prop_map(Verb::Wait),
+        3 => (0..400_000_i64).prop_map(Verb::Wait),
         1 => Just(Verb::Restart),
     ];
     prop::collection::vec(verb, 1..60)
@@ -72,6 +83,9 @@ struct Call {
     /// The rounds of its attempts.
     attempts: Vec<u32>,
     claim: Option<Claim>,
+    received: i64,
+    class: Class,
+    cause: Option<Cause>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +97,7 @@ struct Claim {
 }
 
 impl Call {
-    fn make_due(&mut self, now: i64) {
+    fn make_due(&mut self, class: Class, now: i64) {
         if self.claim.is_none() {
             self.at = if self.state == State::Pending {
                 self.at.min(now)
@@ -91,6 +105,8 @@ impl Call {
                 now
             };
             self.state = State::Pending;
+            self.cause = None;
+            self.class = class;
         }
     }
 }
@@ -102,6 +118,8 @@ struct Model {
     seen: u64,
     /// The calls that were removed, and are remembered.
     purged: BTreeSet<u32>,
+    /// What the ledger has of them.
+    kept: Vec<(i64, Class, Option<Cause>)>,
     now: i64,
     given: Vec<Claimed>,
 }
@@ -117,7 +135,7 @@ impl Model {
             if !call.callbacks.insert((leg, busy)) {
                 return Recorded::Repeated;
             }
-            call.make_due(now);
+            call.make_due(waits_again(call.class), now);
         } else if self.purged.contains(&number) {
             return Recorded::Repeated;
         } else {
@@ -130,6 +148,9 @@ impl Model {
                 round: 0,
                 attempts: Vec::new(),
                 claim: None,
+                received: now,
+                class: Class::Waiting,
+                cause: None,
             });
         }
         Recorded::New
@@ -166,7 +187,7 @@ impl Model {
     }
 
     /// Whether the ticket was good.
-    fn settle(&mut self, ticket: usize, next: &NextState) -> bool {
+    fn settle(&mut self, ticket: usize, next: &NextState, class: Class) -> bool {
         let now = self.now;
         let holds = |call: &&mut Call| call.claim.is_some_and(|claim| claim.number == ticket);
         let Some(call) = self.calls.iter_mut().find(holds) else {
@@ -179,15 +200,21 @@ impl Model {
             NextState::Skipped(..) => (State::Skipped, now),
             NextState::Parked(..) => (State::Parked, now),
         };
+        let cause = match next {
+            NextState::Skipped(cause, _) | NextState::Parked(cause, _) => Some(*cause),
+            _ => None,
+        };
         if state != State::Skipped {
             call.attempts.push(claim.round);
         }
         let more = call.callbacks.len() > claim.callbacks || call.round > claim.round;
-        (call.state, call.at) = if more {
-            (State::Pending, now)
+        if more {
+            (call.state, call.at, call.cause) = (State::Pending, now, None);
+            call.class = waits_again(class);
         } else {
-            (state, at)
-        };
+            (call.state, call.at, call.cause) = (state, at, cause);
+            call.class = class;
+        }
         true
     }
 
@@ -231,6 +258,31 @@ impl Model {
         }
     }
 
+    /// Each row of the ledger: its quarter, what it counts, and how many calls.
+    fn ledger(&self) -> BTreeMap<(i64, Unit), i64> {
+        let there = self.calls.iter();
+        let there = there.map(|call| (call.received, call.class, call.cause));
+        let mut rows = BTreeMap::new();
+        for (received, class, cause) in self.kept.iter().copied().chain(there) {
+            let unit = Unit::Class(class, cause.filter(|_| class.has_cause()));
+            for unit in [Unit::Received, unit] {
+                *rows.entry((received / QUARTER_MS, unit)).or_default() += 1;
+            }
+        }
+        rows
+    }
+
+    /// How many calls are parked or skipped, by state and cause.
+    fn causes(&self) -> Vec<(State, Cause, u64)> {
+        let states = [State::Parked, State::Skipped].into_iter();
+        let counted = states.filter_map(|state| {
+            let of_state = self.calls.iter().filter(|call| call.state == state);
+            let cause = of_state.clone().next()?.cause?;
+            Some((state, cause, u64::try_from(of_state.count()).expect("few")))
+        });
+        counted.collect()
+    }
+
     fn next_due(&self) -> Option<Millis> {
         let free = |call: &&Call| call.state == State::Pending && call.claim.is_none();
         self.calls
@@ -272,7 +324,7 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 assert_eq!(seen, expected);
                 model.given.extend(claimed);
             }
-            Verb::Settle(index, resting) => {
+            Verb::Settle(index, resting, promptness) => {
                 if model.given.is_empty() {
                     continue;
                 }
@@ -284,11 +336,21 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                     Resting::Parked => NextState::Parked(Cause::Refused(422), "x".to_owned()),
                 };
                 let given = &model.given[number];
-                let settlement = settlement(&given.sid, next.clone(), model.now);
+                let mut settlement = settlement(&given.sid, next.clone(), model.now);
+                let class = match (resting, promptness) {
+                    (Resting::Delivered, Promptness::Late) => Class::Late,
+                    // A requeued call that Acquire had accepted.
+                    (Resting::Parked, Promptness::Late) => Class::InTime,
+                    (Resting::Pending(_), Promptness::Late) => Class::WaitingLate,
+                    _ => settlement.class,
+                };
+                settlement.class = class;
                 let settled = store.settle(given.ticket.clone(), settlement, now).await;
                 match settled {
-                    Ok(_) => assert!(model.settle(number, &next)),
-                    Err(StoreError::StaleTicket) => assert!(!model.settle(number, &next)),
+                    Ok(_) => assert!(model.settle(number, &next, class)),
+                    Err(StoreError::StaleTicket) => {
+                        assert!(!model.settle(number, &next, class));
+                    }
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -296,7 +358,11 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 let requeued = store.requeue(&sid(call), now).await.expect("requeued");
                 let known = model.find(call).map(|call| {
                     call.round += 1;
-                    call.make_due(now.minus(REQUEUED_OVERDUE).0);
+                    let class = match call.class {
+                        Class::Parked => Class::WaitingLate,
+                        other => waits_again(other),
+                    };
+                    call.make_due(class, now.minus(REQUEUED_OVERDUE).0);
                 });
                 assert_eq!(requeued, known.is_some());
             }
@@ -321,8 +387,27 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
         }
         assert_eq!(store.counts().await.expect("counted"), model.counts());
         assert_eq!(next_due(&*store).await, model.next_due());
+        assert_eq!(ledger(&*store).await, model.ledger());
+        let causes = store.causes().await.expect("read").into_iter();
+        let causes: Vec<_> = causes.map(|of| (of.state, of.cause, of.calls)).collect();
+        assert_eq!(causes, model.causes());
     }
     assert_eq!(stories(&model, &*store).await, Vec::<String>::new());
+}
+
+async fn ledger(store: &dyn Store) -> BTreeMap<(i64, Unit), i64> {
+    let rows = store.ledger(Millis(0)..Millis(i64::MAX)).await;
+    let rows = rows.expect("read").into_iter();
+    rows.map(|row| ((row.quarter.0 / QUARTER_MS, row.unit), row.calls))
+        .collect()
+}
+
+/// The class of a call that a callback makes pending.
+fn waits_again(class: Class) -> Class {
+    match class {
+        Class::Skipped | Class::Parked => Class::Waiting,
+        other => other,
+    }
 }
 
 /// How many attempts were made since the last requeue.
@@ -338,6 +423,11 @@ async fn drop_purged(model: &mut Model, store: &dyn Store) {
             kept.push(call);
         } else {
             model.purged.insert(call.number);
+            let class = match call.class {
+                Class::Parked => Class::Expired,
+                other => other,
+            };
+            model.kept.push((call.received, class, call.cause));
         }
     }
     model.calls = kept;

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::{
     AccountFilter, ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded,
@@ -162,6 +163,12 @@ pub fn settlement(leg: &CallSid, next: NextState, now: i64) -> Settlement {
         NextState::Parked(_, why) => Some(Verdict::GivenUp(why.clone())),
     };
     Settlement {
+        class: match next {
+            NextState::PendingAt(_) => Class::Waiting,
+            NextState::Delivered => Class::InTime,
+            NextState::Skipped(..) => Class::Skipped,
+            NextState::Parked(..) => Class::Parked,
+        },
         failing_since: matches!(next, NextState::PendingAt(_)).then_some(Millis(now)),
         attempt: verdict.map(|verdict| attempt(leg, verdict, now)),
         next,

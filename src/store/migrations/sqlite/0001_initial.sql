@@ -17,12 +17,16 @@ CREATE TABLE call (
     planned_callbacks INTEGER NOT NULL,     -- how many callbacks, from the first, the last settled claim had
     reason            TEXT,                 -- why it is skipped or parked
     cause             TEXT,                 -- the code of the reason
+    class             TEXT NOT NULL DEFAULT 'waiting',   -- of the ledger: domain::class
+    reconciled        INTEGER NOT NULL DEFAULT 0,        -- 1: its first callback was imported
     retry_now_at      INTEGER,              -- a retry of an attempt made before this time is due; NULL: never set
     failing_since     INTEGER               -- first failure since Acquire last accepted a request of it; NULL: none
 ) STRICT;
 
 -- Serves claims, purge, and lists by state. Both times mostly grow, so that few pages change.
 CREATE INDEX call_by_state ON call (state, effective_at);
+-- Serves the list of parked calls by cause.
+CREATE INDEX call_parked ON call (cause, effective_at) WHERE state = 'parked';
 -- Serves retry_now. Only failing calls are in it, so that fresh calls do not pay for it.
 CREATE INDEX call_failing ON call (effective_at) WHERE state = 'pending' AND failing_since IS NOT NULL;
 
@@ -82,6 +86,17 @@ CREATE TABLE counters (
     pings     INTEGER NOT NULL   -- health checks, each of which writes to the disk
 ) STRICT;
 INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0);
+
+-- The ledger: how many calls of each quarter of an hour are in each class. It is kept for ever.
+CREATE TABLE ledger (
+    quarter INTEGER NOT NULL, -- of the first callback, in quarters of an hour since 1970; -1: parked and
+                              -- skipped calls of now
+    account TEXT NOT NULL,    -- Twilio's AccountSid
+    class   TEXT NOT NULL,    -- domain::class, received, or reconciled; of quarter -1: the state
+    cause   TEXT NOT NULL,    -- of skipped, parked, dismissed and expired calls; else empty
+    calls   INTEGER NOT NULL,
+    PRIMARY KEY (quarter, account, class, cause)
+) STRICT, WITHOUT ROWID;
 
 -- Calls that were claimed when their parent became known: they are merged into the parent's call when
 -- they are settled or, if the process ends first, at the next start.

@@ -103,13 +103,14 @@ claimed AS (
         AND call.id = ANY (ARRAY(SELECT id FROM chosen))
     RETURNING
         chosen.place, call.id, call.claim, call.sid, call.account, call.requeue_count,
-        call.planned_callbacks, call.attempts, call.retry_now_at, call.failing_since
+        call.planned_callbacks, call.attempts, call.retry_now_at, call.failing_since,
+        call.class
 )
 -- The row of `next` is always there, so a claim that finds no call still returns when the next one
 -- becomes due.
 SELECT
     next.effective_at, claimed.id, claim, sid, account, requeue_count, planned_callbacks, attempts,
-    retry_now_at, failing_since, callback.received, url, headers, body
+    retry_now_at, failing_since, class, callback.received, url, headers, body
 FROM (
     SELECT min(due.effective_at) AS effective_at
     FROM accounts_with_due

@@ -12,6 +12,7 @@ SET callbacks = callbacks + $2::bigint,
     state = 'pending',
     reason = NULL,
     cause = NULL,
+    class = CASE WHEN class IN ('skipped', 'parked', 'dismissed') THEN 'waiting' ELSE class END,
     retry_now_at = greatest(retry_now_at, $5::bigint),
     changed = $4::bigint,
     effective_at = CASE state WHEN 'pending' THEN least(effective_at, $4::bigint) ELSE $4::bigint END

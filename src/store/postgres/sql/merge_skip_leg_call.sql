@@ -12,5 +12,6 @@ SET callbacks = 0,
     changed = $2::bigint,
     reason = $3::text,
     cause = 'part-of-another',
+    class = 'skipped',
     merge_parent = NULL
 WHERE id = $1::bigint;

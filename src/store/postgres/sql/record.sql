@@ -24,6 +24,7 @@
 --               statements, and so a transaction
 -- One element per call of the batch:
 -- $16 bytea[]   hash of account and SID, as in removed_call
+-- $17 boolean[] whether its first callback of the batch was imported
 --
 -- Calls are locked in the order of their ids, then SIDs in theirs, so that nodes wait for each other
 -- but never in a circle. A SID that another node inserts at the same time fails the statement.
@@ -32,8 +33,9 @@
 -- connection, perhaps while the tables are empty, and must not depend on their size then.
 WITH given_calls AS MATERIALIZED (
     SELECT *
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $16::bytea[])
-        WITH ORDINALITY AS given (account, sid, first_received, callbacks, hash, place)
+    FROM unnest(
+        $1::text[], $2::text[], $3::bigint[], $4::bigint[], $16::bytea[], $17::boolean[]
+    ) WITH ORDINALITY AS given (account, sid, first_received, callbacks, hash, reconciled, place)
 ),
 -- Calls that exist, locked until the commit. A SID may be that of a leg: its call is found too.
 known_calls AS MATERIALIZED (
@@ -141,11 +143,11 @@ inserted_sids AS (
 inserted_calls AS (
     INSERT INTO call (
         id, sid, account, state, effective_at, changed, received, callbacks, attempts,
-        requeue_count, planned_callbacks
+        requeue_count, planned_callbacks, reconciled
     )
     SELECT
         id, sid, account, 'pending', first_received, first_received, first_received, callbacks, 0,
-        0, 0
+        0, 0, reconciled
     FROM new_calls
 ),
 -- A conflict on (call, key, variant) is a repeat. New calls have no repeats: $4 counts each key once.
@@ -172,6 +174,7 @@ updated_calls AS (
         state = 'pending',
         reason = NULL,
         cause = NULL,
+        class = CASE WHEN class IN ('skipped', 'parked', 'dismissed') THEN 'waiting' ELSE class END,
         effective_at = CASE state
             WHEN 'pending' THEN least(effective_at, grown_calls.received)
             ELSE grown_calls.received

@@ -24,6 +24,12 @@ SET requeue_count = requeue_count + 1,
     state = 'pending',
     reason = NULL,
     cause = NULL,
+    class = CASE class
+        WHEN 'parked' THEN 'waiting_late'
+        WHEN 'dismissed' THEN 'waiting_late'
+        WHEN 'skipped' THEN 'waiting'
+        ELSE class
+    END,
     -- A claimed call stays claimed: `settle` sees the higher requeue_count and makes it due again.
     changed = CASE WHEN claim IS NULL THEN $2::bigint ELSE changed END,
     effective_at = CASE

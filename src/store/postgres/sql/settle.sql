@@ -27,6 +27,7 @@
 -- and for each:
 -- $22 bigint[]  failing_since, or NULL
 -- $24 text[]    cause of the new state, or NULL
+-- $25 text[]    new class
 -- For all:
 -- $23 boolean   also settle calls that must then be merged into their parent's call
 --
@@ -39,13 +40,13 @@ WITH given AS MATERIALIZED (
         $6::text[], $7::bigint[], $8::text[], $9::bigint[],
         $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::int[],
         $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[],
-        $22::bigint[], $24::text[]
+        $22::bigint[], $24::text[], $25::text[]
     ) WITH ORDINALITY AS given (
         call, claim, callbacks, requeue_count, retry_now_at,
         state, effective_at, reason, now,
         leg, kind, tried_at, took_us, sent, status,
         verdict, again_at, given_up_reason, fault, excerpt, report_mode,
-        failing_since, cause,
+        failing_since, cause, class,
         n
     )
 ),
@@ -94,6 +95,10 @@ settled AS (
         END,
         reason = CASE WHEN is_outdated THEN NULL ELSE locked.reason END,
         cause = CASE WHEN is_outdated THEN NULL ELSE locked.cause END,
+        class = CASE
+            WHEN is_outdated AND locked.class IN ('skipped', 'parked', 'dismissed') THEN 'waiting'
+            ELSE locked.class
+        END,
         changed = locked.now,
         planned_callbacks = locked.callbacks,
         failing_since = CASE WHEN is_requeued THEN NULL ELSE locked.failing_since END,

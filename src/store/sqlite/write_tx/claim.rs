@@ -248,7 +248,7 @@ impl WriteTx {
         for &id in &retried {
             self.set_retry_now_at(id, now)?;
             if let Some(call) = CallRow::load(&self.connection, id)? {
-                self.make_due(&call, now, now)?;
+                self.make_due(&call, call.class, now, now)?;
             }
         }
         Ok(retried.len())
@@ -290,6 +290,7 @@ impl WriteTx {
             attempts_before_requeue,
             retry_now_at: call.retry_now_at,
             failing_since: call.failing_since,
+            class: call.class,
             sid: call.sid,
             account: call.account,
         })
@@ -324,7 +325,12 @@ impl WriteTx {
             }
             planned => planned.clone(),
         };
-        self.set_state(&call, &next, now)?;
+        let class = if is_outdated {
+            settlement.class.reopened()
+        } else {
+            settlement.class
+        };
+        self.set_state(&call, &next, class, now)?;
         if let Some(claim) = self.leases.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }

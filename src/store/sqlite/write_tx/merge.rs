@@ -11,6 +11,7 @@ use rusqlite::params;
 use super::{Undo, WriteTx};
 use crate::clock::Millis;
 use crate::domain::cause::Cause;
+use crate::domain::class::Class;
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::sid_index;
 use crate::store::{NewCallback, NextState, StoreError};
@@ -156,9 +157,10 @@ impl WriteTx {
             self.set_retry_now_at(call.id, at)?;
         }
         let why = format!("it is a part of call {}, which has its callbacks", call.sid);
-        self.set_state(&child, &NextState::Skipped(Cause::PartOfAnother, why), now)?;
+        let skipped = NextState::Skipped(Cause::PartOfAnother, why);
+        self.set_state(&child, &skipped, Class::Skipped, now)?;
         if !self.leases.lock().holds(call.id) {
-            self.make_due(&call, now, now)?;
+            self.make_due(&call, call.class.reopened(), now, now)?;
         }
         self.redirect_merges(child.id, call.id)
     }

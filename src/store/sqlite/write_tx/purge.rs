@@ -4,6 +4,8 @@ use rusqlite::params;
 
 use super::WriteTx;
 use crate::clock::Millis;
+use crate::domain::class::Class;
+use crate::store::ledger::Counted;
 use crate::store::removed::{self, RemovalCause};
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::sid_index;
@@ -130,6 +132,18 @@ impl WriteTx {
             .prepare_cached("DELETE FROM call WHERE id = ?1")?
             .execute([call.id])?;
         self.counters.purge_call(call.state);
+        let counted = call.counted();
+        match call.class {
+            Class::Parked => {
+                let class = Class::Expired;
+                let expired = Counted { class, ..counted };
+                self.ledger.change(counted, expired);
+                self.ledger.remove(expired);
+            }
+            // Only a spool removes such a call: the database has it.
+            Class::Waiting | Class::WaitingLate => self.ledger.take_back(counted),
+            _ => self.ledger.remove(counted),
+        }
         self.has_removed = true;
         Ok(())
     }

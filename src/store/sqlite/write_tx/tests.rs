@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::WriteTx;
 use crate::clock::Millis;
+use crate::domain::class::Class;
 use crate::store::sqlite::leases::SharedLeaseTable;
 use crate::store::sqlite::open;
 use crate::store::{
@@ -70,6 +71,7 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
         .claim(Millis(0), Millis(0), lease, &ClaimRequest::any(9))
         .expect("claimed");
     let settlement = Settlement {
+        class: Class::Waiting,
         attempt: None,
         next: NextState::Delivered,
         failing_since: None,

@@ -6,7 +6,8 @@ use super::WriteTx;
 use crate::clock::Millis;
 use crate::domain::purge_clock::PurgeClock;
 use crate::store::StoreError;
-use crate::store::sqlite::rows;
+use crate::store::ledger::Counted;
+use crate::store::sqlite::rows::{self, CallRow};
 
 const TOO_LATE: &str =
     "SELECT id FROM call WHERE state = 'pending' AND effective_at > ?1 ORDER BY effective_at DESC";
@@ -45,6 +46,11 @@ impl WriteTx {
             }
         }
         for &id in &found {
+            if let Some(call) = CallRow::load(&self.connection, id)? {
+                let before = call.counted();
+                let received = before.received.min(now);
+                self.ledger.change(before, Counted { received, ..before });
+            }
             let [first, last] = rows::rows_of(id);
             self.connection
                 .prepare_cached(CORRECT_CALLBACKS)?

@@ -1,0 +1,166 @@
+//! The ledger: how many calls of each quarter of an hour are in each class, for ever; and how many calls
+//! are parked or skipped now, by cause.
+//!
+//! Each transaction that changes a call moves its units, so that no report and no page counts calls.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use async_trait::async_trait;
+
+use super::{State, StoreError};
+use crate::clock::Millis;
+use crate::domain::cause::Cause;
+use crate::domain::class::Class;
+use crate::twilio::AccountSid;
+
+/// The length of a quarter of an hour, in milliseconds.
+pub const QUARTER_MS: i64 = 15 * 60 * 1_000;
+
+/// The quarter of the rows that count the parked and skipped calls of now.
+pub(super) const NOW: i64 = -1;
+
+/// What a row of the ledger counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unit {
+    /// All calls with a first callback in the quarter: the sum of the classes.
+    Received,
+    /// Those of them that the comparison with Twilio's records imported.
+    Reconciled,
+    Class(Class, Option<Cause>),
+}
+
+/// A row of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// When the quarter of an hour starts.
+    pub quarter: Millis,
+    pub account: AccountSid,
+    pub unit: Unit,
+    pub calls: i64,
+}
+
+/// How many calls are in a state for a cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CauseCount {
+    pub account: AccountSid,
+    pub state: State,
+    pub cause: Cause,
+    pub calls: u64,
+}
+
+/// The numbers that a store keeps of its calls.
+#[async_trait]
+pub trait Ledger {
+    /// The rows of the quarters that start in this time.
+    async fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError>;
+
+    /// How many calls are parked or skipped, by account and cause.
+    async fn causes(&self) -> Result<Vec<CauseCount>, StoreError>;
+}
+
+/// The rows of quarters from $1 to before $2.
+pub(super) const ROWS: &str = "SELECT quarter, account, class, cause, calls FROM ledger \
+    WHERE quarter >= $1 AND quarter < $2 AND calls <> 0 ORDER BY quarter, account, class, cause";
+
+/// The rows that differ from the calls. A removed call keeps its units, but for waiting and parked ones.
+pub(super) const BROKEN: &str = include_str!("ledger_broken.sql");
+
+/// The quarters that start in this time.
+pub(super) fn quarters(time: &Range<Millis>) -> [i64; 2] {
+    [time.start, time.end].map(|at| at.0.saturating_add(QUARTER_MS - 1).div_euclid(QUARTER_MS))
+}
+
+/// Reads the columns of a row. None if no version writes such words.
+pub(super) fn unit_of(class: &str, cause: &str) -> Option<Unit> {
+    match class {
+        "received" => Some(Unit::Received),
+        "reconciled" => Some(Unit::Reconciled),
+        _ if cause.is_empty() => Some(Unit::Class(Class::parse(class)?, None)),
+        _ => Some(Unit::Class(
+            Class::parse(class)?,
+            Some(Cause::parse(cause)?),
+        )),
+    }
+}
+
+/// The columns `quarter`, `account`, `class` and `cause` of a row.
+type Key = (i64, AccountSid, &'static str, String);
+
+/// What the ledger counts of a call.
+#[derive(Clone, Copy)]
+pub(super) struct Counted<'a> {
+    pub account: &'a AccountSid,
+    pub received: Millis,
+    pub is_reconciled: bool,
+    pub state: State,
+    pub class: Class,
+    pub cause: Option<Cause>,
+}
+
+/// The changes of one transaction.
+#[derive(Debug, Default)]
+pub(super) struct LedgerChanges(BTreeMap<Key, i64>);
+
+impl LedgerChanges {
+    /// Counts a new call.
+    pub fn add(&mut self, call: Counted<'_>) {
+        self.count(call, 1);
+    }
+
+    /// Forgets a call as if it had never been received.
+    pub fn take_back(&mut self, call: Counted<'_>) {
+        self.count(call, -1);
+    }
+
+    pub fn change(&mut self, before: Counted<'_>, after: Counted<'_>) {
+        self.count(before, -1);
+        self.count(after, 1);
+    }
+
+    /// Counts a removed call: it keeps its class.
+    pub fn remove(&mut self, call: Counted<'_>) {
+        self.count_now(call, -1);
+    }
+
+    /// The changed rows.
+    pub fn rows(&self) -> impl Iterator<Item = (&Key, i64)> {
+        let changed = self.0.iter().filter(|(_, calls)| **calls != 0);
+        changed.map(|(key, calls)| (key, *calls))
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn count(&mut self, call: Counted<'_>, calls: i64) {
+        let quarter = call.received.0.div_euclid(QUARTER_MS);
+        let cause = call.cause.filter(|_| call.class.has_cause());
+        self.add_row(quarter, call.account, call.class.as_str(), cause, calls);
+        self.add_row(quarter, call.account, "received", None, calls);
+        if call.is_reconciled {
+            self.add_row(quarter, call.account, "reconciled", None, calls);
+        }
+        self.count_now(call, calls);
+    }
+
+    fn count_now(&mut self, call: Counted<'_>, calls: i64) {
+        if matches!(call.state, State::Parked | State::Skipped) {
+            let state = call.state.as_str();
+            self.add_row(NOW, call.account, state, call.cause, calls);
+        }
+    }
+
+    fn add_row(
+        &mut self,
+        quarter: i64,
+        account: &AccountSid,
+        class: &'static str,
+        cause: Option<Cause>,
+        calls: i64,
+    ) {
+        let cause = cause.map_or_else(String::new, |cause| cause.to_string());
+        let row = self.0.entry((quarter, account.clone(), class, cause));
+        *row.or_default() += calls;
+    }
+}
