@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::sqlite::SqliteStore;
 use twilio_acquire_bridge::store::{
@@ -200,6 +201,7 @@ async fn deliver_all(store: &SqliteStore) {
         }
         let settled = claims.into_iter().map(|call| {
             let settlement = Settlement {
+                class: Class::InTime,
                 attempt: Some(accepted(&call.sid, long_ago)),
                 next: NextState::Delivered,
                 failing_since: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
+use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::store::{
     self, ClaimRequest, NewCallback, NextState, Settlement, SignedRequest, Store,
 };
@@ -192,6 +193,10 @@ pub fn finished(bridge: &Bridge, count: usize, next: &NextState) {
         let calls = claims.expect("claimed").calls;
         assert_eq!(calls.len(), count);
         let settlement = || Settlement {
+            class: match next {
+                NextState::Parked(..) => Class::Parked,
+                _ => Class::InTime,
+            },
             attempt: None,
             next: next.clone(),
             failing_since: None,

@@ -9,6 +9,7 @@ use rcgen::{
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::domain::cause::Cause;
+use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::store::{
     self, ClaimRequest, NextState, RefusedLimits, RefusedRequest, Settlement, Store,
 };
@@ -90,6 +91,7 @@ async fn park(store: &dyn Store, reason: &str, now: Millis) {
     let claimed = store.claim(now, lease, ClaimRequest::any(100)).await;
     for call in claimed.expect("claimed").calls {
         let settlement = Settlement {
+            class: Class::Parked,
             attempt: None,
             next: NextState::Parked(Cause::Refused(422), format!("{reason} (leg {})", call.sid)),
             failing_since: None,
