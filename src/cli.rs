@@ -3,13 +3,16 @@
 //! Each command has its own file; `output` prints for all of them. A command holds no rule about
 //! calls: it calls the library and prints the result.
 
+mod act_target;
 mod admin_client;
+mod audit;
 mod backup;
 mod call_filter;
 mod callback_url;
 mod check;
 mod config_args;
 mod demo;
+mod dismiss;
 mod doctor;
 mod ephemeral_bridge;
 mod export;
@@ -123,6 +126,8 @@ enum Command {
     Show(show::Show),
     Export(export::Export),
     Requeue(requeue::Requeue),
+    Dismiss(dismiss::Dismiss),
+    Audit(audit::Audit),
     Reconcile(reconcile::Reconcile),
     Replan(replan::Replan),
     Backup(backup::Backup),
@@ -148,6 +153,8 @@ impl Cli {
             Command::Show(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Requeue(command) => command.run(),
+            Command::Dismiss(command) => command.run(),
+            Command::Audit(command) => command.run(),
             Command::Reconcile(command) => command.run(),
             Command::Replan(command) => command.run(),
             Command::Backup(command) => command.run(),

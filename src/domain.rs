@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads the time, or knows SQL or TOML.
 pub mod attempt;
+pub mod audit;
 pub mod breaker;
 pub mod cause;
 pub mod class;

@@ -26,7 +26,7 @@ use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource};
 
 use admin::console::AdminState;
-use admin::routes::{get, post, script_path, style_path};
+use admin::routes::{get, page_with_form, post, script_path, style_path};
 use callbacks::extract::refuse;
 use callbacks::receive::receive;
 use callbacks::refusal::RefusalError;
@@ -89,6 +89,7 @@ fn is_health_check(request: &HttpRequest) -> bool {
 /// Routes of the admin listener, each with its query keys.
 fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
     let calls: &[&str] = &["state", "limit"];
+    let audit: &[&str] = &["actor", "act", "since", "limit", "cursor"];
     let refused: &[&str] = &["cause", "limit"];
     routes
         .app_data(state)
@@ -103,14 +104,22 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 .service(get(style_path(), &[], admin::routes::style))
                 .service(get(script_path(), &[], admin::routes::script))
                 .service(get("/", calls, admin::console::overview))
-                .service(get("/calls/{sid}", &[], admin::console::call_page))
+                .service(page_with_form(
+                    "/calls/{sid}",
+                    &[],
+                    admin::console::call_page,
+                    admin::acts::call_form,
+                ))
                 .service(get("/refused", refused, admin::refused::overview))
                 .service(get("/api/refused", refused, admin::refused::list))
                 .service(post("/api/reconcile", admin::reconcile::reconcile))
                 .service(get("/api/status", &[], admin::status::status))
                 .service(get("/api/calls", calls, admin::console::list))
                 .service(get("/api/calls/{sid}", &[], admin::console::show))
-                .service(post("/api/calls/{sid}/requeue", admin::console::requeue))
+                .service(post("/api/calls/{sid}/requeue", admin::acts::requeue))
+                .service(post("/api/calls/{sid}/dismiss", admin::acts::dismiss))
+                .service(get("/audit", audit, admin::audit::overview))
+                .service(get("/api/audit", audit, admin::audit::list))
                 .default_service(web::to(admin::routes::not_found)),
         );
 }

@@ -3,6 +3,7 @@
 //! A store keeps callbacks, calls and attempts, and claims due calls. It does not decide what a call
 //! needs: [`crate::domain::plan`] does. The caller passes the time.
 
+mod audit;
 mod columns;
 mod consistency;
 mod counters;
@@ -34,6 +35,7 @@ use crate::twilio::callback::CallbackParseError;
 use crate::twilio::listed::{self, RequestSource};
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
+pub use audit::{Acts, AuditFilter, Dismissal, StoredAuditRow};
 pub use error::{OpenError, StoreError};
 pub use ledger::{CauseCount, Ledger, LedgerRow};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
@@ -487,7 +489,7 @@ pub struct Migrated {
 
 /// Keeps callbacks, calls and attempts. A change is durable when its method returns.
 #[async_trait]
-pub trait Store: Refusals + Records + Ledger + Send + Sync {
+pub trait Store: Refusals + Records + Ledger + Acts + Send + Sync {
     /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with
     /// one key it stores the first, and up to three more that have a field with a value which the stored
     /// ones do not have. A callback belongs to
@@ -540,10 +542,6 @@ pub trait Store: Refusals + Records + Ledger + Send + Sync {
     }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError>;
-
-    /// Queues all requests of a call, of each account that has one with this SID, for delivery again, due for
-    /// [`REQUEUED_OVERDUE`], so that fresh calls come first; false if there is no such call. `sid` as for `get`.
-    async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError>;
 
     async fn counts(&self) -> Result<Counts, StoreError>;
 

@@ -3,6 +3,7 @@
 //! Which settings apply without a restart is decided in `config`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -10,11 +11,16 @@ use tracing::{error, info, warn};
 
 use super::error::AppError;
 use super::systemd;
-use crate::clock::Clock;
+use crate::clock::{self, Clock, Millis};
 use crate::config::reload::ReloadDiff;
 use crate::config::{Config, ConfigError};
 use crate::delivery::acquire_client::AcquireClient;
+use crate::domain::audit::{Act, Actor, AuditEntry};
 use crate::server::listener::certificate;
+use crate::store::Store;
+
+/// Before the row of a reload is written again, while the store is unavailable.
+const AUDIT_RETRY: Duration = Duration::from_secs(1);
 
 /// The source of a new configuration, and the signal to read it.
 pub struct ReloadSource {
@@ -29,7 +35,7 @@ impl ReloadSource {
     pub(super) async fn follow(
         self,
         current: watch::Sender<Arc<Config>>,
-        clock: Clock,
+        (clock, store): (Clock, Arc<dyn Store>),
         stop: CancellationToken,
     ) {
         loop {
@@ -41,7 +47,13 @@ impl ReloadSource {
             // (sd_notify(3)).
             systemd::reloading();
             match self.read(&clock) {
-                Ok(new) => apply(new, &current),
+                Ok(new) => {
+                    let changed = apply(new, &current);
+                    let at = clock.now();
+                    let log = write_audit(Arc::clone(&store), changed, at);
+                    // Not awaited: the reload has taken effect, also while the store is unavailable.
+                    tokio::spawn(stop.clone().run_until_cancelled_owned(log));
+                }
                 Err(mistakes) => {
                     for mistake in &mistakes {
                         error!("the configuration stays as it was: {mistake}");
@@ -59,8 +71,19 @@ impl ReloadSource {
     }
 }
 
-/// Replaces the current configuration, then logs the change.
-fn apply(new: Config, current: &watch::Sender<Arc<Config>>) {
+/// Writes a row of the audit log, as soon as the store is available.
+async fn write_audit(store: Arc<dyn Store>, changed: Option<String>, at: Millis) {
+    let entry = AuditEntry {
+        target: changed,
+        ..AuditEntry::new(Act::Reload, Actor::system(), at)
+    };
+    while store.write_audit(entry.clone()).await.is_err() {
+        clock::pause(AUDIT_RETRY).await;
+    }
+}
+
+/// Replaces the current configuration, then logs the change. Returns the keys that changed.
+fn apply(new: Config, current: &watch::Sender<Arc<Config>>) -> Option<String> {
     let ReloadDiff {
         config,
         applied,
@@ -74,10 +97,14 @@ fn apply(new: Config, current: &watch::Sender<Arc<Config>>) {
         );
     }
     match &applied[..] {
-        [] => info!("the configuration was reloaded"),
+        [] => {
+            info!("the configuration was reloaded");
+            None
+        }
         applied => {
             let changed = applied.join(", ");
             info!("the configuration was reloaded; changed: {changed}");
+            Some(changed)
         }
     }
 }

@@ -95,10 +95,11 @@ impl Running {
             rules_changed,
             drained.clone(),
         ));
-        let (clock, until) = (app.clock.clone(), drained.clone());
+        let until = drained.clone();
+        let at = (app.clock.clone(), Arc::clone(&app.store));
         tokio::spawn(async move {
             match app.reload {
-                Some(reload) => reload.follow(config_changed, clock, until).await,
+                Some(reload) => reload.follow(config_changed, at, until).await,
                 // Without a sender, tasks that follow the configuration would end.
                 None => config_changed.closed().await,
             }

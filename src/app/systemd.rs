@@ -41,7 +41,7 @@ pub enum InheritedSocketError {
     )]
     NotListening(&'static str),
     #[error(
-        "the socket admin that systemd passed listens on {0}, which is not a loopback address: set admin.token or admin.token_file, of at least 20 characters"
+        "the socket admin that systemd passed listens on {0}, which is not a loopback address: set admin.token, admin.token_file or [[operators]], with at least 20 characters"
     )]
     OpenToAll(SocketAddr),
 }
@@ -75,7 +75,7 @@ pub fn inherited(
         .local_addr()
         .map_err(InheritedSocketError::Unreadable)?;
     // The unit chose this address, so the check of admin.listen has not seen it.
-    if !address.ip().is_loopback() && !settings.has_strong_token() {
+    if !address.ip().is_loopback() && !settings.has_strong_sign_in() {
         return Err(InheritedSocketError::OpenToAll(address));
     }
     Ok(Some(InheritedSockets { public, admin }))

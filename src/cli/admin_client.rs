@@ -11,6 +11,7 @@ use awc::error::SendRequestError;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+use super::CliError;
 use crate::config::AdminSettings;
 use crate::server::shared::PING_TIMEOUT;
 
@@ -46,11 +47,33 @@ impl fmt::Display for AdminClient<'_> {
 }
 
 impl<'a> AdminClient<'a> {
+    /// For commands that read: with `admin.token`, or the token of any operator.
     pub fn of(admin: &'a AdminSettings) -> Self {
+        let mut tokens = admin.operators.iter().filter_map(|of| of.token.as_ref());
         Self {
-            token: admin.token.as_ref(),
+            token: tokens.next(),
             ..Self::on(admin.listen)
         }
+    }
+
+    /// For commands that change calls: as this operator, or with `admin.token`.
+    pub fn acting(admin: &'a AdminSettings, name: Option<&str>) -> Result<Self, CliError> {
+        let token = match name {
+            None => admin.token.as_ref(),
+            Some(name) => {
+                let operator = admin.operators.iter().find(|of| of.name == name);
+                let token = operator.and_then(|operator| operator.token.as_ref());
+                Some(token.ok_or_else(|| {
+                    CliError::Usage(format!(
+                        "--operator {name}: [[operators]] has no token for this name"
+                    ))
+                })?)
+            }
+        };
+        Ok(Self {
+            token,
+            ..Self::on(admin.listen)
+        })
     }
 
     /// Without a token: the probes need none.
@@ -79,11 +102,16 @@ impl<'a> AdminClient<'a> {
         Ok(report)
     }
 
-    /// Returns the status of the response.
-    pub async fn post(&self, path: &str) -> Result<u16, AdminClientError> {
+    /// Returns the status of the response, and its detail if it is an error.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<(u16, String), AdminClientError> {
         let request = awc::Client::default().post(self.url(path));
-        match self.with_token(request).send().await {
-            Ok(answer) => Ok(answer.status().as_u16()),
+        match self.with_token(request).send_json(body).await {
+            Ok(mut answer) => {
+                let text = answer.body().await.unwrap_or_default();
+                let json: Value = serde_json::from_slice(&text).unwrap_or_default();
+                let detail = json["detail"].as_str().unwrap_or_default().to_owned();
+                Ok((answer.status().as_u16(), detail))
+            }
             // Only a failed connection guarantees that the bridge received nothing.
             Err(SendRequestError::Connect(why)) => Err(AdminClientError::NotConnected {
                 address: self.address,

@@ -137,19 +137,20 @@ fn scheduled_attempts(schedule: &[Duration]) -> Vec<ScheduledAttempt> {
 /// The settings as a configuration file. Hidden values are comments: they come from the environment, or
 /// from the file that has them.
 fn settings_text(settings: &[Setting]) -> String {
-    let (of_accounts, others): (Vec<_>, Vec<_>) = settings
+    let (of_entries, others): (Vec<_>, Vec<_>) = settings
         .iter()
-        .partition(|setting| setting.key.starts_with("accounts["));
+        .partition(|setting| setting.key.contains('['));
     let mut text: String = others
         .into_iter()
         .map(|setting| setting_text(setting, &setting.key))
         .collect();
     let mut entry = "";
-    for setting in of_accounts {
-        let (account, key) = setting.key.split_once('.').unwrap_or_default();
-        if account != entry {
-            entry = account;
-            text.push_str("\n[[accounts]]\n");
+    for setting in of_entries {
+        let (of, key) = setting.key.split_once('.').unwrap_or_default();
+        if of != entry {
+            entry = of;
+            let list = of.split('[').next().unwrap_or_default();
+            text.push_str(&format!("\n[[{list}]]\n"));
         }
         text.push_str(&setting_text(setting, key));
     }

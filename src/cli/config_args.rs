@@ -75,6 +75,18 @@ impl ConfigArgs {
     }
 }
 
+/// The Unix user as the environment claims it, for the audit log.
+pub fn unix_user() -> String {
+    let names = ["SUDO_USER", "USER", "LOGNAME"];
+    let set: Vec<(String, String)> = environment().collect();
+    let of = |name: &str| {
+        set.iter()
+            .find(|(key, value)| key == name && !value.is_empty())
+    };
+    let user = names.into_iter().find_map(of);
+    user.map_or_else(|| "unknown".to_owned(), |(_, user)| user.clone())
+}
+
 /// The environment. A variable that is not UTF-8 is kept in readable form, so that the setting that it
 /// breaks is named.
 #[expect(

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use serde_json::json;
 
+use super::act_target::OperatorArgs;
 use super::call_filter::CallFilter;
 use super::output::{OutputArgs, OutputFormat, note, print_json, print_line};
 use super::replay::compare::difference;
@@ -43,6 +44,8 @@ pub struct Replan {
     /// Do not ask for confirmation.
     #[arg(long, requires = "send")]
     yes: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -86,7 +89,13 @@ impl Replan {
         if !self.send || !(self.yes || requeue::confirm(differing.len())?) {
             return Ok(Exit::Partial);
         }
-        requeue::requeue(&self.config.load()?, &differing, self.rate)
+        requeue::requeue(
+            &self.config.load()?,
+            &differing,
+            self.rate,
+            &self.operator,
+            None,
+        )
     }
 
     fn print(&self, diff: &ReplanDiff) -> Result<(), CliError> {

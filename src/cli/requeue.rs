@@ -1,26 +1,27 @@
 //! `requeue`: queues calls for delivery again.
 
 mod paced;
-mod target;
 
 use std::io::{IsTerminal as _, stderr, stdin};
 use std::num::NonZeroU32;
 
 use self::paced::RequeueReport;
-use self::target::RequeueTarget;
+use super::act_target::{ActTarget, OperatorArgs};
 use super::call_filter::{CallFilter, time};
+use super::dismiss::reason;
 use super::output::{note, print_line};
 use super::{CliError, ConfigArgs, Exit, serve};
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
+use crate::domain::audit::Reason;
 use crate::domain::plural::counted;
 use crate::store::{CallSummary, State};
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge requeue CA00000000000000000000000000000001
-  twilio-acquire-bridge requeue --state parked --reason 401 --rate 20/s
+  twilio-acquire-bridge requeue --state parked --call-reason 401 --rate 20/s
 
 With filters the command prints the number of calls and asks for confirmation.
 It leaves out pending calls, which will be sent anyway, unless --state pending
@@ -35,7 +36,7 @@ with 3 if some calls are not in the store, or if it was stopped.";
 /// All requests of a call are sent again, including those that Acquire accepted. The command writes to
 /// the store, or sends the request to the bridge that owns it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = EXAMPLE, mut_arg("reason", |arg| arg.long("call-reason")))]
 pub struct Requeue {
     #[command(flatten)]
     config: ConfigArgs,
@@ -52,6 +53,11 @@ pub struct Requeue {
     /// before the start of the command.
     #[arg(long, value_name = "TIME", value_parser = time)]
     rested_before: Option<Millis>,
+    /// Why, for the audit log, without a name or number.
+    #[arg(long = "reason", value_name = "TEXT", value_parser = reason)]
+    why: Option<Reason>,
+    #[command(flatten)]
+    operator: OperatorArgs,
     #[command(flatten)]
     filter: CallFilter,
 }
@@ -77,9 +83,13 @@ impl Requeue {
         self.config.open_to_read()?;
         let mut exit = Exit::Done;
         app::block_on(async {
-            let target = RequeueTarget::open(config)?;
+            let target = ActTarget::open(config, &self.operator)?;
             for sid in &self.sids {
-                if target.requeue(sid).await.map_err(anyhow::Error::from)? {
+                if target
+                    .requeue(sid, self.why.as_ref())
+                    .await
+                    .map_err(anyhow::Error::from)?
+                {
                     print_line(format_args!("{sid}  requeued"))?;
                 } else {
                     note!("{sid}  not in the store");
@@ -107,7 +117,7 @@ impl Requeue {
         // Printed before the work, so that it is known even if the command is killed.
         note!("to resume, run the same command with --rested-before {before}");
         let sids: Vec<CallSid> = calls.into_iter().map(|call| call.sid).collect();
-        requeue(config, &sids, self.rate)
+        requeue(config, &sids, self.rate, &self.operator, self.why.as_ref())
     }
 
     fn find(&self, before: Millis) -> Result<Vec<CallSummary>, CliError> {
@@ -124,11 +134,17 @@ impl Requeue {
 }
 
 /// Requeues calls at a rate per second, until all are done or a signal stops it.
-pub fn requeue(config: &Config, sids: &[CallSid], rate: NonZeroU32) -> Result<Exit, CliError> {
+pub fn requeue(
+    config: &Config,
+    sids: &[CallSid],
+    rate: NonZeroU32,
+    operator: &OperatorArgs,
+    reason: Option<&Reason>,
+) -> Result<Exit, CliError> {
     let report = app::block_on(async {
-        let target = RequeueTarget::open(config)?;
+        let target = ActTarget::open(config, operator)?;
         let stop = serve::stop_on_signals()?;
-        let report = paced::requeue(&target, sids, rate, &stop).await?;
+        let report = paced::requeue(&target, (sids, reason), rate, &stop).await?;
         Ok::<_, CliError>(report)
     })?;
     print_report(report, sids.len())

@@ -4,12 +4,20 @@ use std::net::SocketAddr;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::operators::{self, Operator, SignInProxy};
 use super::reader::SettingsReader;
 use super::server::socket_address;
 use super::setting::restart;
 
-/// Applies on reload, unless it is removed.
 const TOKEN: &str = "admin.token";
+
+/// How users sign in. Applies on reload, unless nothing would be left of it.
+const SIGN_IN: [&str; 4] = [
+    TOKEN,
+    "admin.user_header",
+    "admin.trusted_proxies",
+    "operators[",
+];
 
 /// The least length of a token where other hosts can reach the listener.
 const MIN_TOKEN_LENGTH: usize = 20;
@@ -18,8 +26,12 @@ const MIN_TOKEN_LENGTH: usize = 20;
 #[derive(Clone, Debug)]
 pub struct AdminSettings {
     pub listen: SocketAddr,
-    /// Always set if `listen` is not a loopback address.
+    /// Of the operator `admin`. If `listen` is not a loopback address, users sign in with this, as one of
+    /// the operators, or through the proxy.
     pub token: Option<SecretString>,
+    /// With that of `token`.
+    pub operators: Vec<Operator>,
+    pub proxy: Option<SignInProxy>,
     /// Further host names of the listener, in lower case.
     pub hosts: Vec<String>,
 }
@@ -29,32 +41,47 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<AdminSettings> {
     let listen = listen(reader);
     let token_is_set = reader.is_set(TOKEN) || reader.is_set("admin.token_file");
     let token = reader.secret(TOKEN).map(SecretString::from);
+    let operators = operators::read(reader, token.as_ref());
+    let proxy = operators::sign_in_proxy(reader);
+    let is_set = token_is_set || reader.operators > 0 || reader.is_set("admin.user_header");
     let listen = listen?;
-    if !listen.ip().is_loopback() && !token_is_set {
+    if !listen.ip().is_loopback() && !is_set {
         let name = reader.name("admin.listen");
         reader.mistake(format!(
             "{name} = \"{listen}\" is not a loopback address: set admin.token or \
-             admin.token_file, or listen on 127.0.0.1"
+             admin.token_file, or [[operators]], or listen on 127.0.0.1"
         ));
     }
-    if !listen.ip().is_loopback() && token.as_ref().is_some_and(|token| !is_strong(token)) {
-        let (name, address) = (reader.name(TOKEN), reader.name("admin.listen"));
+    for operator in operators.iter().filter(|of| !of.is_strong()) {
+        if listen.ip().is_loopback() {
+            break;
+        }
+        let address = reader.name("admin.listen");
+        let (name, guessed) = match (&token, &*operator.name) {
+            (Some(_), "admin") => (reader.name(TOKEN), "admin.token".to_owned()),
+            (_, name) => (format!("the token of operator {name}"), "it".to_owned()),
+        };
         reader.mistake(format!(
             "{name} (a secret, not shown) must have at least {MIN_TOKEN_LENGTH} characters: \
-             {address} = \"{listen}\" is not a loopback address, so other hosts can guess \
-             admin.token"
+             {address} = \"{listen}\" is not a loopback address, so other hosts can guess {guessed}"
         ));
     }
     let hosts = reader.list("admin.hosts", host_name).unwrap_or_default();
     Some(AdminSettings {
         listen,
         token,
+        operators,
+        proxy,
         hosts,
     })
 }
 
-fn is_strong(token: &SecretString) -> bool {
-    token.expose_secret().len() >= MIN_TOKEN_LENGTH
+impl Operator {
+    /// Without a token there is none to guess.
+    fn is_strong(&self) -> bool {
+        let token = self.token.as_ref();
+        token.is_none_or(|token| token.expose_secret().len() >= MIN_TOKEN_LENGTH)
+    }
 }
 
 fn host_name(text: &str) -> Result<String, String> {
@@ -71,23 +98,28 @@ pub(super) fn listen(reader: &mut SettingsReader) -> Option<SocketAddr> {
 }
 
 impl AdminSettings {
-    /// Whether the token may protect a listener that other hosts can reach.
+    /// Whether everything but the probes needs a sign-in.
     #[must_use]
-    pub fn has_strong_token(&self) -> bool {
-        self.token.as_ref().is_some_and(is_strong)
+    pub fn needs_sign_in(&self) -> bool {
+        !self.operators.is_empty() || self.proxy.is_some()
+    }
+
+    /// Whether the sign-in may protect a listener that other hosts can reach.
+    #[must_use]
+    pub fn has_strong_sign_in(&self) -> bool {
+        self.needs_sign_in() && self.operators.iter().all(Operator::is_strong)
     }
 
     /// These settings with what `new` changes in a running bridge, and the keys that keep their old
     /// values this time although a reload usually applies them.
     pub(super) fn reload(&self, new: Self) -> (Self, Vec<&'static str>) {
         let mut admin = self.clone();
-        // The listener may be reachable from other hosts, so a token stays required.
-        if self.token.is_some() && new.token.is_none() {
-            admin.hosts = new.hosts;
-            return (admin, vec![TOKEN]);
+        admin.hosts = new.hosts.clone();
+        // The listener may be reachable from other hosts, so a sign-in stays required.
+        if self.needs_sign_in() && !new.needs_sign_in() {
+            return (admin, SIGN_IN.to_vec());
         }
-        admin.token = new.token;
-        admin.hosts = new.hosts;
-        (admin, Vec::new())
+        let listen = self.listen;
+        (Self { listen, ..new }, Vec::new())
     }
 }

@@ -19,6 +19,9 @@ const PLAIN_VARIABLES: [&str; 4] = [
     "TWILIO_ACCOUNT_SID",
 ];
 
+/// Sections of several entries, each with a number from 1 in its keys.
+const LISTS: [&str; 2] = ["accounts", "operators"];
+
 /// Start of the variables of all keys.
 const PREFIX: &str = "BRIDGE__";
 
@@ -54,6 +57,8 @@ pub(super) struct Layers {
     pub mistakes: Vec<String>,
     /// Number of `[[accounts]]` entries in the file.
     pub accounts: usize,
+    /// Number of `[[operators]]` entries in the file.
+    pub operators: usize,
 }
 
 impl Layers {
@@ -79,18 +84,18 @@ impl Layers {
     fn merge(&mut self, table: Table, origin: SettingOrigin) {
         for (section, value) in table {
             match value {
-                Value::Array(entries) if section == "accounts" => {
-                    self.merge_accounts(entries, origin);
+                Value::Array(entries) if LISTS.contains(&&*section) => {
+                    self.merge_list(&section, entries, origin);
                 }
-                Value::Table(keys) if section != "accounts" => {
+                Value::Table(keys) if !LISTS.contains(&&*section) => {
                     for (key, value) in keys {
                         let setting = RawSetting { value, origin };
                         self.values.insert(format!("{section}.{key}"), setting);
                     }
                 }
-                _ if section == "accounts" => self
-                    .mistakes
-                    .push("accounts must be entries that each start with [[accounts]]".to_owned()),
+                _ if LISTS.contains(&&*section) => self.mistakes.push(format!(
+                    "{section} must be entries that each start with [[{section}]]"
+                )),
                 _ => self.mistakes.push(format!(
                     "{section} is not in a section; put each key into one, such as [server]"
                 )),
@@ -98,20 +103,23 @@ impl Layers {
         }
     }
 
-    fn merge_accounts(&mut self, entries: Vec<Value>, origin: SettingOrigin) {
-        for entry in entries {
-            self.accounts += 1;
-            let number = self.accounts;
+    fn merge_list(&mut self, list: &str, entries: Vec<Value>, origin: SettingOrigin) {
+        let count = match list {
+            "accounts" => &mut self.accounts,
+            _ => &mut self.operators,
+        };
+        *count = entries.len();
+        for (number, entry) in (1..).zip(entries) {
             match entry {
                 Value::Table(keys) => {
                     for (key, value) in keys {
                         let setting = RawSetting { value, origin };
                         self.values
-                            .insert(format!("accounts[{number}].{key}"), setting);
+                            .insert(format!("{list}[{number}].{key}"), setting);
                     }
                 }
                 _ => self.mistakes.push(format!(
-                    "accounts[{number}] must be an entry that starts with [[accounts]]"
+                    "{list}[{number}] must be an entry that starts with [[{list}]]"
                 )),
             }
         }
@@ -125,9 +133,10 @@ impl Layers {
         set.sort();
         for (name, value) in set {
             let Some(key) = key_of(&name) else { continue };
-            if key.starts_with("accounts.") {
+            let section = key.split('.').next().unwrap_or_default();
+            if LISTS.contains(&section) {
                 self.mistakes.push(format!(
-                    "{name} cannot be set in the environment: put [[accounts]] into the \
+                    "{name} cannot be set in the environment: put [[{section}]] into the \
                      configuration file, and keep secrets out of it with the ..._file keys"
                 ));
                 continue;

@@ -27,6 +27,8 @@ pub struct SettingsReader {
     /// Keys that were read.
     known: BTreeSet<String>,
     settings: Vec<Setting>,
+    /// Number of `[[operators]]` entries in the file.
+    pub(super) operators: usize,
     /// One sentence each.
     mistakes: Vec<String>,
 }
@@ -37,6 +39,7 @@ impl SettingsReader {
             values: layers.values,
             known: BTreeSet::new(),
             settings: Vec::new(),
+            operators: layers.operators,
             mistakes: layers.mistakes,
         }
     }

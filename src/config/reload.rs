@@ -25,7 +25,8 @@ impl Config {
         let (admin, kept_of_admin) = self.admin.reload(new.admin);
         kept.extend(kept_of_admin);
         let needs_restart = |setting: &Setting| {
-            setting.applies == Applies::AfterRestart || kept.contains(&setting.key.as_str())
+            setting.applies == Applies::AfterRestart
+                || kept.iter().any(|key| setting.key.starts_with(key))
         };
 
         let mut changed = changed(&self.settings, &new.settings);

@@ -163,7 +163,7 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "must be IP:PORT, such as 127.0.0.1:9090 or [::1]:9090".to_owned())
 }
 
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let address = |_| text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(address).map_err(|_| {
         "must be an IP address or a network, such as 10.0.0.7 or 10.0.0.0/24".to_owned()

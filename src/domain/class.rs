@@ -83,6 +83,15 @@ impl Class {
         }
     }
 
+    /// The class once an operator has dismissed the call, which is parked.
+    #[must_use]
+    pub fn dismissed(self) -> Self {
+        match self {
+            Self::Parked => Self::Dismissed,
+            _ => self,
+        }
+    }
+
     /// The class once an operator has requeued the call.
     #[must_use]
     pub fn requeued(self) -> Self {

@@ -2,13 +2,18 @@
 //!
 //! Its routes are in `server.rs`, the HTML of its pages in `templates/`. It delivers nothing.
 
+pub mod acts;
+pub mod audit;
 pub mod console;
 pub mod error;
 pub mod frame;
 pub mod guard;
+mod masking;
 pub mod probes;
 pub mod reconcile;
 pub mod refused;
+mod rights;
 pub mod routes;
+mod sign_in;
 mod site;
 pub mod status;

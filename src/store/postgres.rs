@@ -5,6 +5,8 @@
 //! one (`connection`). The database may be down, also at the start: operations then fail within
 //! [`StoreOptions::timeout`], and the connections reconnect until it is back.
 
+mod acts;
+mod audit;
 mod batcher;
 mod claim;
 mod connection;
@@ -286,17 +288,6 @@ impl Store for PostgresStore {
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         self.query(async move |session| operator_queries::list(session, filter).await)
             .await
-    }
-
-    async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
-        let sid = sid.clone();
-        self.query(async move |session| {
-            counters::transaction(session, async |session, changes| {
-                operator_queries::requeue(session, changes, &sid, now).await
-            })
-            .await
-        })
-        .await
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {

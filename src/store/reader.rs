@@ -8,8 +8,8 @@ use std::path::Path;
 use super::ledger::{CauseCount, LedgerRow};
 use super::records::{Note, StoredLeg};
 use super::{
-    CallSummary, ListFilter, RefusedCause, RefusedFilter, RemovedCall, StoreError, StoredCall,
-    StoredRefusedRequest,
+    AuditFilter, CallSummary, ListFilter, RefusedCause, RefusedFilter, RemovedCall, StoreError,
+    StoredAuditRow, StoredCall, StoredRefusedRequest,
 };
 use crate::clock::Millis;
 use crate::domain::purge_clock::PurgeClock;
@@ -75,9 +75,12 @@ pub trait ReadStore {
     /// See [`Ledger::causes`](super::Ledger::causes).
     fn causes(&self) -> Result<Vec<CauseCount>, StoreError>;
 
+    /// See [`Acts::audit`](super::Acts::audit).
+    fn audit(&self, filter: &AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError>;
+
     /// Checks that calls seen = calls in each state + calls purged, that each callback belongs to a
-    /// call, that each delivered call has an accepted attempt, and that the ledger counts each call. Reads
-    /// every row; returns a
+    /// call, that each delivered call has an accepted attempt, that the ledger counts each call, and the
+    /// chain of the audit log. Reads every row; returns a
     /// sentence for each problem.
     fn verify_consistency(&self) -> Result<Vec<String>, StoreError>;
 

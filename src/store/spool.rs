@@ -5,6 +5,7 @@
 //! committed it; the database recognises one that is transferred twice as a repeat. Only callbacks
 //! are spooled: every other operation needs the database.
 
+mod acts;
 mod transfer;
 
 use std::ops::Range;
@@ -245,10 +246,6 @@ impl Store for SpoolingStore {
             }
             listed => listed,
         }
-    }
-
-    async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
-        self.shared.database.requeue(sid, now).await
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {

@@ -5,6 +5,7 @@
 //! callbacks and attempts are adjacent, because their row numbers start with the call's. A call is
 //! found by the hash of its SIDs (`sid_index`).
 
+mod audit;
 mod backup;
 mod consistency;
 mod counters;
@@ -156,11 +157,6 @@ impl Store for SqliteStore {
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         self.reader.ask(move |reader| reader.list(filter)).await
-    }
-
-    async fn requeue(&self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
-        let sid = sid.clone();
-        self.writer.write(move |tx| tx.requeue(&sid, now)).await
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {

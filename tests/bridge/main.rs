@@ -3,6 +3,7 @@
 mod accounts;
 mod admin;
 mod admin_safety;
+mod audit;
 mod balancers;
 mod callbacks;
 mod clock;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
+use twilio_acquire_bridge::domain::audit::Actor;
 use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::store::{
     self, ClaimRequest, NewCallback, NextState, Settlement, SignedRequest, Store,
@@ -47,7 +48,7 @@ fn calls_are_requeued_by_filter() {
     let bridge = with_parked(3);
     bridge.twilio.ends(&sid(4), "completed");
     bridge.settles();
-    let run = bridge.runs(&["requeue", "--reason", "refused it with 400", "--yes"]);
+    let run = bridge.runs(&["requeue", "--call-reason", "refused it with 400", "--yes"]);
     assert_eq!(
         (run.code, run.out.as_str()),
         (Some(0), "3 of 3 calls requeued\n")
@@ -165,7 +166,10 @@ fn requeued(bridge: &Bridge, count: usize) {
     let (store, now) = (store_of(bridge), bridge.clock.now());
     let sids = (1..=count).map(|number| CallSid::parse(&sid(number)).expect("a SID"));
     let sids: Vec<CallSid> = sids.collect();
-    let requeued = join_all(sids.iter().map(|sid| store.requeue(sid, now)));
+    let requeued = join_all(
+        sids.iter()
+            .map(|sid| store.requeue(sid, Actor::system(), None, now)),
+    );
     let requeued = actix_web::rt::System::new().block_on(requeued);
     assert!(requeued.into_iter().all(|known| known.expect("written")));
 }

@@ -29,6 +29,10 @@ pub const DATABASE: Database = Database {
         Box::new(store.expect("the file can be opened"))
     },
     read: |path| Box::new(reader(path)),
+    sql: |path, sql| {
+        let connection = Connection::open(path).expect("opened");
+        connection.execute_batch(sql).expect("changed");
+    },
 };
 
 fn reader(path: &Path) -> SqliteReader {

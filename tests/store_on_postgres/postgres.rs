@@ -39,6 +39,9 @@ pub const DATABASE: Database = Database {
         Box::new(PostgresStore::open(&url, MANUAL_CLOCK).expect("a thread"))
     },
     read: |path| reader(&Server::shared().url(&name(path))),
+    sql: |path, sql| {
+        Server::shared().sql_in(&name(path), sql);
+    },
 };
 
 /// The name of the database that replaces the file at `path`.

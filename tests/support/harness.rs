@@ -157,7 +157,7 @@ impl Bridge {
         self.stops();
         let changed: toml::Table = lines.parse().expect("TOML");
         for (section, keys) in &changed {
-            for key in keys.as_table().expect("a section").keys() {
+            for key in keys.as_table().into_iter().flat_map(toml::Table::keys) {
                 let variable = format!("BRIDGE__{section}__{key}").to_uppercase();
                 self.settings.retain(|(key, _)| *key != variable);
             }

@@ -1,5 +1,6 @@
 //! The suite itself: which checks there are.
 
+pub mod auditing;
 pub mod claiming;
 pub mod ledger;
 pub mod merging;
@@ -89,6 +90,14 @@ macro_rules! on {
                 an_unknown_call_is_not_requeued
                 a_sid_that_two_accounts_signed_reaches_the_calls_of_both
                 requeued_calls_stand_behind_fresh_ones;
+            auditing:
+                a_requeue_and_a_dismissal_write_one_row_each
+                an_act_without_effect_writes_no_row
+                of_the_calls_of_two_accounts_the_parked_one_is_dismissed
+                rows_that_are_written_at_once_are_one_chain
+                rows_are_found_by_actor_act_and_time
+                calls_that_expire_parked_are_in_the_log
+                a_row_that_was_changed_or_removed_is_found;
             times:
                 times_that_a_wrong_clock_wrote_are_corrected
                 the_time_of_the_last_purge_is_kept

@@ -92,7 +92,7 @@ fn of_parked(reader: &dyn ReadStore) -> Result<Vec<Note>, StoreError> {
     causes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
     let note = |(cause, (count, call)): &(String, (u64, CallSummary))| {
         let sentence = format!(
-            "{} parked: {cause}; see show {}; after the fix, requeue --state parked --reason TEXT sends \
+            "{} parked: {cause}; see show {}; after the fix, requeue --state parked --call-reason TEXT sends \
              them again",
             counted(*count, "call"),
             call.sid

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::target::{RequeueError, RequeueTarget};
+use crate::cli::act_target::{ActError, ActTarget};
 use crate::cli::output::{note, progress_bar};
 use crate::clock;
+use crate::domain::audit::Reason;
 use crate::twilio::CallSid;
 
 /// Pause before the next attempt while the bridge restarts or the database is down.
@@ -28,8 +29,8 @@ pub struct RequeueReport {
 
 /// Requeues the calls one after the other. A requeued call stays requeued if a later one fails.
 pub async fn requeue(
-    target: &RequeueTarget<'_>,
-    sids: &[CallSid],
+    target: &ActTarget<'_>,
+    (sids, reason): (&[CallSid], Option<&Reason>),
     rate: NonZeroU32,
     stop: &CancellationToken,
 ) -> anyhow::Result<RequeueReport> {
@@ -50,7 +51,12 @@ pub async fn requeue(
             report.is_stopped = true;
             break;
         }
-        let is_known = retry(async || target.requeue(sid).await, RETRY_INTERVAL, stop).await;
+        let is_known = retry(
+            async || target.requeue(sid, reason).await,
+            RETRY_INTERVAL,
+            stop,
+        )
+        .await;
         if is_known.with_context(|| format!("{number} of {} calls are requeued", sids.len()))? {
             report.requeued += 1;
         } else {
@@ -65,10 +71,10 @@ pub async fn requeue(
 /// Repeats a request while its error is temporary, up to [`MAX_ATTEMPTS`] times; once more if it is
 /// stopped.
 async fn retry(
-    request: impl AsyncFn() -> Result<bool, RequeueError>,
+    request: impl AsyncFn() -> Result<bool, ActError>,
     pause: Duration,
     stop: &CancellationToken,
-) -> Result<bool, RequeueError> {
+) -> Result<bool, ActError> {
     for attempt in 1..MAX_ATTEMPTS {
         match request().await {
             Err(why) if why.is_temporary() => {
@@ -94,7 +100,7 @@ mod tests {
     use super::*;
     use crate::store::StoreError;
 
-    async fn attempts(failing: u32, why: StoreError) -> (Result<bool, RequeueError>, u32) {
+    async fn attempts(failing: u32, why: StoreError) -> (Result<bool, ActError>, u32) {
         let made = Cell::new(0);
         let request = async || {
             made.set(made.get() + 1);

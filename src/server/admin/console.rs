@@ -1,6 +1,4 @@
 //! The operator's pages and API for calls.
-//!
-//! No page talks to Acquire: a requeue changes the store, and the worker sends.
 
 use std::sync::Arc;
 
@@ -10,7 +8,6 @@ use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 use super::error::AdminError;
 use super::frame::Frame;
@@ -67,21 +64,6 @@ pub async fn show(admin: Data<AdminState>, sid: Path<String>) -> Result<HttpResp
         first,
         other_accounts,
     }))
-}
-
-/// `POST /api/calls/{CallSid}/requeue`: queues a call for delivery again, behind new calls.
-pub async fn requeue(
-    admin: Data<AdminState>,
-    sid: Path<String>,
-) -> Result<HttpResponse, AdminError> {
-    let sid = CallSid::parse(&sid)?;
-    let bridge = &admin.bridge;
-    if !bridge.store.requeue(&sid, bridge.clock.now()).await? {
-        return Err(AdminError::UnknownCall(sid));
-    }
-    info!(call.sid = %sid, "call {sid} is requeued");
-    bridge.due.notify_one();
-    Ok(HttpResponse::Accepted().json(serde_json::json!({ "requeued": sid.as_str() })))
 }
 
 #[derive(Template)]

@@ -7,6 +7,7 @@ use askama::Template;
 use tracing::error;
 
 use super::frame::Frame;
+use crate::domain::audit::ReasonError;
 use crate::domain::plain_text::{cut, plain};
 use crate::server::shared::problem;
 use crate::store::{State, StoreError};
@@ -31,10 +32,18 @@ pub enum AdminError {
     UnknownState,
     #[error("{0}")]
     Query(String),
-    #[error("this listener requires admin.token")]
+    #[error("this listener requires a token: that of an operator, or admin.token")]
     NoToken,
-    #[error("the token is not admin.token")]
+    #[error("the token is neither an operator's nor admin.token")]
     WrongToken,
+    #[error(
+        "your role is viewer, which reads; this needs the role operator ([[operators]] has the roles)"
+    )]
+    Forbidden,
+    #[error("the call is {0}: only a parked call can be dismissed")]
+    NotParked(State),
+    #[error(transparent)]
+    Reason(#[from] ReasonError),
     #[error("too many wrong tokens; try again")]
     TooManyWrongTokens,
     #[error(
@@ -65,6 +74,11 @@ impl AdminError {
     /// What the reader of the page can do about it.
     fn advice(&self) -> &'static str {
         match self {
+            Self::Forbidden => {
+                "Ask an operator; who you are signed in as stands at the top of each page."
+            }
+            Self::NotParked(_) => "Go back to the call: it may have been sent meanwhile.",
+            Self::Reason(_) => "Go back, and correct the reason.",
             Self::NotFound | Self::WrongMethod(_) => "The pages of the bridge are listed above.",
             Self::UnknownCall(_) => {
                 "Twilio never reported this call to this bridge: look for errors 11200 to 11220 in the \
@@ -132,11 +146,14 @@ impl ResponseError for AdminError {
         match self {
             Self::NotFound | Self::UnknownCall(_) => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::InvalidSid(_) | Self::UnknownState | Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidSid(_) | Self::UnknownState | Self::Query(_) | Self::Reason(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::NotParked(_) => StatusCode::CONFLICT,
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::AnotherSite => StatusCode::FORBIDDEN,
+            Self::AnotherSite | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -2,11 +2,13 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::sign_in;
 use crate::clock::Millis;
+use crate::config::Role;
 use crate::domain::plain_text::plain;
 
 /// The pages of the navigation: path and name. The path is also what [`Frame::here`] has.
-const PAGES: &[(&str, &str)] = &[("/", "Calls"), ("/refused", "Refused")];
+const PAGES: &[(&str, &str)] = &[("/", "Calls"), ("/refused", "Refused"), ("/audit", "Audit")];
 
 /// What the template of all pages needs.
 #[derive(Debug, Default)]
@@ -15,16 +17,22 @@ pub struct Frame {
     pub here: &'static str,
     /// The time of the figures; `None` on an error.
     pub as_of: Option<Millis>,
-    /// Who is signed in.
+    /// Who is signed in, with the role.
     pub operator: Option<String>,
+    /// Whether the user may change calls: pages for others have no forms.
+    pub may_act: bool,
 }
 
 impl Frame {
     pub fn of(here: &'static str, as_of: Millis) -> Self {
+        let user = sign_in::current();
         Self {
             here,
             as_of: Some(as_of),
-            operator: None,
+            may_act: user
+                .as_ref()
+                .is_some_and(|user| user.role == Role::Operator),
+            operator: user.map(|user| format!("{}, {}", user.actor.name, user.role.as_str())),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Middleware of the admin listener: checks each request before its route, and shows errors to browsers
 //! as pages.
 //!
-//! It checks the host, then the origin, then the token. The probes are open, because balancers send no
-//! token.
+//! It checks the host, the origin, who the user is, and whether the user's role may do it. The probes are
+//! open, because balancers send no token.
 
 use std::time::Duration;
 
@@ -14,17 +14,15 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use askama::Template as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret as _, SecretString};
-use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::console::AdminState;
 use super::error::{AdminError, ErrorPage};
-use super::site;
+use super::sign_in::{self, User};
+use super::{masking, rights, site};
 use crate::clock;
+use crate::config::Role;
 
 /// Routes that need neither a known host nor a token.
 pub(super) const PROBES: [&str; 2] = ["/livez", "/readyz"];
@@ -57,14 +55,27 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let admitted = admit(&request).await;
+    let user = admitted.as_ref().ok().cloned().flatten();
+    sign_in::as_user(user, answer(request, admitted.err(), next)).await
+}
+
+async fn answer(
+    request: ServiceRequest,
+    refused: Option<AdminError>,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let is_browser = accepts_html(request.headers());
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let mut response = match refusal(&request).await {
+    let mut response = match refused {
         Some(why) => request.error_response(why),
         None => next.call(request).await?.map_into_boxed_body(),
     };
     if is_browser {
         response = unless_known(known.as_ref(), with_error_page(response));
+    }
+    if sign_in::current().is_some_and(|user| user.role == Role::Viewer) {
+        response = masking::for_viewers(response).await;
     }
     for (name, value) in SAFETY_HEADERS {
         let headers = response.headers_mut();
@@ -110,18 +121,27 @@ fn with_error_page(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBod
     }
 }
 
-/// Why a request is refused before its route, if it is. Counts it, and logs it once a minute.
-async fn refusal(request: &ServiceRequest) -> Option<AdminError> {
-    let admin = request.app_data::<Data<AdminState>>()?;
+/// The user of a request, unless it is refused before its route; probes need none. A refusal is counted,
+/// and logged once a minute.
+async fn admit(request: &ServiceRequest) -> Result<Option<User>, AdminError> {
+    let Some(admin) = request.app_data::<Data<AdminState>>() else {
+        return Ok(None);
+    };
     if PROBES.contains(&request.path()) {
-        return None;
+        return Ok(None);
     }
     let bridge = &admin.bridge;
     let settings = bridge.config.borrow().admin.clone();
-    let why = site::check(request.head(), &settings.hosts)
-        .and_then(|()| check_token(request.headers(), settings.token.as_ref()))
-        .err()?;
-    let reason = why.refusal_reason()?;
+    let user = site::check(request.head(), &settings.hosts)
+        .and_then(|()| sign_in::user(request, &settings))
+        .and_then(|user| permitted(request, user));
+    let why = match user {
+        Ok(user) => return Ok(Some(user)),
+        Err(why) => why,
+    };
+    let Some(reason) = why.refusal_reason() else {
+        return Err(why);
+    };
     bridge.metrics.admin_refused(reason);
     let client = request.peer_addr().map(|peer| peer.ip().to_string());
     let before = bridge
@@ -136,34 +156,19 @@ async fn refusal(request: &ServiceRequest) -> Option<AdminError> {
     }
     if matches!(why, AdminError::WrongToken) && before >= FAST_REFUSALS {
         let Ok(_delayed) = DELAYED.try_acquire() else {
-            return Some(AdminError::TooManyWrongTokens);
+            return Err(AdminError::TooManyWrongTokens);
         };
         clock::pause(REFUSAL_DELAY).await;
     }
-    Some(why)
+    Err(why)
 }
 
-/// Requires `admin.token`, if it is set: as `Bearer`, or as the password of `Basic` for browsers.
-fn check_token(headers: &HeaderMap, token: Option<&SecretString>) -> Result<(), AdminError> {
-    let Some(token) = token else {
-        return Ok(());
-    };
-    let value = headers.get(header::AUTHORIZATION);
-    let value = value.and_then(|value| value.to_str().ok());
-    // In constant time, so that response times do not reveal how many bytes were right.
-    let is_token = |given: &[u8]| bool::from(given.ct_eq(token.expose_secret().as_bytes()));
-    let is_right = match value.ok_or(AdminError::NoToken)?.split_once(' ') {
-        Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => {
-            is_token(given.as_bytes())
-        }
-        Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => {
-            let pair = STANDARD.decode(pair.trim()).unwrap_or_default();
-            // The user name is ignored: browsers ask for one, and there is a single token.
-            pair.iter()
-                .position(|b| *b == b':')
-                .is_some_and(|colon| is_token(&pair[colon + 1..]))
-        }
-        _ => false,
-    };
-    is_right.then_some(()).ok_or(AdminError::WrongToken)
+/// Refuses a user whose role may not do this. A path that nothing serves is left to its own answer.
+fn permitted(request: &ServiceRequest, user: User) -> Result<User, AdminError> {
+    let path = request.match_pattern();
+    let needed = path.map(|path| rights::needed(request.method(), &path));
+    if needed.is_some_and(|needed| needed > user.role) {
+        return Err(AdminError::Forbidden);
+    }
+    Ok(user)
 }

@@ -8,7 +8,7 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::web::{self, PathConfig, QueryConfig, ServiceConfig};
+use actix_web::web::{self, FormConfig, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{Error, FromRequest, Handler, HttpResponse, Resource, Responder};
 use sha2::{Digest as _, Sha256};
 
@@ -58,6 +58,31 @@ where
     with_keys(resource, keys)
 }
 
+/// As [`get`], with `POST` of the page's own form.
+pub fn page_with_form<G, A, P, B>(
+    path: &str,
+    keys: &'static [&'static str],
+    page: G,
+    form: P,
+) -> impl HttpServiceFactory + 'static
+where
+    G: Handler<A>,
+    A: FromRequest + 'static,
+    G::Output: Responder + 'static,
+    P: Handler<B>,
+    B: FromRequest + 'static,
+    P::Output: Responder + 'static,
+{
+    let resource = web::resource(path)
+        .route(web::get().to(page.clone()))
+        .route(web::head().to(page))
+        .route(web::post().to(form))
+        .default_service(web::to(|| {
+            refused(AdminError::WrongMethod("GET, HEAD, POST"))
+        }));
+    with_keys(resource, keys)
+}
+
 /// `POST` of `path`, without query keys.
 pub fn post<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
 where
@@ -82,6 +107,9 @@ pub fn configure(routes: &mut ServiceConfig) {
         .app_data(
             QueryConfig::default()
                 .error_handler(|why, _| AdminError::Query(why.to_string()).into()),
+        )
+        .app_data(
+            FormConfig::default().error_handler(|why, _| AdminError::Query(why.to_string()).into()),
         )
         .app_data(PathConfig::default().error_handler(|_, _| AdminError::NotFound.into()));
 }

@@ -1,7 +1,7 @@
 //! Compares the counters with the rows, and the rows with one another.
 
-use super::counters;
 use super::session::{PgError, Session};
+use super::{audit, counters};
 use crate::store::consistency::{COUNT_CALLS, Rule, problems};
 use crate::store::counters::Counters;
 use crate::store::ledger::BROKEN;
@@ -80,5 +80,7 @@ pub(super) async fn verify(session: &Session) -> Result<Vec<String>, PgError> {
             broken.push((rule, row.try_get(0)?));
         }
     }
-    Ok(problems(&counters, &rows, broken))
+    let mut problems = problems(&counters, &rows, broken);
+    problems.extend(audit::problem(session).await?);
+    Ok(problems)
 }

@@ -1,10 +1,11 @@
-//! Queries of operators and background tasks: a call, lists, a requeue, the purge of old calls, and the
+//! Queries of operators and background tasks: a call, lists, the purge of old calls, and the
 //! correction of times. The path of a callback does not use them.
 
 use std::time::Duration;
 
 use tokio_postgres::Row;
 
+use super::audit;
 use super::rows::{self, read_summary, text};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
@@ -12,8 +13,7 @@ use crate::domain::purge_clock::PurgeClock;
 use crate::store::counters::Counters;
 use crate::store::removed::{self, RemovalCause};
 use crate::store::{
-    CallSummary, Expiry, ListFilter, Purged, REQUEUED_OVERDUE, RemovedCall, State, StoredCall,
-    split_by_requeue,
+    CallSummary, Expiry, ListFilter, Purged, RemovedCall, State, StoredCall, split_by_requeue,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -55,7 +55,6 @@ const LATEST_FINISHED: &str = concat!(
     " FROM call WHERE state = $2 AND state <> 'pending' ORDER BY effective_at DESC, id DESC LIMIT $1"
 );
 
-const REQUEUE: &str = include_str!("sql/requeue.sql");
 const EXPIRED: &str = include_str!("sql/expired.sql");
 const REMEMBER_REMOVED: &str = include_str!("sql/remember_removed.sql");
 
@@ -157,21 +156,6 @@ async fn run_list<T>(
     }
 }
 
-/// Makes a call due again with a fresh schedule; false if there is none.
-pub(super) async fn requeue(
-    session: &Session,
-    changes: &mut Counters,
-    sid: &CallSid,
-    now: Millis,
-) -> Result<bool, PgError> {
-    let values: Values<'_> = &[&sid.as_str(), &now.0, &now.minus(REQUEUED_OVERDUE).0];
-    let rows = session.query(REQUEUE, values).await?;
-    for row in &rows {
-        changes.move_call(text(row, 0, State::parse)?, State::Pending);
-    }
-    Ok(!rows.is_empty())
-}
-
 /// Removes up to `limit` calls after their retention; returns how many.
 pub(super) async fn purge(
     session: &Session,
@@ -223,6 +207,9 @@ pub(super) async fn purge(
         PURGE_CALLS,
     ] {
         session.execute(sql, &[&ids]).await?;
+    }
+    if let Some(entry) = purged.audit_entry(expiry.now) {
+        audit::append(session, &entry).await?;
     }
     Ok(purged)
 }

@@ -6,6 +6,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
+use super::audit;
 use super::consistency;
 use super::counters;
 use super::migrate;
@@ -20,8 +21,8 @@ use crate::store::counters::Counters;
 use crate::store::ledger::{CauseCount, LedgerRow};
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
-    CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
-    RemovedCall, StoreError, StoredCall, StoredRefusedRequest,
+    AuditFilter, CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause,
+    RefusedFilter, RemovedCall, StoreError, StoredAuditRow, StoredCall, StoredRefusedRequest,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -158,6 +159,11 @@ impl ReadStore for PostgresReader {
             counters::add(&self.session, &Counters::default()).await?;
             self.session.roll_back().await
         })
+    }
+
+    fn audit(&self, filter: &AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError> {
+        let read = audit::latest(&self.session, filter);
+        self.tasks.block_on(&self.runtime, read)
     }
 
     fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::counters;
+use super::{audit, counters};
 use crate::store::StoreError;
 use crate::store::consistency::{COUNT_CALLS, Rule, problems};
 use crate::store::counters::Counters;
@@ -73,5 +73,7 @@ pub(super) fn verify(connection: &Connection) -> Result<Vec<String>, StoreError>
     for rule in Rule::ALL {
         broken.push((rule, connection.query_row(sql(rule), [], |row| row.get(0))?));
     }
-    Ok(problems(&counters, &rows, broken))
+    let mut problems = problems(&counters, &rows, broken);
+    problems.extend(audit::problem(connection)?);
+    Ok(problems)
 }

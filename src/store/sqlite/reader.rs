@@ -12,16 +12,16 @@ use super::open;
 use super::rows::{self, CallRow};
 use super::sid_index;
 use super::write_tx::times;
-use super::{backup, consistency, ledger, records, refused};
+use super::{audit, backup, consistency, ledger, records, refused};
 use crate::clock::Millis;
 use crate::domain::purge_clock::PurgeClock;
 use crate::store::joined_thread::JoinedThread;
 use crate::store::ledger::{CauseCount, LedgerRow};
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
-    CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause, RefusedFilter,
-    RemovalCause, RemovedCall, State, StoreError, StoredCall, StoredRefusedRequest, removed,
-    split_by_requeue,
+    AuditFilter, CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause,
+    RefusedFilter, RemovalCause, RemovedCall, State, StoreError, StoredAuditRow, StoredCall,
+    StoredRefusedRequest, removed, split_by_requeue,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -209,6 +209,10 @@ impl ReadStore for SqliteReader {
 
     fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
         ledger::causes(&self.connection)
+    }
+
+    fn audit(&self, filter: &AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError> {
+        audit::latest(&self.connection, filter)
     }
 
     fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {

@@ -3,6 +3,7 @@
 //! [`WriteTx::roll_back`] undoes an operation that failed before [`WriteTx::commit`], in the database
 //! and in memory. This module does not decide which operations share a transaction.
 
+mod acts;
 mod claim;
 mod merge;
 mod purge;
@@ -29,7 +30,7 @@ use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
 use crate::store::ledger::{Counted, LedgerChanges};
 use crate::store::repeat::{self, StoredForm};
-use crate::store::{Counts, NewCallback, NextState, REQUEUED_OVERDUE, Recorded, State, StoreError};
+use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
 
 /// How long a transaction waits for the write lock: less than a callback waits for its commit.
@@ -338,22 +339,6 @@ impl WriteTx {
             self.leases.lock().lower_scan_start((effective_at, call.id));
         }
         Ok(())
-    }
-
-    pub fn requeue(&mut self, sid: &CallSid, now: Millis) -> Result<bool, StoreError> {
-        let candidates = self.sids.find(&self.connection, sid_index::hash(sid))?;
-        let mut calls = rows::calls_named(&self.connection, &candidates, sid)?;
-        for call in &mut calls {
-            call.failing_since = None;
-            self.connection
-                .prepare_cached("UPDATE call SET requeue_count = requeue_count + 1 WHERE id = ?1")?
-                .execute([call.id])?;
-            if !self.leases.lock().holds(call.id) {
-                let class = call.class.requeued();
-                self.make_due(call, class, now.minus(REQUEUED_OVERDUE), now)?;
-            }
-        }
-        Ok(!calls.is_empty())
     }
 
     /// Changes a row, so that the commit writes to the disk.

@@ -14,6 +14,7 @@ use twilio_acquire_bridge::store::{
 };
 use twilio_acquire_bridge::twilio::CallSid;
 
+use super::auditing::alice;
 use super::place::{
     LEASE, Place, account, attempt, callback, claim, claim_one, longest_due_first, next_due,
     of_account, record, retry_now, settle, settlement, sid, sids, state,
@@ -419,7 +420,10 @@ pub async fn a_call_that_failed_again_after_it_was_retried_now_keeps_its_time(pl
     let claimed = claim_one(&*store, 900).await;
     assert_eq!(claimed.failing_since, Some(Millis(1)));
     settle(&*store, &claimed, NextState::Delivered, 901).await;
-    store.requeue(&sid(1), Millis(902)).await.expect("requeued");
+    store
+        .requeue(&sid(1), alice(), None, Millis(902))
+        .await
+        .expect("requeued");
     settled_at(902, 903, 903).await;
     assert_eq!(retry_now(&*store, 904).await, 1, "it began to fail later");
 }

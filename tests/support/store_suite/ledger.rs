@@ -4,6 +4,7 @@ use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::store::{NextState, Store};
 
+use super::auditing::alice;
 use super::place::{Place, callback, claim_one, record, settle, sid};
 
 async fn cause(store: &dyn Store, number: u32) -> Option<Cause> {
@@ -26,7 +27,7 @@ pub async fn a_finished_call_has_a_cause_until_it_is_due_again(place: &Place) {
         settle(&*store, &claim_one(&*store, 0).await, next.clone(), 1).await;
         assert_eq!(cause(&*store, number).await, Some(of_it));
         store
-            .requeue(&sid(number), Millis(2))
+            .requeue(&sid(number), alice(), None, Millis(2))
             .await
             .expect("written");
         assert_eq!(cause(&*store, number).await, None);

@@ -12,6 +12,7 @@ use twilio_acquire_bridge::store::{
     Claimed, Counts, Expiry, NextState, REQUEUED_OVERDUE, Recorded, State, Store, StoreError,
 };
 
+use super::auditing::alice;
 use super::place::{
     Database, LEASE, Place, callback, longest_due_first, next_due, settlement, sid,
 };
@@ -355,7 +356,10 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 }
             }
             Verb::Requeue(call) => {
-                let requeued = store.requeue(&sid(call), now).await.expect("requeued");
+                let requeued = store
+                    .requeue(&sid(call), alice(), None, now)
+                    .await
+                    .expect("requeued");
                 let known = model.find(call).map(|call| {
                     call.round += 1;
                     let class = match call.class {

@@ -27,6 +27,8 @@ pub struct Database {
     pub remove: fn(&Path),
     pub open: fn(&Path) -> Box<dyn Store>,
     pub read: fn(&Path) -> Box<dyn ReadStore>,
+    /// Runs SQL, as another program would.
+    pub sql: fn(&Path, &str),
 }
 
 /// Where a store is, closed or open.
@@ -57,6 +59,11 @@ impl Place {
             let looking = scope.spawn(|| look(&*(self.database.read)(&self.path())));
             looking.join().expect("no panic")
         })
+    }
+
+    /// Changes the database from outside.
+    pub fn changes(&self, sql: &str) {
+        (self.database.sql)(&self.path(), sql);
     }
 
     /// The consistency problems, in words.

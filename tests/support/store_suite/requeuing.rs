@@ -5,13 +5,16 @@ use twilio_acquire_bridge::domain::attempt::Verdict;
 use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::store::{ClaimRequest, ListFilter, NextState, State, Store};
 
+use super::auditing::alice;
 use super::place::{
     LEASE, Place, account, attempt, callback, claim, claim_one, of_account, record, settle, sid,
     state,
 };
 
 async fn requeue(store: &dyn Store, number: u32, now: i64) -> bool {
-    let requeued = store.requeue(&sid(number), Millis(now)).await;
+    let requeued = store
+        .requeue(&sid(number), alice(), None, Millis(now))
+        .await;
     requeued.expect("requeued")
 }
 
@@ -111,10 +114,16 @@ pub async fn a_requeued_call_has_not_failed(place: &Place) {
     record(&*store, &sid(1), 0).await;
     let claimed = claim_one(&*store, 0).await;
     settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 1).await;
-    store.requeue(&sid(1), Millis(2)).await.expect("requeued");
+    store
+        .requeue(&sid(1), alice(), None, Millis(2))
+        .await
+        .expect("requeued");
     let claimed = claim_one(&*store, 2).await;
     assert_eq!(claimed.failing_since, None);
-    store.requeue(&sid(1), Millis(3)).await.expect("requeued");
+    store
+        .requeue(&sid(1), alice(), None, Millis(3))
+        .await
+        .expect("requeued");
     settle(&*store, &claimed, NextState::PendingAt(Millis(900)), 4).await;
     assert_eq!(claim_one(&*store, 4).await.failing_since, None);
 }

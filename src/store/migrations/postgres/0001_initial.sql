@@ -239,3 +239,10 @@ CREATE TABLE refused (
 
 -- Serves the limits, and the numbers by cause.
 CREATE INDEX refused_by_cause ON refused (cause, id, at);
+
+-- Who did what. Rows are only appended; an advisory lock orders them (domain::audit).
+CREATE TABLE audit (
+    number bigint PRIMARY KEY, -- from 1, without gaps
+    row    text NOT NULL,      -- canonical JSON
+    hash   text NOT NULL       -- SHA-256 of the hash before (64 zeros before the first) and `row`, in hex
+);

@@ -151,4 +151,11 @@ CREATE TABLE refused (
 -- Serves the limits, and the numbers by cause.
 CREATE INDEX refused_by_cause ON refused (cause, id, at);
 
+-- Who did what. Rows are only appended (domain::audit).
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY,  -- from 1, without gaps
+    row    TEXT NOT NULL,        -- canonical JSON
+    hash   TEXT NOT NULL         -- SHA-256 of the hash before (64 zeros before the first) and `row`, in hex
+) STRICT;
+
 PRAGMA user_version = 1;

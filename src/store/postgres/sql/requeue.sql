@@ -1,22 +1,10 @@
--- Requeues the calls that a SID names, one for each account, and returns the states they had.
+-- Requeues calls, and returns the states they had.
 --
--- $1 text    SID of the call or of one of its legs
--- $2 bigint  current time, ms since 1970
--- $3 bigint  time from which the call is due: in the past, so that it waits behind fresh calls
+-- $1 bigint[]  calls
+-- $2 bigint    current time, ms since 1970
+-- $3 bigint    time from which they are due: in the past, so that they wait behind fresh calls
 WITH found AS MATERIALIZED (
-    SELECT id, state
-    FROM call
-    WHERE id = ANY (ARRAY(
-        SELECT DISTINCT ON (call.account) call.id
-        FROM sid_index
-        -- A call without callbacks was merged into another one.
-        JOIN call ON call.id = sid_index.call AND call.callbacks > 0
-        WHERE sid_index.sid = $1::text
-        -- A call's own SID comes before a leg's.
-        ORDER BY call.account, call.sid <> $1::text, call.id
-    ))
-    ORDER BY id
-    FOR UPDATE
+    SELECT id, state FROM call WHERE id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE
 )
 UPDATE call
 SET requeue_count = requeue_count + 1,

@@ -56,6 +56,9 @@ impl WriteTx {
                 purged.add(call.state);
             }
         }
+        if let Some(entry) = purged.audit_entry(expiry.now) {
+            self.append_audit(&entry)?;
+        }
         self.connection
             .prepare_cached(FORGET_REMOVED)?
             .execute(params![

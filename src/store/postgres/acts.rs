@@ -1,0 +1,92 @@
+//! What operators do to calls, each act with its row of the audit log.
+
+use super::audit;
+use super::rows::text;
+use super::session::{PgError, Session};
+use crate::clock::Millis;
+use crate::domain::audit::{Act, Actor, Reason};
+use crate::store::audit::{dismissed_by, entry_of};
+use crate::store::counters::Counters;
+use crate::store::{Dismissal, REQUEUED_OVERDUE, State};
+use crate::twilio::CallSid;
+
+// A call without callbacks was merged into another one. A call's own SID comes before a leg's.
+const NAMED: &str = "SELECT DISTINCT ON (call.account) call.id FROM sid_index \
+    JOIN call ON call.id = sid_index.call AND call.callbacks > 0 WHERE sid_index.sid = $1 \
+    ORDER BY call.account, call.sid <> $1, call.id";
+const REQUEUE: &str = include_str!("sql/requeue.sql");
+const DISMISS: &str = include_str!("sql/dismiss.sql");
+
+pub(super) async fn requeue(
+    session: &Session,
+    changes: &mut Counters,
+    sid: &CallSid,
+    by: (&Actor, Option<&Reason>),
+    now: Millis,
+) -> Result<bool, PgError> {
+    let ids = named(session, sid).await?;
+    let calls = requeue_calls(session, changes, &ids, now).await?;
+    if calls > 0 {
+        let entry = entry_of(Act::Requeue, (sid, calls), by, now);
+        audit::append(session, &entry).await?;
+    }
+    Ok(calls > 0)
+}
+
+/// Makes calls due again with a fresh schedule; returns how many are there.
+async fn requeue_calls(
+    session: &Session,
+    changes: &mut Counters,
+    ids: &[i64],
+    now: Millis,
+) -> Result<usize, PgError> {
+    let due = now.minus(REQUEUED_OVERDUE);
+    let rows = session.query(REQUEUE, &[&ids, &now.0, &due.0]).await?;
+    for row in &rows {
+        changes.move_call(text(row, 0, State::parse)?, State::Pending);
+    }
+    Ok(rows.len())
+}
+
+pub(super) async fn dismiss(
+    session: &Session,
+    changes: &mut Counters,
+    sid: &CallSid,
+    (actor, reason): (&Actor, &Reason),
+    now: Millis,
+) -> Result<Dismissal, PgError> {
+    let ids = named(session, sid).await?;
+    let states = dismiss_calls(session, changes, &ids, &dismissed_by(actor, reason), now).await?;
+    let dismissal = Dismissal::of(&states);
+    if dismissal == Dismissal::Dismissed {
+        let parked = states.iter().filter(|state| **state == State::Parked);
+        let calls = (sid, parked.count());
+        let entry = entry_of(Act::Dismiss, calls, (actor, Some(reason)), now);
+        audit::append(session, &entry).await?;
+    }
+    Ok(dismissal)
+}
+
+/// Skips those of the calls that are parked; returns the states that all of them had.
+async fn dismiss_calls(
+    session: &Session,
+    changes: &mut Counters,
+    ids: &[i64],
+    reason: &str,
+    now: Millis,
+) -> Result<Vec<State>, PgError> {
+    let mut states = Vec::new();
+    for row in session.query(DISMISS, &[&ids, &now.0, &reason]).await? {
+        let state = text(&row, 0, State::parse)?;
+        if state == State::Parked {
+            changes.move_call(state, State::Skipped);
+        }
+        states.push(state);
+    }
+    Ok(states)
+}
+
+async fn named(session: &Session, sid: &CallSid) -> Result<Vec<i64>, PgError> {
+    let rows = session.query(NAMED, &[&sid.as_str()]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}

@@ -1,0 +1,78 @@
+//! What operators do to calls, each act with its row of the audit log.
+
+use super::WriteTx;
+use crate::clock::Millis;
+use crate::domain::audit::{Act, Actor, Reason};
+use crate::domain::cause::Cause;
+use crate::store::audit::{dismissed_by, entry_of};
+use crate::store::sqlite::rows::{self, CallRow};
+use crate::store::sqlite::sid_index;
+use crate::store::{Dismissal, NextState, REQUEUED_OVERDUE, State, StoreError};
+use crate::twilio::CallSid;
+
+impl WriteTx {
+    pub fn requeue(
+        &mut self,
+        sid: &CallSid,
+        by: (&Actor, Option<&Reason>),
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let calls = self.calls_named(sid)?;
+        if calls.is_empty() {
+            return Ok(false);
+        }
+        let entry = entry_of(Act::Requeue, (sid, calls.len()), by, now);
+        for call in calls {
+            self.requeue_call(call, now)?;
+        }
+        self.append_audit(&entry)?;
+        Ok(true)
+    }
+
+    fn requeue_call(&mut self, mut call: CallRow, now: Millis) -> Result<(), StoreError> {
+        call.failing_since = None;
+        self.connection
+            .prepare_cached("UPDATE call SET requeue_count = requeue_count + 1 WHERE id = ?1")?
+            .execute([call.id])?;
+        // While the call is claimed, `settle` sees the higher count.
+        if self.leases.lock().holds(call.id) {
+            return Ok(());
+        }
+        self.make_due(
+            &call,
+            call.class.requeued(),
+            now.minus(REQUEUED_OVERDUE),
+            now,
+        )
+    }
+
+    pub fn dismiss(
+        &mut self,
+        sid: &CallSid,
+        actor: &Actor,
+        reason: &Reason,
+        now: Millis,
+    ) -> Result<Dismissal, StoreError> {
+        let calls = self.calls_named(sid)?;
+        let states: Vec<State> = calls.iter().map(|call| call.state).collect();
+        let dismissal = Dismissal::of(&states);
+        if dismissal != Dismissal::Dismissed {
+            return Ok(dismissal);
+        }
+        let parked = calls.iter().filter(|call| call.state == State::Parked);
+        let skipped = NextState::Skipped(Cause::Dismissed, dismissed_by(actor, reason));
+        let mut count = 0;
+        for call in parked {
+            self.set_state(call, &skipped, call.class.dismissed(), now)?;
+            count += 1;
+        }
+        let entry = entry_of(Act::Dismiss, (sid, count), (actor, Some(reason)), now);
+        self.append_audit(&entry)?;
+        Ok(dismissal)
+    }
+
+    fn calls_named(&self, sid: &CallSid) -> Result<Vec<CallRow>, StoreError> {
+        let candidates = self.sids.find(&self.connection, sid_index::hash(sid))?;
+        rows::calls_named(&self.connection, &candidates, sid)
+    }
+}
