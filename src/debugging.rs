@@ -3,6 +3,7 @@
 //! Nothing here serves callbacks or delivers calls.
 pub mod export;
 pub mod fake_acquire;
+mod fake_server;
 pub mod fake_twilio;
 pub mod fake_twilio_api;
 pub mod fixture;

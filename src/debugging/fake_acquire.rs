@@ -11,11 +11,9 @@ mod state;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use actix_web::dev::ServerHandle;
 
 use self::state::{FakeAcquireState, lock};
+use super::fake_server::FakeServer;
 
 pub use reply::{ParseReplyError, Reply, Share};
 pub use request::CapturedRequest;
@@ -24,34 +22,27 @@ pub use state::{Faults, Retain, TextFault};
 /// A running fake Acquire; it stops when this is dropped.
 #[derive(Debug)]
 pub struct FakeAcquire {
-    addr: SocketAddr,
     state: Arc<FakeAcquireState>,
-    server: ServerHandle,
-    thread: Option<JoinHandle<()>>,
+    server: FakeServer,
 }
 
 impl FakeAcquire {
     /// Binds `listen` (port 0 for a free port) and serves on its own threads.
     pub fn start(listen: SocketAddr, faults: Faults, retain: Retain) -> io::Result<Self> {
         let state = Arc::new(FakeAcquireState::new(faults, retain));
-        let (addr, server, thread) = server::start(listen, &state)?;
-        Ok(Self {
-            addr,
-            state,
-            server,
-            thread: Some(thread),
-        })
+        let server = server::start(listen, &state)?;
+        Ok(Self { state, server })
     }
 
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.server.addr
     }
 
     /// The `acquire.base_url` of a bridge that sends here.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.addr)
+        self.server.base_url()
     }
 
     /// Answers the next requests with these replies, before the rest of the script.
@@ -101,17 +92,6 @@ impl FakeAcquire {
                 .filter_map(|received| received.field("CallId"))
                 .collect(),
             _ => lock(&self.state.call_ids).clone(),
-        }
-    }
-}
-
-impl Drop for FakeAcquire {
-    fn drop(&mut self) {
-        // The call requests the stop; the future only waits for it, as joining the thread does.
-        drop(self.server.stop(false));
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread was printed when it happened.
-            let _ = thread.join();
         }
     }
 }

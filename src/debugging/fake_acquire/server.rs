@@ -3,18 +3,14 @@
 //! It does not check what a request contains: Acquire's own checks are not known.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use actix_web::body::SizedStream;
-use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use futures_util::stream;
+use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::super::fake_server::{FakeServer, cut_short};
 use super::reply::{Reply, SAVED};
 use super::request::CapturedRequest;
 use super::state::FakeAcquireState;
@@ -24,41 +20,14 @@ const WORKERS: usize = 2;
 /// Of a request, in bytes.
 const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
-/// Serves on its own threads, so that the caller may run any runtime, or none.
-pub(super) fn start(
-    listen: SocketAddr,
-    state: &Arc<FakeAcquireState>,
-) -> io::Result<(SocketAddr, ServerHandle, JoinHandle<()>)> {
-    let listener = TcpListener::bind(listen)?;
-    let addr = listener.local_addr()?;
+pub(super) fn start(listen: SocketAddr, state: &Arc<FakeAcquireState>) -> io::Result<FakeServer> {
     let state = web::Data::from(Arc::clone(state));
-    let (started, handle) = mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        let served = actix_web::rt::System::new().block_on(async move {
-            let server = HttpServer::new(move || {
-                App::new()
-                    .app_data(state.clone())
-                    .app_data(web::PayloadConfig::new(MAX_REQUEST_BYTES))
-                    .service(web::resource("{path:.*}").route(web::post().to(receive)))
-            })
-            .workers(WORKERS)
-            .keep_alive(Duration::from_secs(75))
-            .disable_signals()
-            .shutdown_timeout(0)
-            .listen(listener)?
-            .run();
-            // The caller waits for the handle, so sending cannot fail.
-            let _ = started.send(server.handle());
-            server.await
-        });
-        if let Err(error) = served {
-            tracing::error!(%error, "the fake Acquire ended");
-        }
-    });
-    let server = handle
-        .recv()
-        .map_err(|_| io::Error::other("the fake Acquire did not start"))?;
-    Ok((addr, server, thread))
+    FakeServer::start(listen, WORKERS, move |routes| {
+        routes
+            .app_data(state.clone())
+            .app_data(web::PayloadConfig::new(MAX_REQUEST_BYTES))
+            .service(web::resource("{path:.*}").route(web::post().to(receive)));
+    })
 }
 
 async fn receive(
@@ -110,10 +79,6 @@ fn answer(reply: &Reply) -> HttpResponse {
             .body("<!DOCTYPE html><title>Welcome</title>"),
         Reply::Duplicate => json(400, r#"{"error":"ERROR_DUPLICATE_RECORD_FOUND"}"#),
         Reply::Invalid => json(400, r#"{"error":"ERROR_INVALID_INPUT"}"#),
-        // A body that fails at once makes actix close the connection before the head is sent.
-        Reply::Reset => HttpResponse::Ok().body(SizedStream::new(
-            1,
-            stream::once(async { Err::<web::Bytes, _>(io::Error::other("reset")) }),
-        )),
+        Reply::Reset => cut_short(HttpResponse::Ok(), 1, None),
     }
 }

@@ -19,6 +19,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
             "server",
             "app",
             "debugging::fake_acquire",
+            "debugging::fake_server",
             "debugging::fake_twilio_api",
         ],
         "HTTP is served there, and its runtime made",
