@@ -11,6 +11,8 @@
 
 #[path = "throughput/load.rs"]
 mod load;
+#[path = "throughput/reconcile.rs"]
+mod reconcile;
 #[path = "throughput/servers.rs"]
 mod servers;
 #[path = "throughput/sink.rs"]
@@ -47,11 +49,17 @@ fn main() {
     {
         return servers::serve(mode, arguments);
     }
-    if first.as_deref() == Some("size") {
-        let calls = arguments
-            .next()
-            .map(|calls| calls.parse().expect("a number"));
-        return size::measure(calls.unwrap_or(1_000_000));
+    if first.as_deref() == Some(reconcile::TWILIO) {
+        return reconcile::serve_twilio(arguments);
+    }
+    let mut number = |default| {
+        let given = arguments.next();
+        given.map_or(default, |calls| calls.parse().expect("a number"))
+    };
+    match first.as_deref() {
+        Some("size") => return size::measure(number(1_000_000)),
+        Some("reconcile") => return reconcile::measure(number(100_000)),
+        _ => {}
     }
     // A part of the name of one figure, to measure it alone.
     let is_wanted = |figure: &str| first.as_deref().is_none_or(|part| figure.contains(part));

@@ -61,6 +61,8 @@ pub struct Server {
     pub started: Instant,
     pub ready: Duration,
     pub address: SocketAddr,
+    /// That of the operators; of a whole bridge only.
+    pub admin: SocketAddr,
     child: Child,
     /// Removed with the server, if it was made for it.
     own: Option<Own>,
@@ -91,11 +93,23 @@ impl Server {
 
     /// With an existing or a new database.
     pub fn over(mode: Mode, database: &str, acquire: &str, retention: &str) -> Self {
+        Self::with(mode, database, acquire, retention, &[])
+    }
+
+    /// With further settings.
+    pub fn with(
+        mode: Mode,
+        database: &str,
+        acquire: &str,
+        retention: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let myself = std::env::current_exe().expect("this program");
         let started = Instant::now();
         let mut child = Command::new(myself)
             .arg(mode.as_str())
             .args([database, acquire, retention])
+            .args(settings.iter().map(|(key, value)| format!("{key}={value}")))
             .stdout(Stdio::piped())
             .spawn()
             .expect("a child process");
@@ -104,12 +118,15 @@ impl Server {
         BufReader::new(stdout)
             .read_line(&mut ready)
             .expect("a line with the address");
-        let address = ready.trim().parse().expect("an address");
+        let mut addresses = ready.split_whitespace().map(str::parse);
+        let mut address = || addresses.next().map(|read| read.expect("an address"));
+        let public = address().expect("the public address");
         Self {
             mode,
             started,
             ready: started.elapsed(),
-            address,
+            address: public,
+            admin: address().unwrap_or(public),
             child,
             own: None,
         }
@@ -194,12 +211,15 @@ pub fn cpu_seconds(process: &str) -> f64 {
 /// The child: serves until it is killed.
 pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
     let mut argument = || arguments.next().expect("database, Acquire and retention");
-    let config = configuration(&argument(), &argument(), &argument());
+    let (database, acquire, retention) = (argument(), argument(), argument());
+    let config = configuration(&database, &acquire, &retention, arguments);
     logs::init(&config.log).expect("a log");
     actix_web::rt::System::new().block_on(async {
         if mode == Mode::Bridge {
             let app = App::build(config, Clock::system()).expect("a bridge");
-            print_address(app.public_addr().expect("an address"));
+            let public = app.public_addr().expect("an address");
+            let admin = app.admin_addr().expect("an address");
+            print_line(&format!("{public} {admin}"));
             app.run(CancellationToken::new())
                 .await
                 .expect("the bridge runs");
@@ -239,17 +259,22 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
         .client_request_timeout(request_timeout)
         .bind("127.0.0.1:0")
         .expect("a free port");
-        print_address(server.addrs()[0]);
+        print_line(&server.addrs()[0].to_string());
         server.run().await.expect("the server runs");
     });
 }
 
-fn print_address(address: SocketAddr) {
-    println!("{address}");
+pub fn print_line(line: &str) {
+    println!("{line}");
     std::io::stdout().flush().expect("a pipe");
 }
 
-fn configuration(database: &str, acquire: &str, retention: &str) -> Config {
+fn configuration(
+    database: &str,
+    acquire: &str,
+    retention: &str,
+    settings: impl Iterator<Item = String>,
+) -> Config {
     let spool = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-spool.db");
     let environment = [
         ("TWILIO_AUTH_TOKEN", TOKEN.to_owned()),
@@ -264,5 +289,10 @@ fn configuration(database: &str, acquire: &str, retention: &str) -> Config {
         ("BRIDGE__ACQUIRE__BASE_URL", format!("http://{acquire}")),
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value));
+    let settings = settings.map(|setting| {
+        let (key, value) = setting.split_once('=').expect("KEY=VALUE");
+        (key.to_owned(), value.to_owned())
+    });
+    let environment = environment.into_iter().chain(settings);
     config::load(None, environment).expect("a configuration")
 }

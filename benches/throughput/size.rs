@@ -21,7 +21,7 @@ use super::load::{Load, PUBLIC_URL, Requests};
 use super::servers::{Mode, NO_SERVER, Server, file};
 
 /// Records and settlements that wait together.
-const GROUP: usize = 256;
+pub const GROUP: usize = 256;
 const HOUR: Duration = Duration::from_secs(3600);
 const LEASE: Duration = HOUR;
 /// So many calls are claimed at once, as `delivery.concurrency` is by default.
@@ -141,7 +141,7 @@ async fn fill(store: &SqliteStore, calls: usize) {
     }
 }
 
-fn callback(body: &str) -> NewCallback {
+pub fn callback(body: &str) -> NewCallback {
     let url = format!("{PUBLIC_URL}/twilio/voice/status");
     let callback = callback::read(body.as_bytes(), &url).expect("a callback");
     let request = SignedRequest {
@@ -190,7 +190,7 @@ async fn reads(calls: usize, when: &str, store: &SqliteStore) {
     );
 }
 
-async fn deliver_all(store: &SqliteStore) {
+pub async fn deliver_all(store: &SqliteStore) {
     let long_ago = Clock::system().now().minus(HOUR);
     loop {
         let now = Clock::system().now();
@@ -230,7 +230,7 @@ fn accepted(leg: &CallSid, at: Millis) -> Attempt {
 }
 
 /// Opens the store for a while.
-fn in_store(database: &Path, work: impl AsyncFnOnce(SqliteStore)) {
+pub fn in_store(database: &Path, work: impl AsyncFnOnce(SqliteStore)) {
     let store = SqliteStore::open(database).expect("a store");
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime").block_on(work(store));
@@ -240,7 +240,7 @@ fn in_store(database: &Path, work: impl AsyncFnOnce(SqliteStore)) {
     clippy::disallowed_methods,
     reason = "the server keeps the system's time"
 )]
-fn wait(time: Duration) {
+pub fn wait(time: Duration) {
     std::thread::sleep(time);
 }
 
