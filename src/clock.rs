@@ -28,6 +28,13 @@ impl Millis {
         Self(self.0.saturating_sub(wait))
     }
 
+    /// The first moment of its UTC day.
+    #[must_use]
+    pub fn start_of_day(self) -> Self {
+        const DAY: i64 = 86_400_000;
+        Self(self.0.saturating_sub(self.0.rem_euclid(DAY)))
+    }
+
     /// The time from `earlier` to this; zero if this is not later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

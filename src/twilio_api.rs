@@ -4,6 +4,7 @@
 //! client of awc does.
 
 mod client;
+mod lists;
 pub mod recordings;
 
 use std::rc::Rc;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use actix_tls::connect::Resolver;
 use rustls::ClientConfig;
 
-pub use client::{ListPages, TwilioApi, TwilioApiError};
+pub use client::{TwilioApi, TwilioApiError};
+pub use lists::ListPages;
 
 use crate::clock::Millis;
 use crate::config::TwilioSettings;
@@ -25,12 +27,7 @@ const DATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The `Date` of `twilio.api_url`, by a request without an API key.
 pub async fn server_time(settings: &TwilioSettings) -> Option<Millis> {
-    let http = net::http_client(Rc::new(OutboundConnector {
-        tls: tls_config(settings).ok()?,
-        proxy: settings.proxy.clone(),
-        names: Resolver::default(),
-        timeout: DATE_TIMEOUT,
-    }));
+    let http = http_client(settings, tls_config(settings).ok()?, DATE_TIMEOUT);
     net::server_time(&http, &settings.api_url, DATE_TIMEOUT).await
 }
 
@@ -46,4 +43,18 @@ pub fn tls_config(settings: &TwilioSettings) -> Result<Option<Arc<ClientConfig>>
     } else {
         Ok(None)
     }
+}
+
+/// A client of this thread; `timeout` limits the opening of a connection.
+fn http_client(
+    settings: &TwilioSettings,
+    tls: Option<Arc<ClientConfig>>,
+    timeout: Duration,
+) -> awc::Client {
+    net::http_client(Rc::new(OutboundConnector {
+        tls,
+        proxy: settings.proxy.clone(),
+        names: Resolver::default(),
+        timeout,
+    }))
 }

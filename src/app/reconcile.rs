@@ -7,14 +7,20 @@ mod gaps;
 mod import;
 mod known;
 mod lease;
+mod memory;
+mod missing;
 mod pass;
+mod recordings;
 mod report;
+mod window;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use self::lease::Lease;
+use self::pass::Pass;
+use self::window::Window;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::net::tls::TlsError;
@@ -24,7 +30,7 @@ use crate::twilio::{AccountSid, CallSid};
 use crate::twilio_api::{self, TwilioApi, TwilioApiError};
 
 pub use self::known::KnownStore;
-pub use self::report::{AccountReport, RecordLine};
+pub use self::report::{AccountReport, RecordLine, Reports};
 
 /// What a pass does about missing records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +51,8 @@ pub enum HeldGaps {
 /// The comparison that is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReconcileRequest {
-    /// Calls that ended at this time or later, within the limits of the store; `None`: since the last whole
-    /// pass, or longer ago if a second look is due.
+    /// Calls that ended at this time or later, within the limits of the store; `None`: those that are due
+    /// for a first or another look.
     pub from: Option<Millis>,
     /// Calls that ended before this time.
     pub until: Option<Millis>,
@@ -103,9 +109,17 @@ impl Reconciler {
         let lease = Lease::take(self, request.mode).await?;
         let mut results = Vec::new();
         for api in &apis {
-            results.push(self.compare(api, &lease, request, progress).await);
+            match window::due(self, api.account(), request).await {
+                Ok(windows) => {
+                    for window in windows {
+                        results.push(self.compare(api, &lease, request, window, progress).await);
+                    }
+                }
+                Err(why) => results.push(Err(why)),
+            }
         }
-        lease.release(self).await?;
+        // What was compared stands, also if the lease ends by itself.
+        results.extend(lease.release(self).await.err().map(Err));
         Ok(results)
     }
 
@@ -114,19 +128,21 @@ impl Reconciler {
         api: &TwilioApi,
         lease: &Lease,
         request: &ReconcileRequest,
+        window: Window,
         progress: &dyn Fn(u64),
     ) -> Result<AccountReport, ReconcileError> {
-        let from = match request.from {
-            Some(from) => from,
-            None => continuous::window_start(self, api.account()).await?,
-        };
+        if request.mode == Mode::Import {
+            gaps::hold_set_back(self, api.account()).await?;
+        }
         let released = gaps::release_held(self, request, api.account()).await?;
-        let first = released.map_or(from, |first| first.min(from));
-        let pass = pass::Pass::begin(self, api, lease, request, first).await?;
+        let window = Window {
+            from: released.map_or(window.from, |first| first.min(window.from)),
+            ..window
+        };
+        let pass = Pass::begin(self, api, lease, request, window).await?;
         let report = pass.run(progress).await?;
-        let is_whole = request.until.is_none() && request.calls.is_empty();
-        if is_whole && request.mode == Mode::Import {
-            continuous::note_window(self, api.account(), from, &report).await?;
+        if request.calls.is_empty() && request.mode == Mode::Import {
+            window::note(self, api.account(), window, &report).await?;
         }
         Ok(report)
     }

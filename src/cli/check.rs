@@ -47,7 +47,8 @@ impl Check {
         let (config, settings) = self.config.explain()?;
         let is_text = self.output.format() == OutputFormat::Text;
         let attempts = scheduled_attempts(&config.delivery.policy.schedule);
-        let warnings = doubtful_secrets(&config.accounts);
+        let mut warnings = doubtful_secrets(&config.accounts);
+        warnings.extend(config.reconcile.doubt(&config.store));
         for warning in warnings.iter().filter(|_| is_text) {
             note!("warning: {warning}");
         }

@@ -2,16 +2,19 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::call_filter::time;
 use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, progress_bar};
+use super::spool::{self, SpoolContents};
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::app::reconcile::{
     AccountReport, HeldGaps, KnownStore, Mode, ReconcileError, ReconcileRequest, Reconciler,
+    Reports,
 };
 use crate::cli::admin_client::AdminClient;
 use crate::clock::{Clock, Millis};
@@ -20,6 +23,9 @@ use crate::config::duration;
 use crate::store::{self, OpenError};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::{AccountSid, CallSid};
+
+/// The window of a comparison that names neither times nor calls.
+const ONE_DAY: Duration = Duration::from_secs(86_400);
 
 const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge reconcile --since 1d --dry-run
@@ -38,9 +44,10 @@ were imported, with 3 if a record is missing and was not imported (also with
 pub struct Reconcile {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Compare calls that ended at this time (UTC) or later, or within this duration, such as 1d.
-    #[arg(long, value_name = "TIME", value_parser = since, default_value = "1d")]
-    since: Since,
+    /// Compare calls that ended at this time (UTC) or later, or within this duration: 1d, unless --call
+    /// names calls.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Since>,
     /// Compare calls that ended before this time (UTC).
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Millis>,
@@ -63,7 +70,7 @@ pub struct Reconcile {
 #[derive(Clone, Copy, Debug)]
 enum Since {
     Time(Millis),
-    Ago(std::time::Duration),
+    Ago(Duration),
 }
 
 fn since(text: &str) -> Result<Since, String> {
@@ -83,8 +90,10 @@ impl Reconcile {
         let clock = Clock::system();
         let request = ReconcileRequest {
             from: Some(match self.since {
-                Since::Time(time) => time,
-                Since::Ago(ago) => clock.now().minus(ago),
+                Some(Since::Time(time)) => time,
+                Some(Since::Ago(ago)) => clock.now().minus(ago),
+                None if self.calls.is_empty() => clock.now().minus(ONE_DAY),
+                None => Millis(0),
             }),
             until: self.until,
             account: self.account.clone(),
@@ -102,8 +111,12 @@ impl Reconcile {
         };
         // Fails if there is no store: opening it for writing would create a file.
         self.config.open_to_read()?;
-        let reports = app::block_on(reconcile(config, clock, &request))?;
-        self.print(&reports)
+        let Reports { accounts, failed } = app::block_on(reconcile(config, clock, &request))?;
+        let exit = self.print(&accounts)?;
+        match failed {
+            None => Ok(exit),
+            Some(why) => Err(CliError::Failed(anyhow::anyhow!(why))),
+        }
     }
 
     fn print(&self, reports: &[AccountReport]) -> Result<Exit, CliError> {
@@ -145,33 +158,34 @@ async fn reconcile(
     config: Config,
     clock: Clock,
     request: &ReconcileRequest,
-) -> Result<Vec<AccountReport>, CliError> {
-    let store = if request.mode == Mode::DryRun {
-        KnownStore::read(config.store.url.clone())?
-    } else {
-        match store::open(&config.store.url) {
-            Ok(store) => KnownStore::Live(store),
+) -> Result<Reports, CliError> {
+    if let Some(path) = spool::path(&config.store.url, &config.store.spool)
+        && let SpoolContents::Calls { .. } = spool::read(path)?
+    {
+        return Err(ReconcileError::Spooled.into());
+    }
+    let store = match request.mode {
+        Mode::DryRun => None,
+        Mode::Import => match store::open(&config.store.url) {
+            Ok(store) => Some(store),
             // The bridge that owns the file runs the comparison.
             Err(OpenError::InUse { .. }) => return ask_bridge(&config, request).await,
             Err(why) => return Err(why.into()),
-        }
+        },
     };
     let reconciler = Reconciler {
+        store: KnownStore::open(&config.store.url, store).await?,
         config: Arc::new(config),
-        store,
         clock,
         metrics: Arc::new(Metrics::default()),
     };
     let bar = RowsBar::default();
     let results = reconciler.run(request, &|rows| bar.show(rows)).await;
     bar.clear();
-    Ok(results?.into_iter().collect::<Result<_, _>>()?)
+    Ok(Reports::of(results?))
 }
 
-async fn ask_bridge(
-    config: &Config,
-    request: &ReconcileRequest,
-) -> Result<Vec<AccountReport>, CliError> {
+async fn ask_bridge(config: &Config, request: &ReconcileRequest) -> Result<Reports, CliError> {
     let bridge = AdminClient::of(&config.admin);
     note!("the bridge on {bridge} owns the store and runs the comparison");
     let body = serde_json::to_value(request)?;

@@ -114,12 +114,15 @@ impl SinkCommand {
     /// A fake Twilio API with calls that a bridge with these settings finds missing.
     fn start_twilio(&self, calls: u32) -> Result<FakeTwilioApi, CliError> {
         let (listen, clock) = (self.twilio_listen, Clock::system());
-        let first = clock.now().minus(Duration::from_secs(2 * 3_600));
+        // A new store knows nothing of calls of the day before.
+        let (now, hour) = (clock.now(), Duration::from_secs(3_600));
+        let first = now.minus(hour * 2).max(now.start_of_day());
+        let span = hour.min(now.since(first));
         let api = FakeTwilioApi::start(listen, clock)
             .with_context(|| format!("the fake Twilio cannot listen on {listen}"))?;
         api.with(|records| {
             records.calls.extend((1..=calls).map(|number| {
-                let ended = first.plus(Duration::from_secs(3_600) * (number - 1) / calls);
+                let ended = first.plus(span * (number - 1) / calls);
                 let sid = format!("CA{:024x}{number:08x}", first.0);
                 FakeCall::completed(&sid, FAKE_ACCOUNT, ended)
             }));

@@ -7,7 +7,8 @@ use super::accounts::Account;
 use super::duration::{self, hours, minutes, seconds};
 use super::reader::SettingsReader;
 use super::setting::{SettingKey, restart};
-use crate::domain::reconcile::{CallScope, Scope, TrunkScope};
+use super::store::StoreSettings;
+use crate::domain::reconcile::{CallScope, DURATION_WAIT, Scope, TrunkScope, reach};
 use crate::twilio::AccountSid;
 
 const CALLS: [(&str, CallScope); 2] = [("expected", CallScope::Expected), ("all", CallScope::All)];
@@ -26,6 +27,22 @@ pub struct ReconcileSettings {
     pub account_sid: Option<AccountSid>,
     /// Between two canaries; `None`: no canary.
     pub canary_every: Option<Duration>,
+}
+
+impl ReconcileSettings {
+    /// A warning, if the store removes calls before Twilio may have completed their records.
+    #[must_use]
+    pub fn doubt(&self, store: &StoreSettings) -> Option<String> {
+        let reach = reach(store.shortest_retention());
+        (self.every.is_some() && reach <= DURATION_WAIT).then(|| {
+            let reach = duration::show(reach);
+            format!(
+                "reconcile compares only the calls of the last {reach}, because the store removes \
+                 older ones (store.retention, store.parked_retention); Twilio may take 14 days to \
+                 complete a record"
+            )
+        })
+    }
 }
 
 /// Reads the sections.

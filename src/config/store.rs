@@ -23,6 +23,14 @@ pub struct StoreSettings {
     pub check_every: Duration,
 }
 
+impl StoreSettings {
+    /// No call is removed earlier.
+    #[must_use]
+    pub fn shortest_retention(&self) -> Duration {
+        self.retention.min(self.parked_retention)
+    }
+}
+
 /// Where callbacks are kept while a shared database is unreachable (`store.spool`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpoolSettings {

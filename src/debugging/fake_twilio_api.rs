@@ -12,11 +12,11 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use serde_json::Value;
 
+use super::fake_server::FakeServer;
 use crate::clock::{Clock, Millis};
 
 pub use rows::{FakeAlert, FakeCall, FakeRecording};
@@ -75,6 +75,10 @@ pub struct FakeRecords {
     pub faults: VecDeque<ApiFault>,
     /// The accounts that each API key may read; any key may read all if there is none.
     pub keys: HashMap<String, Vec<String>>,
+    /// Calls that are listed, or have changed, after the next answers: one after each.
+    pub arriving: VecDeque<FakeCall>,
+    /// Wait before each answer.
+    pub delay: Duration,
     /// The target of each request, in order.
     pub requests: Vec<String>,
 }
@@ -88,10 +92,8 @@ impl FakeRecords {
 /// A running fake Twilio API; it stops when this is dropped.
 #[derive(Debug)]
 pub struct FakeTwilioApi {
-    addr: SocketAddr,
     shared: Arc<Shared>,
-    server: ServerHandle,
-    thread: Option<JoinHandle<()>>,
+    server: FakeServer,
 }
 
 #[derive(Debug)]
@@ -118,19 +120,14 @@ impl FakeTwilioApi {
             records: Mutex::default(),
             clock,
         });
-        let (addr, server, thread) = server::start(listen, &shared)?;
-        Ok(Self {
-            addr,
-            shared,
-            server,
-            thread: Some(thread),
-        })
+        let server = server::start(listen, &shared)?;
+        Ok(Self { shared, server })
     }
 
     /// The `twilio.api_url` and `twilio.monitor_url` of a bridge that reads here.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.addr)
+        self.server.base_url()
     }
 
     /// Changes or reads the records.
@@ -141,17 +138,6 @@ impl FakeTwilioApi {
     /// The answer to a GET of `target`, without HTTP: for the test of the specification.
     #[must_use]
     pub fn answer(&self, target: &str) -> Value {
-        server::answer(&mut self.shared.lock(), target, "SK", self.shared.now()).1
-    }
-}
-
-impl Drop for FakeTwilioApi {
-    fn drop(&mut self) {
-        // The call requests the stop; the future only waits for it, as joining the thread does.
-        drop(self.server.stop(false));
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread was printed when it happened.
-            let _ = thread.join();
-        }
+        server::answer(&self.shared.lock(), target, "SK", self.shared.now()).1
     }
 }

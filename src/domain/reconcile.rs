@@ -19,7 +19,16 @@ const SETTLED: Duration = Duration::from_secs(3_600);
 
 /// How long the duration of a completed call is waited for: in rare cases a record takes so long to
 /// become final (Twilio's error 20009).
-const DURATION_WAIT: Duration = Duration::from_secs(14 * 86_400);
+pub const DURATION_WAIT: Duration = Duration::from_secs(14 * 86_400);
+
+/// The part of the retention that is never compared: a call may be removed while a pass runs.
+const RETENTION_MARGIN: Duration = Duration::from_secs(2 * 86_400);
+
+/// How far back a store with this retention is compared: further back, a removed call would look missing.
+#[must_use]
+pub fn reach(retention: Duration) -> Duration {
+    retention.saturating_sub(RETENTION_MARGIN.min(retention / 2))
+}
 
 /// Which calls are imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +99,8 @@ pub struct Limits {
     pub earliest: Millis,
     /// Calls that ended later are too new: their callback may be in transit.
     pub latest: Millis,
+    /// Calls that ended then or later are left out.
+    pub until: Option<Millis>,
 }
 
 /// What a comparison found of one record.
@@ -103,7 +114,7 @@ pub enum Finding {
     TooNew,
     /// Completed, but Twilio does not know its duration yet.
     AwaitsDuration,
-    /// It ended before [`Limits::earliest`].
+    /// It ended before [`Limits::earliest`], or after [`Limits::until`].
     Outside,
     Missing(MissingCause),
 }
@@ -158,6 +169,9 @@ pub fn compare(row: &ListedCall, known: &KnownLeg, limits: Limits, seen: Option<
     let (true, Some(ended)) = (row.is_final(), ended(row)) else {
         return Finding::Running;
     };
+    if limits.until.is_some_and(|until| ended >= until) {
+        return Finding::Outside;
+    }
     if known.is_removed {
         return Finding::Agrees;
     }

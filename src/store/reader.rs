@@ -60,10 +60,10 @@ pub trait ReadStore {
 
     fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError>;
 
-    /// See [`Records::legs`](super::Records::legs).
+    /// What is stored of each of these legs of an account, in their order.
     fn legs(&self, account: &AccountSid, sids: &[CallSid]) -> Result<Vec<StoredLeg>, StoreError>;
 
-    /// See [`Records::oldest_call`](super::Records::oldest_call).
+    /// When the first callback of the oldest call arrived that was not removed.
     fn oldest_call(&self) -> Result<Option<Millis>, StoreError>;
 
     /// See [`Records::notes`](super::Records::notes).

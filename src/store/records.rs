@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::{Store, StoreError, StoredCallback};
-use crate::clock::Millis;
-use crate::twilio::{AccountSid, CallSid};
+use crate::twilio::CallSid;
 
 /// What is stored of one leg.
 #[derive(Clone, Debug, Default)]
@@ -51,23 +50,19 @@ pub async fn ends_canary(store: &dyn Store, sid: &CallSid) -> Result<bool, Store
     Ok(true)
 }
 
-/// The legs of an account, and notes, which all nodes of a database share.
+/// Notes, which all nodes of a database share.
 #[async_trait]
 pub trait Records {
-    /// What is stored of each of these legs, in their order.
-    async fn legs(
-        &self,
-        account: AccountSid,
-        sids: Vec<CallSid>,
-    ) -> Result<Vec<StoredLeg>, StoreError>;
-
-    /// When the first callback of the oldest call arrived that was not removed.
-    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError>;
-
     /// All notes with keys that start with `prefix`, by key.
     async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError>;
 
     async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError>;
+
+    /// The notes in a file of this node, which a restore of the database does not set back; only a spool
+    /// has them.
+    fn own_notes(&self) -> Option<&dyn Records> {
+        None
+    }
 
     /// Writes or removes a note if its text is `before` (`None`: there is none); whether it was.
     async fn replace_note(

@@ -22,7 +22,7 @@ use tracing::warn;
 
 use super::joined_thread::JoinedThread;
 use super::ledger::{CauseCount, Ledger, LedgerRow};
-use super::records::{Note, NoteChange, Records, StoredLeg};
+use super::records::{Note, NoteChange, Records};
 use super::sqlite::SqliteStore;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::clock::Millis;
 use crate::domain::purge_clock::PurgeClock;
-use crate::twilio::{AccountSid, CallSid};
+use crate::twilio::CallSid;
 
 /// How long the database may take to commit a callback before the spool stores it.
 pub const DATABASE_COMMIT_TIMEOUT: Duration = Duration::from_millis(750);
@@ -328,24 +328,16 @@ impl Refusals for SpoolingStore {
 /// The comparison with Twilio's own records needs the database.
 #[async_trait]
 impl Records for SpoolingStore {
-    async fn legs(
-        &self,
-        account: AccountSid,
-        sids: Vec<CallSid>,
-    ) -> Result<Vec<StoredLeg>, StoreError> {
-        self.shared.database.legs(account, sids).await
-    }
-
-    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
-        self.shared.database.oldest_call().await
-    }
-
     async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
         self.shared.database.notes(prefix).await
     }
 
     async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError> {
         self.shared.database.write_notes(changes).await
+    }
+
+    fn own_notes(&self) -> Option<&dyn Records> {
+        Some(&self.shared.spool)
     }
 
     async fn replace_note(

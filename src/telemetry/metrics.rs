@@ -369,11 +369,11 @@ impl Metrics {
     }
 
     /// A pass over an account ended at `now`, with this number of held calls.
-    pub fn reconciled(&self, account: &str, held: usize, now: Millis) {
+    pub fn reconciled(&self, account: &str, held: u64, now: Millis) {
         let labels = AccountLabels::of(account);
         let last_success = self.reconcile_last_success.get_or_create(&labels);
         last_success.set(since_epoch(now));
-        self.reconcile_held.get_or_create(&labels).set(held as u64);
+        self.reconcile_held.get_or_create(&labels).set(held);
     }
 
     pub fn canary_came_back(&self, now: Millis) {

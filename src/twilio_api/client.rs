@@ -1,22 +1,19 @@
 //! Lists and fetches Twilio's own records: calls, recordings, call events, numbers and alerts.
 
 use std::cell::Cell;
-use std::collections::HashSet;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_tls::connect::Resolver;
 use awc::http::header::{self, HeaderMap};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::http_client;
 use crate::clock::{self, Millis};
 use crate::config::{ApiKey, TwilioSettings};
-use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
+use crate::net::{OutboundUrl, USER_AGENT};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::listed::text;
 use crate::twilio::{AccountSid, CallSid};
@@ -26,12 +23,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The largest answer that is read, in bytes: a page of 1,000 calls has about 2.2 MB.
 const MAX_BODY: usize = 32 << 20;
-
-/// The most rows of a page that Twilio allows.
-const PAGE_SIZE: usize = 1_000;
-
-/// A page is not asked for in smaller parts.
-const MIN_PAGE_SIZE: usize = 30;
 
 /// The first wait after a 429 without `Retry-After`; each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -94,8 +85,8 @@ impl TwilioApiError {
 /// Reads the records of one account, one request at a time.
 pub struct TwilioApi {
     http: awc::Client,
-    api_url: String,
-    monitor_url: String,
+    pub(super) api_url: String,
+    pub(super) monitor_url: String,
     key: ApiKey,
     account: AccountSid,
     /// The label of the metrics.
@@ -117,12 +108,7 @@ impl TwilioApi {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            http: net::http_client(Rc::new(OutboundConnector {
-                tls,
-                proxy: settings.proxy.clone(),
-                names: Resolver::default(),
-                timeout: TIMEOUT,
-            })),
+            http: http_client(settings, tls, TIMEOUT),
             api_url: settings.api_url.clone(),
             monitor_url: settings.monitor_url.clone(),
             key,
@@ -164,43 +150,6 @@ impl TwilioApi {
         format!("{api}/2010-04-01/Accounts/{account}/{resource}.json")
     }
 
-    /// The calls that match `filters`, such as `EndTime>`. Names are encoded here: a misspelt filter is
-    /// ignored by Twilio, which then lists every call of the account.
-    #[must_use]
-    pub fn calls(&self, filters: &[(&str, &str)]) -> ListPages<'_> {
-        self.list("Calls", "calls", filters)
-    }
-
-    /// The recordings that match `filters`.
-    #[must_use]
-    pub fn recordings(&self, filters: &[(&str, &str)]) -> ListPages<'_> {
-        self.list("Recordings", "recordings", filters)
-    }
-
-    /// The account's phone numbers, each with its `status_callback`.
-    #[must_use]
-    pub fn numbers(&self) -> ListPages<'_> {
-        self.list("IncomingPhoneNumbers", "incoming_phone_numbers", &[])
-    }
-
-    /// The requests that Twilio made or received for a call, with their answers.
-    #[must_use]
-    pub fn call_events(&self, call: &CallSid) -> ListPages<'_> {
-        self.list(&format!("Calls/{call}/Events"), "events", &[])
-    }
-
-    /// The alerts of a time; they lack the requests, see [`Self::alert`].
-    #[must_use]
-    pub fn alerts(&self, from: Millis, until: Millis) -> ListPages<'_> {
-        let (from, until) = (from.to_string(), until.to_string());
-        let filters = [("StartDate", from.as_str()), ("EndDate", until.as_str())];
-        self.pages(
-            &format!("{}/v1/Alerts", self.monitor_url),
-            "alerts",
-            &filters,
-        )
-    }
-
     /// One call; `None` if Twilio has none with this SID.
     pub async fn call(&self, sid: &CallSid) -> Result<Option<Value>, TwilioApiError> {
         self.found(&self.url(&format!("Calls/{sid}"))).await
@@ -219,37 +168,8 @@ impl TwilioApi {
         }
     }
 
-    fn list(
-        &self,
-        resource: &str,
-        member: &'static str,
-        filters: &[(&str, &str)],
-    ) -> ListPages<'_> {
-        self.pages(&self.url(resource), member, filters)
-    }
-
-    fn pages(&self, url: &str, member: &'static str, filters: &[(&str, &str)]) -> ListPages<'_> {
-        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-        let mut query = String::new();
-        for (name, value) in filters {
-            query.extend(
-                encoded(name)
-                    .chain(["="])
-                    .chain(encoded(value))
-                    .chain(["&"]),
-            );
-        }
-        ListPages {
-            api: self,
-            member,
-            next: Some(format!("{url}?{query}PageSize={PAGE_SIZE}")),
-            page_size: PAGE_SIZE,
-            seen: HashSet::new(),
-        }
-    }
-
     /// Sends a GET; repeats it while Twilio answers 429.
-    async fn get(&self, url: &str) -> Result<Value, TwilioApiError> {
+    pub(super) async fn get(&self, url: &str) -> Result<Value, TwilioApiError> {
         let mut wait = FIRST_WAIT;
         for _ in 0..MAX_TRIES {
             let (answer, retry_after) = self.get_once(url).await;
@@ -363,106 +283,4 @@ fn date(headers: &HeaderMap) -> Option<Millis> {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     seconds.parse().ok().map(Duration::from_secs)
-}
-
-/// The pages of a list, which follow Twilio's tokens: rows that are added meanwhile move no page.
-pub struct ListPages<'a> {
-    api: &'a TwilioApi,
-    /// The member that has the rows.
-    member: &'static str,
-    next: Option<String>,
-    page_size: usize,
-    seen: HashSet<String>,
-}
-
-impl ListPages<'_> {
-    /// The rows of the next page; `None` after the last one. A page that Twilio fails to make is asked
-    /// for again in smaller parts.
-    pub async fn next(&mut self) -> Result<Option<Vec<Value>>, TwilioApiError> {
-        let Some(mut url) = self.next.take() else {
-            return Ok(None);
-        };
-        let mut page = loop {
-            match self.api.get(&url).await {
-                Err(TwilioApiError::Failed(_)) if self.page_size / 2 >= MIN_PAGE_SIZE => {
-                    self.page_size /= 2;
-                    url = with_page_size(&url, self.page_size);
-                }
-                // Twilio may answer so for a list that has no rows.
-                Err(TwilioApiError::NotFound(_)) => return Ok(None),
-                other => break other?,
-            }
-        };
-        let Some(Value::Array(rows)) = page.get_mut(self.member).map(Value::take) else {
-            let why = format!("the list has no {}", self.member);
-            return Err(TwilioApiError::Failed(why));
-        };
-        self.next = self.next_page(&page)?;
-        Ok(Some(rows))
-    }
-
-    fn next_page(&mut self, page: &Value) -> Result<Option<String>, TwilioApiError> {
-        let in_meta = page
-            .get("meta")
-            .and_then(|meta| text(meta, "next_page_url"));
-        let Some(next) = text(page, "next_page_uri").or(in_meta) else {
-            return Ok(None);
-        };
-        // The key must not reach another host.
-        let bases = [&self.api.api_url, &self.api.monitor_url];
-        let is_own = |url: &str| {
-            let rest = bases
-                .iter()
-                .find_map(|base| url.strip_prefix(base.as_str()));
-            rest.is_some_and(|rest| rest.starts_with('/'))
-        };
-        let url = if next.starts_with('/') && !next.starts_with("//") {
-            format!("{}{next}", self.api.api_url)
-        } else if is_own(&next) {
-            next.clone()
-        } else {
-            return Err(TwilioApiError::ForeignPage(next));
-        };
-        let url = with_page_size(&url, self.page_size);
-        if self.seen.insert(next.clone()) {
-            Ok(Some(url))
-        } else {
-            Err(TwilioApiError::RepeatedPage(next))
-        }
-    }
-
-    /// All rows of all pages, for lists that are short.
-    pub async fn all(mut self) -> Result<Vec<Value>, TwilioApiError> {
-        let mut all = Vec::new();
-        while let Some(rows) = self.next().await? {
-            all.extend(rows);
-        }
-        Ok(all)
-    }
-}
-
-fn with_page_size(url: &str, size: usize) -> String {
-    let Some((path, query)) = url.split_once('?') else {
-        return url.to_owned();
-    };
-    let fields = query.split('&').map(|field| {
-        if field.starts_with("PageSize=") {
-            format!("PageSize={size}")
-        } else {
-            field.to_owned()
-        }
-    });
-    format!("{path}?{}", fields.collect::<Vec<_>>().join("&"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_is_asked_for_again_with_half_of_its_size() {
-        let url = "https://api.example.com/x.json?PageSize=1000&Page=1&PageToken=PACA1";
-        let half = "https://api.example.com/x.json?PageSize=500&Page=1&PageToken=PACA1";
-        assert_eq!(with_page_size(url, 500), half);
-    }
 }

@@ -5,11 +5,9 @@
 //!
 //! It does not decide who may play a recording (`play`).
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_tls::connect::Resolver;
 use awc::ClientResponse;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode};
@@ -22,8 +20,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::http_client;
 use crate::config::{ApiKey, PlaybackSettings};
-use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT};
+use crate::net::{OutboundUrl, USER_AGENT};
 use crate::twilio::{AccountSid, RecordingSid};
 
 /// Chunks that may wait for the player. A chunk is at most one read of a socket.
@@ -132,12 +131,7 @@ impl RecordingClient {
         stop: CancellationToken,
     ) -> Self {
         Self {
-            http: net::http_client(Rc::new(OutboundConnector {
-                tls,
-                proxy: settings.twilio.proxy.clone(),
-                names: Resolver::default(),
-                timeout: settings.timeout,
-            })),
+            http: http_client(&settings.twilio, tls, settings.timeout),
             api_url: settings.twilio.api_url.clone(),
             format: settings.format,
             timeout: settings.timeout,

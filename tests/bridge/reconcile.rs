@@ -3,117 +3,21 @@
 mod awkward;
 mod canary;
 mod continuous;
-
-use std::net::SocketAddr;
-use std::time::Duration;
+mod doctor;
+mod dropped;
+mod killed;
 
 use serde_json::{Value, json};
-use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::debugging::fake_acquire::Reply;
-use twilio_acquire_bridge::debugging::fake_twilio_api::{
-    ApiFault, FakeAlert, FakeCall, FakeRecording, FakeTwilioApi,
-};
+use twilio_acquire_bridge::debugging::fake_twilio_api::{ApiFault, FakeAlert, FakeRecording};
 
-use crate::support::harness::Bridge;
 use crate::support::http::exchange;
+use crate::support::reconciled::{ACCOUNT, HOUR, MINUTE, START, World};
 use crate::support::twilio::{PUBLIC_URL, STATUS, sid, signature, status_form};
-
-const ACCOUNT: &str = "AC00000000000000000000000000000001";
-const START: Millis = Millis(1_790_000_000_000);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-
-/// A bridge, and the Twilio that it can ask.
-struct World {
-    bridge: Bridge,
-    api: FakeTwilioApi,
-    clock: Clock,
-}
-
-impl World {
-    fn start() -> Self {
-        Self::with(&[])
-    }
-
-    fn with(settings: &[(&str, &str)]) -> Self {
-        let clock = Clock::manual(START);
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let api = FakeTwilioApi::start(listen, clock.clone()).expect("a free port");
-        let base = api.base_url();
-        let mut all = vec![
-            ("BRIDGE__TWILIO__API_URL", base.as_str()),
-            ("BRIDGE__TWILIO__MONITOR_URL", base.as_str()),
-            (
-                "BRIDGE__TWILIO__API_KEY_SID",
-                "SK00000000000000000000000000000001",
-            ),
-            ("BRIDGE__TWILIO__API_KEY_SECRET", "made-up-secret"),
-            ("TWILIO_ACCOUNT_SID", ACCOUNT),
-        ];
-        all.extend(settings);
-        let bridge = Bridge::with(&all);
-        Self { bridge, api, clock }
-    }
-
-    /// A bridge that was told of call 1, so that calls like it are expected.
-    fn told() -> Self {
-        let world = Self::start();
-        world.is_told_of(1);
-        world
-    }
-
-    /// Twilio has the call and reports it.
-    fn is_told_of(&self, number: usize) {
-        self.has_call(number, |_| {});
-        let form =
-            status_form(&sid(number), "completed").replace("CallDuration=10", "CallDuration=60");
-        let answer = self.bridge.twilio.sends_form(STATUS, &form);
-        assert_eq!(answer.status, 204, "{}", answer.body);
-        self.bridge.settles();
-    }
-
-    /// Twilio has a call that ended just now.
-    fn has_call(&self, number: usize, change: impl FnOnce(&mut FakeCall)) {
-        let mut call = FakeCall::completed(&sid(number), ACCOUNT, self.clock.now());
-        change(&mut call);
-        self.api.with(|records| records.calls.push(call));
-    }
-
-    fn waits(&self, by: Duration) {
-        self.clock.advance(by);
-        self.bridge.waits(by);
-    }
-
-    /// Orders a comparison; the report of the only account.
-    fn reconciles(&self, changes: &Value) -> Value {
-        let answer = self.asks(changes);
-        assert_eq!(answer.0, 200, "{}", answer.1);
-        self.bridge.settles();
-        answer.1[0].clone()
-    }
-
-    fn asks(&self, changes: &Value) -> (u16, Value) {
-        let mut order = json!({
-            "from": START.to_string(), "until": null, "account": null, "calls": [],
-            "mode": "Import", "held": "Keep",
-        });
-        for (key, value) in changes.as_object().expect("an object") {
-            order[key] = value.clone();
-        }
-        let answer = self.bridge.posts("/api/reconcile", &order);
-        (answer.status, answer.json())
-    }
-
-    /// The requests to Acquire about a call.
-    fn sent(&self, number: usize) -> Vec<Value> {
-        let about = |body: &Value| body["CallId"] == sid(number).as_str();
-        self.bridge.sent().into_iter().filter(about).collect()
-    }
-}
 
 #[test]
 fn a_call_whose_callback_never_came_is_sent_as_if_it_had_come() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     world.waits(2 * HOUR);
     let report = world.reconciles(&json!({}));
@@ -123,9 +27,9 @@ fn a_call_whose_callback_never_came_is_sent_as_if_it_had_come() {
         "{report:#}"
     );
     assert_eq!(report["imported"]["listed"], 1);
-    let (mut told, listed) = (world.sent(1), world.sent(2));
-    told[0]["CallId"] = json!(sid(2));
-    assert_eq!(listed, told);
+    let (mut reported, listed) = (world.sent(1), world.sent(2));
+    reported[0]["CallId"] = json!(sid(2));
+    assert_eq!(listed, reported);
     let shown = world.bridge.call(&sid(2));
     assert_eq!(shown["callbacks"][0]["evidence"], "listed", "{shown:#}");
     assert_eq!(
@@ -144,7 +48,7 @@ fn a_call_whose_callback_never_came_is_sent_as_if_it_had_come() {
 
 #[test]
 fn a_second_comparison_imports_nothing() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     world.waits(2 * HOUR);
     world.reconciles(&json!({}));
@@ -159,7 +63,7 @@ fn a_second_comparison_imports_nothing() {
 
 #[test]
 fn a_dry_run_imports_nothing() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     world.waits(2 * HOUR);
     let report = world.reconciles(&json!({ "mode": "DryRun" }));
@@ -169,7 +73,7 @@ fn a_dry_run_imports_nothing() {
 
 #[test]
 fn a_callback_that_comes_after_the_imported_call_was_sent_is_a_repeat() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     world.waits(2 * HOUR);
     world.reconciles(&json!({}));
@@ -189,7 +93,7 @@ fn a_callback_that_comes_after_the_imported_call_was_sent_is_a_repeat() {
 
 #[test]
 fn a_callback_that_comes_before_the_imported_call_was_sent_is_used_instead() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     world.waits(2 * HOUR);
     // The account is paused, so nothing is sent meanwhile.
@@ -197,7 +101,11 @@ fn a_callback_that_comes_before_the_imported_call_was_sent_is_used_instead() {
     world.bridge.twilio.ends(&sid(9), "busy");
     world.bridge.settles();
     let answer = world.asks(&json!({}));
-    assert_eq!(answer.1[0]["imported"]["listed"], 1, "{:#}", answer.1);
+    assert_eq!(
+        answer.1["accounts"][0]["imported"]["listed"], 1,
+        "{:#}",
+        answer.1
+    );
     world.bridge.twilio.ends(&sid(2), "completed");
     world.waits(HOUR);
     world.waits(HOUR);
@@ -217,7 +125,7 @@ fn a_callback_that_comes_before_the_imported_call_was_sent_is_used_instead() {
 
 #[test]
 fn a_call_that_no_callback_was_to_report_is_not_sent() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |call| {
         call.to = "+12025550177".to_owned();
     });
@@ -234,7 +142,7 @@ fn a_call_that_no_callback_was_to_report_is_not_sent() {
 
 #[test]
 fn a_call_in_progress_is_never_ended() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |call| {
         (call.status, call.ended, call.duration) = ("in-progress", None, None);
     });
@@ -249,7 +157,7 @@ fn a_call_in_progress_is_never_ended() {
 
 #[test]
 fn a_fresh_call_is_imported_once_two_comparisons_saw_the_same() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     world.waits(4 * MINUTE);
     assert_eq!(world.reconciles(&json!({}))["too_new"], 1);
@@ -260,7 +168,7 @@ fn a_fresh_call_is_imported_once_two_comparisons_saw_the_same() {
 
 #[test]
 fn the_duration_of_a_completed_call_is_awaited() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |call| call.duration = None);
     world.has_call(3, |call| (call.status, call.duration) = ("no-answer", None));
     world.waits(2 * HOUR);
@@ -276,7 +184,7 @@ fn the_duration_of_a_completed_call_is_awaited() {
 
 #[test]
 fn a_refused_callback_is_named_with_its_reason() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |call| call.to = "+12025550177".to_owned());
     let form = status_form(&sid(2), "completed");
     // As Twilio signs it where the scheme in its console is wrong.
@@ -304,9 +212,10 @@ fn a_refused_callback_is_named_with_its_reason() {
 
 #[test]
 fn a_gap_in_which_a_bridge_answered_204_is_held_for_an_operator() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |call| {
-        call.requests.push((format!("{PUBLIC_URL}{STATUS}"), 204));
+        call.requests
+            .push((format!("{PUBLIC_URL}{STATUS}"), "completed", 204));
     });
     world.has_call(3, |_| {});
     world.waits(2 * HOUR);
@@ -332,11 +241,15 @@ fn a_gap_in_which_a_bridge_answered_204_is_held_for_an_operator() {
 
 #[test]
 fn another_answer_than_204_holds_nothing() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |call| {
-        call.requests.push((format!("{PUBLIC_URL}{STATUS}"), 200));
         call.requests
-            .push(("https://elsewhere.example.com/status".to_owned(), 204));
+            .push((format!("{PUBLIC_URL}{STATUS}"), "completed", 200));
+        call.requests.push((
+            "https://elsewhere.example.com/status".to_owned(),
+            "completed",
+            204,
+        ));
     });
     world.waits(2 * HOUR);
     let report = world.reconciles(&json!({}));
@@ -349,7 +262,7 @@ fn another_answer_than_204_holds_nothing() {
 
 #[test]
 fn the_form_of_an_alert_is_imported_instead_of_the_row() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     let form = status_form(&sid(2), "completed").replace("CallDuration=10", "CallDuration=60");
     let alert = FakeAlert {
@@ -371,7 +284,7 @@ fn the_form_of_an_alert_is_imported_instead_of_the_row() {
 
 #[test]
 fn the_email_of_a_listed_call_is_that_of_the_numbers_status_callback() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     let url = format!("{PUBLIC_URL}{STATUS}?email=desk%40example.com");
     world
@@ -384,7 +297,7 @@ fn the_email_of_a_listed_call_is_that_of_the_numbers_status_callback() {
 
 #[test]
 fn a_recording_is_imported_with_its_call_and_sent_with_it() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     let recording = FakeRecording {
         sid: "RE00000000000000000000000000000002".to_owned(),
@@ -409,7 +322,7 @@ fn a_recording_is_imported_with_its_call_and_sent_with_it() {
 
 #[test]
 fn an_imported_recording_is_no_reason_to_expect_recording_callbacks() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     for number in [1, 2] {
         let recording = FakeRecording {
@@ -430,7 +343,7 @@ fn an_imported_recording_is_no_reason_to_expect_recording_callbacks() {
 
 #[test]
 fn a_call_that_differs_is_reported_and_stays() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world
         .api
         .with(|records| records.calls[0].duration = Some(61));
@@ -446,7 +359,7 @@ fn a_call_that_differs_is_reported_and_stays() {
 
 #[test]
 fn a_call_before_the_first_day_of_the_store_is_not_imported() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |call| call.ended = Some(START.minus(24 * HOUR)));
     world.waits(2 * HOUR);
     let from = START.minus(48 * HOUR).to_string();
@@ -459,7 +372,7 @@ fn a_call_before_the_first_day_of_the_store_is_not_imported() {
 #[test]
 fn a_call_that_the_store_may_have_removed_is_not_imported() {
     let world = World::with(&[("BRIDGE__STORE__RETENTION", "4d")]);
-    world.is_told_of(1);
+    world.reports(1);
     world.has_call(2, |_| {});
     world.waits(49 * HOUR);
     let report = world.reconciles(&json!({}));
@@ -470,7 +383,7 @@ fn a_call_that_the_store_may_have_removed_is_not_imported() {
 
 #[test]
 fn a_missing_permission_ends_the_comparison_with_twilios_own_text() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world
         .api
         .with(|records| records.faults.push_back(ApiFault::PermissionMissing));
@@ -490,18 +403,13 @@ fn the_command_prints_a_summary_and_exits_with_3_if_a_record_is_missing() {
         ("BRIDGE__STORE__RETENTION", "3650d"),
         ("BRIDGE__STORE__PARKED_RETENTION", "3650d"),
     ]);
-    world.is_told_of(1);
+    world.reports(1);
     world.has_call(2, |_| {});
     world.waits(2 * HOUR);
     let since = START.minus(HOUR).to_string();
-    let run = world.bridge.runs(&[
-        "reconcile",
-        "--dry-run",
-        "--since",
-        &since,
-        "--call",
-        &sid(2),
-    ]);
+    let run = world
+        .bridge
+        .runs(&["reconcile", "--dry-run", "--call", &sid(2)]);
     assert_eq!(run.code, Some(3), "{}{}", run.out, run.err);
     assert!(
         run.out.contains(&format!(
@@ -530,7 +438,7 @@ fn the_command_prints_a_summary_and_exits_with_3_if_a_record_is_missing() {
 
 #[test]
 fn an_imported_call_is_exported_redacted_and_planned_again_as_it_was_sent() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     world.waits(2 * HOUR);
     world.reconciles(&json!({}));
@@ -565,7 +473,7 @@ fn an_imported_call_is_exported_redacted_and_planned_again_as_it_was_sent() {
 
 #[test]
 fn a_call_that_was_cancelled_before_it_was_dialled_has_no_end_and_is_found() {
-    let world = World::told();
+    let world = World::with_a_reported_call();
     world.has_call(2, |call| {
         (call.status, call.duration) = ("canceled", None);
         call.created = world.clock.now();

@@ -24,7 +24,7 @@ fn api() -> FakeTwilioApi {
     api.with(|records| {
         let mut call = FakeCall::completed(CALL, ACCOUNT, NOW);
         let url = "https://bridge.example.com/twilio/voice/status".to_owned();
-        call.requests.push((url.clone(), 204));
+        call.requests.push((url.clone(), "completed", 204));
         records.calls.push(call);
         let mut running = FakeCall::completed("CA00000000000000000000000000000002", ACCOUNT, NOW);
         (running.ended, running.duration, running.status) = (None, None, "in-progress");

@@ -5,6 +5,7 @@
 //! a moment while it starts.
 
 mod proxy;
+mod reconcile;
 mod refusals;
 mod restarts;
 #[expect(dead_code, reason = "each test binary uses a part of it")]

@@ -9,6 +9,7 @@ pub mod port;
 pub mod postgres_server;
 pub mod process;
 pub mod real;
+pub mod reconciled;
 pub mod sender;
 pub mod serve;
 pub mod store_suite;

@@ -10,29 +10,12 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     AccountReport, HeldGaps, KnownStore, Mode, ReconcileError, ReconcileRequest, Reconciler,
+    Reports,
 };
-use crate::clock::{Clock, Millis};
+use crate::clock::Clock;
 use crate::domain::reconcile::MissingCause;
 use crate::server::shared::{BridgeParts, ReconcileOrder};
-use crate::twilio::AccountSid;
 use crate::twilio_api::TwilioApiError;
-
-/// Each pass begins so long before the end of the last one.
-const OVERLAP: Duration = Duration::from_secs(3_600);
-
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// The second looks: the note of the last one, how often, and how far back. In rare cases a record takes
-/// up to 14 days to become final (Twilio's error 20009). Each call is looked at once after 3 and once
-/// after 14 days, so the window is longer by the time between two looks.
-const SECOND_LOOKS: [(&str, Duration, Duration); 2] = [
-    ("daily", DAY, Duration::from_secs((3 + 1) * 86_400)),
-    (
-        "weekly",
-        Duration::from_secs(7 * 86_400),
-        Duration::from_secs((14 + 7) * 86_400),
-    ),
-];
 
 /// A pass is followed by a pause of so many times its length: a large account slows it by itself.
 const PAUSE_FACTOR: u32 = 4;
@@ -106,13 +89,22 @@ pub async fn run(
     }
 }
 
-fn reconciler(parts: &BridgeParts, clock: &Clock) -> Reconciler {
-    Reconciler {
-        config: Arc::clone(&parts.config.borrow()),
-        store: KnownStore::Live(Arc::clone(&parts.store)),
+async fn run_once(
+    parts: &BridgeParts,
+    clock: &Clock,
+    request: &ReconcileRequest,
+) -> Result<Vec<Result<AccountReport, ReconcileError>>, ReconcileError> {
+    let config = Arc::clone(&parts.config.borrow());
+    let store = Some(Arc::clone(&parts.store));
+    let reconciler = Reconciler {
+        store: KnownStore::open(&config.store.url, store).await?,
+        config,
         clock: clock.clone(),
         metrics: Arc::clone(&parts.metrics),
-    }
+    };
+    let results = reconciler.run(request, &|_| {}).await;
+    parts.due.notify_one();
+    results
 }
 
 /// A pass over all accounts; the error is that of the last account that failed.
@@ -125,8 +117,7 @@ async fn pass(parts: &BridgeParts, clock: &Clock) -> Result<(), ReconcileError> 
         mode: Mode::Import,
         held: HeldGaps::Keep,
     };
-    let results = reconciler(parts, clock).run(&request, &|_| {}).await;
-    parts.due.notify_one();
+    let results = run_once(parts, clock, &request).await;
     let results = results.unwrap_or_else(|why| vec![Err(why)]);
     results.iter().for_each(log);
     let mut failed = results.into_iter().filter_map(Result::err);
@@ -136,13 +127,12 @@ async fn pass(parts: &BridgeParts, clock: &Clock) -> Result<(), ReconcileError> 
 async fn ordered(parts: &BridgeParts, clock: &Clock, request: Value) -> Result<Value, String> {
     let request: ReconcileRequest =
         serde_json::from_value(request).map_err(|why| why.to_string())?;
-    let results = reconciler(parts, clock).run(&request, &|_| {}).await;
-    parts.due.notify_one();
-    let reports: Result<Vec<AccountReport>, ReconcileError> =
-        results.and_then(|results| results.into_iter().collect());
-    reports
-        .map(|reports| json!(reports))
-        .map_err(|why| why.to_string())
+    let results = run_once(parts, clock, &request).await;
+    let reports = results.map(Reports::of).map_err(|why| why.to_string())?;
+    match reports.failed {
+        Some(why) if reports.accounts.is_empty() => Err(why),
+        _ => Ok(json!(reports)),
+    }
 }
 
 fn log(result: &Result<AccountReport, ReconcileError>) {
@@ -173,64 +163,4 @@ fn log(result: &Result<AccountReport, ReconcileError>) {
     } else {
         debug!(account, "reconcile: every listed call is here");
     }
-}
-
-fn key(name: &str, account: &AccountSid) -> String {
-    format!("{name}/{account}")
-}
-
-async fn time(reconciler: &Reconciler, key: &str) -> Result<Option<Millis>, ReconcileError> {
-    let notes = reconciler.store.notes(key).await?.into_iter();
-    Ok(notes
-        .map(|(_, text)| text)
-        .next()
-        .and_then(|text| Millis::try_from(text).ok()))
-}
-
-/// Where a pass begins: before the watermark, or further back if a second look is due. Without a
-/// watermark, at the first day of the store.
-pub(super) async fn window_start(
-    reconciler: &Reconciler,
-    account: &AccountSid,
-) -> Result<Millis, ReconcileError> {
-    let now = reconciler.clock.now();
-    let Some(watermark) = time(reconciler, &key("watermark", account)).await? else {
-        return Ok(Millis(0));
-    };
-    let mut from = watermark.minus(OVERLAP);
-    for (name, every, back) in SECOND_LOOKS {
-        let last = time(reconciler, &key(name, account)).await?;
-        if last.is_none_or(|last| now.since(last) >= every) {
-            from = from.min(now.minus(back));
-        }
-    }
-    Ok(from)
-}
-
-/// Notes the end of a whole pass from `from` on, and the second looks that it included.
-pub(super) async fn note_window(
-    reconciler: &Reconciler,
-    account: &AccountSid,
-    from: Millis,
-    report: &AccountReport,
-) -> Result<(), ReconcileError> {
-    let (now, store) = (reconciler.clock.now(), &reconciler.store);
-    let watermark = time(reconciler, &key("watermark", account)).await?;
-    // A pass by hand over a short time leaves a gap before it. The first pass must have been cut at the
-    // first day of the store, or at its retention.
-    if watermark.map_or(report.from <= from, |watermark| watermark < from) {
-        return Ok(());
-    }
-    let until = report.until.max(watermark.unwrap_or_default());
-    store
-        .note(key("watermark", account), Some(until.to_string()))
-        .await?;
-    for (name, _, back) in SECOND_LOOKS {
-        if from <= now.minus(back).plus(OVERLAP) {
-            store
-                .note(key(name, account), Some(now.to_string()))
-                .await?;
-        }
-    }
-    Ok(())
 }

@@ -1,19 +1,24 @@
 //! Holds gaps in which a bridge had answered 204: then the store was set back, and Acquire may have the
 //! calls.
 
-use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::time::Duration;
 
-use super::pass::{Candidate, Pass};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::missing::{Missing, Record};
+use super::pass::Pass;
 use super::report::RecordLine;
+use super::window;
 use super::{HeldGaps, Mode, ReconcileError, ReconcileRequest, Reconciler};
 use crate::clock::Millis;
-use crate::domain::reconcile::ended;
 use crate::twilio::AccountSid;
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::listed::text;
 
 /// Missing calls that ended longer apart belong to two gaps.
-const SAME_GAP: i64 = 3_600_000;
+const SAME_GAP: Duration = Duration::from_secs(3_600);
 
 /// Calls of a gap whose events are asked for, besides its first and last.
 const SAMPLE: usize = 20;
@@ -38,6 +43,33 @@ async fn gaps(reconciler: &Reconciler, prefix: &str) -> Result<Vec<Gap>, Reconci
     Ok(notes
         .filter_map(|(_, text)| serde_json::from_str(&text).ok())
         .collect())
+}
+
+/// Holds the time by which the store was set back, if this node's spool file shows that.
+pub(super) async fn hold_set_back(
+    reconciler: &Reconciler,
+    account: &AccountSid,
+) -> Result<(), ReconcileError> {
+    let Some((from, until)) = window::set_back(reconciler, account).await? else {
+        return Ok(());
+    };
+    tracing::warn!("reconcile: the store was set back from {until} to {from}; calls are held");
+    let gap = Gap {
+        from: from.0,
+        until: until.0,
+        calls: 0,
+    };
+    hold(reconciler, account, &gap).await
+}
+
+async fn hold(
+    reconciler: &Reconciler,
+    account: &AccountSid,
+    gap: &Gap,
+) -> Result<(), ReconcileError> {
+    let text = serde_json::to_string(gap).unwrap_or_default();
+    let key = format!("{}{}", held(account), gap.from);
+    Ok(reconciler.store.note(key, Some(text)).await?)
 }
 
 /// Releases the held gaps if an operator decided so; returns when the first call of them ended.
@@ -74,42 +106,38 @@ fn released(account: &AccountSid) -> String {
 }
 
 impl Pass<'_> {
-    /// The candidates that may be imported; the others are counted as held.
+    /// The records that may be imported; the others are counted as held.
     pub(super) async fn without_held(
         &mut self,
-        mut candidates: Vec<Candidate>,
-    ) -> Result<Vec<Candidate>, ReconcileError> {
+        mut missing: Vec<Missing>,
+    ) -> Result<Vec<Missing>, ReconcileError> {
         let (reconciler, account) = (self.reconciler, self.api.account());
         let mut held_gaps = gaps(reconciler, &held(account)).await?;
         let released_gaps = gaps(reconciler, &released(account)).await?;
-        candidates.sort_by_key(|of| ended(&of.call));
-        let at = |of: &Candidate| ended(&of.call).unwrap_or_default();
-        for gap in candidates.chunk_by(|one, next| at(next).0 - at(one).0 <= SAME_GAP) {
+        missing.sort_by_key(|of| of.ended);
+        for gap in missing.chunk_by(|one, next| next.ended.since(one.ended) <= SAME_GAP) {
             let (Some(first), Some(last)) = (gap.first(), gap.last()) else {
                 continue;
             };
             let range = Gap {
-                from: at(first).0,
-                until: at(last).0,
+                from: first.ended.0,
+                until: last.ended.0,
                 calls: gap.len(),
             };
             let mut decided = held_gaps.iter().chain(&released_gaps);
-            if decided.any(|of| of.has(at(first)) && of.has(at(last))) {
+            if decided.any(|of| of.has(first.ended) && of.has(last.ended)) {
                 continue;
             }
             self.lease.renew(reconciler).await?;
             if self.was_answered(gap).await? {
                 if self.request.mode == Mode::Import {
-                    let text = serde_json::to_string(&range).unwrap_or_default();
-                    let key = format!("{}{}", held(account), range.from);
-                    reconciler.store.note(key, Some(text)).await?;
+                    hold(reconciler, account, &range).await?;
                 }
                 held_gaps.push(range);
             }
         }
-        let is_held = |of: &Candidate| held_gaps.iter().any(|gap| gap.has(at(of)));
-        let (kept, free): (Vec<Candidate>, Vec<Candidate>) =
-            candidates.into_iter().partition(is_held);
+        let is_held = |of: &Missing| held_gaps.iter().any(|gap| gap.has(of.ended));
+        let (kept, free): (Vec<Missing>, Vec<Missing>) = missing.into_iter().partition(is_held);
         if !kept.is_empty() {
             self.report.note(
                 "A bridge had answered 204 for calls that the store lacks, so the store was probably \
@@ -119,35 +147,46 @@ impl Pass<'_> {
         }
         for of in &kept {
             self.report.held += 1;
-            let line = RecordLine::of(&of.call, "held", "was answered 204");
-            self.report.add(line);
+            self.report.add(RecordLine {
+                finding: "held".to_owned(),
+                detail: "was answered 204".to_owned(),
+                ..RecordLine::of_missing(of)
+            });
         }
         Ok(free)
     }
 
     /// The calls of all held gaps, also of those that this pass did not look at.
-    pub(super) async fn held_calls(&self) -> Result<usize, ReconcileError> {
+    pub(super) async fn held_calls(&self) -> Result<u64, ReconcileError> {
         let gaps = gaps(self.reconciler, &held(self.api.account())).await?;
-        Ok(gaps.iter().map(|gap| gap.calls).sum())
+        let noted = gaps.iter().map(|gap| gap.calls as u64).sum();
+        Ok(self.report.held.max(noted))
     }
 
-    /// Whether Twilio got a 204 from one of our URLs for a call of this gap. Another 2xx was that of
+    /// Whether Twilio got a 204 from one of our URLs for a record of this gap. Another 2xx was that of
     /// another server.
-    async fn was_answered(&mut self, gap: &[Candidate]) -> Result<bool, ReconcileError> {
+    async fn was_answered(&mut self, gap: &[Missing]) -> Result<bool, ReconcileError> {
         let step = (gap.len() - 1).div_ceil(SAMPLE).max(1);
+        let mut asked = HashSet::new();
         for of in gap.iter().step_by(step).chain(gap.last()) {
-            if self.callback_urls.contains_key(&of.call.sid) {
+            if self.callback_urls.contains_key(&of.leg) || !asked.insert(&of.leg) {
                 continue;
             }
-            for event in self.api.call_events(&of.call.sid).all().await? {
+            let kind = match of.record {
+                Record::Call(_) => CallbackKind::Status,
+                Record::Recording(_) => CallbackKind::Recording,
+            };
+            for event in self.api.call_events(&of.leg).all().await? {
                 let request = event.get("request").and_then(|of| text(of, "url"));
-                let Some(url) = request.filter(|url| self.is_ours(url)) else {
+                let Some(url) = request.filter(|url| self.is_ours(url, kind)) else {
                     continue;
                 };
+                if kind == CallbackKind::Status {
+                    self.callback_urls.insert(of.leg.clone(), url);
+                }
                 let response = event.get("response");
                 let status = response.and_then(|of| text(of, "response_code"));
-                self.callback_urls.insert(of.call.sid.clone(), url);
-                if status.as_deref() == Some("204") {
+                if status.as_deref() == Some("204") && is_about(&event, of) {
                     return Ok(true);
                 }
             }
@@ -155,11 +194,22 @@ impl Pass<'_> {
         Ok(false)
     }
 
-    /// Whether a URL is that of a status callback to this bridge.
-    pub(super) fn is_ours(&self, url: &str) -> bool {
+    /// Whether a URL is that of callbacks of this kind to this bridge.
+    pub(super) fn is_ours(&self, url: &str, kind: CallbackKind) -> bool {
         let path = url.split(['?', '#']).next().unwrap_or_default();
-        let served = CallbackKind::Status.path();
         let mut public = self.reconciler.config.server.public_urls.iter();
-        public.any(|base| path == base.entered(served))
+        public.any(|base| path == base.entered(kind.path()))
     }
+}
+
+/// Whether an event is the callback that the store lacks, and not an earlier one of the same leg. One
+/// without parameters may be.
+fn is_about(event: &Value, of: &Missing) -> bool {
+    let (name, expected) = match &of.record {
+        Record::Call(call) => ("call_status", call.status.as_str()),
+        Record::Recording(recording) => ("recording_sid", recording.sid.as_str()),
+    };
+    let parameters = event.pointer("/request/parameters");
+    let found = parameters.and_then(|of| text(of, name));
+    found.is_none_or(|found| found == expected)
 }

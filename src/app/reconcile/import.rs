@@ -1,21 +1,18 @@
 //! Imports missing calls and recordings: with the form of an alert if there is one, else as the row.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::pass::{Candidate, Pass, day};
+use super::missing::{Missing, Record};
+use super::pass::Pass;
 use super::report::RecordLine;
 use super::{Mode, ReconcileError};
-use crate::domain::reconcile::{MissingCause, ended, our_number};
+use crate::domain::reconcile::our_number;
 use crate::store::{NewCallback, Recorded, SignedRequest};
-use crate::twilio::listed::{ListedRecording, RequestSource, text};
-use crate::twilio::{CallSid, callback};
+use crate::twilio::CallSid;
+use crate::twilio::callback::{self, CallbackKind};
+use crate::twilio::listed::{ListedCall, RequestSource, text};
 use crate::twilio_api::TwilioApiError;
-
-/// Up to so many calls are asked for one by one; of more, the lists of their days are read.
-const FEW: usize = 20;
 
 /// The most alerts that a pass fetches: each is one request.
 const MAX_ALERTS: usize = 200;
@@ -25,94 +22,64 @@ const ALERT_MARGIN: Duration = Duration::from_secs(3_600);
 
 impl Pass<'_> {
     /// Imports what is missing and not held.
-    pub(super) async fn import(&mut self, missing: Vec<Candidate>) -> Result<(), ReconcileError> {
+    pub(super) async fn import(&mut self, missing: Vec<Missing>) -> Result<(), ReconcileError> {
         let free = self.without_held(missing).await?;
-        for of in &free {
-            self.count(&of.cause);
-        }
         if free.is_empty() {
-            return Ok(());
-        }
-        if self.request.mode == Mode::DryRun {
-            for of in &free {
-                self.report.add(line(of));
-            }
             return Ok(());
         }
         let alerts = self.alerts_of(&free).await?;
         let mut recordings = self.recordings_of(&free).await?;
         for of in free {
             // First, so that the call is not sent without it.
-            for (recording, row) in recordings.remove(&of.call.sid).unwrap_or_default() {
-                self.import_recording(&of.call.sid, &recording, &row)
-                    .await?;
+            for recording in recordings.remove(&of.leg).unwrap_or_default() {
+                self.import_one(recording, &alerts).await?;
             }
-            self.import_call(of, &alerts).await?;
+            self.import_one(of, &alerts).await?;
         }
         Ok(())
     }
 
-    fn count(&mut self, cause: &MissingCause) {
-        self.report.count_missing(cause);
-        let (metrics, label) = (&self.reconciler.metrics, self.api.label());
-        metrics.reconcile_missing(label, cause.as_str(), 1);
-    }
-
-    async fn import_call(
+    async fn import_one(
         &mut self,
-        of: Candidate,
+        of: Missing,
         alerts: &HashMap<CallSid, SignedRequest>,
     ) -> Result<(), ReconcileError> {
-        let mut line = line(&of);
-        let sid = &of.call.sid;
-        let request = if let Some(alerted) = alerts.get(sid) {
-            alerted.clone()
-        } else {
-            let url = match self.callback_urls.get(sid) {
-                Some(url) => Some(url.clone()),
-                None => self.number_callback(our_number(&of.call)).await?,
-            };
-            SignedRequest {
-                url: self.api.url(&format!("Calls/{sid}")),
-                headers: RequestSource::Listed.headers(url.as_deref()),
-                body: of.row.into(),
-            }
-        };
-        line.imported = self.record(request).await?;
-        self.report.add(line);
-        Ok(())
-    }
-
-    /// Imports a recording of a call that the store has, or that is imported with it.
-    pub(super) async fn import_recording(
-        &mut self,
-        leg: &CallSid,
-        recording: &ListedRecording,
-        row: &Value,
-    ) -> Result<(), ReconcileError> {
-        if !recording.is_final() {
-            return Ok(());
-        }
-        let cause = MissingCause::RecordingMissing;
-        self.count(&cause);
-        let mut line = RecordLine {
-            call_sid: leg.to_string(),
-            finding: cause.as_str().to_owned(),
-            detail: recording.sid.to_string(),
-            call_status: recording.status.to_string(),
-            ended: None,
-            imported: None,
-        };
+        self.report.count_missing(&of.cause);
+        let mut line = RecordLine::of_missing(&of);
         if self.request.mode == Mode::Import {
-            let request = SignedRequest {
-                url: self.api.url(&format!("Recordings/{}", recording.sid)),
-                headers: RequestSource::Listed.headers(None),
-                body: row.to_string().into(),
-            };
+            let (metrics, label) = (&self.reconciler.metrics, self.api.label());
+            metrics.reconcile_missing(label, of.cause.as_str(), 1);
+            let request = self.request_of(of, alerts).await?;
             line.imported = self.record(request).await?;
         }
         self.report.add(line);
         Ok(())
+    }
+
+    /// What is stored in place of the callback.
+    async fn request_of(
+        &mut self,
+        of: Missing,
+        alerts: &HashMap<CallSid, SignedRequest>,
+    ) -> Result<SignedRequest, ReconcileError> {
+        let (resource, callback_url) = match &of.record {
+            Record::Recording(recording) => (format!("Recordings/{}", recording.sid), None),
+            Record::Call(call) => {
+                if let Some(alerted) = alerts.get(&of.leg) {
+                    return Ok(alerted.clone());
+                }
+                let url = match self.callback_urls.get(&of.leg) {
+                    Some(url) => Some(url.clone()),
+                    None => self.number_callback(our_number(call)).await?,
+                };
+                (format!("Calls/{}", of.leg), url)
+            }
+        };
+        Ok(SignedRequest {
+            url: self.api.url(&resource),
+            headers: RequestSource::Listed.headers(callback_url.as_deref()),
+            body: of.row.into(),
+        })
     }
 
     /// Stores a record as the callback that it replaces; returns its evidence.
@@ -154,12 +121,14 @@ impl Pass<'_> {
             .numbers
             .as_ref()
             .and_then(|numbers| numbers.get(number));
-        Ok(url.filter(|url| self.is_ours(url)).cloned())
+        Ok(url
+            .filter(|url| self.is_ours(url, CallbackKind::Status))
+            .cloned())
     }
 
     /// The answer, or none of it and a note if Twilio refuses the request: a key may lack a permission,
     /// and of alerts Twilio lists no more than 10,000 and 30 days. Calls are imported without them.
-    fn permitted<T: Default>(
+    pub(super) fn permitted<T: Default>(
         &mut self,
         answer: Result<T, TwilioApiError>,
         what: &str,
@@ -173,61 +142,36 @@ impl Pass<'_> {
         }
     }
 
-    /// The recordings of these calls.
-    async fn recordings_of(
-        &mut self,
-        calls: &[Candidate],
-    ) -> Result<HashMap<CallSid, Vec<(ListedRecording, Value)>>, ReconcileError> {
-        let api = self.api;
-        let first = calls.iter().filter_map(|of| ended(&of.call)).min();
-        // A recording begins before the call ends.
-        let from = day(first.unwrap_or_default().minus(Duration::from_secs(86_400)));
-        let lists = if calls.len() <= FEW {
-            let sids = calls.iter().map(|of| of.call.sid.as_str());
-            sids.map(|sid| api.recordings(&[("CallSid", sid)]))
-                .collect()
-        } else {
-            vec![api.recordings(&[("DateCreated>", &from)])]
-        };
-        let mut found: HashMap<CallSid, Vec<_>> = HashMap::new();
-        let wanted: HashSet<&CallSid> = calls.iter().map(|of| &of.call.sid).collect();
-        for mut pages in lists {
-            while let Some(rows) = self.permitted(pages.next().await, "recordings")? {
-                for row in rows {
-                    if let Some(recording) = ListedRecording::read(&row)
-                        && let Some(leg) = recording.leg.clone()
-                        && wanted.contains(&leg)
-                    {
-                        found.entry(leg).or_default().push((recording, row));
-                    }
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// The forms of the callbacks of these calls that failed, from Twilio's alerts.
+    /// The forms of the callbacks of missing calls that failed, from Twilio's alerts; only to import them.
     async fn alerts_of(
         &mut self,
-        calls: &[Candidate],
+        missing: &[Missing],
     ) -> Result<HashMap<CallSid, SignedRequest>, ReconcileError> {
-        let times = || calls.iter().filter_map(|of| ended(&of.call));
+        let calls = || {
+            let calls = missing.iter().filter_map(|of| match &of.record {
+                Record::Call(call) => Some((of.ended, call)),
+                Record::Recording(_) => None,
+            });
+            calls.clone()
+        };
+        let times = || calls().map(|(ended, _)| ended);
         let (Some(first), Some(last)) = (times().min(), times().max()) else {
             return Ok(HashMap::new());
         };
         // Of a long gap the list is enough: each alert is one request.
-        if calls.len() > MAX_ALERTS {
+        if calls().count() > MAX_ALERTS || self.request.mode == Mode::DryRun {
             return Ok(HashMap::new());
         }
         let (from, until) = (first.minus(ALERT_MARGIN), last.plus(ALERT_MARGIN));
         let what = "the forms in Twilio's alerts";
         let listed = self.api.alerts(from, until).all().await;
-        let keys: HashMap<&str, &Candidate> =
-            calls.iter().map(|of| (of.call.sid.as_str(), of)).collect();
+        let keys: HashMap<&str, &ListedCall> =
+            calls().map(|(_, call)| (call.sid.as_str(), call)).collect();
         let mut found = HashMap::new();
         for row in self.permitted(listed, what)? {
             let of = text(&row, "resource_sid").and_then(|sid| keys.get(sid.as_str()).copied());
-            let url = text(&row, "request_url").filter(|url| self.is_ours(url));
+            let url =
+                text(&row, "request_url").filter(|url| self.is_ours(url, CallbackKind::Status));
             let (Some(of), Some(url), Some(sid)) = (of, url, text(&row, "sid")) else {
                 continue;
             };
@@ -245,22 +189,14 @@ impl Pass<'_> {
                 headers: RequestSource::Alerted.headers(None),
                 body: form.into(),
             };
-            found.insert(of.call.sid.clone(), request);
+            found.insert(of.sid.clone(), request);
         }
         Ok(found)
     }
 }
 
 /// Whether the form of an alert is the callback that the row replaces.
-fn is_end_of(form: &str, url: &str, of: &Candidate) -> bool {
-    let key = format!("{}/status/{}", of.call.sid, of.call.status);
+fn is_end_of(form: &str, url: &str, of: &ListedCall) -> bool {
+    let key = format!("{}/status/{}", of.sid, of.status);
     callback::read(form.as_bytes(), url).is_ok_and(|read| read.key().as_str() == key)
-}
-
-fn line(of: &Candidate) -> RecordLine {
-    let detail = match &of.cause {
-        MissingCause::RefusedHere(why) => why.as_str(),
-        _ => "",
-    };
-    RecordLine::of(&of.call, of.cause.as_str(), detail)
 }

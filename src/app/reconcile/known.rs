@@ -1,4 +1,5 @@
-//! The store as a comparison reads it: that of a running process, or one that another bridge owns.
+//! The store as a comparison reads it: on a thread and a connection of its own, so that neither callbacks
+//! nor pages of operators wait for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,17 +12,17 @@ use crate::clock::Millis;
 use crate::config::StoreUrl;
 use crate::domain::reconcile::{KnownLeg, LegClass};
 use crate::store::records::Note;
-use crate::store::{
-    self, ListFilter, ReadStore, RefusedFilter, Store, StoreError, StoredCall, StoredLeg,
-};
+use crate::store::{self, CallSummary, ListFilter, ReadStore, RefusedFilter, Store, StoreError};
+use crate::store::{State, StoredCall};
 use crate::twilio::listed::RequestSource;
 use crate::twilio::signature::fields;
 use crate::twilio::{AccountSid, CallSid};
 
-/// Legs that one query asks for: so few that no page of an operator waits noticeably.
+/// Legs that one query asks for.
 const LEGS_AT_ONCE: usize = 200;
 
-/// Newest calls that show which classes of legs are reported, if no pass has noted it.
+/// Newest calls that show which classes of legs are reported, if no pass has noted it, or which calls have
+/// not ended.
 const SAMPLE: usize = 2_000;
 
 /// The most refused requests that are read; the store keeps fewer.
@@ -29,37 +30,36 @@ const MAX_REFUSED: usize = 10_000;
 
 type Query = Box<dyn FnOnce(&dyn ReadStore) + Send>;
 
-/// Where stored records are read.
-pub enum KnownStore {
-    /// It can be written, too.
-    Live(Arc<dyn Store>),
-    /// A bridge may own it; a thread reads it.
-    Reader(Sender<Query>),
+/// Reads a store, which a bridge may own; writes it if this process owns it.
+pub struct KnownStore {
+    queries: Sender<Query>,
+    store: Option<Arc<dyn Store>>,
 }
 
 impl KnownStore {
-    /// Opens a store for reading on a thread of its own.
-    pub fn read(url: StoreUrl) -> Result<Self, StoreError> {
+    /// Opens the store for reading; `store` is the one to write to, if it may be written.
+    pub async fn open(url: &StoreUrl, store: Option<Arc<dyn Store>>) -> Result<Self, StoreError> {
         let (queries, received) = channel::<Query>();
-        let (opened, is_open) = channel();
+        let (opened, is_open) = oneshot::channel();
+        let url = url.clone();
         thread::spawn(move || {
             let reader = match store::open_to_read(&url) {
                 Ok(reader) => reader,
                 Err(why) => return drop(opened.send(Err(why.to_string()))),
             };
-            // Fails only if the caller is gone.
+            // Fails only if the caller was cancelled.
             let _ = opened.send(Ok(()));
             for query in received {
                 query(&*reader);
             }
         });
-        let opened = is_open.recv().map_err(|_| StoreError::Closed)?;
+        let opened = is_open.await.unwrap_or(Err("no thread for it".to_owned()));
         opened.map_err(StoreError::Unavailable)?;
-        Ok(Self::Reader(queries))
+        Ok(Self { queries, store })
     }
 
     async fn ask<T: Send + 'static>(
-        queries: &Sender<Query>,
+        &self,
         query: impl FnOnce(&dyn ReadStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
@@ -67,37 +67,20 @@ impl KnownStore {
             // Fails only if the caller was cancelled.
             let _ = answer.send(query(reader));
         });
-        queries.send(query).map_err(|_| StoreError::Closed)?;
+        self.queries.send(query).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// The store to write to; `None` if it is only read.
     #[must_use]
     pub fn writable(&self) -> Option<&Arc<dyn Store>> {
-        match self {
-            Self::Live(store) => Some(store),
-            Self::Reader(_) => None,
-        }
+        self.store.as_ref()
     }
 
     #[must_use]
     pub fn spooled(&self) -> u64 {
-        self.writable()
-            .and_then(|store| store.spooled())
-            .unwrap_or(0)
-    }
-
-    async fn stored_legs(
-        &self,
-        account: AccountSid,
-        sids: Vec<CallSid>,
-    ) -> Result<Vec<StoredLeg>, StoreError> {
-        match self {
-            Self::Live(store) => store.legs(account, sids).await,
-            Self::Reader(queries) => {
-                Self::ask(queries, move |reader| reader.legs(&account, &sids)).await
-            }
-        }
+        let store = self.store.as_ref();
+        store.and_then(|store| store.spooled()).unwrap_or(0)
     }
 
     /// What the store has of these legs, in their order.
@@ -108,7 +91,9 @@ impl KnownStore {
     ) -> Result<Vec<KnownLeg>, StoreError> {
         let mut legs = Vec::with_capacity(sids.len());
         for sids in sids.chunks(LEGS_AT_ONCE) {
-            for stored in self.stored_legs(account.clone(), sids.to_vec()).await? {
+            let (account, sids) = (account.clone(), sids.to_vec());
+            let stored = self.ask(move |reader| reader.legs(&account, &sids)).await?;
+            for stored in stored {
                 let mut leg = KnownLeg {
                     is_removed: stored.is_removed,
                     ..KnownLeg::default()
@@ -126,51 +111,61 @@ impl KnownStore {
     }
 
     pub async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
-        match self {
-            Self::Live(store) => store.oldest_call().await,
-            Self::Reader(queries) => Self::ask(queries, |reader| reader.oldest_call()).await,
-        }
+        self.ask(|reader| reader.oldest_call()).await
     }
 
     pub async fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError> {
         let prefix = prefix.to_owned();
-        match self {
-            Self::Live(store) => store.notes(prefix).await,
-            Self::Reader(queries) => Self::ask(queries, move |reader| reader.notes(&prefix)).await,
-        }
+        self.ask(move |reader| reader.notes(&prefix)).await
+    }
+
+    /// The text of one note.
+    pub async fn noted(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let notes = self.notes(key).await?.into_iter();
+        Ok(notes.map(|(_, text)| text).next())
     }
 
     /// Writes a note, if the store can be written.
     pub async fn note(&self, key: String, text: Option<String>) -> Result<(), StoreError> {
-        match self {
-            Self::Live(store) => store.write_notes(vec![(key, text)]).await,
-            Self::Reader(_) => Ok(()),
+        match &self.store {
+            Some(store) => store.write_notes(vec![(key, text)]).await,
+            None => Ok(()),
         }
     }
 
     async fn call(&self, sid: CallSid) -> Result<Option<StoredCall>, StoreError> {
-        match self {
-            Self::Live(store) => store.get(&sid).await,
-            Self::Reader(queries) => Self::ask(queries, move |reader| reader.get(&sid)).await,
-        }
+        self.ask(move |reader| reader.get(&sid)).await
     }
 
-    async fn newest(&self) -> Result<Vec<store::CallSummary>, StoreError> {
-        let filter = ListFilter {
-            state: None,
-            limit: SAMPLE,
-        };
-        match self {
-            Self::Live(store) => store.list(filter).await,
-            Self::Reader(queries) => Self::ask(queries, move |reader| reader.list(filter)).await,
-        }
+    async fn newest(&self, state: Option<State>) -> Result<Vec<CallSummary>, StoreError> {
+        let limit = SAMPLE;
+        self.ask(move |reader| reader.list(ListFilter { state, limit }))
+            .await
     }
 
     /// The accounts of the newest calls.
     pub async fn accounts(&self) -> Result<Vec<AccountSid>, StoreError> {
-        let newest = self.newest().await?.into_iter();
+        let newest = self.newest(None).await?.into_iter();
         let accounts: BTreeSet<AccountSid> = newest.map(|call| call.account).collect();
         Ok(accounts.into_iter().collect())
+    }
+
+    /// Calls whose end has not come, and whose last callback came before `until`: at most `limit`.
+    pub async fn open_calls(
+        &self,
+        account: &AccountSid,
+        until: Millis,
+        limit: usize,
+    ) -> Result<Vec<CallSid>, StoreError> {
+        let skipped = self.newest(Some(State::Skipped)).await?.into_iter();
+        let sids: Vec<CallSid> = skipped
+            .filter(|call| call.account == *account && call.changed < until)
+            .map(|call| call.sid)
+            .collect();
+        let known = self.legs(account, &sids).await?;
+        let is_open = |leg: &KnownLeg| leg.callbacks > 0 && leg.ends.is_empty();
+        let open = sids.into_iter().zip(known).filter(|(_, leg)| is_open(leg));
+        Ok(open.map(|(sid, _)| sid).take(limit).collect())
     }
 
     /// The classes of which a signed callback came since `since`, among the newest calls.
@@ -180,7 +175,7 @@ impl KnownStore {
         since: Millis,
     ) -> Result<Vec<LegClass>, StoreError> {
         let mut classes = Vec::new();
-        for summary in self.newest().await? {
+        for summary in self.newest(None).await? {
             if summary.account != *account || summary.changed < since {
                 continue;
             }
@@ -205,12 +200,7 @@ impl KnownStore {
             cause: None,
             limit: MAX_REFUSED,
         };
-        let refused = match self {
-            Self::Live(store) => store.refused(filter).await?,
-            Self::Reader(queries) => {
-                Self::ask(queries, move |reader| reader.refused(&filter)).await?
-            }
-        };
+        let refused = self.ask(move |reader| reader.refused(&filter)).await?;
         let by_sid = refused.into_iter().filter_map(|stored| {
             let mut fields = fields(&stored.request.body).into_iter();
             let (_, sid) = fields.find(|(name, _)| name == "CallSid")?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Mode, ReconcileError, Reconciler};
 use crate::clock::Millis;
+use crate::config::StoreUrl;
 
 const KEY: &str = "lease/reconcile";
 
@@ -20,11 +21,12 @@ impl Lease {
         if mode == Mode::DryRun {
             return Ok(Self(RefCell::new(None)));
         }
-        let notes = reconciler.store.notes(KEY).await?.into_iter();
-        let held = notes.map(|(_, text)| text).next();
+        let held = reconciler.store.noted(KEY).await?;
         let until = held.as_ref().and_then(|text| text.rsplit(' ').next());
         let until = until.and_then(|until| until.parse().ok()).map(Millis);
-        if until.is_some_and(|until| until > reconciler.clock.now()) {
+        // A file has one process, which compares once at a time: the lease is that of one that was killed.
+        let is_shared = matches!(reconciler.config.store.url, StoreUrl::Postgres(_));
+        if is_shared && until.is_some_and(|until| until > reconciler.clock.now()) {
             return Err(ReconcileError::Leased);
         }
         let lease = Self(RefCell::new(held));

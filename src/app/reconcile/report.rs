@@ -5,9 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::ReconcileError;
+use super::missing::{Missing, Record};
 use crate::clock::Millis;
 use crate::domain::plural::counted;
-use crate::domain::reconcile::MissingCause;
+use crate::domain::reconcile::{MissingCause, ended};
 use crate::twilio::listed::ListedCall;
 
 /// The most records that a report names; all are counted.
@@ -47,6 +49,28 @@ pub struct AccountReport {
     pub notes: Vec<String>,
 }
 
+/// The results of a comparison of several accounts: the failure of one leaves the others.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Reports {
+    pub accounts: Vec<AccountReport>,
+    /// Why the first of the others failed.
+    pub failed: Option<String>,
+}
+
+impl Reports {
+    #[must_use]
+    pub fn of(results: Vec<Result<AccountReport, ReconcileError>>) -> Self {
+        let mut reports = Self::default();
+        for result in results {
+            match result {
+                Ok(report) => reports.accounts.push(report),
+                Err(why) => drop(reports.failed.get_or_insert(why.to_string())),
+            }
+        }
+        reports
+    }
+}
+
 /// One record that is not as it should be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecordLine {
@@ -66,8 +90,29 @@ impl RecordLine {
             finding: finding.to_owned(),
             detail: detail.to_owned(),
             call_status: call.status.to_string(),
-            ended: crate::domain::reconcile::ended(call).map(|at| at.to_string()),
+            ended: ended(call).map(|at| at.to_string()),
             imported: None,
+        }
+    }
+
+    pub(super) fn of_missing(of: &Missing) -> Self {
+        let finding = of.cause.as_str();
+        match &of.record {
+            Record::Call(call) => {
+                let detail = match &of.cause {
+                    MissingCause::RefusedHere(why) => why.as_str(),
+                    _ => "",
+                };
+                Self::of(call, finding, detail)
+            }
+            Record::Recording(recording) => Self {
+                call_sid: of.leg.to_string(),
+                finding: finding.to_owned(),
+                detail: recording.sid.to_string(),
+                call_status: recording.status.to_string(),
+                ended: None,
+                imported: None,
+            },
         }
     }
 }
@@ -94,6 +139,8 @@ impl AccountReport {
     pub(super) fn add(&mut self, line: RecordLine) {
         if self.records.len() < MAX_RECORDS {
             self.records.push(line);
+        } else {
+            self.note(format!("Only the first {MAX_RECORDS} records are named."));
         }
     }
 

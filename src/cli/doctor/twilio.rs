@@ -22,17 +22,17 @@ pub(super) fn check(config: &Config) -> Vec<Note> {
     if !has_key && !has_canary {
         return Vec::new();
     }
-    // Another check reports a store that cannot be opened.
-    let Ok(store) = KnownStore::read(config.store.url.clone()) else {
-        return Vec::new();
-    };
-    let reconciler = Reconciler {
-        config: Arc::new(config.clone()),
-        store,
-        clock: Clock::system(),
-        metrics: Arc::new(Metrics::default()),
-    };
     block_on(async {
+        // Another check reports a store that cannot be opened.
+        let Ok(store) = KnownStore::open(&config.store.url, None).await else {
+            return Vec::new();
+        };
+        let reconciler = Reconciler {
+            config: Arc::new(config.clone()),
+            store,
+            clock: Clock::system(),
+            metrics: Arc::new(Metrics::default()),
+        };
         let mut notes = Vec::new();
         if has_canary {
             notes.extend(of_canary(&reconciler).await);
@@ -72,7 +72,7 @@ async fn of_canary(reconciler: &Reconciler) -> Option<Note> {
 
 async fn of_account(api: &TwilioApi, config: &Config) -> Vec<Note> {
     let account = api.account();
-    if let Err(why) = api.calls(&[]).next().await {
+    if let Err(why) = api.calls(&[]).of_size(1).next().await {
         return vec![Note::problem("twilio", format!("account {account}: {why}"))];
     }
     let mut notes = vec![Note::ok(

@@ -6,6 +6,28 @@ use serde_json::{Value, json};
 
 use crate::clock::Millis;
 
+/// A row of a list, which has an order.
+pub(super) trait ListRow {
+    fn at(&self) -> Millis;
+    fn sid(&self) -> &str;
+    fn json(&self) -> Value;
+}
+
+/// A row whose order does not matter.
+impl ListRow for Value {
+    fn at(&self) -> Millis {
+        Millis(0)
+    }
+
+    fn sid(&self) -> &str {
+        self["sid"].as_str().unwrap_or_default()
+    }
+
+    fn json(&self) -> Value {
+        self.clone()
+    }
+}
+
 /// A leg of a call.
 #[derive(Clone, Debug)]
 pub struct FakeCall {
@@ -23,8 +45,8 @@ pub struct FakeCall {
     pub duration: Option<u32>,
     /// From when on it is listed.
     pub listed: Millis,
-    /// The requests to its callback URL: URL and status of the answer.
-    pub requests: Vec<(String, u16)>,
+    /// The requests to its callback URL: URL, `CallStatus`, and status of the answer.
+    pub requests: Vec<(String, &'static str, u16)>,
 }
 
 impl FakeCall {
@@ -48,7 +70,40 @@ impl FakeCall {
         }
     }
 
-    pub(super) fn row(&self) -> Value {
+    pub(super) fn events(&self) -> Vec<Value> {
+        let at = rfc_2822(self.ended.unwrap_or(self.created));
+        let requests = self.requests.iter();
+        requests
+            .map(|(url, call_status, answer)| {
+                json!({
+                    "request": {
+                        "method": "POST",
+                        "url": url,
+                        "parameters": { "call_sid": self.sid, "call_status": call_status },
+                    },
+                    "response": {
+                        "response_code": answer,
+                        "request_duration": 50,
+                        "content_type": "text/plain",
+                        "response_body": "",
+                        "date_created": at,
+                    },
+                })
+            })
+            .collect()
+    }
+}
+
+impl ListRow for FakeCall {
+    fn at(&self) -> Millis {
+        self.ended.unwrap_or(self.created)
+    }
+
+    fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    fn json(&self) -> Value {
         let path = format!("/2010-04-01/Accounts/{}/Calls/{}", self.account, self.sid);
         let resources = [
             ("events", "Events"),
@@ -97,29 +152,6 @@ impl FakeCall {
             "uri": format!("{path}.json"),
         })
     }
-
-    pub(super) fn events(&self) -> Vec<Value> {
-        let at = rfc_2822(self.ended.unwrap_or(self.created));
-        let requests = self.requests.iter();
-        requests
-            .map(|(url, status)| {
-                json!({
-                    "request": {
-                        "method": "POST",
-                        "url": url,
-                        "parameters": { "call_sid": self.sid, "call_status": self.status },
-                    },
-                    "response": {
-                        "response_code": status,
-                        "request_duration": 50,
-                        "content_type": "text/plain",
-                        "response_body": "",
-                        "date_created": at,
-                    },
-                })
-            })
-            .collect()
-    }
 }
 
 /// A recording of a leg.
@@ -133,8 +165,16 @@ pub struct FakeRecording {
     pub status: &'static str,
 }
 
-impl FakeRecording {
-    pub(super) fn row(&self) -> Value {
+impl ListRow for FakeRecording {
+    fn at(&self) -> Millis {
+        self.created
+    }
+
+    fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    fn json(&self) -> Value {
         let path = format!(
             "/2010-04-01/Accounts/{}/Recordings/{}",
             self.account, self.sid

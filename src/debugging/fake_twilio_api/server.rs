@@ -1,25 +1,20 @@
 //! The HTTP server of the fake Twilio API: routes, filters, pages and faults.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use actix_web::body::SizedStream;
-use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::stream;
 use serde_json::{Value, json};
 
-use super::rows::number_row;
-use super::{ApiFault, Deviation, FakeCall, FakeRecords, Shared};
-use crate::clock::Millis;
-use crate::twilio::listed::text;
+use super::super::fake_server::{FakeServer, cut_short};
+use super::rows::{ListRow, number_row};
+use super::{ApiFault, Deviation, FakeRecords, Shared};
+use crate::clock::{self, Millis};
 use crate::twilio::signature::fields;
 
 /// Rows of a page, if the request does not say.
@@ -27,40 +22,13 @@ const PAGE_SIZE: usize = 50;
 
 const DAY: i64 = 86_400_000;
 
-/// Serves on its own threads, so that the caller may run any runtime, or none.
-pub(super) fn start(
-    listen: SocketAddr,
-    shared: &Arc<Shared>,
-) -> io::Result<(SocketAddr, ServerHandle, JoinHandle<()>)> {
-    let listener = TcpListener::bind(listen)?;
-    let addr = listener.local_addr()?;
+pub(super) fn start(listen: SocketAddr, shared: &Arc<Shared>) -> io::Result<FakeServer> {
     let shared = web::Data::from(Arc::clone(shared));
-    let (started, handle) = mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        let served = actix_web::rt::System::new().block_on(async move {
-            let server = HttpServer::new(move || {
-                App::new()
-                    .app_data(shared.clone())
-                    .service(web::resource("{path:.*}").route(web::get().to(get)))
-            })
-            .workers(1)
-            .keep_alive(Duration::from_secs(75))
-            .disable_signals()
-            .shutdown_timeout(0)
-            .listen(listener)?
-            .run();
-            // The caller waits for the handle, so sending cannot fail.
-            let _ = started.send(server.handle());
-            server.await
-        });
-        if let Err(error) = served {
-            tracing::error!(%error, "the fake Twilio API ended");
-        }
-    });
-    let server = handle
-        .recv()
-        .map_err(|_| io::Error::other("the fake Twilio API did not start"))?;
-    Ok((addr, server, thread))
+    FakeServer::start(listen, 1, move |routes| {
+        routes
+            .app_data(shared.clone())
+            .service(web::resource("{path:.*}").route(web::get().to(get)));
+    })
 }
 
 async fn get(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
@@ -69,23 +37,35 @@ async fn get(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
         .path_and_query()
         .map_or("/", |target| target.as_str());
     let now = shared.now();
-    let mut records = shared.lock();
-    records.requests.push(target.to_owned());
-    let fault = records.faults.pop_front();
-    let (status, body) = match fault {
-        Some(ApiFault::TooMany) => (429, error(20_429, "Too Many Requests")),
-        Some(ApiFault::Unauthorized) => (401, error(20_003, "Authenticate")),
-        Some(ApiFault::PermissionMissing) => (
-            401,
-            error(70_051, "Authorization Error: /twilio/voice/calls/list"),
-        ),
-        Some(ApiFault::FailsAbove(rows)) if page_size(target) > rows => {
-            // Until a smaller page is asked for.
-            records.faults.push_front(ApiFault::FailsAbove(rows));
-            (500, error(20_500, "Internal Server Error"))
+    let (fault, delay, (status, body)) = {
+        let mut records = shared.lock();
+        records.requests.push(target.to_owned());
+        let fault = records.faults.pop_front();
+        let answer = match fault {
+            Some(ApiFault::TooMany) => (429, error(20_429, "Too Many Requests")),
+            Some(ApiFault::Unauthorized) => (401, error(20_003, "Authenticate")),
+            Some(ApiFault::PermissionMissing) => (
+                401,
+                error(70_051, "Authorization Error: /twilio/voice/calls/list"),
+            ),
+            Some(ApiFault::FailsAbove(rows)) if page_size(target) > rows => {
+                // Until a smaller page is asked for.
+                records.faults.push_front(ApiFault::FailsAbove(rows));
+                (500, error(20_500, "Internal Server Error"))
+            }
+            _ => answer(&records, target, &key(&request), now),
+        };
+        if answer.0 == 200
+            && let Some(call) = records.arriving.pop_front()
+        {
+            records.calls.retain(|other| other.sid != call.sid);
+            records.calls.push(call);
         }
-        _ => answer(&mut records, target, &key(&request), now),
+        (fault, records.delay, answer)
     };
+    if !delay.is_zero() {
+        clock::pause(delay).await;
+    }
     let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or_default());
     response.insert_header((CONTENT_TYPE, "application/json"));
     let since_epoch = std::time::UNIX_EPOCH + now.since(Millis(0));
@@ -95,12 +75,8 @@ async fn get(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
     }
     let body = body.to_string();
     if fault == Some(ApiFault::CutBody) {
-        let (length, half) = (body.len() as u64, body[..body.len() / 2].to_owned());
-        let parts = [
-            Ok(web::Bytes::from(half)),
-            Err(io::Error::other("the body is cut")),
-        ];
-        return response.body(SizedStream::new(length, stream::iter(parts)));
+        let half = body[..body.len() / 2].to_owned();
+        return cut_short(response, body.len() as u64, Some(half));
     }
     response.body(body)
 }
@@ -141,12 +117,7 @@ impl Query {
 }
 
 /// Status and body of the answer to a GET.
-pub(super) fn answer(
-    records: &mut FakeRecords,
-    target: &str,
-    key: &str,
-    now: Millis,
-) -> (u16, Value) {
+pub(super) fn answer(records: &FakeRecords, target: &str, key: &str, now: Millis) -> (u16, Value) {
     let not_found = || (404, error(20_404, "The requested resource was not found"));
     let path = target.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -188,28 +159,21 @@ fn of_account(
     let query = Query::of(target);
     match resource {
         ["Calls.json"] => {
+            let is_by_end = ["EndTime", "EndTime>", "EndTime<"]
+                .iter()
+                .any(|name| query.get(name).is_some());
             let rows = calls().filter(|call| {
                 let status = query.get("Status");
-                let ended = call
-                    .ended
-                    .is_some_and(|at| is_within(records, &query, "EndTime", at));
-                let is_asked_for = ["EndTime", "EndTime>", "EndTime<"]
-                    .iter()
-                    .any(|name| query.get(name).is_some());
-                status.is_none_or(|status| status == call.status) && (ended || !is_asked_for)
+                let is_within = |at| is_within(records, &query, "EndTime", at);
+                status.is_none_or(|status| status == call.status)
+                    && (!is_by_end || call.ended.is_some_and(is_within))
             });
-            let rows = rows.map(|call| (call.ended.unwrap_or(call.created), call.row()));
             Some(page(records, "calls", rows.collect(), target))
         }
-        ["Calls", file] => call(file.strip_suffix(".json")?).map(FakeCall::row),
+        ["Calls", file] => call(file.strip_suffix(".json")?).map(ListRow::json),
         ["Calls", sid, "Events.json"] => {
-            let rows = call(sid)?.events().into_iter();
-            Some(page(
-                records,
-                "events",
-                rows.map(|row| (now, row)).collect(),
-                target,
-            ))
+            let events = call(sid)?.events();
+            Some(page(records, "events", events.iter().collect(), target))
         }
         ["Recordings.json"] => {
             let rows = records.recordings.iter().filter(|recording| {
@@ -218,21 +182,15 @@ fn of_account(
                     && query.get("CallSid").is_none_or(|sid| sid == recording.call)
                     && is_within(records, &query, "DateCreated", recording.created)
             });
-            let rows = rows.map(|recording| (recording.created, recording.row()));
             Some(page(records, "recordings", rows.collect(), target))
         }
         ["IncomingPhoneNumbers.json"] => {
-            let rows = (1..)
-                .zip(&records.numbers)
-                .map(|(place, (number, callback))| {
-                    (now, number_row(account, place, number, callback))
-                });
-            Some(page(
-                records,
-                "incoming_phone_numbers",
-                rows.collect(),
-                target,
-            ))
+            let numbers = (1..).zip(&records.numbers);
+            let rows: Vec<Value> = numbers
+                .map(|(place, (number, callback))| number_row(account, place, number, callback))
+                .collect();
+            let rows = rows.iter().collect();
+            Some(page(records, "incoming_phone_numbers", rows, target))
         }
         _ => None,
     }
@@ -250,7 +208,11 @@ fn is_within(records: &FakeRecords, query: &Query, name: &str, at: Millis) -> bo
         let day = || format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().ok();
         let at = time.or_else(day)?.as_millisecond();
         let by_time = records.deviates(Deviation::FilterByTime);
-        Some(if by_time { at } else { at - at.rem_euclid(DAY) })
+        Some(if by_time {
+            at
+        } else {
+            Millis(at).start_of_day().0
+        })
     };
     limit(">").is_none_or(|from| at.0 >= from)
         && limit("<").is_none_or(|until| at.0 < until)
@@ -282,32 +244,25 @@ fn alerts(records: &FakeRecords, target: &str, now: Millis) -> Value {
 
 /// One page of a list, the newest row first unless the order deviates. The token names the last row of
 /// the page before.
-fn page(
-    records: &FakeRecords,
-    member: &str,
-    mut rows: Vec<(Millis, Value)>,
-    target: &str,
-) -> Value {
-    let sid = |row: &Value| text(row, "sid").unwrap_or_default();
-    let shuffled = |row: &Value| {
-        let sid = sid(row);
-        sid.bytes().fold(7_u64, |sum, byte| {
+fn page<T: ListRow>(records: &FakeRecords, member: &str, mut rows: Vec<&T>, target: &str) -> Value {
+    let shuffled = |row: &&T| {
+        row.sid().bytes().fold(7_u64, |sum, byte| {
             sum.wrapping_mul(31).wrapping_add(byte.into())
         })
     };
     if records.deviates(Deviation::Shuffled) {
-        rows.sort_by_key(|(_, row)| shuffled(row));
+        rows.sort_by_key(shuffled);
     } else if records.deviates(Deviation::OldestFirst) {
-        rows.sort_by_key(|(at, row)| (*at, sid(row)));
+        rows.sort_by(|one, other| (one.at(), one.sid()).cmp(&(other.at(), other.sid())));
     } else {
-        rows.sort_by_key(|(at, row)| std::cmp::Reverse((*at, sid(row))));
+        rows.sort_by(|one, other| (other.at(), other.sid()).cmp(&(one.at(), one.sid())));
     }
     let query = Query::of(target);
     let size = page_size(target).min(1_000);
     let token = query
         .get("PageToken")
         .and_then(|token| token.strip_prefix("PA"));
-    let after = |last: &str| rows.iter().position(|(_, row)| sid(row) == last);
+    let after = |last: &str| rows.iter().position(|row| row.sid() == last);
     let start = token.and_then(after).map_or(0, |place| place + 1);
     let end = (start + size).min(rows.len());
     let number: usize = query
@@ -326,12 +281,9 @@ fn page(
     }
     let uri = |page: usize| format!("{path}?{filters}PageSize={size}&Page={page}");
     let mut next = (end < rows.len()).then(|| {
-        let last = rows.get(end.saturating_sub(1)).map(|(_, row)| sid(row));
-        format!(
-            "{}&PageToken=PA{}",
-            uri(number + 1),
-            last.unwrap_or_default()
-        )
+        let last = rows.get(end.saturating_sub(1)).map(|row| row.sid());
+        let last = last.unwrap_or_default();
+        format!("{}&PageToken=PA{last}", uri(number + 1))
     });
     if records.deviates(Deviation::ForeignNextPage) {
         next = Some(format!("https://elsewhere.example.com{}", uri(number + 1)));
@@ -340,7 +292,7 @@ fn page(
     }
     let rows = rows
         .drain(start..end)
-        .map(|(_, row)| deviating(records, row));
+        .map(|row| deviating(records, row.json()));
     json!({
         member: rows.collect::<Vec<_>>(),
         "end": end.saturating_sub(1),

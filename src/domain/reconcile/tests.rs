@@ -42,6 +42,7 @@ fn limits() -> Limits {
         now: NOW,
         earliest: NOW.minus(10 * HOUR),
         latest: NOW.minus(HOUR / 12),
+        until: None,
     }
 }
 

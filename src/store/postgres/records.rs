@@ -35,19 +35,6 @@ const REMOVE_SAME: &str = "DELETE FROM note WHERE key = $1 AND text = $2";
 
 #[async_trait]
 impl Records for PostgresStore {
-    async fn legs(
-        &self,
-        account: AccountSid,
-        sids: Vec<CallSid>,
-    ) -> Result<Vec<StoredLeg>, StoreError> {
-        self.query(async move |session| legs(session, &account, &sids).await)
-            .await
-    }
-
-    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
-        self.query(oldest_call).await
-    }
-
     async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
         self.query(async move |session| notes(session, &prefix).await)
             .await

@@ -15,20 +15,6 @@ use crate::twilio::{AccountSid, CallSid};
 
 #[async_trait]
 impl Records for SqliteStore {
-    async fn legs(
-        &self,
-        account: AccountSid,
-        sids: Vec<CallSid>,
-    ) -> Result<Vec<StoredLeg>, StoreError> {
-        self.reader
-            .ask(move |reader| reader.legs(&account, &sids))
-            .await
-    }
-
-    async fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
-        self.reader.ask(ReadStore::oldest_call).await
-    }
-
     async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
         self.reader.ask(move |reader| reader.notes(&prefix)).await
     }

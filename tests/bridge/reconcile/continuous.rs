@@ -3,17 +3,10 @@
 use super::*;
 use crate::support::harness::until;
 
-impl World {
-    fn ticks(&self) {
-        self.clock.advance(MINUTE);
-        self.bridge.clock.advance(MINUTE);
-    }
-}
-
 #[test]
 fn forty_calls_that_ended_while_the_bridge_was_off_reach_acquire() {
     let mut world = World::with(&[("BRIDGE__RECONCILE__EVERY", "15m")]);
-    world.is_told_of(1);
+    world.reports(1);
     world.bridge.stops();
     for number in 2..=41 {
         world.ticks();
@@ -36,10 +29,10 @@ fn forty_calls_that_ended_while_the_bridge_was_off_reach_acquire() {
 #[test]
 fn a_call_that_becomes_final_on_the_tenth_day_is_imported() {
     let world = World::with(&[("BRIDGE__RECONCILE__EVERY", "15m")]);
-    world.is_told_of(1);
+    world.reports(1);
     world.has_call(2, |call| call.duration = None);
     for day in 0..16 {
-        world.is_told_of(100 + day);
+        world.reports(100 + day);
         world.waits(24 * HOUR);
         if day == 10 {
             world.api.with(|records| {
@@ -58,7 +51,7 @@ fn a_call_that_becomes_final_on_the_tenth_day_is_imported() {
 
 #[test]
 fn a_short_pass_by_hand_leaves_what_was_before_it_to_the_first_continuous_pass() {
-    let mut world = World::told();
+    let mut world = World::with_a_reported_call();
     world.has_call(2, |_| {});
     world.waits(10 * HOUR);
     let from = world.clock.now().minus(HOUR).to_string();
@@ -75,7 +68,7 @@ fn a_short_pass_by_hand_leaves_what_was_before_it_to_the_first_continuous_pass()
 fn an_account_that_the_key_may_not_read_leaves_the_others() {
     // Then the bridge reads the accounts of its calls.
     let mut world = World::with(&[("TWILIO_ACCOUNT_SID", "")]);
-    world.is_told_of(1);
+    world.reports(1);
     let first = "AC00000000000000000000000000000000";
     let form = status_form(&sid(9), "completed").replace(ACCOUNT, first);
     assert_eq!(world.bridge.twilio.sends_form(STATUS, &form).status, 204);
@@ -96,7 +89,7 @@ fn an_account_that_the_key_may_not_read_leaves_the_others() {
 fn a_pass_that_ends_between_any_two_requests_loses_and_repeats_nothing() {
     for requests in 1..=7 {
         let mut world = World::with(&[("BRIDGE__RECONCILE__EVERY", "15m")]);
-        world.is_told_of(1);
+        world.reports(1);
         world.bridge.stops();
         for number in 2..=4 {
             world.has_call(number, |_| {});

@@ -32,20 +32,22 @@ pub async fn each_leg_has_its_own_callbacks(place: &Place) {
     record(&*store, &sid(1), 5).await;
     recorded(&*store, callback(&sid(1), &sid(2), "completed"), 6).await;
     let sids = vec![sid(2), sid(3), sid(1)];
-    let of = |number| store.legs(account(number), sids.clone());
-    let legs = of(1).await.expect("legs");
+    let of = |number| place.look(|reader| reader.legs(&account(number), &sids).expect("legs"));
+    let legs = of(1);
     let counts: Vec<usize> = legs.iter().map(|leg| leg.callbacks.len()).collect();
     assert_eq!(counts, [1, 0, 1]);
     assert_eq!(legs[0].callbacks[0].received, Millis(6));
     assert!(legs.iter().all(|leg| !leg.is_removed));
-    let others = of(2).await.expect("legs");
+    let others = of(2);
     assert!(others.iter().all(|leg| leg.callbacks.is_empty()));
-    assert_eq!(store.oldest_call().await.expect("a time"), Some(Millis(5)));
+    let oldest = place.look(|reader| reader.oldest_call().expect("a time"));
+    assert_eq!(oldest, Some(Millis(5)));
 }
 
 pub async fn a_leg_of_a_removed_call_is_marked(place: &Place) {
     let store = place.open();
-    assert_eq!(store.oldest_call().await.expect("no time"), None);
+    let oldest = place.look(|reader| reader.oldest_call().expect("no time"));
+    assert_eq!(oldest, None);
     record(&*store, &sid(1), 0).await;
     let claimed = claim_one(&*store, 0).await;
     settle(&*store, &claimed, NextState::Delivered, 1).await;
@@ -55,7 +57,7 @@ pub async fn a_leg_of_a_removed_call_is_marked(place: &Place) {
         parked: Millis(0),
     };
     store.purge(expiry, 10).await.expect("purged");
-    let legs = store.legs(account(1), vec![sid(1)]).await.expect("legs");
+    let legs = place.look(|reader| reader.legs(&account(1), &[sid(1)]).expect("legs"));
     assert!(legs[0].is_removed && legs[0].callbacks.is_empty());
 }
 
