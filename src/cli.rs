@@ -25,6 +25,7 @@ mod reconcile;
 mod refused;
 mod replan;
 mod replay;
+mod report;
 mod requeue;
 mod serve;
 mod show;
@@ -130,6 +131,7 @@ enum Command {
     Audit(audit::Audit),
     Reconcile(reconcile::Reconcile),
     Replan(replan::Replan),
+    Report(report::ReportCommand),
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
 }
@@ -157,6 +159,7 @@ impl Cli {
             Command::Audit(command) => command.run(),
             Command::Reconcile(command) => command.run(),
             Command::Replan(command) => command.run(),
+            Command::Report(command) => command.run(),
             Command::Backup(command) => command.run(),
             Command::Migrate(command) => command.run(),
         };

@@ -10,6 +10,7 @@ pub mod fixture;
 pub mod redact;
 pub mod repair;
 pub mod replan;
+pub mod report;
 pub mod search;
 pub mod state_words;
 pub mod timeline;

@@ -112,6 +112,15 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 ))
                 .service(get("/refused", refused, admin::refused::overview))
                 .service(get("/api/refused", refused, admin::refused::list))
+                .service(get("/parked", &[], admin::parked::overview))
+                .service(get("/api/parked", &[], admin::parked::list))
+                .service(get("/report", &[], admin::report::current))
+                .service(get("/report/{month}", &["format"], admin::report::of_month))
+                .service(get(
+                    "/api/report",
+                    &["month", "since", "until"],
+                    admin::report::json,
+                ))
                 .service(post("/api/reconcile", admin::reconcile::reconcile))
                 .service(get("/api/status", &[], admin::status::status))
                 .service(get("/api/calls", calls, admin::console::list))

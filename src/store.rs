@@ -37,7 +37,7 @@ use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use audit::{Acts, AuditFilter, Dismissal, StoredAuditRow};
 pub use error::{OpenError, StoreError};
-pub use ledger::{CauseCount, Ledger, LedgerRow};
+pub use ledger::{CauseCount, Ledger, LedgerRow, ParkedCause};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
 pub use reader::{CallPredicate, ReadStore};
 pub use records::{NoteChange, Records, StoredLeg};

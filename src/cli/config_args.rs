@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::{CliError, spool};
 use crate::config::{
-    self, AdminSettings, Config, ConfigError, Setting, SpoolSettings, StoreUrl, partial,
+    self, AdminSettings, Config, ConfigError, ReportSettings, Setting, SpoolSettings, StoreUrl,
+    partial,
 };
 use crate::domain::plan::Rules;
 use crate::store::{self, ReadStore};
@@ -46,6 +47,10 @@ impl ConfigArgs {
 
     pub fn load_spool(&self) -> Result<SpoolSettings, ConfigError> {
         config::load_part(self.file(), environment(), partial::spool)
+    }
+
+    pub fn load_report(&self) -> Result<ReportSettings, ConfigError> {
+        config::load_part(self.file(), environment(), partial::report)
     }
 
     pub fn load_admin(&self) -> Result<AdminSettings, ConfigError> {

@@ -11,6 +11,7 @@ use super::log;
 use super::worker::Worker;
 use crate::clock;
 use crate::domain::cause::Cause;
+use crate::domain::class::Class;
 use crate::store::{Claimed, NextState, Settlement, StoreError};
 
 /// The wait between two tries to settle while the store fails.
@@ -59,6 +60,18 @@ impl Worker {
             }
             log::store_failed(&why, format_args!("failed to settle call {sid}"));
             clock::pause(SETTLE_RETRY_INTERVAL).await;
+        }
+        self.count_finished(&call, settlement.class);
+    }
+
+    /// Counts a call once, when it reaches a class in which nothing is due.
+    fn count_finished(&self, call: &Claimed, class: Class) {
+        let is_open = matches!(class, Class::Waiting | Class::WaitingLate);
+        if let Some(account) = self.config.account(&call.account)
+            && !is_open
+            && class != call.class
+        {
+            self.metrics.finished(&account.acquire_account_id, class);
         }
     }
 

@@ -12,7 +12,7 @@ use super::{State, StoreError};
 use crate::clock::Millis;
 use crate::domain::cause::Cause;
 use crate::domain::class::Class;
-use crate::twilio::AccountSid;
+use crate::twilio::{AccountSid, CallSid};
 
 /// The length of a quarter of an hour, in milliseconds.
 pub const QUARTER_MS: i64 = 15 * 60 * 1_000;
@@ -49,6 +49,18 @@ pub struct CauseCount {
     pub calls: u64,
 }
 
+/// The calls that are parked for a cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedCause {
+    pub cause: Cause,
+    pub calls: u64,
+    /// When the first and the last of them were parked.
+    pub since: Millis,
+    pub latest: Millis,
+    /// The last of them.
+    pub example: CallSid,
+}
+
 /// The numbers that a store keeps of its calls.
 #[async_trait]
 pub trait Ledger {
@@ -57,11 +69,30 @@ pub trait Ledger {
 
     /// How many calls are parked or skipped, by account and cause.
     async fn causes(&self) -> Result<Vec<CauseCount>, StoreError>;
+
+    /// The causes of parked calls, the most frequent first.
+    async fn parked(&self) -> Result<Vec<ParkedCause>, StoreError>;
 }
 
 /// The rows of quarters from $1 to before $2.
 pub(super) const ROWS: &str = "SELECT quarter, account, class, cause, calls FROM ledger \
     WHERE quarter >= $1 AND quarter < $2 AND calls <> 0 ORDER BY quarter, account, class, cause";
+
+/// When the first and the last call of the cause $1 were parked, and the last. Three look-ups in an index.
+pub(super) const PARKED_SPAN: &str = "SELECT sid, effective_at, \
+    (SELECT min(effective_at) FROM call WHERE state = 'parked' AND cause = $1) \
+    FROM call WHERE state = 'parked' AND cause = $1 ORDER BY effective_at DESC LIMIT 1";
+
+/// How many calls are parked for each cause, over all accounts, the most frequent cause first.
+pub(super) fn parked_causes(counts: &[CauseCount]) -> Vec<(Cause, u64)> {
+    let mut causes: BTreeMap<Cause, u64> = BTreeMap::new();
+    for of in counts.iter().filter(|of| of.state == State::Parked) {
+        *causes.entry(of.cause).or_default() += of.calls;
+    }
+    let mut causes: Vec<(Cause, u64)> = causes.into_iter().collect();
+    causes.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
+    causes
+}
 
 /// The rows that differ from the calls. A removed call keeps its units, but for waiting and parked ones.
 pub(super) const BROKEN: &str = include_str!("ledger_broken.sql");

@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::joined_thread::JoinedThread;
-use super::ledger::{CauseCount, Ledger, LedgerRow};
+use super::ledger::{CauseCount, Ledger, LedgerRow, ParkedCause};
 use super::records::{Note, NoteChange, Records};
 use super::sqlite::SqliteStore;
 use super::{
@@ -358,6 +358,10 @@ impl Ledger for SpoolingStore {
 
     async fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
         self.shared.database.causes().await
+    }
+
+    async fn parked(&self) -> Result<Vec<ParkedCause>, StoreError> {
+        self.shared.database.parked().await
     }
 }
 

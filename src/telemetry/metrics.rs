@@ -19,10 +19,11 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use self::labels::{
-    AccountLabels, CallbackLabels, CauseLabels, EvidenceLabels, KeyLabels, KindLabels,
+    AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, KeyLabels, KindLabels,
     OutcomeLabels, ReasonLabels, StateLabels,
 };
 use crate::clock::Millis;
+use crate::domain::class::Class;
 use crate::store::{Counts, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
 
@@ -154,6 +155,10 @@ metric_table! {
         "Callbacks that wait in the spool until the database is back";
     clock_events: Family<KindLabels, Counter>, "clock_events",
         "Jumps of the clock of this machine, calls with times that were corrected, held removals";
+    finished: Family<ClassLabels, Counter>, "calls_finished",
+        "Calls that reached a class, by what became of them";
+    parked_next_expiry: Seconds, "parked_next_expiry_timestamp" in Seconds,
+        "When the first parked call is removed undelivered; 0 without one";
     expired: Family<StateLabels, Counter>, "calls_expired",
         "Calls removed after their retention by the state that they were in";
     log_bytes: Number, "store_wal" in Bytes,
@@ -311,6 +316,16 @@ impl Metrics {
         let labels = KindLabels::of(event.as_str());
         let events = self.clock_events.get_or_create(&labels);
         events.inc_by(count as u64);
+    }
+
+    /// Counts a call that Acquire accepted, or that is skipped or parked.
+    pub fn finished(&self, account: &str, class: Class) {
+        let labels = ClassLabels::of(account, class.as_str());
+        self.finished.get_or_create(&labels).inc();
+    }
+
+    pub fn parked_next_expiry(&self, at: Millis) {
+        self.parked_next_expiry.set(since_epoch(at));
     }
 
     pub fn expired(&self, state: State, calls: usize) {

@@ -30,6 +30,7 @@ mod recordings;
 mod refusal_log;
 mod refused;
 mod reload;
+mod report;
 mod requeue;
 mod slow_clients;
 #[expect(dead_code, reason = "each test binary uses a part of it")]

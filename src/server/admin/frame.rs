@@ -8,7 +8,13 @@ use crate::config::Role;
 use crate::domain::plain_text::plain;
 
 /// The pages of the navigation: path and name. The path is also what [`Frame::here`] has.
-const PAGES: &[(&str, &str)] = &[("/", "Calls"), ("/refused", "Refused"), ("/audit", "Audit")];
+const PAGES: &[(&str, &str)] = &[
+    ("/", "Calls"),
+    ("/parked", "Parked"),
+    ("/refused", "Refused"),
+    ("/report", "Report"),
+    ("/audit", "Audit"),
+];
 
 /// What the template of all pages needs.
 #[derive(Debug, Default)]

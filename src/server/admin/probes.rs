@@ -63,6 +63,12 @@ pub async fn metrics(admin: Data<AdminState>) -> Result<HttpResponse, AdminError
         Err(why) if why.is_unavailable() => None,
         Err(why) => return Err(why.into()),
     };
+    // While the database is down, the last value stays.
+    if let Ok(causes) = bridge.store.parked().await {
+        let retention = bridge.config.borrow().store.parked_retention;
+        let first = causes.iter().map(|of| of.since.plus(retention)).min();
+        bridge.metrics.parked_next_expiry(first.unwrap_or_default());
+    }
     bridge.metrics.spooled(bridge.store.spooled().unwrap_or(0));
     bridge.metrics.store_files(bridge.store.files());
     for (state, count) in ConnectionState::ALL.iter().zip(admin.public.counts()) {

@@ -11,10 +11,11 @@ use super::session::{PgError, Session};
 use crate::clock::Millis;
 use crate::domain::cause::Cause;
 use crate::store::ledger::{
-    CauseCount, Ledger, LedgerRow, NOW, QUARTER_MS, ROWS, quarters, unit_of,
+    CauseCount, Ledger, LedgerRow, NOW, PARKED_SPAN, ParkedCause, QUARTER_MS, ROWS, parked_causes,
+    quarters, unit_of,
 };
 use crate::store::{State, StoreError};
-use crate::twilio::AccountSid;
+use crate::twilio::{AccountSid, CallSid};
 
 const FOLD: &str = include_str!("sql/fold_ledger.sql");
 
@@ -67,6 +68,25 @@ pub(super) async fn causes(session: &Session) -> Result<Vec<CauseCount>, PgError
     read(session, [NOW, NOW + 1], count_of).await
 }
 
+/// See [`Ledger::parked`].
+async fn parked(session: &Session) -> Result<Vec<ParkedCause>, PgError> {
+    let mut found = Vec::new();
+    for (cause, calls) in parked_causes(&causes(session).await?) {
+        let rows = session.query(PARKED_SPAN, &[&cause.to_string()]).await?;
+        // A call of the count may have been requeued since.
+        if let Some(row) = rows.first() {
+            found.push(ParkedCause {
+                cause,
+                calls,
+                since: Millis(row.try_get(2)?),
+                latest: Millis(row.try_get(1)?),
+                example: text(row, 0, |text| CallSid::parse(text).ok())?,
+            });
+        }
+    }
+    Ok(found)
+}
+
 #[async_trait]
 impl Ledger for PostgresStore {
     async fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
@@ -76,5 +96,9 @@ impl Ledger for PostgresStore {
 
     async fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
         self.query(causes).await
+    }
+
+    async fn parked(&self) -> Result<Vec<ParkedCause>, StoreError> {
+        self.query(parked).await
     }
 }

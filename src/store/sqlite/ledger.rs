@@ -9,9 +9,11 @@ use super::SqliteStore;
 use super::rows;
 use crate::clock::Millis;
 use crate::store::ledger::{
-    CauseCount, Ledger, LedgerChanges, LedgerRow, NOW, QUARTER_MS, ROWS, quarters, unit_of,
+    CauseCount, Ledger, LedgerChanges, LedgerRow, NOW, PARKED_SPAN, ParkedCause, QUARTER_MS, ROWS,
+    parked_causes, quarters, unit_of,
 };
 use crate::store::{State, StoreError};
+use crate::twilio::CallSid;
 
 pub(super) fn save(connection: &Connection, changes: &LedgerChanges) -> rusqlite::Result<()> {
     let mut add = connection.prepare_cached(
@@ -61,6 +63,26 @@ pub(super) fn causes(connection: &Connection) -> Result<Vec<CauseCount>, StoreEr
     })
 }
 
+/// See [`Ledger::parked`].
+pub(super) fn parked(connection: &Connection) -> Result<Vec<ParkedCause>, StoreError> {
+    let _snapshot = connection.unchecked_transaction()?;
+    let mut found = Vec::new();
+    for (cause, calls) in parked_causes(&causes(connection)?) {
+        let mut statement = connection.prepare_cached(PARKED_SPAN)?;
+        let mut rows = statement.query([cause.to_string()])?;
+        if let Some(row) = rows.next()? {
+            found.push(ParkedCause {
+                cause,
+                calls,
+                since: Millis(row.get(2)?),
+                latest: Millis(row.get(1)?),
+                example: rows::text(row, 0, |text| CallSid::parse(text).ok())?,
+            });
+        }
+    }
+    Ok(found)
+}
+
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
@@ -71,5 +93,9 @@ impl Ledger for SqliteStore {
 
     async fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
         self.reader.ask(|reader| causes(reader.connection())).await
+    }
+
+    async fn parked(&self) -> Result<Vec<ParkedCause>, StoreError> {
+        self.reader.ask(|reader| parked(reader.connection())).await
     }
 }

@@ -24,6 +24,7 @@ macro_rules! label_sets {
 
 label_sets! {
     AccountLabels { account: String }
+    ClassLabels { account: String, class: &'static str }
     CallbackLabels { account: String, verdict: &'static str }
     CauseLabels { account: String, cause: &'static str }
     EvidenceLabels { account: String, evidence: &'static str }

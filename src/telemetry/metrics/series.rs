@@ -6,10 +6,12 @@ use std::hash::Hash;
 use prometheus_client::metrics::family::Family;
 
 use super::labels::{
-    AccountLabels, CallbackLabels, CauseLabels, EvidenceLabels, OutcomeLabels, ReasonLabels,
+    AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, OutcomeLabels,
+    ReasonLabels,
 };
 use super::{ClockEvent, Metrics, UNKNOWN_ACCOUNT};
 use crate::acquire::DeliveryFault;
+use crate::domain::class::Class;
 use crate::store::State;
 
 /// Verdicts of a request with a valid signature: recorded, or refused for its content.
@@ -123,6 +125,9 @@ const TWILIO_API_OUTCOMES: [&str; 7] = [
     "network",
 ];
 
+/// Classes of a call that is settled.
+const FINISHED_CLASSES: [Class; 4] = [Class::InTime, Class::Late, Class::Skipped, Class::Parked];
+
 /// Evidence of an imported record.
 const IMPORTED_EVIDENCE: [&str; 2] = ["listed", "alerted"];
 
@@ -165,6 +170,11 @@ impl Metrics {
                 outcomes.map(|outcome| OutcomeLabels::of(account, outcome)),
             );
             start(&self.late_recordings, [AccountLabels::of(account)]);
+            let classes = FINISHED_CLASSES.iter();
+            start(
+                &self.finished,
+                classes.map(|class| ClassLabels::of(account, class.as_str())),
+            );
         }
     }
 

@@ -1,0 +1,91 @@
+//! `report`: prints what became of the calls of a period.
+
+use jiff::civil::Date;
+
+use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json};
+use super::{CliError, ConfigArgs, Exit};
+use crate::clock::Clock;
+use crate::debugging::report::{Period, Report};
+
+/// Print what became of the calls of a month, by day.
+///
+/// A call belongs to the day of its first callback, in report.time_zone. Calls that were removed are
+/// counted too.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  twilio-acquire-bridge report --month 2026-11
+  twilio-acquire-bridge report --since 2026-11-02 --until 2026-11-08 --csv")]
+pub struct ReportCommand {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The month; without it, the present one.
+    #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with = "since")]
+    month: Option<Period>,
+    /// The first day.
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "until")]
+    since: Option<Date>,
+    /// The last day.
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "since")]
+    until: Option<Date>,
+    /// Print a line of CSV for each day.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl ReportCommand {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let settings = self.config.load_report()?;
+        let (reader, _) = self.config.open_to_read()?;
+        let period = match (self.month, self.since.zip(self.until)) {
+            (_, Some((since, until))) => Period::days(since, until).ok_or_else(|| {
+                anyhow::anyhow!("--since must not be after --until, nor ten years before it")
+            })?,
+            (Some(month), None) => month,
+            (None, None) => Period::current(Clock::system().now(), &settings.time_zone),
+        };
+        let rows = reader.ledger(period.time(&settings.time_zone))?;
+        let report = Report::of(&rows, period, &settings);
+        match self.output.format() {
+            OutputFormat::Json => print_pretty_json(&report)?,
+            OutputFormat::Text if self.csv => print_line(report.to_csv().trim_end())?,
+            OutputFormat::Text => print(&report)?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn print(report: &Report) -> Result<(), CliError> {
+    let (since, until, zone) = (&report.since, &report.until, &report.time_zone);
+    print_line(format_args!(
+        "calls of {since} to {until} ({zone}); late: after {}",
+        report.late
+    ))?;
+    for of in &report.days {
+        print_line(format_args!("{}  {}", of.day, of.sums.identity()))?;
+    }
+    if report.accounts.len() > 1 {
+        for (account, sums) in &report.accounts {
+            print_line(format_args!("{account}  {}", sums.identity()))?;
+        }
+    }
+    print_line(format_args!("total       {}", report.total.identity()))?;
+    for (cause, calls) in &report.total.skipped {
+        print_line(format_args!("            {calls} skipped: {cause}"))?;
+    }
+    if report.total.reconciled > 0 {
+        let calls = report.total.reconciled;
+        print_line(format_args!(
+            "            {calls} of them imported by reconcile"
+        ))?;
+    }
+    if report.days.is_empty() {
+        note!("no call came in this period");
+    }
+    Ok(())
+}
+
+fn month(text: &str) -> Result<Period, String> {
+    Period::month(text).ok_or_else(|| "a month is YYYY-MM, such as 2026-11".to_owned())
+}
