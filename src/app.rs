@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides about a call.
 
+mod address_sweep;
 pub mod canary;
 mod clock_watch;
 pub mod consistency_check;

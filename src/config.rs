@@ -10,7 +10,7 @@ mod admin;
 mod calls;
 mod delivery;
 mod directory;
-pub mod duration;
+pub use crate::domain::duration;
 mod files;
 mod layers;
 mod log;

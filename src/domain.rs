@@ -4,9 +4,13 @@
 pub mod attempt;
 pub mod audit;
 pub mod breaker;
+pub mod call_addresses;
+pub mod call_filter;
+pub mod call_state;
 pub mod cause;
 pub mod class;
 pub mod directory;
+pub mod duration;
 pub mod failing_calls;
 pub mod outage;
 pub mod plain_text;

@@ -1,9 +1,10 @@
-//! The [`Store`] trait, its types, and the states of a call.
+//! The [`Store`] trait and its types.
 //!
 //! A store keeps callbacks, calls and attempts, and claims due calls. It does not decide what a call
 //! needs: [`crate::domain::plan`] does. The caller passes the time.
 
 mod audit;
+mod addresses;
 mod columns;
 mod consistency;
 mod counters;
@@ -18,6 +19,7 @@ pub mod records;
 mod refused;
 mod removed;
 mod repeat;
+mod search;
 pub mod spool;
 pub mod sqlite;
 
@@ -28,6 +30,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::domain::call_addresses::CallTerms;
 use crate::domain::cause::Cause;
 use crate::domain::class::Class;
 use crate::domain::purge_clock::PurgeClock;
@@ -36,6 +39,8 @@ use crate::twilio::listed::{self, RequestSource};
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
 pub use audit::{Acts, AuditFilter, Dismissal, StoredAuditRow};
+pub use crate::domain::call_state::State;
+pub use addresses::{Addresses, IndexJob, Unindexed, terms_of};
 pub use error::{OpenError, StoreError};
 pub use ledger::{CauseCount, Ledger, LedgerRow, ParkedCause};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
@@ -45,56 +50,8 @@ pub use refused::{
     Refusals, RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, StoredRefusedRequest,
 };
 pub use removed::{RemovalCause, RemovedCall};
+pub use search::{CallPage, CallQuery, Detail, ListPosition, Towards, Wanted};
 pub use sqlite::SqliteReader;
-
-/// The state of a call. The database, metrics, console and logs use the same words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// A request to Acquire is due at a time. `claim` ends it.
-    Pending,
-    /// A worker has it until its lease ends. `settle` ends it, or any `claim` after the lease.
-    Claimed,
-    /// Acquire accepted all requests so far. A new callback or a requeue ends it, and a purge after
-    /// `store.retention`.
-    Delivered,
-    /// No request to send so far, with the reason. Ends as `Delivered` does.
-    Skipped,
-    /// The bridge gave a request up, with the reason, and no other is due: an operator decides. A new
-    /// callback or a requeue ends it, and a purge after `store.parked_retention`.
-    Parked,
-}
-
-impl State {
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Claimed,
-        Self::Delivered,
-        Self::Skipped,
-        Self::Parked,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Claimed => "claimed",
-            Self::Delivered => "delivered",
-            Self::Skipped => "skipped",
-            Self::Parked => "parked",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
-}
-
-impl std::fmt::Display for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A verified request as Twilio signed it, not yet parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -328,6 +285,8 @@ pub struct Settlement {
     /// When the call first failed since Acquire last accepted a request of it. A failure that is not
     /// recorded as an attempt counts too.
     pub failing_since: Option<Millis>,
+    /// The terms that the search index lacks.
+    pub terms: CallTerms,
 }
 
 /// The state of a settled call.
@@ -370,6 +329,19 @@ pub struct StoredCall {
     pub attempts_before_requeue: usize,
     /// When [`Store::retry_now`] last applied to the call.
     pub retry_now_at: Option<Millis>,
+}
+
+impl StoredCall {
+    /// A call of which only the summary is read.
+    fn without_details(summary: CallSummary) -> Self {
+        Self {
+            summary,
+            callbacks: Vec::new(),
+            attempts: Vec::new(),
+            attempts_before_requeue: 0,
+            retry_now_at: None,
+        }
+    }
 }
 
 /// The calls to list. Order: newest first; of `pending`, the next due first; of `delivered`, `skipped`
@@ -489,7 +461,7 @@ pub struct Migrated {
 
 /// Keeps callbacks, calls and attempts. A change is durable when its method returns.
 #[async_trait]
-pub trait Store: Refusals + Records + Ledger + Acts + Send + Sync {
+pub trait Store: Refusals + Records + Ledger + Acts + Addresses + Send + Sync {
     /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with
     /// one key it stores the first, and up to three more that have a field with a value which the stored
     /// ones do not have. A callback belongs to

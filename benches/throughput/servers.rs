@@ -239,6 +239,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
             due: Arc::default(),
             rules,
             reconcile: tokio::sync::mpsc::channel(1).0,
+            search_progress: Arc::default(),
             refusals: Arc::default(),
         }));
         let server = HttpServer::new(move || {

@@ -9,6 +9,7 @@ use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::domain::class::Class;
+use twilio_acquire_bridge::domain::call_addresses::CallTerms;
 use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::sqlite::SqliteStore;
 use twilio_acquire_bridge::store::{
@@ -205,6 +206,7 @@ pub async fn deliver_all(store: &SqliteStore) {
                 attempt: Some(accepted(&call.sid, long_ago)),
                 next: NextState::Delivered,
                 failing_since: None,
+                terms: CallTerms::default(),
             };
             store.settle(call.ticket, settlement, long_ago)
         });

@@ -15,8 +15,8 @@ use tracing::{info, warn};
 use super::reconcile::continuous;
 use super::systemd::{self, watchdog};
 use super::{
-    App, AppError, canary, clock_watch, consistency_check, delivery_thread, directory_file,
-    retention,
+    App, AppError, address_sweep, canary, clock_watch, consistency_check, delivery_thread,
+    directory_file, retention,
 };
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -75,6 +75,7 @@ impl Running {
             due: Arc::default(),
             rules,
             reconcile: reconcile_orders,
+            search_progress: Arc::default(),
             refusals: Arc::default(),
         };
         report_fsync_latency(&app.config, &parts.metrics);
@@ -122,6 +123,7 @@ impl Running {
             drained.clone(),
         ));
         let watchdog = watchdog::keep(Arc::clone(&app.store), heartbeat, stop.clone());
+        tokio::spawn(address_sweep::run(parts.clone(), drained.clone()));
         tokio::spawn(clock_watch::run(parts.clone(), drained.clone()));
         let retention = retention::run(Arc::clone(&app.config), parts, drained.clone());
         let running = Self {

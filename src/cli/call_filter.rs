@@ -1,100 +1,119 @@
-//! The options that choose calls of the store.
-//!
-//! The search itself is in `debugging/search.rs`.
+//! The options that choose calls of the store. Their values are read in `domain/call_filter.rs`.
 
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use std::sync::Arc;
 
 use crate::clock::{Clock, Millis};
-use crate::config::duration;
-use crate::debugging::search::CallSearch;
-use crate::store::State;
-use crate::twilio::{AccountSid, CallStatus};
+use crate::debugging::search;
+use crate::domain::call_filter::{self, FilterKey, FilterSource};
+use crate::domain::plan::Rules;
+use crate::store::{CallQuery, Detail, ReadStore, StoreError, StoredCall};
 
 /// Filters; a call must match all of them.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which calls")]
 pub struct CallFilter {
     /// Only calls in this state: pending, delivered, skipped or parked.
-    #[arg(long, value_name = "STATE", value_parser = state)]
-    state: Option<State>,
+    #[arg(long, value_name = "STATE", value_parser = reads(FilterKey::State))]
+    state: Option<String>,
+    /// Only calls that are skipped or parked for this cause, such as refused-422.
+    #[arg(long = "why", value_name = "CAUSE", value_parser = reads(FilterKey::Cause))]
+    cause: Option<String>,
     /// Only calls with a first callback at or after this time (UTC): 2026-01-31,
-    /// 2026-01-31T09:30:00Z, or 2h for two hours ago.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<Millis>,
+    /// 2026-01-31T09:30:00Z, today, yesterday, or 2h for two hours ago.
+    #[arg(long, value_name = "TIME", value_parser = reads(FilterKey::Since))]
+    since: Option<String>,
     /// Only calls with a first callback before this time (UTC).
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<Millis>,
+    #[arg(long, value_name = "TIME", value_parser = reads(FilterKey::Until))]
+    until: Option<String>,
     /// Only calls of this Twilio account.
-    #[arg(long, value_name = "ACCOUNTSID", value_parser = account)]
-    account: Option<AccountSid>,
-    /// Only calls from or to this number, in full (+12025550123), or address (client:jane).
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "ACCOUNTSID", value_parser = reads(FilterKey::Account))]
+    account: Option<String>,
+    /// Only calls from or to this number, in full (+12025550123) or its last four or more digits (of
+    /// the last 24 hours, without --since), this address (client:jane), or this agent's e-mail.
+    #[arg(long, value_name = "NUMBER", value_parser = reads(FilterKey::Address))]
     number: Option<String>,
     /// Only calls with a leg for which Twilio reported this status, such as no-answer.
-    #[arg(long, value_name = "STATUS", value_parser = status)]
-    status: Option<CallStatus>,
+    #[arg(long, value_name = "STATUS", value_parser = reads(FilterKey::Status))]
+    status: Option<String>,
     /// Only calls that are skipped or parked for a reason that contains this text.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reads(FilterKey::Reason))]
     reason: Option<String>,
 }
 
 impl CallFilter {
-    pub fn search(&self) -> CallSearch {
-        CallSearch {
-            state: self.state,
-            since: self.since,
-            until: self.until,
-            account: self.account.clone(),
-            number: self.number.clone(),
-            status: self.status.clone(),
-            reason: self.reason.clone(),
+    /// The filters as the search box reads them.
+    pub fn filter(&self) -> call_filter::CallFilter {
+        let now = Clock::system().now();
+        let mut filter = call_filter::CallFilter::default();
+        for (key, value) in [
+            (FilterKey::State, &self.state),
+            (FilterKey::Cause, &self.cause),
+            (FilterKey::Since, &self.since),
+            (FilterKey::Until, &self.until),
+            (FilterKey::Account, &self.account),
+            (FilterKey::Address, &self.number),
+            (FilterKey::Status, &self.status),
+            (FilterKey::Reason, &self.reason),
+        ] {
+            if let Some(value) = value {
+                // Each value was read before, and each key is set once.
+                let _ = filter.set(key.as_str(), value, now, FilterSource::Typed);
+            }
         }
+        filter
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.filter().is_empty()
+    }
+
+    /// The query of the calls that match.
+    pub fn query(
+        &self,
+        reader: &dyn ReadStore,
+        rules: &Rules,
+        detail: Detail,
+    ) -> Result<CallQuery, StoreError> {
+        let hasher = reader.address_hasher()?;
+        let filter = self.filter().resolved(&hasher, Clock::system().now());
+        let query = search::query(&filter, &hasher, &Arc::new(rules.clone()), 0);
+        Ok(CallQuery { detail, ..query })
+    }
+
+    /// The calls that match, at most `limit`, in the order of the list.
+    pub fn find(
+        &self,
+        reader: &dyn ReadStore,
+        rules: &Rules,
+        (detail, limit): (Detail, usize),
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let query = self.query(reader, rules, detail)?;
+        let mut calls = Vec::new();
+        search::each(reader, query, limit, &mut |call| calls.push(call))?;
+        Ok(calls)
     }
 }
 
-/// `claimed` is not offered: a claim exists only in the memory of a bridge, so a command reads a claimed
-/// call as pending.
-fn state(text: &str) -> Result<State, String> {
-    let listed = State::ALL
-        .into_iter()
-        .filter(|state| *state != State::Claimed);
-    let words: Vec<&str> = listed.clone().map(State::as_str).collect();
-    let mut listed = listed.filter(|state| state.as_str() == text);
-    listed
-        .next()
-        .ok_or_else(|| format!("the states are {}", words.join(", ")))
-}
-
-fn account(text: &str) -> Result<AccountSid, String> {
-    AccountSid::parse(text).map_err(|why| format!("an AccountSid {why}"))
-}
-
-fn status(text: &str) -> Result<CallStatus, String> {
-    match CallStatus::parse(text) {
-        CallStatus::Unknown(_) => Err(
-            "Twilio's statuses are queued, initiated, ringing, in-progress, completed, busy, \
-             no-answer, canceled and failed"
-                .to_owned(),
-        ),
-        known => Ok(known),
+fn reads(
+    key: FilterKey,
+) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let mut filter = call_filter::CallFilter::default();
+        filter
+            .set(
+                key.as_str(),
+                text,
+                Clock::system().now(),
+                FilterSource::Typed,
+            )
+            .map(|()| text.to_owned())
+            .map_err(|why| why.to_string())
     }
 }
 
 /// A time, a day, or a duration before now.
 pub fn time(text: &str) -> Result<Millis, String> {
-    if let Some(ago) = duration::parse(text) {
-        return Ok(Clock::system().now().minus(ago));
-    }
-    let moment = text.parse::<jiff::Timestamp>().ok();
-    let day = || {
-        let day = text.parse::<Date>().ok()?;
-        Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())
-    };
-    let moment = moment.or_else(day);
-    moment
-        .map(|moment| Millis(moment.as_millisecond()))
-        .ok_or_else(|| {
-            "a time is 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d".to_owned()
-        })
+    call_filter::parse_time(text, Clock::system().now()).ok_or_else(|| {
+        "a time is 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d".to_owned()
+    })
 }

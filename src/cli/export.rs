@@ -14,7 +14,7 @@ use crate::debugging::export::IncidentFolder;
 use crate::debugging::redact::Redactor;
 use crate::debugging::repair::repaired;
 use crate::domain::plan::Rules;
-use crate::store::{ReadStore, StoredCall};
+use crate::store::{Detail, ReadStore, StoredCall};
 use crate::twilio::{AccountSid, CallSid};
 
 const EXAMPLE: &str = "Examples:
@@ -61,8 +61,7 @@ impl Export {
         if let Some(id) = self.refused {
             return self.export_refused(id);
         }
-        let search = self.filter.search();
-        if self.sids.is_empty() == search.is_empty() {
+        if self.sids.is_empty() == self.filter.is_empty() {
             return Err(CliError::Usage(
                 "choose calls: pass either CALLSIDs or a filter such as --since 1d".to_owned(),
             ));
@@ -71,10 +70,12 @@ impl Export {
         let mut exit = Exit::Done;
         let mut incidents = Incidents::default();
         if self.sids.is_empty() {
-            for listed in search.run(&*reader, self.limit)? {
-                if let Some(call) = reader.get_listed(&listed)? {
-                    incidents.add(&call, &rules);
-                }
+            let found = self
+                .filter
+                .find(&*reader, &rules, (Detail::Whole, self.limit))?;
+            // A merged leg has no callbacks: they are in the call of its parent.
+            for call in found.iter().filter(|call| !call.callbacks.is_empty()) {
+                incidents.add(call, &rules);
             }
         }
         for sid in &self.sids {

@@ -4,6 +4,7 @@ use super::call_filter::CallFilter;
 use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit, refused};
 use crate::debugging::timeline::CallLine;
+use crate::store::Detail;
 
 /// List the calls in the store, newest first.
 ///
@@ -32,7 +33,7 @@ pub struct List {
 
 impl List {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (reader, _) = self.config.open_to_read()?;
+        let (reader, rules) = self.config.open_to_read()?;
         let format = self.output.format();
         if self.refused {
             match &self.cause {
@@ -41,9 +42,9 @@ impl List {
             }
             return Ok(Exit::Done);
         }
-        let search = self.filter.search();
-        let calls = search.run(&*reader, self.limit)?;
-        for line in calls.iter().map(CallLine::of) {
+        let wanted = (Detail::Summary, self.limit);
+        let calls = self.filter.find(&*reader, &rules, wanted)?;
+        for line in calls.iter().map(|call| CallLine::of(&call.summary)) {
             match format {
                 OutputFormat::Json => print_json(&line)?,
                 OutputFormat::Text => print_line(as_text(&line))?,
@@ -52,7 +53,7 @@ impl List {
         if calls.is_empty() && format == OutputFormat::Text {
             note!(
                 "{}",
-                if search.is_empty() {
+                if self.filter.is_empty() {
                     "no calls"
                 } else {
                     "no such calls"

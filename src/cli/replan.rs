@@ -13,6 +13,7 @@ use super::replay::compare::difference;
 use super::requeue;
 use super::{CliError, ConfigArgs, Exit};
 use crate::debugging::replan::{self, ReplanDiff};
+use crate::store::Detail;
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
@@ -55,17 +56,14 @@ pub struct Replan {
 impl Replan {
     pub fn run(self) -> Result<Exit, CliError> {
         let (reader, rules) = self.config.open_to_read()?;
-        let calls = self.filter.search().run(&*reader, self.limit)?;
+        let calls = self
+            .filter
+            .find(&*reader, &rules, (Detail::Whole, self.limit))?;
         let mut differing: Vec<CallSid> = Vec::new();
-        for summary in &calls {
-            // A leg that was merged into another call is read as that call, which is compared by itself.
-            let Some(call) = reader
-                .get_listed(summary)?
-                .filter(|call| call.summary.sid == summary.sid)
-            else {
-                continue;
-            };
-            match replan::difference(&call, &rules) {
+        // A leg that was merged into another call has no callbacks; that call is compared by itself.
+        for call in calls.iter().filter(|call| !call.callbacks.is_empty()) {
+            let summary = &call.summary;
+            match replan::difference(call, &rules) {
                 Ok(None) => {}
                 Ok(Some(difference)) => {
                     self.print(&difference)?;

@@ -24,6 +24,7 @@ use crate::debugging::fake_twilio::{
 };
 use crate::domain::plan::Rules;
 use crate::domain::plural::counted;
+use crate::store::Detail;
 use crate::twilio::listed::RequestSource;
 use crate::twilio::signature::PublicUrl;
 use crate::{app, config};
@@ -114,7 +115,7 @@ pub struct Replay {
 impl Replay {
     pub fn run(self) -> Result<Exit, CliError> {
         let (public_urls, rules) = self.config.load_for_dry_run()?;
-        if !self.from_store && !self.filter.search().is_empty() {
+        if !self.from_store && !self.filter.is_empty() {
             let why = "filters choose calls of the store; add --from-store";
             return Err(CliError::Usage(why.to_owned()));
         }
@@ -164,11 +165,12 @@ impl Replay {
     fn stored_groups(&self) -> Result<Vec<FixtureGroup>, CliError> {
         let (reader, rules) = self.config.open_to_read()?;
         let mut groups = Vec::new();
-        for summary in self.filter.search().run(&*reader, usize::MAX)? {
-            let Some(call) = reader.get_listed(&summary)? else {
-                continue;
-            };
-            let incident = IncidentFolder::of(&call, &rules);
+        let found = self
+            .filter
+            .find(&*reader, &rules, (Detail::Whole, usize::MAX))?;
+        // A merged leg has no callbacks: they are in the call of its parent.
+        for call in found.iter().filter(|call| !call.callbacks.is_empty()) {
+            let incident = IncidentFolder::of(call, &rules);
             let items = incident
                 .fixtures()
                 .iter()

@@ -16,7 +16,7 @@ use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::domain::audit::Reason;
 use crate::domain::plural::counted;
-use crate::store::{CallSummary, State};
+use crate::store::{CallSummary, Detail, State};
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
@@ -64,7 +64,7 @@ pub struct Requeue {
 
 impl Requeue {
     pub fn run(self) -> Result<Exit, CliError> {
-        let is_filter = !self.filter.search().is_empty() || self.rested_before.is_some();
+        let is_filter = !self.filter.is_empty() || self.rested_before.is_some();
         if self.sids.is_empty() != is_filter {
             return Err(CliError::Usage(
                 "choose calls: pass either CALLSIDs or a filter such as --state parked".to_owned(),
@@ -121,13 +121,14 @@ impl Requeue {
     }
 
     fn find(&self, before: Millis) -> Result<Vec<CallSummary>, CliError> {
-        let search = self.filter.search();
-        let (reader, _) = self.config.open_to_read()?;
-        let found = search.run(&*reader, usize::MAX)?;
-        let matching = found.into_iter().filter(|call| {
+        let (reader, rules) = self.config.open_to_read()?;
+        let every = (Detail::Summary, usize::MAX);
+        let found = self.filter.find(&*reader, &rules, every)?.into_iter();
+        let state = self.filter.filter().state;
+        let matching = found.map(|call| call.summary).filter(|call| {
             // A pending call will be sent anyway; requeueing it would only repeat what was accepted.
             let is_finished = !matches!(call.state, State::Pending | State::Claimed);
-            call.changed < before && (is_finished || search.state == Some(call.state))
+            call.changed < before && (is_finished || state == Some(call.state))
         });
         Ok(matching.collect())
     }

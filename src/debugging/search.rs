@@ -1,111 +1,88 @@
-//! Finds stored calls by filters.
+//! Finds stored calls by a filter: also by what only their callbacks show.
 //!
 //! It reads a store and decides nothing about delivery.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use crate::clock::Millis;
-use crate::domain::directory::is_address;
-use crate::store::{CallSummary, ListFilter, ReadStore, State, StoreError, StoredCall};
-use crate::twilio::signature::fields;
-use crate::twilio::{AccountSid, CallStatus, CallbackContent};
+use crate::domain::call_addresses::AddressHasher;
+use crate::domain::call_filter::CallFilter;
+use crate::domain::plan::Rules;
+use crate::store::{CallQuery, ReadStore, StoreError, StoredCall, Wanted, terms_of};
+use crate::twilio::CallbackContent;
 
-/// The fields of a callback that may have the number.
-const ADDRESSES: [&str; 6] = [
-    "From",
-    "To",
-    "Caller",
-    "Called",
-    "ForwardedFrom",
-    "CalledVia",
-];
+/// Calls that a command reads at once.
+const BATCH: usize = 500;
 
-/// Filters; a call must match all of them.
-#[derive(Clone, Debug, Default)]
-pub struct CallSearch {
-    pub state: Option<State>,
-    /// First received at this time or later.
-    pub since: Option<Millis>,
-    /// First received before this time.
-    pub until: Option<Millis>,
-    pub account: Option<AccountSid>,
-    /// A number or another address, in full, on either side of any leg.
-    pub number: Option<String>,
-    /// A status that Twilio reported for any leg.
-    pub status: Option<CallStatus>,
-    /// Part of the reason why the call is skipped or parked; case is ignored.
-    pub reason: Option<String>,
+/// The query for the first page of calls that match a [resolved](CallFilter::resolved) filter.
+#[must_use]
+pub fn query(
+    filter: &CallFilter,
+    hasher: &AddressHasher,
+    rules: &Arc<Rules>,
+    limit: usize,
+) -> CallQuery {
+    CallQuery {
+        wanted: filter
+            .needs_callbacks()
+            .then(|| wanted(filter.clone(), hasher.clone(), Arc::clone(rules))),
+        ..CallQuery::of(filter.clone(), limit)
+    }
 }
 
-impl CallSearch {
-    /// The matching calls in the order of [`ListFilter`], at most `limit`.
-    pub fn run(
-        &self,
-        reader: &dyn ReadStore,
-        limit: usize,
-    ) -> Result<Vec<CallSummary>, StoreError> {
-        let filter = ListFilter {
-            state: self.state,
-            limit,
-        };
-        if self.has_only_state() {
-            return reader.list(filter);
-        }
-        reader.find(filter, &mut |summary| {
-            // A call is read as a whole only if its summary matches: that is slow.
-            if !self.matches_summary(summary) || !self.needs_callbacks() {
-                return Ok(self.matches_summary(summary));
-            }
-            let call = reader.get_listed(summary)?;
-            Ok(call.is_some_and(|call| self.matches_callbacks(&call)))
-        })
-    }
-
-    /// Whether there is no filter.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.state.is_none() && self.has_only_state()
-    }
-
-    fn has_only_state(&self) -> bool {
-        let summary_filters =
-            self.since.is_none() && self.until.is_none() && self.account.is_none();
-        summary_filters && self.reason.is_none() && !self.needs_callbacks()
-    }
-
-    fn needs_callbacks(&self) -> bool {
-        self.number.is_some() || self.status.is_some()
-    }
-
-    fn matches_summary(&self, call: &CallSummary) -> bool {
-        let reason = call.reason.as_deref().unwrap_or_default().to_lowercase();
-        self.state.is_none_or(|state| call.state == state)
-            && self.since.is_none_or(|since| call.first_received >= since)
-            && self.until.is_none_or(|until| call.first_received < until)
-            && self
-                .account
-                .as_ref()
-                .is_none_or(|account| call.account == *account)
-            && self
-                .reason
-                .as_ref()
-                .is_none_or(|part| reason.contains(&part.to_lowercase()))
-    }
-
-    fn matches_callbacks(&self, call: &StoredCall) -> bool {
-        let has_number = |number: &str| {
-            call.callbacks.iter().any(|stored| {
-                let fields = fields(&stored.request.body);
-                let mut addresses = fields
-                    .iter()
-                    .filter(|(name, _)| ADDRESSES.contains(&name.as_str()));
-                addresses.any(|(_, address)| is_address(address, number))
-            })
-        };
-        let has_status = |wanted: &CallStatus| {
+/// Whether a call has the address and the status.
+fn wanted(filter: CallFilter, hasher: AddressHasher, rules: Arc<Rules>) -> Wanted {
+    Arc::new(move |call: &StoredCall| {
+        let has_status = filter.status.as_ref().is_none_or(|wanted| {
             call.callbacks.iter().any(|stored| {
                 let read = stored.request.read();
                 matches!(read.map(|read| read.kind), Ok(CallbackContent::Status(reported)) if reported.status == *wanted)
             })
+        });
+        let has_address = || {
+            let terms = terms_of(&call.callbacks, &call.attempts, &rules.directory);
+            filter.has_address(&terms, &hasher)
         };
-        self.number.as_deref().is_none_or(has_number) && self.status.as_ref().is_none_or(has_status)
+        has_status && has_address()
+    })
+}
+
+/// Reads all calls that match, in the order of the list, until `limit`; before them those that the search
+/// index lacks.
+pub fn each(
+    reader: &dyn ReadStore,
+    mut query: CallQuery,
+    limit: usize,
+    found: &mut dyn FnMut(StoredCall),
+) -> Result<(), StoreError> {
+    let mut left = limit;
+    let mut early = HashSet::new();
+    let mut next = query.filter.address.is_some().then_some(None);
+    while let Some(from) = next {
+        let lacking = reader.unindexed(Millis(i64::MAX), from)?;
+        for (_, call) in lacking.calls {
+            if left > 0 && query.matches(&call) {
+                left -= 1;
+                early.insert((call.summary.account.clone(), call.summary.sid.clone()));
+                found(call);
+            }
+        }
+        next = lacking.next.map(Some);
     }
+    while left > 0 {
+        query.limit = left.min(BATCH);
+        let page = reader.search(&query)?;
+        for call in page.calls {
+            if !early.contains(&(call.summary.account.clone(), call.summary.sid.clone())) {
+                left -= 1;
+                found(call);
+            }
+        }
+        match page.end {
+            Some(end) => query.from = Some(end),
+            None => break,
+        }
+    }
+    Ok(())
 }

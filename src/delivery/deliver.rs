@@ -14,6 +14,7 @@ use super::worker::Worker;
 use crate::clock::Millis;
 use crate::config::Account;
 use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::call_addresses::CallTerms;
 use crate::domain::cause::Cause;
 use crate::domain::class::Class;
 use crate::domain::failing_calls::FailureCause;
@@ -107,6 +108,7 @@ impl Worker {
             attempt: Some(attempt),
             next: next_state(after.next(), now),
             class: class(&after, history),
+            terms: CallTerms::default(),
         }
     }
 
@@ -244,6 +246,7 @@ pub(super) fn without_attempt(call: &Claimed, next: NextState) -> Settlement {
         next,
         class,
         failing_since: call.failing_since,
+        terms: CallTerms::default(),
     }
 }
 

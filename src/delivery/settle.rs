@@ -12,7 +12,7 @@ use super::worker::Worker;
 use crate::clock;
 use crate::domain::cause::Cause;
 use crate::domain::class::Class;
-use crate::store::{Claimed, NextState, Settlement, StoreError};
+use crate::store::{Claimed, NextState, Settlement, StoreError, terms_of};
 
 /// The wait between two tries to settle while the store fails.
 const SETTLE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -34,7 +34,17 @@ enum SettleFailure {
 impl Worker {
     /// Repeats until the result is recorded: a call without a recorded result is sent again. A result that
     /// a working store refuses is given up, and its call is parked.
-    pub(super) async fn settle(&self, call: Claimed, settlement: Settlement) {
+    pub(super) async fn settle(&self, call: Claimed, mut settlement: Settlement) {
+        // The search index has the callbacks of the last settled claim.
+        let new = call.callbacks.get(call.planned_callbacks..);
+        settlement.terms = {
+            let rules = self.rules.borrow();
+            terms_of(
+                new.unwrap_or_default(),
+                &settlement.attempt,
+                &rules.directory,
+            )
+        };
         log::settled(&call, &settlement.next);
         let sid = &call.sid;
         let mut refusals = 0;

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::refusal_log::RefusalLog;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::call_addresses::SearchProgress;
 use crate::domain::outage::Outages;
 use crate::domain::plan::Rules;
 use crate::net::tls::TlsError;
@@ -56,6 +57,8 @@ pub struct BridgeParts {
     pub rules: watch::Receiver<Arc<Rules>>,
     /// Runs comparisons, one at a time.
     pub reconcile: mpsc::Sender<ReconcileOrder>,
+    /// A background task writes it, the pages of calls show it.
+    pub search_progress: Arc<SearchProgress>,
     /// Refusals of both listeners.
     pub refusals: Arc<RefusalLog>,
 }

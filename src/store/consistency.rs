@@ -13,10 +13,11 @@ pub(super) enum Rule {
     CallIsFoundBySid,
     SidHasCall,
     LedgerCountsCalls,
+    AddressHasCall,
 }
 
 impl Rule {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CallbackHasCall,
         Self::AttemptHasCall,
         Self::CallCountsItsCallbacks,
@@ -24,6 +25,7 @@ impl Rule {
         Self::CallIsFoundBySid,
         Self::SidHasCall,
         Self::LedgerCountsCalls,
+        Self::AddressHasCall,
     ];
 
     /// Follows the number of rows that break the rule.
@@ -36,6 +38,7 @@ impl Rule {
             Self::CallIsFoundBySid => "calls cannot be found by their SIDs",
             Self::SidHasCall => "SIDs in the index belong to no call",
             Self::LedgerCountsCalls => "rows of the ledger do not count the calls",
+            Self::AddressHasCall => "addresses in the search index belong to no call",
         }
     }
 }

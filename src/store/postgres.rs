@@ -7,6 +7,7 @@
 
 mod acts;
 mod audit;
+mod addresses;
 mod batcher;
 mod claim;
 mod connection;
@@ -22,6 +23,7 @@ mod record;
 mod records;
 mod refused;
 mod rows;
+mod search;
 mod server;
 mod session;
 mod settle;
@@ -33,7 +35,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tracing::warn;
 
@@ -50,11 +52,13 @@ use self::session::{PgError, Session};
 use self::settle::SettleJob;
 use super::joined_thread::JoinedThread;
 use super::{
-    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, LeaseClock, ListFilter,
-    NewCallback, OpenError, Purged, Recorded, Settlement, Store, StoreError, StoredCall, Ticket,
+    AccountFilter, Addresses as _, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry,
+    LeaseClock, ListFilter, NewCallback, OpenError, Purged, Recorded, Settlement, Store,
+    StoreError, StoredCall, Ticket,
 };
 use crate::clock::{self, Millis};
 use crate::config::postgres::PostgresUrl;
+use crate::domain::call_addresses::AddressHasher;
 use crate::domain::purge_clock::PurgeClock;
 use crate::store::counters::Counters;
 use crate::twilio::CallSid;
@@ -91,6 +95,8 @@ pub struct PostgresStore {
     settlements: Batcher<SettleJob>,
     queries: mpsc::Sender<StoreQuery>,
     claims: Arc<NodeClaims>,
+    /// Read once from the database.
+    hasher: OnceCell<AddressHasher>,
     /// Ends once all its queues are closed and empty.
     _thread: JoinedThread,
 }
@@ -124,6 +130,7 @@ impl PostgresStore {
             settlements,
             queries,
             claims,
+            hasher: OnceCell::new(),
             _thread: thread
                 .map_err(|error| server.unusable(&format!("no thread for it: {error}")))?,
         })
@@ -259,9 +266,15 @@ impl Store for PostgresStore {
         settlement: Settlement,
         now: Millis,
     ) -> Result<Option<Millis>, StoreError> {
+        let hashes = if settlement.terms.is_empty() {
+            Vec::new()
+        } else {
+            self.address_hasher().await?.hashes(&settlement.terms)
+        };
         let job = SettleJob {
             ticket,
             settlement,
+            hashes,
             now,
         };
         if let Some(due) = self.settlements.run(job.clone()).await? {

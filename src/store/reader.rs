@@ -8,10 +8,12 @@ use std::path::Path;
 use super::ledger::{CauseCount, LedgerRow};
 use super::records::{Note, StoredLeg};
 use super::{
-    AuditFilter, CallSummary, ListFilter, RefusedCause, RefusedFilter, RemovedCall, StoreError,
-    StoredAuditRow, StoredCall, StoredRefusedRequest,
+    AuditFilter, CallPage, CallQuery, CallSummary, ListFilter, ListPosition, RefusedCause,
+    RefusedFilter, RemovedCall, StoreError, StoredAuditRow, StoredCall, StoredRefusedRequest,
+    Unindexed,
 };
 use crate::clock::Millis;
+use crate::domain::call_addresses::AddressHasher;
 use crate::domain::purge_clock::PurgeClock;
 use crate::twilio::{AccountSid, CallSid};
 
@@ -29,12 +31,6 @@ pub trait ReadStore {
         Ok(self.get_all(sid)?.into_iter().next())
     }
 
-    /// The call of a list, with all that the store has of it.
-    fn get_listed(&self, listed: &CallSummary) -> Result<Option<StoredCall>, StoreError> {
-        let mut calls = self.get_all(&listed.sid)?.into_iter();
-        Ok(calls.find(|call| call.summary.account == listed.account))
-    }
-
     /// See [`ListFilter`] for the order.
     fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError>;
 
@@ -44,6 +40,19 @@ pub trait ReadStore {
         filter: ListFilter,
         wanted: &mut CallPredicate<'_>,
     ) -> Result<Vec<CallSummary>, StoreError>;
+
+    /// See [`Addresses::search`](super::Addresses::search).
+    fn search(&self, query: &CallQuery) -> Result<CallPage, StoreError>;
+
+    /// See [`Addresses::unindexed`](super::Addresses::unindexed).
+    fn unindexed(
+        &self,
+        before: Millis,
+        from: Option<ListPosition>,
+    ) -> Result<Unindexed, StoreError>;
+
+    /// See [`Addresses::address_hasher`](super::Addresses::address_hasher).
+    fn address_hasher(&self) -> Result<AddressHasher, StoreError>;
 
     /// What is left of removed calls with this SID, or with a leg that has it: one for each account.
     fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError>;

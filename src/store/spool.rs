@@ -25,12 +25,13 @@ use super::ledger::{CauseCount, Ledger, LedgerRow, ParkedCause};
 use super::records::{Note, NoteChange, Records};
 use super::sqlite::SqliteStore;
 use super::{
-    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, ListFilter,
-    NewCallback, OpenError, Purged, Recorded, Refusals, RefusedCause, RefusedFilter, RefusedLimits,
-    RefusedRequest, Settlement, Store, StoreError, StoreFiles, StoreWarning, StoredCall,
-    StoredRefusedRequest, Ticket,
+    AccountFilter, Addresses, CallPage, CallQuery, CallSummary, ClaimRequest, ClaimedCalls, Counts,
+    Expiry, IndexJob, ListFilter, ListPosition, NewCallback, OpenError, Purged, Recorded, Refusals,
+    RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, Settlement, Store, StoreError,
+    StoreFiles, StoreWarning, StoredCall, StoredRefusedRequest, Ticket, Unindexed,
 };
 use crate::clock::Millis;
+use crate::domain::call_addresses::AddressHasher;
 use crate::domain::purge_clock::PurgeClock;
 use crate::twilio::CallSid;
 
@@ -298,6 +299,39 @@ impl Store for SpoolingStore {
 
     fn files(&self) -> StoreFiles {
         self.shared.spool.files()
+    }
+}
+
+/// The search index is in the database; while that is unavailable, the spool is listed without it.
+#[async_trait]
+impl Addresses for SpoolingStore {
+    async fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
+        self.shared.database.address_hasher().await
+    }
+
+    async fn search(&self, query: CallQuery) -> Result<CallPage, StoreError> {
+        match self.shared.database.search(query.clone()).await {
+            Err(StoreError::Unavailable(_)) if query.filter.address.is_none() => {
+                let mut page = self.shared.spool.search(query).await?;
+                for call in &mut page.calls {
+                    call.summary = Shared::waits(call.summary.clone());
+                }
+                Ok(page)
+            }
+            page => page,
+        }
+    }
+
+    async fn unindexed(
+        &self,
+        before: Millis,
+        from: Option<ListPosition>,
+    ) -> Result<Unindexed, StoreError> {
+        self.shared.database.unindexed(before, from).await
+    }
+
+    async fn index(&self, jobs: Vec<IndexJob>) -> Result<(), StoreError> {
+        self.shared.database.index(jobs).await
     }
 }
 

@@ -3,12 +3,14 @@
 //! One thread writes and claims (`write_tx`); it commits all waiting operations in one transaction
 //! (`writer`). Another thread reads for pages. Claims are in memory (`leases`). The rows of a call's
 //! callbacks and attempts are adjacent, because their row numbers start with the call's. A call is
-//! found by the hash of its SIDs (`sid_index`).
+//! found by the hash of its SIDs (`hash_index`).
 
 mod audit;
+mod addresses;
 mod backup;
 mod consistency;
 mod counters;
+mod hash_index;
 mod health;
 mod leases;
 mod ledger;
@@ -18,7 +20,7 @@ mod reader;
 mod records;
 mod refused;
 mod rows;
-mod sid_index;
+mod search;
 pub(super) mod spool;
 mod write_tx;
 mod writer;

@@ -8,6 +8,7 @@ use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use twilio_acquire_bridge::domain::audit::Actor;
 use twilio_acquire_bridge::domain::class::Class;
+use twilio_acquire_bridge::domain::call_addresses::CallTerms;
 use twilio_acquire_bridge::store::{
     self, ClaimRequest, NewCallback, NextState, Settlement, SignedRequest, Store,
 };
@@ -204,6 +205,7 @@ pub fn finished(bridge: &Bridge, count: usize, next: &NextState) {
             attempt: None,
             next: next.clone(),
             failing_since: None,
+            terms: CallTerms::default(),
         };
         let settled = calls
             .iter()

@@ -11,6 +11,7 @@ pub mod recording;
 pub mod records;
 pub mod refusing;
 pub mod requeuing;
+pub mod searching;
 pub mod times;
 
 /// One test per check of the suite.
@@ -118,6 +119,13 @@ macro_rules! on {
                 an_imported_call_stands_behind_fresh_ones;
             ledger:
                 a_finished_call_has_a_cause_until_it_is_due_again;
+            searching:
+                a_call_is_found_by_its_addresses_once_it_is_settled
+                an_unsettled_call_is_indexed_by_the_background_task
+                a_merged_or_removed_call_is_found_no_more
+                the_newest_of_many_calls_of_one_number_come_first
+                a_page_ends_early_after_many_calls_and_continues
+                every_page_of_a_list_is_as_a_plain_scan_while_calls_arrive;
             reading:
                 a_call_is_found_by_any_of_its_legs
                 a_list_is_newest_first_and_by_state

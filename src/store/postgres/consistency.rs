@@ -42,6 +42,10 @@ fn sql(rule: Rule) -> &'static str {
             "SELECT count(*) FROM sid_index WHERE NOT EXISTS \
              (SELECT 1 FROM call WHERE call.id = sid_index.call AND call.callbacks > 0)"
         }
+        Rule::AddressHasCall => {
+            "SELECT count(*) FROM address WHERE NOT EXISTS \
+             (SELECT 1 FROM call WHERE call.id = address.call AND call.callbacks > 0)"
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use tokio_postgres::Row;
 
+use super::addresses;
 use super::rows::text;
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
@@ -112,6 +113,9 @@ async fn merge(
     // First, because it finds the SIDs by the callbacks.
     session
         .execute(MOVE_SIDS, &[from, to, &leg_call.sid, &account])
+        .await?;
+    session
+        .execute(addresses::REMOVE, &[&[*from].as_slice()])
         .await?;
     session.execute(REMOVE_REPEATS, &[from, to]).await?;
     let callbacks = session.execute(MOVE_CALLBACKS, &[from, to]).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 use super::audit;
+use super::addresses;
 use super::rows::{self, read_summary, text};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
@@ -201,6 +202,7 @@ pub(super) async fn purge(
     // SIDs first: their legs are found in the callbacks.
     for sql in [
         EXPIRE,
+        addresses::REMOVE,
         PURGE_SIDS,
         PURGE_CALLBACKS,
         PURGE_ATTEMPTS,

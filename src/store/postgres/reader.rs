@@ -13,16 +13,18 @@ use super::migrate;
 use super::operator_queries;
 use super::server::{CONNECT_TIMEOUT, PgServer};
 use super::session::{PgError, Session, Values};
-use super::{ledger, records, refused};
+use super::{addresses, ledger, records, refused, search};
 use crate::clock::Millis;
 use crate::config::postgres::PostgresUrl;
+use crate::domain::call_addresses::AddressHasher;
 use crate::domain::purge_clock::PurgeClock;
 use crate::store::counters::Counters;
 use crate::store::ledger::{CauseCount, LedgerRow};
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
-    AuditFilter, CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause,
-    RefusedFilter, RemovedCall, StoreError, StoredAuditRow, StoredCall, StoredRefusedRequest,
+    AuditFilter, CallPage, CallPredicate, CallQuery, CallSummary, ListFilter, ListPosition,
+    OpenError, ReadStore, RefusedCause, RefusedFilter, RemovedCall, StoreError, StoredAuditRow,
+    StoredCall, StoredRefusedRequest, Unindexed,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -100,6 +102,22 @@ impl ReadStore for PostgresReader {
                 }
             }
         }
+    }
+
+    fn search(&self, query: &CallQuery) -> Result<CallPage, StoreError> {
+        self.wait_for(search::page(&self.session, query))
+    }
+
+    fn unindexed(
+        &self,
+        before: Millis,
+        from: Option<ListPosition>,
+    ) -> Result<Unindexed, StoreError> {
+        self.wait_for(search::unindexed(&self.session, before, from))
+    }
+
+    fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
+        self.wait_for(addresses::hasher(&self.session))
     }
 
     fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {

@@ -23,6 +23,8 @@ use crate::twilio::{AccountSid, CallSid};
 pub(super) struct SettleJob {
     pub ticket: Ticket,
     pub settlement: Settlement,
+    /// Of its terms.
+    pub hashes: Vec<i64>,
     pub now: Millis,
 }
 
@@ -88,6 +90,11 @@ pub(super) async fn settle_and_merge(
     Ok(Ok(due(row)?))
 }
 
+fn array_text(values: &[i64]) -> Option<String> {
+    let values: Vec<String> = values.iter().map(i64::to_string).collect();
+    (!values.is_empty()).then(|| format!("{{{}}}", values.join(",")))
+}
+
 fn due(row: &Row) -> Result<Due, PgError> {
     let state = text(row, 1, State::parse)?;
     let effective_at = Millis(row.try_get(2)?);
@@ -137,6 +144,7 @@ async fn settle(
         &(merges == WaitingMerges::Include),
         column!(cause),
         column!(class),
+        column!(hashes),
     ];
     session.query(SETTLE, values).await
 }
@@ -168,6 +176,8 @@ struct ClaimValues<'a> {
     failing_since: Option<i64>,
     cause: Option<String>,
     class: &'static str,
+    /// An array in PostgreSQL's text form: arrays of arrays would need the same length.
+    hashes: Option<String>,
 }
 
 impl<'a> ClaimValues<'a> {
@@ -186,6 +196,7 @@ impl<'a> ClaimValues<'a> {
             class: job.settlement.class.as_str(),
             now: job.now.0,
             failing_since: job.settlement.failing_since.map(|at| at.0),
+            hashes: array_text(&job.hashes),
             ..job
                 .settlement
                 .attempt

@@ -38,6 +38,10 @@ fn sql(rule: Rule) -> &'static str {
             "SELECT count(*) FROM (SELECT call FROM sid_index UNION SELECT call FROM sid_log \
              EXCEPT SELECT id FROM call)"
         }
+        Rule::AddressHasCall => {
+            "SELECT count(*) FROM (SELECT call FROM address UNION SELECT call FROM address_log \
+             EXCEPT SELECT id FROM call WHERE callbacks > 0)"
+        }
     }
 }
 

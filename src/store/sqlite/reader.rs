@@ -7,21 +7,23 @@ use std::sync::mpsc::{Sender, channel};
 use rusqlite::{Connection, ToSql, params};
 use tokio::sync::oneshot;
 
+use super::hash_index;
 use super::leases::SharedLeaseTable;
 use super::open;
 use super::rows::{self, CallRow};
-use super::sid_index;
 use super::write_tx::times;
-use super::{audit, backup, consistency, ledger, records, refused};
+use super::{addresses, audit, backup, consistency, ledger, records, refused};
 use crate::clock::Millis;
+use crate::domain::call_addresses::AddressHasher;
 use crate::domain::purge_clock::PurgeClock;
 use crate::store::joined_thread::JoinedThread;
 use crate::store::ledger::{CauseCount, LedgerRow};
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
-    AuditFilter, CallPredicate, CallSummary, ListFilter, OpenError, ReadStore, RefusedCause,
-    RefusedFilter, RemovalCause, RemovedCall, State, StoreError, StoredAuditRow, StoredCall,
-    StoredRefusedRequest, removed, split_by_requeue,
+    AuditFilter, CallPage, CallPredicate, CallQuery, CallSummary, ListFilter, ListPosition,
+    OpenError, ReadStore, RefusedCause, RefusedFilter, RemovalCause, RemovedCall, State,
+    StoreError, StoredAuditRow, StoredCall, StoredRefusedRequest, Unindexed, removed,
+    split_by_requeue,
 };
 use crate::twilio::{AccountSid, CallSid};
 
@@ -29,8 +31,8 @@ use crate::twilio::{AccountSid, CallSid};
 ///
 /// Claims live in the memory of the bridge: from outside it a claimed call is seen as pending.
 pub struct SqliteReader {
-    connection: Connection,
-    leases: SharedLeaseTable,
+    pub(super) connection: Connection,
+    pub(super) leases: SharedLeaseTable,
 }
 
 impl SqliteReader {
@@ -101,7 +103,7 @@ impl SqliteReader {
         Ok(calls)
     }
 
-    fn whole(&self, call: CallRow) -> Result<StoredCall, StoreError> {
+    pub(super) fn whole(&self, call: CallRow) -> Result<StoredCall, StoreError> {
         let attempts = rows::attempts_of(&self.connection, call.id)?;
         let (attempts, attempts_before_requeue) = split_by_requeue(attempts, call.requeue_count);
         Ok(StoredCall {
@@ -113,7 +115,7 @@ impl SqliteReader {
         })
     }
 
-    fn summary(&self, mut call: CallRow) -> CallSummary {
+    pub(super) fn summary(&self, mut call: CallRow) -> CallSummary {
         if call.state == State::Pending && self.leases.lock().holds(call.id) {
             call.state = State::Claimed;
         }
@@ -125,7 +127,8 @@ impl ReadStore for SqliteReader {
     fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         // One transaction, so that all parts are of one moment.
         let _snapshot = self.connection.unchecked_transaction()?;
-        let candidates = sid_index::find_committed(&self.connection, sid_index::hash(sid))?;
+        let candidates =
+            hash_index::find_committed(&self.connection, hash_index::hash_of_sid(sid))?;
         let calls = rows::calls_named(&self.connection, &candidates, sid)?;
         calls.into_iter().map(|call| self.whole(call)).collect()
     }
@@ -146,6 +149,22 @@ impl ReadStore for SqliteReader {
             Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
             Some(state) => self.select(LATEST_FINISHED, params![state.as_str()], filter, wanted),
         }
+    }
+
+    fn search(&self, query: &CallQuery) -> Result<CallPage, StoreError> {
+        self.page(query)
+    }
+
+    fn unindexed(
+        &self,
+        before: Millis,
+        from: Option<ListPosition>,
+    ) -> Result<Unindexed, StoreError> {
+        self.pending_unindexed(before, from)
+    }
+
+    fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
+        Ok(addresses::hasher(&self.connection)?)
     }
 
     fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {

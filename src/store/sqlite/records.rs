@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::SqliteStore;
+use super::hash_index;
 use super::rows::{self, CallRow};
-use super::sid_index;
 use crate::clock::Millis;
 use crate::store::records::{Note, NoteChange, Records, StoredLeg, behind, legs_of};
 use crate::store::{ReadStore, StoreError, removed};
@@ -90,7 +90,7 @@ pub(super) fn legs(
 ) -> Result<Vec<StoredLeg>, StoreError> {
     let (mut callbacks, mut removed) = (Vec::new(), HashSet::new());
     for (place, sid) in (1..).zip(sids) {
-        for id in sid_index::find_committed(connection, sid_index::hash(sid))? {
+        for id in hash_index::find_committed(connection, hash_index::hash_of_sid(sid))? {
             let call = CallRow::load(connection, id)?;
             if call.is_some_and(|call| call.account == *account) {
                 let of_leg = rows::callbacks_of_leg(connection, id, sid)?;

@@ -52,13 +52,14 @@ pub(super) fn rows_of(call: i64) -> [i64; 2] {
 macro_rules! summary {
     () => {
         "id, sid, account, state, effective_at, changed, received, callbacks, attempts, \
-         requeue_count, planned_callbacks, reason, retry_now_at, failing_since, cause, class, reconciled"
+         requeue_count, planned_callbacks, reason, retry_now_at, failing_since, cause, class, \
+         reconciled, indexed_callbacks"
     };
 }
 pub(super) use summary;
 
 /// A row of `call`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CallRow {
     pub id: i64,
     pub sid: CallSid,
@@ -80,6 +81,8 @@ pub(super) struct CallRow {
     pub cause: Option<Cause>,
     pub class: Class,
     pub is_reconciled: bool,
+    /// How many of the callbacks the search index has, if no claim was settled since.
+    pub indexed_callbacks: i64,
 }
 
 impl CallRow {
@@ -103,6 +106,7 @@ impl CallRow {
             cause: optional_text(row, 14, Cause::parse)?,
             class: text(row, 15, Class::parse)?,
             is_reconciled: row.get(16)?,
+            indexed_callbacks: row.get(17)?,
         })
     }
 

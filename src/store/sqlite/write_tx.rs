@@ -18,14 +18,16 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
+use super::addresses;
 use super::counters;
+use super::hash_index::{self, HashEntry, HashIndex};
 use super::health::FileHealth;
 use super::leases::{Lease, SharedLeaseTable};
 use super::ledger;
 use super::rows::{self, CallRow};
-use super::sid_index::{self, SidEntry, SidIndex};
 use crate::clock::Millis;
 use crate::domain::class::Class;
+use crate::domain::call_addresses::AddressHasher;
 use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
 use crate::store::ledger::{Counted, LedgerChanges};
@@ -39,7 +41,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 /// The writer's connection and what it keeps in memory beside it.
 pub(super) struct WriteTx {
     connection: Connection,
-    sids: SidIndex,
+    sids: HashIndex,
+    pub(super) addresses: HashIndex,
     leases: SharedLeaseTable,
     /// The table `pending_merge`: each call to merge with its parent's call.
     pending_merges: HashMap<i64, i64>,
@@ -48,7 +51,9 @@ pub(super) struct WriteTx {
     /// Of the open transaction.
     ledger: LedgerChanges,
     undo: Vec<Undo>,
-    purged_sids: Vec<SidEntry>,
+    purged_sids: Vec<HashEntry>,
+    purged_addresses: Vec<HashEntry>,
+    pub(super) hasher: AddressHasher,
     pub(super) health: FileHealth,
     /// Whether the log may have copies of removed data. After a crash it may.
     has_removed: bool,
@@ -56,7 +61,8 @@ pub(super) struct WriteTx {
 
 /// A change in memory that the open transaction made.
 enum Undo {
-    SidAdded(SidEntry),
+    SidAdded(HashEntry),
+    AddressAdded(HashEntry),
     Released(i64, Lease),
     /// The pending merge of a call was this one before.
     PendingMerge(i64, Option<i64>),
@@ -68,7 +74,9 @@ impl WriteTx {
         let mut tx = Self {
             health: FileHealth::of(&connection),
             has_removed: true,
-            sids: SidIndex::load(&connection)?,
+            sids: HashIndex::load(&connection, hash_index::SIDS)?,
+            addresses: HashIndex::load(&connection, hash_index::ADDRESSES)?,
+            hasher: addresses::hasher(&connection)?,
             connection,
             leases,
             pending_merges: HashMap::new(),
@@ -77,6 +85,7 @@ impl WriteTx {
             ledger: LedgerChanges::default(),
             undo: Vec::new(),
             purged_sids: Vec::new(),
+            purged_addresses: Vec::new(),
         };
         tx.begin()?;
         tx.merge_unclaimed()?;
@@ -87,7 +96,8 @@ impl WriteTx {
     pub fn begin(&mut self) -> Result<(), StoreError> {
         self.lock()?;
         // Before any operation: a flush after a purge would bring a purged SID back.
-        Ok(self.sids.maintain(&self.connection)?)
+        self.sids.maintain(&self.connection)?;
+        Ok(self.addresses.maintain(&self.connection)?)
     }
 
     /// Waits for the write lock while another program holds it.
@@ -115,7 +125,11 @@ impl WriteTx {
         for entry in self.purged_sids.drain(..) {
             self.sids.forget_purged(entry);
         }
+        for entry in self.purged_addresses.drain(..) {
+            self.addresses.forget_purged(entry);
+        }
         self.sids.committed();
+        self.addresses.committed();
         Ok(())
     }
 
@@ -129,10 +143,12 @@ impl WriteTx {
         self.counters = self.committed_counters;
         self.ledger.clear();
         self.purged_sids.clear();
+        self.purged_addresses.clear();
         let mut leases = self.leases.lock();
         for undo in self.undo.drain(..).rev() {
             match undo {
                 Undo::SidAdded(entry) => self.sids.forget(entry),
+                Undo::AddressAdded(entry) => self.addresses.forget(entry),
                 Undo::Released(call, claim) => leases.restore(call, claim),
                 Undo::PendingMerge(child, Some(parent)) => {
                     self.pending_merges.insert(child, parent);
@@ -185,9 +201,9 @@ impl WriteTx {
                 callback.is_reconciled()
             ])?;
         self.insert_callback((id, &callback.call), 1, callback, now)?;
-        self.add_sid((sid_index::hash(&callback.call), id))?;
+        self.add_sid((hash_index::hash_of_sid(&callback.call), id))?;
         if callback.leg != callback.call {
-            self.add_sid((sid_index::hash(&callback.leg), id))?;
+            self.add_sid((hash_index::hash_of_sid(&callback.leg), id))?;
         }
         self.counters.add_new(1);
         self.ledger.add(Counted {
@@ -220,7 +236,7 @@ impl WriteTx {
         let new_leg = is_child && !rows::has_leg(&self.connection, call.id, &callback.leg)?;
         self.insert_callback((call.id, &call.sid), call.callbacks + 1, callback, now)?;
         if new_leg {
-            self.add_sid((sid_index::hash(&callback.leg), call.id))?;
+            self.add_sid((hash_index::hash_of_sid(&callback.leg), call.id))?;
         }
         self.connection
             .prepare_cached("UPDATE call SET callbacks = callbacks + 1 WHERE id = ?1")?
@@ -274,9 +290,24 @@ impl WriteTx {
             .collect::<rusqlite::Result<_>>()?)
     }
 
-    fn add_sid(&mut self, entry: SidEntry) -> Result<(), StoreError> {
+    fn add_sid(&mut self, entry: HashEntry) -> Result<(), StoreError> {
         self.sids.add(&self.connection, entry)?;
         self.undo.push(Undo::SidAdded(entry));
+        Ok(())
+    }
+
+    /// Adds an entry to the search index.
+    pub(super) fn add_address(&mut self, entry: HashEntry) -> Result<(), StoreError> {
+        self.addresses.add(&self.connection, entry)?;
+        self.undo.push(Undo::AddressAdded(entry));
+        Ok(())
+    }
+
+    /// Removes an entry from the search index.
+    pub(super) fn remove_address(&mut self, entry: HashEntry) -> Result<(), StoreError> {
+        self.addresses.remove(&self.connection, entry)?;
+        // Memory forgets the entry after the commit, because a rollback restores the row.
+        self.purged_addresses.push(entry);
         Ok(())
     }
 

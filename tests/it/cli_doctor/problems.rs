@@ -8,6 +8,7 @@ use rcgen::{
 };
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config::StoreUrl;
+use twilio_acquire_bridge::domain::call_addresses::CallTerms;
 use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::store::{
@@ -95,6 +96,7 @@ async fn park(store: &dyn Store, reason: &str, now: Millis) {
             attempt: None,
             next: NextState::Parked(Cause::Refused(422), format!("{reason} (leg {})", call.sid)),
             failing_since: None,
+            terms: CallTerms::default(),
         };
         let settled = store.settle(call.ticket, settlement, now).await;
         settled.expect("settled");

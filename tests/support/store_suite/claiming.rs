@@ -5,6 +5,7 @@ use std::time::Duration;
 use twilio_acquire_bridge::acquire::DeliveryFault;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
+use twilio_acquire_bridge::domain::call_addresses::CallTerms;
 use twilio_acquire_bridge::domain::cause::Cause;
 use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::domain::plan::ReportMode;
@@ -202,6 +203,7 @@ pub async fn attempts_are_read_back_as_they_were_made(place: &Place) {
             attempt: Some(attempt.clone()),
             next: NextState::PendingAt(attempt.at),
             failing_since: None,
+            terms: CallTerms::default(),
         };
         let settled = store.settle(ticket, settlement, attempt.at);
         settled.await.expect("settled");

@@ -8,10 +8,11 @@ use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::domain::class::Class;
+use twilio_acquire_bridge::domain::directory::Directory;
 use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::{
     AccountFilter, ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded,
-    Settlement, SignedRequest, State, Store,
+    Settlement, SignedRequest, State, Store, StoredCallback, terms_of,
 };
 use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid};
 
@@ -86,6 +87,11 @@ pub fn account(number: u32) -> AccountSid {
     AccountSid::parse(&format!("AC{number:032}")).expect("32 digits")
 }
 
+/// The phone of a leg, which differs from that of each other leg.
+pub fn number_of(leg: &CallSid) -> String {
+    format!("+1202555{}", &leg.as_str()[30..])
+}
+
 /// A status callback of account 1.
 pub fn callback(call: &CallSid, leg: &CallSid, status: &str) -> NewCallback {
     of_account(1, call, leg, status)
@@ -98,9 +104,10 @@ pub fn of_account(number: u32, call: &CallSid, leg: &CallSid, status: &str) -> N
         format!("&ParentCallSid={call}")
     };
     let form = format!(
-        "CallSid={leg}&AccountSid={}&From=&To=&CallbackSource=call-progress-events{parent}\
-         &CallStatus={status}",
-        account(number)
+        "CallSid={leg}&AccountSid={}&From={}&To=client%3Aagent\
+         &CallbackSource=call-progress-events{parent}&CallStatus={status}",
+        account(number),
+        number_of(leg).replace('+', "%2B")
     );
     let url = "https://bridge.example.com/twilio/voice/status".to_owned();
     let callback = twilio::callback::read(form.as_bytes(), &url).expect("a callback");
@@ -178,7 +185,16 @@ pub fn settlement(leg: &CallSid, next: NextState, now: i64) -> Settlement {
         },
         failing_since: matches!(next, NextState::PendingAt(_)).then_some(Millis(now)),
         attempt: verdict.map(|verdict| attempt(leg, verdict, now)),
+        terms: terms_of(&[stored(leg)], None, &Directory::default()),
         next,
+    }
+}
+
+/// A callback of a leg.
+fn stored(leg: &CallSid) -> StoredCallback {
+    StoredCallback {
+        received: Millis(0),
+        request: callback(leg, leg, "completed").request,
     }
 }
 

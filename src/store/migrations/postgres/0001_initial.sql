@@ -27,6 +27,8 @@ CREATE TABLE call (
     node              bigint,            -- random number of the node that holds it
     lease_end         bigint,            -- when the claim ends, by the clock of the database
     merge_parent      text COLLATE "C",  -- CallSid of the parent whose call it is merged into when settled
+    indexed_callbacks bigint NOT NULL DEFAULT 0,  -- how many callbacks the search index has, if it was not settled since
+    addresses         bigint[],          -- its hashes in `address`; NULL: none
     CHECK (claim IS NULL OR state = 'pending')
 );
 
@@ -52,6 +54,20 @@ CREATE TABLE sid_index (
     account text COLLATE "C" NOT NULL,  -- Twilio's AccountSid
     call    bigint NOT NULL,            -- call.id
     PRIMARY KEY (sid, account)
+);
+
+-- The key of the hashes in `address`: one row, made once.
+CREATE TABLE address_key (
+    id  integer PRIMARY KEY CHECK (id = 1),
+    key text NOT NULL
+);
+INSERT INTO address_key VALUES (1, gen_random_uuid()::text || gen_random_uuid()::text);
+
+-- Search index: finds calls by number, identity, e-mail, or the last four digits of a number.
+CREATE TABLE address (
+    hash bigint NOT NULL,  -- keyed hash of the term (domain::call_addresses)
+    call bigint NOT NULL,  -- call.id
+    PRIMARY KEY (hash, call)
 );
 
 -- Verified requests of Twilio.

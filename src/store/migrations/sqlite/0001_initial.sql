@@ -20,7 +20,9 @@ CREATE TABLE call (
     class             TEXT NOT NULL DEFAULT 'waiting',   -- of the ledger: domain::class
     reconciled        INTEGER NOT NULL DEFAULT 0,        -- 1: its first callback was imported
     retry_now_at      INTEGER,              -- a retry of an attempt made before this time is due; NULL: never set
-    failing_since     INTEGER               -- first failure since Acquire last accepted a request of it; NULL: none
+    failing_since     INTEGER,              -- first failure since Acquire last accepted a request of it; NULL: none
+    indexed_callbacks INTEGER NOT NULL DEFAULT 0,  -- how many callbacks the search index has, if it was not settled since
+    addresses         BLOB                  -- its hashes in `address`, 8 bytes each (big-endian); NULL: none
 ) STRICT;
 
 -- Serves claims, purge, and lists by state. Both times mostly grow, so that few pages change.
@@ -72,6 +74,27 @@ CREATE TABLE sid_log (
     id   INTEGER PRIMARY KEY,
     hash INTEGER NOT NULL,  -- as in sid_index
     call INTEGER NOT NULL   -- as in sid_index
+) STRICT;
+
+-- The key of the hashes in `address`: one row, made once.
+CREATE TABLE address_key (
+    id  INTEGER PRIMARY KEY CHECK (id = 1),
+    key BLOB NOT NULL
+) STRICT;
+INSERT INTO address_key VALUES (1, randomblob(32));
+
+-- Search index, sorted level: finds calls by number, identity, e-mail, or the last four digits of a number.
+CREATE TABLE address (
+    hash INTEGER NOT NULL,  -- keyed hash of the term (domain::call_addresses)
+    call INTEGER NOT NULL,  -- call.id
+    PRIMARY KEY (hash, call)
+) STRICT, WITHOUT ROWID;
+
+-- Search index, log: as sid_log.
+CREATE TABLE address_log (
+    id   INTEGER PRIMARY KEY,
+    hash INTEGER NOT NULL,
+    call INTEGER NOT NULL
 ) STRICT;
 
 -- Numbers of calls: one row, written by the transactions that change them.

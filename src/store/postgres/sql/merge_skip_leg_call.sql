@@ -13,5 +13,6 @@ SET callbacks = 0,
     reason = $3::text,
     cause = 'part-of-another',
     class = 'skipped',
-    merge_parent = NULL
+    merge_parent = NULL,
+    addresses = NULL
 WHERE id = $1::bigint;

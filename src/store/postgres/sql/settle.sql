@@ -28,6 +28,7 @@
 -- $22 bigint[]  failing_since, or NULL
 -- $24 text[]    cause of the new state, or NULL
 -- $25 text[]    new class
+-- $26 text[]    hashes to add to the search index, as an array's text, or NULL
 -- For all:
 -- $23 boolean   also settle calls that must then be merged into their parent's call
 --
@@ -40,13 +41,13 @@ WITH given AS MATERIALIZED (
         $6::text[], $7::bigint[], $8::text[], $9::bigint[],
         $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::int[],
         $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[],
-        $22::bigint[], $24::text[], $25::text[]
+        $22::bigint[], $24::text[], $25::text[], $26::text[]
     ) WITH ORDINALITY AS given (
         call, claim, callbacks, requeue_count, retry_now_at,
         state, effective_at, reason, now,
         leg, kind, tried_at, took_us, sent, status,
         verdict, again_at, given_up_reason, fault, excerpt, report_mode,
-        failing_since, cause, class,
+        failing_since, cause, class, hashes,
         n
     )
 ),
@@ -84,6 +85,13 @@ inserted_attempts AS (
     FROM locked
     WHERE leg IS NOT NULL
 ),
+inserted_addresses AS (
+    INSERT INTO address (hash, call)
+    SELECT hash, locked.call
+    FROM locked
+    CROSS JOIN LATERAL unnest(locked.hashes::bigint[]) AS hash
+    ON CONFLICT DO NOTHING
+),
 settled AS (
     UPDATE call
     SET state = CASE WHEN is_outdated THEN 'pending' ELSE locked.state END,
@@ -106,6 +114,10 @@ settled AS (
         node = NULL,
         lease_end = NULL,
         merge_parent = NULL,
+        addresses = CASE
+            WHEN locked.hashes IS NULL THEN addresses
+            ELSE ARRAY(SELECT DISTINCT unnest(addresses || locked.hashes::bigint[]))
+        END,
         attempts = attempts + (locked.leg IS NOT NULL)::int
     FROM locked
     WHERE call.id = locked.call

@@ -12,8 +12,8 @@ use super::{Undo, WriteTx};
 use crate::clock::Millis;
 use crate::domain::cause::Cause;
 use crate::domain::class::Class;
+use crate::store::sqlite::hash_index;
 use crate::store::sqlite::rows::{self, CallRow};
-use crate::store::sqlite::sid_index;
 use crate::store::{NewCallback, NextState, StoreError};
 
 impl WriteTx {
@@ -23,7 +23,7 @@ impl WriteTx {
         let mut upper = None;
         let candidates = self
             .sids
-            .find(&self.connection, sid_index::hash(&callback.call))?;
+            .find(&self.connection, hash_index::hash_of_sid(&callback.call))?;
         for id in candidates {
             let Some(call) = self.call_with_callbacks(id, callback)? else {
                 continue;
@@ -47,7 +47,7 @@ impl WriteTx {
     ) -> Result<(), StoreError> {
         let candidates = self
             .sids
-            .find(&self.connection, sid_index::hash(&callback.leg))?;
+            .find(&self.connection, hash_index::hash_of_sid(&callback.leg))?;
         for id in candidates {
             let child = self.call_with_callbacks(id, callback)?;
             let Some(child) = child.filter(|child| child.sid == callback.leg && id != call) else {
@@ -136,7 +136,7 @@ impl WriteTx {
         };
         let legs = rows::child_legs_of(&self.connection, child.id)?;
         for leg in legs {
-            let hash = sid_index::hash(&leg);
+            let hash = hash_index::hash_of_sid(&leg);
             if leg != call.sid && !rows::has_leg(&self.connection, call.id, &leg)? {
                 self.add_sid((hash, call.id))?;
             }
@@ -144,6 +144,7 @@ impl WriteTx {
             // Memory forgets the entry after the commit, because a rollback restores the row.
             self.purged_sids.push((hash, child.id));
         }
+        self.remove_addresses(child.id)?;
         let callbacks = self.move_callbacks(&child, &call)?;
         self.move_attempts(&child, &call)?;
         call.attempts += child.attempts;

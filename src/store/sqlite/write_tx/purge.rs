@@ -7,8 +7,8 @@ use crate::clock::Millis;
 use crate::domain::class::Class;
 use crate::store::ledger::Counted;
 use crate::store::removed::{self, RemovalCause};
+use crate::store::sqlite::hash_index;
 use crate::store::sqlite::rows::{self, CallRow};
-use crate::store::sqlite::sid_index;
 use crate::store::{Expiry, NewCallback, Purged, State, StoreError};
 
 // One part per state, because the index starts with the state.
@@ -118,11 +118,12 @@ impl WriteTx {
         let mut legs = rows::child_legs_of(&self.connection, call.id)?;
         legs.push(call.sid.clone());
         for leg in legs {
-            let entry = (sid_index::hash(&leg), call.id);
+            let entry = (hash_index::hash_of_sid(&leg), call.id);
             self.sids.remove(&self.connection, entry)?;
             // Memory forgets the entry after the commit, because a rollback restores the row.
             self.purged_sids.push(entry);
         }
+        self.remove_addresses(call.id)?;
         for sql in [
             "DELETE FROM callback WHERE id BETWEEN ?1 AND ?2",
             "DELETE FROM attempt WHERE id BETWEEN ?1 AND ?2",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::WriteTx;
 use crate::clock::Millis;
 use crate::domain::class::Class;
+use crate::domain::call_addresses::CallTerms;
 use crate::store::sqlite::leases::SharedLeaseTable;
 use crate::store::sqlite::open;
 use crate::store::{
@@ -75,6 +76,7 @@ fn a_settlement_that_was_rolled_back_leaves_the_claim() {
         attempt: None,
         next: NextState::Delivered,
         failing_since: None,
+        terms: CallTerms::default(),
     };
     for _ in 0..2 {
         tx.begin().expect("started");

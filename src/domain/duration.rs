@@ -58,23 +58,23 @@ pub fn write(duration: Duration) -> String {
     )
 }
 
-pub(super) const fn millis(count: u64) -> Duration {
+pub const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-pub(super) const fn seconds(count: u64) -> Duration {
+pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-pub(super) const fn minutes(count: u64) -> Duration {
+pub const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
-pub(super) const fn hours(count: u64) -> Duration {
+pub const fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 3_600)
 }
 
-pub(super) const fn days(count: u64) -> Duration {
+pub const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 86_400)
 }
 

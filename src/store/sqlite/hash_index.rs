@@ -1,9 +1,9 @@
-//! Finds calls by SID: an LSM index with two levels in memory and one table.
+//! Finds calls by the hash of a SID or an address: an LSM index with two levels in memory and one table.
 //!
-//! SIDs are random, so a B-tree would change one page for each new SID in every commit. New entries go
-//! to the memtable and to the log `sid_log`. A full memtable becomes immutable, and each transaction
-//! flushes a batch of it, in order, to the table `sid_index`: many entries then share a page. After
-//! the flush, the log is truncated. A start reads the memtable back from the log.
+//! Hashes are random, so a B-tree would change one page for each new entry in every commit. New entries go
+//! to the memtable and to the log. A full memtable becomes immutable, and each transaction flushes a batch
+//! of it, in order, to the table: many entries then share a page. After the flush, the log is truncated. A
+//! start reads the memtable back from the log.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,59 @@ use crate::twilio::CallSid;
 /// 40 bytes each.
 const MAX_MEMTABLE: usize = 65_536;
 
-/// Entries flushed per transaction: more than a transaction can add, and few enough that a commit takes
+/// Entries flushed per transaction, unless the last one added half as many: few enough that a commit takes
 /// at most about a millisecond longer.
 const FLUSH_BATCH: usize = 512;
 
-/// Rows of `sid_log` that are removed per transaction.
-const TRUNCATE_BATCH: i64 = 2_048;
+/// Rows of the log that are removed per transaction; as [`FLUSH_BATCH`].
+const TRUNCATE_BATCH: usize = 2_048;
 
-/// The hash of a SID, and a call that may have it.
-pub(super) type SidEntry = (i64, i64);
+/// A hash, and a call that may have it.
+pub(super) type HashEntry = (i64, i64);
+
+/// The tables of an index.
+#[derive(Debug)]
+pub(super) struct IndexTables {
+    load: &'static str,
+    find: &'static str,
+    log: &'static str,
+    remove: &'static str,
+    unlog: &'static str,
+    truncate: &'static str,
+    flush: &'static str,
+}
+
+macro_rules! tables {
+    ($index:literal, $log:literal) => {
+        IndexTables {
+            load: concat!("SELECT id, hash, call FROM ", $log, " ORDER BY id"),
+            find: concat!("SELECT call FROM ", $index, " WHERE hash = ?1"),
+            log: concat!(
+                "INSERT INTO ",
+                $log,
+                " (id, hash, call) VALUES (?1, ?2, ?3)"
+            ),
+            remove: concat!("DELETE FROM ", $index, " WHERE hash = ?1 AND call = ?2"),
+            unlog: concat!("DELETE FROM ", $log, " WHERE id = ?1"),
+            truncate: concat!("DELETE FROM ", $log, " WHERE id > ?1 AND id <= ?2"),
+            // IGNORE: after a crash, a start flushes entries again that are already in the table.
+            flush: concat!(
+                "INSERT OR IGNORE INTO ",
+                $index,
+                " (hash, call) VALUES (?1, ?2)"
+            ),
+        }
+    };
+}
+
+/// Calls by SID.
+pub(super) const SIDS: &IndexTables = &tables!("sid_index", "sid_log");
+/// Calls by address.
+pub(super) const ADDRESSES: &IndexTables = &tables!("address", "address_log");
 
 /// The XOR of the two halves of the 32 hexadecimal digits, which are random. Different SIDs may share
 /// a hash. The database stores it, so it must never change.
-pub(super) fn hash(sid: &CallSid) -> i64 {
+pub(super) fn hash_of_sid(sid: &CallSid) -> i64 {
     let half = |digits: &str| u64::from_str_radix(digits, 16).unwrap_or_default();
     let (first, last) = sid.as_str()[2..].split_at(16);
     (half(first) ^ half(last)).cast_signed()
@@ -45,17 +85,20 @@ pub(super) fn find_committed(connection: &Connection, hash: i64) -> rusqlite::Re
 }
 
 /// The index as the writer has it. Each method runs within the open transaction.
-#[derive(Debug, Default)]
-pub(super) struct SidIndex {
-    /// Each entry with its row in `sid_log`.
-    memtable: BTreeMap<SidEntry, i64>,
-    immutable: BTreeMap<SidEntry, i64>,
+#[derive(Debug)]
+pub(super) struct HashIndex {
+    tables: &'static IndexTables,
+    /// Each entry with its row in the log.
+    memtable: BTreeMap<HashEntry, i64>,
+    immutable: BTreeMap<HashEntry, i64>,
     /// The last entry of `immutable` that was flushed.
-    flushed_to: Option<SidEntry>,
-    /// Rows of `sid_log` up to `truncated_to` are deleted; up to `truncate_to` they can be.
+    flushed_to: Option<HashEntry>,
+    /// Rows of the log up to `truncated_to` are deleted; up to `truncate_to` they can be.
     truncated_to: i64,
     truncate_to: i64,
     last_row: i64,
+    /// Entries that the open transaction added.
+    added: usize,
     /// The maintenance that the open transaction does.
     step: Step,
 }
@@ -64,16 +107,26 @@ pub(super) struct SidIndex {
 enum Step {
     #[default]
     None,
-    FlushedTo(SidEntry),
+    FlushedTo(HashEntry),
     FlushedAll,
     TruncatedTo(i64),
 }
 
-impl SidIndex {
+impl HashIndex {
     /// Reads the entries of the log into the memtable.
-    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut index = Self::default();
-        let mut statement = connection.prepare("SELECT id, hash, call FROM sid_log ORDER BY id")?;
+    pub fn load(connection: &Connection, tables: &'static IndexTables) -> rusqlite::Result<Self> {
+        let mut index = Self {
+            tables,
+            memtable: BTreeMap::new(),
+            immutable: BTreeMap::new(),
+            flushed_to: None,
+            truncated_to: 0,
+            truncate_to: 0,
+            last_row: 0,
+            added: 0,
+            step: Step::None,
+        };
+        let mut statement = connection.prepare(tables.load)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
@@ -87,15 +140,14 @@ impl SidIndex {
         Ok(index)
     }
 
-    /// The calls that may have a SID with this hash.
+    /// The calls that may have this hash.
     pub fn find(&self, connection: &Connection, hash: i64) -> rusqlite::Result<Vec<i64>> {
         let mut calls = Vec::new();
         for level in [&self.memtable, &self.immutable] {
             let found = level.range((hash, i64::MIN)..=(hash, i64::MAX));
             calls.extend(found.map(|((_, call), _)| *call));
         }
-        let mut statement =
-            connection.prepare_cached("SELECT call FROM sid_index WHERE hash = ?1")?;
+        let mut statement = connection.prepare_cached(self.tables.find)?;
         let mut rows = statement.query([hash])?;
         while let Some(row) = rows.next()? {
             calls.push(row.get(0)?);
@@ -103,39 +155,40 @@ impl SidIndex {
         Ok(calls)
     }
 
-    pub fn add(&mut self, connection: &Connection, entry: SidEntry) -> rusqlite::Result<()> {
+    pub fn add(&mut self, connection: &Connection, entry: HashEntry) -> rusqlite::Result<()> {
         // The log makes the entry durable in this transaction; the table gets it later.
         let row = self.last_row + 1;
         connection
-            .prepare_cached("INSERT INTO sid_log (id, hash, call) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(self.tables.log)?
             .execute(params![row, entry.0, entry.1])?;
         self.last_row = row;
+        self.added += 1;
         self.memtable.insert(entry, row);
         Ok(())
     }
 
-    /// Undoes [`SidIndex::add`] of a transaction that failed.
-    pub fn forget(&mut self, entry: SidEntry) {
+    /// Undoes [`HashIndex::add`] of a transaction that failed.
+    pub fn forget(&mut self, entry: HashEntry) {
         self.memtable.remove(&entry);
     }
 
     /// Removes the entry of a purged call from the database. Memory keeps it until
-    /// [`SidIndex::forget_purged`]; until then it names a call that does not exist.
-    pub fn remove(&mut self, connection: &Connection, entry: SidEntry) -> rusqlite::Result<()> {
+    /// [`HashIndex::forget_purged`]; until then it names a call that does not exist.
+    pub fn remove(&mut self, connection: &Connection, entry: HashEntry) -> rusqlite::Result<()> {
         connection
-            .prepare_cached("DELETE FROM sid_index WHERE hash = ?1 AND call = ?2")?
+            .prepare_cached(self.tables.remove)?
             .execute(params![entry.0, entry.1])?;
         for level in [&self.memtable, &self.immutable] {
             if let Some(row) = level.get(&entry) {
                 connection
-                    .prepare_cached("DELETE FROM sid_log WHERE id = ?1")?
+                    .prepare_cached(self.tables.unlog)?
                     .execute([row])?;
             }
         }
         Ok(())
     }
 
-    pub fn forget_purged(&mut self, entry: SidEntry) {
+    pub fn forget_purged(&mut self, entry: HashEntry) {
         self.memtable.remove(&entry);
         self.immutable.remove(&entry);
     }
@@ -144,27 +197,28 @@ impl SidIndex {
     /// transaction purges anything, because a flush would bring a purged entry back.
     pub fn maintain(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.step = Step::None;
+        // Entries must leave the memory faster than they come.
+        let added = std::mem::take(&mut self.added);
         if !self.immutable.is_empty() {
-            self.step = self.flush(connection)?;
+            self.step = self.flush(connection, FLUSH_BATCH.max(2 * added))?;
         } else if self.truncated_to < self.truncate_to {
-            let to = self.truncate_to.min(self.truncated_to + TRUNCATE_BATCH);
+            let batch = i64::try_from(TRUNCATE_BATCH.max(2 * added)).unwrap_or(i64::MAX);
+            let to = self.truncate_to.min(self.truncated_to + batch);
             connection
-                .prepare_cached("DELETE FROM sid_log WHERE id > ?1 AND id <= ?2")?
+                .prepare_cached(self.tables.truncate)?
                 .execute([self.truncated_to, to])?;
             self.step = Step::TruncatedTo(to);
         }
         Ok(())
     }
 
-    fn flush(&self, connection: &Connection) -> rusqlite::Result<Step> {
+    fn flush(&self, connection: &Connection, batch: usize) -> rusqlite::Result<Step> {
         use std::ops::Bound::{Excluded, Unbounded};
 
-        // IGNORE: after a crash, a start flushes entries again that are already in the table.
-        let mut insert = connection
-            .prepare_cached("INSERT OR IGNORE INTO sid_index (hash, call) VALUES (?1, ?2)")?;
+        let mut insert = connection.prepare_cached(self.tables.flush)?;
         let behind = self.flushed_to.map_or(Unbounded, Excluded);
         let mut last = None;
-        for entry in self.immutable.range((behind, Unbounded)).take(FLUSH_BATCH) {
+        for entry in self.immutable.range((behind, Unbounded)).take(batch) {
             insert.execute(params![entry.0.0, entry.0.1])?;
             last = Some(*entry.0);
         }

@@ -1,0 +1,567 @@
+//! The filter of calls, and its one parser for the search box, URLs, the API and the command line.
+//!
+//! It knows no store: what a filter matches is decided where the calls are read.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::ToSpan as _;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::call_addresses::{
+    AddressHasher, CallTerms, HashedAddress, TypedAddress, TypedAddressError,
+};
+use super::call_state::State;
+use super::cause::Cause;
+use super::duration;
+use crate::clock::Millis;
+use crate::twilio::{AccountSid, CallSid, CallStatus};
+
+/// Schemes of addresses: words that start with them are no filters.
+const SCHEMES: [&str; 6] = ["client", "sip", "sips", "tel", "whatsapp", "messenger"];
+
+/// How far back the last digits of a number are searched, unless a time is given.
+const LAST_DIGITS_RANGE: Duration = Duration::from_secs(24 * 3_600);
+
+/// A key of the filter: a word `key:value` of the search box, a query key, a field of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterKey {
+    State,
+    Cause,
+    Wait,
+    Reason,
+    Status,
+    Account,
+    Since,
+    Until,
+    Address,
+}
+
+impl FilterKey {
+    pub const ALL: [Self; 9] = [
+        Self::State,
+        Self::Cause,
+        Self::Wait,
+        Self::Reason,
+        Self::Status,
+        Self::Account,
+        Self::Since,
+        Self::Until,
+        Self::Address,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Cause => "cause",
+            Self::Wait => "wait",
+            Self::Reason => "reason",
+            Self::Status => "status",
+            Self::Account => "account",
+            Self::Since => "since",
+            Self::Until => "until",
+            Self::Address => "address",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|key| key.as_str() == text)
+    }
+}
+
+/// What a pending call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Waiting {
+    Recording,
+    /// Other callbacks of the call.
+    Legs,
+    /// The time of its next attempt.
+    Retry,
+    /// The end of an outage of Acquire.
+    Acquire,
+}
+
+impl Waiting {
+    pub const ALL: [Self; 4] = [Self::Recording, Self::Legs, Self::Retry, Self::Acquire];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recording => "recording",
+            Self::Legs => "legs",
+            Self::Retry => "retry",
+            Self::Acquire => "acquire",
+        }
+    }
+}
+
+/// Why a text is no filter: a sentence for the page, the API and the command line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallFilterError {
+    #[error("there is no filter \"{0}\"; the filters are {known}", known = keys())]
+    UnknownKey(String),
+    #[error("the filter {key} is given twice", key = .0.as_str())]
+    Repeated(FilterKey),
+    #[error("{key} must be one of {known}", key = .0.as_str(), known = .1.join(", "))]
+    NotOneOf(FilterKey, Vec<&'static str>),
+    #[error(
+        "{key} must be a code such as refused-422, unclear, schedule-used-up, no-to or dismissed",
+        key = FilterKey::Cause.as_str()
+    )]
+    Cause,
+    #[error("{key}: an AccountSid is AC and 32 hexadecimal digits", key = FilterKey::Account.as_str())]
+    Account,
+    #[error(
+        "{key}: a time is today, yesterday, 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d",
+        key = .0.as_str()
+    )]
+    Time(FilterKey),
+    #[error("{key} needs a text", key = .0.as_str())]
+    Empty(FilterKey),
+    #[error("the address {0}")]
+    Address(#[from] TypedAddressError),
+    #[error(
+        "an address in a URL is a hash that the bridge made; enter a number in the search box, or send it \
+         with POST /api/calls/search"
+    )]
+    AddressInUrl,
+    #[error("a CallSid is CA and 32 hexadecimal digits, and stands alone")]
+    CallSid,
+}
+
+fn keys() -> String {
+    FilterKey::ALL.map(FilterKey::as_str).join(", ")
+}
+
+/// Filters; a call must match all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallFilter {
+    pub state: Option<State>,
+    /// Why the call is skipped or parked.
+    pub cause: Option<Cause>,
+    pub wait: Option<Waiting>,
+    /// Part of the reason why the call is skipped or parked; case is ignored.
+    pub reason: Option<String>,
+    /// A status that Twilio reported for any leg.
+    pub status: Option<CallStatus>,
+    pub account: Option<AccountSid>,
+    /// First received at this time or later.
+    pub since: Option<Millis>,
+    /// First received before this time.
+    pub until: Option<Millis>,
+    /// On either side of any leg, or the e-mail of its agent.
+    pub address: Option<FilterAddress>,
+}
+
+/// An address as it was typed, or as a URL has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterAddress {
+    Typed(TypedAddress),
+    Hashed(HashedAddress),
+}
+
+/// Where the text of a filter comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterSource {
+    /// The box, the body of a request, or the command line.
+    Typed,
+    /// A URL: histories and logs of proxies have it, so it has no address.
+    Url,
+}
+
+/// What an operator typed into the search box.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// The call or the leg with this SID.
+    Call(CallSid),
+    Calls(CallFilter),
+}
+
+impl Search {
+    /// Reads words: `key:value` are filters, where a value with spaces is in quotes; the others are one
+    /// address, or a CallSid.
+    pub fn parse(text: &str, now: Millis) -> Result<Self, CallFilterError> {
+        let mut filter = CallFilter::default();
+        let mut rest = Vec::new();
+        for word in words(text) {
+            match word.split_once(':') {
+                Some((key, value)) if is_key(key) => {
+                    let value = value.trim_matches('"');
+                    filter.set(&key.to_ascii_lowercase(), value, now, FilterSource::Typed)?;
+                }
+                _ => rest.push(word),
+            }
+        }
+        let address = rest.join(" ");
+        if address.starts_with("CA") && address.len() == 34 {
+            let sid = CallSid::parse(&address).map_err(|_| CallFilterError::CallSid)?;
+            return match filter == CallFilter::default() {
+                true => Ok(Self::Call(sid)),
+                false => Err(CallFilterError::CallSid),
+            };
+        }
+        if !address.is_empty() {
+            let key = FilterKey::Address.as_str();
+            filter.set(key, &address, now, FilterSource::Typed)?;
+        }
+        Ok(Self::Calls(filter))
+    }
+}
+
+/// Words between spaces; a space in quotes separates nothing.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut is_quoted) = (Vec::new(), String::new(), false);
+    for c in text.chars() {
+        is_quoted ^= c == '"';
+        if c.is_whitespace() && !is_quoted {
+            words.push(std::mem::take(&mut word));
+        } else {
+            word.push(c);
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn is_key(text: &str) -> bool {
+    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_word && !SCHEMES.contains(&text.to_ascii_lowercase().as_str())
+}
+
+impl CallFilter {
+    /// Sets one filter.
+    pub fn set(
+        &mut self,
+        key: &str,
+        value: &str,
+        now: Millis,
+        source: FilterSource,
+    ) -> Result<(), CallFilterError> {
+        let unknown = || CallFilterError::UnknownKey(key.chars().take(40).collect());
+        let key = FilterKey::parse(key).ok_or_else(unknown)?;
+        let value = value.trim();
+        match key {
+            FilterKey::State => {
+                let states = || State::ALL.map(State::as_str).to_vec();
+                let state = State::parse(value);
+                put(
+                    &mut self.state,
+                    key,
+                    state.ok_or_else(|| CallFilterError::NotOneOf(key, states())),
+                )
+            }
+            FilterKey::Wait => {
+                let kinds = || Waiting::ALL.map(Waiting::as_str).to_vec();
+                let wait = Waiting::ALL.into_iter().find(|wait| wait.as_str() == value);
+                put(
+                    &mut self.wait,
+                    key,
+                    wait.ok_or_else(|| CallFilterError::NotOneOf(key, kinds())),
+                )
+            }
+            FilterKey::Cause => put(
+                &mut self.cause,
+                key,
+                Cause::parse(value).ok_or(CallFilterError::Cause),
+            ),
+            FilterKey::Reason if value.is_empty() => Err(CallFilterError::Empty(key)),
+            FilterKey::Reason => put(&mut self.reason, key, Ok(value.to_lowercase())),
+            FilterKey::Status => put(&mut self.status, key, status(value)),
+            FilterKey::Account => {
+                let account = AccountSid::parse(value).map_err(|_| CallFilterError::Account);
+                put(&mut self.account, key, account)
+            }
+            FilterKey::Since => put(&mut self.since, key, time(key, value, now)),
+            FilterKey::Until => put(&mut self.until, key, time(key, value, now)),
+            FilterKey::Address => {
+                let address = match source {
+                    FilterSource::Typed => TypedAddress::parse(value)
+                        .map(FilterAddress::Typed)
+                        .map_err(CallFilterError::Address),
+                    FilterSource::Url => HashedAddress::parse(value)
+                        .map(FilterAddress::Hashed)
+                        .ok_or(CallFilterError::AddressInUrl),
+                };
+                put(&mut self.address, key, address)
+            }
+        }
+    }
+
+    /// The filter as the store and URLs have it: the address is hashed, and last digits have a time range.
+    #[must_use]
+    pub fn resolved(mut self, hasher: &AddressHasher, now: Millis) -> Self {
+        if let Some(FilterAddress::Typed(typed)) = &self.address {
+            self.address = Some(FilterAddress::Hashed(typed.hashed(hasher)));
+        }
+        if let Some(HashedAddress::LastDigits { .. }) = self.hashed_address()
+            && self.since.is_none()
+        {
+            self.since = Some(self.until.unwrap_or(now).minus(LAST_DIGITS_RANGE));
+        }
+        self
+    }
+
+    /// The address of a [resolved](Self::resolved) filter.
+    #[must_use]
+    pub fn hashed_address(&self) -> Option<HashedAddress> {
+        match self.address {
+            Some(FilterAddress::Hashed(hashed)) => Some(hashed),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the callbacks of a call decide, and not its row alone.
+    #[must_use]
+    pub fn needs_callbacks(&self) -> bool {
+        self.address.is_some() || self.status.is_some() || self.wait.is_some()
+    }
+
+    /// Whether a call with these terms has the address of a [resolved](Self::resolved) filter.
+    #[must_use]
+    pub fn has_address(&self, terms: &CallTerms, hasher: &AddressHasher) -> bool {
+        let address = self.hashed_address();
+        address.is_none_or(|address| address.matches(terms, hasher))
+    }
+
+    /// The filters that are set, as query keys and values of a URL; times are absolute.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(FilterKey, String)> {
+        let pairs = [
+            (FilterKey::State, self.state.map(|state| state.to_string())),
+            (FilterKey::Cause, self.cause.map(|cause| cause.to_string())),
+            (
+                FilterKey::Wait,
+                self.wait.map(|wait| wait.as_str().to_owned()),
+            ),
+            (FilterKey::Reason, self.reason.clone()),
+            (
+                FilterKey::Status,
+                self.status.as_ref().map(CallStatus::to_string),
+            ),
+            (
+                FilterKey::Account,
+                self.account.as_ref().map(AccountSid::to_string),
+            ),
+            (FilterKey::Since, self.since.map(|at| at.to_string())),
+            (FilterKey::Until, self.until.map(|at| at.to_string())),
+            (
+                FilterKey::Address,
+                self.hashed_address().map(|hash| hash.to_string()),
+            ),
+        ];
+        let set = pairs.into_iter();
+        set.filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+
+    /// The query of a URL that has these filters, without `?`; empty without filters.
+    #[must_use]
+    pub fn query(&self) -> String {
+        let pairs = self.pairs().into_iter();
+        let pairs: Vec<_> = pairs.map(|(key, value)| (key.as_str(), value)).collect();
+        serde_urlencoded::to_string(pairs).unwrap_or_default()
+    }
+}
+
+/// Words for messages and audit rows: `state:parked since:2026-01-31T00:00:00.000Z`, with an address as its
+/// hash.
+impl fmt::Display for CallFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (key, value)) in self.pairs().into_iter().enumerate() {
+            let gap = if n == 0 { "" } else { " " };
+            let quote = if value.contains(' ') { "\"" } else { "" };
+            write!(f, "{gap}{}:{quote}{value}{quote}", key.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+fn put<T>(
+    place: &mut Option<T>,
+    key: FilterKey,
+    value: Result<T, CallFilterError>,
+) -> Result<(), CallFilterError> {
+    match place.replace(value?) {
+        None => Ok(()),
+        Some(_) => Err(CallFilterError::Repeated(key)),
+    }
+}
+
+fn status(text: &str) -> Result<CallStatus, CallFilterError> {
+    match CallStatus::parse(text) {
+        CallStatus::Unknown(_) => {
+            let known =
+                "queued initiated ringing in-progress completed busy no-answer canceled failed";
+            let known = known.split(' ').collect();
+            Err(CallFilterError::NotOneOf(FilterKey::Status, known))
+        }
+        known => Ok(known),
+    }
+}
+
+/// A time, a day (UTC), `today`, `yesterday`, or a duration before now.
+fn time(key: FilterKey, text: &str, now: Millis) -> Result<Millis, CallFilterError> {
+    parse_time(text, now).ok_or(CallFilterError::Time(key))
+}
+
+/// As [`CallFilter`] reads `since` and `until`.
+#[must_use]
+pub fn parse_time(text: &str, now: Millis) -> Option<Millis> {
+    if let Some(ago) = duration::parse(text) {
+        return Some(now.minus(ago));
+    }
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Some(Millis(moment.as_millisecond()));
+    }
+    let today = || {
+        let now = jiff::Timestamp::from_millisecond(now.0).ok()?;
+        Some(now.to_zoned(TimeZone::UTC).date())
+    };
+    let day = match text {
+        "today" => today()?,
+        "yesterday" => today()?.checked_sub(1.day()).ok()?,
+        day => day.parse::<Date>().ok()?,
+    };
+    let start = day.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    Some(Millis(start.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-01-31T09:30:00Z";
+
+    fn now() -> Millis {
+        parse_time(NOW, Millis(0)).expect("a time")
+    }
+
+    fn parsed(text: &str) -> Result<String, String> {
+        let search = Search::parse(text, now()).map_err(|why| why.to_string())?;
+        Ok(match search {
+            Search::Call(sid) => sid.to_string(),
+            Search::Calls(filter) => {
+                let is_typed = matches!(filter.address, Some(FilterAddress::Typed(_)));
+                format!("{filter}{}", if is_typed { " +address" } else { "" })
+            }
+        })
+    }
+
+    #[test]
+    fn words_with_a_key_are_filters_and_the_others_are_one_address() {
+        let sid = "CA00000000000000000000000000000001";
+        for (text, filter) in [
+            ("", ""),
+            ("state:parked", "state:parked"),
+            ("cause:refused-422", "cause:refused-422"),
+            ("STATE:parked  wait:acquire", "state:parked wait:acquire"),
+            ("reason:\"Invalid  Key\"", "reason:\"invalid  key\""),
+            ("status:no-answer", "status:no-answer"),
+            ("since:today", "since:2026-01-31T00:00:00.000Z"),
+            ("since:yesterday", "since:2026-01-30T00:00:00.000Z"),
+            ("until:2h", "until:2026-01-31T07:30:00.000Z"),
+            ("since:2026-01-01", "since:2026-01-01T00:00:00.000Z"),
+            (
+                "since:2026-01-01T09:00:00+01:00",
+                "since:2026-01-01T08:00:00.000Z",
+            ),
+            ("+1 202 555 0123", " +address"),
+            ("client:jane state:parked", "state:parked +address"),
+            ("sip:jane@example.com:5060", " +address"),
+            ("address:+12025550123", " +address"),
+            (sid, sid),
+        ] {
+            assert_eq!(parsed(text), Ok(filter.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_what_is_allowed() {
+        for (text, why) in [
+            (
+                "foo:bar",
+                "the filters are state, cause, wait, reason, status, account, since, until, address",
+            ),
+            (
+                "state:lost",
+                "state must be one of pending, claimed, delivered, skipped, parked",
+            ),
+            (
+                "wait:long",
+                "wait must be one of recording, legs, retry, acquire",
+            ),
+            ("cause:bad", "cause must be a code such as refused-422"),
+            ("status:gone", "status must be one of queued, initiated"),
+            ("since:noon", "since: a time is today, yesterday"),
+            ("account:AC1", "account: an AccountSid is AC"),
+            ("reason:", "reason needs a text"),
+            (
+                "state:parked state:parked",
+                "the filter state is given twice",
+            ),
+            ("12", "the address has too few digits"),
+            (
+                "CA0000000000000000000000000000000x",
+                "a CallSid is CA and 32",
+            ),
+            (
+                "CA00000000000000000000000000000001 state:parked",
+                "a CallSid is CA and 32",
+            ),
+        ] {
+            let error = parsed(text).expect_err("a mistake");
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_hashes_and_reads_back_as_the_same_filter() {
+        let hasher = AddressHasher::new(b"made up");
+        for text in [
+            "+12025550123",
+            "0123 state:parked",
+            "555-0123 until:2h",
+            "reason:\"a & b\"",
+        ] {
+            let Ok(Search::Calls(filter)) = Search::parse(text, now()) else {
+                panic!("{text}");
+            };
+            let filter = filter.resolved(&hasher, now());
+            let query = filter.query();
+            assert!(!query.contains("0123"), "{query}");
+            let mut read = CallFilter::default();
+            for (key, value) in
+                serde_urlencoded::from_str::<Vec<(String, String)>>(&query).expect("a query")
+            {
+                let set = read.set(&key, &value, now(), FilterSource::Url);
+                assert_eq!(set, Ok(()), "{query}");
+            }
+            assert_eq!(read.resolved(&hasher, now()), filter, "{query}");
+        }
+        let mut filter = CallFilter::default();
+        let set = filter.set("address", "+12025550123", now(), FilterSource::Url);
+        assert_eq!(set, Err(CallFilterError::AddressInUrl));
+    }
+
+    #[test]
+    fn the_last_digits_are_searched_for_a_day_unless_a_time_is_given() {
+        let hasher = AddressHasher::new(b"made up");
+        let since = |text: &str| match Search::parse(text, now()) {
+            Ok(Search::Calls(filter)) => filter.resolved(&hasher, now()).since,
+            other => panic!("{other:?}"),
+        };
+        let day = Duration::from_secs(24 * 3_600);
+        assert_eq!(since("0123"), Some(now().minus(day)));
+        assert_eq!(since("0123 until:2h"), Some(now().minus(day + day / 12)));
+        assert_eq!(since("0123 since:2h"), Some(now().minus(day / 12)));
+        assert_eq!(since("+12025550123"), None);
+    }
+}
