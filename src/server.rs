@@ -105,6 +105,12 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 .service(get(script_path(), &[], admin::routes::script))
                 .service(get("/", calls, admin::console::overview))
                 .service(page_with_form(
+                    "/calls",
+                    admin::calls::PAGE_KEYS,
+                    admin::calls::calls_page,
+                    admin::calls::find_words,
+                ))
+                .service(page_with_form(
                     "/calls/{sid}",
                     &[],
                     admin::console::call_page,
@@ -123,7 +129,12 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 ))
                 .service(post("/api/reconcile", admin::reconcile::reconcile))
                 .service(get("/api/status", &[], admin::status::status))
-                .service(get("/api/calls", calls, admin::console::list))
+                .service(get(
+                    "/api/calls",
+                    admin::calls::API_KEYS,
+                    admin::calls::list,
+                ))
+                .service(post("/api/calls/search", admin::calls::search))
                 .service(get("/api/calls/{sid}", &[], admin::console::show))
                 .service(post("/api/calls/{sid}/requeue", admin::acts::requeue))
                 .service(post("/api/calls/{sid}/dismiss", admin::acts::dismiss))

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::CliError;
 use crate::clock::{Clock, Millis};
-use crate::debugging::search;
+use crate::debugging::search::CallSearch;
 use crate::domain::call_filter::{self, FilterKey, FilterSource};
 use crate::domain::plan::Rules;
-use crate::store::{CallQuery, Detail, ReadStore, StoreError, StoredCall};
+use crate::store::{Detail, ReadStore, StoredCall};
 
 /// Filters; a call must match all of them.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -16,8 +17,12 @@ pub struct CallFilter {
     #[arg(long, value_name = "STATE", value_parser = reads(FilterKey::State))]
     state: Option<String>,
     /// Only calls that are skipped or parked for this cause, such as refused-422.
-    #[arg(long = "why", value_name = "CAUSE", value_parser = reads(FilterKey::Cause))]
-    cause: Option<String>,
+    #[arg(long, value_name = "CAUSE")]
+    pub cause: Option<String>,
+    /// Only pending calls that wait for this: recording, legs, retry, or acquire (known to a running
+    /// bridge only).
+    #[arg(long, value_name = "WHAT", value_parser = reads(FilterKey::Wait))]
+    wait: Option<String>,
     /// Only calls with a first callback at or after this time (UTC): 2026-01-31,
     /// 2026-01-31T09:30:00Z, today, yesterday, or 2h for two hours ago.
     #[arg(long, value_name = "TIME", value_parser = reads(FilterKey::Since))]
@@ -42,12 +47,12 @@ pub struct CallFilter {
 
 impl CallFilter {
     /// The filters as the search box reads them.
-    pub fn filter(&self) -> call_filter::CallFilter {
-        let now = Clock::system().now();
+    pub fn filter(&self) -> Result<call_filter::CallFilter, CliError> {
         let mut filter = call_filter::CallFilter::default();
         for (key, value) in [
             (FilterKey::State, &self.state),
             (FilterKey::Cause, &self.cause),
+            (FilterKey::Wait, &self.wait),
             (FilterKey::Since, &self.since),
             (FilterKey::Until, &self.until),
             (FilterKey::Account, &self.account),
@@ -56,28 +61,22 @@ impl CallFilter {
             (FilterKey::Reason, &self.reason),
         ] {
             if let Some(value) = value {
-                // Each value was read before, and each key is set once.
-                let _ = filter.set(key.as_str(), value, now, FilterSource::Typed);
+                set(&mut filter, key, value).map_err(CliError::Usage)?;
             }
         }
-        filter
+        Ok(filter)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.filter().is_empty()
+    pub fn is_empty(&self) -> Result<bool, CliError> {
+        Ok(self.filter()?.is_empty())
     }
 
-    /// The query of the calls that match.
-    pub fn query(
-        &self,
-        reader: &dyn ReadStore,
-        rules: &Rules,
-        detail: Detail,
-    ) -> Result<CallQuery, StoreError> {
-        let hasher = reader.address_hasher()?;
-        let filter = self.filter().resolved(&hasher, Clock::system().now());
-        let query = search::query(&filter, &hasher, &Arc::new(rules.clone()), 0);
-        Ok(CallQuery { detail, ..query })
+    /// The search for the calls that match.
+    pub fn search(&self, reader: &dyn ReadStore, rules: &Rules) -> Result<CallSearch, CliError> {
+        // Only a running bridge knows outages.
+        let view = (Arc::new(rules.clone()), Arc::new(|_: &_| None) as _);
+        let (filter, hasher) = (self.filter()?, reader.address_hasher()?);
+        Ok(CallSearch::new(filter, hasher, view, Clock::system().now()))
     }
 
     /// The calls that match, at most `limit`, in the order of the list.
@@ -85,13 +84,19 @@ impl CallFilter {
         &self,
         reader: &dyn ReadStore,
         rules: &Rules,
-        (detail, limit): (Detail, usize),
-    ) -> Result<Vec<StoredCall>, StoreError> {
-        let query = self.query(reader, rules, detail)?;
+        wanted: (Detail, usize),
+    ) -> Result<Vec<StoredCall>, CliError> {
         let mut calls = Vec::new();
-        search::each(reader, query, limit, &mut |call| calls.push(call))?;
+        let search = self.search(reader, rules)?;
+        search.each(reader, wanted, &mut |call| calls.push(call))?;
         Ok(calls)
     }
+}
+
+fn set(filter: &mut call_filter::CallFilter, key: FilterKey, value: &str) -> Result<(), String> {
+    let now = Clock::system().now();
+    let set = filter.set(key.as_str(), value, now, FilterSource::Typed);
+    set.map_err(|why| why.to_string())
 }
 
 fn reads(
@@ -99,15 +104,7 @@ fn reads(
 ) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static {
     move |text| {
         let mut filter = call_filter::CallFilter::default();
-        filter
-            .set(
-                key.as_str(),
-                text,
-                Clock::system().now(),
-                FilterSource::Typed,
-            )
-            .map(|()| text.to_owned())
-            .map_err(|why| why.to_string())
+        set(&mut filter, key, text).map(|()| text.to_owned())
     }
 }
 

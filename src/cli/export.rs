@@ -61,7 +61,7 @@ impl Export {
         if let Some(id) = self.refused {
             return self.export_refused(id);
         }
-        if self.sids.is_empty() == self.filter.is_empty() {
+        if self.sids.is_empty() == self.filter.is_empty()? {
             return Err(CliError::Usage(
                 "choose calls: pass either CALLSIDs or a filter such as --since 1d".to_owned(),
             ));

@@ -1,75 +1,170 @@
 //! `list`: prints the calls in the store, or the refused requests.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::call_filter::CallFilter;
 use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit, refused};
-use crate::debugging::timeline::CallLine;
-use crate::store::Detail;
+use crate::config::duration;
+use crate::debugging::search::{CallRow, CallSearch};
+use crate::domain::plural::counted;
+use crate::store::{Detail, ReadStore};
 
 /// List the calls in the store, newest first.
 ///
-/// Pending calls are sorted by the time at which they are due. A bridge may be running. With --json
-/// each line is one JSON object.
+/// Calls of one state are sorted by time: pending ones by the time at which they are due, others by the time
+/// at which they reached it, the last first. A bridge may be running. With --json each line is one JSON
+/// object.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  twilio-acquire-bridge list --state parked --limit 20")]
+#[command(after_help = "Examples:
+  twilio-acquire-bridge list --state parked --limit 20
+  twilio-acquire-bridge list --number +12025550123 --since yesterday
+  twilio-acquire-bridge list --state parked --count --by cause")]
 pub struct List {
     #[command(flatten)]
     config: ConfigArgs,
     /// Maximum number of items.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
-    /// List the refused requests by cause instead. Their content is not verified.
-    #[arg(long, conflicts_with = "CallFilter")]
+    /// Print the number of calls that match instead.
+    #[arg(long, conflicts_with = "refused")]
+    count: bool,
+    /// What to count by (with --count).
+    #[arg(long, value_name = "KEY", requires = "count")]
+    by: Option<CountKey>,
+    /// List the refused requests by cause instead; with --cause the latest of this cause. Their content
+    /// is not verified.
+    #[arg(long)]
     refused: bool,
-    /// List the latest refused requests of this cause (with --refused).
-    #[arg(long, value_name = "CAUSE", requires = "refused")]
-    cause: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     filter: CallFilter,
 }
 
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum CountKey {
+    State,
+    Cause,
+}
+
 impl List {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (reader, rules) = self.config.open_to_read()?;
-        let format = self.output.format();
         if self.refused {
-            match &self.cause {
-                Some(cause) => refused::list_cause(&*reader, cause, self.limit, format)?,
-                None => refused::list_causes(&*reader, format)?,
-            }
-            return Ok(Exit::Done);
+            return self.list_refused();
         }
-        let wanted = (Detail::Summary, self.limit);
-        let calls = self.filter.find(&*reader, &rules, wanted)?;
-        for line in calls.iter().map(|call| CallLine::of(&call.summary)) {
-            match format {
-                OutputFormat::Json => print_json(&line)?,
-                OutputFormat::Text => print_line(as_text(&line))?,
-            }
-        }
-        if calls.is_empty() && format == OutputFormat::Text {
-            note!(
-                "{}",
-                if self.filter.is_empty() {
-                    "no calls"
-                } else {
-                    "no such calls"
-                }
-            );
+        let (reader, rules) = self.config.open_to_read()?;
+        let search = self.filter.search(&*reader, &rules)?;
+        if self.count {
+            self.print_counts(&search, &*reader)?;
+        } else {
+            self.print_rows(&search, &*reader)?;
         }
         Ok(Exit::Done)
     }
+
+    fn list_refused(&self) -> Result<Exit, CliError> {
+        let mut calls = self.filter.clone();
+        calls.cause = None;
+        if !calls.is_empty()? {
+            let why = "--refused lists requests, not calls; of the filters it takes --cause only";
+            return Err(CliError::Usage(why.to_owned()));
+        }
+        let (reader, _) = self.config.open_to_read()?;
+        let format = self.output.format();
+        match &self.filter.cause {
+            Some(cause) => refused::list_cause(&*reader, cause, self.limit, format)?,
+            None => refused::list_causes(&*reader, format)?,
+        }
+        Ok(Exit::Done)
+    }
+
+    fn print_rows(&self, search: &CallSearch, reader: &dyn ReadStore) -> Result<(), CliError> {
+        let mut calls = Vec::new();
+        search.each(reader, (Detail::Whole, self.limit), &mut |call| {
+            calls.push(call)
+        })?;
+        for row in calls.iter().map(|call| search.row(call)) {
+            match self.output.format() {
+                OutputFormat::Json => print_json(&row)?,
+                OutputFormat::Text => print_line(as_text(&row))?,
+            }
+        }
+        if calls.is_empty() && self.output.format() == OutputFormat::Text {
+            let is_all = self.filter.is_empty()?;
+            note!("{}", if is_all { "no calls" } else { "no such calls" });
+        }
+        if calls.len() == self.limit {
+            let mut all = 0;
+            search.each(reader, (Detail::Summary, usize::MAX), &mut |_| all += 1)?;
+            if all > calls.len() {
+                note!(
+                    "{} of {} shown (--limit)",
+                    calls.len(),
+                    counted(all, "call")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn print_counts(&self, search: &CallSearch, reader: &dyn ReadStore) -> Result<(), CliError> {
+        let (mut all, mut by) = (0_usize, BTreeMap::<String, usize>::new());
+        search.each(reader, (Detail::Summary, usize::MAX), &mut |call| {
+            all += 1;
+            let key = match self.by {
+                None => return,
+                Some(CountKey::State) => call.summary.state.to_string(),
+                Some(CountKey::Cause) => {
+                    let cause = call.summary.cause.map(|cause| cause.to_string());
+                    cause.unwrap_or_else(|| "none".to_owned())
+                }
+            };
+            *by.entry(key).or_default() += 1;
+        })?;
+        let key = match self.by {
+            None => "count",
+            Some(CountKey::State) => "state",
+            Some(CountKey::Cause) => "cause",
+        };
+        // The most frequent first.
+        let mut by: Vec<(String, usize)> = by.into_iter().collect();
+        by.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        match (self.output.format(), self.by) {
+            (OutputFormat::Json, None) => print_json(&serde_json::json!({ "count": all }))?,
+            (OutputFormat::Text, None) => print_line(all)?,
+            (format, Some(_)) => {
+                for (value, count) in by {
+                    match format {
+                        OutputFormat::Json => {
+                            print_json(&serde_json::json!({ key: value, "count": count }))?;
+                        }
+                        OutputFormat::Text => print_line(format_args!("{count:>9}  {value}"))?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-fn as_text(line: &CallLine) -> String {
-    let head = format!("{}  {}  {}", line.first_received, line.call_sid, line.state);
-    let about = match (&line.due, &line.reason) {
-        (Some(due), _) => format!("due {due}"),
-        (None, Some(reason)) => reason.clone(),
-        (None, None) => return head,
-    };
-    format!("{head}\n    {}", wrap(&about, 4))
+/// When, which call, and its state; who called whom; the state in words.
+fn as_text(row: &CallRow) -> String {
+    let CallRow {
+        line, words, facts, ..
+    } = row;
+    let mut text = format!("{}  {}  {}", line.first_received, line.call_sid, line.state);
+    if !(facts.caller.is_empty() && facts.callee.is_empty()) {
+        let length = facts.duration.map(Duration::from_secs).map(duration::show);
+        let more = [&facts.direction, &facts.email, &length];
+        let more: String = more
+            .into_iter()
+            .flatten()
+            .map(|part| format!(", {part}"))
+            .collect();
+        let parties = format!("{} -> {}{more}", facts.caller, facts.callee);
+        text = format!("{text}\n    {}", wrap(&parties, 4));
+    }
+    format!("{text}\n    {}", wrap(words, 4))
 }

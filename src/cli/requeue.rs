@@ -64,7 +64,7 @@ pub struct Requeue {
 
 impl Requeue {
     pub fn run(self) -> Result<Exit, CliError> {
-        let is_filter = !self.filter.is_empty() || self.rested_before.is_some();
+        let is_filter = !self.filter.is_empty()? || self.rested_before.is_some();
         if self.sids.is_empty() != is_filter {
             return Err(CliError::Usage(
                 "choose calls: pass either CALLSIDs or a filter such as --state parked".to_owned(),
@@ -124,7 +124,7 @@ impl Requeue {
         let (reader, rules) = self.config.open_to_read()?;
         let every = (Detail::Summary, usize::MAX);
         let found = self.filter.find(&*reader, &rules, every)?.into_iter();
-        let state = self.filter.filter().state;
+        let state = self.filter.filter()?.state;
         let matching = found.map(|call| call.summary).filter(|call| {
             // A pending call will be sent anyway; requeueing it would only repeat what was accepted.
             let is_finished = !matches!(call.state, State::Pending | State::Claimed);

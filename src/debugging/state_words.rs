@@ -4,28 +4,14 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
+use crate::domain::call_filter::Waiting;
 use crate::domain::cause::Cause;
 use crate::domain::outage::Outage;
 use crate::domain::plan::{Awaited, History, Next, Plan, PlanItem, ReceivedCallback, Rules, Wait};
 use crate::domain::plural::counted;
 use crate::store::{CallSummary, State};
-
-/// What a pending call waits for; a value of the filter `wait`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Waiting {
-    Recording,
-    /// Other callbacks of the call.
-    Legs,
-    /// The time of its next attempt.
-    Retry,
-    /// The end of an outage of Acquire.
-    Acquire,
-}
 
 /// The state of a call in words, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -226,14 +226,17 @@ impl HashedAddress {
         }
     }
 
-    /// Whether a call has this address.
+    /// The term of a call that this address is, or the last digits of its number.
     #[must_use]
-    pub fn matches(&self, terms: &CallTerms, hasher: &AddressHasher) -> bool {
+    pub fn found_in(&self, terms: &CallTerms, hasher: &AddressHasher) -> Option<String> {
         match self {
-            Self::Term(hash) => terms.iter().any(|term| hasher.hash(term) == *hash),
-            Self::LastDigits { all, .. } => terms.iter().filter_map(digits_of).any(|digits| {
-                (MIN_DIGITS..=digits.len())
-                    .any(|count| hasher.hash(&last_digits(digits, count)) == *all)
+            Self::Term(hash) => {
+                let found = terms.iter().find(|term| hasher.hash(term) == *hash);
+                found.map(str::to_owned)
+            }
+            Self::LastDigits { all, .. } => terms.iter().filter_map(digits_of).find_map(|digits| {
+                let mut ends = (MIN_DIGITS..=digits.len()).map(|count| last_digits(digits, count));
+                ends.find(|end| hasher.hash(end) == *all)
             }),
         }
     }
@@ -323,7 +326,7 @@ mod tests {
         assert_eq!(HashedAddress::parse(&hashed.to_string()), Some(hashed));
         let terms = terms(body);
         let is_candidate = hasher.hashes(&terms).contains(&hashed.indexed().0);
-        let is_match = hashed.matches(&terms, &hasher);
+        let is_match = hashed.found_in(&terms, &hasher).is_some();
         assert!(is_candidate || !is_match, "{typed} matches, unindexed");
         is_match
     }

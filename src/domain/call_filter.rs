@@ -9,9 +9,7 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::call_addresses::{
-    AddressHasher, CallTerms, HashedAddress, TypedAddress, TypedAddressError,
-};
+use super::call_addresses::{AddressHasher, HashedAddress, TypedAddress, TypedAddressError};
 use super::call_state::State;
 use super::cause::Cause;
 use super::duration;
@@ -291,7 +289,8 @@ impl CallFilter {
         }
     }
 
-    /// The filter as the store and URLs have it: the address is hashed, and last digits have a time range.
+    /// The filter as the store and URLs have it: the address is hashed, last digits have a time range, and a
+    /// call that waits is pending.
     #[must_use]
     pub fn resolved(mut self, hasher: &AddressHasher, now: Millis) -> Self {
         if let Some(FilterAddress::Typed(typed)) = &self.address {
@@ -301,6 +300,9 @@ impl CallFilter {
             && self.since.is_none()
         {
             self.since = Some(self.until.unwrap_or(now).minus(LAST_DIGITS_RANGE));
+        }
+        if self.wait.is_some() && self.state.is_none() {
+            self.state = Some(State::Pending);
         }
         self
     }
@@ -323,13 +325,6 @@ impl CallFilter {
     #[must_use]
     pub fn needs_callbacks(&self) -> bool {
         self.address.is_some() || self.status.is_some() || self.wait.is_some()
-    }
-
-    /// Whether a call with these terms has the address of a [resolved](Self::resolved) filter.
-    #[must_use]
-    pub fn has_address(&self, terms: &CallTerms, hasher: &AddressHasher) -> bool {
-        let address = self.hashed_address();
-        address.is_none_or(|address| address.matches(terms, hasher))
     }
 
     /// The filters that are set, as query keys and values of a URL; times are absolute.
@@ -360,6 +355,25 @@ impl CallFilter {
         ];
         let set = pairs.into_iter();
         set.filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+
+    /// The same filters but this one.
+    #[must_use]
+    pub fn without(&self, key: FilterKey) -> Self {
+        let mut filter = self.clone();
+        match key {
+            // A call that waits is pending.
+            FilterKey::State => (filter.state, filter.wait) = (None, None),
+            FilterKey::Cause => filter.cause = None,
+            FilterKey::Wait => filter.wait = None,
+            FilterKey::Reason => filter.reason = None,
+            FilterKey::Status => filter.status = None,
+            FilterKey::Account => filter.account = None,
+            FilterKey::Since => filter.since = None,
+            FilterKey::Until => filter.until = None,
+            FilterKey::Address => filter.address = None,
+        }
+        filter
     }
 
     /// The query of a URL that has these filters, without `?`; empty without filters.

@@ -4,6 +4,7 @@
 
 pub mod acts;
 pub mod audit;
+pub mod calls;
 pub mod console;
 pub mod error;
 pub mod frame;

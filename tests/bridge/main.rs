@@ -17,6 +17,7 @@ mod doctor;
 mod draining;
 mod failing;
 mod faults;
+mod finding;
 mod https;
 mod operator;
 mod other_programs;

@@ -38,16 +38,6 @@ pub struct ListQuery {
     limit: Option<usize>,
 }
 
-/// `GET /api/calls?state=parked&limit=50`, in the order of [`ListFilter`].
-pub async fn list(
-    admin: Data<AdminState>,
-    query: Query<ListQuery>,
-) -> Result<HttpResponse, AdminError> {
-    let calls = admin.bridge.store.list(query.filter()?).await?;
-    let calls: Vec<CallLine> = calls.iter().map(CallLine::of).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "calls": calls })))
-}
-
 #[derive(Serialize)]
 struct CallAnswer {
     #[serde(flatten)]

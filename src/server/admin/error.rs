@@ -8,6 +8,7 @@ use tracing::error;
 
 use super::frame::Frame;
 use crate::domain::audit::ReasonError;
+use crate::domain::call_filter::CallFilterError;
 use crate::domain::plain_text::{cut, plain};
 use crate::server::shared::problem;
 use crate::store::{State, StoreError};
@@ -32,6 +33,8 @@ pub enum AdminError {
     UnknownState,
     #[error("{0}")]
     Query(String),
+    #[error("{0}")]
+    Filter(CallFilterError),
     #[error("this listener requires a token: that of an operator, or admin.token")]
     NoToken,
     #[error("the token is neither an operator's nor admin.token")]
@@ -86,6 +89,10 @@ impl AdminError {
             }
             Self::InvalidSid(_) => {
                 "A CallSid has CA and 32 hexadecimal digits; copy it from the Twilio console."
+            }
+            Self::Filter(_) => {
+                "Correct the filter in the search box above. A filter is a key, a colon and a value; all else \
+                 is a number, an address, an e-mail or a CallSid."
             }
             Self::UnknownState | Self::Query(_) => "Correct the address of the page, or go back.",
             Self::NoToken | Self::WrongToken => {
@@ -146,9 +153,11 @@ impl ResponseError for AdminError {
         match self {
             Self::NotFound | Self::UnknownCall(_) => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::InvalidSid(_) | Self::UnknownState | Self::Query(_) | Self::Reason(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::InvalidSid(_)
+            | Self::UnknownState
+            | Self::Query(_)
+            | Self::Filter(_)
+            | Self::Reason(_) => StatusCode::BAD_REQUEST,
             Self::NotParked(_) => StatusCode::CONFLICT,
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,

@@ -9,7 +9,8 @@ use crate::domain::plain_text::plain;
 
 /// The pages of the navigation: path and name. The path is also what [`Frame::here`] has.
 const PAGES: &[(&str, &str)] = &[
-    ("/", "Calls"),
+    ("/", "Overview"),
+    ("/calls", "Calls"),
     ("/parked", "Parked"),
     ("/refused", "Refused"),
     ("/report", "Report"),

@@ -8,12 +8,15 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{HttpServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::web::{self, FormConfig, PathConfig, QueryConfig, ServiceConfig};
+use actix_web::web::{self, FormConfig, JsonConfig, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{Error, FromRequest, Handler, HttpResponse, Resource, Responder};
 use sha2::{Digest as _, Sha256};
 
 use super::error::AdminError;
 use super::guard::PROBES;
+
+/// Bytes of a form or a JSON body.
+const MAX_BODY: usize = 64 * 1024;
 
 /// The style and the script of the pages.
 const STYLE: &str = include_str!("../../../templates/style.css");
@@ -109,7 +112,14 @@ pub fn configure(routes: &mut ServiceConfig) {
                 .error_handler(|why, _| AdminError::Query(why.to_string()).into()),
         )
         .app_data(
-            FormConfig::default().error_handler(|why, _| AdminError::Query(why.to_string()).into()),
+            FormConfig::default()
+                .limit(MAX_BODY)
+                .error_handler(|why, _| AdminError::Query(why.to_string()).into()),
+        )
+        .app_data(
+            JsonConfig::default()
+                .limit(MAX_BODY)
+                .error_handler(|why, _| AdminError::Query(why.to_string()).into()),
         )
         .app_data(PathConfig::default().error_handler(|_, _| AdminError::NotFound.into()));
 }
