@@ -3,8 +3,8 @@
 //! A store keeps callbacks, calls and attempts, and claims due calls. It does not decide what a call
 //! needs: [`crate::domain::plan`] does. The caller passes the time.
 
-mod audit;
 mod addresses;
+mod audit;
 mod columns;
 mod consistency;
 mod counters;
@@ -38,9 +38,9 @@ use crate::twilio::callback::CallbackParseError;
 use crate::twilio::listed::{self, RequestSource};
 use crate::twilio::{AccountSid, CallSid, Callback, CallbackKey};
 
-pub use audit::{Acts, AuditFilter, Dismissal, StoredAuditRow};
 pub use crate::domain::call_state::State;
 pub use addresses::{Addresses, IndexJob, Unindexed, terms_of};
+pub use audit::{Acts, AuditFilter, Dismissal, StoredAuditRow};
 pub use error::{OpenError, StoreError};
 pub use ledger::{CauseCount, Ledger, LedgerRow, ParkedCause};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};

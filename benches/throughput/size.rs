@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
-use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::domain::call_addresses::CallTerms;
+use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::domain::plan::ReportMode;
 use twilio_acquire_bridge::store::sqlite::SqliteStore;
 use twilio_acquire_bridge::store::{

@@ -83,7 +83,7 @@ impl List {
     fn print_rows(&self, search: &CallSearch, reader: &dyn ReadStore) -> Result<(), CliError> {
         let mut calls = Vec::new();
         search.each(reader, (Detail::Whole, self.limit), &mut |call| {
-            calls.push(call)
+            calls.push(call);
         })?;
         for row in calls.iter().map(|call| search.row(call)) {
             match self.output.format() {
@@ -158,12 +158,14 @@ fn as_text(row: &CallRow) -> String {
     if !(facts.caller.is_empty() && facts.callee.is_empty()) {
         let length = facts.duration.map(Duration::from_secs).map(duration::show);
         let more = [&facts.direction, &facts.email, &length];
-        let more: String = more
-            .into_iter()
-            .flatten()
-            .map(|part| format!(", {part}"))
-            .collect();
-        let parties = format!("{} -> {}{more}", facts.caller, facts.callee);
+        let more: Vec<&str> = more.into_iter().flatten().map(String::as_str).collect();
+        let gap = if more.is_empty() { "" } else { ", " };
+        let parties = format!(
+            "{} -> {}{gap}{}",
+            facts.caller,
+            facts.callee,
+            more.join(", ")
+        );
         text = format!("{text}\n    {}", wrap(&parties, 4));
     }
     format!("{text}\n    {}", wrap(words, 4))

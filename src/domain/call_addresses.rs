@@ -273,8 +273,10 @@ impl AddressHasher {
     pub fn hash(&self, term: &str) -> AddressHash {
         let mut mac = self.0.clone();
         mac.update(term.as_bytes());
-        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(mac.finalize().into_bytes());
-        AddressHash(i64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        let full = <[u8; 32]>::from(mac.finalize().into_bytes());
+        AddressHash(i64::from_be_bytes(
+            full.first_chunk().copied().unwrap_or_default(),
+        ))
     }
 
     /// The hashes of all terms of a call.
@@ -320,13 +322,13 @@ mod tests {
 
     fn finds(body: &str, typed: &str) -> bool {
         let hasher = AddressHasher::new(b"made up");
-        let hashed = TypedAddress::parse(typed)
+        let wanted = TypedAddress::parse(typed)
             .expect("an address")
             .hashed(&hasher);
-        assert_eq!(HashedAddress::parse(&hashed.to_string()), Some(hashed));
+        assert_eq!(HashedAddress::parse(&wanted.to_string()), Some(wanted));
         let terms = terms(body);
-        let is_candidate = hasher.hashes(&terms).contains(&hashed.indexed().0);
-        let is_match = hashed.found_in(&terms, &hasher).is_some();
+        let is_candidate = hasher.hashes(&terms).contains(&wanted.indexed().0);
+        let is_match = wanted.found_in(&terms, &hasher).is_some();
         assert!(is_candidate || !is_match, "{typed} matches, unindexed");
         is_match
     }

@@ -180,7 +180,7 @@ pub enum Search {
 
 impl Search {
     /// Reads words: `key:value` are filters, where a value with spaces is in quotes; the others are one
-    /// address, or a CallSid.
+    /// address, or a `CallSid`.
     pub fn parse(text: &str, now: Millis) -> Result<Self, CallFilterError> {
         let mut filter = CallFilter::default();
         let mut rest = Vec::new();
@@ -196,9 +196,10 @@ impl Search {
         let address = rest.join(" ");
         if address.starts_with("CA") && address.len() == 34 {
             let sid = CallSid::parse(&address).map_err(|_| CallFilterError::CallSid)?;
-            return match filter == CallFilter::default() {
-                true => Ok(Self::Call(sid)),
-                false => Err(CallFilterError::CallSid),
+            return if filter.is_empty() {
+                Ok(Self::Call(sid))
+            } else {
+                Err(CallFilterError::CallSid)
             };
         }
         if !address.is_empty() {

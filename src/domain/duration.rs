@@ -58,22 +58,27 @@ pub fn write(duration: Duration) -> String {
     )
 }
 
+#[must_use]
 pub const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
+#[must_use]
 pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+#[must_use]
 pub const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
+#[must_use]
 pub const fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 3_600)
 }
 
+#[must_use]
 pub const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 86_400)
 }

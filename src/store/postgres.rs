@@ -6,8 +6,8 @@
 //! [`StoreOptions::timeout`], and the connections reconnect until it is back.
 
 mod acts;
-mod audit;
 mod addresses;
+mod audit;
 mod batcher;
 mod claim;
 mod connection;

@@ -5,8 +5,8 @@
 //! callbacks and attempts are adjacent, because their row numbers start with the call's. A call is
 //! found by the hash of its SIDs (`hash_index`).
 
-mod audit;
 mod addresses;
+mod audit;
 mod backup;
 mod consistency;
 mod counters;

@@ -210,10 +210,9 @@ fn the_page_links_to_older_and_newer_calls_and_removes_filters() {
     }
     bridge.settles();
     let link = |page: &str, rel: &str| {
-        let (before, _) = page
-            .split_once(&format!("\" >{rel}<"))
-            .or(page.split_once(&format!("\">{rel}<")))?;
-        let href = before.rsplit_once("href=\"")?.1;
+        let (before, _) = page.split_once(&format!(">{rel}<"))?;
+        let (_, href) = before.rsplit_once("href=\"")?;
+        let (href, _) = href.split_once('"')?;
         Some(href.replace("&#38;", "&").replace("&amp;", "&"))
     };
     let first = bridge.page("/calls?state=delivered");

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use twilio_acquire_bridge::config::StoreUrl;
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use twilio_acquire_bridge::domain::audit::Actor;
-use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::domain::call_addresses::CallTerms;
+use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::store::{
     self, ClaimRequest, NewCallback, NextState, Settlement, SignedRequest, Store,
 };

@@ -16,10 +16,11 @@ use serde_json::Value;
 use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
 use super::error::AdminError;
 use super::frame::Frame;
+use super::sign_in;
 use crate::clock::Millis;
-use crate::config::duration;
+use crate::config::{Role, duration};
 use crate::debugging::search::{CallRow, CallSearch};
-use crate::domain::call_addresses::AddressHasher;
+use crate::domain::call_addresses::{AddressHasher, HashedAddress};
 use crate::domain::call_filter::{CallFilter, CallFilterError, FilterKey, FilterSource, Search};
 use crate::domain::plural::counted;
 use crate::store::{CallPage, Detail, ListPosition, StoreError, Towards};
@@ -83,6 +84,16 @@ async fn find(
         let (from, towards) = search.read_cursor(cursor).ok_or_else(why)?;
         (query.from, query.towards) = (Some(from), towards);
     }
+    let is_viewer = sign_in::current().is_some_and(|user| user.role == Role::Viewer);
+    if is_viewer
+        && matches!(
+            search.filter().hashed_address(),
+            Some(HashedAddress::LastDigits { .. })
+        )
+    {
+        let why = "a viewer finds a number only in full, with + and the country code";
+        return Err(AdminError::Query(why.to_owned()));
+    }
     let is_first = query.from.is_none();
     let page = bridge.store.search(query).await?;
     Ok(Listing {
@@ -106,7 +117,7 @@ pub async fn list(
     admin: Data<AdminState>,
     query: Query<Pairs>,
 ) -> Result<HttpResponse, AdminError> {
-    answer(&find(&admin, &query, FilterSource::Url).await?)
+    Ok(answer(&find(&admin, &query, FilterSource::Url).await?))
 }
 
 /// `POST /api/calls/search`: the same, with the filters in a JSON object, where numbers and e-mails may be.
@@ -121,17 +132,18 @@ pub async fn search(
         };
         (key, value)
     });
-    answer(&find(&admin, &filters.collect(), FilterSource::Typed).await?)
+    let found = find(&admin, &filters.collect(), FilterSource::Typed).await?;
+    Ok(answer(&found))
 }
 
-fn answer(listing: &Listing) -> Result<HttpResponse, AdminError> {
+fn answer(listing: &Listing) -> HttpResponse {
     let Listing { search, page, .. } = listing;
     let calls: Vec<CallRow> = page.calls.iter().map(|call| search.row(call)).collect();
     let mut answer = serde_json::json!({ "calls": calls });
     if let Some(end) = page.end {
         answer["cursor"] = search.cursor(end, Towards::End).into();
     }
-    Ok(HttpResponse::Ok().json(answer))
+    HttpResponse::Ok().json(answer)
 }
 
 #[derive(Debug, Deserialize)]

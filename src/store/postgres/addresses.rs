@@ -51,10 +51,9 @@ impl Addresses for PostgresStore {
 
     async fn index(&self, jobs: Vec<IndexJob>) -> Result<(), StoreError> {
         let hasher = self.address_hasher().await?;
-        let jobs = jobs.into_iter().map(|job| {
-            let hashes = hasher.hashes(&job.terms);
-            (job.call, job.callbacks, hashes)
-        });
+        let jobs = jobs
+            .into_iter()
+            .map(|job| (job.call, job.callbacks, hasher.hashes(&job.terms)));
         let jobs: Vec<(i64, i64, Vec<i64>)> = jobs.collect();
         self.query(async move |session| {
             for (call, callbacks, hashes) in &jobs {

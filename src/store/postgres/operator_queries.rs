@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use super::audit;
 use super::addresses;
+use super::audit;
 use super::rows::{self, read_summary, text};
 use super::session::{PgError, Session, Values};
 use crate::clock::Millis;

@@ -5,8 +5,8 @@ use crate::clock::Millis;
 use crate::domain::audit::{Act, Actor, Reason};
 use crate::domain::cause::Cause;
 use crate::store::audit::{dismissed_by, entry_of};
-use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::sqlite::hash_index;
+use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::{Dismissal, NextState, REQUEUED_OVERDUE, State, StoreError};
 use crate::twilio::CallSid;
 
@@ -72,7 +72,9 @@ impl WriteTx {
     }
 
     fn calls_named(&self, sid: &CallSid) -> Result<Vec<CallRow>, StoreError> {
-        let candidates = self.sids.find(&self.connection, hash_index::hash_of_sid(sid))?;
+        let candidates = self
+            .sids
+            .find(&self.connection, hash_index::hash_of_sid(sid))?;
         rows::calls_named(&self.connection, &candidates, sid)
     }
 }

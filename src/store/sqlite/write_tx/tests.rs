@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::WriteTx;
 use crate::clock::Millis;
-use crate::domain::class::Class;
 use crate::domain::call_addresses::CallTerms;
+use crate::domain::class::Class;
 use crate::store::sqlite::leases::SharedLeaseTable;
 use crate::store::sqlite::open;
 use crate::store::{
