@@ -130,7 +130,7 @@ impl AccountQueues {
             if share.is_none() && state.is_healthy(now) {
                 continue;
             }
-            if let Some(at) = state.breaker.probe_at().filter(|at| *at > now) {
+            if let Some(at) = state.breaker.probe_at(now).filter(|at| *at > now) {
                 plan.probe_at = Some(plan.probe_at.map_or(at, |other| other.min(at)));
             }
             let limit = share.unwrap_or_else(|| {
@@ -217,7 +217,7 @@ impl AccountQueues {
         let was_open = state.breaker.is_open();
         let change = state.breaker.report(signal, sent, now);
         let name = &queue.name;
-        if let Some(next) = state.breaker.probe_at() {
+        if let Some(next) = state.breaker.probe_at(now) {
             self.outages.record(name, answer, now, next);
         } else if was_open {
             self.outages.end(name);
@@ -301,7 +301,7 @@ impl QueueState {
     /// first.
     fn fails(&self, now: Millis) -> bool {
         self.last_failure
-            .is_some_and(|at| now.since(at) < FAILING_FOR)
+            .is_some_and(|at| at <= now && now.since(at) < FAILING_FOR)
     }
 
     fn cause(&mut self, call: &Claimed, answer: &AcquireResponse, now: Millis) -> FailureCause {
@@ -310,7 +310,9 @@ impl QueueState {
             Outcome::Refused => {}
             Outcome::Retry { .. } => {
                 self.last_failure = Some(now);
-                return self.failing.failed(&call.sid, call.failing_since, answer);
+                return self
+                    .failing
+                    .failed(&call.sid, call.failing_since, answer, now);
             }
         }
         FailureCause::Unknown

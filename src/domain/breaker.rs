@@ -135,14 +135,18 @@ impl Breaker {
         match self.state {
             State::Closed { permits, .. } => permits.saturating_sub(in_flight),
             // One probe at a time, once the requests from before the outage have ended.
-            State::Open { probe_at, .. } => usize::from(in_flight == 0 && now >= probe_at),
+            State::Open { .. } => {
+                usize::from(in_flight == 0 && self.probe_at(now).is_some_and(|at| now >= at))
+            }
         }
     }
 
-    /// When the next probe is due, while open.
+    /// When the next probe is due, while open. It is due at once if it is further away than it was ever to be:
+    /// the clock was set back since.
     #[must_use]
-    pub fn probe_at(&self) -> Option<Millis> {
+    pub fn probe_at(&self, now: Millis) -> Option<Millis> {
         match self.state {
+            State::Open { probe_at, wait, .. } if probe_at > now.plus(wait) => Some(now),
             State::Open { probe_at, .. } => Some(probe_at),
             State::Closed { .. } => None,
         }
@@ -166,7 +170,11 @@ impl Breaker {
                 Change::None
             }
             // Only a probe shows the present state; an older request says nothing new.
-            (_, State::Open { probe_at, .. }) if sent < probe_at => Change::None,
+            (_, State::Open { probe_at, wait, .. })
+                if sent < probe_at && probe_at <= now.plus(wait) =>
+            {
+                Change::None
+            }
             (signal, State::Open { wait, probe, .. }) => {
                 let wait = if signal == Signal::OwnData {
                     wait
@@ -182,7 +190,10 @@ impl Breaker {
             }
             (Signal::OwnData, State::Closed { .. }) => Change::None,
             // Sent before the breaker closed: it shows an outage that is over.
-            (_, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at) => Change::None,
+            // A later time than now is one from before the clock was set back.
+            (_, State::Closed { .. }) if self.closed.is_some_and(|at| sent < at && at <= now) => {
+                Change::None
+            }
             (Signal::Misconfigured, State::Closed { .. }) => {
                 self.open(FIRST_PROBE_DELAY, ProbeCall::Unfailed, now)
             }

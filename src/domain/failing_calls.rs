@@ -41,18 +41,22 @@ enum Failed {
 impl FailingCalls {
     /// Notes that Acquire accepted a call.
     pub fn accepted(&mut self, now: Millis) {
-        self.last_accepted = self.last_accepted.max(Some(now));
+        // Not the later of both: the clock may have been set back.
+        self.last_accepted = Some(now);
         self.since_accepted = Failed::None;
     }
 
-    /// Notes a failure of `call`, which has been failing since `since`.
+    /// Notes a failure of `call` at `now`, which has been failing since `since`.
     pub fn failed(
         &mut self,
         call: &CallSid,
         since: Option<Millis>,
         answer: &AcquireResponse,
+        now: Millis,
     ) -> FailureCause {
-        if since.is_some() && self.last_accepted > since {
+        // An acceptance later than now is one from before the clock was set back.
+        let last_accepted = self.last_accepted.filter(|at| *at <= now);
+        if since.is_some() && last_accepted > since {
             return FailureCause::OwnData;
         }
         self.since_accepted = match std::mem::take(&mut self.since_accepted) {
@@ -92,15 +96,27 @@ mod tests {
         for status in [Some(500), Some(503), Some(404), Some(401), None] {
             let mut failing = FailingCalls::default();
             failing.accepted(Millis(5));
-            let mut failed = |since| failing.failed(&call(1), since, &answer(status));
+            let mut failed = |since| failing.failed(&call(1), since, &answer(status), Millis(9));
             assert_ne!(failed(None), FailureCause::OwnData);
             assert_ne!(failed(Some(Millis(5))), FailureCause::OwnData);
             failing.accepted(Millis(6));
-            let mut failed = |since| failing.failed(&call(1), since, &answer(status));
+            let mut failed = |since| failing.failed(&call(1), since, &answer(status), Millis(9));
             assert_eq!(failed(Some(Millis(5))), FailureCause::OwnData);
             assert_ne!(failed(Some(Millis(6))), FailureCause::OwnData);
             assert_ne!(failed(None), FailureCause::OwnData, "its first");
         }
+    }
+
+    #[test]
+    fn an_acceptance_before_the_clock_was_set_back_makes_no_failure_the_calls_own() {
+        let mut failing = FailingCalls::default();
+        failing.accepted(Millis(3_600_000));
+        let (since, now) = (Some(Millis(5)), Millis(7));
+        let cause = failing.failed(&call(1), since, &answer(None), now);
+        assert_eq!(cause, FailureCause::Unknown);
+        failing.accepted(Millis(8));
+        let cause = failing.failed(&call(1), since, &answer(None), Millis(9));
+        assert_eq!(cause, FailureCause::OwnData);
     }
 
     #[test]
@@ -118,7 +134,10 @@ mod tests {
         ] {
             let mut failing = FailingCalls::default();
             for since in [None, Some(Millis(1)), Some(Millis(1))] {
-                assert_eq!(failing.failed(&call(1), since, &answer(status)), cause);
+                assert_eq!(
+                    failing.failed(&call(1), since, &answer(status), Millis(9)),
+                    cause
+                );
             }
         }
     }
@@ -126,7 +145,8 @@ mod tests {
     #[test]
     fn an_outage_that_answers_500_uses_up_no_attempt_of_the_second_call_and_those_after_it() {
         let mut failing = FailingCalls::default();
-        let mut failed = |number| failing.failed(&call(number), None, &answer(Some(500)));
+        let mut failed =
+            |number| failing.failed(&call(number), None, &answer(Some(500)), Millis(9));
         assert_eq!(failed(1), FailureCause::Lone);
         for number in [2, 3, 1, 2] {
             assert_eq!(failed(number), FailureCause::Unknown);

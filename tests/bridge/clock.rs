@@ -49,6 +49,31 @@ fn a_call_that_failed_while_the_clock_was_wrong_is_sent_soon_after_it_is_right()
 }
 
 #[test]
+fn an_outage_that_began_while_the_clock_was_ahead_ends_once_acquire_is_back() {
+    for jump in JUMPS {
+        let bridge = Bridge::start();
+        bridge.acquire.behaves(Faults {
+            default_reply: Reply::Status(503),
+            ..Faults::default()
+        });
+        jumps(&bridge, jump);
+        for call in 1..=6 {
+            bridge.twilio.ends(&sid(call), "completed");
+        }
+        until("deliveries are paused", || {
+            bridge.metric("bridge_breaker_open{account=\"acme\"}") == Some(1.0)
+        });
+        jumps(&bridge, -jump);
+        bridge.acquire.behaves(Faults::default());
+        // The calls that failed keep their due times, as far as these are possible ones.
+        bridge.twilio.ends(&sid(7), "completed");
+        until("it is delivered", || bridge.state(&sid(7)) == "delivered");
+        let is_open = bridge.metric("bridge_breaker_open{account=\"acme\"}");
+        assert_eq!(is_open, Some(0.0));
+    }
+}
+
+#[test]
 fn a_due_time_years_ahead_is_corrected_at_the_start_and_doctor_names_it_before() {
     let mut bridge = Bridge::start();
     bridge.acquire.behaves(Faults {

@@ -40,7 +40,10 @@ fn five_failures_in_a_row_open_it_and_a_good_answer_between_does_not_let_them() 
 fn a_fault_of_the_configuration_opens_it_at_once() {
     let mut breaker = Breaker::new(LIMITS);
     let change = breaker.report(Signal::Misconfigured, at(0), at(0));
-    assert_eq!((change, breaker.probe_at()), (Change::Opened, Some(at(1))));
+    assert_eq!(
+        (change, breaker.probe_at(at(0))),
+        (Change::Opened, Some(at(1)))
+    );
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn probes_come_one_at_a_time_and_less_and_less_often() {
     let mut waits = Vec::new();
     let mut now = at(0);
     for _ in 0..8 {
-        let probe_at = breaker.probe_at().expect("open");
+        let probe_at = breaker.probe_at(now).expect("open");
         assert_eq!(breaker.permits(0, Millis(probe_at.0 - 1)), 0);
         assert_eq!(breaker.permits(0, probe_at), 1);
         assert_eq!(breaker.permits(1, probe_at), 0);
@@ -69,7 +72,7 @@ fn failures_that_are_a_calls_own_open_nothing_and_put_no_probe_off() {
     assert!(breaker.is_fully_closed());
     let mut breaker = opened();
     for second in 1..100 {
-        assert_eq!(breaker.probe_at(), Some(at(second)));
+        assert_eq!(breaker.probe_at(at(second - 1)), Some(at(second)));
         breaker.report(Signal::OwnData, at(second), at(second));
     }
 }
@@ -88,17 +91,17 @@ fn after_a_reload_answers_to_earlier_requests_open_nothing() {
 
 #[test]
 fn probes_alternate_between_calls_that_have_not_failed_and_the_longest_due() {
-    let mut breaker = opened();
+    let (mut breaker, mut now) = (opened(), at(0));
     for number in 0..8 {
         let expected = match number % 2 {
             0 => ProbeCall::Unfailed,
             _ => ProbeCall::LongestDue,
         };
         assert_eq!(breaker.probe(), Some(expected));
-        let now = breaker.probe_at().expect("open");
+        now = breaker.probe_at(now).expect("open");
         breaker.report(Signal::Bad, now, now);
     }
-    let now = breaker.probe_at().expect("open");
+    now = breaker.probe_at(now).expect("open");
     breaker.report(Signal::Good, now, now);
     assert_eq!(breaker.probe(), None);
 }
@@ -108,7 +111,23 @@ fn failures_of_requests_sent_before_it_opened_put_no_probe_off() {
     let mut breaker = opened();
     breaker.report(Signal::Bad, at(-9), at(0));
     breaker.report(Signal::Bad, at(-9), at(1));
-    assert_eq!(breaker.probe_at(), Some(at(1)));
+    assert_eq!(breaker.probe_at(at(1)), Some(at(1)));
+}
+
+#[test]
+fn a_clock_that_is_set_back_puts_off_no_probe_and_hides_no_outage() {
+    let mut breaker = opened();
+    for back in [-60, -3_600, -40 * 86_400] {
+        assert_eq!(breaker.probe_at(at(back)), Some(at(back)));
+        assert_eq!(breaker.permits(0, at(back)), 1);
+        breaker.report(Signal::Bad, at(back), at(back));
+        assert_eq!(breaker.permits(0, at(back)), 0, "the next probe waits");
+    }
+    let now = at(-40 * 86_400 + 60);
+    breaker.report(Signal::Good, now, now);
+    let back = at(-50 * 86_400);
+    let change = breaker.report(Signal::Misconfigured, back, back);
+    assert_eq!(change, Change::Opened);
 }
 
 #[test]
