@@ -12,11 +12,12 @@ use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
 use crate::domain::plain_text::plain;
 use crate::domain::plural::counted;
 use crate::store::{ReadStore, RefusedFilter, StoredRefusedRequest};
+use crate::telemetry::metrics::check_refusal_cause;
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
 /// The largest `refused.keep`.
-const MAX_SEARCHED: usize = 10_000;
+pub const MAX_SEARCHED: usize = 10_000;
 
 /// Prints one line per cause with its count.
 pub fn list_causes(reader: &dyn ReadStore, format: OutputFormat) -> Result<(), CliError> {
@@ -45,6 +46,7 @@ pub fn list_cause(
     limit: usize,
     format: OutputFormat,
 ) -> Result<(), CliError> {
+    check_refusal_cause(cause).map_err(CliError::Usage)?;
     let requests = reader.refused(&RefusedFilter {
         id: None,
         cause: Some(cause.to_owned()),

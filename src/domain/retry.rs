@@ -79,9 +79,9 @@ pub fn decide(
         ));
     }
     let uses_up = fault.is_unclear() || cause != FailureCause::Unknown;
-    let used_up = |attempt: &&&Attempt| !matches!(attempt.verdict, Verdict::Held(_));
+    let not_held = |attempt: &&&Attempt| !matches!(attempt.verdict, Verdict::Held(_));
     let place = if uses_up {
-        before.iter().filter(used_up).count()
+        before.iter().filter(not_held).count()
     } else {
         before.len().min(policy.schedule.len().saturating_sub(1))
     };

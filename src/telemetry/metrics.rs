@@ -27,7 +27,7 @@ use crate::domain::class::Class;
 use crate::store::{Counts, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
 
-pub use self::series::ADMIN_REASONS;
+pub use self::series::{ADMIN_REASONS, check_refusal_cause};
 
 /// The account label of requests for an account that is not configured. The account that a request
 /// claims is never a label: anybody could create as many time series as they like.

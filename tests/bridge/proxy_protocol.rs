@@ -228,6 +228,32 @@ fn a_connection_without_a_whole_header_is_closed_without_an_answer() {
 }
 
 #[test]
+fn a_header_that_announces_more_than_any_balancer_sends_is_broken_at_once() {
+    // Longer than the test waits.
+    let limit = [("BRIDGE__SERVER__REQUEST_TIMEOUT", "15s")];
+    let mut bridge = Required::of("127.0.0.1", &limit);
+    for length in [4_097, u16::MAX] {
+        let started = Instant::now();
+        let announced = [&SIGNATURE[..], &[0x21, 0x11], &length.to_be_bytes()].concat();
+        assert_eq!(bridge.answers(&announced), "", "{length}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{length}");
+    }
+    assert_eq!(bridge.counts("broken-header"), 2);
+    let log = bridge.serve.logs("closed a connection");
+    assert!(log.contains("it announces more than 4096 bytes"), "{log}");
+    // The fields of a client's certificate, and a request that is larger than the header may be.
+    let field = [&[0xee, 15, 241][..], &[7; 4_081]].concat();
+    let largest = v2_from([192, 0, 2, 1], &field);
+    assert_eq!(largest.len(), 16 + 4_096);
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: {}\r\n\r\n",
+        "a".repeat(9_000)
+    );
+    let answer = bridge.answers(&[&largest[..], request.as_bytes()].concat());
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer:?}");
+}
+
+#[test]
 fn a_header_that_does_not_come_in_time_ends_the_connection() {
     let limit = [("BRIDGE__SERVER__REQUEST_TIMEOUT", "300ms")];
     let bridge = Required::of("127.0.0.1", &limit);

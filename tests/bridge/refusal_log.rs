@@ -1,13 +1,14 @@
 //! Strangers cannot fill the log.
 
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::harness::{Bridge, until};
-use crate::support::http::exchange;
+use crate::support::http::{ask_admin, exchange};
 use crate::support::serve::{Serve, command_to_serve};
 use crate::support::twilio::STATUS;
 
@@ -40,6 +41,52 @@ fn long_paths_forged_callbacks_and_health_checks_leave_few_and_short_lines() {
         .filter(|line| line.contains("refused a request"));
     assert_eq!(refused.count(), 3, "{text}");
     assert!(text.len() < 10_000, "{}", text.len());
+}
+
+#[test]
+fn requests_that_no_handler_gets_are_counted_and_logged_on_both_listeners() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command_to_serve(&folder.path().join("bridge.db"), "http://127.0.0.1:9");
+    command.env("BRIDGE__SERVER__REQUEST_TIMEOUT", "200ms");
+    let mut serve = Serve::by(command);
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "a".repeat(200_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
+    let cases = [
+        (400, "\x16\x03\x01\x02\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost\r\n\r\n"),
+        (431, &many),
+        (408, "POST /twilio/voice/status HT"),
+        (431, &large),
+    ];
+    for address in [serve.public, serve.admin] {
+        for (status, text) in cases {
+            let mut stream = TcpStream::connect(address).expect("it listens");
+            // It may be closed before all is sent.
+            let _ = stream.write_all(text.as_bytes());
+            let mut answer = [0; 12];
+            let _ = stream.read_exact(&mut answer);
+            let expected = format!("HTTP/1.1 {status}");
+            assert_eq!(String::from_utf8_lossy(&answer), expected, "{text:.40}");
+        }
+        // A request that a handler refuses is not one of them.
+        let answer = exchange(address, "POST", STATUS, &[], b"");
+        assert!(
+            answer.status >= 400 && !answer.body.is_empty(),
+            "{answer:?}"
+        );
+    }
+    let log = serve.logs("late-request");
+    assert!(log.contains("closed a connection of 127.0.0.1"), "{log}");
+    for (reason, count) in [
+        ("malformed-http", 4),
+        ("late-request", 2),
+        ("large-head", 4),
+    ] {
+        let line = format!("bridge_connections_refused_total{{reason=\"{reason}\"}} {count}\n");
+        until("it is counted", || {
+            ask_admin(serve.admin, "/metrics", &[]).body.contains(&line)
+        });
+    }
 }
 
 /// The log of the bridges in this process.

@@ -137,6 +137,17 @@ fn a_malformed_request_is_kept_with_its_body_and_is_escaped_on_the_page() {
         assert!(Instant::now() < until, "nothing is kept");
         std::thread::yield_now();
     };
+    for path in ["/api/refused?cause=zzz", "/refused?cause=zzz"] {
+        let answer = bridge.admin("GET", path, &[]);
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(
+            answer.body.contains("cause must be one of bad-format, "),
+            "{answer:?}"
+        );
+    }
+    let run = bridge.runs(&["list", "--refused", "--cause", "zzz"]);
+    assert_eq!(run.code, Some(2), "{}", run.err);
+    assert!(run.err.contains(&cause), "{}", run.err);
     let target = format!("/api/refused?cause={cause}");
     let kept = bridge.admin("GET", &target, &[]).json();
     assert_eq!(kept["refused"][0]["body"], form);

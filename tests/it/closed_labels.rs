@@ -92,3 +92,69 @@ fn each_closed_set_of_labels_has_the_words_of_its_producers() {
     let reasons = words(canary, &["const REASONS: "], "];");
     assert_eq!(reasons, produced(canary, "CanaryFailure", "reason", &[]));
 }
+
+#[test]
+fn no_set_of_labels_is_left_out_of_the_comparison() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry/metrics/series.rs");
+    let text = fs::read_to_string(source).expect("a source file");
+    let names = text.lines().filter_map(|line| {
+        let line = line.strip_prefix("pub ").unwrap_or(line);
+        let (name, _) = line.strip_prefix("const ")?.split_once(':')?;
+        Some(name.to_owned())
+    });
+    // `AdminError::refusal_reason` names each of the first, and the second is a part of the others.
+    let compared = "ADMIN_REASONS NOT_KEPT UNSIGNED_VERDICTS SIGNED_VERDICTS SIGNATURE_REASONS \
+                    CONNECTION_REASONS RECORDING_OUTCOMES OTHER_OUTCOMES TWILIO_API_OUTCOMES \
+                    IMPORTED_EVIDENCE";
+    let compared: BTreeSet<String> = compared.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(names.collect::<BTreeSet<String>>(), compared);
+}
+
+#[test]
+fn each_list_of_all_variants_of_an_enum_is_complete() {
+    let mut lists = 0;
+    visit(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut |text| {
+            for (before, rest) in text
+                .match_indices("const ALL: [Self; ")
+                .map(|(at, _)| text.split_at(at))
+            {
+                let (_, kind) = before.rsplit_once("\nimpl ").expect("an impl");
+                let kind = kind.split([' ', '<']).next().expect("a name");
+                let (list, _) = rest.split_once("];").expect("an end");
+                let listed = list
+                    .split("Self::")
+                    .skip(1)
+                    .map(|part| identifier(part).to_owned());
+                let listed: BTreeSet<String> = listed.collect();
+                let (_, body) = text
+                    .split_once(&format!("enum {kind} {{"))
+                    .expect("an enum");
+                let (body, _) = body.split_once("\n}").expect("an end");
+                let variants = body.lines().map(str::trim).map(identifier);
+                let variants = variants.filter(|name| name.starts_with(char::is_uppercase));
+                assert_eq!(listed, variants.map(str::to_owned).collect(), "{kind}::ALL");
+                lists += 1;
+            }
+        },
+    );
+    assert!(lists >= 4, "only {lists} were found");
+}
+
+fn identifier(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric());
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// Calls `each` with the text of each source file.
+fn visit(folder: &Path, each: &mut impl FnMut(&str)) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            visit(&path, each);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            each(&fs::read_to_string(&path).expect("a source file"));
+        }
+    }
+}

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::note::Note;
+use crate::cli::refused::MAX_SEARCHED;
 use crate::clock::Millis;
 use crate::config::StoreUrl;
 use crate::domain::plural::counted;
 use crate::store::{
-    self, CallSummary, ListFilter, ReadStore, RefusedCause, RefusedFilter, State, StoreError,
+    self, CallSummary, ListFilter, ReadStore, RefusedFilter, RefusedRequest, State, StoreError,
+    StoredRefusedRequest,
 };
 
 /// A running bridge sends calls within milliseconds, and calls that were requeued within minutes.
@@ -126,35 +128,62 @@ fn cause_of(reason: &str) -> String {
     reason.split_inclusive(is_end).map(plain).collect()
 }
 
+/// Requests that Twilio may have sent, by cause. Scanners send all others, and only their number is listed.
 fn of_refused(reader: &dyn ReadStore, now: Millis) -> Result<Vec<Note>, StoreError> {
-    let causes = reader.refused_by_cause()?;
-    causes.iter().map(|of| of_cause(reader, of, now)).collect()
+    let filter = RefusedFilter {
+        id: None,
+        cause: None,
+        limit: MAX_SEARCHED,
+    };
+    let mut by_cause: Vec<(StoredRefusedRequest, usize)> = Vec::new();
+    let mut others = 0;
+    for stored in reader.refused(&filter)? {
+        let is_same = |(latest, _): &&mut (StoredRefusedRequest, usize)| {
+            latest.request.cause == stored.request.cause
+        };
+        if !may_be_twilios(&stored.request) {
+            others += 1;
+        } else if let Some((_, count)) = by_cause.iter_mut().find(is_same) {
+            *count += 1;
+        } else {
+            by_cause.push((stored, 1));
+        }
+    }
+    let mut notes: Vec<_> = by_cause.iter().map(|of| of_cause(of, now)).collect();
+    if others > 0 {
+        let sentence = format!(
+            "{} refused that Twilio did not send (without a signature and an AccountSid); list --refused \
+             lists them",
+            counted(others, "request")
+        );
+        notes.push(Note::ok("refused", sentence));
+    }
+    Ok(notes)
 }
 
-fn of_cause(reader: &dyn ReadStore, of: &RefusedCause, now: Millis) -> Result<Note, StoreError> {
-    let RefusedCause {
-        cause,
-        count,
-        last,
-        example,
-        ..
-    } = of;
-    let found = reader.refused(&RefusedFilter {
-        id: Some(*example),
-        cause: None,
-        limit: 1,
-    })?;
-    let explanation = found.first().map(|stored| &stored.request.explanation);
-    let explanation = explanation.map_or_else(String::new, |text| text.replace('\n', " "));
-    let explanation = explanation.trim_end_matches('.');
-    let requests = counted(*count, "request");
+/// Twilio signs each request, and names the account. A proxy may have removed one of the two.
+fn may_be_twilios(request: &RefusedRequest) -> bool {
+    let names_account = |text: &str| text.contains("AccountSid");
+    request.headers.contains("x-twilio-signature: ")
+        || names_account(&request.target)
+        || names_account(&String::from_utf8_lossy(&request.body))
+}
+
+/// The latest request of a cause, and their number.
+fn of_cause((latest, count): &(StoredRefusedRequest, usize), now: Millis) -> Note {
+    let (id, request) = (latest.id, &latest.request);
+    let explanation = request.explanation.replace('\n', " ");
     let sentence = format!(
-        "{requests} refused with cause {cause}, the latest at {last}: {explanation}; see show {example}; \
-         after the fix, export --refused {example} and replay repair one that Twilio sent"
+        "{} refused with cause {}, the latest at {}: {}; see show {id}; after the fix, export --refused \
+         {id} and replay repair one that Twilio sent",
+        counted(*count, "request"),
+        request.cause,
+        request.at,
+        explanation.trim_end_matches('.')
     );
-    Ok(if now.since(*last) < RECENT {
+    if now.since(request.at) < RECENT {
         Note::problem("refused", sentence)
     } else {
         Note::ok("refused", sentence)
-    })
+    }
 }

@@ -10,6 +10,7 @@ use super::error::AdminError;
 use super::frame::Frame;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
 use crate::store::RefusedFilter;
+use crate::telemetry::metrics::check_refusal_cause;
 
 #[derive(Debug, Deserialize)]
 pub struct RefusedQuery {
@@ -62,6 +63,9 @@ async fn causes(admin: &AdminState) -> Result<Vec<CauseLine>, AdminError> {
 }
 
 async fn latest(admin: &AdminState, query: &RefusedQuery) -> Result<Vec<RefusedLine>, AdminError> {
+    if let Some(cause) = &query.cause {
+        check_refusal_cause(cause).map_err(AdminError::Query)?;
+    }
     let filter = RefusedFilter {
         id: None,
         cause: query.cause.clone(),

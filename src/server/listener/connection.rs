@@ -19,12 +19,16 @@ pub(super) struct ClientConnection {
     /// The address from the PROXY header, or of the TCP peer.
     pub client: Option<SocketAddr>,
     pub tracker: Rc<Tracker>,
+    /// The largest buffer that a read may fill; a larger one is an error.
+    pub max_read: usize,
 }
 
 /// A stream of decrypted bytes, which its tracker reads too.
 pub(super) struct RequestStream<IO> {
     io: IO,
     tracker: Rc<Tracker>,
+    /// Called with the status of an answer to a request that no handler gets.
+    on_unhandled: Box<dyn Fn(u16)>,
 }
 
 impl ClientConnection {
@@ -33,6 +37,7 @@ impl ClientConnection {
             tcp,
             client,
             tracker: Rc::new(tracker),
+            max_read: usize::MAX,
         }
     }
 
@@ -63,6 +68,10 @@ impl AsyncRead for ClientConnection {
         context: &mut Context<'_>,
         part: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
+        if part.remaining() > self.max_read {
+            let limit = format!("it announces more than {} bytes", self.max_read);
+            return Poll::Ready(Err(Error::new(ErrorKind::InvalidData, limit)));
+        }
         let before = part.filled().len();
         let read = self.as_mut().tcp().poll_read(context, part);
         if read.is_pending() {
@@ -122,8 +131,12 @@ impl ActixStream for ClientConnection {
 }
 
 impl<IO> RequestStream<IO> {
-    pub fn new(io: IO, tracker: Rc<Tracker>) -> Self {
-        Self { io, tracker }
+    pub fn new(io: IO, tracker: Rc<Tracker>, on_unhandled: impl Fn(u16) + 'static) -> Self {
+        Self {
+            io,
+            tracker,
+            on_unhandled: Box::new(on_unhandled),
+        }
     }
 
     pub fn tracker(&self) -> &Rc<Tracker> {
@@ -150,7 +163,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for RequestStream<IO> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let wrote = Pin::new(&mut self.io).poll_write(context, bytes);
+        if let (Poll::Ready(Ok(_)), Some(status)) = (&wrote, unhandled(bytes)) {
+            (self.on_unhandled)(status);
+        }
+        wrote
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
@@ -182,4 +199,18 @@ impl<IO: ActixStream> ActixStream for RequestStream<IO> {
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<Result<Ready>> {
         self.io.poll_write_ready(context)
     }
+}
+
+/// The status of an answer to a request that is malformed, late or too large. actix makes these answers
+/// itself and reports only some of them; in contrast to those of the handlers they have no body.
+fn unhandled(answer: &[u8]) -> Option<u16> {
+    let (line, rest) =
+        answer.split_at_checked(answer.iter().position(|byte| *byte == b'\n')? + 1)?;
+    let status = match line.strip_prefix(b"HTTP/1.1 ")?.get(..3)? {
+        b"400" => 400,
+        b"408" => 408,
+        b"431" => 431,
+        _ => return None,
+    };
+    rest.starts_with(b"content-length: 0\r\n").then_some(status)
 }

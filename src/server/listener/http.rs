@@ -105,11 +105,11 @@ where
     max_concurrent_tls_connect(usize::MAX);
     let server = match tls {
         None => server.listen("http", listener, move || {
-            let http = http(plain, &connections, routes());
+            let http = http(plain, &connections, &refusals, routes());
             accept().map_err(drop).and_then(http)
         }),
         Some(tls) => server.listen("https", listener, move || {
-            let http = http(encrypted, &connections, routes());
+            let http = http(encrypted, &connections, &refusals, routes());
             let mut handshake = Acceptor::new(ServerConfig::clone(&tls));
             handshake.set_handshake_timeout(limits.request);
             let refusals = Arc::clone(&refusals);
@@ -132,6 +132,7 @@ fn encrypted(stream: &TlsStream<ClientConnection>) -> &ClientConnection {
 fn http<IO, R, S, B>(
     connection: fn(&IO) -> &ClientConnection,
     connections: &Connections,
+    refusals: &Arc<ConnectionAcceptor>,
     routes: R,
 ) -> impl ServiceFactory<IO, Config = (), Response = (), Error = (), InitError = ()> + use<IO, R, S, B>
 where
@@ -149,7 +150,7 @@ where
     B: MessageBody + 'static,
 {
     let limits = connections.open().limits;
-    let connections = connections.clone();
+    let (connections, refusals) = (connections.clone(), Arc::clone(refusals));
     let http = HttpService::build()
         // `connections` closes idle ones, without a timer for each.
         .keep_alive(KeepAlive::Os)
@@ -168,7 +169,10 @@ where
             client, tracker, ..
         } = connection(&stream);
         let (client, tracker) = (*client, Rc::clone(tracker));
-        std::future::ready(Ok((RequestStream::new(stream, tracker), client)))
+        let refusals = Arc::clone(&refusals);
+        let on_unhandled = move |status| refusals.log_unhandled(client, status);
+        let stream = RequestStream::new(stream, tracker, on_unhandled);
+        std::future::ready(Ok((stream, client)))
     })
     .and_then(http.map_err(drop))
 }

@@ -25,10 +25,14 @@ use crate::server::connections::tracker::Tracker;
 use crate::server::refusal_log::UNKNOWN_CLIENT;
 use crate::server::shared::BridgeParts;
 
+/// The most bytes that a header of version 2 may announce. Addresses have at most 216; the rest are fields
+/// such as a client's certificate.
+const MAX_HEADER: usize = 4_096;
+
 /// Pause between two checks for room.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Why a connection is closed without an answer.
+/// Why a connection is closed before a handler gets its request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RefusedConnectionError {
     #[error(
@@ -55,6 +59,12 @@ pub(super) enum RefusedConnectionError {
         "its TLS handshake failed ({0}); `doctor` checks the certificate (server.tls_cert_file)"
     )]
     Tls(String),
+    #[error("its request is not HTTP/1.1 that can be read (answered 400)")]
+    MalformedHttp,
+    #[error("its first request was not complete within server.request_timeout (answered 408)")]
+    LateRequest,
+    #[error("the head of its request is too large (answered 431)")]
+    LargeHead,
     #[error("the bridge is stopping, or needs its place")]
     Closed,
 }
@@ -70,6 +80,9 @@ impl RefusedConnectionError {
             Self::Full(..) => Some("full"),
             Self::TooMany(_) => Some("client-limit"),
             Self::Tls(_) => Some("tls-handshake"),
+            Self::MalformedHttp => Some("malformed-http"),
+            Self::LateRequest => Some("late-request"),
+            Self::LargeHead => Some("large-head"),
             Self::Closed => None,
         }
     }
@@ -169,14 +182,17 @@ impl ConnectionAcceptor {
             return Err(RefusedConnectionError::Untrusted);
         }
         let limit = config.server.request_timeout;
+        // actix reads what a header announces into one buffer of that length.
+        connection.max_read = MAX_HEADER;
         let header = tokio::select! {
-            header = tokio::time::timeout(limit, ProxyStream::accept(connection)) => header,
+            header = tokio::time::timeout(limit, ProxyStream::accept(&mut *connection)) => header,
             () = self.connections.closing() => return Err(RefusedConnectionError::Closed),
         };
         let mut stream = header.map_err(|_| RefusedConnectionError::Late(limit))??;
         let header = stream
             .take_header()
             .ok_or(RefusedConnectionError::Missing)?;
+        connection.max_read = usize::MAX;
         Ok(source(&header)?.or(peer))
     }
 
@@ -190,6 +206,16 @@ impl ConnectionAcceptor {
             TlsError::Service(never) => match *never {},
         };
         self.log_refusal(None, &RefusedConnectionError::Tls(why));
+    }
+
+    /// Counts and logs a request that actix answers without calling a handler.
+    pub fn log_unhandled(&self, client: Option<SocketAddr>, status: u16) {
+        let why = match status {
+            408 => RefusedConnectionError::LateRequest,
+            431 => RefusedConnectionError::LargeHead,
+            _ => RefusedConnectionError::MalformedHttp,
+        };
+        self.log_refusal(client, &why);
     }
 
     fn log_refusal(&self, peer: Option<SocketAddr>, why: &RefusedConnectionError) {

@@ -1,6 +1,7 @@
 //! Creates every series with a closed set of labels with the value 0: Prometheus cannot see an increase
 //! from no series to 1.
 
+use std::collections::BTreeSet;
 use std::hash::Hash;
 
 use prometheus_client::metrics::family::Family;
@@ -84,8 +85,8 @@ const SIGNATURE_REASONS: [&str; 34] = [
     "undiagnosed",
 ];
 
-/// Why a connection is closed before its first request.
-const CONNECTION_REASONS: [&str; 7] = [
+/// Why a connection is closed before a handler gets its request.
+const CONNECTION_REASONS: [&str; 10] = [
     "untrusted",
     "missing-header",
     "broken-header",
@@ -93,6 +94,9 @@ const CONNECTION_REASONS: [&str; 7] = [
     "full",
     "client-limit",
     "tls-handshake",
+    "malformed-http",
+    "late-request",
+    "large-head",
 ];
 
 /// Why a request to the admin listener is refused before its route.
@@ -130,6 +134,21 @@ const FINISHED_CLASSES: [Class; 4] = [Class::InTime, Class::Late, Class::Skipped
 
 /// Evidence of an imported record.
 const IMPORTED_EVIDENCE: [&str; 2] = ["listed", "alerted"];
+
+/// Verdicts of requests that are not kept as refused.
+const NOT_KEPT: [&str; 4] = ["new", "weaker", "repeated", "health-check"];
+
+/// Whether refused requests are kept with this cause; a sentence with all causes if not.
+pub fn check_refusal_cause(cause: &str) -> Result<(), String> {
+    let all = SIGNATURE_REASONS.iter().chain(&UNSIGNED_VERDICTS);
+    let all = all.chain(&SIGNED_VERDICTS);
+    let known: BTreeSet<&str> = all.copied().filter(|one| !NOT_KEPT.contains(one)).collect();
+    if known.contains(cause) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    Err(format!("cause must be one of {}", known.join(", ")))
+}
 
 /// Creates the series of these labels with the value 0; an existing one keeps its value.
 fn start<L, M>(family: &Family<L, M>, labels: impl IntoIterator<Item = L>)

@@ -80,9 +80,17 @@ fn refused(cause: &str, at: Millis) -> RefusedRequest {
         method: "POST".to_owned(),
         target: "/twilio/voice/status".to_owned(),
         url: "https://bridge.example.com/twilio/voice/status".to_owned(),
-        headers: String::new(),
+        headers: "user-agent: TwilioProxy/1.1\nx-twilio-signature: bm8=\n".to_owned(),
         body: (&b""[..]).into(),
         body_bytes: 0,
+    }
+}
+
+/// As scanners send it.
+fn scanned(cause: &str, at: Millis) -> RefusedRequest {
+    RefusedRequest {
+        headers: "user-agent: a scanner\n".to_owned(),
+        ..refused(cause, at)
     }
 }
 
@@ -129,6 +137,16 @@ fn parked_overdue_and_refused_calls_are_all_reported_by_cause() {
             refused("host", now),
             refused("no-match", now),
             refused("scheme", old),
+            scanned("not-found", now),
+            scanned("no-signature", now),
+            scanned("wrong-method", now),
+            // A proxy removed the signature of a callback.
+            RefusedRequest {
+                body: (&b"AccountSid=AC00000000000000000000000000000001"[..]).into(),
+                ..scanned("no-signature", now.minus(hour))
+            },
+            // The URL at Twilio has another path.
+            refused("not-found", now.minus(hour)),
         ];
         let limits = RefusedLimits {
             most: 100,
@@ -154,13 +172,19 @@ fn parked_overdue_and_refused_calls_are_all_reported_by_cause() {
         ],
     );
     has(&found, &["1 request refused with cause no-match"]);
-    assert_eq!(found.len(), 5, "an old refusal is no problem: {found:#?}");
+    has(&found, &["1 request refused with cause no-signature"]);
+    has(&found, &["1 request refused with cause not-found"]);
+    assert_eq!(found.len(), 7, "an old refusal is no problem: {found:#?}");
     let (out, _, _) = output_of(&mut doctor(
         folder.path(),
         "http://127.0.0.1:9",
         &["--offline"],
     ));
     assert!(out.contains("refused with cause scheme"), "{out}");
+    assert!(
+        out.contains("3 requests refused that Twilio did not send"),
+        "{out}"
+    );
     assert!(out.contains("schema 1, SQLite 3."), "{out}");
 }
 
