@@ -105,6 +105,13 @@ impl Client {
         self.posts(STATUS, &[("X-Twilio-Signature", &signature)], &form)
     }
 
+    /// Sends the beginning of a request.
+    pub fn starts(&mut self, bytes: &[u8]) {
+        let stream = self.0.get_mut();
+        stream.write_all(bytes).expect("it is open");
+        stream.flush().expect("it is open");
+    }
+
     /// Sends `bytes`, then a byte every 50 ms. Returns how long the connection stays open.
     pub fn drips(mut self, bytes: &[u8]) -> std::time::Duration {
         let began = Instant::now();

@@ -22,6 +22,7 @@ mod https;
 mod operator;
 mod other_programs;
 mod outage;
+mod pod;
 mod process;
 mod proxies;
 mod proxy_protocol;

@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
 use crate::https::{Client, Pair};
+use crate::pod::{Pod, kibibytes};
 use crate::support::harness::{Bridge, WAIT_LIMIT, until};
 use crate::support::http::ask_admin;
 use crate::support::real::left_out;
@@ -281,6 +282,7 @@ fn ten_thousand_slow_clients_delay_no_callback_and_cost_little_memory() {
     let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
     command.env("BRIDGE__SERVER__REQUEST_TIMEOUT", "15s");
     let bridge = Serve::by(command);
+    let pod = Pod::of(&bridge);
     let head = b"POST /twilio/voice/status HTTP/1.1\r\nHost: bridge.example.com\r\nX-Slow: ";
     let mut streams: Vec<_> = (0..10_000_u32)
         .map(|index| {
@@ -314,12 +316,44 @@ fn ten_thousand_slow_clients_delay_no_callback_and_cost_little_memory() {
         }
     }
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.child.id()));
-    let status = status.expect("a process");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|text| text.split_whitespace().next());
-    let peak: u64 = peak.expect("a figure").parse().expect("a number of KiB");
+    let peak = kibibytes(&bridge, "VmHWM:");
+    println!("slowest answer {slowest:.0?}, at most {peak} KiB");
     assert!(peak < 200 * 1024, "{peak} KiB");
+    drop((bridge, pod));
+}
+
+#[test]
+fn a_slow_client_that_shook_hands_costs_at_most_32_kib() {
+    const CLIENTS: u64 = 600;
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    pair.write(folder.path());
+    let acquire = sink(Faults::default());
+    let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
+    command
+        .env("BRIDGE__SERVER__TLS_CERT_FILE", "cert.pem")
+        .env("BRIDGE__SERVER__TLS_KEY_FILE", "key.pem")
+        .env("BRIDGE__SERVER__REQUEST_TIMEOUT", "15s")
+        .current_dir(folder.path());
+    let bridge = Serve::by(command);
+    let connect = || Client::over(connect(bridge.public), &[&pair], &["http/1.1"]).expect("TLS");
+    assert_eq!(connect().posts("/elsewhere", &[], "a=b"), 404);
+    let before = kibibytes(&bridge, "VmRSS:");
+    let slow: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = connect();
+            client.starts(b"POST /twilio/voice/status HTTP/1.1\r\nHost: bridge.example.com\r\nX: ");
+            client
+        })
+        .collect();
+    let began = Instant::now();
+    assert_eq!(connect().posts("/elsewhere", &[], "a=b"), 404);
+    let took = began.elapsed();
+    let each = (kibibytes(&bridge, "VmRSS:") - before) / CLIENTS;
+    println!("answered within {took:.0?}, {each} KiB for each client");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(each < 32, "{each} KiB");
+    drop(slow);
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn a_full_disk_is_reported_until_there_is_room() {
 fn a_file_system_that_turns_read_only_is_reported_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let (image, at) = (folder.path().join("image"), folder.path().join("disk"));
-    let Some(mount) = Mount::ext4(&image, &at) else {
+    let Some(mount) = Mount::ext4(&image, 32, &at) else {
         return left_out("a file system that turns read-only: a loop mount of ext4 needs root");
     };
     let database = at.join("bridge.db");
@@ -173,7 +173,7 @@ fn a_file_system_that_turns_read_only_is_reported_and_loses_nothing() {
     // Linux mounts it for writing again only once no process uses it.
     drop(mount);
     repair(&image);
-    let _mount = Mount::ext4(&image, &at).expect("it is whole again");
+    let _mount = Mount::ext4(&image, 32, &at).expect("it is whole again");
     let repaired = Instant::now();
     let mut serve = Serve::spawn(process::serve(&database, &acquire.sink.base_url()));
     let bridge = serve.addresses();

@@ -121,21 +121,21 @@ fn nothing_that_was_answered_is_lost_through_kills() {
 
 /// Where the bridge listens, while it does.
 #[derive(Default)]
-struct Bridge {
+pub struct Bridge {
     addresses: Mutex<Option<Addresses>>,
-    stop: AtomicBool,
+    pub stop: AtomicBool,
 }
 
 impl Bridge {
-    fn addresses(&self) -> Option<Addresses> {
+    pub fn addresses(&self) -> Option<Addresses> {
         *self.addresses.lock().expect("no thread panics with it")
     }
 
-    fn is_at(&self, addresses: Addresses) {
+    pub fn is_at(&self, addresses: Addresses) {
         *self.addresses.lock().expect("no thread panics with it") = Some(addresses);
     }
 
-    fn is_gone(&self) {
+    pub fn is_gone(&self) {
         *self.addresses.lock().expect("no thread panics with it") = None;
     }
 }
@@ -264,7 +264,7 @@ fn in_state(database: &Path, state: State, limit: usize) -> Vec<CallSid> {
     calls.into_iter().map(|call| call.sid).collect()
 }
 
-fn parked(database: &Path) -> HashSet<String> {
+pub fn parked(database: &Path) -> HashSet<String> {
     let calls = in_state(database, State::Parked, usize::MAX);
     calls.iter().map(|sid| sid.as_str().to_owned()).collect()
 }

@@ -8,6 +8,7 @@ mod mount;
 mod repair;
 mod restarts;
 mod service;
+mod soak;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;

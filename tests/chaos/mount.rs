@@ -1,9 +1,11 @@
 //! Small disks that can be filled and broken. Making them needs root.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rustix::fs::{FallocateFlags, fallocate};
 
 /// A small file system of its own; unmounted when dropped.
 pub struct Mount(pub PathBuf);
@@ -14,11 +16,12 @@ impl Mount {
         Self::of(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"], at)
     }
 
-    /// ext4 in the file `image`, made where there is none; it turns read-only once it finds an error.
-    pub fn ext4(image: &Path, at: &Path) -> Option<Self> {
+    /// ext4 in the file `image`, made with so many MiB where there is none; it turns read-only once it finds
+    /// an error.
+    pub fn ext4(image: &Path, mebibytes: u64, at: &Path) -> Option<Self> {
         if !image.exists() {
             let file = File::create(image).expect("a file");
-            file.set_len(32 << 20).expect("room");
+            file.set_len(mebibytes << 20).expect("room");
             succeeds(Command::new("mkfs.ext4").arg("-q").arg(image))?;
         }
         let image = image.to_str().expect("text");
@@ -35,6 +38,11 @@ impl Mount {
     pub fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
         let mut filler = File::create(&path).expect("a file");
+        let (mut end, large) = (0, 1 << 20);
+        while fallocate(&filler, FallocateFlags::empty(), end, large).is_ok() {
+            end += large;
+        }
+        filler.seek(SeekFrom::Start(end)).expect("its end");
         for size in [64 * 1024, 4096, 1] {
             let block = vec![1; size];
             while filler.write_all(&block).is_ok() {}

@@ -99,7 +99,7 @@ fn no_set_of_labels_is_left_out_of_the_comparison() {
     let text = fs::read_to_string(source).expect("a source file");
     let names = text.lines().filter_map(|line| {
         let line = line.strip_prefix("pub ").unwrap_or(line);
-        let (name, _) = line.strip_prefix("const ")?.split_once(':')?;
+        let (name, _) = line.strip_prefix("const ")?.split_once(": [&str; ")?;
         Some(name.to_owned())
     });
     // `AdminError::refusal_reason` names each of the first, and the second is a part of the others.
