@@ -153,7 +153,7 @@ impl Bridge {
 
 fn reconciles(admin: SocketAddr, from: Millis) -> Value {
     let order = json!({
-        "from": from.to_string(), "until": null, "account": null, "calls": [],
+        "from": from.minus(Duration::from_secs(60)).to_string(), "until": null, "account": null, "calls": [],
         "mode": "Import", "held": "Keep",
     });
     let headers = [("Host", "localhost"), ("Content-Type", "application/json")];
