@@ -443,13 +443,15 @@ pub enum StoreWarning {
     LogPinned,
 }
 
-/// The sizes of the SQLite file of a bridge, in bytes.
+/// The SQLite file of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreFiles {
-    /// The write-ahead log.
+    /// Size of the write-ahead log in bytes.
     pub log_bytes: u64,
-    /// Free space on its disk.
+    /// Free space on its disk in bytes.
     pub free_bytes: u64,
+    /// When `backup` last copied it.
+    pub backed_up_at: Option<Millis>,
 }
 
 /// The versions of a store before and after a migration; 0: there was none.

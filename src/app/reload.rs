@@ -18,6 +18,7 @@ use crate::delivery::acquire_client::AcquireClient;
 use crate::domain::audit::{Act, Actor, AuditEntry};
 use crate::server::listener::certificate;
 use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
 
 /// Before the row of a reload is written again, while the store is unavailable.
 const AUDIT_RETRY: Duration = Duration::from_secs(1);
@@ -36,6 +37,7 @@ impl ReloadSource {
         self,
         current: watch::Sender<Arc<Config>>,
         (clock, store): (Clock, Arc<dyn Store>),
+        metrics: &Metrics,
         stop: CancellationToken,
     ) {
         loop {
@@ -50,11 +52,13 @@ impl ReloadSource {
                 Ok(new) => {
                     let changed = apply(new, &current);
                     let at = clock.now();
+                    metrics.reloaded(at);
                     let log = write_audit(Arc::clone(&store), changed, at);
                     // Not awaited: the reload has taken effect, also while the store is unavailable.
                     tokio::spawn(stop.clone().run_until_cancelled_owned(log));
                 }
                 Err(mistakes) => {
+                    metrics.reload_failed();
                     for mistake in &mistakes {
                         error!("the configuration stays as it was: {mistake}");
                     }

@@ -79,6 +79,7 @@ impl Running {
             refusals: Arc::default(),
         };
         report_fsync_latency(&app.config, &parts.metrics);
+        parts.metrics.reloaded(parts.clock.now());
         let drained = CancellationToken::new();
         // One for each listener, because they close at different times.
         let server = &app.config.server;
@@ -98,9 +99,10 @@ impl Running {
         ));
         let until = drained.clone();
         let at = (app.clock.clone(), Arc::clone(&app.store));
+        let metrics = Arc::clone(&parts.metrics);
         tokio::spawn(async move {
             match app.reload {
-                Some(reload) => reload.follow(config_changed, at, until).await,
+                Some(reload) => reload.follow(config_changed, at, &metrics, until).await,
                 // Without a sender, tasks that follow the configuration would end.
                 None => config_changed.closed().await,
             }

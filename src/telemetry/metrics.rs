@@ -2,6 +2,7 @@
 //!
 //! They count; no decision reads them.
 
+mod format;
 mod labels;
 mod series;
 #[cfg(test)]
@@ -22,11 +23,13 @@ use self::labels::{
     AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, KeyLabels, KindLabels,
     OutcomeLabels, ReasonLabels, StateLabels,
 };
+use super::process::ProcessMetrics;
 use crate::clock::Millis;
 use crate::domain::class::Class;
 use crate::store::{Counts, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
 
+pub use self::format::MetricsFormat;
 pub use self::series::{ADMIN_REASONS, check_refusal_cause};
 
 /// The account label of requests for an account that is not configured. The account that a request
@@ -83,6 +86,13 @@ impl KeyUses {
     }
 }
 
+/// Whether a node can record callbacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    NotReady,
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 type Number = Gauge<u64, AtomicU64>;
 
@@ -98,15 +108,17 @@ macro_rules! metric_table {
 
         impl Default for Metrics {
             fn default() -> Self {
-                let mut registry = Registry::with_prefix("bridge");
+                let mut all = Registry::default();
+                all.sub_registry_with_prefix("process").register_collector(Box::new(ProcessMetrics));
+                let registry = all.sub_registry_with_prefix("bridge");
                 let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
                 registry.register("build", "The version of the program", version);
                 $(
                     let $field: $kind = metric_table!(@new $($new)?);
                     let unit = None$(.or(Some(Unit::$unit)))?;
-                    register(&mut registry, $name, unit, $help, &$field);
+                    register(registry, $name, unit, $help, &$field);
                 )*
-                Self { registry, $($field,)* }
+                Self { registry: all, $($field,)* }
             }
         }
     };
@@ -169,6 +181,16 @@ metric_table! {
         "Errors that the last consistency check of the store found";
     consistency_checked: Seconds, "consistency_checked_timestamp" in Seconds,
         "Time of the last consistency check of the store; 0 before the first one";
+    ready: Number, "ready",
+        "1 if this node can record callbacks and is not stopping, as at /readyz";
+    last_callback: Family<AccountLabels, Seconds>, "last_callback_timestamp" in Seconds,
+        "Time of the last callback that this node recorded; 0 before the first one since its start";
+    reload_successful: Number = one(), "config_last_reload_successful",
+        "0 if the configuration could not be reloaded and stays as it was";
+    reload_succeeded: Seconds, "config_last_reload_success_timestamp" in Seconds,
+        "Time of the start, or of the last successful reload of the configuration";
+    backup_succeeded: Seconds = unknown(), "backup_last_success_timestamp" in Seconds,
+        "Time of the last backup of the SQLite file; NaN before the first one, and on PostgreSQL";
     certificate_expiry: Seconds = unknown(), "certificate_expiry_timestamp" in Seconds,
         "Expiry of the certificate of the public listener; NaN without one";
     reconcile_last_success: Family<AccountLabels, Seconds>, "reconcile_last_success_timestamp" in Seconds,
@@ -200,6 +222,12 @@ fn histogram_to_15_s() -> Histogram {
 fn unknown() -> Seconds {
     let gauge = Seconds::default();
     gauge.set(f64::NAN);
+    gauge
+}
+
+fn one() -> Number {
+    let gauge = Number::default();
+    gauge.set(1);
     gauge
 }
 
@@ -235,14 +263,25 @@ impl Metrics {
         self.received.get_or_create(&labels).inc();
     }
 
-    /// A callback that was answered 2xx, `took` after the head of its request.
-    pub fn recorded(&self, account: &str, recorded: Recorded, evidence: Evidence, took: Duration) {
+    /// A callback that was answered 2xx at `now`, `took` after the head of its request.
+    pub fn recorded(
+        &self,
+        account: &str,
+        recorded: Recorded,
+        evidence: Evidence,
+        took: Duration,
+        now: Millis,
+    ) {
         let verdict = match (recorded, evidence) {
             (Recorded::New, Evidence::Weaker) => "weaker",
             _ => recorded.as_str(),
         };
         self.received(account, verdict);
         self.ack.observe(took.as_secs_f64());
+        let last = self
+            .last_callback
+            .get_or_create(&AccountLabels::of(account));
+        last.set(since_epoch(now));
     }
 
     pub fn signature_failed(&self, reason: &'static str) {
@@ -340,6 +379,22 @@ impl Metrics {
     pub fn store_files(&self, files: StoreFiles) {
         self.log_bytes.set(files.log_bytes);
         self.free_bytes.set(files.free_bytes);
+        let backed_up = files.backed_up_at.map_or(f64::NAN, since_epoch);
+        self.backup_succeeded.set(backed_up);
+    }
+
+    pub fn ready(&self, readiness: Readiness) {
+        self.ready.set(u64::from(readiness == Readiness::Ready));
+    }
+
+    /// The configuration was read at the start, or reloaded.
+    pub fn reloaded(&self, now: Millis) {
+        self.reload_successful.set(1);
+        self.reload_succeeded.set(since_epoch(now));
+    }
+
+    pub fn reload_failed(&self) {
+        self.reload_successful.set(0);
     }
 
     pub fn fsync_latency(&self, latency: Duration) {
@@ -401,10 +456,15 @@ impl Metrics {
         self.canary_failures.get_or_create(&labels).inc_by(more);
     }
 
-    /// The text that Prometheus reads, with the current counts of the store; `None` while the store is
+    /// The text that Prometheus reads in this format, with the current counts of the store; `None` while the store is
     /// unavailable.
     #[must_use]
-    pub fn exposition(&self, counts: Option<&Counts>, now: Millis) -> String {
+    pub fn exposition(
+        &self,
+        counts: Option<&Counts>,
+        now: Millis,
+        format: MetricsFormat,
+    ) -> String {
         self.store_up.set(u64::from(counts.is_some()));
         if let Some(counts) = counts {
             for state in State::ALL {
@@ -424,6 +484,6 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        format.of(text)
     }
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::{Value, json};
 use twilio_acquire_bridge::debugging::fixture::Fixture;
+use twilio_acquire_bridge::twilio::RawUrl;
 use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 fn main() {
@@ -31,6 +33,12 @@ fn main() {
             let signed = sign(&key, &fixture.url, Body::Form(&fields(&fixture.body)));
             let parts = [url, b"\n", signed.as_bytes(), b"\n", &fixture.body];
             write("signature", &name, &parts.concat());
+            write("records", &name, row(&fixture.body).to_string().as_bytes());
+            let request = request(&fixture.url, &signed, &fixture.body);
+            for (version, header) in [("v1", PROXY_V1), ("v2", PROXY_V2)] {
+                let bytes = [header, b"\x1f", &request].concat();
+                write("connection", &format!("{name}-{version}"), &bytes);
+            }
         } else if kind == Some("toml") {
             write("configuration", &name, text.as_bytes());
         }
@@ -96,6 +104,45 @@ fn main() {
             .collect();
         write("plan", &start.to_string(), &steps);
     }
+}
+
+const PROXY_V1: &[u8] = b"PROXY TCP4 192.0.2.1 10.0.0.7 4711 443\r\n";
+
+/// The same addresses, and an extension that the bridge skips.
+const PROXY_V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x01\x0a\0\0\x07\x12\x67\x01\xbb\xea\0\x01\0";
+
+/// A request as Twilio posts it.
+fn request(url: &str, signature: &str, body: &[u8]) -> Vec<u8> {
+    let target = RawUrl::of(url).from_path().to_owned();
+    let length = body.len();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nhost: bridge.example.com\r\nx-twilio-signature: {signature}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// The row that Twilio's lists may have for a callback.
+fn row(body: &[u8]) -> Value {
+    let fields = fields(body);
+    let field = |name: &str| {
+        let found = fields.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    let ended = "Mon, 09 Nov 2026 10:00:00 +0000";
+    if let Some(sid) = field("RecordingSid") {
+        return json!({
+            "sid": sid, "account_sid": field("AccountSid"), "call_sid": field("CallSid"),
+            "status": field("RecordingStatus"), "duration": field("RecordingDuration"),
+            "start_time": ended, "date_created": ended, "date_updated": ended, "source": field("RecordingSource"),
+        });
+    }
+    json!({
+        "sid": field("CallSid"), "account_sid": field("AccountSid"), "parent_call_sid": field("ParentCallSid"),
+        "from": field("From"), "to": field("To"), "direction": field("Direction"), "status": field("CallStatus"),
+        "duration": field("CallDuration"), "start_time": ended, "end_time": ended, "date_updated": ended,
+    })
 }
 
 /// All files below a folder, by a name that is unique among them.

@@ -1,13 +1,14 @@
 //! Probes for balancers and metrics for Prometheus. None depends on Acquire.
 
-use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::console::AdminState;
 use super::error::AdminError;
 use crate::server::connections::{ConnectionState, OpenConnections};
 use crate::server::shared::{PING_TIMEOUT, problem};
+use crate::telemetry::metrics::{MetricsFormat, Readiness};
 
 /// `GET /livez`: the process answers.
 pub async fn livez() -> &'static str {
@@ -17,29 +18,38 @@ pub async fn livez() -> &'static str {
 /// `GET /readyz`: the store can record callbacks and the bridge is not stopping. Stays ready while
 /// Acquire is down: without this node callbacks would be lost, because Twilio sends each once.
 pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
-    let not_ready = |why: &str| problem(StatusCode::SERVICE_UNAVAILABLE, why);
+    match readiness(&admin).await {
+        Ok(warning) => {
+            let lines = ["ready".to_owned()].into_iter().chain(warning);
+            let lines = lines.chain(full(&admin.public));
+            HttpResponse::Ok().body(lines.map(|line| line + "\n").collect::<String>())
+        }
+        Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
+}
+
+/// A warning about the store, if there is one; the error says why the bridge is not ready.
+async fn readiness(admin: &AdminState) -> Result<Option<String>, String> {
     if admin.stop.is_cancelled() {
-        return not_ready("the bridge is stopping");
+        return Err("the bridge is stopping".to_owned());
     }
     let store = &admin.bridge.store;
     let pinged = tokio::time::timeout(PING_TIMEOUT, store.ping()).await;
     let warning = store.warning().map(|warning| warning.to_string());
     match pinged {
-        Ok(Ok(())) => {
-            let lines = ["ready".to_owned()].into_iter().chain(warning);
-            let lines = lines.chain(full(&admin.public));
-            HttpResponse::Ok().body(lines.map(|line| line + "\n").collect::<String>())
-        }
+        Ok(Ok(())) => Ok(warning),
         Ok(Err(why)) => {
             tracing::error!("not ready, the store cannot record callbacks: {why}");
             let unknown = "the store cannot record callbacks; the log says why";
-            not_ready(warning.as_deref().unwrap_or(unknown))
+            Err(warning.unwrap_or_else(|| unknown.to_owned()))
         }
         Err(_) => {
-            let unknown = format!(
-                "the store did not commit within {PING_TIMEOUT:?}; check the disk of store.url"
-            );
-            not_ready(&warning.unwrap_or(unknown))
+            let unknown = || {
+                format!(
+                    "the store did not commit within {PING_TIMEOUT:?}; check the disk of store.url"
+                )
+            };
+            Err(warning.unwrap_or_else(unknown))
         }
     }
 }
@@ -55,9 +65,20 @@ fn full(public: &OpenConnections) -> Option<String> {
     })
 }
 
-/// `GET /metrics`: the text that Prometheus scrapes.
-pub async fn metrics(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> {
+/// `GET /metrics`: the text that Prometheus scrapes, in the format that `Accept` selects.
+pub async fn metrics(
+    admin: Data<AdminState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, AdminError> {
+    let accept = request.headers().get(header::ACCEPT);
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    let format = MetricsFormat::accepted(accept.unwrap_or_default());
     let bridge = &admin.bridge;
+    let readiness = match readiness(&admin).await {
+        Ok(_) => Readiness::Ready,
+        Err(_) => Readiness::NotReady,
+    };
+    bridge.metrics.ready(readiness);
     let counts = match bridge.store.counts().await {
         Ok(counts) => Some(counts),
         Err(why) if why.is_unavailable() => None,
@@ -75,10 +96,10 @@ pub async fn metrics(admin: Data<AdminState>) -> Result<HttpResponse, AdminError
         bridge.metrics.connections(state.as_str(), count);
     }
     Ok(HttpResponse::Ok()
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .content_type(format.content_type())
         .body(
             bridge
                 .metrics
-                .exposition(counts.as_ref(), bridge.clock.now()),
+                .exposition(counts.as_ref(), bridge.clock.now(), format),
         ))
 }

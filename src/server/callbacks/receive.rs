@@ -37,7 +37,8 @@ pub async fn receive(
     let recorded = record(callback, &state.bridge).await?;
     let metrics = &state.bridge.metrics;
     let took = form.received_at.elapsed();
-    metrics.recorded(&form.account, recorded, evidence, took);
+    let now = state.bridge.clock.now();
+    metrics.recorded(&form.account, recorded, evidence, took, now);
     Ok(HttpResponse::NoContent().finish())
 }
 

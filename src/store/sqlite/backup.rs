@@ -5,11 +5,14 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use rusqlite::Connection;
+use tracing::warn;
 
 use super::lock::beside;
 use super::open::create_private;
+use crate::clock::Millis;
 use crate::store::StoreError;
 
 /// Writes a copy of one moment to `path`, which must not exist. The writer continues meanwhile.
@@ -35,8 +38,34 @@ pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreE
     if copied.is_err() {
         // If this fails too, the name still says that the copy is not complete.
         let _ = std::fs::remove_file(&partial);
+    } else if let Some(store) = connection.path()
+        && let Err(why) = note(&beside(Path::new(store), LAST_BACKUP), path)
+    {
+        warn!("the time of the backup cannot be noted for the metrics: {why}");
     }
     copied
+}
+
+/// The end of the name of a file that names the last backup. A backup is made by another process than the
+/// bridge, which shows the file's time in its metrics.
+const LAST_BACKUP: &str = ".last-backup";
+
+fn note(file: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => create_private(file)?,
+    }
+    std::fs::write(file, format!("{}\n", path.display()))
+}
+
+/// When the database at `path` was last backed up.
+pub(super) fn last_of(path: &Path) -> Option<Millis> {
+    let changed = std::fs::metadata(beside(path, LAST_BACKUP))
+        .ok()?
+        .modified()
+        .ok()?;
+    let since = changed.duration_since(UNIX_EPOCH).ok()?;
+    Some(Millis(0).plus(since))
 }
 
 fn name_when_synced(partial: &Path, path: &Path) -> io::Result<()> {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::{info, warn};
 
 use super::lock::beside;
-use super::open;
+use super::{backup, open};
 use crate::store::{StoreFiles, StoreWarning, disk};
 
 /// Bytes of the write-ahead log above which a reader must keep it from being emptied: a quarter more
@@ -72,6 +72,7 @@ impl FileHealth {
         StoreFiles {
             log_bytes: log_bytes(&self.0.path),
             free_bytes: disk::free_space(folder).unwrap_or_default(),
+            backed_up_at: backup::last_of(&self.0.path),
         }
     }
 

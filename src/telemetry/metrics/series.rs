@@ -194,6 +194,7 @@ impl Metrics {
                 &self.finished,
                 classes.map(|class| ClassLabels::of(account, class.as_str())),
             );
+            start(&self.last_callback, [AccountLabels::of(account)]);
         }
     }
 

@@ -14,20 +14,34 @@ fn the_promised_names_are_exposed() {
     assert_eq!(metrics.recordings_were_late("acme", 1), 0);
     metrics.breaker("acme", BreakerState::Open);
     for evidence in [Evidence::StatusCallback, Evidence::Weaker] {
-        metrics.recorded("acme", Recorded::New, evidence, Duration::from_millis(1));
+        metrics.recorded(
+            "acme",
+            Recorded::New,
+            evidence,
+            Duration::from_millis(1),
+            Millis(0),
+        );
         metrics.recorded(
             "acme",
             Recorded::Repeated,
             evidence,
             Duration::from_millis(1),
+            Millis(2_000),
         );
     }
-    let text = metrics.exposition(Some(&Counts::default()), Millis(0));
+    let text = metrics.exposition(
+        Some(&Counts::default()),
+        Millis(0),
+        MetricsFormat::OpenMetrics,
+    );
     for line in [
         r#"bridge_callbacks_received_total{account="acme",verdict="new"} 2"#,
         r#"bridge_callbacks_received_total{account="acme",verdict="repeated"} 2"#,
         r#"bridge_callbacks_received_total{account="acme",verdict="weaker"} 1"#,
         "bridge_ack_duration_seconds_count 4",
+        r#"bridge_last_callback_timestamp_seconds{account="acme"} 2.0"#,
+        "bridge_config_last_reload_successful 1",
+        "bridge_backup_last_success_timestamp_seconds NaN",
         r#"bridge_signature_failures_total{reason="no-match"} 1"#,
         r#"bridge_signing_key_used_total{account="acme",key="2"} 1"#,
         r#"bridge_calls{state="pending"} 0"#,
