@@ -136,9 +136,9 @@ metric_table! {
     signing_keys: Family<KeyLabels, Counter>, "signing_key_used",
         "Requests by the position of the key that signed them, since the configuration was read";
     calls: Family<StateLabels, Number>, "calls",
-        "Calls in each state";
+        "Calls in each state; the same on every node of a database: use max, not sum";
     oldest_pending_age: Seconds, "oldest_pending_age" in Seconds,
-        "Time since the oldest due call fell due; a requeued call starts at two minutes";
+        "Time since the oldest due call fell due; a requeued call starts at two minutes; the same on every node";
     attempts: Family<OutcomeLabels, Counter>, "delivery_attempts",
         "Requests to Acquire by outcome, and legs for which no request could be made";
     delivery: Histogram = histogram_to_15_s(), "delivery_duration" in Seconds,

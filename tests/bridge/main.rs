@@ -38,4 +38,5 @@ mod slow_clients;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod watching;
 mod whole_call;

@@ -1,5 +1,6 @@
 //! What `deploy/` ships, checked by the tools it is for, and its command lines run.
 
+mod alerts;
 mod balancer;
 mod container;
 mod containers;
