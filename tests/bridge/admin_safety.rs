@@ -171,6 +171,11 @@ fn a_query_key_that_a_route_does_not_know_is_an_error_that_names_it() {
             answer.body
         );
     }
+    for target in ["/refused?cause=zzz", "/api/refused?cause=zzz"] {
+        let answer = bridge.admin("GET", target, &[]);
+        assert_eq!(answer.status, 400, "{target}");
+        assert!(answer.body.contains("no-match"), "{}", answer.body);
+    }
     let requeue = format!("/api/calls/{}/requeue?dry-run=1", sid(1));
     assert_eq!(bridge.admin("POST", &requeue, &[]).status, 400);
     assert_eq!(bridge.admin("GET", "/readyz?at=1", &[]).status, 200);
