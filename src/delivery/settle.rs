@@ -118,7 +118,10 @@ impl Worker {
     async fn settle_failure(&self, why: &StoreError) -> SettleFailure {
         match why {
             StoreError::Closed | StoreError::StaleTicket => SettleFailure::Over,
-            StoreError::Unavailable(_) | StoreError::Locked => SettleFailure::Store,
+            // A full disk may have room for a small write, and not for this result.
+            StoreError::Unavailable(_) | StoreError::Disk(_) | StoreError::Locked => {
+                SettleFailure::Store
+            }
             StoreError::Database(_) | StoreError::Damaged(_) => match self.store.ping().await {
                 Ok(()) => SettleFailure::Result,
                 Err(_) => SettleFailure::Store,

@@ -76,6 +76,9 @@ pub enum StoreError {
     /// The database refused; the text is for logs, never for Twilio.
     #[error("{0}")]
     Database(String),
+    /// The disk is full, fails, or is read-only. It can be retried.
+    #[error("{0}")]
+    Disk(String),
     /// Another program holds the write lock of the file. Nothing was done; it can be retried.
     #[error("{}", StoreWarning::WriteLocked)]
     Locked,

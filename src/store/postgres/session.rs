@@ -73,8 +73,8 @@ impl From<tokio_postgres::Error> for PgError {
             | &SqlState::READ_ONLY_SQL_TRANSACTION
             | &SqlState::TOO_MANY_CONNECTIONS
             | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Unavailable(why),
-            // Class 08 is "connection exception".
-            code if code.code().starts_with("08") => Self::Unavailable(why),
+            // "Connection exception"; "insufficient resources", such as a full disk; "system error".
+            code if ["08", "53", "58"].contains(&&code.code()[..2]) => Self::Unavailable(why),
             _ => Self::Refused(why),
         }
     }

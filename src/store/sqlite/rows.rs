@@ -27,6 +27,10 @@ impl From<rusqlite::Error> for StoreError {
             // A row that every database of ours has.
             | (rusqlite::Error::QueryReturnedNoRows, _) => Self::Damaged(why),
             (_, Some(ErrorCode::DatabaseBusy)) => Self::Locked,
+            (
+                _,
+                Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly),
+            ) => Self::Disk(why),
             _ => Self::Database(why),
         }
     }

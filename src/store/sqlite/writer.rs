@@ -145,9 +145,12 @@ where
     fn apply(&mut self, tx: &mut WriteTx) -> Result<(), StoreError> {
         match (self.operation)(tx) {
             // Other errors, such as a stale ticket, are results and need no rollback.
-            Err(why @ (StoreError::Database(_) | StoreError::Damaged(_) | StoreError::Locked)) => {
-                Err(why)
-            }
+            Err(
+                why @ (StoreError::Database(_)
+                | StoreError::Disk(_)
+                | StoreError::Damaged(_)
+                | StoreError::Locked),
+            ) => Err(why),
             done => {
                 self.done = Some(done);
                 Ok(())

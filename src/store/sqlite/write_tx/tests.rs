@@ -54,7 +54,7 @@ fn a_full_disk_refuses_and_the_store_goes_on_when_there_is_room() {
     let mut tx = tx(&folder.path().join("bridge.db"));
     assert_eq!(record(&mut tx, 1).expect("room"), Recorded::New);
     pages(&tx, 1);
-    assert!(matches!(record(&mut tx, 2), Err(StoreError::Database(_))));
+    assert!(matches!(record(&mut tx, 2), Err(StoreError::Disk(_))));
     assert_eq!(tx.counts().expect("counted").seen, 1);
     pages(&tx, 1_000_000);
     assert_eq!(record(&mut tx, 2).expect("room"), Recorded::New);
