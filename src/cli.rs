@@ -33,6 +33,7 @@ mod sign;
 mod signing_keys;
 mod sink;
 mod spool;
+mod status;
 mod verify;
 
 use std::process::ExitCode;
@@ -99,7 +100,8 @@ impl From<ConfigError> for CliError {
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
-  1  failed, invalid signature (verify), or problems found (doctor, callback-url)
+  1  failed, invalid signature (verify), or problems found (doctor, status,
+     callback-url)
   2  wrong usage or configuration
   3  some items did not succeed";
 
@@ -125,6 +127,7 @@ enum Command {
     Sink(sink::SinkCommand),
     List(list::List),
     Show(show::Show),
+    Status(status::Status),
     Export(export::Export),
     Requeue(requeue::Requeue),
     Dismiss(dismiss::Dismiss),
@@ -153,6 +156,7 @@ impl Cli {
             Command::Sink(command) => command.run(),
             Command::List(command) => command.run(),
             Command::Show(command) => command.run(),
+            Command::Status(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Requeue(command) => command.run(),
             Command::Dismiss(command) => command.run(),

@@ -103,7 +103,7 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 .service(get("/favicon.ico", &[], admin::routes::no_icon))
                 .service(get(style_path(), &[], admin::routes::style))
                 .service(get(script_path(), &[], admin::routes::script))
-                .service(get("/", calls, admin::console::overview))
+                .service(get("/", &[], admin::status::today))
                 .service(page_with_form(
                     "/calls",
                     admin::calls::PAGE_KEYS,
@@ -113,7 +113,7 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 .service(page_with_form(
                     "/calls/{sid}",
                     &[],
-                    admin::console::call_page,
+                    admin::call::call_page,
                     admin::acts::call_form,
                 ))
                 .service(get("/refused", refused, admin::refused::overview))
@@ -135,7 +135,7 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                     admin::calls::list,
                 ))
                 .service(post("/api/calls/search", admin::calls::search))
-                .service(get("/api/calls/{sid}", &[], admin::console::show))
+                .service(get("/api/calls/{sid}", &[], admin::call::show))
                 .service(post("/api/calls/{sid}/requeue", admin::acts::requeue))
                 .service(post("/api/calls/{sid}/dismiss", admin::acts::dismiss))
                 .service(get("/audit", audit, admin::audit::overview))

@@ -509,6 +509,9 @@ pub trait Store: Refusals + Records + Ledger + Acts + Addresses + Send + Sync {
         Ok(self.get_all(sid).await?.into_iter().next())
     }
 
+    /// See [`ReadStore::removed`].
+    async fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError>;
+
     /// The call of a list, with all that the store has of it.
     async fn get_listed(&self, listed: &CallSummary) -> Result<Option<StoredCall>, StoreError> {
         let mut calls = self.get_all(&listed.sid).await?.into_iter();

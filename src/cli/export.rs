@@ -11,6 +11,7 @@ use super::output::{note, print_line};
 use super::refused::PersonalData;
 use super::{CliError, ConfigArgs, Exit, private_files, refused};
 use crate::debugging::export::IncidentFolder;
+use crate::debugging::missing_call;
 use crate::debugging::redact::Redactor;
 use crate::debugging::repair::repaired;
 use crate::domain::plan::Rules;
@@ -122,7 +123,7 @@ impl Export {
             .filter_map(|stored| Some((stored.id, repaired(stored)?)));
         let repaired: Vec<_> = repaired.filter(|_| !self.redact).collect();
         if repaired.is_empty() {
-            match refused::summary(&naming) {
+            match missing_call::summary(&naming) {
                 Some(summary) => note!("{sid}  not in the store; {summary}"),
                 None => note!("{sid}  not in the store"),
             }

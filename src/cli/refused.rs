@@ -7,10 +7,10 @@ use super::output::{OutputFormat, note, print_json, print_line, print_pretty_jso
 use super::private_files;
 use crate::debugging::export;
 use crate::debugging::fixture::Fixture;
+use crate::debugging::missing_call::{SEARCHED, keep_naming, summary};
 use crate::debugging::redact::Redactor;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
 use crate::domain::plain_text::plain;
-use crate::domain::plural::counted;
 use crate::store::{ReadStore, RefusedFilter, StoredRefusedRequest};
 use crate::telemetry::metrics::check_refusal_cause;
 use crate::twilio::CallSid;
@@ -113,23 +113,13 @@ pub fn show(reader: &dyn ReadStore, id: i64, format: OutputFormat) -> Result<(),
     Ok(())
 }
 
-/// The refused requests that name a call, the latest first. The SID may be in the query, or in a body
-/// of any type.
+/// The refused requests that name a call, the latest first.
 pub fn naming(
     reader: &dyn ReadStore,
     sid: &CallSid,
 ) -> Result<Vec<StoredRefusedRequest>, CliError> {
-    let mut found = reader.refused(&RefusedFilter {
-        id: None,
-        cause: None,
-        limit: MAX_SEARCHED,
-    })?;
-    found.retain(|stored| {
-        let body = String::from_utf8_lossy(&stored.request.body);
-        [stored.request.target.as_str(), &body]
-            .iter()
-            .any(|text| text.contains(sid.as_str()))
-    });
+    let mut found = reader.refused(&SEARCHED)?;
+    keep_naming(&mut found, sid);
     Ok(found)
 }
 
@@ -140,16 +130,6 @@ pub fn hint(reader: &dyn ReadStore, sid: &CallSid) -> Result<String, CliError> {
          console"
             .to_owned()
     }))
-}
-
-/// The number of refused requests, and the command that shows the latest.
-pub fn summary(naming: &[StoredRefusedRequest]) -> Option<String> {
-    let latest = naming.first()?;
-    let requests = counted(naming.len(), "refused request");
-    let (cause, id) = (&latest.request.cause, latest.id);
-    Some(format!(
-        "{requests} named it, the latest with cause {cause}: show {id}"
-    ))
 }
 
 /// Whether personal data is written.

@@ -10,12 +10,11 @@ use super::{CliError, ConfigArgs, Exit, refused, spool};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{SpoolSettings, StoreUrl};
+use crate::debugging::missing_call;
 use crate::debugging::timeline::CallTimeline;
 use crate::domain::outage::Outage;
 use crate::store::spool::with_spooled;
-use crate::store::{
-    CallSummary, ReadStore as _, RemovalCause, RemovedCall, SqliteReader, State, StoredCall,
-};
+use crate::store::{CallSummary, ReadStore as _, SqliteReader, State, StoredCall};
 use crate::twilio::CallSid;
 
 /// Show one call: its callbacks, attempts, and what is sent and why.
@@ -66,7 +65,9 @@ impl Show {
         if calls.is_empty() {
             let reader = self.config.open_to_read()?.0;
             if let Some(removed) = reader.removed(sid)?.first() {
-                return Err(CliError::Failed(anyhow::anyhow!(fate(sid, removed))));
+                return Err(CliError::Failed(anyhow::anyhow!(missing_call::fate(
+                    sid, removed
+                ))));
             }
             let hint = refused::hint(&*reader, sid)?;
             return Err(CliError::Failed(anyhow::anyhow!(
@@ -94,7 +95,7 @@ impl Show {
                 .config
                 .open_to_read()
                 .and_then(|(reader, _)| refused::naming(&*reader, sid));
-            if let Some(summary) = naming.ok().as_deref().and_then(refused::summary) {
+            if let Some(summary) = naming.ok().as_deref().and_then(missing_call::summary) {
                 print_line(format_args!("\n{}", wrap(&summary, 0)))?;
             }
         }
@@ -117,26 +118,6 @@ impl Show {
         let mut calls = std::iter::once(&first).chain(others.into_iter().flatten());
         let own = calls.find(|shown| shown["account_sid"] == call.account.as_str())?;
         serde_json::from_value(own.get("outage")?.clone()).ok()
-    }
-}
-
-/// What became of a call that was removed.
-fn fate(sid: &CallSid, removed: &RemovedCall) -> String {
-    let day = removed.day.to_string();
-    let day = day.split('T').next().unwrap_or_default();
-    let account = &removed.account;
-    match removed.cause {
-        RemovalCause::Retention => format!(
-            "call {sid} of account {account} was removed on {day}, after store.retention; it was delivered \
-             or skipped"
-        ),
-        RemovalCause::Expired => {
-            let reason = removed.reason.as_deref().unwrap_or("unknown");
-            format!(
-                "call {sid} of account {account} expired: it was parked for store.parked_retention and \
-                 removed on {day}; it was parked because: {reason}"
-            )
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Pure: the callbacks are planned as if nothing had been sent, with the order and the waits in which
 //! they arrived.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::debugging::export::IncidentFolder;
@@ -17,6 +19,57 @@ pub struct ReplanDiff {
     pub call: String,
     pub sent: Vec<Value>,
     pub today: Vec<Value>,
+}
+
+/// A field that would be sent differently today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldDifference {
+    /// `call-end` or another kind of request.
+    pub kind: String,
+    pub field: String,
+    /// `None`: the field, or the whole request, is left out.
+    pub sent: Option<String>,
+    pub today: Option<String>,
+}
+
+impl ReplanDiff {
+    /// The fields that differ, of the requests in their order.
+    #[must_use]
+    pub fn fields(&self) -> Vec<FieldDifference> {
+        let mut differences = Vec::new();
+        for position in 0..self.sent.len().max(self.today.len()) {
+            let (sent, today) = (
+                named(self.sent.get(position)),
+                named(self.today.get(position)),
+            );
+            let fields = sent
+                .keys()
+                .chain(today.keys().filter(|key| !sent.contains_key(*key)));
+            let differing = fields.filter(|key| sent.get(*key) != today.get(*key));
+            differences.extend(differing.map(|key| FieldDifference {
+                kind: key.0.clone(),
+                field: key.1.clone(),
+                sent: sent.get(key).cloned(),
+                today: today.get(key).cloned(),
+            }));
+        }
+        differences
+    }
+}
+
+/// The fields of a request by its kind and their names.
+fn named(request: Option<&Value>) -> BTreeMap<(String, String), String> {
+    let kinds = request.and_then(Value::as_object).into_iter().flatten();
+    let fields = kinds.flat_map(|(kind, body)| {
+        let fields = body.as_object().into_iter().flatten();
+        fields.map(move |(name, value)| {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            ((kind.clone(), name.clone()), value)
+        })
+    });
+    fields.collect()
 }
 
 /// `None` if nothing differs, or if the call is not finished: more requests will follow.

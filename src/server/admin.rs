@@ -4,6 +4,7 @@
 
 pub mod acts;
 pub mod audit;
+pub mod call;
 pub mod calls;
 pub mod console;
 pub mod error;

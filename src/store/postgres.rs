@@ -53,7 +53,7 @@ use self::settle::SettleJob;
 use super::joined_thread::JoinedThread;
 use super::{
     AccountFilter, Addresses as _, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry,
-    LeaseClock, ListFilter, NewCallback, OpenError, Purged, Recorded, Settlement, Store,
+    LeaseClock, ListFilter, NewCallback, OpenError, Purged, Recorded, RemovedCall, Settlement, Store,
     StoreError, StoredCall, Ticket,
 };
 use crate::clock::{self, Millis};
@@ -295,6 +295,12 @@ impl Store for PostgresStore {
     async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         let sid = sid.clone();
         self.query(async move |session| operator_queries::get_all(session, &sid).await)
+            .await
+    }
+
+    async fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
+        let sid = sid.clone();
+        self.query(async move |session| operator_queries::removed(session, &sid).await)
             .await
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::ledger::{CauseCount, LedgerRow};
 use super::records::{Note, StoredLeg};
 use super::{
-    AuditFilter, CallPage, CallQuery, CallSummary, ListFilter, ListPosition, RefusedCause,
+    AuditFilter, CallPage, CallQuery, CallSummary, Counts, ListFilter, ListPosition, RefusedCause,
     RefusedFilter, RemovedCall, StoreError, StoredAuditRow, StoredCall, StoredRefusedRequest,
     Unindexed,
 };
@@ -40,6 +40,9 @@ pub trait ReadStore {
         filter: ListFilter,
         wanted: &mut CallPredicate<'_>,
     ) -> Result<Vec<CallSummary>, StoreError>;
+
+    /// The numbers of calls. A file has no due time: only its writer knows which calls are claimed.
+    fn counts(&self) -> Result<Counts, StoreError>;
 
     /// See [`Addresses::search`](super::Addresses::search).
     fn search(&self, query: &CallQuery) -> Result<CallPage, StoreError>;

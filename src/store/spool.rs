@@ -27,7 +27,7 @@ use super::sqlite::SqliteStore;
 use super::{
     AccountFilter, Addresses, CallPage, CallQuery, CallSummary, ClaimRequest, ClaimedCalls, Counts,
     Expiry, IndexJob, ListFilter, ListPosition, NewCallback, OpenError, Purged, Recorded, Refusals,
-    RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, Settlement, Store, StoreError,
+    RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, RemovedCall, Settlement, Store, StoreError,
     StoreFiles, StoreWarning, StoredCall, StoredRefusedRequest, Ticket, Unindexed,
 };
 use crate::clock::Millis;
@@ -236,6 +236,10 @@ impl Store for SpoolingStore {
             return known;
         }
         with_spooled(known, self.shared.spool.get_all(sid).await?)
+    }
+
+    async fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
+        self.shared.database.removed(sid).await
     }
 
     /// From the spool while the database is unavailable.

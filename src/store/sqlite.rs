@@ -41,8 +41,8 @@ use self::write_tx::WriteTx;
 use self::writer::Writer;
 use super::{
     AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, LeaseClock, ListFilter,
-    Migrated, NewCallback, OpenError, Purged, ReadStore, Recorded, Settlement, State, Store,
-    StoreError, StoreFiles, StoreWarning, StoredCall, Ticket,
+    Migrated, NewCallback, OpenError, Purged, ReadStore, Recorded, RemovedCall, Settlement, State,
+    Store, StoreError, StoreFiles, StoreWarning, StoredCall, Ticket,
 };
 use crate::clock::Millis;
 use crate::domain::purge_clock::PurgeClock;
@@ -155,6 +155,11 @@ impl Store for SqliteStore {
     async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         let sid = sid.clone();
         self.reader.ask(move |reader| reader.get_all(&sid)).await
+    }
+
+    async fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
+        let sid = sid.clone();
+        self.reader.ask(move |reader| reader.removed(&sid)).await
     }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {

@@ -30,7 +30,7 @@ use crate::store::{Counts, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
 
 pub use self::format::MetricsFormat;
-pub use self::series::{ADMIN_REASONS, check_refusal_cause};
+pub use self::series::{ADMIN_REASONS, SIGNATURE_REASONS, check_refusal_cause};
 
 /// The account label of requests for an account that is not configured. The account that a request
 /// claims is never a label: anybody could create as many time series as they like.
@@ -83,6 +83,11 @@ pub struct KeyUses(Counter);
 impl KeyUses {
     pub fn increment(&self) {
         self.0.inc();
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.get()
     }
 }
 
@@ -374,6 +379,30 @@ impl Metrics {
 
     pub fn certificate_expiry(&self, at: Millis) {
         self.certificate_expiry.set(since_epoch(at));
+    }
+
+    /// The time until the certificate of the public listener expires, if it has one.
+    #[must_use]
+    pub fn certificate_left(&self, now: Millis) -> Option<Duration> {
+        let at = self.certificate_expiry.get();
+        let left = Duration::try_from_secs_f64((at - since_epoch(now)).max(0.0));
+        left.ok().filter(|_| !at.is_nan())
+    }
+
+    /// The errors that the last consistency check found.
+    #[must_use]
+    pub fn consistency_errors(&self) -> u64 {
+        self.consistency_errors.get()
+    }
+
+    /// When the last callback of an account was recorded, since the bridge started.
+    #[must_use]
+    pub fn last_callback(&self, account: &str) -> Option<Millis> {
+        let labels = AccountLabels::of(account);
+        let at = Duration::try_from_secs_f64(self.last_callback.get_or_create(&labels).get());
+        at.ok()
+            .filter(|at| !at.is_zero())
+            .map(|at| Millis(0).plus(at))
     }
 
     pub fn store_files(&self, files: StoreFiles) {

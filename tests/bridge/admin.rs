@@ -114,7 +114,7 @@ fn the_pages_show_a_call_and_escape_its_content() {
     );
     bridge.twilio.sends_form(&url, &form);
     bridge.settles();
-    let overview = bridge.admin("GET", "/", &[]);
+    let overview = bridge.admin("GET", "/calls", &[]);
     assert!(
         overview
             .body

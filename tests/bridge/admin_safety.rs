@@ -10,8 +10,9 @@ const TOKEN: &str = "a-token-of-more-than-20-characters";
 const BROWSER: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 const FOREIGN: (&str, &str) = ("Host", "rebind.example.org:9090");
 
-const ROUTES: [&str; 6] = [
+const ROUTES: [&str; 7] = [
     "/",
+    "/calls",
     "/refused",
     "/metrics",
     "/api/calls",
@@ -61,7 +62,7 @@ fn a_foreign_host_name_is_served_nowhere_but_at_the_probes() {
             "bridge_admin_refused_total{{reason=\"{reason}\"}}"
         ))
     };
-    assert_eq!(refused("foreign-host"), Some(17.0));
+    assert_eq!(refused("foreign-host"), Some(19.0));
     assert_eq!(refused("foreign-origin"), Some(1.0));
 
     bridge.restarts_with("[admin]\nhosts = [\"rebind.example.org\"]\n");

@@ -7,6 +7,9 @@ use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use crate::support::harness::{Bridge, until};
 use crate::support::twilio::{STATUS, sid, status_form};
 
+mod browser;
+mod webdriver;
+
 impl Bridge {
     pub fn acquire_replies(&self, reply: Reply) {
         self.acquire.behaves(Faults {
@@ -98,14 +101,19 @@ fn a_call_that_waits_says_for_what_and_until_when() {
 #[test]
 fn each_page_has_the_frame_also_an_error() {
     let bridge = Bridge::start();
-    for (target, here) in [("/", "/"), ("/refused", "/refused"), ("/nothing", "")] {
+    for (target, here) in [
+        ("/", "/"),
+        ("/calls", "/calls"),
+        ("/refused", "/refused"),
+        ("/nothing", ""),
+    ] {
         let page = bridge.page(target);
         for part in [
             "<html lang=\"en\">",
             "<a class=\"skip\" href=\"#main\">",
             "<nav aria-label=\"Pages\">",
             "<main id=\"main\"",
-            "<h1>",
+            "<h1",
         ] {
             assert_eq!(page.matches(part).count(), 1, "{target}: {part} in {page}");
         }
@@ -129,4 +137,124 @@ fn a_page_that_has_not_changed_is_not_sent_again() {
         let changed = bridge.admin("GET", "/refused", &[html, ("If-None-Match", etag)]);
         changed.status == 200 && changed.header("etag") != Some(etag)
     });
+}
+
+#[test]
+fn today_and_status_say_the_most_urgent_condition_and_the_exit_code_follows() {
+    let mut bridge = Bridge::start();
+    let run = bridge.runs(&["status"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.out.starts_with("No calls yet."), "{run:?}");
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    let run = bridge.runs(&["status"]);
+    let well = "All is well: 1 call is in Acquire, none waits.\n";
+    assert_eq!((run.code, run.out.as_str()), (Some(0), well));
+    assert!(bridge.page("/").contains(well.trim_end()));
+
+    bridge.acquire_replies(Reply::Status(422));
+    bridge.twilio.ends(&sid(2), "completed");
+    bridge.settles();
+    bridge.acquire_replies(Reply::Status(401));
+    bridge.twilio.ends(&sid(3), "completed");
+    until("the breaker opens", || {
+        bridge.metric("bridge_breaker_open{account=\"acme\"} ") == Some(1.0)
+    });
+    bridge.settles();
+    let status = bridge.admin("GET", "/api/status", &[]).json();
+    let orders: Vec<_> = status["conditions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .collect();
+    let orders: Vec<_> = orders.iter().map(|view| view["order"].as_u64()).collect();
+    assert_eq!(orders, [Some(4), Some(7)], "{status}");
+    let sentence = status["sentence"].as_str().expect("a sentence");
+    let rejected = "Acquire has rejected account acme since 2026-09-21T14:13:20.000Z (401). 1 call is held, \
+                    nothing is lost. Check acquire.api_key.";
+    assert_eq!(sentence, rejected);
+    let run = bridge.runs(&["status", "--json"]);
+    let printed: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!(
+        (run.code, &printed["sentence"]),
+        (Some(1), &status["sentence"])
+    );
+    let page = bridge.page("/");
+    assert!(
+        page.contains("Acquire has rejected account acme")
+            && page.contains("1 call needs a decision.")
+    );
+
+    bridge.acquire_replies(Reply::Saved);
+    bridge.waits(Duration::from_secs(60));
+    let run = bridge.runs(&["status"]);
+    assert_eq!(
+        (run.code, run.out.as_str()),
+        (Some(1), "1 call needs a decision.\n")
+    );
+    bridge.stops();
+    let run = bridge.runs(&["status"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(
+        run.out
+            .starts_with("Callbacks cannot be stored: no bridge answers")
+            && run.out.ends_with("1 call needs a decision.\n"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn the_page_of_a_call_shows_gaps_attempts_sources_and_what_would_differ_today() {
+    let mut bridge = Bridge::start();
+    for (status, number) in [("initiated", 0), ("completed", 2)] {
+        let form = status_form(&sid(1), status);
+        let form = form.replace("SequenceNumber=0", &format!("SequenceNumber={number}"));
+        bridge.twilio.sends_form(STATUS, &form);
+    }
+    bridge.settles();
+    let page = bridge.page(&format!("/calls/{}", sid(1)));
+    for part in [
+        "<h1>+12025550123 → +12025550199</h1>",
+        "callback 1 did not arrive",
+        "Acquire answered 200",
+        "CallDuration of leg",
+        "&#38;CallStatus=completed",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("sent differently today"), "{page}");
+    assert!(
+        !page.contains("last answer to account"),
+        "an outage is named only if the call waits for it"
+    );
+    bridge.restarts_with("[directory]\ndefault = \"calls@example.com\"\n");
+    let page = bridge.page(&format!("/calls/{}", sid(1)));
+    let (_, differences) = page
+        .split_once("sent differently today")
+        .expect("a difference");
+    assert!(
+        differences.contains("nothing</td>") && differences.contains("calls@example.com"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_call_that_is_not_found_says_what_is_known_of_it() {
+    let bridge = Bridge::start();
+    let unknown = bridge.page(&format!("/calls/{}", sid(9)));
+    assert!(unknown.contains("errors 11200 to 11220"), "{unknown}");
+    bridge
+        .twilio
+        .sends_form("/nothing", &status_form(&sid(9), "completed"));
+    until("the refused request is named", || {
+        let page = bridge.page(&format!("/calls/{}", sid(9)));
+        page.contains("1 refused request named it") && !page.contains("11220")
+    });
+    let api = bridge.admin("GET", &format!("/api/calls/{}", sid(9)), &[]);
+    assert_eq!(api.status, 404);
+    assert!(
+        api.body.contains("1 refused request named it"),
+        "{}",
+        api.body
+    );
 }

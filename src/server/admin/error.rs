@@ -25,8 +25,9 @@ pub enum AdminError {
     NotFound,
     #[error("only {0} is served here")]
     WrongMethod(&'static str),
-    #[error("no callback of {0} was recorded here")]
-    UnknownCall(CallSid),
+    /// With what is known of it nevertheless, each preceded by `; `.
+    #[error("no callback of {0} was recorded here{1}")]
+    UnknownCall(CallSid, String),
     #[error("a CallSid {0}")]
     InvalidSid(#[from] SidError),
     #[error("state must be one of {}", State::ALL.map(State::as_str).join(", "))]
@@ -83,9 +84,12 @@ impl AdminError {
             Self::NotParked(_) => "Go back to the call: it may have been sent meanwhile.",
             Self::Reason(_) => "Go back, and correct the reason.",
             Self::NotFound | Self::WrongMethod(_) => "The pages of the bridge are listed above.",
-            Self::UnknownCall(_) => {
+            Self::UnknownCall(_, known) if !known.is_empty() => {
+                "A refused request can be read, and repaired, under Refused."
+            }
+            Self::UnknownCall(..) => {
                 "Twilio never reported this call to this bridge: look for errors 11200 to 11220 in the \
-                 Twilio console, and for a refused request of the call under Refused."
+                 Twilio console. No refused request that is still kept names it."
             }
             Self::InvalidSid(_) => {
                 "A CallSid has CA and 32 hexadecimal digits; copy it from the Twilio console."
@@ -151,7 +155,7 @@ impl ErrorPage {
 impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::UnknownCall(_) => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownCall(..) => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidSid(_)
             | Self::UnknownState

@@ -9,7 +9,7 @@ use crate::domain::plain_text::plain;
 
 /// The pages of the navigation: path and name. The path is also what [`Frame::here`] has.
 const PAGES: &[(&str, &str)] = &[
-    ("/", "Overview"),
+    ("/", "Today"),
     ("/calls", "Calls"),
     ("/parked", "Parked"),
     ("/refused", "Refused"),
@@ -45,6 +45,11 @@ impl Frame {
 
     pub fn pages(&self) -> &'static [(&'static str, &'static str)] {
         PAGES
+    }
+
+    /// A time that the script also shows as `3 min ago`.
+    pub fn ago(&self, at: &Millis) -> String {
+        self.time(at).replacen("<time", "<time data-ago", 1)
     }
 
     /// As [`timed`], with the time of this page.

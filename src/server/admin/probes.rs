@@ -29,7 +29,7 @@ pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
 }
 
 /// A warning about the store, if there is one; the error says why the bridge is not ready.
-async fn readiness(admin: &AdminState) -> Result<Option<String>, String> {
+pub(super) async fn readiness(admin: &AdminState) -> Result<Option<String>, String> {
     if admin.stop.is_cancelled() {
         return Err("the bridge is stopping".to_owned());
     }

@@ -1,14 +1,237 @@
-//! The state that only a running bridge knows, for `doctor`.
+//! Whether everything is fine: the page Today and `/api/status`.
+
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
+use askama::Template;
 
-use super::console::AdminState;
+use super::console::{AdminState, page};
+use super::error::AdminError;
+use super::frame::Frame;
+use super::probes::readiness;
+use crate::clock::Millis;
+use crate::debugging::bridge_status::{BridgeFacts, BridgeStatus, is_concern, thousands};
+use crate::debugging::state_words::rough;
+use crate::domain::outage::Outage;
+use crate::domain::plural::counted;
+use crate::store::{RefusedCause, RefusedFilter, State, StoreError, disk};
+use crate::twilio::callback::CallbackKind;
+use crate::twilio::callback_url::to_enter;
 
-/// `GET /api/status`: the version of the program, and the accounts to which deliveries are paused.
-pub async fn status(admin: Data<AdminState>) -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({
+/// A certificate that expires sooner concerns an operator.
+const CERTIFICATE_LEFT: Duration = Duration::from_secs(21 * 24 * 3_600);
+
+/// `GET /api/status`: the sentence of Today with the figures behind it, the version of the program, and the
+/// accounts to which deliveries are paused.
+pub async fn status(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> {
+    let facts = facts(&admin).await?;
+    let status = BridgeStatus::of(&facts, admin.bridge.clock.now());
+    let counts = facts.counts.as_ref();
+    let calls = State::ALL.map(|state| {
+        let calls = counts.map(|counts| counts.in_state(state));
+        (state.as_str().to_owned(), calls.into())
+    });
+    let calls: serde_json::Map<String, serde_json::Value> = calls.into_iter().collect();
+    let refused: u64 = facts.refused.iter().map(|(cause, _)| cause.count).sum();
+    Ok(HttpResponse::Ok().json(serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "outages": admin.bridge.outages.all(),
-    }))
+        "sentence": status.sentence,
+        "is_well": status.is_well,
+        "conditions": status.conditions,
+        "calls": calls,
+        "oldest_due": counts.and_then(|counts| counts.oldest_due),
+        "refused": refused,
+        "spooled": facts.spooled,
+        "outages": facts.outages,
+    })))
+}
+
+/// A figure of Today with its list.
+struct Tile {
+    name: &'static str,
+    figure: String,
+    note: String,
+    link: &'static str,
+}
+
+/// An account of the configuration.
+struct AccountRow {
+    name: String,
+    outage: Option<Outage>,
+    last_callback: Option<Millis>,
+    /// The keys that signed callbacks since the configuration was read, with the number of requests.
+    keys: String,
+}
+
+#[derive(Template)]
+#[template(path = "today.html")]
+struct TodayPage {
+    status: BridgeStatus,
+    tiles: Vec<Tile>,
+    accounts: Vec<AccountRow>,
+    frame: Frame,
+}
+
+/// `GET /`: the most urgent condition as headline, the others, figures and accounts.
+pub async fn today(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> {
+    let facts = facts(&admin).await?;
+    let now = admin.bridge.clock.now();
+    page(&TodayPage {
+        status: BridgeStatus::of(&facts, now),
+        tiles: tiles(&facts, now),
+        accounts: accounts(&admin),
+        frame: Frame::of("/", now),
+    })
+}
+
+async fn facts(admin: &AdminState) -> Result<BridgeFacts, AdminError> {
+    let bridge = &admin.bridge;
+    let (store, now) = (&bridge.store, bridge.clock.now());
+    let config = bridge.config.borrow().clone();
+    let counts = unless_down(store.counts().await)?;
+    let refused = unless_down(store.refused_by_cause().await)?.unwrap_or_default();
+    let mut explained = Vec::with_capacity(refused.len());
+    for cause in refused {
+        let explanation = if is_concern(&cause, now) {
+            explanation(admin, &cause).await?
+        } else {
+            String::new()
+        };
+        explained.push((cause, explanation));
+    }
+    let urls = &config.server.public_urls;
+    Ok(BridgeFacts {
+        not_stored: readiness(admin).await.err(),
+        spooled: store.spooled(),
+        counts,
+        outages: bridge.outages.all(),
+        accounts: config.accounts.len(),
+        refused: explained,
+        problems: problems(admin, now),
+        callback_url: urls.first().map(|url| to_enter(url, CallbackKind::Status)),
+    })
+}
+
+/// `None` while the database is down.
+fn unless_down<T>(answer: Result<T, StoreError>) -> Result<Option<T>, AdminError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(why) if why.is_unavailable() => Ok(None),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// Of the latest request of a cause.
+async fn explanation(admin: &AdminState, cause: &RefusedCause) -> Result<String, AdminError> {
+    let filter = RefusedFilter {
+        id: Some(cause.example),
+        cause: None,
+        limit: 1,
+    };
+    let found = unless_down(admin.bridge.store.refused(filter).await)?.unwrap_or_default();
+    let explanation = found
+        .into_iter()
+        .next()
+        .map(|stored| stored.request.explanation);
+    Ok(explanation.unwrap_or_default())
+}
+
+/// What `doctor` reports too, as far as a running bridge knows it.
+fn problems(admin: &AdminState, now: Millis) -> Vec<String> {
+    let bridge = &admin.bridge;
+    let mut problems: Vec<String> = Vec::new();
+    problems.extend(
+        bridge
+            .store
+            .warning()
+            .map(|warning| format!("Warning: {warning}.")),
+    );
+    let free = bridge.store.files().free_bytes;
+    // Without a file there is no disk.
+    if let Some(warning) = disk::low_space_warning(free).filter(|_| free > 0) {
+        problems.push(format!(
+            "{} MiB are free on the disk of the store: {warning}.",
+            free >> 20
+        ));
+    }
+    let left = bridge.metrics.certificate_left(now);
+    if let Some(left) = left.filter(|left| *left < CERTIFICATE_LEFT) {
+        problems.push(format!(
+            "The certificate of the public listener expires in {}: renew it.",
+            rough(left)
+        ));
+    }
+    match bridge.metrics.consistency_errors() {
+        0 => {}
+        errors => problems.push(format!(
+            "The last consistency check of the store found {}: run check --store, and keep the file.",
+            counted(errors, "error")
+        )),
+    }
+    problems
+}
+
+fn tiles(facts: &BridgeFacts, now: Millis) -> Vec<Tile> {
+    let counts = facts.counts.as_ref();
+    let calls = |figure: fn(&crate::store::Counts) -> u64| {
+        counts.map_or_else(|| "?".to_owned(), |counts| thousands(figure(counts)))
+    };
+    let oldest = counts.and_then(|counts| counts.oldest_due);
+    let oldest = oldest.filter(|due| now.since(*due) >= Duration::from_secs(1));
+    let oldest = oldest.map(|due| format!("longest due since {due}"));
+    let refused: u64 = facts.refused.iter().map(|(cause, _)| cause.count).sum();
+    let tile = |name, figure, link| Tile {
+        name,
+        figure,
+        note: String::new(),
+        link,
+    };
+    vec![
+        tile(
+            "in Acquire",
+            calls(|counts| counts.delivered),
+            "/calls?state=delivered",
+        ),
+        Tile {
+            note: oldest.unwrap_or_default(),
+            ..tile(
+                "waiting",
+                calls(|counts| counts.pending + counts.claimed),
+                "/calls?state=pending",
+            )
+        },
+        tile(
+            "need a decision",
+            calls(|counts| counts.parked),
+            "/calls?state=parked",
+        ),
+        tile(
+            "not sent",
+            calls(|counts| counts.skipped),
+            "/calls?state=skipped",
+        ),
+        tile("refused requests", thousands(refused), "/refused"),
+    ]
+}
+
+fn accounts(admin: &AdminState) -> Vec<AccountRow> {
+    let bridge = &admin.bridge;
+    let config = bridge.config.borrow().clone();
+    let of_account = |account: &crate::config::Account| {
+        let name = &account.acquire_account_id;
+        let tokens = (1..=account.auth_tokens.len()).map(|at| at.to_string());
+        let shared = (1..=account.shared_keys.len()).map(|at| format!("shared-{at}"));
+        let used = tokens.chain(shared).filter_map(|position| {
+            let uses = bridge.metrics.signing_key(name, position.clone()).count();
+            (uses > 0).then(|| format!("{position} ({})", counted(uses, "request")))
+        });
+        AccountRow {
+            name: name.clone(),
+            outage: bridge.outages.of(name),
+            last_callback: bridge.metrics.last_callback(name),
+            keys: used.collect::<Vec<_>>().join(", "),
+        }
+    };
+    config.accounts.iter().map(of_account).collect()
 }

@@ -22,7 +22,7 @@ use crate::store::counters::Counters;
 use crate::store::ledger::{CauseCount, LedgerRow};
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
-    AuditFilter, CallPage, CallPredicate, CallQuery, CallSummary, ListFilter, ListPosition,
+    AuditFilter, CallPage, CallPredicate, CallQuery, CallSummary, Counts, ListFilter, ListPosition,
     OpenError, ReadStore, RefusedCause, RefusedFilter, RemovedCall, StoreError, StoredAuditRow,
     StoredCall, StoredRefusedRequest, Unindexed,
 };
@@ -102,6 +102,10 @@ impl ReadStore for PostgresReader {
                 }
             }
         }
+    }
+
+    fn counts(&self) -> Result<Counts, StoreError> {
+        self.wait_for(counters::counts(&self.session))
     }
 
     fn search(&self, query: &CallQuery) -> Result<CallPage, StoreError> {

@@ -12,7 +12,7 @@ use super::leases::SharedLeaseTable;
 use super::open;
 use super::rows::{self, CallRow};
 use super::write_tx::times;
-use super::{addresses, audit, backup, consistency, ledger, records, refused};
+use super::{addresses, audit, backup, consistency, counters, ledger, records, refused};
 use crate::clock::Millis;
 use crate::domain::call_addresses::AddressHasher;
 use crate::domain::purge_clock::PurgeClock;
@@ -20,7 +20,7 @@ use crate::store::joined_thread::JoinedThread;
 use crate::store::ledger::{CauseCount, LedgerRow};
 use crate::store::records::{Note, StoredLeg};
 use crate::store::{
-    AuditFilter, CallPage, CallPredicate, CallQuery, CallSummary, ListFilter, ListPosition,
+    AuditFilter, CallPage, CallPredicate, CallQuery, CallSummary, Counts, ListFilter, ListPosition,
     OpenError, ReadStore, RefusedCause, RefusedFilter, RemovalCause, RemovedCall, State,
     StoreError, StoredAuditRow, StoredCall, StoredRefusedRequest, Unindexed, removed,
     split_by_requeue,
@@ -149,6 +149,11 @@ impl ReadStore for SqliteReader {
             Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
             Some(state) => self.select(LATEST_FINISHED, params![state.as_str()], filter, wanted),
         }
+    }
+
+    fn counts(&self) -> Result<Counts, StoreError> {
+        let claimed = i64::try_from(self.leases.lock().len()).unwrap_or(i64::MAX);
+        Ok(counters::load(&self.connection)?.counts(claimed, None))
     }
 
     fn search(&self, query: &CallQuery) -> Result<CallPage, StoreError> {

@@ -48,7 +48,7 @@ const UNSIGNED_VERDICTS: [&str; 13] = [
 ];
 
 /// Causes of an invalid signature.
-const SIGNATURE_REASONS: [&str; 34] = [
+pub const SIGNATURE_REASONS: [&str; 34] = [
     "scheme",
     "port",
     "host",
