@@ -88,7 +88,6 @@ fn is_health_check(request: &HttpRequest) -> bool {
 
 /// Routes of the admin listener, each with its query keys.
 fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
-    let calls: &[&str] = &["state", "limit"];
     let audit: &[&str] = &["actor", "act", "since", "limit", "cursor"];
     let refused: &[&str] = &["cause", "limit"];
     routes

@@ -187,7 +187,8 @@
     }), keys];
     if (one("[data-live]")) {
       live.note = make("span", { className: "note" });
-      controls.unshift(live.note, choice("Update", [["5", "every 5 s"], ["30", "every 30 s"], ["off", "never"]],
+      one(".as-of")?.append(" ", live.note);
+      controls.unshift(choice("Update", [["5", "every 5 s"], ["30", "every 30 s"], ["off", "never"]],
         live.every, every => { remember("live", every); live.every = every; document.activeElement.blur(); }));
       setTimeout(tick, 5000);
       document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });

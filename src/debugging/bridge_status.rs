@@ -105,7 +105,8 @@ impl Condition {
             } => {
                 let were = if *requests == 1 { "was" } else { "were" };
                 let requests = counted(*requests, "request");
-                format!("{requests} {were} refused in the last 15 minutes: {explanation}")
+                let explanation = explanation.trim_end_matches('.');
+                format!("{requests} {were} refused in the last 15 minutes: {explanation}.")
             }
             Self::NeedDecision { calls: 1 } => "1 call needs a decision.".to_owned(),
             Self::NeedDecision { calls } => format!("{} calls need a decision.", thousands(*calls)),

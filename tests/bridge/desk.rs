@@ -7,8 +7,6 @@ use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use crate::support::harness::{Bridge, until};
 use crate::support::twilio::{STATUS, sid, status_form};
 
-mod browser;
-mod webdriver;
 
 impl Bridge {
     pub fn acquire_replies(&self, reply: Reply) {

@@ -55,7 +55,7 @@ pub(super) async fn requeue_call(
     let bridge = &admin.bridge;
     let now = bridge.clock.now();
     if !bridge.store.requeue(sid, user.actor, reason, now).await? {
-        return Err(AdminError::UnknownCall(sid.clone()));
+        return Err(AdminError::UnknownCall(sid.clone(), String::new()));
     }
     info!(call.sid = %sid, "call {sid} is requeued");
     bridge.due.notify_one();
@@ -129,7 +129,7 @@ pub(super) async fn dismiss_call(
     let bridge = &admin.bridge;
     let now = bridge.clock.now();
     match bridge.store.dismiss(sid, user.actor, reason, now).await? {
-        Dismissal::Unknown => Err(AdminError::UnknownCall(sid.clone())),
+        Dismissal::Unknown => Err(AdminError::UnknownCall(sid.clone(), String::new())),
         Dismissal::NotParked(state) => Err(AdminError::NotParked(state)),
         Dismissal::Dismissed => {
             info!(call.sid = %sid, "call {sid} is dismissed");

@@ -103,7 +103,7 @@ async fn calls(admin: &AdminState, sid: &str) -> Result<Vec<StoredCall>, AdminEr
     keep_naming(&mut refused, &sid);
     let known = removed.iter().map(|removed| fate(&sid, removed));
     let known = known.chain(summary(&refused));
-    let known = known.map(|known| format!("; {known}")).collect();
+    let known = known.fold(String::new(), |all, one| all + "; " + &one);
     Err(AdminError::UnknownCall(sid, known))
 }
 

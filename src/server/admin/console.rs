@@ -8,7 +8,7 @@ use askama::Template;
 use tokio_util::sync::CancellationToken;
 
 use super::error::AdminError;
-use super::routes::short_hash;
+use super::frame::short_hash;
 use crate::server::connections::OpenConnections;
 use crate::server::shared::BridgeParts;
 

@@ -2,13 +2,15 @@
 
 use std::fmt::{Display, Write as _};
 
+use sha2::{Digest as _, Sha256};
+
 use super::sign_in;
 use crate::clock::Millis;
 use crate::config::Role;
 use crate::domain::plain_text::plain;
 
 /// The pages of the navigation: path and name. The path is also what [`Frame::here`] has.
-const PAGES: &[(&str, &str)] = &[
+pub const PAGES: &[(&str, &str)] = &[
     ("/", "Today"),
     ("/calls", "Calls"),
     ("/parked", "Parked"),
@@ -41,10 +43,6 @@ impl Frame {
                 .is_some_and(|user| user.role == Role::Operator),
             operator: user.map(|user| format!("{}, {}", user.actor.name, user.role.as_str())),
         }
-    }
-
-    pub fn pages(&self) -> &'static [(&'static str, &'static str)] {
-        PAGES
     }
 
     /// A time that the script also shows as `3 min ago`.
@@ -114,6 +112,12 @@ fn escape(html: &mut String, text: &str) {
             other => html.push(other),
         }
     }
+}
+
+/// Eight hexadecimal digits, for `ETag`s and the names of files.
+pub(super) fn short_hash(text: &str) -> String {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(text));
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 #[cfg(test)]

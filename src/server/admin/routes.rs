@@ -10,9 +10,9 @@ use actix_web::http::header;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, FormConfig, JsonConfig, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{Error, FromRequest, Handler, HttpResponse, Resource, Responder};
-use sha2::{Digest as _, Sha256};
 
 use super::error::AdminError;
+use super::frame::short_hash;
 use super::guard::PROBES;
 
 /// Bytes of a form or a JSON body.
@@ -35,12 +35,6 @@ pub fn style_path() -> &'static str {
 /// For the template of all pages.
 pub fn script_path() -> &'static str {
     &SCRIPT_PATH
-}
-
-/// Eight hexadecimal digits.
-pub(super) fn short_hash(text: &str) -> String {
-    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(text));
-    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 /// `GET` and `HEAD` of `path`, with these query keys.
