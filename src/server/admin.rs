@@ -8,6 +8,7 @@ pub mod call;
 pub mod calls;
 pub mod console;
 pub mod error;
+mod error_page;
 pub mod frame;
 pub mod guard;
 mod masking;

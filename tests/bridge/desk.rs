@@ -7,7 +7,6 @@ use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
 use crate::support::harness::{Bridge, until};
 use crate::support::twilio::{STATUS, sid, status_form};
 
-
 impl Bridge {
     pub fn acquire_replies(&self, reply: Reply) {
         self.acquire.behaves(Faults {

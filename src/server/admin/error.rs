@@ -3,10 +3,8 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use askama::Template;
 use tracing::error;
 
-use super::frame::Frame;
 use crate::domain::audit::ReasonError;
 use crate::domain::call_filter::CallFilterError;
 use crate::domain::plain_text::{cut, plain};
@@ -75,48 +73,6 @@ impl AdminError {
         })
     }
 
-    /// What the reader of the page can do about it.
-    fn advice(&self) -> &'static str {
-        match self {
-            Self::Forbidden => {
-                "Ask an operator; who you are signed in as stands at the top of each page."
-            }
-            Self::NotParked(_) => "Go back to the call: it may have been sent meanwhile.",
-            Self::Reason(_) => "Go back, and correct the reason.",
-            Self::NotFound | Self::WrongMethod(_) => "The pages of the bridge are listed above.",
-            Self::UnknownCall(_, known) if !known.is_empty() => {
-                "A refused request can be read, and repaired, under Refused."
-            }
-            Self::UnknownCall(..) => {
-                "Twilio never reported this call to this bridge: look for errors 11200 to 11220 in the \
-                 Twilio console. No refused request that is still kept names it."
-            }
-            Self::InvalidSid(_) => {
-                "A CallSid has CA and 32 hexadecimal digits; copy it from the Twilio console."
-            }
-            Self::Filter(_) => {
-                "Correct the filter in the search box above. A filter is a key, a colon and a value; all else \
-                 is a number, an address, an e-mail or a CallSid."
-            }
-            Self::UnknownState | Self::Query(_) => "Correct the address of the page, or go back.",
-            Self::NoToken | Self::WrongToken => {
-                "Reload the page, and enter the token as the password; any user name will do."
-            }
-            Self::TooManyWrongTokens => "Wait a second, then reload the page.",
-            Self::ForeignHost => {
-                "Whoever operates the bridge can add the name in this page's address to admin.hosts."
-            }
-            Self::AnotherSite => {
-                "Open the page of the bridge itself, and send the form from there."
-            }
-            Self::Store(_) => {
-                "Callbacks go to the spool while the database is down, if there is one; this page works \
-                 again once the store does."
-            }
-            Self::Page(_) => "Report this with the line of the log.",
-        }
-    }
-
     /// The key comes from outside, so it is cut and made harmless.
     pub(super) fn unknown_key(key: &str, known: &[&str]) -> Self {
         let key = cut(key, MAX_SHOWN_KEY);
@@ -128,27 +84,6 @@ impl AdminError {
                 known.join(", ")
             ),
         })
-    }
-}
-
-/// An error as browsers see it.
-#[derive(Template)]
-#[template(path = "error.html")]
-pub(super) struct ErrorPage {
-    title: String,
-    sentence: String,
-    advice: &'static str,
-    frame: Frame,
-}
-
-impl ErrorPage {
-    pub fn of(why: &AdminError) -> Self {
-        Self {
-            title: why.status_code().to_string(),
-            sentence: why.to_string(),
-            advice: why.advice(),
-            frame: Frame::default(),
-        }
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::console::AdminState;
-use super::error::{AdminError, ErrorPage};
+use super::error::AdminError;
+use super::error_page::ErrorPage;
 use super::sign_in::{self, User};
 use super::{masking, rights, site};
 use crate::clock;

@@ -1,0 +1,74 @@
+//! Errors as pages, each with what to do.
+
+use actix_web::ResponseError as _;
+use askama::Template;
+
+use super::error::AdminError;
+use super::frame::Frame;
+
+/// An error as browsers see it.
+#[derive(Template)]
+#[template(path = "error.html")]
+pub(super) struct ErrorPage {
+    title: String,
+    sentence: String,
+    advice: &'static str,
+    frame: Frame,
+}
+
+impl ErrorPage {
+    pub fn of(why: &AdminError) -> Self {
+        Self {
+            title: why.status_code().to_string(),
+            sentence: why.to_string(),
+            advice: advice(why),
+            frame: Frame::default(),
+        }
+    }
+}
+
+/// What the reader of the page can do about it.
+fn advice(why: &AdminError) -> &'static str {
+    match why {
+        AdminError::Forbidden => {
+            "Ask an operator; who you are signed in as stands at the top of each page."
+        }
+        AdminError::NotParked(_) => "Go back to the call: it may have been sent meanwhile.",
+        AdminError::Reason(_) => "Go back, and correct the reason.",
+        AdminError::NotFound | AdminError::WrongMethod(_) => {
+            "The pages of the bridge are listed above."
+        }
+        AdminError::UnknownCall(_, known) if !known.is_empty() => {
+            "A refused request can be read, and repaired, under Refused."
+        }
+        AdminError::UnknownCall(..) => {
+            "Twilio never reported this call to this bridge: look for errors 11200 to 11220 in the \
+             Twilio console. No refused request that is still kept names it."
+        }
+        AdminError::InvalidSid(_) => {
+            "A CallSid has CA and 32 hexadecimal digits; copy it from the Twilio console."
+        }
+        AdminError::Filter(_) => {
+            "Correct the filter in the search box above. A filter is a key, a colon and a value; all else \
+             is a number, an address, an e-mail or a CallSid."
+        }
+        AdminError::UnknownState | AdminError::Query(_) => {
+            "Correct the address of the page, or go back."
+        }
+        AdminError::NoToken | AdminError::WrongToken => {
+            "Reload the page, and enter the token as the password; any user name will do."
+        }
+        AdminError::TooManyWrongTokens => "Wait a second, then reload the page.",
+        AdminError::ForeignHost => {
+            "Whoever operates the bridge can add the name in this page's address to admin.hosts."
+        }
+        AdminError::AnotherSite => {
+            "Open the page of the bridge itself, and send the form from there."
+        }
+        AdminError::Store(_) => {
+            "Callbacks go to the spool while the database is down, if there is one; this page works \
+             again once the store does."
+        }
+        AdminError::Page(_) => "Report this with the line of the log.",
+    }
+}
