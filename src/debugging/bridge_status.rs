@@ -83,7 +83,7 @@ impl Condition {
         match self {
             Self::OutageOfAcquire { .. } => Some("/calls?state=pending"),
             Self::Refused { .. } => Some("/refused"),
-            Self::NeedDecision { .. } => Some("/calls?state=parked"),
+            Self::NeedDecision { .. } => Some("/parked"),
             Self::NotStored { .. } | Self::DatabaseDown { .. } | Self::Problem(_) => None,
         }
     }

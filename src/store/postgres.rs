@@ -53,8 +53,8 @@ use self::settle::SettleJob;
 use super::joined_thread::JoinedThread;
 use super::{
     AccountFilter, Addresses as _, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry,
-    LeaseClock, ListFilter, NewCallback, OpenError, Purged, Recorded, RemovedCall, Settlement, Store,
-    StoreError, StoredCall, Ticket,
+    LeaseClock, ListFilter, NewCallback, OpenError, Purged, Recorded, RemovedCall, Settlement,
+    Store, StoreError, StoredCall, Ticket,
 };
 use crate::clock::{self, Millis};
 use crate::config::postgres::PostgresUrl;

@@ -27,8 +27,8 @@ use super::sqlite::SqliteStore;
 use super::{
     AccountFilter, Addresses, CallPage, CallQuery, CallSummary, ClaimRequest, ClaimedCalls, Counts,
     Expiry, IndexJob, ListFilter, ListPosition, NewCallback, OpenError, Purged, Recorded, Refusals,
-    RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, RemovedCall, Settlement, Store, StoreError,
-    StoreFiles, StoreWarning, StoredCall, StoredRefusedRequest, Ticket, Unindexed,
+    RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, RemovedCall, Settlement, Store,
+    StoreError, StoreFiles, StoreWarning, StoredCall, StoredRefusedRequest, Ticket, Unindexed,
 };
 use crate::clock::Millis;
 use crate::domain::call_addresses::AddressHasher;

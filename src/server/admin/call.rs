@@ -12,8 +12,8 @@ use super::error::AdminError;
 use super::frame::Frame;
 use crate::debugging::missing_call::{SEARCHED, fate, keep_naming, summary};
 use crate::debugging::replan::{self, FieldDifference};
-use crate::debugging::state_words::Waiting;
 use crate::debugging::timeline::{AttemptView, CallTimeline, PlannedView};
+use crate::domain::call_filter::Waiting;
 use crate::store::StoredCall;
 use crate::twilio::CallSid;
 

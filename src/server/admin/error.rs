@@ -9,7 +9,7 @@ use crate::domain::audit::ReasonError;
 use crate::domain::call_filter::CallFilterError;
 use crate::domain::plain_text::{cut, plain};
 use crate::server::shared::problem;
-use crate::store::{State, StoreError};
+use crate::store::StoreError;
 use crate::telemetry::metrics::ADMIN_REASONS;
 use crate::twilio::{CallSid, SidError};
 
@@ -28,8 +28,6 @@ pub enum AdminError {
     UnknownCall(CallSid, String),
     #[error("a CallSid {0}")]
     InvalidSid(#[from] SidError),
-    #[error("state must be one of {}", State::ALL.map(State::as_str).join(", "))]
-    UnknownState,
     #[error("{0}")]
     Query(String),
     #[error("{0}")]
@@ -92,11 +90,9 @@ impl ResponseError for AdminError {
         match self {
             Self::NotFound | Self::UnknownCall(..) => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::InvalidSid(_)
-            | Self::UnknownState
-            | Self::Query(_)
-            | Self::Filter(_)
-            | Self::Reason(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidSid(_) | Self::Query(_) | Self::Filter(_) | Self::Reason(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NotParked(_) => StatusCode::CONFLICT,
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,

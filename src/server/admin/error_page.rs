@@ -52,9 +52,7 @@ fn advice(why: &AdminError) -> &'static str {
             "Correct the filter in the search box above. A filter is a key, a colon and a value; all else \
              is a number, an address, an e-mail or a CallSid."
         }
-        AdminError::UnknownState | AdminError::Query(_) => {
-            "Correct the address of the page, or go back."
-        }
+        AdminError::Query(_) => "Correct the address of the page, or go back.",
         AdminError::NoToken | AdminError::WrongToken => {
             "Reload the page, and enter the token as the password; any user name will do."
         }

@@ -201,11 +201,7 @@ fn tiles(facts: &BridgeFacts, now: Millis) -> Vec<Tile> {
                 "/calls?state=pending",
             )
         },
-        tile(
-            "need a decision",
-            calls(|counts| counts.parked),
-            "/calls?state=parked",
-        ),
+        tile("need a decision", calls(|counts| counts.parked), "/parked"),
         tile(
             "not sent",
             calls(|counts| counts.skipped),
