@@ -16,9 +16,6 @@ use crate::telemetry::metrics::check_refusal_cause;
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
-/// The largest `refused.keep`.
-pub const MAX_SEARCHED: usize = 10_000;
-
 /// Prints one line per cause with its count.
 pub fn list_causes(reader: &dyn ReadStore, format: OutputFormat) -> Result<(), CliError> {
     let causes = reader.refused_by_cause()?;

@@ -5,7 +5,7 @@ use crate::store::{RefusedFilter, RemovalCause, RemovedCall, StoredRefusedReques
 use crate::twilio::CallSid;
 
 /// The largest `refused.keep`.
-const MAX_SEARCHED: usize = 10_000;
+pub const MAX_SEARCHED: usize = 10_000;
 
 /// All refused requests: the SID of a call may be in the query, or in a body of any type.
 pub const SEARCHED: RefusedFilter = RefusedFilter {

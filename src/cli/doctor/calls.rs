@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::note::Note;
-use crate::cli::refused::MAX_SEARCHED;
 use crate::clock::Millis;
 use crate::config::StoreUrl;
+use crate::debugging::missing_call::MAX_SEARCHED;
 use crate::domain::plural::counted;
 use crate::store::{
     self, CallSummary, ListFilter, ReadStore, RefusedFilter, RefusedRequest, State, StoreError,

@@ -9,7 +9,7 @@ use crate::domain::audit::ReasonError;
 use crate::domain::call_filter::CallFilterError;
 use crate::domain::plain_text::{cut, plain};
 use crate::server::shared::problem;
-use crate::store::StoreError;
+use crate::store::{State, StoreError};
 use crate::telemetry::metrics::ADMIN_REASONS;
 use crate::twilio::{CallSid, SidError};
 
