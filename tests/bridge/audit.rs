@@ -93,7 +93,7 @@ fn each_role_may_use_its_routes_and_no_others() {
         asks(&bridge, "GET", &format!("/calls/{}", sid(1)), &html).body
     };
     assert!(page(ALICE).contains("<form") && page(ALICE).contains("alice, operator"));
-    assert!(!page(VERA).contains("<form") && page(VERA).contains("vera, viewer"));
+    assert!(page(VERA).matches("<form").count() == 1 && page(VERA).contains("vera, viewer"));
     let page = exchange(
         bridge.admin_address(),
         "POST",
