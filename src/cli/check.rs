@@ -3,6 +3,7 @@
 
 pub(super) mod online;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
@@ -151,7 +152,7 @@ fn settings_text(settings: &[Setting]) -> String {
         if of != entry {
             entry = of;
             let list = of.split('[').next().unwrap_or_default();
-            text.push_str(&format!("\n[[{list}]]\n"));
+            let _ = write!(text, "\n[[{list}]]\n");
         }
         text.push_str(&setting_text(setting, key));
     }

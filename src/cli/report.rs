@@ -9,7 +9,7 @@ use crate::debugging::report::{Period, Report};
 
 /// Print what became of the calls of a month, by day.
 ///
-/// A call belongs to the day of its first callback, in report.time_zone. Calls that were removed are
+/// A call belongs to the day of its first callback, in the time zone of the report. Calls that were removed are
 /// counted too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -114,7 +114,7 @@ impl AdminSettings {
     /// values this time although a reload usually applies them.
     pub(super) fn reload(&self, new: Self) -> (Self, Vec<&'static str>) {
         let mut admin = self.clone();
-        admin.hosts = new.hosts.clone();
+        admin.hosts.clone_from(&new.hosts);
         // The listener may be reachable from other hosts, so a sign-in stays required.
         if self.needs_sign_in() && !new.needs_sign_in() {
             return (admin, SIGN_IN.to_vec());

@@ -59,7 +59,7 @@ impl Period {
     /// The months before and after the first day, as `YYYY-MM`.
     #[must_use]
     pub fn neighbours(self) -> [Option<String>; 2] {
-        let neighbour = |day: Result<Date, _>| day.ok().map(|day| month_text(day));
+        let neighbour = |day: Result<Date, _>| day.ok().map(month_text);
         [
             neighbour(self.since.checked_sub(1.month())),
             neighbour(self.since.checked_add(1.month())),

@@ -166,7 +166,7 @@ pub struct AuditEntry {
     pub at: Millis,
     pub actor: Actor,
     pub act: Act,
-    /// The CallSid, operation or settings that it concerns.
+    /// The call, operation or settings that it concerns.
     pub target: Option<String>,
     /// The filter of an operation in words, with addresses as hashes.
     pub filter: Option<String>,

@@ -30,12 +30,12 @@ pub(super) fn facts(
     attempts: &[AttemptView],
     planned: &[PlannedView],
 ) -> CallFacts {
-    let requests = planned.iter().filter_map(|planned| match planned {
+    let mut requests = planned.iter().filter_map(|planned| match planned {
         PlannedView::Send { request, .. } => Some(request),
         _ => None,
     });
     // The end comes last, and has the most.
-    let request = requests.last();
+    let request = requests.next_back();
     let field = |name: &str| {
         let value = request?.get(name)?.as_str()?;
         (!value.is_empty()).then(|| value.to_owned())

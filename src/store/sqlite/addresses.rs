@@ -10,7 +10,7 @@ use super::write_tx::WriteTx;
 use crate::clock::Millis;
 use crate::domain::call_addresses::{AddressHasher, CallTerms};
 use crate::store::addresses::{Addresses, IndexJob, Unindexed};
-use crate::store::{CallPage, CallQuery, ListPosition, ReadStore as _, StoreError};
+use crate::store::{CallPage, CallQuery, ListPosition, ReadStore, StoreError};
 
 /// Rows that one search for unindexed calls examines: some milliseconds.
 const MAX_EXAMINED: usize = 5_000;
@@ -135,7 +135,7 @@ impl SqliteReader {
 #[async_trait]
 impl Addresses for SqliteStore {
     async fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
-        self.reader.ask(|reader| reader.address_hasher()).await
+        self.reader.ask(ReadStore::address_hasher).await
     }
 
     async fn search(&self, query: CallQuery) -> Result<CallPage, StoreError> {

@@ -1,6 +1,7 @@
 //! The two text formats of the metrics. Some collectors read only the older one.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 /// The formats of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ fn prometheus_text(open_metrics: &str) -> String {
                     (Some("info"), _) => ("_info", rest),
                     _ => ("", rest),
                 };
-                text += &format!("# {keyword} {name}{end} {rest}\n");
+                let _ = writeln!(text, "# {keyword} {name}{end} {rest}");
             }
         }
     }
