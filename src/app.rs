@@ -9,6 +9,7 @@ pub mod consistency_check;
 mod delivery_thread;
 pub mod directory_file;
 mod error;
+pub mod operations;
 pub mod reconcile;
 mod reload;
 pub mod retention;

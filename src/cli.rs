@@ -19,6 +19,7 @@ mod export;
 mod health;
 mod list;
 mod migrate;
+mod operate;
 mod output;
 mod private_files;
 mod reconcile;

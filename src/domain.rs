@@ -12,6 +12,7 @@ pub mod class;
 pub mod directory;
 pub mod duration;
 pub mod failing_calls;
+pub mod operation;
 pub mod outage;
 pub mod plain_text;
 pub mod plan;

@@ -88,6 +88,7 @@ fn is_health_check(request: &HttpRequest) -> bool {
 
 /// Routes of the admin listener, each with its query keys.
 fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
+    let new_keys = admin::operations::NEW_KEYS;
     let audit: &[&str] = &["actor", "act", "since", "limit", "cursor"];
     let refused: &[&str] = &["cause", "limit"];
     routes
@@ -137,6 +138,24 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                 .service(get("/api/calls/{sid}", &[], admin::call::show))
                 .service(post("/api/calls/{sid}/requeue", admin::acts::requeue))
                 .service(post("/api/calls/{sid}/dismiss", admin::acts::dismiss))
+                .service(page_with_form(
+                    "/operations",
+                    &[],
+                    admin::operations::overview,
+                    admin::operations::make_form,
+                ))
+                .service(get("/operations/new", new_keys, admin::operations::confirm))
+                .service(post("/operations/{id}", admin::operations::change_form))
+                .service(page_with_form(
+                    "/api/operations",
+                    &["limit"],
+                    admin::operations::list,
+                    admin::operations::make,
+                ))
+                .service(post(
+                    "/api/operations/{id}/{change}",
+                    admin::operations::change,
+                ))
                 .service(get("/audit", audit, admin::audit::overview))
                 .service(get("/api/audit", audit, admin::audit::list))
                 .default_service(web::to(admin::routes::not_found)),

@@ -13,6 +13,7 @@ mod error;
 mod joined_thread;
 pub mod ledger;
 mod open;
+pub mod operations;
 pub mod postgres;
 mod reader;
 pub mod records;
@@ -44,6 +45,7 @@ pub use audit::{Acts, AuditFilter, Dismissal, StoredAuditRow};
 pub use error::{OpenError, StoreError};
 pub use ledger::{CauseCount, Ledger, LedgerRow, ParkedCause};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
+pub use operations::{Cursor, DEFAULT_RATE, NewOperation, Operation, OperationBatch, Operations};
 pub use reader::{CallPredicate, ReadStore};
 pub use records::{NoteChange, Records, StoredLeg};
 pub use refused::{
@@ -463,7 +465,7 @@ pub struct Migrated {
 
 /// Keeps callbacks, calls and attempts. A change is durable when its method returns.
 #[async_trait]
-pub trait Store: Refusals + Records + Ledger + Acts + Addresses + Send + Sync {
+pub trait Store: Refusals + Records + Ledger + Addresses + Acts + Operations + Send + Sync {
     /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with
     /// one key it stores the first, and up to three more that have a field with a value which the stored
     /// ones do not have. A callback belongs to

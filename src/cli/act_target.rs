@@ -76,7 +76,8 @@ impl<'a> ActTarget<'a> {
     }
 }
 
-fn actor() -> Actor {
+/// The actor of a command on the store itself.
+pub fn actor() -> Actor {
     Actor::new(unix_user(), KnownBy::Cli)
 }
 

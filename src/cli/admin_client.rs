@@ -124,7 +124,7 @@ impl<'a> AdminClient<'a> {
         }
     }
 
-    /// Posts JSON and waits for the JSON of a 200, however long the bridge works.
+    /// Posts JSON and waits for the JSON of a success, however long the bridge works.
     pub async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let client = awc::Client::builder().disable_timeout().finish();
         let request = self.with_token(client.post(self.url(path)));
@@ -140,7 +140,7 @@ impl<'a> AdminClient<'a> {
             .and_then(Value::as_str)
             .unwrap_or_default();
         anyhow::ensure!(
-            status == 200,
+            (200..300).contains(&status),
             "the bridge on {self} answered {status}: {detail}"
         );
         Ok(json)

@@ -46,10 +46,16 @@ pub struct CallFilter {
 }
 
 impl CallFilter {
-    /// The filters as the search box reads them.
-    pub fn filter(&self) -> Result<call_filter::CallFilter, CliError> {
-        let mut filter = call_filter::CallFilter::default();
-        for (key, value) in [
+    /// The filters as an object of the API.
+    pub fn json(&self) -> serde_json::Value {
+        let set = self.pairs().into_iter();
+        let set =
+            set.filter_map(|(key, value)| Some((key.as_str().to_owned(), value.clone()?.into())));
+        serde_json::Value::Object(set.collect())
+    }
+
+    fn pairs(&self) -> [(FilterKey, &Option<String>); 9] {
+        [
             (FilterKey::State, &self.state),
             (FilterKey::Cause, &self.cause),
             (FilterKey::Wait, &self.wait),
@@ -59,7 +65,13 @@ impl CallFilter {
             (FilterKey::Address, &self.number),
             (FilterKey::Status, &self.status),
             (FilterKey::Reason, &self.reason),
-        ] {
+        ]
+    }
+
+    /// The filters as the search box reads them.
+    pub fn filter(&self) -> Result<call_filter::CallFilter, CliError> {
+        let mut filter = call_filter::CallFilter::default();
+        for (key, value) in self.pairs() {
             if let Some(value) = value {
                 set(&mut filter, key, value).map_err(CliError::Usage)?;
             }

@@ -1,17 +1,23 @@
 //! `dismiss`: decides that parked calls are not sent.
 
 use super::act_target::{ActTarget, OperatorArgs};
+use super::operate::OperateArgs;
 use super::output::{note, print_line};
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::domain::audit::Reason;
+use crate::domain::operation::OperationKind;
 use crate::store::Dismissal;
 use crate::twilio::CallSid;
 
-const EXAMPLE: &str = "Example:
+const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge dismiss CA00000000000000000000000000000001 \\
     --reason 'test calls'
+  twilio-acquire-bridge dismiss --cause refused-422 --until 2026-01-31 \\
+    --reason 'from the pilot'
 
+With filters it works as requeue does: it asks for confirmation, and the bridge
+carries the operation out.
 Exits with 3 if some calls are not in the store, or are not parked.";
 
 /// Decide that parked calls are not sent to Acquire.
@@ -19,18 +25,20 @@ Exits with 3 if some calls are not in the store, or are not parked.";
 /// A dismissed call is skipped, with your name and reason, which the audit log keeps. requeue takes it
 /// back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = EXAMPLE, mut_arg("reason", |arg| arg.long("call-reason")))]
 pub struct Dismiss {
     #[command(flatten)]
     config: ConfigArgs,
-    /// SIDs of calls or of their legs.
-    #[arg(value_name = "CALLSID", required = true, value_parser = super::show::sid)]
+    /// SIDs of calls or of their legs; without any, all parked calls that match the filters.
+    #[arg(value_name = "CALLSID", value_parser = super::show::sid)]
     sids: Vec<CallSid>,
     /// Why, without a name or number: the audit log is kept for ever.
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
-    reason: Reason,
+    #[arg(long = "reason", value_name = "TEXT", value_parser = reason)]
+    why: Reason,
     #[command(flatten)]
     operator: OperatorArgs,
+    #[command(flatten)]
+    bulk: OperateArgs,
 }
 
 /// Reads a reason.
@@ -40,6 +48,10 @@ pub fn reason(text: &str) -> Result<Reason, String> {
 
 impl Dismiss {
     pub fn run(self) -> Result<Exit, CliError> {
+        if self.bulk.is_bulk(!self.sids.is_empty())? {
+            let what = (OperationKind::Dismiss, Some(&self.why));
+            return self.bulk.run(&self.config, &self.operator, what);
+        }
         let config = self.config.load()?;
         // Fails if there is no store: opening it for writing would create a file.
         self.config.open_to_read()?;
@@ -47,7 +59,7 @@ impl Dismiss {
         app::block_on(async {
             let target = ActTarget::open(&config, &self.operator)?;
             for sid in &self.sids {
-                let why = match target.dismiss(sid, &self.reason).await {
+                let why = match target.dismiss(sid, &self.why).await {
                     Ok(Dismissal::Dismissed) => {
                         print_line(format_args!("{sid}  dismissed"))?;
                         continue;

@@ -10,9 +10,10 @@ use super::act_target::OperatorArgs;
 use super::call_filter::CallFilter;
 use super::output::{OutputArgs, OutputFormat, note, print_json, print_line};
 use super::replay::compare::difference;
-use super::requeue;
-use super::{CliError, ConfigArgs, Exit};
+use super::requeue::paced;
+use super::{CliError, ConfigArgs, Exit, operate};
 use crate::debugging::replan::{self, ReplanDiff};
+use crate::domain::operation::OperationKind;
 use crate::store::Detail;
 use crate::twilio::CallSid;
 
@@ -40,7 +41,7 @@ pub struct Replan {
     #[arg(long)]
     send: bool,
     /// Calls requeued per second.
-    #[arg(long, value_name = "N/s", default_value = "50/s", value_parser = requeue::rate)]
+    #[arg(long, value_name = "N/s", default_value = "50/s", value_parser = operate::rate)]
     rate: NonZeroU32,
     /// Do not ask for confirmation.
     #[arg(long, requires = "send")]
@@ -84,16 +85,10 @@ impl Replan {
         if differing.is_empty() {
             return Ok(Exit::Done);
         }
-        if !self.send || !(self.yes || requeue::confirm(differing.len())?) {
+        if !self.send || !(self.yes || operate::confirm(OperationKind::Requeue, differing.len())?) {
             return Ok(Exit::Partial);
         }
-        requeue::requeue(
-            &self.config.load()?,
-            &differing,
-            self.rate,
-            &self.operator,
-            None,
-        )
+        paced::run(&self.config.load()?, &differing, self.rate, &self.operator)
     }
 
     fn print(&self, diff: &ReplanDiff) -> Result<(), CliError> {

@@ -12,6 +12,7 @@ mod error_page;
 pub mod frame;
 pub mod guard;
 mod masking;
+pub mod operations;
 pub mod parked;
 pub mod probes;
 pub mod reconcile;

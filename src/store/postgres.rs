@@ -16,6 +16,7 @@ mod counters;
 mod ledger;
 mod merge;
 mod migrate;
+mod operations;
 mod operator_queries;
 mod pooler;
 mod reader;

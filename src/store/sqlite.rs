@@ -16,6 +16,7 @@ mod leases;
 mod ledger;
 mod lock;
 mod open;
+mod operations;
 mod reader;
 mod records;
 mod refused;

@@ -21,12 +21,13 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use self::labels::{
     AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, KeyLabels, KindLabels,
-    OutcomeLabels, ReasonLabels, StateLabels,
+    OperationLabels, OutcomeLabels, ReasonLabels, StateLabels,
 };
 use super::process::ProcessMetrics;
 use crate::clock::Millis;
 use crate::domain::class::Class;
-use crate::store::{Counts, Recorded, State, StoreFiles};
+use crate::domain::operation::{OperationKind, OperationState};
+use crate::store::{Counts, Operation, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
 
 pub use self::format::MetricsFormat;
@@ -158,6 +159,8 @@ metric_table! {
         "Connections closed without an answer, such as without a PROXY protocol header";
     connections: Family<StateLabels, Number>, "connections",
         "Open connections of the public listener in each state";
+    operations: Family<OperationLabels, Number>, "operations",
+        "Bulk operations of each kind in each state";
     admin_refused: Family<ReasonLabels, Counter>, "admin_refused",
         "Requests to the admin listener refused because of their token, host or origin";
     late_recordings: Family<AccountLabels, Counter>, "late_recordings",
@@ -313,6 +316,18 @@ impl Metrics {
     pub fn connection_refused(&self, reason: &'static str) {
         let labels = ReasonLabels::of(reason);
         self.connections_refused.get_or_create(&labels).inc();
+    }
+
+    /// Sets the numbers of bulk operations.
+    pub fn operations(&self, operations: &[Operation]) {
+        for kind in OperationKind::ALL {
+            for state in OperationState::ALL {
+                let is_one = |of: &&Operation| (of.kind, of.state) == (kind, state);
+                let count = operations.iter().filter(is_one).count();
+                let labels = OperationLabels::of(kind.as_str(), state.as_str());
+                self.operations.get_or_create(&labels).set(count as u64);
+            }
+        }
     }
 
     /// Sets the number of connections in a state.

@@ -19,6 +19,7 @@ mod failing;
 mod faults;
 mod finding;
 mod https;
+mod operations;
 mod operator;
 mod other_programs;
 mod outage;

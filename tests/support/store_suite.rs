@@ -5,6 +5,7 @@ pub mod claiming;
 pub mod ledger;
 pub mod merging;
 pub mod model;
+pub mod operating;
 pub mod place;
 pub mod reading;
 pub mod recording;
@@ -99,6 +100,11 @@ macro_rules! on {
                 rows_are_found_by_actor_act_and_time
                 calls_that_expire_parked_are_in_the_log
                 a_row_that_was_changed_or_removed_is_found;
+            operating:
+                a_batch_changes_its_calls_and_moves_the_operation_in_one_step
+                a_key_makes_one_operation
+                a_slot_of_the_rate_is_taken_once
+                a_paused_operation_changes_nothing_until_it_is_resumed;
             times:
                 times_that_a_wrong_clock_wrote_are_corrected
                 the_time_of_the_last_purge_is_kept

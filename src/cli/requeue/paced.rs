@@ -1,4 +1,4 @@
-//! Requeues many calls at a rate, and waits while the bridge or the database is down.
+//! Requeues chosen calls at a rate, and waits while the bridge or the database is down.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::act_target::{ActError, ActTarget};
-use crate::cli::output::{note, progress_bar};
+use crate::app;
+use crate::cli::act_target::{ActError, ActTarget, OperatorArgs};
+use crate::cli::output::{note, print_line, progress_bar};
+use crate::cli::{CliError, Exit, serve};
 use crate::clock;
-use crate::domain::audit::Reason;
+use crate::config::Config;
+use crate::domain::plural::counted;
 use crate::twilio::CallSid;
 
 /// Pause before the next attempt while the bridge restarts or the database is down.
@@ -20,17 +23,51 @@ const MAX_ATTEMPTS: u32 = 60;
 
 /// The result of requeueing many calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RequeueReport {
-    pub requeued: usize,
+struct RequeueReport {
+    requeued: usize,
     /// Calls that were purged since the search.
-    pub missing: usize,
-    pub is_stopped: bool,
+    missing: usize,
+    is_stopped: bool,
+}
+
+/// Requeues calls at a rate per second, until all are done or a signal stops it.
+pub fn run(
+    config: &Config,
+    sids: &[CallSid],
+    rate: NonZeroU32,
+    operator: &OperatorArgs,
+) -> Result<Exit, CliError> {
+    let report = app::block_on(async {
+        let target = ActTarget::open(config, operator)?;
+        let stop = serve::stop_on_signals()?;
+        let report = requeue(&target, sids, rate, &stop).await?;
+        Ok::<_, CliError>(report)
+    })?;
+    print_line(format_args!(
+        "{} of {} calls requeued",
+        report.requeued,
+        sids.len()
+    ))?;
+    if report.missing > 0 {
+        note!(
+            "no longer in the store: {}",
+            counted(report.missing, "call")
+        );
+    }
+    if report.is_stopped {
+        note!("stopped; the other calls are unchanged");
+    }
+    Ok(if report.requeued == sids.len() {
+        Exit::Done
+    } else {
+        Exit::Partial
+    })
 }
 
 /// Requeues the calls one after the other. A requeued call stays requeued if a later one fails.
-pub async fn requeue(
+async fn requeue(
     target: &ActTarget<'_>,
-    (sids, reason): (&[CallSid], Option<&Reason>),
+    sids: &[CallSid],
     rate: NonZeroU32,
     stop: &CancellationToken,
 ) -> anyhow::Result<RequeueReport> {
@@ -52,7 +89,7 @@ pub async fn requeue(
             break;
         }
         let is_known = retry(
-            async || target.requeue(sid, reason).await,
+            async || target.requeue(sid, None).await,
             RETRY_INTERVAL,
             stop,
         )

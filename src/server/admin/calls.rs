@@ -67,17 +67,7 @@ async fn find(
             key => filter.set(key, value, now, source)?,
         }
     }
-    let hasher = hasher(admin, &filter).await?;
-    let (config, outages) = (
-        Arc::clone(&bridge.config.borrow()),
-        Arc::clone(&bridge.outages),
-    );
-    let outage_of = Arc::new(move |account: &_| {
-        let account = config.account(account)?;
-        outages.of(&account.acquire_account_id)
-    });
-    let view = (Arc::clone(&bridge.rules.borrow()), outage_of as _);
-    let search = CallSearch::new(filter, hasher, view, now);
+    let search = search_of(admin, filter).await?;
     let mut query = search.query(Detail::Whole, limit);
     if let Some(cursor) = cursor {
         let why = || AdminError::Query("the cursor is not one of this list".to_owned());
@@ -102,6 +92,25 @@ async fn find(
         is_first,
         limit,
     })
+}
+
+/// The search for the calls of a filter, as this bridge knows them now.
+pub(super) async fn search_of(
+    admin: &AdminState,
+    filter: CallFilter,
+) -> Result<CallSearch, AdminError> {
+    let bridge = &admin.bridge;
+    let hasher = hasher(admin, &filter).await?;
+    let (config, outages) = (
+        Arc::clone(&bridge.config.borrow()),
+        Arc::clone(&bridge.outages),
+    );
+    let outage_of = Arc::new(move |account: &_| {
+        let account = config.account(account)?;
+        outages.of(&account.acquire_account_id)
+    });
+    let view = (Arc::clone(&bridge.rules.borrow()), outage_of as _);
+    Ok(CallSearch::new(filter, hasher, view, bridge.clock.now()))
 }
 
 /// While the database is down, the calls in the spool are listed, which needs no key.
@@ -196,6 +205,8 @@ struct CallsPage {
     newer: Option<String>,
     older: Option<String>,
     is_cut: bool,
+    /// The query of the filters, for operations on all calls that match.
+    act_on: Option<String>,
     /// Callbacks in the spool, while the database is down.
     spooled: Option<u64>,
     /// Up to when the search by address is complete, if it lags.
@@ -248,6 +259,7 @@ pub async fn calls_page(
         newer: link(found.start, Towards::Start).or(is_empty_page.then(|| path(filter, None))),
         older: link(found.end, Towards::End),
         is_cut: found.is_cut,
+        act_on: Some(filter.query()).filter(|query| !query.is_empty()),
         spooled: store.spooled().filter(|_| kept.is_none()),
         complete_to: filter
             .address

@@ -15,6 +15,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("/calls", "Calls"),
     ("/parked", "Parked"),
     ("/refused", "Refused"),
+    ("/operations", "Operations"),
     ("/report", "Report"),
     ("/audit", "Audit"),
 ];

@@ -10,6 +10,9 @@ use crate::server::connections::{ConnectionState, OpenConnections};
 use crate::server::shared::{PING_TIMEOUT, problem};
 use crate::telemetry::metrics::{MetricsFormat, Readiness};
 
+/// The most operations that are counted, those that are not finished first.
+const MAX_OPERATIONS: usize = 1_000;
+
 /// `GET /livez`: the process answers.
 pub async fn livez() -> &'static str {
     "alive\n"
@@ -89,6 +92,9 @@ pub async fn metrics(
         let retention = bridge.config.borrow().store.parked_retention;
         let first = causes.iter().map(|of| of.since.plus(retention)).min();
         bridge.metrics.parked_next_expiry(first.unwrap_or_default());
+    }
+    if let Ok(operations) = bridge.store.operations(MAX_OPERATIONS).await {
+        bridge.metrics.operations(&operations);
     }
     bridge.metrics.spooled(bridge.store.spooled().unwrap_or(0));
     bridge.metrics.store_files(bridge.store.files());

@@ -5,15 +5,18 @@ use super::rows::text;
 use super::session::{PgError, Session};
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Actor, Reason};
+use crate::domain::operation::OperationKind;
 use crate::store::audit::{dismissed_by, entry_of};
 use crate::store::counters::Counters;
-use crate::store::{Dismissal, REQUEUED_OVERDUE, State};
+use crate::store::operations::OperationCall;
+use crate::store::{Dismissal, Operation, REQUEUED_OVERDUE, State};
 use crate::twilio::CallSid;
 
 // A call without callbacks was merged into another one. A call's own SID comes before a leg's.
 const NAMED: &str = "SELECT DISTINCT ON (call.account) call.id FROM sid_index \
     JOIN call ON call.id = sid_index.call AND call.callbacks > 0 WHERE sid_index.sid = $1 \
     ORDER BY call.account, call.sid <> $1, call.id";
+const LOCK_CALLS: &str = include_str!("sql/lock_calls.sql");
 const REQUEUE: &str = include_str!("sql/requeue.sql");
 const DISMISS: &str = include_str!("sql/dismiss.sql");
 
@@ -84,6 +87,34 @@ async fn dismiss_calls(
         states.push(state);
     }
     Ok(states)
+}
+
+/// Changes those of the calls that the operation admits; returns how many.
+pub(super) async fn change_calls(
+    session: &Session,
+    changes: &mut Counters,
+    operation: &Operation,
+    calls: &[OperationCall],
+    now: Millis,
+) -> Result<usize, PgError> {
+    let sids: Vec<&str> = calls.iter().map(|(sid, _)| sid.as_str()).collect();
+    let accounts: Vec<&str> = calls.iter().map(|(_, account)| account.as_str()).collect();
+    let mut ids: Vec<i64> = Vec::new();
+    for row in session.query(LOCK_CALLS, &[&sids, &accounts]).await? {
+        let (state, changed) = (text(&row, 1, State::parse)?, Millis(row.try_get(2)?));
+        if operation.admits_row(state, changed) {
+            ids.push(row.try_get(0)?);
+        }
+    }
+    match operation.kind {
+        OperationKind::Requeue => requeue_calls(session, changes, &ids, now).await,
+        OperationKind::Dismiss => {
+            let reason = operation.dismissal();
+            Ok(dismiss_calls(session, changes, &ids, &reason, now)
+                .await?
+                .len())
+        }
+    }
 }
 
 async fn named(session: &Session, sid: &CallSid) -> Result<Vec<i64>, PgError> {

@@ -30,6 +30,7 @@ label_sets! {
     EvidenceLabels { account: String, evidence: &'static str }
     KeyLabels { account: String, key: String }
     KindLabels { kind: &'static str }
+    OperationLabels { kind: &'static str, state: &'static str }
     OutcomeLabels { account: String, outcome: &'static str }
     ReasonLabels { reason: &'static str }
     StateLabels { state: &'static str }

@@ -176,6 +176,7 @@ impl Metrics {
         for event in ClockEvent::ALL {
             self.clock_event(event, 0);
         }
+        self.operations(&[]);
         for state in [State::Delivered, State::Skipped, State::Parked] {
             self.expired(state, 0);
         }

@@ -181,4 +181,12 @@ CREATE TABLE audit (
     hash   TEXT NOT NULL         -- SHA-256 of the hash before (64 zeros before the first) and `row`, in hex
 ) STRICT;
 
+-- Bulk operations of operators.
+CREATE TABLE operation (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    key   TEXT NOT NULL UNIQUE,  -- one-time id of the form or command that made it
+    state TEXT NOT NULL,         -- running, paused, cancelled or done
+    row   TEXT NOT NULL          -- JSON of store::Operation
+) STRICT;
+
 PRAGMA user_version = 1;

@@ -4,10 +4,12 @@ use super::WriteTx;
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Actor, Reason};
 use crate::domain::cause::Cause;
+use crate::domain::operation::OperationKind;
 use crate::store::audit::{dismissed_by, entry_of};
+use crate::store::operations::OperationCall;
 use crate::store::sqlite::hash_index;
 use crate::store::sqlite::rows::{self, CallRow};
-use crate::store::{Dismissal, NextState, REQUEUED_OVERDUE, State, StoreError};
+use crate::store::{Dismissal, NextState, Operation, REQUEUED_OVERDUE, State, StoreError};
 use crate::twilio::CallSid;
 
 impl WriteTx {
@@ -69,6 +71,35 @@ impl WriteTx {
         let entry = entry_of(Act::Dismiss, (sid, count), (actor, Some(reason)), now);
         self.append_audit(&entry)?;
         Ok(dismissal)
+    }
+
+    /// Changes those of the calls that the operation admits; returns how many.
+    pub(in crate::store::sqlite) fn change_calls(
+        &mut self,
+        operation: &Operation,
+        calls: &[OperationCall],
+        now: Millis,
+    ) -> Result<usize, StoreError> {
+        let skipped = NextState::Skipped(Cause::Dismissed, operation.dismissal());
+        let mut done = 0;
+        for (sid, account) in calls {
+            let named = self.calls_named(sid)?;
+            let mut named = named.into_iter();
+            let Some(call) = named.find(|call| call.sid == *sid && call.account == *account) else {
+                continue;
+            };
+            if !operation.admits_row(call.state, call.changed) {
+                continue;
+            }
+            match operation.kind {
+                OperationKind::Requeue => self.requeue_call(call, now)?,
+                OperationKind::Dismiss => {
+                    self.set_state(&call, &skipped, call.class.dismissed(), now)?
+                }
+            }
+            done += 1;
+        }
+        Ok(done)
     }
 
     fn calls_named(&self, sid: &CallSid) -> Result<Vec<CallRow>, StoreError> {

@@ -1,0 +1,334 @@
+//! Bulk operations: their rows, and the transactions that carry them out.
+//!
+//! A row is JSON, so that what happens to it is decided once, for either database. Its position moves in
+//! the transaction that changes the calls: after a crash each call is changed once.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{CallSummary, ListPosition, State, StoreError};
+use crate::clock::Millis;
+use crate::domain::audit::{Act, Actor, AuditEntry, Reason};
+use crate::domain::call_filter::{CallFilter, FilterSource};
+use crate::domain::cause::Cause;
+use crate::domain::operation::{OperationChange, OperationKind, OperationState};
+use crate::twilio::{AccountSid, CallSid};
+
+/// Calls changed per second, unless the operator asks for another rate.
+pub const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+/// The most calls that one transaction changes: few enough that no callback waits noticeably.
+const MAX_BATCH: u32 = 100;
+
+/// Batches per second, while they are not at their limit.
+const BATCHES: u32 = 5;
+
+/// How far a search through the calls has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cursor {
+    #[default]
+    Start,
+    /// Behind the call with this `effective_at` (0 in a list that is newest first) and row.
+    Behind(i64, i64),
+    End,
+}
+
+impl Cursor {
+    /// Where a page of a search ends.
+    #[must_use]
+    pub fn after(end: Option<ListPosition>) -> Self {
+        end.map_or(Self::End, |ListPosition { at, id }| Self::Behind(at, id))
+    }
+
+    /// Where the next page starts.
+    #[must_use]
+    pub fn position(self) -> Option<ListPosition> {
+        match self {
+            Self::Behind(at, id) => Some(ListPosition { at, id }),
+            Self::Start | Self::End => None,
+        }
+    }
+}
+
+/// An operation to make.
+#[derive(Clone, Debug)]
+pub struct NewOperation {
+    /// The one-time id of the form or command: the same key makes no second operation.
+    pub key: String,
+    pub kind: OperationKind,
+    /// [Resolved](CallFilter::resolved).
+    pub filter: CallFilter,
+    /// Calls that changed later are left alone.
+    pub before: Millis,
+    pub rate: NonZeroU32,
+    pub actor: Actor,
+    pub reason: Option<Reason>,
+}
+
+/// The row of an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// 0 until it is stored.
+    #[serde(default)]
+    pub id: i64,
+    pub kind: OperationKind,
+    pub state: OperationState,
+    /// As the query of a URL, with an address as its hash.
+    pub filter: String,
+    /// In words.
+    pub words: String,
+    pub state_filter: Option<String>,
+    pub before: Millis,
+    /// Calls per second, over all nodes.
+    pub rate: NonZeroU32,
+    pub actor: String,
+    pub reason: Option<String>,
+    /// Matching calls that were counted so far.
+    pub total: u64,
+    pub counted: Cursor,
+    /// Calls that were changed.
+    pub done: u64,
+    /// Calls that were removed, or changed by others, before their turn.
+    pub failed: u64,
+    pub position: Cursor,
+    /// The Acquire account for whose outage it waits.
+    pub held_for: Option<String>,
+    pub made: Millis,
+    /// When the last batch, or an operator, changed it.
+    pub changed: Millis,
+    /// The time of the next batch: the clock of the rate.
+    pub next_at: Millis,
+}
+
+/// A call that an operation changes.
+pub type OperationCall = (CallSid, AccountSid);
+
+/// The next calls of an operation.
+#[derive(Clone, Debug)]
+pub struct OperationBatch {
+    pub operation: i64,
+    /// Where the operation was when the calls were searched for: if it has moved on, another node was first.
+    pub from: Cursor,
+    pub to: Cursor,
+    pub calls: Vec<OperationCall>,
+    /// The account for whose outage the calls behind these wait.
+    pub held_for: Option<String>,
+}
+
+impl Operation {
+    /// An operation that is not stored.
+    #[must_use]
+    pub fn new(new: &NewOperation, now: Millis) -> Self {
+        Self {
+            id: 0,
+            kind: new.kind,
+            state: OperationState::Running,
+            filter: new.filter.query(),
+            words: new.filter.to_string(),
+            state_filter: new.filter.state.map(|state| state.to_string()),
+            before: new.before,
+            rate: new.rate,
+            actor: new.actor.name.clone(),
+            reason: new.reason.as_ref().map(|why| why.as_str().to_owned()),
+            total: 0,
+            counted: Cursor::Start,
+            done: 0,
+            failed: 0,
+            position: Cursor::Start,
+            held_for: None,
+            made: now,
+            changed: now,
+            next_at: Millis::default(),
+        }
+    }
+
+    /// Calls that it has yet to change; more, if it is still counting.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.total.saturating_sub(self.done + self.failed)
+    }
+
+    /// How many calls the next batch has.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        let size = (self.rate.get() / BATCHES).clamp(1, MAX_BATCH);
+        usize::try_from(size).unwrap_or(1)
+    }
+
+    /// Whether it changes a call in this state. A pending call will be sent anyway, so it is requeued only
+    /// if the filter names that state.
+    #[must_use]
+    pub fn admits(&self, call: &CallSummary) -> bool {
+        self.admits_row(call.state, call.changed) && call.cause != Some(Cause::PartOfAnother)
+    }
+
+    pub(super) fn admits_row(&self, state: State, changed: Millis) -> bool {
+        let is_wanted = match self.kind {
+            OperationKind::Dismiss => state == State::Parked,
+            OperationKind::Requeue if state == State::Pending => {
+                self.state_filter.as_deref() == Some(state.as_str())
+            }
+            OperationKind::Requeue => state != State::Claimed,
+        };
+        is_wanted && changed <= self.before
+    }
+
+    /// Takes the next batch of its rate, if that is due. Any node may carry it out.
+    pub(super) fn take_slot(&mut self, now: Millis) -> bool {
+        if self.state != OperationState::Running || now < self.next_at {
+            return false;
+        }
+        let calls = u32::try_from(self.batch_size()).unwrap_or(1);
+        self.next_at = now.plus(Duration::from_secs(1) * calls / self.rate.get());
+        true
+    }
+
+    /// Adds a page to the count, unless another node was first.
+    pub(super) fn count(&mut self, from: Cursor, calls: u64, to: Cursor) {
+        if self.counted == from {
+            self.total += calls;
+            self.counted = to;
+        }
+    }
+
+    /// Whether a batch is still the next one.
+    pub(super) fn is_next(&self, batch: &OperationBatch) -> bool {
+        self.state == OperationState::Running && self.position == batch.from
+    }
+
+    /// Moves on behind a batch of which `done` calls were changed. Returns the row of the audit log, if that
+    /// was the last one.
+    pub(super) fn move_on(
+        &mut self,
+        batch: &OperationBatch,
+        done: usize,
+        now: Millis,
+    ) -> Option<AuditEntry> {
+        let done = u64::try_from(done).unwrap_or_default();
+        let calls = u64::try_from(batch.calls.len()).unwrap_or_default();
+        self.done += done;
+        self.failed += calls.saturating_sub(done);
+        self.position = batch.to;
+        self.held_for.clone_from(&batch.held_for);
+        self.changed = now;
+        if batch.to != Cursor::End {
+            return None;
+        }
+        self.state = OperationState::Done;
+        Some(self.finished(Act::OperationFinished, Actor::system(), now))
+    }
+
+    /// Applies what an operator does to it. Returns the row of the audit log; `None` if it cannot be changed so.
+    pub(super) fn change(
+        &mut self,
+        change: OperationChange,
+        rate: Option<NonZeroU32>,
+        actor: Actor,
+        now: Millis,
+    ) -> Option<AuditEntry> {
+        self.state = change.applied_to(self.state)?;
+        self.rate = rate.unwrap_or(self.rate);
+        (self.changed, self.next_at, self.held_for) = (now, Millis::default(), None);
+        Some(match change {
+            OperationChange::Pause => self.entry(Act::OperationPaused, actor, now),
+            OperationChange::Resume => self.entry(Act::OperationResumed, actor, now),
+            OperationChange::Cancel => self.finished(Act::OperationCancelled, actor, now),
+        })
+    }
+
+    /// A row of the audit log about it.
+    pub(super) fn entry(&self, act: Act, actor: Actor, now: Millis) -> AuditEntry {
+        AuditEntry {
+            target: Some(format!("{} {}", self.kind.as_str(), self.id)),
+            filter: Some(self.words.clone()),
+            ..AuditEntry::new(act, actor, now)
+        }
+    }
+
+    fn finished(&self, act: Act, actor: Actor, now: Millis) -> AuditEntry {
+        let (done, failed) = (self.kind.done(), self.failed);
+        let missed = format!(", {failed} had changed or were removed");
+        AuditEntry {
+            count: Some(self.done),
+            result: Some(format!(
+                "{} {done}{}",
+                self.done,
+                if failed > 0 { &missed } else { "" }
+            )),
+            ..self.entry(act, actor, now)
+        }
+    }
+
+    /// The reason of a call that it dismisses.
+    pub(super) fn dismissal(&self) -> String {
+        let reason = self.reason.as_deref().unwrap_or_default();
+        format!("dismissed by {}: {reason}", self.actor)
+    }
+
+    /// The filter.
+    ///
+    /// # Errors
+    /// A sentence, if no version writes such a filter.
+    pub fn filter(&self) -> Result<CallFilter, String> {
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_str(&self.filter).map_err(|why| why.to_string())?;
+        let mut filter = CallFilter::default();
+        for (key, value) in pairs {
+            let set = filter.set(&key, &value, self.made, FilterSource::Url);
+            set.map_err(|why| why.to_string())?;
+        }
+        Ok(filter)
+    }
+
+    pub(super) fn to_row(&self) -> Result<String, StoreError> {
+        let failed = |why: serde_json::Error| StoreError::Database(why.to_string());
+        serde_json::to_string(self).map_err(failed)
+    }
+
+    pub(super) fn read(id: i64, row: &str) -> Result<Self, StoreError> {
+        let read = serde_json::from_str(row).map(|read| Self { id, ..read });
+        read.map_err(|why| StoreError::Database(format!("operation {id} cannot be read: {why}")))
+    }
+}
+
+/// Bulk operations, which all nodes of a database share.
+#[async_trait]
+pub trait Operations {
+    /// Makes an operation with its audit row, or finds the one that was made with this key.
+    async fn make_operation(&self, new: NewOperation, now: Millis)
+    -> Result<Operation, StoreError>;
+
+    /// The latest operations, those that are not finished first.
+    async fn operations(&self, limit: usize) -> Result<Vec<Operation>, StoreError>;
+
+    /// Pauses, resumes or cancels an operation, with its audit row. `None`: there is none; an operation that
+    /// cannot be changed so is unchanged.
+    async fn change_operation(
+        &self,
+        id: i64,
+        change: OperationChange,
+        rate: Option<NonZeroU32>,
+        actor: Actor,
+        now: Millis,
+    ) -> Result<Option<Operation>, StoreError>;
+
+    /// Adds to the total of an operation the calls of a page.
+    async fn count_operation(
+        &self,
+        id: i64,
+        from: Cursor,
+        calls: u64,
+        to: Cursor,
+    ) -> Result<(), StoreError>;
+
+    /// The operation, if its next batch is due at `now`, which is real time: the caller then carries it out.
+    async fn take_slot(&self, id: i64, now: Millis) -> Result<Option<Operation>, StoreError>;
+
+    /// Changes the calls of a batch, and moves the operation on, in one transaction. Does nothing if the
+    /// operation has moved on, or is not running.
+    async fn carry_out(&self, batch: OperationBatch, now: Millis) -> Result<(), StoreError>;
+}
