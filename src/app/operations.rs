@@ -38,11 +38,11 @@ pub async fn run(bridge: BridgeParts, stop: CancellationToken) {
     };
     loop {
         let rules = Arc::clone(&bridge.rules.borrow());
-        let step = tokio::select! {
+        let taken = tokio::select! {
             () = stop.cancelled() => return,
-            step = carrier.step(&rules) => step,
+            taken = carrier.step(&rules) => taken,
         };
-        let wait = match step {
+        let wait = match taken {
             Ok(Step::Changed) => {
                 bridge.due.notify_one();
                 Duration::ZERO

@@ -65,7 +65,7 @@ impl OperateArgs {
         let config = args.load()?;
         let now = Clock::system().now();
         // A millisecond earlier: the operation includes calls of the time itself.
-        let before = self.rested_before.map(|at| Millis(at.0 - 1)).unwrap_or(now);
+        let before = self.rested_before.map_or(now, |at| Millis(at.0 - 1));
         let (reader, rules) = args.open_to_read()?;
         let new = NewOperation {
             key: format!("{:032x}", fastrand::u128(..)),
@@ -178,7 +178,7 @@ async fn follow(
     look: impl AsyncFn() -> Option<Seen>,
     step: impl AsyncFn() -> Duration,
 ) -> Result<Exit, CliError> {
-    let stop = serve::stop_on_signals()?;
+    let signalled = serve::stop_on_signals()?;
     let bar = progress_bar(0);
     let mut silent = 0;
     let mut held_for = None;
@@ -198,7 +198,7 @@ async fn follow(
             }
             None => silent += 1,
         }
-        let waited = stop.run_until_cancelled(clock::pause(wait)).await;
+        let waited = signalled.run_until_cancelled(clock::pause(wait)).await;
         if waited.is_none() || silent > MAX_LOOKS {
             break None;
         }

@@ -47,6 +47,10 @@ impl Frame {
     }
 
     /// A time that the script also shows as `3 min ago`.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "a template passes references"
+    )]
     pub fn ago(&self, at: &Millis) -> String {
         self.time(at).replacen("<time", "<time data-ago", 1)
     }

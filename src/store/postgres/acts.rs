@@ -101,8 +101,8 @@ pub(super) async fn change_calls(
     let accounts: Vec<&str> = calls.iter().map(|(_, account)| account.as_str()).collect();
     let mut ids: Vec<i64> = Vec::new();
     for row in session.query(LOCK_CALLS, &[&sids, &accounts]).await? {
-        let (state, changed) = (text(&row, 1, State::parse)?, Millis(row.try_get(2)?));
-        if operation.admits_row(state, changed) {
+        let (state, since) = (text(&row, 1, State::parse)?, Millis(row.try_get(2)?));
+        if operation.admits_row(state, since) {
             ids.push(row.try_get(0)?);
         }
     }

@@ -94,7 +94,7 @@ impl WriteTx {
             match operation.kind {
                 OperationKind::Requeue => self.requeue_call(call, now)?,
                 OperationKind::Dismiss => {
-                    self.set_state(&call, &skipped, call.class.dismissed(), now)?
+                    self.set_state(&call, &skipped, call.class.dismissed(), now)?;
                 }
             }
             done += 1;
