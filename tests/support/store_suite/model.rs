@@ -389,14 +389,19 @@ async fn run(place: &Place, verbs: Vec<Verb>) {
                 model.calls.iter_mut().for_each(|call| call.claim = None);
             }
         }
-        assert_eq!(store.counts().await.expect("counted"), model.counts());
-        assert_eq!(next_due(&*store).await, model.next_due());
-        assert_eq!(ledger(&*store).await, model.ledger());
-        let causes = store.causes().await.expect("read").into_iter();
-        let causes: Vec<_> = causes.map(|of| (of.state, of.cause, of.calls)).collect();
-        assert_eq!(causes, model.causes());
+        agree(&*store, &model).await;
     }
     assert_eq!(stories(&model, &*store).await, Vec::<String>::new());
+}
+
+/// Panics unless the store counts as the model does.
+async fn agree(store: &dyn Store, model: &Model) {
+    assert_eq!(store.counts().await.expect("counted"), model.counts());
+    assert_eq!(next_due(store).await, model.next_due());
+    assert_eq!(ledger(store).await, model.ledger());
+    let causes = store.causes().await.expect("read").into_iter();
+    let causes: Vec<_> = causes.map(|of| (of.state, of.cause, of.calls)).collect();
+    assert_eq!(causes, model.causes());
 }
 
 async fn ledger(store: &dyn Store) -> BTreeMap<(i64, Unit), i64> {
