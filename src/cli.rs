@@ -232,7 +232,11 @@ mod tests {
 
     /// Splits a command line as a shell does, as far as the examples need it.
     fn words(line: &str) -> Vec<String> {
-        let plain = |word: &str| word.trim_matches('\'').to_owned();
-        line.split_whitespace().map(plain).collect()
+        let parts = line.split('\'').enumerate();
+        let words = parts.flat_map(|(place, part)| match place % 2 {
+            0 => part.split_whitespace().collect(),
+            _ => vec![part],
+        });
+        words.map(str::to_owned).collect()
     }
 }

@@ -4,6 +4,7 @@
 
 mod format;
 mod labels;
+mod process;
 mod series;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use self::labels::{
     AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, KeyLabels, KindLabels,
     OperationLabels, OutcomeLabels, ReasonLabels, StateLabels,
 };
-use super::process::ProcessMetrics;
+use self::process::ProcessMetrics;
 use crate::clock::Millis;
 use crate::domain::class::Class;
 use crate::domain::operation::{OperationKind, OperationState};

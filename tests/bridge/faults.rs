@@ -247,7 +247,7 @@ fn the_timeline_of_a_call_says_that_acquire_is_down_and_when_it_is_probed() {
     assert_eq!(probed["next_probe"], next.to_string());
     let page = bridge.admin("GET", &format!("/calls/{}", sid(1)), &[]).body;
     assert!(
-        page.contains("Deliveries to account acme are paused"),
+        page.contains("deliveries to account acme are paused"),
         "{page}"
     );
 

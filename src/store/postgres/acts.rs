@@ -1,15 +1,19 @@
 //! What operators do to calls, each act with its row of the audit log.
 
-use super::audit;
+use async_trait::async_trait;
+
 use super::rows::text;
 use super::session::{PgError, Session};
+use super::{PostgresStore, audit, counters};
 use crate::clock::Millis;
-use crate::domain::audit::{Act, Actor, Reason};
+use crate::domain::audit::{Act, Actor, AuditEntry, Reason};
 use crate::domain::operation::OperationKind;
 use crate::store::audit::{dismissed_by, entry_of};
 use crate::store::counters::Counters;
 use crate::store::operations::OperationCall;
-use crate::store::{Dismissal, Operation, REQUEUED_OVERDUE, State};
+use crate::store::{
+    Acts, AuditFilter, Dismissal, Operation, REQUEUED_OVERDUE, State, StoreError, StoredAuditRow,
+};
 use crate::twilio::CallSid;
 
 // A call without callbacks was merged into another one. A call's own SID comes before a leg's.
@@ -20,7 +24,59 @@ const LOCK_CALLS: &str = include_str!("sql/lock_calls.sql");
 const REQUEUE: &str = include_str!("sql/requeue.sql");
 const DISMISS: &str = include_str!("sql/dismiss.sql");
 
-pub(super) async fn requeue(
+#[async_trait]
+impl Acts for PostgresStore {
+    async fn requeue(
+        &self,
+        sid: &CallSid,
+        actor: Actor,
+        reason: Option<Reason>,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let sid = sid.clone();
+        self.query(async move |session| {
+            counters::transaction(session, async |session, changes| {
+                requeue(session, changes, &sid, (&actor, reason.as_ref()), now).await
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn dismiss(
+        &self,
+        sid: &CallSid,
+        actor: Actor,
+        reason: Reason,
+        now: Millis,
+    ) -> Result<Dismissal, StoreError> {
+        let sid = sid.clone();
+        self.query(async move |session| {
+            counters::transaction(session, async |session, changes| {
+                dismiss(session, changes, &sid, (&actor, &reason), now).await
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.query(async move |session| {
+            counters::transaction(session, async |session, _| {
+                audit::append(session, &entry).await
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn audit(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError> {
+        self.query(async move |session| Ok(audit::latest(session, &filter).await))
+            .await?
+    }
+}
+
+async fn requeue(
     session: &Session,
     changes: &mut Counters,
     sid: &CallSid,
@@ -51,7 +107,7 @@ async fn requeue_calls(
     Ok(rows.len())
 }
 
-pub(super) async fn dismiss(
+async fn dismiss(
     session: &Session,
     changes: &mut Counters,
     sid: &CallSid,

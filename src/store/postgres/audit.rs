@@ -1,15 +1,11 @@
 //! The table `audit`.
 
-use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::session::{PgError, Session};
-use super::{PostgresStore, acts, counters};
-use crate::clock::Millis;
-use crate::domain::audit::{Actor, AuditEntry, Head, Reason};
+use crate::domain::audit::{AuditEntry, Head};
 use crate::store::audit::{AuditColumns, ChainCheck};
-use crate::store::{Acts, AuditFilter, Dismissal, StoreError, StoredAuditRow};
-use crate::twilio::CallSid;
+use crate::store::{AuditFilter, StoreError, StoredAuditRow};
 
 /// Advisory lock that orders the rows of all nodes; `TwAu` in ASCII.
 const LOCK: i64 = 0x5477_4175;
@@ -23,55 +19,6 @@ const BEFORE: &str =
     "SELECT number, row, hash FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2";
 const AFTER: &str =
     "SELECT number, row, hash FROM audit WHERE number > $1 ORDER BY number LIMIT $2";
-
-#[async_trait]
-impl Acts for PostgresStore {
-    async fn requeue(
-        &self,
-        sid: &CallSid,
-        actor: Actor,
-        reason: Option<Reason>,
-        now: Millis,
-    ) -> Result<bool, StoreError> {
-        let sid = sid.clone();
-        self.query(async move |session| {
-            counters::transaction(session, async |session, changes| {
-                acts::requeue(session, changes, &sid, (&actor, reason.as_ref()), now).await
-            })
-            .await
-        })
-        .await
-    }
-
-    async fn dismiss(
-        &self,
-        sid: &CallSid,
-        actor: Actor,
-        reason: Reason,
-        now: Millis,
-    ) -> Result<Dismissal, StoreError> {
-        let sid = sid.clone();
-        self.query(async move |session| {
-            counters::transaction(session, async |session, changes| {
-                acts::dismiss(session, changes, &sid, (&actor, &reason), now).await
-            })
-            .await
-        })
-        .await
-    }
-
-    async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        self.query(async move |session| {
-            counters::transaction(session, async |session, _| append(session, &entry).await).await
-        })
-        .await
-    }
-
-    async fn audit(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError> {
-        self.query(async move |session| Ok(latest(session, &filter).await))
-            .await?
-    }
-}
 
 /// Appends a row to the log, in the open transaction. Other transactions with a row wait for its end, so
 /// it comes last.

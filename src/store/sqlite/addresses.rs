@@ -1,7 +1,7 @@
 //! The search index: its writes on the writer's connection, and the calls that it lacks.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, params};
 
 use super::SqliteStore;
 use super::reader::SqliteReader;
@@ -26,12 +26,6 @@ const PENDING: &str = concat!(
     rows::summary!(),
     " FROM call WHERE state = 'pending' AND effective_at > ?1 ORDER BY effective_at, id"
 );
-
-pub(super) fn hasher(connection: &Connection) -> rusqlite::Result<AddressHasher> {
-    let sql = "SELECT key FROM address_key";
-    let key: Vec<u8> = connection.query_row(sql, [], |row| row.get(0))?;
-    Ok(AddressHasher::new(&key))
-}
 
 impl WriteTx {
     /// Adds terms of a call to the index. `callbacks`: how many of its callbacks the index then has.

@@ -186,7 +186,9 @@ mod tests {
         let path = folder.path().join("bridge.db");
         let (connection, migrated) = open_and_migrate(&path, &MIGRATIONS).expect("a new file");
         assert_eq!((migrated.from, migrated.to), (0, 1));
-        let call = "INSERT INTO call VALUES (1, 'CA1', 'AC1', 'pending', 5, 5, 5, 1, 0, 0, 0, NULL, NULL, NULL)";
+        let call = "INSERT INTO call (id, sid, account, state, effective_at, changed, received, callbacks, \
+             attempts, requeue_count, planned_callbacks) \
+             VALUES (1, 'CA1', 'AC1', 'pending', 5, 5, 5, 1, 0, 0, 0)";
         connection.execute(call, []).expect("a call");
         drop(connection);
 

@@ -7,12 +7,11 @@ use std::sync::mpsc::{Sender, channel};
 use rusqlite::{Connection, ToSql, params};
 use tokio::sync::oneshot;
 
-use super::hash_index;
 use super::leases::SharedLeaseTable;
 use super::open;
 use super::rows::{self, CallRow};
 use super::write_tx::times;
-use super::{addresses, audit, backup, consistency, counters, ledger, records, refused};
+use super::{audit, backup, consistency, counters, hash_index, ledger, records, refused};
 use crate::clock::Millis;
 use crate::domain::call_addresses::AddressHasher;
 use crate::domain::purge_clock::PurgeClock;
@@ -169,7 +168,7 @@ impl ReadStore for SqliteReader {
     }
 
     fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
-        Ok(addresses::hasher(&self.connection)?)
+        Ok(hash_index::hasher(&self.connection)?)
     }
 
     fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::addresses;
 use super::counters;
 use super::hash_index::{self, HashEntry, HashIndex};
 use super::health::FileHealth;
@@ -76,7 +75,7 @@ impl WriteTx {
             has_removed: true,
             sids: HashIndex::load(&connection, hash_index::SIDS)?,
             addresses: HashIndex::load(&connection, hash_index::ADDRESSES)?,
-            hasher: addresses::hasher(&connection)?,
+            hasher: hash_index::hasher(&connection)?,
             connection,
             leases,
             pending_merges: HashMap::new(),

@@ -283,6 +283,7 @@ fn a_204_for_an_earlier_callback_of_a_call_holds_nothing() {
 fn a_known_call_without_an_end_is_asked_for_where_the_list_has_no_end_of_it() {
     let world = World::with_a_reported_call();
     assert_eq!(world.bridge.twilio.ends(&sid(2), "ringing").status, 204);
+    world.bridge.settles();
     world.has_call(2, |call| {
         (call.status, call.ended, call.duration) = ("busy", None, None);
     });

@@ -88,7 +88,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         "admin.listen = \"0.0.0.0:9090\"",
-        "admin.listen = \"0.0.0.0:9090\" is not a loopback address: set admin.token or admin.token_file, or listen on 127.0.0.1",
+        "admin.listen = \"0.0.0.0:9090\" is not a loopback address: set admin.token or admin.token_file, or [[operators]], or listen on 127.0.0.1",
     ),
     (
         "admin.listen = \"0.0.0.0:9090\"\nadmin.token = \"nineteen-characters\"",
