@@ -213,7 +213,9 @@ fn read_description(lines: &mut Lines<'_>) -> String {
     let mut description = Vec::new();
     while let Some(line) = lines.take_if(|line| line.is_empty() || line.starts_with('#')) {
         if let Some(text) = line.strip_prefix('#') {
-            description.push(text.strip_prefix(' ').unwrap_or(text));
+            let text = text.strip_prefix(' ').unwrap_or(text);
+            // `lines` removes only one of them, so that another would be lost when it is read again.
+            description.push(text.trim_end_matches('\r'));
         }
     }
     description.join("\n")

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use twilio_acquire_bridge::app::{App, AppError};
 use twilio_acquire_bridge::clock::{Clock, Millis};
 use twilio_acquire_bridge::config::{self, Config};
 use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults, Retain};
-use twilio_acquire_bridge::store::OpenError;
+use twilio_acquire_bridge::store::{OpenError, Store};
 
 use super::http::{Answer, exchange};
 use super::twilio::{PUBLIC_URL, TOKEN, Twilio};
@@ -31,6 +32,7 @@ pub struct Bridge {
 struct Running {
     public: SocketAddr,
     admin: SocketAddr,
+    store: Arc<dyn Store>,
     stop: CancellationToken,
     thread: JoinHandle<()>,
 }
@@ -85,17 +87,19 @@ impl Bridge {
                 actix_web::rt::System::new().block_on(async {
                     let app = built(&config, &clock);
                     let addresses = (app.public_addr(), app.admin_addr());
-                    sender.send(addresses).expect("the test waits");
+                    let started = (addresses, app.store());
+                    sender.send(started).expect("the test waits");
                     app.run(stop).await.expect("the bridge ends well");
                 });
             }
         });
-        let (public, admin) = addresses.recv().expect("the bridge starts");
+        let ((public, admin), store) = addresses.recv().expect("the bridge starts");
         let (public, admin) = (public.expect("an address"), admin.expect("an address"));
         self.twilio.public = public;
         self.running = Some(Running {
             public,
             admin,
+            store,
             stop,
             thread,
         });
@@ -232,26 +236,23 @@ impl Bridge {
     /// Waits until no call is due at the clock's time and none is claimed.
     pub fn settles(&self) {
         let until = Instant::now() + WAIT_LIMIT;
-        while let Some(busy) = self.busy() {
+        while self.is_busy() {
             assert!(
                 Instant::now() < until,
                 "still due or claimed after {WAIT_LIMIT:?}: {:#}",
-                self.call(busy["call_sid"].as_str().expect("a SID"))
+                self.operator("GET", "/api/calls?state=pending").json()
             );
             std::thread::yield_now();
         }
     }
 
-    /// A call that is due or claimed: one query for all, so that none can change between two.
-    fn busy(&self) -> Option<serde_json::Value> {
-        let now = self.clock.now().to_string();
-        let all = self.operator("GET", "/api/calls?limit=1000").json();
-        let mut calls = all["calls"].as_array().expect("a list").iter();
-        let busy = calls.find(|call| {
-            let due = call["due"].as_str().unwrap_or_default();
-            call["state"] == "claimed" || (call["state"] == "pending" && due <= now.as_str())
-        });
-        busy.cloned()
+    /// Whether a call is due or claimed: one query for both, so that none can change between two.
+    fn is_busy(&self) -> bool {
+        let store = Arc::clone(&self.running.as_ref().expect("a running bridge").store);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let counts = runtime.expect("a runtime").block_on(store.counts());
+        let counts = counts.expect("the store answers");
+        counts.claimed > 0 || counts.oldest_due.is_some_and(|due| due <= self.clock.now())
     }
 
     /// Advances the clock and lets what fell due be done.
