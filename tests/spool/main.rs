@@ -341,14 +341,20 @@ fn the_console_shows_the_spool_while_the_database_is_down() {
     empties_its_spool(&bridge);
     server.stop();
     accepts(&bridge, 2, "completed");
-    let page = bridge.admin("GET", "/", &[]);
-    assert_eq!(page.status, 200, "{}", page.body);
-    for part in ["The database is down", "1 now", sid(2).as_str()] {
-        assert!(page.body.contains(part), "{part}: {}", page.body);
+    let sid = sid(2);
+    for (path, parts) in [
+        ("/", &["The database", "1 callback"][..]),
+        ("/calls", &["The database is down", "1 now", sid.as_str()]),
+    ] {
+        let page = bridge.admin("GET", path, &[]);
+        assert_eq!(page.status, 200, "{}", page.body);
+        for part in parts {
+            assert!(page.body.contains(part), "{part}: {}", page.body);
+        }
     }
     server.start_again();
     empties_its_spool(&bridge);
-    let page = bridge.admin("GET", "/", &[]);
+    let page = bridge.admin("GET", "/calls", &[]);
     assert!(!page.body.contains("The database is down"), "{}", page.body);
 }
 
