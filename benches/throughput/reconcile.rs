@@ -17,7 +17,7 @@ use twilio_acquire_bridge::store::Store as _;
 use super::load::{Load, Requests};
 use super::servers::{Mode, Server, file, print_line};
 use super::size::{GROUP, callback, deliver_all, in_store, wait};
-use super::support::http::exchange;
+use super::support::http::send_within;
 
 /// The argument of the child process that is the fake Twilio.
 pub const TWILIO: &str = "twilio";
@@ -28,6 +28,8 @@ const MISSING: usize = 100;
 const ROUNDS: usize = 3;
 const RATE: usize = 1_000;
 const SECONDS: usize = 35;
+/// The limit for a pass.
+const PASS_LIMIT: Duration = Duration::from_secs(600);
 /// Twilio takes about a second for a page of 1,000 calls.
 const PAGE_TAKES: Duration = Duration::from_millis(200);
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -156,9 +158,13 @@ fn reconciles(admin: SocketAddr, from: Millis) -> Value {
         "from": from.minus(Duration::from_secs(60)).to_string(), "until": null, "account": null, "calls": [],
         "mode": "Import", "held": "Keep",
     });
-    let headers = [("Host", "localhost"), ("Content-Type", "application/json")];
     let body = order.to_string();
-    let answer = exchange(admin, "POST", "/api/reconcile", &headers, body.as_bytes());
+    let request = format!(
+        "POST /api/reconcile HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = send_within(PASS_LIMIT, admin, request.as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.json()["accounts"][0].take()
 }

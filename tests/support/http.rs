@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::harness::WAIT_LIMIT;
 
@@ -55,10 +56,13 @@ pub fn ask_admin(address: SocketAddr, target: &str, headers: &[(&str, &str)]) ->
 
 /// Sends bytes as they are and reads until the other side closes.
 pub fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
+    send_within(WAIT_LIMIT, address, bytes)
+}
+
+/// As [`send`], with this limit for each read.
+pub fn send_within(limit: Duration, address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the bridge listens");
-    stream
-        .set_read_timeout(Some(WAIT_LIMIT))
-        .expect("a TCP socket");
+    stream.set_read_timeout(Some(limit)).expect("a TCP socket");
     // A refusal may come, and the connection be closed, before all is sent.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
