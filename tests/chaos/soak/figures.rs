@@ -286,7 +286,7 @@ fn a_figure_that_rises_or_is_missing_is_found() {
     for (index, figure) in FIGURES.iter().enumerate() {
         let rising = samples(&|second| {
             let mut values = [Some(100.0); FIGURES.len()];
-            values[index] = Some(second * 50.0);
+            values[index] = Some(second * second);
             values
         });
         let found = rises(&rising, length);
