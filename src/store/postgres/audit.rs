@@ -44,7 +44,7 @@ fn columns(row: &Row) -> Result<AuditColumns, PgError> {
     Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }
 
-/// See [`Acts::audit`].
+/// See [`Acts::audit`](crate::store::Acts::audit).
 pub(super) async fn latest(
     session: &Session,
     filter: &AuditFilter,
