@@ -184,7 +184,7 @@ impl DiagnosisTask {
             self.last_logged_at.insert(reason, now);
             warn!(
                 reason,
-                remedy, "a signature is invalid (it did not hold): {found} {remedy}"
+                remedy, "a signature is invalid: {found} {remedy}"
             );
         }
     }
