@@ -52,10 +52,8 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<AdminSettings> {
              admin.token_file, or [[operators]], or listen on 127.0.0.1"
         ));
     }
-    for operator in operators.iter().filter(|of| !of.is_strong()) {
-        if listen.ip().is_loopback() {
-            break;
-        }
+    let is_weak = |of: &&Operator| !listen.ip().is_loopback() && !of.is_strong();
+    for operator in operators.iter().filter(is_weak) {
         let address = reader.name("admin.listen");
         let (name, guessed) = match (&token, &*operator.name) {
             (Some(_), "admin") => (reader.name(TOKEN), "admin.token".to_owned()),

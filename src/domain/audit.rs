@@ -119,7 +119,7 @@ pub struct Reason(String);
 /// The most characters of a reason.
 const MAX_REASON: usize = 500;
 
-/// So many digits in a row may be a telephone number.
+/// So many digits in a row may be a phone number.
 const MAX_DIGITS: usize = 6;
 
 /// Why a text is not a [`Reason`].

@@ -10,16 +10,19 @@ use tokio::sync::oneshot;
 
 use crate::clock::Millis;
 use crate::config::StoreUrl;
+use crate::domain::call_filter::CallFilter;
 use crate::domain::reconcile::{KnownLeg, LegClass};
 use crate::store::records::Note;
-use crate::store::{self, CallSummary, ListFilter, ReadStore, RefusedFilter, Store, StoreError};
-use crate::store::{State, StoredCall};
+use crate::store::{
+    self, CallQuery, CallSummary, Detail, ListFilter, ReadStore, RefusedFilter, State, Store,
+    StoreError,
+};
 use crate::twilio::listed::RequestSource;
 use crate::twilio::signature::fields;
 use crate::twilio::{AccountSid, CallSid};
 
-/// Legs that one query asks for.
-const LEGS_AT_ONCE: usize = 200;
+/// Legs, or whole calls, that one query reads.
+const READ_AT_ONCE: usize = 200;
 
 /// Newest calls that show which classes of legs are reported, if no pass has noted it, or which calls have
 /// not ended.
@@ -90,7 +93,7 @@ impl KnownStore {
         sids: &[CallSid],
     ) -> Result<Vec<KnownLeg>, StoreError> {
         let mut legs = Vec::with_capacity(sids.len());
-        for sids in sids.chunks(LEGS_AT_ONCE) {
+        for sids in sids.chunks(READ_AT_ONCE) {
             let (account, sids) = (account.clone(), sids.to_vec());
             let stored = self.ask(move |reader| reader.legs(&account, &sids)).await?;
             for stored in stored {
@@ -133,10 +136,6 @@ impl KnownStore {
         }
     }
 
-    async fn call(&self, sid: CallSid) -> Result<Option<StoredCall>, StoreError> {
-        self.ask(move |reader| reader.get(&sid)).await
-    }
-
     async fn newest(&self, state: Option<State>) -> Result<Vec<CallSummary>, StoreError> {
         let limit = SAMPLE;
         self.ask(move |reader| reader.list(ListFilter { state, limit }))
@@ -174,13 +173,19 @@ impl KnownStore {
         account: &AccountSid,
         since: Millis,
     ) -> Result<Vec<LegClass>, StoreError> {
+        let filter = CallFilter {
+            account: Some(account.clone()),
+            ..CallFilter::default()
+        };
+        let mut query = CallQuery {
+            detail: Detail::Whole,
+            ..CallQuery::of(filter, READ_AT_ONCE)
+        };
         let mut classes = Vec::new();
-        for summary in self.newest(None).await? {
-            if summary.account != *account || summary.changed < since {
-                continue;
-            }
-            let call = self.call(summary.sid).await?;
-            for stored in call.into_iter().flat_map(|call| call.callbacks) {
+        for _ in 0..SAMPLE / READ_AT_ONCE {
+            let next = query.clone();
+            let page = self.ask(move |reader| reader.search(&next)).await?;
+            for stored in page.calls.into_iter().flat_map(|call| call.callbacks) {
                 let is_signed = stored.request.source() == RequestSource::Signed;
                 if is_signed
                     && stored.received >= since
@@ -188,6 +193,10 @@ impl KnownStore {
                 {
                     classes.extend(LegClass::of_callback(&callback));
                 }
+            }
+            query.from = page.end;
+            if page.end.is_none() {
+                break;
             }
         }
         Ok(classes)

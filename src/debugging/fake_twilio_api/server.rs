@@ -162,11 +162,11 @@ fn of_account(
             let is_by_end = ["EndTime", "EndTime>", "EndTime<"]
                 .iter()
                 .any(|name| query.get(name).is_some());
+            let is_within = within(records, &query, "EndTime");
             let rows = calls().filter(|call| {
                 let status = query.get("Status");
-                let is_within = |at| is_within(records, &query, "EndTime", at);
                 status.is_none_or(|status| status == call.status)
-                    && (!is_by_end || call.ended.is_some_and(is_within))
+                    && (!is_by_end || call.ended.is_some_and(&is_within))
             });
             Some(page(records, "calls", rows.collect(), target))
         }
@@ -176,11 +176,12 @@ fn of_account(
             Some(page(records, "events", events.iter().collect(), target))
         }
         ["Recordings.json"] => {
+            let is_within = within(records, &query, "DateCreated");
             let rows = records.recordings.iter().filter(|recording| {
                 recording.account == account
                     && recording.created <= now
                     && query.get("CallSid").is_none_or(|sid| sid == recording.call)
-                    && is_within(records, &query, "DateCreated", recording.created)
+                    && is_within(recording.created)
             });
             Some(page(records, "recordings", rows.collect(), target))
         }
@@ -196,27 +197,25 @@ fn of_account(
     }
 }
 
-/// Whether a time matches the filters `NAME`, `NAME>` (on or after) and `NAME<` (before): whole UTC days,
+/// Whether times match the filters `NAME`, `NAME>` (on or after) and `NAME<` (before): whole UTC days,
 /// unless the time of day is observed.
-fn is_within(records: &FakeRecords, query: &Query, name: &str, at: Millis) -> bool {
-    if records.deviates(Deviation::IgnoredFilter) {
-        return true;
-    }
-    let limit = |operator: &str| {
+fn within(records: &FakeRecords, query: &Query, name: &str) -> impl Fn(Millis) -> bool + use<> {
+    let by_time = records.deviates(Deviation::FilterByTime);
+    let is_ignored = records.deviates(Deviation::IgnoredFilter);
+    // Once for all rows of a list.
+    let [from, until, day] = [">", "<", ""].map(|operator| {
         let text = query.get(&format!("{name}{operator}"))?;
         let time = text.parse::<jiff::Timestamp>().ok();
         let day = || format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().ok();
-        let at = time.or_else(day)?.as_millisecond();
-        let by_time = records.deviates(Deviation::FilterByTime);
-        Some(if by_time {
-            at
-        } else {
-            Millis(at).start_of_day().0
-        })
-    };
-    limit(">").is_none_or(|from| at.0 >= from)
-        && limit("<").is_none_or(|until| at.0 < until)
-        && limit("").is_none_or(|day| (day..day + DAY).contains(&at.0))
+        let at = Millis(time.or_else(day)?.as_millisecond());
+        Some(if by_time { at } else { at.start_of_day() })
+    });
+    move |at| {
+        is_ignored
+            || (from.is_none_or(|from| at >= from)
+                && until.is_none_or(|until| at < until)
+                && day.is_none_or(|day| (day.0..day.0 + DAY).contains(&at.0)))
+    }
 }
 
 fn alerts(records: &FakeRecords, target: &str, now: Millis) -> Value {

@@ -5,7 +5,7 @@
 //! of it, in order, to the table: many entries then share a page. After the flush, the log is truncated. A
 //! start reads the memtable back from the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
@@ -81,15 +81,25 @@ pub(super) fn hash_of_sid(sid: &CallSid) -> i64 {
     (half(first) ^ half(last)).cast_signed()
 }
 
-/// The calls that may have a SID with this hash, as far as they are committed.
-pub(super) fn find_committed(connection: &Connection, hash: i64) -> rusqlite::Result<Vec<i64>> {
-    connection
-        .prepare_cached(
-            "SELECT call FROM sid_index WHERE hash = ?1 \
-             UNION SELECT call FROM sid_log WHERE hash = ?1",
-        )?
-        .query_and_then([hash], |row| row.get(0))?
-        .collect()
+/// The query of [`find_committed`].
+pub(super) const FIND_COMMITTED: &str = "\
+    SELECT hash, call FROM sid_index WHERE hash IN (SELECT value FROM json_each(?1)) \
+    UNION SELECT hash, call FROM sid_log WHERE hash IN (SELECT value FROM json_each(?1))";
+
+/// The calls that may have SIDs with these hashes, by hash, as far as they are committed. Ask for many
+/// hashes at once: the log has no index, so that each query reads all of it.
+pub(super) fn find_committed(
+    connection: &Connection,
+    hashes: &[i64],
+) -> rusqlite::Result<HashMap<i64, Vec<i64>>> {
+    let mut found: HashMap<i64, Vec<i64>> = HashMap::new();
+    let mut statement = connection.prepare_cached(FIND_COMMITTED)?;
+    // Rust prints a list of numbers as JSON has it.
+    let mut rows = statement.query([format!("{hashes:?}")])?;
+    while let Some(row) = rows.next()? {
+        found.entry(row.get(0)?).or_default().push(row.get(1)?);
+    }
+    Ok(found)
 }
 
 /// The index as the writer has it. Each method runs within the open transaction.

@@ -126,8 +126,9 @@ impl ReadStore for SqliteReader {
     fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         // One transaction, so that all parts are of one moment.
         let _snapshot = self.connection.unchecked_transaction()?;
-        let candidates =
-            hash_index::find_committed(&self.connection, hash_index::hash_of_sid(sid))?;
+        let hash = hash_index::hash_of_sid(sid);
+        let mut found = hash_index::find_committed(&self.connection, &[hash])?;
+        let candidates = found.remove(&hash).unwrap_or_default();
         let calls = rows::calls_named(&self.connection, &candidates, sid)?;
         calls.into_iter().map(|call| self.whole(call)).collect()
     }

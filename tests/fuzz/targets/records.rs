@@ -26,6 +26,7 @@ fuzz_target!(|data: &[u8]| {
         now,
         earliest: Millis(now.0 - 30 * DAY),
         latest: Millis(now.0 - DAY),
+        until: None,
     };
     let finding = compare(&call, &KnownLeg::default(), limits, None);
     if matches!(finding, Finding::Missing(_)) {
