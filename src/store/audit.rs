@@ -76,8 +76,8 @@ pub(super) fn entry_of(
 }
 
 /// The reason of a call that was dismissed.
-pub(super) fn dismissed_by(actor: &Actor, reason: &Reason) -> String {
-    format!("dismissed by {}: {}", actor.name, reason.as_str())
+pub(super) fn dismissed_by(actor: &str, reason: &str) -> String {
+    format!("dismissed by {actor}: {reason}")
 }
 
 /// What operators do to calls, and the audit log, which all nodes of a database share. An act and its row

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::audit::dismissed_by;
 use super::{CallSummary, ListPosition, State, StoreError};
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Actor, AuditEntry, Reason};
@@ -17,7 +18,7 @@ use crate::domain::cause::Cause;
 use crate::domain::operation::{OperationChange, OperationKind, OperationState};
 use crate::twilio::{AccountSid, CallSid};
 
-/// Calls changed per second, unless the operator asks for another rate.
+/// Calls changed per second, unless the operator asks for another rate. The compiler runs the `unwrap`.
 pub const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
 /// The most calls that one transaction changes: few enough that no callback waits noticeably.
@@ -178,21 +179,23 @@ impl Operation {
     }
 
     /// Takes the next batch of its rate, if that is due. Any node may carry it out.
-    pub(super) fn take_slot(&mut self, now: Millis) -> bool {
+    fn take_slot(&mut self, now: Millis) -> Edited {
         if self.state != OperationState::Running || now < self.next_at {
-            return false;
+            return Edited::No;
         }
         let calls = u32::try_from(self.batch_size()).unwrap_or(1);
         self.next_at = now.plus(Duration::from_secs(1) * calls / self.rate.get());
-        true
+        Edited::Yes
     }
 
     /// Adds a page to the count, unless another node was first.
-    pub(super) fn count(&mut self, from: Cursor, calls: u64, to: Cursor) {
-        if self.counted == from {
-            self.total += calls;
-            self.counted = to;
+    fn count(&mut self, from: Cursor, calls: u64, to: Cursor) -> Edited {
+        if self.counted != from {
+            return Edited::No;
         }
+        self.total += calls;
+        self.counted = to;
+        Edited::Yes
     }
 
     /// Whether a batch is still the next one.
@@ -223,7 +226,7 @@ impl Operation {
     }
 
     /// Applies what an operator does to it. Returns the row of the audit log; `None` if it cannot be changed so.
-    pub(super) fn change(
+    fn change(
         &mut self,
         change: OperationChange,
         rate: Option<NonZeroU32>,
@@ -265,8 +268,7 @@ impl Operation {
 
     /// The reason of a call that it dismisses.
     pub(super) fn dismissal(&self) -> String {
-        let reason = self.reason.as_deref().unwrap_or_default();
-        format!("dismissed by {}: {reason}", self.actor)
+        dismissed_by(&self.actor, self.reason.as_deref().unwrap_or_default())
     }
 
     /// The filter.
@@ -295,15 +297,34 @@ impl Operation {
     }
 }
 
+/// A change of an operation. It runs again if its transaction does.
+pub type OperationEdit = Box<dyn Fn(&mut Operation) -> Edited + Send + Sync>;
+
+/// Whether an operation was edited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edited {
+    No,
+    Yes,
+    /// With this row of the audit log.
+    WithRow(Box<AuditEntry>),
+}
+
 /// Bulk operations, which all nodes of a database share.
 #[async_trait]
-pub trait Operations {
+pub trait Operations: Sync {
     /// Makes an operation with its audit row, or finds the one that was made with this key.
     async fn make_operation(&self, new: NewOperation, now: Millis)
     -> Result<Operation, StoreError>;
 
     /// The latest operations, those that are not finished first.
     async fn operations(&self, limit: usize) -> Result<Vec<Operation>, StoreError>;
+
+    /// Edits an operation, and appends the audit row of that, in one transaction. `None`: there is none.
+    async fn edit_operation(
+        &self,
+        id: i64,
+        edit: OperationEdit,
+    ) -> Result<Option<(Operation, Edited)>, StoreError>;
 
     /// Pauses, resumes or cancels an operation, with its audit row. `None`: there is none; an operation that
     /// cannot be changed so is unchanged.
@@ -314,7 +335,14 @@ pub trait Operations {
         rate: Option<NonZeroU32>,
         actor: Actor,
         now: Millis,
-    ) -> Result<Option<Operation>, StoreError>;
+    ) -> Result<Option<Operation>, StoreError> {
+        let edit = move |operation: &mut Operation| {
+            let entry = operation.change(change, rate, actor.clone(), now);
+            entry.map_or(Edited::No, |entry| Edited::WithRow(Box::new(entry)))
+        };
+        let edited = self.edit_operation(id, Box::new(edit)).await?;
+        Ok(edited.map(|(operation, _)| operation))
+    }
 
     /// Adds to the total of an operation the calls of a page.
     async fn count_operation(
@@ -323,10 +351,18 @@ pub trait Operations {
         from: Cursor,
         calls: u64,
         to: Cursor,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let edit = move |operation: &mut Operation| operation.count(from, calls, to);
+        self.edit_operation(id, Box::new(edit)).await.map(drop)
+    }
 
     /// The operation, if its next batch is due at `now`, which is real time: the caller then carries it out.
-    async fn take_slot(&self, id: i64, now: Millis) -> Result<Option<Operation>, StoreError>;
+    async fn take_slot(&self, id: i64, now: Millis) -> Result<Option<Operation>, StoreError> {
+        let edit = move |operation: &mut Operation| operation.take_slot(now);
+        let edited = self.edit_operation(id, Box::new(edit)).await?;
+        let taken = edited.filter(|(_, edited)| *edited == Edited::Yes);
+        Ok(taken.map(|(operation, _)| operation))
+    }
 
     /// Changes the calls of a batch, and moves the operation on, in one transaction. Does nothing if the
     /// operation has moved on, or is not running.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
-use twilio_acquire_bridge::debugging::fake_acquire::Faults;
+use twilio_acquire_bridge::debugging::fake_acquire::{FakeAcquire, Faults};
 
 use crate::https::{Client, Pair};
 use crate::pod::{Pod, kibibytes};
@@ -231,19 +231,38 @@ fn behind_the_proxy_protocol_the_limit_is_that_of_the_address_in_the_header() {
     all_end(&halves);
 }
 
+/// A bridge with a certificate of its own.
+struct WithTls {
+    bridge: Serve,
+    pair: Pair,
+    _acquire: FakeAcquire,
+    _folder: tempfile::TempDir,
+}
+
+impl WithTls {
+    fn start(request_timeout: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pair = Pair::new();
+        pair.write(folder.path());
+        let acquire = sink(Faults::default());
+        let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
+        command
+            .env("BRIDGE__SERVER__TLS_CERT_FILE", "cert.pem")
+            .env("BRIDGE__SERVER__TLS_KEY_FILE", "key.pem")
+            .env("BRIDGE__SERVER__REQUEST_TIMEOUT", request_timeout)
+            .current_dir(folder.path());
+        Self {
+            bridge: Serve::by(command),
+            pair,
+            _acquire: acquire,
+            _folder: folder,
+        }
+    }
+}
+
 #[test]
 fn handshakes_that_stall_end_and_delay_no_other_client() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::new();
-    pair.write(folder.path());
-    let acquire = sink(Faults::default());
-    let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
-    command
-        .env("BRIDGE__SERVER__TLS_CERT_FILE", "cert.pem")
-        .env("BRIDGE__SERVER__TLS_KEY_FILE", "key.pem")
-        .env("BRIDGE__SERVER__REQUEST_TIMEOUT", "2s")
-        .current_dir(folder.path());
-    let bridge = Serve::by(command);
+    let WithTls { bridge, pair, .. } = &WithTls::start("2s");
     // More than actix lets shake hands at once: 256 on each thread.
     let count = 300 * std::thread::available_parallelism().map_or(1, usize::from);
     let stalled: Vec<_> = (0..count)
@@ -257,7 +276,7 @@ fn handshakes_that_stall_end_and_delay_no_other_client() {
         })
         .collect();
     let began = Instant::now();
-    let client = Client::over(connect(bridge.public), &[&pair], &["http/1.1"]);
+    let client = Client::over(connect(bridge.public), &[pair], &["http/1.1"]);
     assert_eq!(client.expect("TLS").posts("/elsewhere", &[], "a=b"), 404);
     assert!(is_open(&stalled[count - 1]), "they were waiting meanwhile");
     assert!(
@@ -325,20 +344,10 @@ fn ten_thousand_slow_clients_delay_no_callback_and_cost_little_memory() {
 #[test]
 fn a_slow_client_that_shook_hands_costs_at_most_32_kib() {
     const CLIENTS: u64 = 600;
-    let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::new();
-    pair.write(folder.path());
-    let acquire = sink(Faults::default());
-    let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
-    command
-        .env("BRIDGE__SERVER__TLS_CERT_FILE", "cert.pem")
-        .env("BRIDGE__SERVER__TLS_KEY_FILE", "key.pem")
-        .env("BRIDGE__SERVER__REQUEST_TIMEOUT", "15s")
-        .current_dir(folder.path());
-    let bridge = Serve::by(command);
-    let connect = || Client::over(connect(bridge.public), &[&pair], &["http/1.1"]).expect("TLS");
+    let WithTls { bridge, pair, .. } = &WithTls::start("15s");
+    let connect = || Client::over(connect(bridge.public), &[pair], &["http/1.1"]).expect("TLS");
     assert_eq!(connect().posts("/elsewhere", &[], "a=b"), 404);
-    let before = kibibytes(&bridge, "VmRSS:");
+    let before = kibibytes(bridge, "VmRSS:");
     let slow: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let mut client = connect();
@@ -349,7 +358,7 @@ fn a_slow_client_that_shook_hands_costs_at_most_32_kib() {
     let began = Instant::now();
     assert_eq!(connect().posts("/elsewhere", &[], "a=b"), 404);
     let took = began.elapsed();
-    let each = (kibibytes(&bridge, "VmRSS:") - before) / CLIENTS;
+    let each = (kibibytes(bridge, "VmRSS:") - before) / CLIENTS;
     println!("answered within {took:.0?}, {each} KiB for each client");
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert!(each < 32, "{each} KiB");

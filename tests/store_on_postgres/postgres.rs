@@ -10,10 +10,11 @@ use twilio_acquire_bridge::store::postgres::{
     self, MIGRATIONS, Migration, PostgresReader, PostgresStore, StoreOptions,
 };
 use twilio_acquire_bridge::store::{
-    ClaimRequest, LeaseClock, ReadStore, Recorded, Store, StoreError,
+    Acts as _, ClaimRequest, LeaseClock, ReadStore, Recorded, Store, StoreError,
 };
 
 use crate::support::postgres_server::Server;
+use crate::support::store_suite::auditing::alice;
 use crate::support::store_suite::place::{
     Database, LEASE, Place, callback, claim, record, sid, sids,
 };
@@ -209,6 +210,29 @@ async fn two_nodes_in_a_deadlock_retry_before_the_server_detects_it() {
     let merging = store.record(callback(&sid(1), &sid(2), "completed"), Millis(1));
     assert_eq!(merging.await.expect("merged"), Recorded::New);
     other.await.expect("the other session commits as well");
+}
+
+#[tokio::test]
+async fn a_call_that_is_merged_while_a_requeue_waits_for_it_is_not_requeued() {
+    let server = Arc::new(Server::start(&[]));
+    let store = open(&server, LONG_TIMEOUT);
+    record(&store, &sid(1), 0).await;
+    // Another session merges the call once the requeue waits for its lock.
+    let merge = "DO $$ BEGIN UPDATE call SET callbacks = 0, state = 'skipped', cause = 'part-of-another'; \
+        FOR attempt IN 1..1000 LOOP \
+            EXIT WHEN EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted); \
+            PERFORM pg_sleep(0.01); \
+        END LOOP; END $$";
+    let psql = Arc::clone(&server);
+    let merge = tokio::task::spawn_blocking(move || psql.sql(merge));
+    let asleep = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    while server.sql(asleep) != "t" {
+        tokio::task::yield_now().await;
+    }
+    let requeued = store.requeue(&sid(1), alice(), None, Millis(1)).await;
+    assert!(!requeued.expect("asked"));
+    merge.await.expect("merged");
+    assert_eq!(server.sql("SELECT state FROM call"), "skipped");
 }
 
 #[tokio::test]

@@ -104,7 +104,8 @@ macro_rules! on {
                 a_batch_changes_its_calls_and_moves_the_operation_in_one_step
                 a_key_makes_one_operation
                 a_slot_of_the_rate_is_taken_once
-                a_paused_operation_changes_nothing_until_it_is_resumed;
+                a_paused_operation_changes_nothing_until_it_is_resumed
+                a_call_that_is_being_sent_is_left_alone;
             times:
                 times_that_a_wrong_clock_wrote_are_corrected
                 the_time_of_the_last_purge_is_kept
@@ -128,6 +129,7 @@ macro_rules! on {
             searching:
                 a_call_is_found_by_its_addresses_once_it_is_settled
                 an_unsettled_call_is_indexed_by_the_background_task
+                a_call_without_addresses_is_indexed_once
                 a_merged_or_removed_call_is_found_no_more
                 the_newest_of_many_calls_of_one_number_come_first
                 a_page_ends_early_after_many_calls_and_continues

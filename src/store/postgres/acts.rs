@@ -115,7 +115,8 @@ async fn dismiss(
     now: Millis,
 ) -> Result<Dismissal, PgError> {
     let ids = named(session, sid).await?;
-    let states = dismiss_calls(session, changes, &ids, &dismissed_by(actor, reason), now).await?;
+    let why = dismissed_by(&actor.name, reason.as_str());
+    let states = dismiss_calls(session, changes, &ids, &why, now).await?;
     let dismissal = Dismissal::of(&states);
     if dismissal == Dismissal::Dismissed {
         let parked = states.iter().filter(|state| **state == State::Parked);

@@ -1,16 +1,14 @@
 //! The table `operation`.
 
-use std::num::NonZeroU32;
-
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::session::{PgError, Session};
 use super::{PostgresStore, acts, audit, counters};
 use crate::clock::Millis;
-use crate::domain::audit::{Act, Actor};
-use crate::domain::operation::OperationChange;
-use crate::store::{Cursor, NewOperation, Operation, OperationBatch, Operations, StoreError};
+use crate::domain::audit::Act;
+use crate::store::operations::{Edited, OperationEdit};
+use crate::store::{NewOperation, Operation, OperationBatch, Operations, StoreError};
 
 const WITH_KEY: &str = "SELECT id, row FROM operation WHERE key = $1";
 const LOCK: &str = "SELECT id, row FROM operation WHERE id = $1 FOR UPDATE";
@@ -41,61 +39,24 @@ impl Operations for PostgresStore {
         .await
     }
 
-    async fn change_operation(
+    async fn edit_operation(
         &self,
         id: i64,
-        change: OperationChange,
-        rate: Option<NonZeroU32>,
-        actor: Actor,
-        now: Millis,
-    ) -> Result<Option<Operation>, StoreError> {
+        edit: OperationEdit,
+    ) -> Result<Option<(Operation, Edited)>, StoreError> {
         self.query(async move |session| {
             counters::transaction(session, async |session, _| {
                 let Some(mut operation) = lock(session, id).await? else {
                     return Ok(None);
                 };
-                if let Some(entry) = operation.change(change, rate, actor.clone(), now) {
+                let edited = edit(&mut operation);
+                if edited != Edited::No {
                     save(session, &operation).await?;
-                    audit::append(session, &entry).await?;
                 }
-                Ok(Some(operation))
-            })
-            .await
-        })
-        .await
-    }
-
-    async fn count_operation(
-        &self,
-        id: i64,
-        from: Cursor,
-        calls: u64,
-        to: Cursor,
-    ) -> Result<(), StoreError> {
-        self.query(async move |session| {
-            counters::transaction(session, async |session, _| {
-                let Some(mut operation) = lock(session, id).await? else {
-                    return Ok(());
-                };
-                operation.count(from, calls, to);
-                save(session, &operation).await
-            })
-            .await
-        })
-        .await
-    }
-
-    async fn take_slot(&self, id: i64, now: Millis) -> Result<Option<Operation>, StoreError> {
-        self.query(async move |session| {
-            counters::transaction(session, async |session, _| {
-                let Some(mut operation) = lock(session, id).await? else {
-                    return Ok(None);
-                };
-                if !operation.take_slot(now) {
-                    return Ok(None);
+                if let Edited::WithRow(entry) = &edited {
+                    audit::append(session, entry).await?;
                 }
-                save(session, &operation).await?;
-                Ok(Some(operation))
+                Ok(Some((operation, edited)))
             })
             .await
         })

@@ -1,16 +1,14 @@
 //! What operators do needs the database: none of it waits in the spool.
 
-use std::num::NonZeroU32;
-
 use async_trait::async_trait;
 
 use super::SpoolingStore;
 use crate::clock::Millis;
 use crate::domain::audit::{Actor, AuditEntry, Reason};
-use crate::domain::operation::OperationChange;
+use crate::store::operations::{Edited, OperationEdit};
 use crate::store::{
-    Acts, AuditFilter, Cursor, Dismissal, NewOperation, Operation, OperationBatch, Operations,
-    StoreError, StoredAuditRow,
+    Acts, AuditFilter, Dismissal, NewOperation, Operation, OperationBatch, Operations, StoreError,
+    StoredAuditRow,
 };
 use crate::twilio::CallSid;
 
@@ -59,35 +57,12 @@ impl Operations for SpoolingStore {
         self.shared.database.operations(limit).await
     }
 
-    async fn change_operation(
+    async fn edit_operation(
         &self,
         id: i64,
-        change: OperationChange,
-        rate: Option<NonZeroU32>,
-        actor: Actor,
-        now: Millis,
-    ) -> Result<Option<Operation>, StoreError> {
-        let database = &self.shared.database;
-        database
-            .change_operation(id, change, rate, actor, now)
-            .await
-    }
-
-    async fn count_operation(
-        &self,
-        id: i64,
-        from: Cursor,
-        calls: u64,
-        to: Cursor,
-    ) -> Result<(), StoreError> {
-        self.shared
-            .database
-            .count_operation(id, from, calls, to)
-            .await
-    }
-
-    async fn take_slot(&self, id: i64, now: Millis) -> Result<Option<Operation>, StoreError> {
-        self.shared.database.take_slot(id, now).await
+        edit: OperationEdit,
+    ) -> Result<Option<(Operation, Edited)>, StoreError> {
+        self.shared.database.edit_operation(id, edit).await
     }
 
     async fn carry_out(&self, batch: OperationBatch, now: Millis) -> Result<(), StoreError> {

@@ -35,9 +35,6 @@ impl WriteTx {
         callbacks: i64,
         terms: &CallTerms,
     ) -> Result<(), StoreError> {
-        if terms.is_empty() {
-            return Ok(());
-        }
         let known = self.addresses_of(call)?;
         let hashes = self.hasher.hashes(terms).into_iter();
         let new: Vec<i64> = hashes.filter(|hash| !known.contains(hash)).collect();

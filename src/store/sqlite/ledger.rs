@@ -87,15 +87,15 @@ pub(super) fn parked(connection: &Connection) -> Result<Vec<ParkedCause>, StoreE
 impl Ledger for SqliteStore {
     async fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
         self.reader
-            .ask(move |reader| rows_of(reader.connection(), &time))
+            .ask(move |reader| rows_of(&reader.connection, &time))
             .await
     }
 
     async fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
-        self.reader.ask(|reader| causes(reader.connection())).await
+        self.reader.ask(|reader| causes(&reader.connection)).await
     }
 
     async fn parked(&self) -> Result<Vec<ParkedCause>, StoreError> {
-        self.reader.ask(|reader| parked(reader.connection())).await
+        self.reader.ask(|reader| parked(&reader.connection)).await
     }
 }

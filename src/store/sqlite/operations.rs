@@ -1,16 +1,14 @@
 //! The table `operation`.
 
-use std::num::NonZeroU32;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::SqliteStore;
 use super::write_tx::WriteTx;
 use crate::clock::Millis;
-use crate::domain::audit::{Act, Actor};
-use crate::domain::operation::OperationChange;
-use crate::store::{Cursor, NewOperation, Operation, OperationBatch, Operations, StoreError};
+use crate::domain::audit::Act;
+use crate::store::operations::{Edited, OperationEdit};
+use crate::store::{NewOperation, Operation, OperationBatch, Operations, StoreError};
 
 #[async_trait]
 impl Operations for SqliteStore {
@@ -26,61 +24,28 @@ impl Operations for SqliteStore {
 
     async fn operations(&self, limit: usize) -> Result<Vec<Operation>, StoreError> {
         self.reader
-            .ask(move |reader| latest(reader.connection(), limit))
+            .ask(move |reader| latest(&reader.connection, limit))
             .await
     }
 
-    async fn change_operation(
+    async fn edit_operation(
         &self,
         id: i64,
-        change: OperationChange,
-        rate: Option<NonZeroU32>,
-        actor: Actor,
-        now: Millis,
-    ) -> Result<Option<Operation>, StoreError> {
+        edit: OperationEdit,
+    ) -> Result<Option<(Operation, Edited)>, StoreError> {
         self.writer
-            .write(move |tx| {
+            .write_soon(move |tx| {
                 let Some(mut operation) = tx.operation(id)? else {
                     return Ok(None);
                 };
-                if let Some(entry) = operation.change(change, rate, actor.clone(), now) {
+                let edited = edit(&mut operation);
+                if edited != Edited::No {
                     tx.save_operation(&operation)?;
-                    tx.append_audit(&entry)?;
                 }
-                Ok(Some(operation))
-            })
-            .await
-    }
-
-    async fn count_operation(
-        &self,
-        id: i64,
-        from: Cursor,
-        calls: u64,
-        to: Cursor,
-    ) -> Result<(), StoreError> {
-        self.writer
-            .write_soon(move |tx| {
-                let Some(mut operation) = tx.operation(id)? else {
-                    return Ok(());
-                };
-                operation.count(from, calls, to);
-                tx.save_operation(&operation)
-            })
-            .await
-    }
-
-    async fn take_slot(&self, id: i64, now: Millis) -> Result<Option<Operation>, StoreError> {
-        self.writer
-            .write_soon(move |tx| {
-                let Some(mut operation) = tx.operation(id)? else {
-                    return Ok(None);
-                };
-                if !operation.take_slot(now) {
-                    return Ok(None);
+                if let Edited::WithRow(entry) = &edited {
+                    tx.append_audit(entry)?;
                 }
-                tx.save_operation(&operation)?;
-                Ok(Some(operation))
+                Ok(Some((operation, edited)))
             })
             .await
     }

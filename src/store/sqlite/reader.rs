@@ -46,10 +46,6 @@ impl SqliteReader {
         })
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
     /// How many callbacks all calls have together.
     pub(super) fn callbacks(&self) -> Result<u64, StoreError> {
         let sql = "SELECT coalesce(sum(callbacks), 0) FROM call";

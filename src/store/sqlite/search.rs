@@ -14,7 +14,8 @@ impl SqliteReader {
         let mut page = PageBuilder::new(query);
         let path = query.path();
         let start = query.start();
-        let (beyond, order) = if path.is_ascending(query.towards) {
+        let is_ascending = path.is_ascending(query.towards);
+        let (beyond, order) = if is_ascending {
             (">", "ASC")
         } else {
             ("<", "DESC")
@@ -40,11 +41,11 @@ impl SqliteReader {
             Path::Claimed => {
                 let mut held = self.leases.lock().calls();
                 held.sort_unstable();
-                if order == "DESC" {
+                if !is_ascending {
                     held.reverse();
                 }
                 for id in held {
-                    let is_beyond = if order == "ASC" {
+                    let is_beyond = if is_ascending {
                         id > start.id
                     } else {
                         id < start.id

@@ -178,3 +178,21 @@ pub async fn a_paused_operation_changes_nothing_until_it_is_resumed(place: &Plac
     ];
     assert_eq!(acts(&*store).await, expected);
 }
+
+pub async fn a_call_that_is_being_sent_is_left_alone(place: &Place) {
+    let store = place.open();
+    record(&*store, &sid(1), 1).await;
+    let mut of_pending = new("a", OperationKind::Requeue, 5);
+    of_pending.filter.state = Some(State::Pending);
+    let made = store.make_operation(of_pending, Millis(5)).await;
+    let made = made.expect("made");
+    let claimed = claim_one(&*store, 5).await;
+    store
+        .carry_out(batch(&made, 1..=1, Cursor::End), Millis(6))
+        .await
+        .expect("asked");
+    let seen = latest(&*store).await;
+    assert_eq!((seen.done, seen.failed), (0, 1));
+    settle(&*store, &claimed, NextState::Delivered, 7).await;
+    assert_eq!(state(&*store, &sid(1)).await, State::Delivered);
+}

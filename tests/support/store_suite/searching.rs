@@ -129,6 +129,15 @@ pub async fn an_unsettled_call_is_indexed_by_the_background_task(place: &Place) 
     assert_eq!(sweep(&*store, 99).await, 0);
 }
 
+pub async fn a_call_without_addresses_is_indexed_once(place: &Place) {
+    let store = place.open();
+    let mut withheld = callback(&sid(1), &sid(1), "completed");
+    withheld.request.body = format!("CallSid={}&From=anonymous", sid(1)).into();
+    store.record(withheld, Millis(1)).await.expect("recorded");
+    assert_eq!(sweep(&*store, 2).await, 1);
+    assert_eq!(sweep(&*store, 2).await, 0);
+}
+
 pub async fn a_merged_or_removed_call_is_found_no_more(place: &Place) {
     let store = place.open();
     record(&*store, &sid(2), 1).await;

@@ -4,7 +4,12 @@
 -- $2 bigint    current time, ms since 1970
 -- $3 bigint    time from which they are due: in the past, so that they wait behind fresh calls
 WITH found AS MATERIALIZED (
-    SELECT id, state FROM call WHERE id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE
+    SELECT id, state
+    FROM call
+    -- A call that was merged meanwhile has no callbacks: a claim could not read it.
+    WHERE id = ANY ($1::bigint[]) AND callbacks > 0
+    ORDER BY id
+    FOR UPDATE
 )
 UPDATE call
 SET requeue_count = requeue_count + 1,

@@ -62,7 +62,8 @@ impl WriteTx {
             return Ok(dismissal);
         }
         let parked = calls.iter().filter(|call| call.state == State::Parked);
-        let skipped = NextState::Skipped(Cause::Dismissed, dismissed_by(actor, reason));
+        let why = dismissed_by(&actor.name, reason.as_str());
+        let skipped = NextState::Skipped(Cause::Dismissed, why);
         let mut count = 0;
         for call in parked {
             self.set_state(call, &skipped, call.class.dismissed(), now)?;
@@ -88,7 +89,12 @@ impl WriteTx {
             let Some(call) = named.find(|call| call.sid == *sid && call.account == *account) else {
                 continue;
             };
-            if !operation.admits_row(call.state, call.changed) {
+            let state = if self.leases.lock().holds(call.id) {
+                State::Claimed
+            } else {
+                call.state
+            };
+            if !operation.admits_row(state, call.changed) {
                 continue;
             }
             match operation.kind {

@@ -334,7 +334,9 @@ impl WriteTx {
         if let Some(claim) = self.leases.lock().release(call.id) {
             self.undo.push(Undo::Released(call.id, claim));
         }
-        self.index_terms(call.id, ticket.newest_callback, &settlement.terms)?;
+        if !settlement.terms.is_empty() {
+            self.index_terms(call.id, ticket.newest_callback, &settlement.terms)?;
+        }
         let merged = self.merge_pending(call.id, now)?;
         Ok(match next {
             NextState::PendingAt(due) if merged.is_none() => Some(due),
