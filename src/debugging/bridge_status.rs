@@ -38,7 +38,9 @@ pub enum Condition {
     },
     /// Requests were refused in the last 15 minutes, and the bridge knows why.
     Refused {
+        /// All that are kept of these causes.
         requests: u64,
+        last: Millis,
         explanation: String,
     },
     NeedDecision {
@@ -101,12 +103,15 @@ impl Condition {
             Self::OutageOfAcquire { outage, held } => of_outage(outage, *held),
             Self::Refused {
                 requests,
+                last,
                 explanation,
             } => {
                 let were = if *requests == 1 { "was" } else { "were" };
                 let requests = counted(*requests, "request");
+                // The page has the rest.
+                let explanation = explanation.split("; ").next().unwrap_or_default();
                 let explanation = explanation.trim_end_matches('.');
-                format!("{requests} {were} refused in the last 15 minutes: {explanation}.")
+                format!("{requests} {were} refused, the last at {last}: {explanation}.")
             }
             Self::NeedDecision { calls: 1 } => "1 call needs a decision.".to_owned(),
             Self::NeedDecision { calls } => format!("{} calls need a decision.", thousands(*calls)),
@@ -234,8 +239,9 @@ fn conditions(facts: &BridgeFacts, now: Millis) -> Vec<Condition> {
             .iter()
             .filter(|(cause, _)| is_concern(cause, now))
     };
-    if let Some((_, explanation)) = recent().max_by_key(|(cause, _)| cause.last) {
+    if let Some((latest, explanation)) = recent().max_by_key(|(cause, _)| cause.last) {
         found.push(Condition::Refused {
+            last: latest.last,
             requests: recent().map(|(cause, _)| cause.count).sum(),
             explanation: explanation.replace('\n', " "),
         });
@@ -367,7 +373,8 @@ mod tests {
             sentence(4)
         );
         assert!(
-            sentence(5).starts_with("34 requests were refused"),
+            sentence(5)
+                .starts_with("34 requests were refused, the last at 2026-09-21T14:13:20.000Z: "),
             "{}",
             sentence(5)
         );

@@ -9,6 +9,7 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::audit::{Reason, ReasonError};
 use super::call_addresses::{AddressHasher, HashedAddress, TypedAddress, TypedAddressError};
 use super::call_state::State;
 use super::cause::Cause;
@@ -119,6 +120,8 @@ pub enum CallFilterError {
     Time(FilterKey),
     #[error("{key} needs a text", key = .0.as_str())]
     Empty(FilterKey),
+    #[error("{key} must not have a number or an e-mail: URLs and the audit log have it", key = FilterKey::Reason.as_str())]
+    Personal,
     #[error("the address {0}")]
     Address(#[from] TypedAddressError),
     #[error(
@@ -268,7 +271,15 @@ impl CallFilter {
                 Cause::parse(value).ok_or(CallFilterError::Cause),
             ),
             FilterKey::Reason if value.is_empty() => Err(CallFilterError::Empty(key)),
-            FilterKey::Reason => put(&mut self.reason, key, Ok(value.to_lowercase())),
+            FilterKey::Reason => {
+                let is_personal = Reason::parse(value) == Err(ReasonError::Personal);
+                let reason = Some(value.to_lowercase()).filter(|_| !is_personal);
+                put(
+                    &mut self.reason,
+                    key,
+                    reason.ok_or(CallFilterError::Personal),
+                )
+            }
             FilterKey::Status => put(&mut self.status, key, status(value)),
             FilterKey::Account => {
                 let account = AccountSid::parse(value).map_err(|_| CallFilterError::Account);
@@ -518,6 +529,7 @@ mod tests {
             ("since:noon", "since: a time is today, yesterday"),
             ("account:AC1", "account: an AccountSid is AC"),
             ("reason:", "reason needs a text"),
+            ("reason:+12025550123", "reason must not have a number"),
             (
                 "state:parked state:parked",
                 "the filter state is given twice",

@@ -62,52 +62,54 @@ impl Cause {
         found.map(|(cause, _)| *cause)
     }
 
-    /// What happened to the calls of this cause, as a sentence without a full stop.
+    /// What happened to a call of this cause, as a sentence without a full stop. It fits one call and many.
     #[must_use]
     pub fn sentence(self) -> String {
         let text = match self {
-            Self::Refused(status) => return format!("Acquire refused them with {status}"),
-            Self::Unclear => "Acquire may have accepted them, but did not confirm it",
+            Self::Refused(status) => return format!("Acquire answered {status}"),
+            Self::Unclear => "Acquire may have accepted the request, but did not confirm it",
             Self::ScheduleUsedUp => "All attempts failed, and delivery.schedule is used up",
             Self::UnmappableStatus => {
                 "Twilio reported a CallStatus for which Acquire has no equivalent"
             }
-            Self::UnmappableDirection => "The bridge cannot tell whether they are incoming",
-            Self::UnmappableOther => "The bridge cannot make a request from what it has stored",
+            Self::UnmappableDirection => {
+                "Twilio reported a Direction that the bridge does not know"
+            }
+            Self::UnmappableOther => {
+                "A stored callback is unreadable, or the account is not configured"
+            }
             Self::NoTo => "A leg has no To, which Acquire requires",
             Self::NoFrom => "A leg has no From, which Acquire requires",
             Self::NotEnded => "Twilio reported no end of a leg",
-            Self::NotReported => "The settings say that they are not reported",
-            Self::PartOfAnother => "They are legs of other calls, which have their callbacks",
-            Self::Dismissed => "An operator decided not to send them",
+            Self::NotReported => "calls.report or acquire.events excludes such calls",
+            Self::PartOfAnother => "The leg is part of another call, which has its callbacks",
+            Self::Dismissed => "An operator decided not to send the call",
         };
         text.to_owned()
     }
 
-    /// What to fix before the calls are sent again, as a sentence without a full stop.
+    /// What to fix before calls are sent again, as a sentence without a full stop. It fits one call and many.
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Refused(401 | 403) => "Check acquire.api_key, then requeue them",
-            Self::Refused(404) => {
-                "Check acquire.base_url and acquire.call_end_path, then requeue them"
-            }
+            Self::Refused(401 | 403) => "Check acquire.api_key, then requeue",
+            Self::Refused(404) => "Check acquire.base_url and acquire.call_end_path, then requeue",
             Self::Refused(_) => {
-                "Read Acquire's answer to the example, correct the cause, then requeue them"
+                "Read Acquire's answer to the example, correct the cause, then requeue"
             }
             Self::Unclear => {
-                "Look for the example in Acquire: requeue calls that are missing there, dismiss the others"
+                "Look for each call in Acquire: requeue it if it is missing there, else dismiss it"
             }
             Self::ScheduleUsedUp => {
-                "Read the last answer to the example; once Acquire works, requeue them"
+                "Read the last answer to the example; once Acquire works, requeue"
             }
-            Self::UnmappableStatus => "Update the bridge, or dismiss them",
-            Self::UnmappableDirection => "Read the reason of the example, or dismiss them",
-            Self::UnmappableOther => {
-                "Read the reason of the example, correct it, then requeue them"
+            Self::UnmappableStatus => "Update the bridge and requeue, or dismiss",
+            Self::UnmappableDirection => {
+                "Read the reason of the example, then update the bridge and requeue, or dismiss"
             }
-            Self::NoTo => "Set calls.empty_to to a text to send instead, then requeue them",
-            Self::NoFrom => "Set calls.empty_from to a text to send instead, then requeue them",
+            Self::UnmappableOther => "Read the reason of the example, correct it, then requeue",
+            Self::NoTo => "Set calls.empty_to to a text to send instead, then requeue",
+            Self::NoFrom => "Set calls.empty_from to a text to send instead, then requeue",
             Self::NotEnded => "Check which events the status callback subscribes to at Twilio",
             Self::NotReported => "See calls.report and acquire.events",
             Self::PartOfAnother => "Nothing",

@@ -1,6 +1,7 @@
 //! Bulk operations of operators: confirmed, carried out once, paused, cancelled.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use twilio_acquire_bridge::debugging::fake_acquire::{Faults, Reply};
@@ -109,13 +110,20 @@ fn a_form_that_is_sent_twice_makes_one_operation() {
     let page = bridge.admin("GET", confirm, &[]);
     assert_eq!(page.status, 200, "{}", page.body);
     assert!(page.body.contains("Dismiss 3 calls"), "{}", page.body);
-    let key = page
-        .body
-        .split("name=\"key\" value=\"")
-        .nth(1)
-        .expect("a key");
-    let key = key.split('"').next().expect("its end");
-    let form = format!("kind=dismiss&filter=state%3Dparked&key={key}&count=3&rate=50&reason=tests");
+    let value = |name: &str| {
+        let field = format!("name=\"{name}\" value=\"");
+        let (_, rest) = page.body.split_once(&field).expect("a field");
+        rest.split('"').next().expect("its end").to_owned()
+    };
+    let form = format!(
+        "kind=dismiss&filter=state%3Dparked&key={}&before={}&count=3&rate=50&reason=tests",
+        value("key"),
+        value("before"),
+    );
+    bridge.clock.advance(Duration::from_secs(1));
+    bridge.acquire.answers(vec![Reply::Invalid]);
+    bridge.twilio.ends(&sid(4), "completed");
+    bridge.settles();
     for _ in 0..2 {
         let sent = posts(
             admin,
@@ -131,6 +139,7 @@ fn a_form_that_is_sent_twice_makes_one_operation() {
     until("it is done", || operations(admin)[0]["state"] == "done");
     assert_eq!(operations(admin).len(), 1);
     assert_eq!(bridge.state(&sid(3)), "skipped");
+    assert_eq!(bridge.state(&sid(4)), "parked", "it was not on the page");
     assert!(
         bridge
             .admin("GET", "/operations", &[])
@@ -153,7 +162,7 @@ fn more_than_a_hundred_calls_are_confirmed_by_their_number() {
     let admin = bridge.admin_address();
     let form = |typed: &str| {
         format!(
-            "kind=requeue&filter=state%3Dparked&key=k&count=4812&typed={typed}&rate=50&reason=tests"
+            "kind=requeue&filter=state%3Dparked&key=k&before=2026-09-21T14:13:20Z&count=4812&typed={typed}&rate=50&reason=tests"
         )
     };
     let sends = |typed| {
@@ -188,6 +197,7 @@ fn an_operation_is_counted_paused_and_cancelled_by_the_api() {
         json!({ "kind": "erase" }),
         json!({ "kind": "dismiss" }),
         json!({ "reason": "+12025550123" }),
+        json!({ "filter": { "reason": "+12025550123" } }),
         json!({ "rate": 0 }),
         json!({ "more": 1 }),
     ] {

@@ -120,10 +120,7 @@ fn parked_calls_are_shown_by_cause_with_what_to_do() {
     assert_eq!(causes.len(), 2);
     assert_eq!(causes[0]["example"], sid(2));
     let page = get(&bridge, "/parked");
-    assert!(
-        page.contains("2 calls: Acquire refused them with 400"),
-        "{page}"
-    );
+    assert!(page.contains("2 calls: Acquire answered 400"), "{page}");
     assert!(page.contains(&format!("/calls/{}", sid(2))), "{page}");
     let first: jiff::Timestamp = causes[0]["first_removed"]
         .as_str()

@@ -5,6 +5,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Bytes, Data, Form, Path};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tracing::info;
 
 use super::console::AdminState;
@@ -15,7 +16,7 @@ use crate::store::Dismissal;
 use crate::twilio::CallSid;
 
 /// The body of a request, which may be empty.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Why {
     reason: Option<String>,
@@ -23,13 +24,16 @@ struct Why {
 
 impl Why {
     fn read(body: &[u8]) -> Result<Option<Reason>, AdminError> {
-        let why: Self = match body {
-            [] => Self::default(),
-            body => serde_json::from_slice(body)
-                .map_err(|why| AdminError::Query(format!("the body is not as expected: {why}")))?,
-        };
+        let why: Self = read_json(body)?;
         Ok(why.reason.as_deref().map(Reason::parse).transpose()?)
     }
+}
+
+/// Reads the body of a request; an empty one is `{}`.
+pub(super) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, AdminError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|why| AdminError::Query(format!("the body is not as expected: {why}")))
 }
 
 /// `POST /api/calls/{CallSid}/requeue`: queues a call for delivery again, behind new calls.

@@ -10,6 +10,7 @@ use super::error::AdminError;
 use super::frame::Frame;
 use crate::clock::Millis;
 use crate::domain::audit::Act;
+use crate::domain::call_filter::{CallFilterError, FilterKey, parse_time};
 use crate::store::{AuditFilter, StoredAuditRow};
 
 #[derive(Debug, Deserialize)]
@@ -22,7 +23,7 @@ pub struct AuditQuery {
 }
 
 impl AuditQuery {
-    fn filter(&self) -> Result<AuditFilter, AdminError> {
+    fn filter(&self, now: Millis) -> Result<AuditFilter, AdminError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let act = given(&self.act).map(|act| {
             Act::parse(&act).ok_or_else(|| {
@@ -30,13 +31,8 @@ impl AuditQuery {
                 AdminError::Query(format!("act must be one of {known}"))
             })
         });
-        let since = given(&self.since).map(|since| {
-            // A day, as a browser's field sends it, begins at midnight in UTC.
-            let day = format!("{since}T00:00:00Z");
-            let time = Millis::try_from(since).or_else(|_| Millis::try_from(day));
-            let why = "since must be a time such as 2026-01-31 or 2026-01-31T09:30:00Z";
-            time.map_err(|_| AdminError::Query(why.to_owned()))
-        });
+        let since = given(&self.since)
+            .map(|since| parse_time(&since, now).ok_or(CallFilterError::Time(FilterKey::Since)));
         Ok(AuditFilter {
             actor: given(&self.actor),
             act: act.transpose()?,
@@ -52,7 +48,7 @@ async fn rows(
     admin: &AdminState,
     query: &AuditQuery,
 ) -> Result<(Vec<StoredAuditRow>, Option<i64>), AdminError> {
-    let mut filter = query.filter()?;
+    let mut filter = query.filter(admin.bridge.clock.now())?;
     let limit = filter.limit;
     filter.limit += 1;
     let mut rows = admin.bridge.store.audit(filter).await?;

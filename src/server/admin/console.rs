@@ -1,6 +1,7 @@
 //! What the handlers of the admin listener share.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -8,7 +9,6 @@ use askama::Template;
 use tokio_util::sync::CancellationToken;
 
 use super::error::AdminError;
-use super::frame::short_hash;
 use crate::server::connections::OpenConnections;
 use crate::server::shared::BridgeParts;
 
@@ -26,11 +26,14 @@ pub struct AdminState {
     pub stop: CancellationToken,
 }
 
+/// Keys of this process: from a hash without a key, a viewer could guess the digits that a page masks.
+static ETAG_KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 /// Renders a page. Its `ETag` leaves out the frame, which has the time.
 pub(super) fn page(template: &impl Template) -> Result<HttpResponse, AdminError> {
     let html = template.render()?;
     let main = html.split_once("<main").map_or("", |(_, main)| main);
-    let etag = format!("\"{}\"", short_hash(main));
+    let etag = format!("\"{:016x}\"", ETAG_KEYS.hash_one(main));
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((header::ETAG, etag))

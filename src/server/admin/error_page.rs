@@ -5,6 +5,7 @@ use askama::Template;
 
 use super::error::AdminError;
 use super::frame::Frame;
+use crate::clock::Millis;
 
 /// An error as browsers see it.
 #[derive(Template)]
@@ -22,7 +23,10 @@ impl ErrorPage {
             title: why.status_code().to_string(),
             sentence: why.to_string(),
             advice: advice(why),
-            frame: Frame::default(),
+            frame: Frame {
+                as_of: None,
+                ..Frame::of("", Millis::default())
+            },
         }
     }
 }
@@ -30,9 +34,7 @@ impl ErrorPage {
 /// What the reader of the page can do about it.
 fn advice(why: &AdminError) -> &'static str {
     match why {
-        AdminError::Forbidden => {
-            "Ask an operator; who you are signed in as stands at the top of each page."
-        }
+        AdminError::Forbidden => "Ask an operator. The top of each page has your name and role.",
         AdminError::NotParked(_) => "Go back to the call: it may have been sent meanwhile.",
         AdminError::Reason(_) => "Go back, and correct the reason.",
         AdminError::NotFound | AdminError::WrongMethod(_) => {
@@ -42,31 +44,29 @@ fn advice(why: &AdminError) -> &'static str {
             "A refused request can be read, and repaired, under Refused."
         }
         AdminError::UnknownCall(..) => {
-            "Twilio never reported this call to this bridge: look for errors 11200 to 11220 in the \
-             Twilio console. No refused request that is still kept names it."
+            "No refused request that the bridge still keeps names this call. Twilio probably did not reach \
+             the bridge: look for errors 11200 to 11220 in the Twilio console."
         }
         AdminError::InvalidSid(_) => {
             "A CallSid has CA and 32 hexadecimal digits; copy it from the Twilio console."
         }
         AdminError::Filter(_) => {
             "Correct the filter in the search box above. A filter is a key, a colon and a value; all else \
-             is a number, an address, an e-mail or a CallSid."
+             is a number, a client identity, an e-mail or a CallSid."
         }
         AdminError::Query(_) => "Correct the address of the page, or go back.",
         AdminError::NoToken | AdminError::WrongToken => {
-            "Reload the page, and enter the token as the password; any user name will do."
+            "Reload the page, and enter the token as the password. The user name does not matter."
         }
         AdminError::TooManyWrongTokens => "Wait a second, then reload the page.",
-        AdminError::ForeignHost => {
-            "Whoever operates the bridge can add the name in this page's address to admin.hosts."
-        }
+        AdminError::ForeignHost => "Add the host name in the address of this page to admin.hosts.",
         AdminError::AnotherSite => {
             "Open the page of the bridge itself, and send the form from there."
         }
         AdminError::Store(_) => {
-            "Callbacks go to the spool while the database is down, if there is one; this page works \
-             again once the store does."
+            "This page works again when the database is up. Meanwhile the bridge stores callbacks in its \
+             spool, if it has one."
         }
-        AdminError::Page(_) => "Report this with the line of the log.",
+        AdminError::Page(_) => "Report this bug with the log line.",
     }
 }

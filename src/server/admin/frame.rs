@@ -21,7 +21,7 @@ pub const PAGES: &[(&str, &str)] = &[
 ];
 
 /// What the template of all pages needs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Frame {
     /// The path of the page in the navigation to which this page belongs.
     pub here: &'static str,
@@ -119,7 +119,7 @@ fn escape(html: &mut String, text: &str) {
     }
 }
 
-/// Eight hexadecimal digits, for `ETag`s and the names of files.
+/// Eight hexadecimal digits, for the names of files.
 pub(super) fn short_hash(text: &str) -> String {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(text));
     format!("{:08x}", u32::from_be_bytes([a, b, c, d]))

@@ -16,7 +16,7 @@ const MIN_DIGITS: usize = 7;
 const NOT_SHOWN: &str = "not shown to viewers";
 
 /// Fields of JSON that have a raw request.
-const RAW: [&str; 3] = ["body", "headers", "target"];
+const RAW: [&str; 5] = ["body", "form", "headers", "target", "url"];
 
 /// Fields of JSON that programs send back, and no one reads.
 const OPAQUE: [&str; 2] = ["cursor", "hash"];
@@ -122,14 +122,19 @@ fn masked_word(word: &str) -> String {
     if encoded.contains("%40") || encoded.contains("client%3a") {
         return "****".to_owned();
     }
-    let number = word.rsplit([':', '+']).next().unwrap_or(word);
-    let number = number.strip_prefix("%2B").unwrap_or(number);
-    let digits = number.trim_end_matches('.');
-    if digits.len() >= MIN_DIGITS && digits.bytes().all(|b| b.is_ascii_digit()) {
-        let before = &word[..word.len() - number.len()];
-        return format!("{before}{}{}", masked(digits), &number[digits.len()..]);
-    }
-    word.to_owned()
+    let is_gap = |c: char| !c.is_ascii_alphanumeric();
+    let mask = |piece: &str| {
+        let run = piece.trim_end_matches(is_gap);
+        // %2B is an encoded plus.
+        let digits = run.strip_prefix("2B").unwrap_or(run);
+        let is_number = digits.len() >= MIN_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+        if is_number {
+            piece.replace(digits, &masked(digits))
+        } else {
+            piece.to_owned()
+        }
+    };
+    word.split_inclusive(is_gap).map(mask).collect()
 }
 
 #[cfg(test)]
@@ -144,6 +149,8 @@ mod tests {
                 "from +1202555**** to client:****",
             ),
             ("(ann@example.com).", "(****@example.com)."),
+            ("+12025550123: busy", "+1202555****: busy"),
+            ("\u{2026}2025550123-\u{2026}", "\u{2026}202555****-\u{2026}"),
             (
                 "To=%2B12025550123&From=2025550199",
                 "To=%2B1202555****&From=202555****",
@@ -176,10 +183,10 @@ mod tests {
 
     #[test]
     fn json_stays_json() {
-        let json = r#"{"took_us":12345678,"from":"+12025550123","body":"x","cursor":"12345678"}"#;
+        let json = r#"{"took_us":12345678,"from":"+12025550123","form":"x","cursor":"12345678"}"#;
         assert_eq!(
             masked_json(json),
-            r#"{"took_us":12345678,"from":"+1202555****","body":"not shown to viewers","cursor":"12345678"}"#
+            r#"{"took_us":12345678,"from":"+1202555****","form":"not shown to viewers","cursor":"12345678"}"#
         );
     }
 }

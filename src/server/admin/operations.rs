@@ -7,7 +7,7 @@ use actix_web::web::{Bytes, Data, Form, Path, Query};
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use super::acts::see_other;
+use super::acts::{read_json, see_other};
 use super::calls::search_of;
 use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
 use super::error::AdminError;
@@ -27,8 +27,8 @@ pub const NEW_KEYS: &[&str] = &[
 /// More calls than this are confirmed by their number.
 const TYPED_COUNT: u64 = 100;
 
-/// The most calls that a page or an answer counts.
-const MAX_COUNTED: u64 = 100_000;
+/// Pages of [`MAX_PAGE_SIZE`] calls that a count reads, at most.
+const MAX_PAGES: usize = 100;
 
 /// An operation as the API and pages show it.
 #[derive(Debug, Serialize)]
@@ -123,8 +123,7 @@ pub async fn make(
     user: User,
     body: Bytes,
 ) -> Result<HttpResponse, AdminError> {
-    let order: Order = serde_json::from_slice(&body)
-        .map_err(|why| AdminError::Query(format!("the body is not as expected: {why}")))?;
+    let order: Order = read_json(&body)?;
     let pairs = order.filter.iter().map(|(key, value)| {
         let text = value.as_str().unwrap_or_default();
         (key.as_str(), text)
@@ -160,9 +159,9 @@ async fn draft<'p>(
         let why = "choose calls with a filter, such as state: an operation never means all calls";
         return Err(AdminError::Query(why.to_owned()));
     }
-    // The filter is in the audit log too.
-    if let Some(reason) = &filter.reason {
-        Reason::parse(reason)?;
+    if kind == OperationKind::Dismiss {
+        // Others cannot be dismissed, so they need not be read.
+        filter.state.get_or_insert(State::Parked);
     }
     Ok(NewOperation {
         key: format!("{:032x}", fastrand::u128(..)),
@@ -196,7 +195,7 @@ struct Counted {
     count: u64,
     /// Acquire accepted these before, and receives them again.
     delivered: u64,
-    /// Whether there are more.
+    /// Whether the count ended early, so that there may be more.
     is_cut: bool,
 }
 
@@ -206,23 +205,24 @@ async fn count(admin: &AdminState, new: &NewOperation) -> Result<Counted, AdminE
     let search = search_of(admin, new.filter.clone()).await?;
     let mut query = search.query(Detail::Summary, MAX_PAGE_SIZE);
     let mut counted = Counted::default();
-    loop {
+    for _ in 0..MAX_PAGES {
         let page = bridge.store.search(query.clone()).await?;
         let calls = page.calls.iter().map(|call| &call.summary);
         for call in calls.filter(|call| operation.admits(call)) {
             counted.count += 1;
             counted.delivered += u64::from(call.state == State::Delivered);
         }
-        counted.is_cut = counted.count >= MAX_COUNTED;
         query.from = page.end;
-        if query.from.is_none() || counted.is_cut {
+        if query.from.is_none() {
             return Ok(counted);
         }
     }
+    counted.is_cut = true;
+    Ok(counted)
 }
 
 /// The body of `POST /api/operations/{id}/resume`, which may be empty.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rate {
     rate: Option<NonZeroU32>,
@@ -236,11 +236,7 @@ pub async fn change(
     body: Bytes,
 ) -> Result<HttpResponse, AdminError> {
     let (id, change) = path.into_inner();
-    let rate: Rate = match &body[..] {
-        [] => Rate::default(),
-        body => serde_json::from_slice(body)
-            .map_err(|why| AdminError::Query(format!("the body is not as expected: {why}")))?,
-    };
+    let rate: Rate = read_json(&body)?;
     let line = change_operation(&admin, user, id, (change, rate.rate)).await?;
     Ok(HttpResponse::Ok().json(line))
 }
@@ -304,6 +300,7 @@ struct NewPage {
     words: String,
     filter: String,
     key: String,
+    before: Millis,
     counted: Counted,
     is_typed: bool,
     rate: NonZeroU32,
@@ -339,6 +336,7 @@ pub async fn confirm(
         is_typed: counted.count > TYPED_COUNT,
         minutes: counted.count / u64::from(new.rate.get()) / 60 + 1,
         key: new.key,
+        before: new.before,
         counted,
         rate: new.rate,
         // Without a time: a live update must not replace a form that is being filled in.
@@ -356,6 +354,8 @@ pub struct NewForm {
     kind: OperationKind,
     filter: String,
     key: String,
+    /// The time of the page.
+    before: Millis,
     /// As the page showed it.
     count: u64,
     #[serde(default)]
@@ -385,6 +385,7 @@ pub async fn make_form(
     let new = draft(&admin, &user, form.kind, pairs, FilterSource::Url).await?;
     let new = NewOperation {
         key: form.key.clone(),
+        before: form.before,
         rate: form.rate,
         reason: Some(Reason::parse(&form.reason)?),
         ..new

@@ -90,7 +90,9 @@ fn by_header(
     let name = values.next()?.to_str().ok();
     let name = name.filter(|name| !name.is_empty() && values.next().is_none());
     let user = |name: &str| {
-        let operator = admin.operators.iter().find(|of| of.name == name);
+        // The first may be that of admin.token: a user of the proxy with its name is another one.
+        let own = usize::from(admin.token.is_some());
+        let operator = admin.operators.iter().skip(own).find(|of| of.name == name);
         let role = operator.map_or(Role::Viewer, |operator| operator.role);
         User::new(name, KnownBy::Header, role)
     };
