@@ -56,9 +56,14 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let admitted = admit(&request).await;
-    let user = admitted.as_ref().ok().cloned().flatten();
-    sign_in::as_user(user, answer(request, admitted.err(), next)).await
+    let (user, refused) = match admit(&request).await {
+        Ok(user) => {
+            let refused = user.as_ref().and_then(|user| forbidden(&request, user));
+            (user, refused)
+        }
+        Err(why) => (None, Some(why)),
+    };
+    sign_in::as_user(user, answer(request, refused, next)).await
 }
 
 async fn answer(
@@ -134,8 +139,7 @@ async fn admit(request: &ServiceRequest) -> Result<Option<User>, AdminError> {
     let bridge = &admin.bridge;
     let settings = bridge.config.borrow().admin.clone();
     let user = site::check(request.head(), &settings.hosts)
-        .and_then(|()| sign_in::user(request, &settings))
-        .and_then(|user| permitted(request, user));
+        .and_then(|()| sign_in::user(request, &settings));
     let why = match user {
         Ok(user) => return Ok(Some(user)),
         Err(why) => why,
@@ -164,12 +168,8 @@ async fn admit(request: &ServiceRequest) -> Result<Option<User>, AdminError> {
     Err(why)
 }
 
-/// Refuses a user whose role may not do this. A path that nothing serves is left to its own answer.
-fn permitted(request: &ServiceRequest, user: User) -> Result<User, AdminError> {
-    let path = request.match_pattern();
-    let needed = path.map(|path| rights::needed(request.method(), &path));
-    if needed.is_some_and(|needed| needed > user.role) {
-        return Err(AdminError::Forbidden);
-    }
-    Ok(user)
+/// Why the role of a user does not permit this. A path that nothing serves is left to its own answer.
+fn forbidden(request: &ServiceRequest, user: &User) -> Option<AdminError> {
+    let needed = rights::needed(request.method(), &request.match_pattern()?);
+    (needed > user.role).then_some(AdminError::Forbidden)
 }
