@@ -13,13 +13,13 @@ pub mod refused;
 
 use serde::Serialize;
 
-use self::callbacks::callback_view;
+use self::callbacks::{callback_view, difference};
 use self::planned::planned_view;
 use crate::clock::Millis;
 use crate::debugging::state_words::{self, KnownCall, StateWords};
 use crate::domain::call_filter::Waiting;
 use crate::domain::outage::Outage;
-use crate::domain::plan::{self, History, Plan, ReceivedCallback, Rules};
+use crate::domain::plan::{self, CallbackEffect, History, Plan, ReceivedCallback, Rules};
 use crate::domain::retry;
 use crate::store::{CallSummary, StoredCall};
 
@@ -105,12 +105,23 @@ impl CallTimeline {
         let history = History::requeued(&attempts, call.attempts_before_requeue);
         let counting = history.current();
         let plan = Plan::of(&readable, history, rules, now);
-        let mut effects = plan::effects(&readable, history, rules, now).into_iter();
+        let effects = plan::effects(&readable, history, rules, now);
+        let mut effects = readable.iter().zip(effects);
         let callbacks: Vec<CallbackView> = stored()
             .zip(read)
             .map(|(stored, read)| {
-                let effect = if read.is_ok() { effects.next() } else { None };
-                callback_view(stored, read, effect)
+                let Some((received, effect)) = read.is_ok().then(|| effects.next()).flatten()
+                else {
+                    return callback_view(stored, read, None);
+                };
+                let mut view = callback_view(stored, read, Some(effect));
+                if matches!(
+                    effect,
+                    CallbackEffect::AfterAttempt | CallbackEffect::AfterEnd
+                ) {
+                    view.notes.extend(difference(received, &readable));
+                }
+                view
             })
             .collect();
         let known = KnownCall {

@@ -89,6 +89,17 @@ fn a_callback_that_comes_after_the_imported_call_was_sent_is_a_repeat() {
         verdict, "stored: the call-end had already been tried",
         "{shown:#}"
     );
+    assert_eq!(
+        (
+            &shown["callbacks"][0]["notes"],
+            &shown["callbacks"][1]["notes"]
+        ),
+        (
+            &json!(["not in the list: SequenceNumber, SipResponseCode, cities and countries"]),
+            &json!(["differs: completed after 10 s; imported: completed after 60 s"])
+        ),
+        "{shown:#}"
+    );
 }
 
 #[test]

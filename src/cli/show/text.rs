@@ -122,8 +122,8 @@ fn write_callback(text: &mut String, callback: &CallbackView, leg: &str) -> Resu
         callback.call_status, callback.verdict
     );
     writeln!(text, "  {}  {leg}  {}", callback.received, wrap(&line, 31))?;
-    if let Some(recording) = &callback.recording {
-        writeln!(text, "     {}", wrap(recording, 5))?;
+    for line in callback.recording.iter().chain(&callback.notes) {
+        writeln!(text, "     {}", wrap(line, 5))?;
     }
     Ok(())
 }

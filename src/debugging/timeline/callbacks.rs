@@ -4,10 +4,10 @@
 
 use serde::Serialize;
 
-use crate::domain::plan::CallbackEffect;
+use crate::domain::plan::{CallbackEffect, ReceivedCallback};
 use crate::store::StoredCallback;
 use crate::twilio::callback::CallbackParseError;
-use crate::twilio::listed::RequestSource;
+use crate::twilio::listed::{NOT_IN_LIST, RequestSource};
 use crate::twilio::{Callback, CallbackContent, Evidence};
 
 /// One callback of a call.
@@ -29,6 +29,8 @@ pub struct CallbackView {
     pub from: String,
     pub to: String,
     pub sequence_number: Option<u32>,
+    /// What Twilio's list does not have, and how a signed end differs from the imported one.
+    pub notes: Vec<String>,
     pub url: String,
     /// The raw form.
     pub form: String,
@@ -69,6 +71,7 @@ pub(super) fn callback_view(
         from: String::new(),
         to: String::new(),
         sequence_number: None,
+        notes: Vec::new(),
         url: stored.request.url.clone(),
         form: String::from_utf8_lossy(&stored.request.body).into_owned(),
     };
@@ -92,6 +95,10 @@ pub(super) fn callback_view(
             from: status.from,
             to: status.to,
             sequence_number: status.sequence_number,
+            notes: match status.evidence {
+                Evidence::Listed => vec![format!("not in the list: {NOT_IN_LIST}")],
+                _ => Vec::new(),
+            },
             ..raw
         },
         CallbackContent::Recording(recording) => CallbackView {
@@ -109,4 +116,26 @@ pub(super) fn callback_view(
             ..raw
         },
     }
+}
+
+/// How a signed end that came after the call-end was tried differs from the imported end of its leg.
+pub(super) fn difference(signed: &ReceivedCallback, all: &[ReceivedCallback]) -> Option<String> {
+    let end = |received: &ReceivedCallback| match &received.callback.kind {
+        CallbackContent::Status(status) => Some((
+            matches!(status.evidence, Evidence::Listed | Evidence::Alerted),
+            status.status.to_string(),
+            status.call_duration.clone().unwrap_or_default(),
+        )),
+        CallbackContent::Recording(_) => None,
+    };
+    let of_leg = |other: &&ReceivedCallback| other.callback.leg == signed.callback.leg;
+    let (_, status, seconds) = end(signed)?;
+    let mut ends = all.iter().filter(of_leg).filter_map(end);
+    let (_, other_status, other_seconds) = ends.find(|(is_imported, ..)| *is_imported)?;
+    let differs = (&status, &seconds) != (&other_status, &other_seconds);
+    differs.then(|| {
+        format!(
+            "differs: {status} after {seconds} s; imported: {other_status} after {other_seconds} s"
+        )
+    })
 }

@@ -1,5 +1,6 @@
 //! The page and the API of one call.
 
+use std::iter;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
@@ -154,7 +155,10 @@ fn events(timeline: &CallTimeline) -> Vec<Event> {
             leg: name(&callback.leg),
             what: format!("{recording}{}", callback.call_status),
             class: "",
-            more: callback.verdict.to_owned(),
+            more: iter::once(callback.verdict)
+                .chain(callback.notes.iter().map(String::as_str))
+                .collect::<Vec<_>>()
+                .join("; "),
         });
     }
     events.extend(
