@@ -61,6 +61,15 @@ fn log(bridge: &Bridge, user: &str) -> Vec<Value> {
 fn each_role_may_use_its_routes_and_no_others() {
     let bridge = bridge(OPERATORS);
     let call = |act: &str| format!("/api/calls/{}{act}", sid(1));
+    for target in [format!("/calls/{}", sid(1)), "/parked".to_owned()] {
+        let page = |user: &str| {
+            let html = [("Accept", "text/html"), ("Authorization", user)];
+            asks(&bridge, "GET", &target, &html).body
+        };
+        assert!(page(ALICE).contains("name=\"act\"") && page(ALICE).contains("alice, operator"));
+        // That of the search is left.
+        assert!(page(VERA).matches("<form").count() == 1 && page(VERA).contains("vera, viewer"));
+    }
     // Method, target, the status for a viewer and for an operator.
     for (method, target, viewer, operator) in [
         ("GET", "/", 200, 200),
@@ -102,12 +111,6 @@ fn each_role_may_use_its_routes_and_no_others() {
             );
         }
     }
-    let page = |user: &str| {
-        let html = [("Accept", "text/html"), ("Authorization", user)];
-        asks(&bridge, "GET", &format!("/calls/{}", sid(1)), &html).body
-    };
-    assert!(page(ALICE).contains("name=\"act\"") && page(ALICE).contains("alice, operator"));
-    assert!(!page(VERA).contains("name=\"act\"") && page(VERA).contains("vera, viewer"));
     let page = exchange(
         bridge.admin_address(),
         "POST",

@@ -157,6 +157,40 @@ fn a_form_that_is_sent_twice_makes_one_operation() {
 }
 
 #[test]
+fn the_parked_calls_of_a_cause_are_tried_with_one_and_then_requeued_or_dismissed_together() {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let bridge = parked(3);
+    bridge.twilio.ends(&sid(4), "answered");
+    bridge.settles();
+    let admin = bridge.admin_address();
+    let page = || bridge.admin("GET", "/parked", &[]).body;
+    let try_one = format!("<form method=\"post\" action=\"/calls/{}\">", sid(3));
+    let shown = page();
+    assert!(shown.contains("3 calls: ") && shown.contains(&try_one), "{shown}");
+    let tried = posts(admin, &format!("/calls/{}", sid(3)), FORM, "act=requeue");
+    assert_eq!(tried.status, 303, "{}", tried.body);
+    bridge.settles();
+    assert_eq!(bridge.state(&sid(3)), "delivered");
+    let audit = bridge.admin("GET", "/api/audit", &[]).json();
+    assert_eq!(audit["audit"][0]["act"], "requeue");
+
+    for (kind, button, done) in [
+        ("requeue", "Requeue all 2", "Requeue 2 calls"),
+        ("dismiss", "Dismiss all 2", "Dismiss 2 calls"),
+    ] {
+        let page = page();
+        let fields = "name=\"state\" value=\"parked\"><input type=\"hidden\" name=\"cause\" value=\"refused-400\">";
+        assert!(page.contains(fields) && page.contains(button), "{page}");
+        let target = format!("/operations/new?state=parked&cause=refused-400&kind={kind}");
+        let confirm = bridge.admin("GET", &target, &[]).body;
+        assert!(
+            confirm.contains(done) && confirm.contains("state:parked cause:refused-400"),
+            "{confirm}"
+        );
+    }
+}
+
+#[test]
 fn more_than_a_hundred_calls_are_confirmed_by_their_number() {
     let bridge = parked(1);
     let admin = bridge.admin_address();
