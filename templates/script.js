@@ -51,17 +51,20 @@
 
   // Live updates: only elements with data-live and an id are replaced.
   const live = { every: remembered("live", "5"), etag: null, failures: 0, last: new Date() };
-  const isField = element => element?.matches("input, select, textarea, [contenteditable]");
+  const isField = element => element?.matches("input, select, textarea");
   const whyPaused = () => {
     if (document.hidden) return "the tab is hidden";
     if (one("dialog[open]")) return "a dialog is open";
     if (isField(document.activeElement)) return "a field has the focus";
+    if (all("main input").some(field => field.value !== field.defaultValue)) return "a form is being filled in";
     if (!getSelection().isCollapsed) return "text is selected";
     return null;
   };
   const say = text => { if (live.note && live.note.textContent !== text) live.note.textContent = text; };
   const replace = fresh => {
-    const focused = document.activeElement?.getAttribute("href");
+    const key = of => ["href", "value", "aria-describedby"].map(name => of.getAttribute(name)).join();
+    const name = of => of.closest("[id]")?.id + of.form?.action + key(of);
+    const focused = name(document.activeElement);
     const open = all("details[open][id]").map(details => details.id);
     const headline = one("#headline")?.textContent;
     for (const old of all("[data-live][id]")) {
@@ -72,12 +75,12 @@
       old.replaceWith(document.adoptNode(other));
     }
     for (const id of open) { const details = document.getElementById(id); if (details) details.open = true; }
-    if (focused && document.activeElement === document.body) {
-      all("main a").find(link => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
+    if (document.activeElement === document.body) {
+      all("main a, main button, main summary").find(of => name(of) === focused)?.focus({ preventScroll: true });
     }
+    ready();
     const news = one("#headline")?.textContent;
     if (news && news !== headline) one("#announce").textContent = news;
-    ready();
   };
   const update = async () => {
     if (live.every === "off") return say("");
@@ -97,8 +100,7 @@
       }
       live.failures = 0;
       live.last = new Date();
-      const asOf = one(".as-of time");
-      if (asOf) { asOf.dateTime = live.last.toISOString(); asOf.title = asOf.dateTime; }
+      Object.assign(one(".as-of time"), { dateTime: live.last.toISOString(), title: live.last.toISOString() });
       localize();
       say("");
     } catch {
@@ -148,9 +150,9 @@
   };
   let goes = false;
   const pressed = event => {
-    const usesKeys = remembered("keys", "on") === "on";
     const { target, key } = event;
-    if (!usesKeys || event.ctrlKey || event.altKey || event.metaKey || isField(target) || one("dialog[open]")) return;
+    if (remembered("keys", "on") !== "on" || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (isField(target) || one("dialog[open]")) return;
     const page = goes && all("nav a").find(link => link.textContent.toLowerCase().startsWith(key));
     goes = key === "g";
     if (page) page.click();

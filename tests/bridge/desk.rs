@@ -1,5 +1,8 @@
 //! The operator's desk: what its pages say of a call and of the bridge.
 
+mod browser;
+mod webdriver;
+
 use std::time::Duration;
 
 use sha2::Digest as _;
