@@ -9,6 +9,8 @@
     reason = "figures for readers, far below 2^52"
 )]
 
+#[path = "throughput/desk.rs"]
+mod desk;
 #[path = "throughput/load.rs"]
 mod load;
 #[path = "throughput/reconcile.rs"]
@@ -57,6 +59,7 @@ fn main() {
         given.map_or(default, |calls| calls.parse().expect("a number"))
     };
     match first.as_deref() {
+        Some("desk") => return desk::measure(number(1_000_000)),
         Some("size") => return size::measure(number(1_000_000)),
         Some("reconcile") => return reconcile::measure(number(100_000)),
         _ => {}

@@ -17,6 +17,8 @@ const PATH: &str = "/twilio/voice/status";
 pub struct Requests {
     bodies: Vec<String>,
     count: usize,
+    first: usize,
+    has_many_callers: bool,
 }
 
 impl Requests {
@@ -27,7 +29,21 @@ impl Requests {
             .filter(|body| !body.contains("ParentCallSid"))
             .map(str::to_owned)
             .collect();
-        Self { bodies, count }
+        Self {
+            bodies,
+            count,
+            first: 0,
+            has_many_callers: false,
+        }
+    }
+
+    /// Ended calls from the numbers of 800 areas, with SIDs from this position on.
+    pub fn of_many_callers(self, first: usize) -> Self {
+        Self {
+            first,
+            has_many_callers: true,
+            ..self.terminal_only()
+        }
     }
 
     /// Only calls that have ended, so that each needs one call-end.
@@ -44,8 +60,19 @@ impl Requests {
 
     /// Distinct from those of other processes.
     pub fn body(&self, position: usize) -> String {
+        let position = self.first + position;
         let body = &self.bodies[position % self.bodies.len()];
-        with_sid(body, std::process::id(), position)
+        let body = with_sid(body, std::process::id(), position);
+        if !self.has_many_callers {
+            return body;
+        }
+        let mut pieces = body.split("=%2B1");
+        let mut varied = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let area = 200 + position % 800;
+            varied.extend(["=%2B1", &area.to_string(), &piece[3..]]);
+        }
+        varied
     }
 
     fn build(&self) -> Vec<Vec<u8>> {
