@@ -83,20 +83,27 @@ impl ConnectionLimits {
     /// The limits of the public listener. The process may open `files` files.
     #[must_use]
     pub fn public(server: &ServerSettings, files: Option<usize>) -> Self {
+        // Buffers and keys of TLS take as much memory again.
+        let (wanted, total_setting) = match &server.tls {
+            Some(_) => (
+                server.max_connections.div_ceil(2),
+                "half of server.max_connections, with TLS",
+            ),
+            None => (server.max_connections, "server.max_connections"),
+        };
         // The admin listener, the store and the deliveries need files too.
         let room = files.map_or(usize::MAX, |files| {
             (files * 9 / 10).saturating_sub(384).max(64)
         });
-        if room < server.max_connections {
+        if room < wanted {
             warn!(
-                "the process may open too few files for server.max_connections = {}: the limit is {room} \
-                 connections; raise LimitNOFILE of the service, or `ulimit -n`",
-                server.max_connections
+                "the process may open too few files for {wanted} connections ({total_setting}): the limit is \
+                 {room}; raise LimitNOFILE of the service, or `ulimit -n`"
             );
         }
         Self {
-            total: server.max_connections.min(room),
-            total_setting: "server.max_connections",
+            total: wanted.min(room),
+            total_setting,
             per_client: server.max_connections_per_client,
             request: server.request_timeout,
             keep_alive: server.keep_alive,

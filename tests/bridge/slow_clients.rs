@@ -244,7 +244,7 @@ struct WithTls {
 }
 
 impl WithTls {
-    fn start(request_timeout: &str) -> Self {
+    fn start(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let pair = Pair::new();
         pair.write(folder.path());
@@ -253,7 +253,7 @@ impl WithTls {
         command
             .env("BRIDGE__SERVER__TLS_CERT_FILE", "cert.pem")
             .env("BRIDGE__SERVER__TLS_KEY_FILE", "key.pem")
-            .env("BRIDGE__SERVER__REQUEST_TIMEOUT", request_timeout)
+            .envs(settings.iter().copied())
             .current_dir(folder.path());
         Self {
             bridge: Serve::by(command),
@@ -266,7 +266,8 @@ impl WithTls {
 
 #[test]
 fn handshakes_that_stall_end_and_delay_no_other_client() {
-    let WithTls { bridge, pair, .. } = &WithTls::start("2s");
+    let WithTls { bridge, pair, .. } =
+        &WithTls::start(&[("BRIDGE__SERVER__REQUEST_TIMEOUT", "2s")]);
     // More than actix lets shake hands at once: 256 on each thread.
     let count = 300 * std::thread::available_parallelism().map_or(1, usize::from);
     let stalled: Vec<_> = (0..count)
@@ -346,9 +347,12 @@ fn ten_thousand_slow_clients_delay_no_callback_and_cost_little_memory() {
 }
 
 #[test]
-fn a_slow_client_that_shook_hands_costs_at_most_32_kib() {
+fn a_slow_client_that_shook_hands_costs_at_most_32_kib_and_counts_twice() {
     const CLIENTS: u64 = 600;
-    let WithTls { bridge, pair, .. } = &WithTls::start("15s");
+    let WithTls { bridge, pair, .. } = &WithTls::start(&[
+        ("BRIDGE__SERVER__REQUEST_TIMEOUT", "15s"),
+        ("BRIDGE__SERVER__MAX_CONNECTIONS", "1200"),
+    ]);
     let connect = || Client::over(connect(bridge.public), &[pair], &["http/1.1"]).expect("TLS");
     assert_eq!(connect().posts("/elsewhere", &[], "a=b"), 404);
     let before = kibibytes(bridge, "VmRSS:");
@@ -359,6 +363,9 @@ fn a_slow_client_that_shook_hands_costs_at_most_32_kib() {
             client
         })
         .collect();
+    let ready = ask_admin(bridge.admin, "/readyz", &[]).body;
+    let full = "it has 600 connections (half of server.max_connections, with TLS)";
+    assert!(ready.contains(full), "{ready}");
     let began = Instant::now();
     assert_eq!(connect().posts("/elsewhere", &[], "a=b"), 404);
     let took = began.elapsed();

@@ -59,10 +59,10 @@ pub(super) async fn readiness(admin: &AdminState) -> Result<Option<String>, Stri
 
 /// A full listener stays ready: clients that keep their connections open would drain all nodes.
 fn full(public: &OpenConnections) -> Option<String> {
-    let total = public.limits.total;
+    let (total, setting) = (public.limits.total, public.limits.total_setting);
     public.is_full().then(|| {
         format!(
-            "the public listener is full: it has {total} connections (server.max_connections), and each \
+            "the public listener is full: it has {total} connections ({setting}), and each \
              new client closes the one that has been idle or incomplete longest"
         )
     })
