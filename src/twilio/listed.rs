@@ -96,7 +96,7 @@ pub fn read_stored(url: &str, headers: &str, body: &[u8]) -> Result<Callback, Ca
     }
 }
 
-/// What a callback has and a row of the list of calls has not (Twilio's OpenAPI document, resource `Call`).
+/// What a callback has and a row of the list of calls has not (Twilio's `OpenAPI` document, resource `Call`).
 pub const NOT_IN_LIST: &str = "SequenceNumber, SipResponseCode, cities and countries";
 
 /// A row of the list of calls: one leg.
