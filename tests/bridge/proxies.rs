@@ -25,7 +25,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    fn start(kind: Kind, rules: &str, bridge: SocketAddr) -> Option<Self> {
+    pub fn start(kind: Kind, rules: &str, bridge: SocketAddr) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let port = Port::reserve();
         let text = kind.configuration(rules, port.address, bridge, folder.path());
