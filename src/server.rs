@@ -128,6 +128,7 @@ fn admin_routes(routes: &mut ServiceConfig, state: Data<AdminState>) {
                     admin::report::json,
                 ))
                 .service(post("/api/reconcile", admin::reconcile::reconcile))
+                .service(get("/api/openapi.json", &[], admin::routes::openapi))
                 .service(get("/api/status", &[], admin::status::status))
                 .service(get(
                     "/api/calls",

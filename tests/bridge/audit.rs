@@ -7,7 +7,7 @@ use crate::support::harness::Bridge;
 use crate::support::http::{Answer, exchange};
 use crate::support::twilio::sid;
 
-const OPERATORS: &str = r#"
+pub const OPERATORS: &str = r#"
 [[operators]]
 name = "alice"
 token = "token-of-alice"
@@ -18,8 +18,8 @@ token = "token-of-vera"
 role = "viewer"
 "#;
 
-const ALICE: &str = "Bearer token-of-alice";
-const VERA: &str = "Bearer token-of-vera";
+pub const ALICE: &str = "Bearer token-of-alice";
+pub const VERA: &str = "Bearer token-of-vera";
 
 /// A bridge with these lines in its configuration, and call 1, which Acquire refused.
 fn bridge(lines: &str) -> Bridge {

@@ -166,7 +166,10 @@ fn the_parked_calls_of_a_cause_are_tried_with_one_and_then_requeued_or_dismissed
     let page = || bridge.admin("GET", "/parked", &[]).body;
     let try_one = format!("<form method=\"post\" action=\"/calls/{}\">", sid(3));
     let shown = page();
-    assert!(shown.contains("3 calls: ") && shown.contains(&try_one), "{shown}");
+    assert!(
+        shown.contains("3 calls: ") && shown.contains(&try_one),
+        "{shown}"
+    );
     let tried = posts(admin, &format!("/calls/{}", sid(3)), FORM, "act=requeue");
     assert_eq!(tried.status, 303, "{}", tried.body);
     bridge.settles();

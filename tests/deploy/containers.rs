@@ -87,6 +87,7 @@ fn all_that_the_build_reads_is_sent_to_it() {
         "fixtures",
         "benches",
         ".cargo",
+        "docs/openapi.json",
         "Cargo.*",
     ] {
         assert!(sent(path), "{path}");

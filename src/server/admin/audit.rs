@@ -1,11 +1,13 @@
 //! The audit log as a page and in the API.
 
+use std::num::NonZeroUsize;
+
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
 use serde::Deserialize;
 
-use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
+use super::console::{AdminState, page, page_size};
 use super::error::AdminError;
 use super::frame::Frame;
 use crate::clock::Millis;
@@ -18,7 +20,7 @@ pub struct AuditQuery {
     actor: Option<String>,
     act: Option<String>,
     since: Option<String>,
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
     cursor: Option<i64>,
 }
 
@@ -38,7 +40,7 @@ impl AuditQuery {
             act: act.transpose()?,
             since: since.transpose()?,
             before: self.cursor,
-            limit: self.limit.unwrap_or(PAGE_SIZE).min(MAX_PAGE_SIZE),
+            limit: page_size(self.limit),
         })
     }
 }

@@ -13,7 +13,7 @@ use askama::Template;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
+use super::console::{AdminState, PAGE_SIZE, page, page_size};
 use super::error::AdminError;
 use super::frame::Frame;
 use super::sign_in;
@@ -59,9 +59,8 @@ async fn find(
         match key.as_str() {
             "cursor" => cursor = Some(value),
             "limit" => {
-                let number = value.parse::<usize>().ok().filter(|limit| *limit > 0);
-                let why = || AdminError::Query("limit must be a number from 1".to_owned());
-                limit = number.ok_or_else(why)?.min(MAX_PAGE_SIZE);
+                let why = |_| AdminError::Query("limit must be a number from 1".to_owned());
+                limit = page_size(Some(value.parse().map_err(why)?));
             }
             "number" | "email" => filter.set(FilterKey::Address.as_str(), value, now, source)?,
             key => filter.set(key, value, now, source)?,

@@ -1,6 +1,7 @@
 //! What the handlers of the admin listener share.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::HttpResponse;
@@ -16,6 +17,11 @@ use crate::server::shared::BridgeParts;
 pub(super) const PAGE_SIZE: usize = 50;
 /// The largest `limit`.
 pub(super) const MAX_PAGE_SIZE: usize = 1000;
+
+/// The items for a `limit`.
+pub(super) fn page_size(limit: Option<NonZeroUsize>) -> usize {
+    limit.map_or(PAGE_SIZE, |limit| limit.get().min(MAX_PAGE_SIZE))
+}
 
 /// State that the handlers of the admin listener share.
 pub struct AdminState {

@@ -1,6 +1,7 @@
 //! Bulk operations: their pages, forms and API. A background task carries them out.
 
-use std::num::NonZeroU32;
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data, Form, Path, Query};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::acts::{read_json, see_other};
 use super::calls::search_of;
-use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
+use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page, page_size};
 use super::error::AdminError;
 use super::frame::Frame;
 use super::sign_in::User;
@@ -26,6 +27,9 @@ pub const NEW_KEYS: &[&str] = &[
 
 /// More calls than this are confirmed by their number.
 const TYPED_COUNT: u64 = 100;
+
+/// Bytes of the one-time id of an operation.
+const MAX_KEY: usize = 64;
 
 /// Pages of [`MAX_PAGE_SIZE`] calls that a count reads, at most.
 const MAX_PAGES: usize = 100;
@@ -82,7 +86,7 @@ impl OperationLine {
 
 #[derive(Debug, Deserialize)]
 pub struct ListQuery {
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
 }
 
 /// `GET /api/operations`: those that are not finished first.
@@ -90,8 +94,7 @@ pub async fn list(
     admin: Data<AdminState>,
     query: Query<ListQuery>,
 ) -> Result<HttpResponse, AdminError> {
-    let limit = query.limit.unwrap_or(PAGE_SIZE).min(MAX_PAGE_SIZE);
-    let lines = lines(&admin, limit).await?;
+    let lines = lines(&admin, page_size(query.limit)).await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({ "operations": lines })))
 }
 
@@ -105,8 +108,9 @@ async fn lines(admin: &AdminState, limit: usize) -> Result<Vec<OperationLine>, A
 #[serde(deny_unknown_fields)]
 struct Order {
     kind: OperationKind,
+    /// Texts: a filter that is left out would select more calls than meant.
     #[serde(default)]
-    filter: serde_json::Map<String, serde_json::Value>,
+    filter: BTreeMap<String, String>,
     rate: Option<NonZeroU32>,
     reason: Option<String>,
     #[serde(default)]
@@ -124,10 +128,8 @@ pub async fn make(
     body: Bytes,
 ) -> Result<HttpResponse, AdminError> {
     let order: Order = read_json(&body)?;
-    let pairs = order.filter.iter().map(|(key, value)| {
-        let text = value.as_str().unwrap_or_default();
-        (key.as_str(), text)
-    });
+    let pairs = order.filter.iter();
+    let pairs = pairs.map(|(key, value)| (key.as_str(), value.as_str()));
     let mut new = draft(&admin, &user, order.kind, pairs, FilterSource::Typed).await?;
     new.rate = order.rate.unwrap_or(new.rate);
     new.before = order.before.unwrap_or(new.before);
@@ -177,6 +179,11 @@ async fn draft<'p>(
 async fn store(admin: &AdminState, new: NewOperation) -> Result<i64, AdminError> {
     if new.kind == OperationKind::Dismiss && new.reason.is_none() {
         return Err(crate::domain::audit::ReasonError::Missing.into());
+    }
+    let is_key = (1..=MAX_KEY).contains(&new.key.len());
+    if !is_key || !new.key.bytes().all(|b| b.is_ascii_graphic()) {
+        let why = format!("key must have 1 to {MAX_KEY} printable ASCII characters");
+        return Err(AdminError::Query(why));
     }
     let now = admin.bridge.clock.now();
     let made = admin.bridge.store.make_operation(new, now).await?;

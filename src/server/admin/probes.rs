@@ -25,7 +25,9 @@ pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
         Ok(warning) => {
             let lines = ["ready".to_owned()].into_iter().chain(warning);
             let lines = lines.chain(full(&admin.public));
-            HttpResponse::Ok().body(lines.map(|line| line + "\n").collect::<String>())
+            HttpResponse::Ok()
+                .content_type("text/plain; charset=utf-8")
+                .body(lines.map(|line| line + "\n").collect::<String>())
         }
         Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
     }

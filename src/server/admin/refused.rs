@@ -1,11 +1,13 @@
 //! The operator's page and API for refused requests: counted by cause, and the latest of one cause.
 
+use std::num::NonZeroUsize;
+
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
 use serde::Deserialize;
 
-use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page};
+use super::console::{AdminState, page, page_size};
 use super::error::AdminError;
 use super::frame::Frame;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
@@ -15,7 +17,7 @@ use crate::telemetry::metrics::check_refusal_cause;
 #[derive(Debug, Deserialize)]
 pub struct RefusedQuery {
     cause: Option<String>,
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
 }
 
 #[derive(Template)]
@@ -69,7 +71,7 @@ async fn latest(admin: &AdminState, query: &RefusedQuery) -> Result<Vec<RefusedL
     let filter = RefusedFilter {
         id: None,
         cause: query.cause.clone(),
-        limit: query.limit.unwrap_or(PAGE_SIZE).min(MAX_PAGE_SIZE),
+        limit: page_size(query.limit),
     };
     let requests = admin.bridge.store.refused(filter).await?;
     Ok(requests.iter().map(RefusedLine::of).collect())

@@ -22,7 +22,10 @@ const MAX_BODY: usize = 64 * 1024;
 const STYLE: &str = include_str!("../../../templates/style.css");
 const SCRIPT: &str = include_str!("../../../templates/script.js");
 
-/// Their paths, with a hash: a browser keeps them until they change.
+/// The description of all routes, which a test compares with them.
+const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+
+/// Paths of style and script, with a hash: a browser keeps them until they change.
 static STYLE_PATH: LazyLock<String> = LazyLock::new(|| format!("/style-{}.css", short_hash(STYLE)));
 static SCRIPT_PATH: LazyLock<String> =
     LazyLock::new(|| format!("/script-{}.js", short_hash(SCRIPT)));
@@ -136,6 +139,13 @@ fn asset(content_type: &str, text: &'static str) -> HttpResponse {
             "private, max-age=31536000, immutable",
         ))
         .body(text)
+}
+
+/// `GET /api/openapi.json`.
+pub async fn openapi() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(OPENAPI)
 }
 
 /// `GET /favicon.ico`: browsers ask for it on their own.
