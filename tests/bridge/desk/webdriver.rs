@@ -1,4 +1,4 @@
-//! Chromium by Debian's chromedriver: the few commands of WebDriver that the tests of the pages need.
+//! Chromium by Debian's chromedriver: the few commands of `WebDriver` that the tests of the pages need.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -54,7 +54,10 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         }}});
         let answer = browser.posts("/session", &wanted);
-        browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
+        answer["sessionId"]
+            .as_str()
+            .expect("a session")
+            .clone_into(&mut browser.session);
         Ok(browser)
     }
 
