@@ -13,6 +13,8 @@
 mod desk;
 #[path = "throughput/load.rs"]
 mod load;
+#[path = "throughput/notify.rs"]
+mod notify;
 #[path = "throughput/reconcile.rs"]
 mod reconcile;
 #[path = "throughput/servers.rs"]
@@ -62,6 +64,7 @@ fn main() {
         Some("desk") => return desk::measure(number(1_000_000)),
         Some("size") => return size::measure(number(1_000_000)),
         Some("reconcile") => return reconcile::measure(number(100_000)),
+        Some("notify") => return notify::measure(),
         _ => {}
     }
     // A part of the name of one figure, to measure it alone.

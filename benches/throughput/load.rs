@@ -11,7 +11,7 @@ use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const PUBLIC_URL: &str = "https://bridge.example.com";
-const PATH: &str = "/twilio/voice/status";
+pub const PATH: &str = "/twilio/voice/status";
 
 /// Requests as bytes, each with a `CallSid` that names its position.
 pub struct Requests {

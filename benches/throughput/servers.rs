@@ -294,6 +294,8 @@ fn configuration(
         let (key, value) = setting.split_once('=').expect("KEY=VALUE");
         (key.to_owned(), value.to_owned())
     });
-    let environment = environment.into_iter().chain(settings);
-    config::load(None, environment).expect("a configuration")
+    let environment: Vec<_> = environment.into_iter().chain(settings).collect();
+    let file = environment.iter().find(|(key, _)| key == "BRIDGE_CONFIG");
+    let file = file.map(|(_, path)| Path::new(path).to_owned());
+    config::load(file.as_deref(), environment).expect("a configuration")
 }
