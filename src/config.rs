@@ -14,6 +14,7 @@ pub use crate::domain::duration;
 mod files;
 mod layers;
 mod log;
+mod notify;
 mod operators;
 pub mod partial;
 pub mod postgres;
@@ -34,6 +35,8 @@ mod twilio;
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use self::layers::Layers;
 use crate::domain::plan::Rules;
 use crate::domain::retry::Jitter;
@@ -47,6 +50,7 @@ pub use directory::DirectoryFile;
 pub use files::FileWatch;
 pub use layers::SettingOrigin;
 pub use log::{LogFormat, LogSettings};
+pub use notify::{MessageFormat, NotifyTarget};
 pub use operators::{Operator, Role, SignInProxy};
 pub use reader::SettingsReader;
 pub use reconcile::ReconcileSettings;
@@ -78,6 +82,10 @@ pub struct Config {
     pub twilio: TwilioSettings,
     pub reconcile: ReconcileSettings,
     pub report: ReportSettings,
+    /// The receivers of notifications, in the order of the file.
+    pub notify: Vec<NotifyTarget>,
+    /// Requested every minute while all is well.
+    pub heartbeat: Option<SecretString>,
     /// At least one.
     pub accounts: Vec<Account>,
     /// The rules at the start; `directory_file` can change their directory.
@@ -169,6 +177,8 @@ fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
     let (links, playback) = recording::links(reader, public_urls, twilio.as_ref()).unzip();
     let reconcile = reconcile::read(reader);
     let report = report::read(reader);
+    let notify = notify::read(reader);
+    let heartbeat = notify::heartbeat(reader);
     let rules = rules::read(reader, links);
     let log = log::read(reader);
 
@@ -199,6 +209,8 @@ fn read(reader: &mut SettingsReader, entries: usize) -> Option<Config> {
         twilio: twilio?,
         reconcile: reconcile?,
         report: report?,
+        notify,
+        heartbeat,
         accounts: accounts?,
         rules,
         directory_file,

@@ -36,6 +36,8 @@ use shared::target;
 
 use crate::twilio::callback::CallbackKind;
 
+pub use admin::status::facts;
+
 /// Routes of the public listener: callbacks, and recordings where the bridge plays them.
 ///
 /// Each path is also served below the path of each public URL, because a proxy may forward that path

@@ -4,20 +4,16 @@
 //! The callback ends in the store's notes: nothing goes to Acquire, and Twilio is not asked.
 
 use std::fmt;
-use std::rc::Rc;
 use std::time::Duration;
 
-use actix_tls::connect::Resolver;
-use awc::http::header;
+use awc::http::Method;
 use secrecy::ExposeSecret as _;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::request::Request;
 use crate::acquire::DeliveryFault;
 use crate::clock::{Clock, Millis};
-use crate::delivery::acquire_client::errors;
-use crate::net::{self, OutboundConnector, OutboundUrl, USER_AGENT, tls};
 use crate::server::shared::BridgeParts;
 use crate::store::StoreError;
 use crate::store::records::{CANARY_PREFIX, CANARY_RESULT, canary_key};
@@ -204,43 +200,20 @@ fn form(account: &str, sid: &str) -> String {
 }
 
 async fn post(url: &str, form: &str, token: &str) -> Result<u16, CanaryFailure> {
-    let path = |fault, why: String| CanaryFailure::Path(fault, why);
-    let target = OutboundUrl::of(url).ok_or_else(|| {
-        path(
-            DeliveryFault::Configuration,
-            format!("{url:?} is not a URL"),
-        )
-    })?;
-    let tls = if url.starts_with("https://") {
-        let trust = tls::client_config(None, None);
-        Some(trust.map_err(|why| path(DeliveryFault::Tls, why.to_string()))?)
-    } else {
-        None
-    };
-    let client = net::http_client(Rc::new(OutboundConnector {
-        tls,
-        proxy: None,
-        names: Resolver::default(),
-        timeout: TIMEOUT,
-    }));
     let fields = fields(form.as_bytes());
     let signature = sign(&SigningKey::auth_token(token), url, Body::Form(&fields));
-    let request = client
-        .post(target.uri)
-        .insert_header((header::HOST, target.authority.clone()))
-        .insert_header((header::USER_AGENT, USER_AGENT))
-        .insert_header((header::CONTENT_TYPE, "application/x-www-form-urlencoded"))
-        .insert_header(("X-Twilio-Signature", signature))
-        .send_body(form.to_owned());
-    match timeout(TIMEOUT, request).await {
-        Ok(Ok(answer)) => Ok(answer.status().as_u16()),
-        Ok(Err(error)) => {
-            let explained = errors::explain(&error, &target.authority);
-            Err(path(explained.fault, explained.words))
-        }
-        Err(_) => {
-            let why = format!("no answer within {TIMEOUT:?}");
-            Err(path(DeliveryFault::TimeOut, why))
-        }
-    }
+    let form_type = "application/x-www-form-urlencoded".to_owned();
+    let request = Request {
+        method: Method::POST,
+        url,
+        headers: vec![
+            ("Content-Type", form_type),
+            ("X-Twilio-Signature", signature),
+        ],
+        body: form.to_owned(),
+        timeout: TIMEOUT,
+        ca_file: None,
+    };
+    let answer = request.send().await;
+    answer.map_err(|why| CanaryFailure::Path(why.fault, why.words))
 }

@@ -16,7 +16,7 @@ use super::reconcile::continuous;
 use super::systemd::{self, watchdog};
 use super::{
     App, AppError, address_sweep, canary, clock_watch, consistency_check, delivery_thread,
-    directory_file, operations, retention,
+    directory_file, notify, operations, retention,
 };
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -124,6 +124,7 @@ impl Running {
             app.clock.clone(),
             drained.clone(),
         ));
+        actix_web::rt::spawn(notify::run(parts.clone(), heartbeat.clone(), stop.clone()));
         tokio::spawn(operations::run(parts.clone(), drained.clone()));
         let watchdog = watchdog::keep(Arc::clone(&app.store), heartbeat, stop.clone());
         tokio::spawn(address_sweep::run(parts.clone(), drained.clone()));

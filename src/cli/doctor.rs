@@ -8,6 +8,7 @@ mod certificate;
 mod files;
 mod network;
 mod note;
+mod notify;
 mod twilio;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,9 @@ pub struct Doctor {
     /// Connect only to the store, and to the bridge on this machine.
     #[arg(long)]
     offline: bool,
+    /// Also send a test message to each receiver of [[notify]].
+    #[arg(long, conflicts_with = "offline")]
+    notify: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -103,6 +107,9 @@ impl Doctor {
             notes.extend(certificate::of_public_urls(&config, now));
             notes.extend(network::check(&config));
             notes.extend(twilio::check(&config));
+        }
+        if self.notify {
+            notes.extend(notify::check(&config, now));
         }
         notes
     }

@@ -8,6 +8,7 @@ use super::operators::{self, Operator, SignInProxy};
 use super::reader::SettingsReader;
 use super::server::socket_address;
 use super::setting::restart;
+use crate::net::http_url::HttpUrl;
 
 const TOKEN: &str = "admin.token";
 
@@ -34,6 +35,8 @@ pub struct AdminSettings {
     pub proxy: Option<SignInProxy>,
     /// Further host names of the listener, in lower case.
     pub hosts: Vec<String>,
+    /// Where operators open the console, if it is not `listen`. Does not end with `/`.
+    pub url: Option<String>,
 }
 
 /// Reads the section.
@@ -65,12 +68,17 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<AdminSettings> {
         ));
     }
     let hosts = reader.list("admin.hosts", host_name).unwrap_or_default();
+    let url = reader.text("admin.url", |text| {
+        HttpUrl::parse(text)?;
+        Ok(text.trim_end_matches('/').to_owned())
+    });
     Some(AdminSettings {
         listen,
         token,
         operators,
         proxy,
         hosts,
+        url,
     })
 }
 
@@ -108,11 +116,19 @@ impl AdminSettings {
         self.needs_sign_in() && self.operators.iter().all(Operator::is_strong)
     }
 
+    /// The URL of the console, for links. Does not end with `/`.
+    #[must_use]
+    pub fn console_url(&self) -> String {
+        let listen = || format!("http://{}", self.listen);
+        self.url.clone().unwrap_or_else(listen)
+    }
+
     /// These settings with what `new` changes in a running bridge, and the keys that keep their old
     /// values this time although a reload usually applies them.
     pub(super) fn reload(&self, new: Self) -> (Self, Vec<&'static str>) {
         let mut admin = self.clone();
         admin.hosts.clone_from(&new.hosts);
+        admin.url.clone_from(&new.url);
         // The listener may be reachable from other hosts, so a sign-in stays required.
         if self.needs_sign_in() && !new.needs_sign_in() {
             return (admin, SIGN_IN.to_vec());

@@ -20,7 +20,7 @@ const PLAIN_VARIABLES: [&str; 4] = [
 ];
 
 /// Sections of several entries, each with a number from 1 in its keys.
-const LISTS: [&str; 2] = ["accounts", "operators"];
+const LISTS: [&str; 3] = ["accounts", "operators", "notify"];
 
 /// Start of the variables of all keys.
 const PREFIX: &str = "BRIDGE__";
@@ -59,6 +59,8 @@ pub(super) struct Layers {
     pub accounts: usize,
     /// Number of `[[operators]]` entries in the file.
     pub operators: usize,
+    /// Number of `[[notify]]` entries in the file.
+    pub notify: usize,
 }
 
 impl Layers {
@@ -106,7 +108,8 @@ impl Layers {
     fn merge_list(&mut self, list: &str, entries: Vec<Value>, origin: SettingOrigin) {
         let count = match list {
             "accounts" => &mut self.accounts,
-            _ => &mut self.operators,
+            "operators" => &mut self.operators,
+            _ => &mut self.notify,
         };
         *count = entries.len();
         for (number, entry) in (1..).zip(entries) {

@@ -29,6 +29,8 @@ pub struct SettingsReader {
     settings: Vec<Setting>,
     /// Number of `[[operators]]` entries in the file.
     pub(super) operators: usize,
+    /// Number of `[[notify]]` entries in the file.
+    pub(super) notify: usize,
     /// One sentence each.
     mistakes: Vec<String>,
 }
@@ -40,6 +42,7 @@ impl SettingsReader {
             known: BTreeSet::new(),
             settings: Vec::new(),
             operators: layers.operators,
+            notify: layers.notify,
             mistakes: layers.mistakes,
         }
     }

@@ -62,6 +62,8 @@ impl Config {
             twilio: self.twilio.clone(),
             reconcile: self.reconcile.clone(),
             report: self.report.clone(),
+            notify: new.notify,
+            heartbeat: new.heartbeat,
             log: self.log.clone(),
             settings,
         };

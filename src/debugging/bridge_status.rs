@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::clock::Millis;
 use crate::debugging::state_words::{is_rejected, rough};
+use crate::domain::condition::{ConditionKind, ProblemKind};
 use crate::domain::outage::Outage;
 use crate::domain::plural::counted;
 use crate::store::{Counts, RefusedCause};
@@ -47,47 +48,60 @@ pub enum Condition {
         calls: u64,
     },
     /// Something that `doctor` reports, too.
-    Problem(String),
+    Problem(ProblemKind, String),
 }
 
 impl Condition {
-    /// 1 is the most urgent. The exit code of `status` is 1 for 1 to 8.
     #[must_use]
-    pub fn order(&self) -> u8 {
+    pub fn kind(&self) -> ConditionKind {
         match self {
-            Self::NotStored { .. } => 1,
-            Self::DatabaseDown { .. } => 2,
-            Self::OutageOfAcquire { outage, .. } if is_rejected(outage) => 4,
-            Self::OutageOfAcquire { .. } => 3,
-            Self::Refused { .. } => 5,
-            Self::NeedDecision { .. } => 7,
-            Self::Problem(_) => 8,
+            Self::NotStored { .. } => ConditionKind::NotStored,
+            Self::DatabaseDown { .. } => ConditionKind::DatabaseDown,
+            Self::OutageOfAcquire { outage, .. } if is_rejected(outage) => ConditionKind::Rejected,
+            Self::OutageOfAcquire { .. } => ConditionKind::Unreachable,
+            Self::Refused { .. } => ConditionKind::Refused,
+            Self::NeedDecision { .. } => ConditionKind::NeedDecision,
+            Self::Problem(..) => ConditionKind::Problem,
         }
     }
 
-    /// Its name in the API.
+    /// The account, or the part that has a problem; empty for others.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self.order() {
-            1 => "not-stored",
-            2 => "database-down",
-            3 => "unreachable",
-            4 => "rejected",
-            5 => "refused",
-            7 => "need-decision",
-            _ => "problem",
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::OutageOfAcquire { outage, .. } => &outage.account,
+            Self::Problem(kind, _) => kind.as_str(),
+            _ => "",
+        }
+    }
+
+    /// The calls or requests that it concerns, if their number is known.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Self::DatabaseDown { callbacks: count }
+            | Self::Refused {
+                requests: count, ..
+            }
+            | Self::NeedDecision { calls: count } => Some(*count),
+            Self::OutageOfAcquire { held, .. } => *held,
+            Self::NotStored { .. } | Self::Problem(..) => None,
+        }
+    }
+
+    /// Whether calls are lost or late while it holds: the heartbeat stops.
+    #[must_use]
+    pub fn is_critical(&self) -> bool {
+        match self {
+            Self::Problem(kind, _) => *kind == ProblemKind::Consistency,
+            _ => self.kind() != ConditionKind::NeedDecision,
         }
     }
 
     /// The page that shows more.
     #[must_use]
     pub fn link(&self) -> Option<&'static str> {
-        match self {
-            Self::OutageOfAcquire { .. } => Some("/calls?state=pending"),
-            Self::Refused { .. } => Some("/refused"),
-            Self::NeedDecision { .. } => Some("/parked"),
-            Self::NotStored { .. } | Self::DatabaseDown { .. } | Self::Problem(_) => None,
-        }
+        Some(self.kind().page()).filter(|page| *page != "/")
     }
 
     #[must_use]
@@ -115,7 +129,7 @@ impl Condition {
             }
             Self::NeedDecision { calls: 1 } => "1 call needs a decision.".to_owned(),
             Self::NeedDecision { calls } => format!("{} calls need a decision.", thousands(*calls)),
-            Self::Problem(sentence) => sentence.clone(),
+            Self::Problem(_, sentence) => sentence.clone(),
         }
     }
 }
@@ -163,7 +177,7 @@ pub struct BridgeFacts {
     /// The refusals by cause, each with the explanation of its latest request.
     pub refused: Vec<(RefusedCause, String)>,
     /// Sentences about what `doctor` reports, too.
-    pub problems: Vec<String>,
+    pub problems: Vec<(ProblemKind, String)>,
     /// Of the callback that Twilio is to call, for an empty store.
     pub callback_url: Option<String>,
 }
@@ -192,13 +206,17 @@ pub struct ConditionView {
 impl BridgeStatus {
     #[must_use]
     pub fn of(facts: &BridgeFacts, now: Millis) -> Self {
-        let mut conditions = conditions(facts, now);
-        conditions.sort_by_key(Condition::order);
+        Self::with(&conditions(facts, now), facts, now)
+    }
+
+    /// As [`Self::of`], with the conditions of these facts.
+    #[must_use]
+    pub fn with(conditions: &[Condition], facts: &BridgeFacts, now: Millis) -> Self {
         let conditions: Vec<ConditionView> = conditions
             .iter()
             .map(|condition| ConditionView {
-                order: condition.order(),
-                condition: condition.name(),
+                order: condition.kind().order(),
+                condition: condition.kind().as_str(),
                 sentence: condition.sentence(),
                 link: condition.link(),
             })
@@ -212,7 +230,9 @@ impl BridgeStatus {
     }
 }
 
-fn conditions(facts: &BridgeFacts, now: Millis) -> Vec<Condition> {
+/// The conditions that hold, the most urgent first.
+#[must_use]
+pub fn conditions(facts: &BridgeFacts, now: Millis) -> Vec<Condition> {
     let mut found = Vec::new();
     if let Some(why) = &facts.not_stored {
         found.push(Condition::NotStored { why: why.clone() });
@@ -250,7 +270,9 @@ fn conditions(facts: &BridgeFacts, now: Millis) -> Vec<Condition> {
         0 => {}
         calls => found.push(Condition::NeedDecision { calls }),
     }
-    found.extend(facts.problems.iter().cloned().map(Condition::Problem));
+    let problem = |(kind, sentence): &(_, String)| Condition::Problem(*kind, sentence.clone());
+    found.extend(facts.problems.iter().map(problem));
+    found.sort_by_key(Condition::kind);
     found
 }
 
@@ -344,7 +366,10 @@ mod tests {
             outages: vec![outage(Some(401)), outage(None)],
             accounts: 1,
             refused: vec![(refused, "Set server.public_url".to_owned())],
-            problems: vec!["The disk is nearly full.".to_owned()],
+            problems: vec![(
+                ProblemKind::DiskSpace,
+                "The disk is nearly full.".to_owned(),
+            )],
             ..BridgeFacts::default()
         }
     }

@@ -81,7 +81,7 @@ impl AccountQueues {
             // A reload starts with closed breakers, so an outage of the old ones is no longer
             // shown.
             self.metrics.breaker(name, BreakerState::Closed);
-            self.outages.end(name);
+            self.outages.forget(name);
             if let Some(queue) = queues.iter_mut().find(|queue| queue.name == *name) {
                 queue.sids.extend(account.twilio_account_sid.clone());
                 continue;
@@ -219,8 +219,8 @@ impl AccountQueues {
         let name = &queue.name;
         if let Some(next) = state.breaker.probe_at(now) {
             self.outages.record(name, answer, now, next);
-        } else if was_open {
-            self.outages.end(name);
+        } else if signal == Signal::Good {
+            self.outages.works(name);
         }
         match change {
             Change::None => {}

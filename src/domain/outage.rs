@@ -24,9 +24,10 @@ pub struct Outage {
     pub next_probe: Millis,
 }
 
-/// The outages by account; deliveries to all other accounts go on.
+/// The outages by account; deliveries to all other accounts go on. `None`: Acquire has answered since the
+/// start or the last reload, and there is no outage.
 #[derive(Debug, Default)]
-pub struct Outages(Mutex<BTreeMap<String, Outage>>);
+pub struct Outages(Mutex<BTreeMap<String, Option<Outage>>>);
 
 impl Outages {
     /// Notes that this answer opened the breaker of `account`, or kept it open, until `next_probe`.
@@ -35,7 +36,8 @@ impl Outages {
             return;
         };
         let mut outages = self.lock();
-        let since = outages.get(account).map(|outage| outage.since);
+        let before = outages.get(account).and_then(Option::as_ref);
+        let since = before.map(|outage| outage.since);
         let outage = Outage {
             account: account.to_owned(),
             since: since.unwrap_or(now),
@@ -44,26 +46,42 @@ impl Outages {
             answer: answer.excerpt.clone(),
             next_probe,
         };
-        outages.insert(account.to_owned(), outage);
+        outages.insert(account.to_owned(), Some(outage));
     }
 
-    pub fn end(&self, account: &str) {
+    /// Acquire answered a request of this account: there is no outage.
+    pub fn works(&self, account: &str) {
+        let mut outages = self.lock();
+        match outages.get_mut(account) {
+            Some(outage) => *outage = None,
+            None => drop(outages.insert(account.to_owned(), None)),
+        }
+    }
+
+    /// Whether Acquire works for an account is not known any more.
+    pub fn forget(&self, account: &str) {
         self.lock().remove(account);
+    }
+
+    /// Whether the bridge knows if there is an outage.
+    #[must_use]
+    pub fn is_known(&self, account: &str) -> bool {
+        self.lock().contains_key(account)
     }
 
     /// All of them, in the order of their names.
     #[must_use]
     pub fn all(&self) -> Vec<Outage> {
-        self.lock().values().cloned().collect()
+        self.lock().values().flatten().cloned().collect()
     }
 
     #[must_use]
     pub fn of(&self, account: &str) -> Option<Outage> {
-        self.lock().get(account).cloned()
+        self.lock().get(account).cloned().flatten()
     }
 
     /// Ignores poisoning: no operation leaves the map incomplete.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Outage>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<Outage>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -218,6 +218,12 @@ metric_table! {
         "The last canary that came back; 0 before the first one";
     canary_failures: Family<ReasonLabels, Counter>, "canary_failures",
         "Canaries that did not come back, by reason";
+    notified: Family<KindLabels, Counter>, "notify_sent",
+        "Messages that a receiver of [[notify]] accepted, and heartbeats, by kind";
+    notify_failures: Family<KindLabels, Counter>, "notify_failures",
+        "Requests to receivers of [[notify]] and to heartbeat.url that failed, by kind";
+    notify_given_up: Family<KindLabels, Counter>, "notify_given_up",
+        "Messages that a receiver did not accept within a day, or that were too many, by kind";
 }
 
 /// From a fast local commit to 15 s, after which Twilio gives up.
@@ -403,6 +409,27 @@ impl Metrics {
         let at = self.certificate_expiry.get();
         let left = Duration::try_from_secs_f64((at - since_epoch(now)).max(0.0));
         left.ok().filter(|_| !at.is_nan())
+    }
+
+    /// A receiver accepted a message or heartbeat.
+    pub fn notified(&self, kind: &'static str) {
+        self.notified.get_or_create(&KindLabels::of(kind)).inc();
+    }
+
+    pub fn notify_failed(&self, kind: &'static str) {
+        let labels = KindLabels::of(kind);
+        self.notify_failures.get_or_create(&labels).inc();
+    }
+
+    pub fn notify_gave_up(&self, kind: &'static str) {
+        let labels = KindLabels::of(kind);
+        self.notify_given_up.get_or_create(&labels).inc();
+    }
+
+    /// Whether the store was checked since the start.
+    #[must_use]
+    pub fn is_consistency_known(&self) -> bool {
+        self.consistency_checked.get() > 0.0
     }
 
     /// The errors that the last consistency check found.

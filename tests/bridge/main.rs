@@ -19,6 +19,7 @@ mod failing;
 mod faults;
 mod finding;
 mod https;
+mod notify;
 mod openapi;
 mod operations;
 mod operator;

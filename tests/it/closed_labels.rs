@@ -91,6 +91,10 @@ fn each_closed_set_of_labels_has_the_words_of_its_producers() {
     let canary = "src/app/canary.rs";
     let reasons = words(canary, &["const REASONS: "], "];");
     assert_eq!(reasons, produced(canary, "CanaryFailure", "reason", &[]));
+
+    let notify = "src/config/notify.rs";
+    let kinds = produced(notify, "MessageFormat", "as_str", &["heartbeat"]);
+    assert_eq!(started("NOTIFY_KINDS"), kinds);
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn no_set_of_labels_is_left_out_of_the_comparison() {
     // `AdminError::refusal_reason` names each of the first, and the second is a part of the others.
     let compared = "ADMIN_REASONS NOT_KEPT UNSIGNED_VERDICTS SIGNED_VERDICTS SIGNATURE_REASONS \
                     CONNECTION_REASONS RECORDING_OUTCOMES OTHER_OUTCOMES TWILIO_API_OUTCOMES \
-                    IMPORTED_EVIDENCE";
+                    IMPORTED_EVIDENCE NOTIFY_KINDS";
     let compared: BTreeSet<String> = compared.split_whitespace().map(str::to_owned).collect();
     assert_eq!(names.collect::<BTreeSet<String>>(), compared);
 }

@@ -18,3 +18,4 @@ mod signature;
 #[path = "../support/mod.rs"]
 mod support;
 mod twilio_api;
+mod watch;

@@ -5,6 +5,7 @@
 
 mod commands;
 mod delivery;
+mod notify;
 mod plans;
 mod pooler;
 mod postgres;

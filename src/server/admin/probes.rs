@@ -3,11 +3,12 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use tokio_util::sync::CancellationToken;
 
 use super::console::AdminState;
 use super::error::AdminError;
 use crate::server::connections::{ConnectionState, OpenConnections};
-use crate::server::shared::{PING_TIMEOUT, problem};
+use crate::server::shared::{BridgeParts, PING_TIMEOUT, problem};
 use crate::telemetry::metrics::{MetricsFormat, Readiness};
 
 /// The most operations that are counted, those that are not finished first.
@@ -21,7 +22,7 @@ pub async fn livez() -> &'static str {
 /// `GET /readyz`: the store can record callbacks and the bridge is not stopping. Stays ready while
 /// Acquire is down: without this node callbacks would be lost, because Twilio sends each once.
 pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
-    match readiness(&admin).await {
+    match readiness(&admin.bridge, &admin.stop).await {
         Ok(warning) => {
             let lines = ["ready".to_owned()].into_iter().chain(warning);
             let lines = lines.chain(full(&admin.public));
@@ -34,11 +35,14 @@ pub async fn readyz(admin: Data<AdminState>) -> HttpResponse {
 }
 
 /// A warning about the store, if there is one; the error says why the bridge is not ready.
-pub(super) async fn readiness(admin: &AdminState) -> Result<Option<String>, String> {
-    if admin.stop.is_cancelled() {
+pub(super) async fn readiness(
+    bridge: &BridgeParts,
+    stop: &CancellationToken,
+) -> Result<Option<String>, String> {
+    if stop.is_cancelled() {
         return Err("the bridge is stopping".to_owned());
     }
-    let store = &admin.bridge.store;
+    let store = &bridge.store;
     let pinged = tokio::time::timeout(PING_TIMEOUT, store.ping()).await;
     let warning = store.warning().map(|warning| warning.to_string());
     match pinged {
@@ -79,7 +83,7 @@ pub async fn metrics(
     let accept = accept.and_then(|accept| accept.to_str().ok());
     let format = MetricsFormat::accepted(accept.unwrap_or_default());
     let bridge = &admin.bridge;
-    let readiness = match readiness(&admin).await {
+    let readiness = match readiness(bridge, &admin.stop).await {
         Ok(_) => Readiness::Ready,
         Err(_) => Readiness::NotReady,
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
+use tokio_util::sync::CancellationToken;
 
 use super::console::{AdminState, page};
 use super::error::AdminError;
@@ -13,8 +14,10 @@ use super::probes::readiness;
 use crate::clock::Millis;
 use crate::debugging::bridge_status::{BridgeFacts, BridgeStatus, is_concern, thousands};
 use crate::debugging::state_words::rough;
+use crate::domain::condition::ProblemKind;
 use crate::domain::outage::Outage;
 use crate::domain::plural::counted;
+use crate::server::shared::BridgeParts;
 use crate::store::{RefusedCause, RefusedFilter, State, StoreError, disk};
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::to_enter;
@@ -25,7 +28,7 @@ const CERTIFICATE_LEFT: Duration = Duration::from_secs(21 * 24 * 3_600);
 /// `GET /api/status`: the sentence of Today with the figures behind it, the version of the program, and the
 /// accounts to which deliveries are paused.
 pub async fn status(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> {
-    let facts = facts(&admin).await?;
+    let facts = admin.facts().await?;
     let status = BridgeStatus::of(&facts, admin.bridge.clock.now());
     let counts = facts.counts.as_ref();
     let calls = State::ALL.map(|state| {
@@ -75,7 +78,7 @@ struct TodayPage {
 
 /// `GET /`: the most urgent condition as headline, the others, figures and accounts.
 pub async fn today(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> {
-    let facts = facts(&admin).await?;
+    let facts = admin.facts().await?;
     let now = admin.bridge.clock.now();
     page(&TodayPage {
         status: BridgeStatus::of(&facts, now),
@@ -85,8 +88,17 @@ pub async fn today(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> 
     })
 }
 
-async fn facts(admin: &AdminState) -> Result<BridgeFacts, AdminError> {
-    let bridge = &admin.bridge;
+impl AdminState {
+    async fn facts(&self) -> Result<BridgeFacts, AdminError> {
+        Ok(facts(&self.bridge, &self.stop).await?)
+    }
+}
+
+/// What a bridge that stops at `stop` knows of itself: for Today, `status` and notifications.
+pub async fn facts(
+    bridge: &BridgeParts,
+    stop: &CancellationToken,
+) -> Result<BridgeFacts, StoreError> {
     let (store, now) = (&bridge.store, bridge.clock.now());
     let config = bridge.config.borrow().clone();
     let counts = unless_down(store.counts().await)?;
@@ -94,7 +106,7 @@ async fn facts(admin: &AdminState) -> Result<BridgeFacts, AdminError> {
     let mut explained = Vec::with_capacity(refused.len());
     for cause in refused {
         let explanation = if is_concern(&cause, now) {
-            explanation(admin, &cause).await?
+            explanation(bridge, &cause).await?
         } else {
             String::new()
         };
@@ -102,34 +114,34 @@ async fn facts(admin: &AdminState) -> Result<BridgeFacts, AdminError> {
     }
     let urls = &config.server.public_urls;
     Ok(BridgeFacts {
-        not_stored: readiness(admin).await.err(),
+        not_stored: readiness(bridge, stop).await.err(),
         spooled: store.spooled(),
         counts,
         outages: bridge.outages.all(),
         accounts: config.accounts.len(),
         refused: explained,
-        problems: problems(admin, now),
+        problems: problems(bridge, now),
         callback_url: urls.first().map(|url| to_enter(url, CallbackKind::Status)),
     })
 }
 
 /// `None` while the database is down.
-fn unless_down<T>(answer: Result<T, StoreError>) -> Result<Option<T>, AdminError> {
+fn unless_down<T>(answer: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(why) if why.is_unavailable() => Ok(None),
-        Err(why) => Err(why.into()),
+        Err(why) => Err(why),
     }
 }
 
 /// Of the latest request of a cause.
-async fn explanation(admin: &AdminState, cause: &RefusedCause) -> Result<String, AdminError> {
+async fn explanation(bridge: &BridgeParts, cause: &RefusedCause) -> Result<String, StoreError> {
     let filter = RefusedFilter {
         id: Some(cause.example),
         cause: None,
         limit: 1,
     };
-    let found = unless_down(admin.bridge.store.refused(filter).await)?.unwrap_or_default();
+    let found = unless_down(bridge.store.refused(filter).await)?.unwrap_or_default();
     let explanation = found
         .into_iter()
         .next()
@@ -138,36 +150,34 @@ async fn explanation(admin: &AdminState, cause: &RefusedCause) -> Result<String,
 }
 
 /// What `doctor` reports too, as far as a running bridge knows it.
-fn problems(admin: &AdminState, now: Millis) -> Vec<String> {
-    let bridge = &admin.bridge;
-    let mut problems: Vec<String> = Vec::new();
-    problems.extend(
-        bridge
-            .store
-            .warning()
-            .map(|warning| format!("Warning: {warning}.")),
-    );
+fn problems(bridge: &BridgeParts, now: Millis) -> Vec<(ProblemKind, String)> {
+    let mut problems = Vec::new();
+    let warning = bridge.store.warning();
+    problems.extend(warning.map(|why| (ProblemKind::OtherProgram, format!("Warning: {why}."))));
     let free = bridge.store.files().free_bytes;
     // Without a file there is no disk.
     if let Some(warning) = disk::low_space_warning(free).filter(|_| free > 0) {
-        problems.push(format!(
-            "{} MiB are free on the disk of the store: {warning}.",
-            free >> 20
-        ));
+        let free = free >> 20;
+        let sentence = format!("{free} MiB are free on the disk of the store: {warning}.");
+        problems.push((ProblemKind::DiskSpace, sentence));
     }
     let left = bridge.metrics.certificate_left(now);
     if let Some(left) = left.filter(|left| *left < CERTIFICATE_LEFT) {
-        problems.push(format!(
-            "The certificate of the public listener expires in {}: renew it.",
-            rough(left)
-        ));
+        let left = rough(left);
+        let sentence =
+            format!("The certificate of the public listener expires in {left}: renew it.");
+        problems.push((ProblemKind::Certificate, sentence));
     }
     match bridge.metrics.consistency_errors() {
         0 => {}
-        errors => problems.push(format!(
-            "The last consistency check of the store found {}: run check --store, and keep the file.",
-            counted(errors, "error")
-        )),
+        errors => {
+            let errors = counted(errors, "error");
+            let sentence = format!(
+                "The last consistency check of the store found {errors}: run check --store, and keep the \
+                 file."
+            );
+            problems.push((ProblemKind::Consistency, sentence));
+        }
     }
     problems
 }

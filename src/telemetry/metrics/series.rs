@@ -7,8 +7,8 @@ use std::hash::Hash;
 use prometheus_client::metrics::family::Family;
 
 use super::labels::{
-    AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, OutcomeLabels,
-    ReasonLabels,
+    AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, KindLabels,
+    OutcomeLabels, ReasonLabels,
 };
 use super::{ClockEvent, Metrics, UNKNOWN_ACCOUNT};
 use crate::acquire::DeliveryFault;
@@ -135,6 +135,9 @@ const FINISHED_CLASSES: [Class; 4] = [Class::InTime, Class::Late, Class::Skipped
 /// Evidence of an imported record.
 const IMPORTED_EVIDENCE: [&str; 2] = ["listed", "alerted"];
 
+/// Receivers of notifications by kind, and the heartbeat.
+const NOTIFY_KINDS: [&str; 3] = ["json", "slack", "heartbeat"];
+
 /// Verdicts of requests that are not kept as refused.
 const NOT_KEPT: [&str; 4] = ["new", "weaker", "repeated", "health-check"];
 
@@ -175,6 +178,9 @@ impl Metrics {
         start(&self.admin_refused, ADMIN_REASONS.map(ReasonLabels::of));
         for event in ClockEvent::ALL {
             self.clock_event(event, 0);
+        }
+        for family in [&self.notified, &self.notify_failures, &self.notify_given_up] {
+            start(family, NOTIFY_KINDS.map(KindLabels::of));
         }
         self.operations(&[]);
         for state in [State::Delivered, State::Skipped, State::Parked] {

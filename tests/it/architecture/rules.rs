@@ -31,6 +31,8 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
             "delivery::acquire_client",
             "twilio_api",
             "app::canary",
+            "app::notify",
+            "app::request",
             "debugging::fake_twilio",
             "cli::admin_client",
         ],
@@ -50,8 +52,8 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["store"], "SQL has one home"),
     (
         "rustix",
-        &["store", "server::listener::bind"],
-        "the disk that the store is on, and the limit of open files",
+        &["store", "server::listener::bind", "app::notify"],
+        "the disk that the store is on, the limit of open files, and the name of the machine",
     ),
     (
         "tokio_postgres",

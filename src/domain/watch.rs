@@ -1,0 +1,293 @@
+//! Which changes of conditions make a message, and when it is sent. Several nodes may share a [`Watch`]:
+//! each change of it is written only if no other node has written it since it was read.
+//!
+//! Pure: time and chance are arguments. A clock that is set back delays nothing for long.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::condition::ConditionKind;
+use super::message::{Change, Details, Message};
+use crate::clock::Millis;
+
+/// The shortest time between two messages of a condition, apart from that of its end.
+pub const MESSAGE_INTERVAL: Duration = Duration::from_secs(300);
+
+/// A condition ends when no node has seen it for this long.
+pub const END_AFTER: Duration = Duration::from_secs(30);
+
+/// Parked calls are counted until none was parked for this long,
+pub const QUIET: Duration = Duration::from_secs(10);
+
+/// but no longer than this.
+pub const WINDOW: Duration = Duration::from_secs(120);
+
+/// A target that failed for so long does not get a message any more.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(86_400);
+
+/// The most messages that wait. Then the oldest is given up.
+pub const MAX_WAITING: usize = 100;
+
+/// A message is sent by one node: another one sends it if that node did not settle it in this time.
+pub const CLAIM: Duration = Duration::from_secs(60);
+
+/// How old the noted time of a condition that holds may be: each change is a write.
+const SEEN_STEP: Duration = Duration::from_secs(10);
+
+/// Clocks of nodes differ by less. A time that is further ahead was written by a wrong clock.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// A condition that holds now.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub kind: ConditionKind,
+    /// The account, or the part that has a problem; empty for others.
+    pub subject: String,
+    pub details: Details,
+}
+
+/// What a node knows at a moment.
+pub struct Look<'a> {
+    pub now: Millis,
+    pub seen: Vec<Seen>,
+    /// Whether the node would know if a condition did not hold.
+    pub knows: &'a dyn Fn(ConditionKind, &str) -> bool,
+    /// Today's headline, for the messages of an end.
+    pub headline: &'a str,
+    /// The name of this machine.
+    pub node: &'a str,
+    /// The URL of the console, without a path.
+    pub console: &'a str,
+    /// The targets of messages about a kind, by their position.
+    pub targets: &'a dyn Fn(ConditionKind) -> Vec<usize>,
+    /// A new id for a message.
+    pub new_id: &'a dyn Fn() -> String,
+}
+
+/// What is remembered of conditions and messages, also after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    conditions: Vec<Tracked>,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Tracked {
+    kind: ConditionKind,
+    subject: String,
+    state: TrackedState,
+    since: Millis,
+    seen: Millis,
+    /// The last message, apart from that of its end.
+    told: Option<Millis>,
+    /// Calls at the last look, and those that messages were about.
+    calls: u64,
+    told_calls: u64,
+    /// When the first and the last call since the last message was parked.
+    grown: Option<(Millis, Millis)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum TrackedState {
+    /// It holds, and no message says so.
+    Untold,
+    Told,
+    Over,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Waiting {
+    message: Message,
+    /// The targets that do not have it yet, each with the time from which it may be sent.
+    targets: BTreeMap<usize, Millis>,
+}
+
+impl Watch {
+    /// Notes what holds, and adds the messages that are due.
+    pub fn look(&mut self, look: &Look<'_>) {
+        let now = look.now;
+        for seen in &look.seen {
+            self.track(seen, now);
+        }
+        let mut messages = Vec::new();
+        for tracked in &mut self.conditions {
+            let seen = look.seen.iter().find(|seen| tracked.is(seen));
+            let change = match seen {
+                Some(seen) => tracked.news(now).map(|change| (change, seen)),
+                None => None,
+            };
+            if let Some((change, seen)) = change {
+                let mut details = seen.details.clone();
+                details.new_calls = (change == Change::More)
+                    .then(|| tracked.calls.saturating_sub(tracked.told_calls));
+                messages.push(tracked.message(change, details, look));
+                tracked.tell(now);
+            } else if seen.is_none()
+                && tracked.state != TrackedState::Over
+                && has_passed(now, tracked.seen, END_AFTER)
+                && (look.knows)(tracked.kind, &tracked.subject)
+            {
+                if tracked.state == TrackedState::Told {
+                    let end = tracked.kind.end(&tracked.subject);
+                    let details = Details {
+                        sentence: format!("{end} {}", look.headline),
+                        ..Details::default()
+                    };
+                    messages.push(tracked.message(Change::Closed, details, look));
+                }
+                tracked.state = TrackedState::Over;
+            }
+        }
+        self.conditions.retain(|tracked| {
+            let is_recent = |told| !has_passed(now, told, MESSAGE_INTERVAL);
+            tracked.state != TrackedState::Over || tracked.told.is_some_and(is_recent)
+        });
+        self.waiting.extend(messages);
+    }
+
+    fn track(&mut self, seen: &Seen, now: Millis) {
+        let at = self.conditions.iter().position(|of| of.is(seen));
+        let at = at.unwrap_or_else(|| {
+            self.conditions.push(Tracked::new(seen, now));
+            self.conditions.len() - 1
+        });
+        let tracked = &mut self.conditions[at];
+        if tracked.state == TrackedState::Over {
+            let told = tracked.told;
+            *tracked = Tracked::new(seen, now);
+            tracked.told = told;
+        }
+        if has_passed(now, tracked.seen, SEEN_STEP) {
+            tracked.seen = now;
+        }
+        if seen.kind == ConditionKind::NeedDecision {
+            let calls = seen.details.count.unwrap_or_default();
+            if calls > tracked.calls {
+                let first = tracked.grown.map_or(now, |(first, _)| first);
+                tracked.grown = Some((first, now));
+            }
+            tracked.calls = calls;
+            tracked.told_calls = tracked.told_calls.min(calls);
+        }
+    }
+
+    /// The next message for a target, in the order of the messages. Only the caller sends it for the time
+    /// [`CLAIM`].
+    pub fn claim(&mut self, target: usize, now: Millis) -> Option<Message> {
+        let first = self
+            .waiting
+            .iter_mut()
+            .find(|waiting| waiting.targets.contains_key(&target))?;
+        let free_at = first.targets.get_mut(&target)?;
+        if *free_at > now && *free_at <= now.plus(CLAIM) {
+            return None;
+        }
+        *free_at = now.plus(CLAIM);
+        Some(first.message.clone())
+    }
+
+    /// Whether [`Self::claim`] would return a message.
+    #[must_use]
+    pub fn has(&self, target: usize, now: Millis) -> bool {
+        self.clone().claim(target, now).is_some()
+    }
+
+    /// A target has a message.
+    pub fn sent(&mut self, target: usize, id: &str) {
+        self.waiting.retain_mut(|waiting| {
+            waiting.message.id != id || {
+                waiting.targets.remove(&target);
+                !waiting.targets.is_empty()
+            }
+        });
+    }
+
+    /// A message could not be sent: it may be sent again at once.
+    pub fn failed(&mut self, target: usize, id: &str, now: Millis) {
+        let mut with_id = self.waiting.iter_mut().filter(|of| of.message.id == id);
+        if let Some(free_at) = with_id.next().and_then(|of| of.targets.get_mut(&target)) {
+            *free_at = now;
+        }
+    }
+
+    /// Removes messages that are too old or too many. Returns the target of each removed one. Those for
+    /// targets that are no longer configured (`targets` of them are) are removed too.
+    pub fn give_up(&mut self, targets: usize, now: Millis) -> Vec<usize> {
+        let surplus = self.waiting.len().saturating_sub(MAX_WAITING);
+        let mut given_up = Vec::new();
+        for (at, waiting) in self.waiting.iter_mut().enumerate() {
+            if at < surplus || has_passed(now, waiting.message.at, GIVE_UP_AFTER) {
+                given_up.extend(std::mem::take(&mut waiting.targets).into_keys());
+            }
+            waiting.targets.retain(|target, _| *target < targets);
+        }
+        self.waiting.retain(|of| !of.targets.is_empty());
+        given_up.retain(|target| *target < targets);
+        given_up
+    }
+}
+
+impl Tracked {
+    fn new(seen: &Seen, now: Millis) -> Self {
+        Self {
+            kind: seen.kind,
+            subject: seen.subject.clone(),
+            state: TrackedState::Untold,
+            since: now,
+            seen: now,
+            told: None,
+            calls: 0,
+            told_calls: 0,
+            grown: None,
+        }
+    }
+
+    fn is(&self, seen: &Seen) -> bool {
+        (self.kind, &self.subject) == (seen.kind, &seen.subject)
+    }
+
+    /// The change that a message is due about, of a condition that holds.
+    fn news(&self, now: Millis) -> Option<Change> {
+        let change = match self.state {
+            TrackedState::Untold => Change::Opened,
+            TrackedState::Told if self.calls > self.told_calls => Change::More,
+            TrackedState::Told | TrackedState::Over => return None,
+        };
+        let is_too_soon = |told| !has_passed(now, told, MESSAGE_INTERVAL);
+        let is_growing =
+            |(first, last)| !has_passed(now, last, QUIET) && !has_passed(now, first, WINDOW);
+        let waits = self.told.is_some_and(is_too_soon) || self.grown.is_some_and(is_growing);
+        (!waits).then_some(change)
+    }
+
+    fn tell(&mut self, now: Millis) {
+        self.state = TrackedState::Told;
+        self.told = Some(now);
+        self.told_calls = self.calls;
+        self.grown = None;
+    }
+
+    fn message(&self, change: Change, details: Details, look: &Look<'_>) -> Waiting {
+        let message = Message {
+            id: (look.new_id)(),
+            at: look.now,
+            change,
+            kind: Some(self.kind),
+            subject: self.subject.clone(),
+            since: self.since,
+            node: look.node.to_owned(),
+            link: format!("{}{}", look.console, self.kind.page()),
+            details,
+        };
+        let targets = (look.targets)(self.kind).into_iter();
+        let targets = targets.map(|target| (target, look.now)).collect();
+        Waiting { message, targets }
+    }
+}
+
+/// Whether this time has passed since `at`, or a wrong clock has written `at`.
+fn has_passed(now: Millis, at: Millis, time: Duration) -> bool {
+    now.since(at) >= time || at > now.plus(SKEW)
+}
