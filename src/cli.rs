@@ -15,6 +15,7 @@ mod demo;
 mod dismiss;
 mod doctor;
 mod ephemeral_bridge;
+mod erase;
 mod export;
 mod health;
 mod list;
@@ -132,6 +133,7 @@ enum Command {
     Export(export::Export),
     Requeue(requeue::Requeue),
     Dismiss(dismiss::Dismiss),
+    Erase(erase::Erase),
     Audit(audit::Audit),
     Reconcile(reconcile::Reconcile),
     Replan(replan::Replan),
@@ -161,6 +163,7 @@ impl Cli {
             Command::Export(command) => command.run(),
             Command::Requeue(command) => command.run(),
             Command::Dismiss(command) => command.run(),
+            Command::Erase(command) => command.run(),
             Command::Audit(command) => command.run(),
             Command::Reconcile(command) => command.run(),
             Command::Replan(command) => command.run(),

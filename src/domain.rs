@@ -25,5 +25,6 @@ pub mod recording_link;
 pub mod report_mode;
 pub mod retry;
 pub mod shares;
+pub mod subject;
 pub mod watch;
 pub mod webhook;

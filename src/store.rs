@@ -45,6 +45,7 @@ pub use audit::{Acts, AuditFilter, Dismissal, StoredAuditRow};
 pub use error::{OpenError, StoreError};
 pub use ledger::{CauseCount, Ledger, LedgerRow, ParkedCause};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
+pub use operations::erasure::{self, Erasures};
 pub use operations::{Cursor, DEFAULT_RATE, NewOperation, Operation, OperationBatch, Operations};
 pub use reader::{CallPredicate, ReadStore};
 pub use records::{NoteChange, Records, StoredLeg};
@@ -129,6 +130,8 @@ pub enum Recorded {
     /// Same leg, kind and status as a stored one, and no new field; or of a call that was removed.
     /// Nothing was stored.
     Repeated,
+    /// Of a call that was erased. Nothing was stored.
+    Erased,
 }
 
 impl Recorded {
@@ -138,6 +141,7 @@ impl Recorded {
         match self {
             Self::New => "new",
             Self::Repeated => "repeated",
+            Self::Erased => "erased",
         }
     }
 }
@@ -465,7 +469,9 @@ pub struct Migrated {
 
 /// Keeps callbacks, calls and attempts. A change is durable when its method returns.
 #[async_trait]
-pub trait Store: Refusals + Records + Ledger + Addresses + Acts + Operations + Send + Sync {
+pub trait Store:
+    Refusals + Records + Ledger + Addresses + Acts + Operations + Erasures + Send + Sync
+{
     /// Stores a callback and makes its call due at `now`; returns after the commit. Of the callbacks with
     /// one key it stores the first, and up to three more that have a field with a value which the stored
     /// ones do not have. A callback belongs to

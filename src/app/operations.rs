@@ -2,8 +2,10 @@
 //!
 //! What a batch does to its calls, and the rate, belong to the store: nodes agree through the row alone.
 
+pub mod erasure;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -18,6 +20,9 @@ use crate::store::{CallPage, Cursor, Detail, Operation, OperationBatch, Store, S
 /// Between two looks at the operations, while none is due.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// Between two notes that this node runs.
+const REGISTER_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Calls that are counted at once.
 const COUNTED: usize = 1_000;
 
@@ -27,16 +32,24 @@ const MOST: usize = 1_000;
 /// Carries out operations until `stop`.
 pub async fn run(bridge: BridgeParts, stop: CancellationToken) {
     let (outages, config) = (Arc::clone(&bridge.outages), bridge.config.clone());
-    let carrier = Carrier {
+    let mut carrier = Carrier {
         store: Arc::clone(&bridge.store),
         clock: bridge.clock.clone(),
         pace: Pace::Rate,
+        node: None,
         outage_of: Arc::new(move |account| {
             let config = Arc::clone(&config.borrow());
             outages.of(&config.account(account)?.acquire_account_id)
         }),
     };
+    let mut registered = None::<Instant>;
     loop {
+        if registered.is_none_or(|at| at.elapsed() >= REGISTER_INTERVAL)
+            && let Ok(node) = erasure::register(&*carrier.store, carrier.clock.now()).await
+        {
+            carrier.node = node;
+            registered = Some(Instant::now());
+        }
         let rules = Arc::clone(&bridge.rules.borrow());
         let taken = tokio::select! {
             () = stop.cancelled() => return,
@@ -77,6 +90,8 @@ pub struct Carrier {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub pace: Pace,
+    /// The name of this node, if it has a spool.
+    pub node: Option<String>,
     pub outage_of: OutageOf,
 }
 
@@ -94,6 +109,9 @@ impl Carrier {
     pub async fn step(&self, rules: &Arc<Rules>) -> Result<Step, StoreError> {
         let open = self.store.operations(MOST).await?;
         let mut step = Step::Wait(IDLE);
+        for operation in open.iter().filter(|of| of.state == OperationState::Running) {
+            self.clear_spool(operation).await?;
+        }
         for kind in OperationKind::ALL {
             let is_running =
                 |of: &&Operation| of.kind == kind && of.state == OperationState::Running;
@@ -109,6 +127,9 @@ impl Carrier {
     }
 
     async fn advance(&self, operation: &Operation, rules: &Arc<Rules>) -> Result<Step, StoreError> {
+        if operation.kind == OperationKind::Erase {
+            return self.advance_erasure(operation).await;
+        }
         let store = &self.store;
         // Counting is faster, so that the total is ahead of the calls that are done.
         let from = operation.counted;
@@ -122,13 +143,9 @@ impl Carrier {
             let to = Cursor::after(page.end);
             store.count_operation(operation.id, from, calls, to).await?;
         }
-        let mut now = Clock::system().now();
-        if self.pace == Pace::Unlimited {
-            now = now.max(operation.next_at);
-        }
-        let Some(operation) = store.take_slot(operation.id, now).await? else {
-            let wait = operation.next_at.since(now);
-            return Ok(Step::Wait(wait.clamp(Duration::from_millis(1), IDLE)));
+        let operation = match self.take_slot(operation).await? {
+            Ok(operation) => operation,
+            Err(wait) => return Ok(wait),
         };
         let batch = self.next_batch(&operation, rules).await?;
         let is_held = batch.held_for.is_some() && batch.to == batch.from;
@@ -141,6 +158,22 @@ impl Carrier {
         } else {
             Step::Changed
         })
+    }
+
+    /// The operation, if its next batch is due; else how long to wait.
+    async fn take_slot(
+        &self,
+        operation: &Operation,
+    ) -> Result<Result<Operation, Step>, StoreError> {
+        let mut now = Clock::system().now();
+        if self.pace == Pace::Unlimited {
+            now = now.max(operation.next_at);
+        }
+        let taken = self.store.take_slot(operation.id, now).await?;
+        Ok(taken.ok_or_else(|| {
+            let wait = operation.next_at.since(now);
+            Step::Wait(wait.clamp(Duration::from_millis(1), IDLE))
+        }))
     }
 
     /// The next calls, up to one whose account is paused: requeued calls would only wait.
@@ -177,6 +210,7 @@ impl Carrier {
             from,
             to,
             calls: calls.map(|call| (call.sid, call.account)).collect(),
+            refused: Vec::new(),
             held_for,
         })
     }

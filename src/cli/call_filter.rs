@@ -7,6 +7,7 @@ use crate::clock::{Clock, Millis};
 use crate::debugging::search::CallSearch;
 use crate::domain::call_filter::{self, FilterKey, FilterSource};
 use crate::domain::plan::Rules;
+use crate::domain::subject::Subject;
 use crate::store::{Detail, ReadStore, StoredCall};
 
 /// Filters; a call must match all of them.
@@ -77,6 +78,19 @@ impl CallFilter {
             }
         }
         Ok(filter)
+    }
+
+    /// The person whose data an access request asks for: a number in full, or an e-mail, and no other filter.
+    pub fn subject(&self) -> Option<Subject> {
+        let mut set = self
+            .pairs()
+            .into_iter()
+            .filter(|(_, value)| value.is_some());
+        let (Some((FilterKey::Address, Some(value))), None) = (set.next(), set.next()) else {
+            return None;
+        };
+        let subject = Subject::parse_any(value).ok();
+        subject.filter(|subject| !matches!(subject, Subject::Call(_)))
     }
 
     pub fn is_empty(&self) -> Result<bool, CliError> {

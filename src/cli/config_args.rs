@@ -10,7 +10,7 @@ use crate::config::{
     partial,
 };
 use crate::domain::plan::Rules;
-use crate::store::{self, ReadStore};
+use crate::store::{self, ReadStore, SqliteReader};
 use crate::twilio::signature::PublicUrl;
 
 /// Where the configuration is read from.
@@ -59,6 +59,13 @@ impl ConfigArgs {
 
     pub fn load_admin_listen(&self) -> Result<std::net::SocketAddr, ConfigError> {
         config::load_part(self.file(), environment(), partial::admin_listen)
+    }
+
+    /// Opens the spool of this machine for reading, if there is one.
+    pub fn open_spool(&self) -> Result<Option<SqliteReader>, CliError> {
+        let (url, spool) = (self.load_for_reading()?.0, self.load_spool()?);
+        let path = spool::path(&url, &spool).filter(|path| path.exists());
+        Ok(path.map(SqliteReader::open_read_only).transpose()?)
     }
 
     /// Opens the store for reading, and loads the rules by which its calls are planned.

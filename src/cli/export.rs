@@ -7,20 +7,23 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::call_filter::CallFilter;
+use super::erase::each_call;
 use super::output::{note, print_line};
 use super::refused::PersonalData;
 use super::{CliError, ConfigArgs, Exit, private_files, refused};
 use crate::debugging::export::IncidentFolder;
-use crate::debugging::missing_call;
+use crate::debugging::missing_call::{self, SEARCHED};
 use crate::debugging::redact::Redactor;
 use crate::debugging::repair::repaired;
 use crate::domain::plan::Rules;
+use crate::store::erasure::is_in_refused;
 use crate::store::{Detail, ReadStore, StoredCall};
 use crate::twilio::{AccountSid, CallSid};
 
 const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge export CA00000000000000000000000000000001 --out incident
   twilio-acquire-bridge export --state parked --since 1d --redact --out incident
+  twilio-acquire-bridge export --number +12025550123 --out access-request
   twilio-acquire-bridge replay incident --dry-run
 
 Each call becomes a folder: its callbacks byte for byte (*.http), the settings
@@ -29,8 +32,13 @@ by which it is planned (bridge.toml), and the requests that Acquire accepted
 numbers, SIDs, names and e-mails by made-up ones of the same form and length,
 consistently; it omits signature headers and replaces the host of the callback
 URL. Of a call whose callbacks were all refused, the folder has these callbacks
-with the right path, method and content type. Only the owner can read the files.
+with the right path, method and content type. With --number alone, in full or an
+e-mail, it writes all that the bridge has of a person, as erase would find it:
+calls that have the value in any field, refused requests and the spool. Only the owner can read the files.
 Exits with 3 if some of the SIDs are not in the store.";
+
+/// Calls that are written without `--limit`.
+const DEFAULT_LIMIT: usize = 1_000;
 
 /// Write calls of the store as fixtures for `replay`.
 #[derive(Debug, clap::Args)]
@@ -50,9 +58,9 @@ pub struct Export {
     /// Replace personal data by made-up values.
     #[arg(long)]
     redact: bool,
-    /// Maximum number of items.
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    limit: usize,
+    /// Maximum number of items; by default 1000, and all of one person.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     #[command(flatten)]
     filter: CallFilter,
 }
@@ -70,10 +78,18 @@ impl Export {
         let (reader, rules) = self.config.open_to_read()?;
         let mut exit = Exit::Done;
         let mut incidents = Incidents::default();
-        if self.sids.is_empty() {
-            let found = self
-                .filter
-                .find(&*reader, &rules, (Detail::Whole, self.limit))?;
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        let subject = self.filter.subject().filter(|_| self.limit.is_none());
+        let mut refused = Vec::new();
+        if let Some(subject) = &subject {
+            each_call(&*reader, subject, &mut |call| incidents.add(&call, &rules))?;
+            refused = reader.refused(&SEARCHED)?;
+            refused.retain(|stored| is_in_refused(subject, &stored.request));
+            if let Some(spool) = self.config.open_spool()? {
+                each_call(&spool, subject, &mut |call| incidents.add(&call, &rules))?;
+            }
+        } else if self.sids.is_empty() {
+            let found = self.filter.find(&*reader, &rules, (Detail::Whole, limit))?;
             // A merged leg has no callbacks: they are in the call of its parent.
             for call in found.iter().filter(|call| !call.callbacks.is_empty()) {
                 incidents.add(call, &rules);
@@ -97,13 +113,14 @@ impl Export {
             write(&folder, incident)?;
             print_line(folder.display())?;
         }
-        if self.sids.is_empty() && all.len() == self.limit {
-            note!(
-                "note: stopped at --limit {}; more calls may match",
-                self.limit
-            );
+        for stored in &refused {
+            let path = refused::export(&*reader, stored.id, &self.out, self.personal_data())?;
+            path.map_or(Ok(()), print_line)?;
         }
-        if all.is_empty() && exit == Exit::Done {
+        if self.sids.is_empty() && subject.is_none() && all.len() == limit {
+            note!("note: stopped at --limit {limit}; more calls may match");
+        }
+        if all.is_empty() && refused.is_empty() && exit == Exit::Done {
             note!("no calls to export");
         }
         Ok(exit)
@@ -142,14 +159,17 @@ impl Export {
         Ok(exit)
     }
 
-    fn export_refused(&self, id: i64) -> Result<Exit, CliError> {
-        let (reader, _) = self.config.open_to_read()?;
-        let personal_data = if self.redact {
+    fn personal_data(&self) -> PersonalData {
+        if self.redact {
             PersonalData::Redacted
         } else {
             PersonalData::Kept
-        };
-        let path = refused::export(&*reader, id, &self.out, personal_data)?;
+        }
+    }
+
+    fn export_refused(&self, id: i64) -> Result<Exit, CliError> {
+        let (reader, _) = self.config.open_to_read()?;
+        let path = refused::export(&*reader, id, &self.out, self.personal_data())?;
         let Some(path) = path else {
             note!("{id}  not in the store");
             return Ok(Exit::Partial);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::act_target::{ActTarget, OperatorArgs, actor};
+use super::admin_client::AdminClient;
 use super::call_filter::{CallFilter, time};
 use super::output::{note, print_line, progress_bar};
 use super::{CliError, ConfigArgs, Exit, serve};
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::domain::audit::Reason;
 use crate::domain::operation::{OperationKind, OperationState};
 use crate::domain::plural::counted;
+use crate::store::erasure::Receipt;
 use crate::store::{CallSummary, Detail, NewOperation, Operation, State, Store};
 
 /// Between two looks at an operation.
@@ -78,6 +80,7 @@ impl OperateArgs {
             rate: self.rate,
             actor: actor(),
             reason: reason.cloned(),
+            erasure: None,
         };
         let operation = Operation::new(&new, now);
         let every = (Detail::Summary, usize::MAX);
@@ -103,15 +106,7 @@ impl OperateArgs {
                         "kind": kind, "filter": self.filter.json(), "rate": self.rate,
                         "before": before, "reason": reason.map(Reason::as_str),
                     });
-                    let made = bridge.post_json("/api/operations", &order).await?;
-                    let id = made["id"].as_i64().unwrap_or_default();
-                    let look = async || {
-                        let found = bridge.get("/api/operations?limit=1000").await?;
-                        let mut lines = found["operations"].as_array()?.iter();
-                        let line = lines.find(|line| line["id"] == id)?;
-                        serde_json::from_value(line.clone()).ok()
-                    };
-                    follow((kind, id), look, async || FOLLOW).await
+                    order_and_follow(&bridge, kind, &order).await
                 }
                 ActTarget::File(store) => carry_out(&config, store, new, Pace::Unlimited).await,
                 ActTarget::Shared(store) => carry_out(&config, store, new, Pace::Rate).await,
@@ -120,8 +115,25 @@ impl OperateArgs {
     }
 }
 
+/// Makes an operation in a running bridge, and follows it.
+pub async fn order_and_follow(
+    bridge: &AdminClient<'_>,
+    kind: OperationKind,
+    order: &serde_json::Value,
+) -> Result<Exit, CliError> {
+    let made = bridge.post_json("/api/operations", order).await?;
+    let id = made["id"].as_i64().unwrap_or_default();
+    let look = async || {
+        let found = bridge.get("/api/operations?limit=1000").await?;
+        let mut lines = found["operations"].as_array()?.iter();
+        let line = lines.find(|line| line["id"] == id)?;
+        serde_json::from_value(line.clone()).ok()
+    };
+    follow((kind, id), look, async || FOLLOW).await
+}
+
 /// Carries an operation out, beside the bridges that share the database, if there are any.
-async fn carry_out(
+pub async fn carry_out(
     config: &Config,
     store: Arc<dyn Store>,
     new: NewOperation,
@@ -134,6 +146,7 @@ async fn carry_out(
         store: Arc::clone(&store),
         clock: Clock::system(),
         pace,
+        node: None,
         // Only a running bridge knows outages.
         outage_of: Arc::new(|_| None),
     };
@@ -158,6 +171,7 @@ struct Seen {
     done: u64,
     failed: u64,
     held_for: Option<String>,
+    receipt: Option<Receipt>,
 }
 
 impl Seen {
@@ -168,6 +182,7 @@ impl Seen {
             done: operation.done,
             failed: operation.failed,
             held_for: operation.held_for.clone(),
+            receipt: operation.receipt().cloned(),
         }
     }
 }
@@ -210,6 +225,13 @@ async fn follow(
         );
         return Ok(Exit::Partial);
     };
+    if let Some(receipt) = seen.receipt {
+        receipt.lines().iter().try_for_each(print_line)?;
+        return Ok(match seen.state {
+            OperationState::Failed => Exit::Failed,
+            _ => Exit::Done,
+        });
+    }
     let total = seen.total.max(seen.done);
     print_line(format_args!(
         "{} of {total} calls {}",

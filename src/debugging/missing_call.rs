@@ -42,6 +42,7 @@ pub fn fate(sid: &CallSid, removed: &RemovedCall) -> String {
     let day = day.split('T').next().unwrap_or_default();
     let account = &removed.account;
     match removed.cause {
+        RemovalCause::Erased => format!("call {sid} of account {account} was erased on {day}"),
         RemovalCause::Retention => format!(
             "call {sid} of account {account} was removed on {day}, after store.retention; it was delivered \
              or skipped"

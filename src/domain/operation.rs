@@ -9,16 +9,19 @@ pub enum OperationKind {
     Requeue,
     /// Of parked calls only.
     Dismiss,
+    /// Of all calls that have a [`Subject`](super::subject::Subject).
+    Erase,
 }
 
 impl OperationKind {
-    pub const ALL: [Self; 2] = [Self::Requeue, Self::Dismiss];
+    pub const ALL: [Self; 3] = [Self::Requeue, Self::Dismiss, Self::Erase];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requeue => "requeue",
             Self::Dismiss => "dismiss",
+            Self::Erase => "erase",
         }
     }
 
@@ -28,6 +31,7 @@ impl OperationKind {
         match self {
             Self::Requeue => "requeued",
             Self::Dismiss => "dismissed",
+            Self::Erase => "erased",
         }
     }
 }
@@ -41,10 +45,18 @@ pub enum OperationState {
     Paused,
     Cancelled,
     Done,
+    /// Of an erasure: a file still has the value.
+    Failed,
 }
 
 impl OperationState {
-    pub const ALL: [Self; 4] = [Self::Running, Self::Paused, Self::Cancelled, Self::Done];
+    pub const ALL: [Self; 5] = [
+        Self::Running,
+        Self::Paused,
+        Self::Cancelled,
+        Self::Done,
+        Self::Failed,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -53,13 +65,14 @@ impl OperationState {
             Self::Paused => "paused",
             Self::Cancelled => "cancelled",
             Self::Done => "done",
+            Self::Failed => "failed",
         }
     }
 
     /// Whether it will change no further call.
     #[must_use]
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Cancelled | Self::Done)
+        matches!(self, Self::Cancelled | Self::Done | Self::Failed)
     }
 }
 

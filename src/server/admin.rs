@@ -7,6 +7,7 @@ pub mod audit;
 pub mod call;
 pub mod calls;
 pub mod console;
+mod erasure;
 pub mod error;
 mod error_page;
 pub mod frame;

@@ -3,12 +3,15 @@
 //! A row is JSON, so that what happens to it is decided once, for either database. Its position moves in
 //! the transaction that changes the calls: after a crash each call is changed once.
 
+pub mod erasure;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use self::erasure::{Erasure, NewErasure, Removed};
 use super::audit::dismissed_by;
 use super::{CallSummary, ListPosition, State, StoreError};
 use crate::clock::Millis;
@@ -68,6 +71,8 @@ pub struct NewOperation {
     pub rate: NonZeroU32,
     pub actor: Actor,
     pub reason: Option<Reason>,
+    /// Of an erasure, instead of the filter.
+    pub erasure: Option<NewErasure>,
 }
 
 /// The row of an operation.
@@ -103,6 +108,8 @@ pub struct Operation {
     pub changed: Millis,
     /// The time of the next batch: the clock of the rate.
     pub next_at: Millis,
+    #[serde(default)]
+    pub erasure: Option<Erasure>,
 }
 
 /// A call that an operation changes.
@@ -116,6 +123,8 @@ pub struct OperationBatch {
     pub from: Cursor,
     pub to: Cursor,
     pub calls: Vec<OperationCall>,
+    /// The refused requests that an erasure removes.
+    pub refused: Vec<i64>,
     /// The account for whose outage the calls behind these wait.
     pub held_for: Option<String>,
 }
@@ -124,19 +133,21 @@ impl Operation {
     /// An operation that is not stored.
     #[must_use]
     pub fn new(new: &NewOperation, now: Millis) -> Self {
+        let erasure = new.erasure.as_ref();
         Self {
             id: 0,
             kind: new.kind,
             state: OperationState::Running,
             filter: new.filter.query(),
-            words: new.filter.to_string(),
+            words: erasure.map_or_else(|| new.filter.to_string(), |new| new.words.clone()),
             state_filter: new.filter.state.map(|state| state.to_string()),
             before: new.before,
             rate: new.rate,
             actor: new.actor.name.clone(),
             reason: new.reason.as_ref().map(|why| why.as_str().to_owned()),
             total: 0,
-            counted: Cursor::Start,
+            // An erasure reads all calls anyway: its total is what it has found.
+            counted: erasure.map_or(Cursor::Start, |_| Cursor::End),
             done: 0,
             failed: 0,
             position: Cursor::Start,
@@ -144,6 +155,7 @@ impl Operation {
             made: now,
             changed: now,
             next_at: Millis::default(),
+            erasure: erasure.map(Erasure::new),
         }
     }
 
@@ -174,6 +186,7 @@ impl Operation {
                 self.state_filter.as_deref() == Some(state.as_str())
             }
             OperationKind::Requeue => state != State::Claimed,
+            OperationKind::Erase => return true,
         };
         is_wanted && changed <= self.before
     }
@@ -203,21 +216,25 @@ impl Operation {
         self.state == OperationState::Running && self.position == batch.from
     }
 
-    /// Moves on behind a batch of which `done` calls were changed. Returns the row of the audit log, if that
-    /// was the last one.
+    /// Moves on behind a batch of which `changed.calls` were changed. Returns the row of the audit log, if
+    /// that was the last one.
     pub(super) fn move_on(
         &mut self,
         batch: &OperationBatch,
-        done: usize,
+        changed: Removed,
         now: Millis,
     ) -> Option<AuditEntry> {
-        let done = u64::try_from(done).unwrap_or_default();
-        let calls = u64::try_from(batch.calls.len()).unwrap_or_default();
-        self.done += done;
-        self.failed += calls.saturating_sub(done);
-        self.position = batch.to;
+        self.done += changed.calls;
         self.held_for.clone_from(&batch.held_for);
         self.changed = now;
+        if let Some(erasure) = &mut self.erasure {
+            self.position = erasure.move_on(batch.to, changed);
+            self.total = self.done;
+            return None;
+        }
+        let calls = u64::try_from(batch.calls.len()).unwrap_or_default();
+        self.failed += calls.saturating_sub(changed.calls);
+        self.position = batch.to;
         if batch.to != Cursor::End {
             return None;
         }
@@ -239,7 +256,10 @@ impl Operation {
         Some(match change {
             OperationChange::Pause => self.entry(Act::OperationPaused, actor, now),
             OperationChange::Resume => self.entry(Act::OperationResumed, actor, now),
-            OperationChange::Cancel => self.finished(Act::OperationCancelled, actor, now),
+            OperationChange::Cancel => {
+                self.forget_subject();
+                self.finished(Act::OperationCancelled, actor, now)
+            }
         })
     }
 
@@ -365,6 +385,6 @@ pub trait Operations: Sync {
     }
 
     /// Changes the calls of a batch, and moves the operation on, in one transaction. Does nothing if the
-    /// operation has moved on, or is not running.
+    /// operation has moved on, or is not running, or would erase a call while a request of it is in flight.
     async fn carry_out(&self, batch: OperationBatch, now: Millis) -> Result<(), StoreError>;
 }

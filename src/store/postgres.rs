@@ -13,6 +13,7 @@ mod claim;
 mod connection;
 mod consistency;
 mod counters;
+mod erasure;
 mod ledger;
 mod merge;
 mod migrate;
@@ -109,6 +110,8 @@ type StoreQuery = Box<dyn FnOnce(Rc<QueryConnections>) -> LocalBoxFuture<'static
 struct QueryConnections {
     claims: ManagedConnection,
     queries: ManagedConnection,
+    /// For further connections.
+    server: PgServer,
 }
 
 impl PostgresStore {
@@ -143,11 +146,20 @@ impl PostgresStore {
         connection: fn(&QueryConnections) -> &ManagedConnection,
         operation: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.submit(async move |connections| connection(&connections).run(operation).await)
+            .await
+    }
+
+    /// Runs work on the store's own thread.
+    async fn submit<T: Send + 'static>(
+        &self,
+        work: impl AsyncFnOnce(Rc<QueryConnections>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (sender, result) = oneshot::channel();
         let query: StoreQuery = Box::new(move |connections| {
             Box::pin(async move {
                 // Fails if the caller no longer waits.
-                let _ = sender.send(connection(&connections).run(operation).await);
+                let _ = sender.send(work(connections).await);
             })
         });
         self.queries.try_send(query).map_err(|error| match error {
@@ -183,6 +195,7 @@ async fn serve(
     let connections = Rc::new(QueryConnections {
         claims: connect(ConnectionRole::Claims),
         queries: connect(ConnectionRole::Queries),
+        server: server.clone(),
     });
     let compacting = tokio::task::spawn_local(compact_regularly(Rc::clone(&connections)));
     let querying = async {

@@ -52,7 +52,7 @@ pub async fn ends_canary(store: &dyn Store, sid: &CallSid) -> Result<bool, Store
 
 /// Notes, which all nodes of a database share.
 #[async_trait]
-pub trait Records {
+pub trait Records: Sync {
     /// All notes with keys that start with `prefix`, by key.
     async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError>;
 

@@ -5,7 +5,9 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::State;
 use crate::clock::Millis;
+use crate::domain::class::Class;
 use crate::twilio::{AccountSid, CallSid, callback};
 
 /// Why a call was removed.
@@ -15,6 +17,8 @@ pub enum RemovalCause {
     Retention,
     /// It was parked, and `store.parked_retention` had ended.
     Expired,
+    /// An operator erased it.
+    Erased,
 }
 
 impl RemovalCause {
@@ -24,14 +28,32 @@ impl RemovalCause {
         match self {
             Self::Retention => "retention",
             Self::Expired => "expired",
+            Self::Erased => "erased",
         }
     }
 
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Retention, Self::Expired]
+        [Self::Retention, Self::Expired, Self::Erased]
             .into_iter()
             .find(|cause| cause.as_str() == text)
+    }
+
+    /// Why a call in this state is removed by age.
+    pub(super) fn by_age(state: State) -> Self {
+        match state {
+            State::Parked => Self::Expired,
+            _ => Self::Retention,
+        }
+    }
+
+    /// The class in which the ledger keeps a removed call.
+    pub(super) fn kept_class(self, class: Class) -> Class {
+        match (self, class) {
+            (Self::Expired, Class::Parked) => Class::Expired,
+            (Self::Erased, Class::Waiting | Class::WaitingLate | Class::Parked) => Class::Erased,
+            _ => class,
+        }
     }
 }
 

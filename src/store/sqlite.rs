@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod consistency;
 mod counters;
+mod erasure;
 mod hash_index;
 mod health;
 mod leases;

@@ -272,7 +272,7 @@ fn since_epoch(time: Millis) -> f64 {
 }
 
 impl Metrics {
-    /// Counts a request of Twilio. `verdict` is `new`, `weaker`, `repeated`, or why it was refused.
+    /// Counts a request of Twilio. `verdict` is `new`, `weaker`, `repeated`, `erased`, or why it was refused.
     pub fn received(&self, account: &str, verdict: &'static str) {
         let labels = CallbackLabels::of(account, verdict);
         self.received.get_or_create(&labels).inc();

@@ -95,6 +95,7 @@ fn each_role_may_use_its_routes_and_no_others() {
             403,
             200,
         ),
+        ("GET", "/operations/new?kind=erase", 403, 200),
         ("POST", "/operations", 403, 400),
         ("POST", "/operations/1", 403, 400),
         ("GET", "/api/operations", 200, 200),

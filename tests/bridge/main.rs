@@ -15,6 +15,7 @@ mod desk;
 mod directory;
 mod doctor;
 mod draining;
+mod erasure;
 mod failing;
 mod faults;
 mod finding;

@@ -231,7 +231,7 @@ fn an_operation_is_counted_paused_and_cancelled_by_the_api() {
     for wrong in [
         json!({ "filter": {} }),
         json!({ "filter": { "sate": "parked" } }),
-        json!({ "kind": "erase" }),
+        json!({ "kind": "remove" }),
         json!({ "kind": "dismiss" }),
         json!({ "reason": "+12025550123" }),
         json!({ "filter": { "reason": "+12025550123" } }),

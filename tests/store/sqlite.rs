@@ -16,6 +16,10 @@ use twilio_acquire_bridge::store::{
 };
 use twilio_acquire_bridge::twilio::CallSid;
 
+use twilio_acquire_bridge::domain::operation::OperationState;
+use twilio_acquire_bridge::store::erasure::Compaction;
+
+use crate::support::store_suite::erasing;
 use crate::support::store_suite::place::{
     Database, Place, account, callback, claim, claim_one, of_account, record, settle, sid,
 };
@@ -345,6 +349,54 @@ async fn removed_data_is_in_no_file() {
     assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
     drop(store);
     assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn erased_data_is_in_no_file() {
+    let place = Place::new(DATABASE);
+    let store: Arc<dyn Store> = place.open().into();
+    plant(&*store).await;
+    let limits = RefusedLimits {
+        most: 9,
+        retention: Duration::from_secs(9),
+    };
+    let request = erasing::refused("planted-in-a-refused-request&From=%2B12025550177");
+    let kept = store.refuse(vec![request], limits, Millis(5)).await;
+    kept.expect("kept");
+    erasing::makes(&*store, "+12025550177", Compaction::Off).await;
+    let rows = "SELECT row FROM operation";
+    let row: String = Connection::open(place.path())
+        .expect("opened")
+        .query_row(rows, [], |row| row.get(0))
+        .expect("its row");
+    assert!(row.contains("12025550177"), "so that any node can go on");
+    assert_eq!(found_in_files(&place.path()).len(), 4, "all are in the log");
+    let done = erasing::carries_out(&store).await;
+    assert_eq!(done.state, OperationState::Done, "{done:?}");
+    assert_eq!(done.done, 60);
+    assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
+    drop(store);
+    assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_erasure_fails_and_names_the_file_that_still_has_the_value() {
+    let place = Place::new(DATABASE);
+    let store: Arc<dyn Store> = place.open().into();
+    plant(&*store).await;
+    // As what another program left in the file.
+    let other = Connection::open(place.path()).expect("opened");
+    other
+        .execute_batch("CREATE TABLE other (x); INSERT INTO other VALUES ('+1 202 555 0177')")
+        .expect("written");
+    erasing::makes(&*store, "+12025550177", Compaction::Off).await;
+    let done = erasing::carries_out(&store).await;
+    assert_eq!(done.state, OperationState::Failed);
+    let receipt = done.receipt().expect("a receipt");
+    assert!(
+        receipt.found_in[0].contains("bridge.db at byte"),
+        "{receipt:?}"
+    );
 }
 
 #[tokio::test]

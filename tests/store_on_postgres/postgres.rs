@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use twilio_acquire_bridge::clock::{self, Millis};
 use twilio_acquire_bridge::config::postgres::PostgresUrl;
+use twilio_acquire_bridge::store::erasure::Compaction;
 use twilio_acquire_bridge::store::postgres::{
     self, MIGRATIONS, Migration, PostgresReader, PostgresStore, StoreOptions,
 };
@@ -15,6 +16,7 @@ use twilio_acquire_bridge::store::{
 
 use crate::support::postgres_server::Server;
 use crate::support::store_suite::auditing::alice;
+use crate::support::store_suite::erasing;
 use crate::support::store_suite::place::{
     Database, LEASE, Place, callback, claim, record, sid, sids,
 };
@@ -453,4 +455,47 @@ async fn calls_of_a_claim_in_doubt_are_claimed_again_before_their_lease_ends() {
         );
         clock::pause(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_compacted_erasure_leaves_no_copy_in_the_tables() {
+    let place = Place::new(DATABASE);
+    let store: Arc<dyn Store> = place.open().into();
+    for number in 0..50 {
+        let mut of = callback(&sid(number), &sid(number), "completed");
+        let form = String::from_utf8(of.request.body.to_vec()).expect("text");
+        of.request.body = format!("{form}&CallerName=%2B12025550001").into();
+        store
+            .record(of, Millis(number.into()))
+            .await
+            .expect("recorded");
+    }
+    let server = Server::shared();
+    let name = name(&place.path());
+    let oid = server.sql(&format!(
+        "SELECT oid FROM pg_database WHERE datname = '{name}'"
+    ));
+    let tables = server.folder().join("data/base").join(oid);
+    let copies = || {
+        server.sql("CHECKPOINT");
+        let files = std::fs::read_dir(&tables).expect("listed");
+        let needle = b"12025550001";
+        let files = files.filter_map(|file| std::fs::read(file.ok()?.path()).ok());
+        let copies = files.map(|bytes| {
+            bytes
+                .windows(needle.len())
+                .filter(|part| part == needle)
+                .count()
+        });
+        copies.sum::<usize>()
+    };
+    assert!(copies() >= 50, "the files are the right ones");
+    erasing::makes(&*store, erasing::NUMBER, Compaction::Full).await;
+    let done = erasing::carries_out(&store).await;
+    assert_eq!(done.done, 50);
+    let receipt = done.receipt().expect("a receipt");
+    assert!(receipt.files.contains("VACUUM FULL"), "{receipt:?}");
+    let beyond = receipt.not_reached.join(", ");
+    assert!(beyond.contains("write-ahead log of PostgreSQL"), "{beyond}");
+    assert_eq!(copies(), 0);
 }

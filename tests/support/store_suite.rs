@@ -2,6 +2,7 @@
 
 pub mod auditing;
 pub mod claiming;
+pub mod erasing;
 pub mod ledger;
 pub mod merging;
 pub mod model;
@@ -106,6 +107,11 @@ macro_rules! on {
                 a_slot_of_the_rate_is_taken_once
                 a_paused_operation_changes_nothing_until_it_is_resumed
                 a_call_that_is_being_sent_is_left_alone;
+            erasing:
+                an_erased_number_is_in_no_row_and_other_calls_stay
+                callbacks_of_an_erased_call_store_nothing
+                a_call_is_erased_once_its_request_in_flight_has_ended
+                the_ledger_keeps_an_erased_call;
             times:
                 times_that_a_wrong_clock_wrote_are_corrected
                 the_time_of_the_last_purge_is_kept

@@ -206,6 +206,8 @@ struct CallsPage {
     is_cut: bool,
     /// The query of the filters, for operations on all calls that match.
     act_on: Option<String>,
+    /// The query of the address alone, to erase the person.
+    erase: Option<String>,
     /// Callbacks in the spool, while the database is down.
     spooled: Option<u64>,
     /// Up to when the search by address is complete, if it lags.
@@ -258,6 +260,13 @@ pub async fn calls_page(
         newer: link(found.start, Towards::Start).or(is_empty_page.then(|| path(filter, None))),
         older: link(found.end, Towards::End),
         is_cut: found.is_cut,
+        erase: filter.address.is_some().then(|| {
+            let only_address = CallFilter {
+                address: filter.address.clone(),
+                ..CallFilter::default()
+            };
+            only_address.query()
+        }),
         act_on: Some(filter.query()).filter(|query| !query.is_empty()),
         spooled: store.spooled().filter(|_| kept.is_none()),
         complete_to: filter

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::acts::{read_json, see_other};
 use super::calls::search_of;
 use super::console::{AdminState, MAX_PAGE_SIZE, PAGE_SIZE, page, page_size};
+use super::erasure::{self, EraseForm};
 use super::error::AdminError;
 use super::frame::Frame;
 use super::sign_in::User;
@@ -18,11 +19,14 @@ use crate::clock::Millis;
 use crate::domain::audit::Reason;
 use crate::domain::call_filter::{CallFilter, FilterSource};
 use crate::domain::operation::{OperationChange, OperationKind, OperationState};
+use crate::domain::subject::{Subject, SubjectError};
+use crate::store::erasure::{Compaction, Receipt};
 use crate::store::{Cursor, DEFAULT_RATE, Detail, NewOperation, Operation, State};
 
 /// Query keys of `/operations/new`: the kind, and those of the filter.
 pub const NEW_KEYS: &[&str] = &[
     "kind", "state", "cause", "wait", "reason", "status", "account", "since", "until", "address",
+    "call",
 ];
 
 /// More calls than this are confirmed by their number.
@@ -54,6 +58,8 @@ pub struct OperationLine {
     reason: Option<String>,
     made: Millis,
     changed: Millis,
+    /// Of an erasure, once it has ended.
+    receipt: Option<Receipt>,
 }
 
 impl OperationLine {
@@ -61,6 +67,7 @@ impl OperationLine {
         let left = operation.left();
         Self {
             left,
+            receipt: operation.receipt().cloned(),
             seconds_left: left / u64::from(operation.rate.get()),
             is_counted: operation.counted == Cursor::End,
             id: operation.id,
@@ -119,6 +126,9 @@ struct Order {
     before: Option<Millis>,
     /// A one-time id: a request that is repeated makes no second operation.
     key: Option<String>,
+    /// Of an erasure.
+    #[serde(default)]
+    compaction: Compaction,
 }
 
 /// `POST /api/operations`: makes an operation, or with `dry_run` only counts its calls.
@@ -130,7 +140,18 @@ pub async fn make(
     let order: Order = read_json(&body)?;
     let pairs = order.filter.iter();
     let pairs = pairs.map(|(key, value)| (key.as_str(), value.as_str()));
-    let mut new = draft(&admin, &user, order.kind, pairs, FilterSource::Typed).await?;
+    let mut new = if order.kind == OperationKind::Erase {
+        let [(key, value)] = pairs.collect::<Vec<_>>()[..] else {
+            return Err(SubjectError::Missing.into());
+        };
+        let subject = Subject::parse(key, value)?;
+        if order.dry_run {
+            return Ok(HttpResponse::Ok().json(erasure::preview(&admin, &subject).await?));
+        }
+        erasure::draft(&admin, &user, subject, order.compaction).await?
+    } else {
+        draft(&admin, &user, order.kind, pairs, FilterSource::Typed).await?
+    };
     new.rate = order.rate.unwrap_or(new.rate);
     new.before = order.before.unwrap_or(new.before);
     new.key = order.key.unwrap_or(new.key);
@@ -173,11 +194,12 @@ async fn draft<'p>(
         rate: DEFAULT_RATE,
         actor: user.actor.clone(),
         reason: None,
+        erasure: None,
     })
 }
 
 async fn store(admin: &AdminState, new: NewOperation) -> Result<i64, AdminError> {
-    if new.kind == OperationKind::Dismiss && new.reason.is_none() {
+    if new.kind != OperationKind::Requeue && new.reason.is_none() {
         return Err(crate::domain::audit::ReasonError::Missing.into());
     }
     let is_key = (1..=MAX_KEY).contains(&new.key.len());
@@ -330,10 +352,13 @@ pub async fn confirm(
         .into_iter()
         .find(|of| of.as_str() == kind);
     let kind =
-        kind.ok_or_else(|| AdminError::Query("kind must be requeue or dismiss".to_owned()))?;
+        kind.ok_or_else(|| AdminError::Query("kind must be requeue, dismiss or erase".to_owned()))?;
     let pairs = pairs
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()));
+    if kind == OperationKind::Erase {
+        return erasure::confirm(&admin, &pairs.collect::<Vec<_>>()).await;
+    }
     let new = draft(&admin, &user, kind, pairs, FilterSource::Url).await?;
     let counted = count(&admin, &new).await?;
     page(&NewPage {
@@ -362,13 +387,18 @@ pub struct NewForm {
     filter: String,
     key: String,
     /// The time of the page.
-    before: Millis,
+    before: Option<Millis>,
     /// As the page showed it.
-    count: u64,
+    count: Option<u64>,
     #[serde(default)]
     typed: String,
-    rate: NonZeroU32,
+    rate: Option<NonZeroU32>,
     reason: String,
+    /// Of an erasure.
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    compaction: Compaction,
 }
 
 /// `POST /operations`: makes the operation once, however often the form is sent.
@@ -377,11 +407,26 @@ pub async fn make_form(
     user: User,
     form: Form<NewForm>,
 ) -> Result<HttpResponse, AdminError> {
+    if form.kind == OperationKind::Erase {
+        let erase = EraseForm {
+            subject: &form.subject,
+            filter: &form.filter,
+            key: &form.key,
+            reason: &form.reason,
+            compaction: form.compaction,
+        };
+        let new = erasure::of_form(&admin, &user, erase).await?;
+        store(&admin, new).await?;
+        return Ok(see_other("/operations"));
+    }
+    let (Some(before), Some(count), Some(rate)) = (form.before, form.count, form.rate) else {
+        let why = "the form must have before, count and rate";
+        return Err(AdminError::Query(why.to_owned()));
+    };
     let typed = form.typed.replace([',', ' ', '.'], "");
-    if form.count > TYPED_COUNT && typed != form.count.to_string() {
+    if count > TYPED_COUNT && typed != count.to_string() {
         return Err(AdminError::Query(format!(
-            "to confirm, type the number of calls: {}",
-            form.count
+            "to confirm, type the number of calls: {count}"
         )));
     }
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&form.filter)
@@ -392,8 +437,8 @@ pub async fn make_form(
     let new = draft(&admin, &user, form.kind, pairs, FilterSource::Url).await?;
     let new = NewOperation {
         key: form.key.clone(),
-        before: form.before,
-        rate: form.rate,
+        before,
+        rate,
         reason: Some(Reason::parse(&form.reason)?),
         ..new
     };

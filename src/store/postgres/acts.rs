@@ -4,15 +4,16 @@ use async_trait::async_trait;
 
 use super::rows::text;
 use super::session::{PgError, Session};
-use super::{PostgresStore, audit, counters};
+use super::{PostgresStore, audit, counters, erasure};
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Actor, AuditEntry, Reason};
 use crate::domain::operation::OperationKind;
 use crate::store::audit::{dismissed_by, entry_of};
 use crate::store::counters::Counters;
-use crate::store::operations::OperationCall;
+use crate::store::erasure::Removed;
 use crate::store::{
-    Acts, AuditFilter, Dismissal, Operation, REQUEUED_OVERDUE, State, StoreError, StoredAuditRow,
+    Acts, AuditFilter, Dismissal, Operation, OperationBatch, REQUEUED_OVERDUE, State, StoreError,
+    StoredAuditRow,
 };
 use crate::twilio::CallSid;
 
@@ -21,6 +22,7 @@ const NAMED: &str = "SELECT DISTINCT ON (call.account) call.id FROM sid_index \
     JOIN call ON call.id = sid_index.call AND call.callbacks > 0 WHERE sid_index.sid = $1 \
     ORDER BY call.account, call.sid <> $1, call.id";
 const LOCK_CALLS: &str = include_str!("sql/lock_calls.sql");
+const MERGING: &str = "SELECT 1 FROM call WHERE merge_parent IS NOT NULL LIMIT 1";
 const REQUEUE: &str = include_str!("sql/requeue.sql");
 const DISMISS: &str = include_str!("sql/dismiss.sql");
 
@@ -146,32 +148,46 @@ async fn dismiss_calls(
     Ok(states)
 }
 
-/// Changes those of the calls that the operation admits; returns how many.
+/// Changes those of the calls that the operation admits, and removes refused requests. None, and no change,
+/// if a call is to be erased while a request of it is in flight.
 pub(super) async fn change_calls(
     session: &Session,
     changes: &mut Counters,
     operation: &Operation,
-    calls: &[OperationCall],
+    batch: &OperationBatch,
     now: Millis,
-) -> Result<usize, PgError> {
+) -> Result<Option<Removed>, PgError> {
+    let calls = &batch.calls;
     let sids: Vec<&str> = calls.iter().map(|(sid, _)| sid.as_str()).collect();
     let accounts: Vec<&str> = calls.iter().map(|(_, account)| account.as_str()).collect();
     let mut ids: Vec<i64> = Vec::new();
     for row in session.query(LOCK_CALLS, &[&sids, &accounts]).await? {
         let (state, since) = (text(&row, 1, State::parse)?, Millis(row.try_get(2)?));
+        if operation.kind == OperationKind::Erase && state == State::Claimed {
+            return Ok(None);
+        }
         if operation.admits_row(state, since) {
             ids.push(row.try_get(0)?);
         }
     }
-    match operation.kind {
-        OperationKind::Requeue => requeue_calls(session, changes, &ids, now).await,
+    let done = match operation.kind {
+        OperationKind::Requeue => requeue_calls(session, changes, &ids, now).await?,
         OperationKind::Dismiss => {
             let reason = operation.dismissal();
-            Ok(dismiss_calls(session, changes, &ids, &reason, now)
-                .await?
-                .len())
+            let states = dismiss_calls(session, changes, &ids, &reason, now).await?;
+            states.len()
         }
-    }
+        // A call that waits for a merge is not complete, and merges take no time.
+        OperationKind::Erase if !session.query(MERGING, &[]).await?.is_empty() => return Ok(None),
+        OperationKind::Erase => {
+            let rows = (&ids[..], &batch.refused[..]);
+            return erasure::erase(session, changes, rows, now).await.map(Some);
+        }
+    };
+    Ok(Some(Removed {
+        calls: u64::try_from(done).unwrap_or_default(),
+        ..Removed::default()
+    }))
 }
 
 async fn named(session: &Session, sid: &CallSid) -> Result<Vec<i64>, PgError> {

@@ -70,9 +70,11 @@ impl Operations for PostgresStore {
                 let Some(mut operation) = operation.filter(|of| of.is_next(&batch)) else {
                     return Ok(());
                 };
-                let calls = &batch.calls;
-                let done = acts::change_calls(session, changes, &operation, calls, now).await?;
-                let entry = operation.move_on(&batch, done, now);
+                let changed = acts::change_calls(session, changes, &operation, &batch, now).await?;
+                let Some(changed) = changed else {
+                    return Ok(());
+                };
+                let entry = operation.move_on(&batch, changed, now);
                 save(session, &operation).await?;
                 match entry {
                     Some(entry) => audit::append(session, &entry).await,

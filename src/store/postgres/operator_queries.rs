@@ -57,11 +57,12 @@ const LATEST_FINISHED: &str = concat!(
 );
 
 const EXPIRED: &str = include_str!("sql/expired.sql");
-const REMEMBER_REMOVED: &str = include_str!("sql/remember_removed.sql");
+pub(super) const REMEMBER_REMOVED: &str = include_str!("sql/remember_removed.sql");
 
 // A few at a time: a call has few legs.
 const FORGET_REMOVED: &str = "DELETE FROM removed_call WHERE hash = ANY (ARRAY( \
-    SELECT hash FROM removed_call WHERE day < $1 ORDER BY day LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    SELECT hash FROM removed_call WHERE day < $1 AND cause <> 'erased' ORDER BY day LIMIT $2 \
+    FOR UPDATE SKIP LOCKED))";
 
 const DEFER: &str = "UPDATE call SET effective_at = $2 WHERE id = $1";
 const SET_PURGE_CLOCK: &str = "INSERT INTO purge_clock VALUES (1, $1, $2, $3, $4) \
@@ -196,12 +197,25 @@ pub(super) async fn purge(
     if ids.is_empty() {
         return Ok(purged);
     }
+    let by_age = None::<&str>;
     session
-        .execute(REMEMBER_REMOVED, &[&ids, &removed::day(expiry.now)])
+        .execute(
+            REMEMBER_REMOVED,
+            &[&ids, &removed::day(expiry.now), &by_age],
+        )
         .await?;
+    session.execute(EXPIRE, &[&ids]).await?;
+    remove(session, &ids).await?;
+    if let Some(entry) = purged.audit_entry(expiry.now) {
+        audit::append(session, &entry).await?;
+    }
+    Ok(purged)
+}
+
+/// Removes calls, which are remembered.
+pub(super) async fn remove(session: &Session, ids: &[i64]) -> Result<(), PgError> {
     // SIDs first: their legs are found in the callbacks.
     for sql in [
-        EXPIRE,
         addresses::REMOVE,
         PURGE_SIDS,
         PURGE_CALLBACKS,
@@ -210,10 +224,7 @@ pub(super) async fn purge(
     ] {
         session.execute(sql, &[&ids]).await?;
     }
-    if let Some(entry) = purged.audit_entry(expiry.now) {
-        audit::append(session, &entry).await?;
-    }
-    Ok(purged)
+    Ok(())
 }
 
 /// See [`crate::store::Store::purge_clock`].

@@ -36,6 +36,8 @@ const RECORD: &str = include_str!("sql/record.sql");
 const FORMS: &str = "SELECT headers, body FROM sid_index JOIN callback ON callback.call = sid_index.call \
     WHERE sid_index.sid = $1 AND sid_index.account = $2 AND key = $3";
 
+const ERASED: &str = "SELECT 1 FROM removed_call WHERE hash = $1 AND cause = 'erased'";
+
 const LOCK_CALL: &str = "SELECT call.id, call.state FROM sid_index \
     JOIN call ON call.id = sid_index.call AND call.callbacks > 0 \
     WHERE sid_index.sid = $1 AND sid_index.account = $2 FOR UPDATE OF call";
@@ -206,8 +208,12 @@ impl<'a> RecordBatch<'a> {
 
 /// Stores a repeat if it has fields that no stored callback with its key has.
 pub(super) async fn record_repeat(session: &Session, job: &RecordJob) -> Result<Recorded, PgError> {
+    let stored = forms(session, &job.callback).await?;
+    if stored.is_empty() && is_erased(session, &job.callback).await? {
+        return Ok(Recorded::Erased);
+    }
     // Most repeats have none, so they need no lock and no transaction.
-    if !has_new_fields(&job.callback, &forms(session, &job.callback).await?) {
+    if !has_new_fields(&job.callback, &stored) {
         return Ok(Recorded::Repeated);
     }
     counters::transaction(session, async |session, changes| {
@@ -244,6 +250,13 @@ pub(super) async fn record_repeat(session: &Session, job: &RecordJob) -> Result<
         Ok(Recorded::New)
     })
     .await
+}
+
+/// Whether the call of a callback was erased.
+async fn is_erased(session: &Session, callback: &NewCallback) -> Result<bool, PgError> {
+    let hash = removed::sid_hash(&callback.account, &callback.call);
+    let rows = session.query(ERASED, &[&hash.as_slice()]).await?;
+    Ok(!rows.is_empty())
 }
 
 /// The forms of the stored callbacks with the key of this one.

@@ -1,16 +1,20 @@
 //! What operators do needs the database: none of it waits in the spool.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 
-use super::SpoolingStore;
+use super::{SpoolingStore, WritePath};
 use crate::clock::Millis;
 use crate::domain::audit::{Actor, AuditEntry, Reason};
+use crate::domain::subject::Subject;
+use crate::store::erasure::{Compaction, SpoolErasure, Wiped};
 use crate::store::operations::{Edited, OperationEdit};
 use crate::store::{
-    Acts, AuditFilter, Dismissal, NewOperation, Operation, OperationBatch, Operations, StoreError,
-    StoredAuditRow,
+    Acts, AuditFilter, Dismissal, Erasures, NewOperation, Operation, OperationBatch, Operations,
+    StoreError, StoredAuditRow,
 };
-use crate::twilio::CallSid;
+use crate::twilio::{AccountSid, CallSid};
 
 #[async_trait]
 impl Acts for SpoolingStore {
@@ -67,5 +71,46 @@ impl Operations for SpoolingStore {
 
     async fn carry_out(&self, batch: OperationBatch, now: Millis) -> Result<(), StoreError> {
         self.shared.database.carry_out(batch, now).await
+    }
+}
+
+#[async_trait]
+impl Erasures for SpoolingStore {
+    async fn remember_erased(
+        &self,
+        sids: Vec<(AccountSid, CallSid)>,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.shared.database.remember_erased(sids, now).await
+    }
+
+    async fn wipe(
+        &self,
+        subject: Option<Subject>,
+        compaction: Compaction,
+    ) -> Result<Wiped, StoreError> {
+        self.shared.database.wipe(subject, compaction).await
+    }
+
+    /// What the database accepts is transferred, and erased there. This removes what it refuses.
+    async fn erase_spooled(
+        &self,
+        subject: Subject,
+        now: Millis,
+    ) -> Result<Option<SpoolErasure>, StoreError> {
+        let shared = &self.shared;
+        if shared.write_path() == WritePath::ToSpool {
+            return Ok(Some(SpoolErasure::Waiting));
+        }
+        // Their callbacks may come again, and the database has not seen them.
+        let sids = shared.spool.sids_with(&subject).await?;
+        shared.database.remember_erased(sids, now).await?;
+        let (callbacks, wiped) = shared.spool.erase_from_spool(subject, now).await?;
+        shared.waiting.fetch_sub(callbacks, Ordering::Relaxed);
+        let found_in = wiped.found_in;
+        Ok(Some(SpoolErasure::Cleared {
+            callbacks,
+            found_in,
+        }))
     }
 }

@@ -43,6 +43,10 @@ impl FileHealth {
         }))
     }
 
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     pub fn warning(&self) -> Option<StoreWarning> {
         let is_log_pinned = self.0.is_log_kept.load(Ordering::Relaxed)
             || self.0.is_log_long.load(Ordering::Relaxed);

@@ -57,8 +57,10 @@ impl Operations for SqliteStore {
                 let Some(mut operation) = operation.filter(|of| of.is_next(&batch)) else {
                     return Ok(());
                 };
-                let done = tx.change_calls(&operation, &batch.calls, now)?;
-                let entry = operation.move_on(&batch, done, now);
+                let Some(changed) = tx.change_calls(&operation, &batch, now)? else {
+                    return Ok(());
+                };
+                let entry = operation.move_on(&batch, changed, now);
                 tx.save_operation(&operation)?;
                 entry.map_or(Ok(()), |entry| tx.append_audit(&entry))
             })

@@ -30,6 +30,7 @@ use crate::domain::class::Class;
 use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
 use crate::store::ledger::{Counted, LedgerChanges};
+use crate::store::removed::RemovalCause;
 use crate::store::repeat::{self, StoredForm};
 use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
@@ -180,8 +181,10 @@ impl WriteTx {
         callback: &NewCallback,
         now: Millis,
     ) -> Result<Recorded, StoreError> {
-        if self.is_removed(callback)? {
-            return Ok(Recorded::Repeated);
+        match self.removal_of(callback)? {
+            None => {}
+            Some(RemovalCause::Erased) => return Ok(Recorded::Erased),
+            Some(_) => return Ok(Recorded::Repeated),
         }
         // Not the largest id + 1: the number of a purged call must never be used again.
         let (id, due) = (self.counters.seen + 1, callback.due(now));

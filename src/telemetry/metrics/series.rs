@@ -16,10 +16,11 @@ use crate::domain::class::Class;
 use crate::store::State;
 
 /// Verdicts of a request with a valid signature: recorded, or refused for its content.
-const SIGNED_VERDICTS: [&str; 11] = [
+const SIGNED_VERDICTS: [&str; 12] = [
     "new",
     "weaker",
     "repeated",
+    "erased",
     "missing-field",
     "repeated-field",
     "bad-format",
@@ -139,7 +140,7 @@ const IMPORTED_EVIDENCE: [&str; 2] = ["listed", "alerted"];
 const NOTIFY_KINDS: [&str; 3] = ["json", "slack", "heartbeat"];
 
 /// Verdicts of requests that are not kept as refused.
-const NOT_KEPT: [&str; 4] = ["new", "weaker", "repeated", "health-check"];
+const NOT_KEPT: [&str; 5] = ["new", "weaker", "repeated", "erased", "health-check"];
 
 /// Whether refused requests are kept with this cause; a sentence with all causes if not.
 pub fn check_refusal_cause(cause: &str) -> Result<(), String> {

@@ -36,6 +36,7 @@ fn new(key: &str, kind: OperationKind, before: i64) -> NewOperation {
         rate: NonZeroU32::new(10).expect("a rate"),
         actor: alice(),
         reason: Some(Reason::parse("the key is right now").expect("a reason")),
+        erasure: None,
     }
 }
 
@@ -45,6 +46,7 @@ fn batch(of: &Operation, numbers: std::ops::RangeInclusive<u32>, to: Cursor) -> 
         from: of.position,
         to,
         calls: numbers.map(|number| (sid(number), account(1))).collect(),
+        refused: Vec::new(),
         held_for: None,
     }
 }

@@ -133,12 +133,12 @@ CREATE TABLE removed_call (
     hash    BLOB PRIMARY KEY, -- first 16 bytes of the SHA-256 of `account/SID`
     account TEXT NOT NULL,    -- Twilio's AccountSid
     day     INTEGER NOT NULL, -- of the removal; days since 1970-01-01
-    cause   TEXT NOT NULL,    -- why: retention or expired
+    cause   TEXT NOT NULL,    -- why: retention, expired or erased
     reason  TEXT              -- expired: why it was parked, without personal data
 ) STRICT, WITHOUT ROWID;
 
--- Serves the removal of these rows.
-CREATE INDEX removed_by_day ON removed_call (day);
+-- Serves the removal of these rows. Those of erased calls stay for ever.
+CREATE INDEX removed_by_day ON removed_call (day) WHERE cause <> 'erased';
 
 -- Notes of background tasks: leases, watermarks, and what a pass must remember.
 CREATE TABLE note (
@@ -185,7 +185,7 @@ CREATE TABLE audit (
 CREATE TABLE operation (
     id    INTEGER PRIMARY KEY AUTOINCREMENT,
     key   TEXT NOT NULL UNIQUE,  -- one-time id of the form or command that made it
-    state TEXT NOT NULL,         -- running, paused, cancelled or done
+    state TEXT NOT NULL,         -- running, paused, cancelled, done or failed
     row   TEXT NOT NULL          -- JSON of store::Operation
 ) STRICT;
 

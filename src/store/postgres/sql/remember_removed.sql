@@ -2,12 +2,13 @@
 --
 -- $1 bigint[]  ids of the calls
 -- $2 bigint    today, days since 1970
+-- $3 text      why they are removed; NULL: by age
 INSERT INTO removed_call (hash, account, day, cause, reason)
 SELECT
     substring(sha256(convert_to(account || '/' || sid, 'UTF8')) FROM 1 FOR 16), account, $2::bigint,
-    CASE state WHEN 'parked' THEN 'expired' ELSE 'retention' END,
+    coalesce($3::text, CASE state WHEN 'parked' THEN 'expired' ELSE 'retention' END),
     -- Without the words that may be a number or an address.
-    CASE state WHEN 'parked' THEN regexp_replace(reason, '\S*(@|\d{4})\S*', '***', 'g') END
+    CASE WHEN state = 'parked' AND $3::text IS NULL THEN regexp_replace(reason, '\S*(@|\d{4})\S*', '***', 'g') END
 FROM (
     SELECT callback.leg AS sid, call.account, call.state, call.reason
     FROM callback

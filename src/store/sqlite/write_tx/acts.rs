@@ -4,12 +4,16 @@ use super::WriteTx;
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Actor, Reason};
 use crate::domain::cause::Cause;
+use crate::domain::class::Class;
 use crate::domain::operation::OperationKind;
 use crate::store::audit::{dismissed_by, entry_of};
-use crate::store::operations::OperationCall;
+use crate::store::erasure::Removed;
+use crate::store::removed::RemovalCause;
 use crate::store::sqlite::hash_index;
 use crate::store::sqlite::rows::{self, CallRow};
-use crate::store::{Dismissal, NextState, Operation, REQUEUED_OVERDUE, State, StoreError};
+use crate::store::{
+    Dismissal, NextState, Operation, OperationBatch, REQUEUED_OVERDUE, State, StoreError,
+};
 use crate::twilio::CallSid;
 
 impl WriteTx {
@@ -74,16 +78,17 @@ impl WriteTx {
         Ok(dismissal)
     }
 
-    /// Changes those of the calls that the operation admits; returns how many.
+    /// Changes those of the calls that the operation admits, and removes refused requests. None, and no
+    /// change, if a call is to be erased while a request of it is in flight.
     pub(in crate::store::sqlite) fn change_calls(
         &mut self,
         operation: &Operation,
-        calls: &[OperationCall],
+        batch: &OperationBatch,
         now: Millis,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Option<Removed>, StoreError> {
         let skipped = NextState::Skipped(Cause::Dismissed, operation.dismissal());
-        let mut done = 0;
-        for (sid, account) in calls {
+        let mut calls = Vec::new();
+        for (sid, account) in &batch.calls {
             let named = self.calls_named(sid)?;
             let mut named = named.into_iter();
             let Some(call) = named.find(|call| call.sid == *sid && call.account == *account) else {
@@ -94,18 +99,36 @@ impl WriteTx {
             } else {
                 call.state
             };
-            if !operation.admits_row(state, call.changed) {
-                continue;
+            if operation.kind == OperationKind::Erase
+                && (state == State::Claimed || self.awaits_merge(call.id))
+            {
+                return Ok(None);
             }
+            if operation.admits_row(state, call.changed) {
+                calls.push(call);
+            }
+        }
+        let mut changed = Removed::default();
+        for call in calls {
+            changed.calls += 1;
             match operation.kind {
                 OperationKind::Requeue => self.requeue_call(call, now)?,
                 OperationKind::Dismiss => {
                     self.set_state(&call, &skipped, call.class.dismissed(), now)?;
                 }
+                OperationKind::Erase => {
+                    let kept = RemovalCause::Erased.kept_class(call.class);
+                    changed.undelivered += u64::from(kept == Class::Erased);
+                    changed.legs += u64::try_from(self.erase(&call, now)?).unwrap_or_default();
+                }
             }
-            done += 1;
         }
-        Ok(done)
+        for id in &batch.refused {
+            let delete = "DELETE FROM refused WHERE id = ?1";
+            let removed = self.connection.prepare_cached(delete)?.execute([id])?;
+            changed.refused += u64::try_from(removed).unwrap_or_default();
+        }
+        Ok(Some(changed))
     }
 
     fn calls_named(&self, sid: &CallSid) -> Result<Vec<CallRow>, StoreError> {

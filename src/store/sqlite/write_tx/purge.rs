@@ -10,6 +10,7 @@ use crate::store::removed::{self, RemovalCause};
 use crate::store::sqlite::hash_index;
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::{Expiry, NewCallback, Purged, State, StoreError};
+use crate::twilio::{AccountSid, CallSid};
 
 // One part per state, because the index starts with the state.
 const EXPIRED: &str = "SELECT id FROM ( \
@@ -22,7 +23,7 @@ const EXPIRED: &str = "SELECT id FROM ( \
 
 /// A few at a time: a call has few legs.
 const FORGET_REMOVED: &str = "DELETE FROM removed_call WHERE hash IN ( \
-    SELECT hash FROM removed_call WHERE day < ?1 ORDER BY day LIMIT ?2)";
+    SELECT hash FROM removed_call WHERE day < ?1 AND cause <> 'erased' ORDER BY day LIMIT ?2)";
 
 /// Returns 128 free pages to the file system: 512 KiB, more than a purge of a hundred calls frees.
 const SHRINK: &str = "PRAGMA incremental_vacuum(128)";
@@ -51,8 +52,9 @@ impl WriteTx {
                     .execute([id, reported.0])?;
                 purged.deferred += 1;
             } else {
-                self.remember(&call, expiry.now)?;
-                self.remove(&call)?;
+                let cause = RemovalCause::by_age(call.state);
+                self.remember(&call, cause, expiry.now)?;
+                self.remove(&call, Some(cause))?;
                 purged.add(call.state);
             }
         }
@@ -77,44 +79,84 @@ impl WriteTx {
     }
 
     /// Remembers that the call and its legs are removed.
-    fn remember(&self, call: &CallRow, now: Millis) -> Result<(), StoreError> {
+    fn remember(&self, call: &CallRow, cause: RemovalCause, now: Millis) -> Result<(), StoreError> {
         // The empty row of a merged call: its SIDs belong to its parent's call.
         if call.callbacks == 0 {
             return Ok(());
         }
         let mut sids = rows::child_legs_of(&self.connection, call.id)?;
         sids.push(call.sid.clone());
-        let mut insert = self.connection.prepare_cached(
-            "INSERT OR REPLACE INTO removed_call (hash, account, day, cause, reason) \
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        let (cause, reason) = match call.state {
-            State::Parked => (RemovalCause::Expired, call.reason.as_deref()),
-            _ => (RemovalCause::Retention, None),
-        };
+        let reason = call.reason.as_deref();
+        let reason = reason.filter(|_| cause == RemovalCause::Expired);
         let reason = reason.map(removed::anonymous);
         for sid in sids {
-            insert.execute(params![
-                removed::sid_hash(&call.account, &sid),
-                call.account.as_str(),
-                removed::day(now),
-                cause.as_str(),
-                reason,
-            ])?;
+            self.remember_sid((&call.account, &sid), (cause, reason.as_deref()), now)?;
         }
         Ok(())
     }
 
-    /// Whether the callback is of a call that was removed.
-    pub(super) fn is_removed(&self, callback: &NewCallback) -> Result<bool, StoreError> {
-        let hash = removed::sid_hash(&callback.account, &callback.call);
-        Ok(self
-            .connection
-            .prepare_cached("SELECT 1 FROM removed_call WHERE hash = ?1")?
-            .exists([hash])?)
+    pub fn remember_sid(
+        &self,
+        (account, sid): (&AccountSid, &CallSid),
+        (cause, reason): (RemovalCause, Option<&str>),
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO removed_call (hash, account, day, cause, reason) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                removed::sid_hash(account, sid),
+                account.as_str(),
+                removed::day(now),
+                cause.as_str(),
+                reason,
+            ])?;
+        Ok(())
     }
 
-    pub(super) fn remove(&mut self, call: &CallRow) -> Result<(), StoreError> {
+    /// Erases a call with the rows of the legs that were merged into it; returns how many legs it had.
+    pub(super) fn erase(&mut self, call: &CallRow, now: Millis) -> Result<usize, StoreError> {
+        let cause = RemovalCause::Erased;
+        self.remember(call, cause, now)?;
+        let legs = rows::child_legs_of(&self.connection, call.id)?;
+        for leg in &legs {
+            let hash = hash_index::hash_of_sid(leg);
+            for id in self.sids.find(&self.connection, hash)? {
+                let row = CallRow::load(&self.connection, id)?;
+                let is_merged = |row: &CallRow| {
+                    row.callbacks == 0 && row.sid == *leg && row.account == call.account
+                };
+                if let Some(row) = row.filter(is_merged) {
+                    self.remove(&row, Some(cause))?;
+                }
+            }
+        }
+        self.remove(call, Some(cause))?;
+        Ok(legs.len() + 1)
+    }
+
+    /// Why the call of the callback was removed, if it was.
+    pub(super) fn removal_of(
+        &self,
+        callback: &NewCallback,
+    ) -> Result<Option<RemovalCause>, StoreError> {
+        let hash = removed::sid_hash(&callback.account, &callback.call);
+        let sql = "SELECT cause FROM removed_call WHERE hash = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query([hash])?;
+        let row = found.next()?;
+        row.map(|row| rows::text(row, 0, RemovalCause::parse))
+            .transpose()
+    }
+
+    /// Removes a call; without a cause, because it was transferred from a spool.
+    pub(super) fn remove(
+        &mut self,
+        call: &CallRow,
+        cause: Option<RemovalCause>,
+    ) -> Result<(), StoreError> {
         let mut legs = rows::child_legs_of(&self.connection, call.id)?;
         legs.push(call.sid.clone());
         for leg in legs {
@@ -137,16 +179,16 @@ impl WriteTx {
             .execute([call.id])?;
         self.counters.purge_call(call.state);
         let counted = call.counted();
-        match call.class {
-            Class::Parked => {
-                let class = Class::Expired;
-                let expired = Counted { class, ..counted };
-                self.ledger.change(counted, expired);
-                self.ledger.remove(expired);
+        match (cause, call.class) {
+            // The database has it.
+            (None, Class::Waiting | Class::WaitingLate) => self.ledger.take_back(counted),
+            (None, _) => self.ledger.remove(counted),
+            (Some(cause), class) => {
+                let class = cause.kept_class(class);
+                let kept = Counted { class, ..counted };
+                self.ledger.change(counted, kept);
+                self.ledger.remove(kept);
             }
-            // Only a spool removes such a call: the database has it.
-            Class::Waiting | Class::WaitingLate => self.ledger.take_back(counted),
-            _ => self.ledger.remove(counted),
         }
         self.has_removed = true;
         Ok(())
@@ -162,6 +204,21 @@ impl WriteTx {
             self.health.log_was_kept(self.has_removed);
         }
         Ok(())
+    }
+
+    /// As [`Self::empty_log`], in any case; whether it is empty.
+    pub fn log_is_emptied(&mut self) -> Result<bool, StoreError> {
+        self.has_removed = true;
+        self.empty_log()?;
+        Ok(!self.has_removed)
+    }
+
+    /// As [`Self::shrink`]; whether there are more.
+    pub fn shrink_more(&self) -> Result<bool, StoreError> {
+        self.shrink()?;
+        let sql = "PRAGMA freelist_count";
+        let free: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(free > 0)
     }
 
     /// Returns a few free pages to the file system.

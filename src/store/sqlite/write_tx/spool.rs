@@ -4,6 +4,8 @@ use rusqlite::params;
 
 use super::WriteTx;
 use crate::clock::Millis;
+use crate::domain::subject::Subject;
+use crate::store::erasure::is_in_request;
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::{NewCallback, SignedRequest, StoreError};
 use crate::twilio::{CallSid, CallbackKey};
@@ -76,8 +78,30 @@ impl WriteTx {
                 continue;
             };
             if usize::try_from(call.callbacks) == Ok(transferred.callbacks) {
-                self.remove(&call)?;
+                self.remove(&call, None)?;
                 removed += call.callbacks.unsigned_abs();
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The calls that have the subject.
+    pub fn waiting_with(&self, subject: &Subject) -> Result<Vec<Waiting>, StoreError> {
+        let mut waiting = self.waiting(0, usize::MAX)?;
+        waiting.retain(|call| {
+            let mut callbacks = call.callbacks.iter().map(|(callback, _)| callback);
+            callbacks.any(|callback| is_in_request(subject, &callback.request))
+        });
+        Ok(waiting)
+    }
+
+    /// Erases the calls that have the subject; returns the number of their callbacks.
+    pub fn erase_waiting(&mut self, subject: &Subject, now: Millis) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for waiting in self.waiting_with(subject)? {
+            if let Some(call) = CallRow::load(&self.connection, waiting.row)? {
+                removed += call.callbacks.unsigned_abs();
+                self.erase(&call, now)?;
             }
         }
         Ok(removed)

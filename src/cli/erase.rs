@@ -1,0 +1,181 @@
+//! `erase`: removes all data about a person or a call, and prints a receipt.
+
+use serde_json::json;
+
+use super::act_target::{ActTarget, OperatorArgs, actor};
+use super::dismiss::reason;
+use super::operate::{carry_out, confirm, order_and_follow};
+use super::output::{note, print_line};
+use super::{CliError, ConfigArgs, Exit};
+use crate::app;
+use crate::app::operations::Pace;
+use crate::clock::Clock;
+use crate::debugging::missing_call::SEARCHED;
+use crate::domain::audit::Reason;
+use crate::domain::call_filter::CallFilter;
+use crate::domain::operation::OperationKind;
+use crate::domain::subject::Subject;
+use crate::store::erasure::{
+    Compaction, NewErasure, Removed, calls_with, is_in_refused, with_legs,
+};
+use crate::store::{DEFAULT_RATE, Detail, NewOperation, ReadStore, StoreError, StoredCall};
+use crate::twilio::CallSid;
+
+const EXAMPLE: &str = "Examples:
+  twilio-acquire-bridge erase --number +12025550123 --dry-run \\
+    --reason 'request 17'
+  twilio-acquire-bridge erase --email ann@example.com --reason 'request 18'
+  twilio-acquire-bridge export --number +12025550123 --out access-request
+
+The command searches every field of every stored callback, request and refused
+request, and the spools, for every spelling. It prints what it found and asks
+for confirmation. The bridge then removes it; without a bridge the command does.
+Calls that are not delivered are not sent. A later callback of an erased call
+stores nothing. The receipt names what is not reached, such as Acquire, backups
+and logs. Exits with 1 if a file still has the value.";
+
+/// Remove all data about a person or a call, and print a receipt.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = EXAMPLE,
+    override_usage = "twilio-acquire-bridge erase --number <NUMBER> --reason <TEXT> [OPTIONS]"
+)]
+pub struct Erase {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    subject: SubjectArgs,
+    /// Why, without a name or number: the audit log is kept for ever.
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Reason,
+    /// Print what would be removed, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask for confirmation.
+    #[arg(long)]
+    yes: bool,
+    /// Rewrite the tables (PostgreSQL: VACUUM FULL; callbacks go to the spools meanwhile) or the file
+    /// (SQLite: only while no bridge runs), so that no free page has a copy.
+    #[arg(long)]
+    compact: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Whom or what an erasure is about.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct SubjectArgs {
+    /// A number in full, with + and the country code.
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<String>,
+    /// An e-mail address.
+    #[arg(long, value_name = "E-MAIL")]
+    email: Option<String>,
+    /// The SID of a call, or of one of its legs.
+    #[arg(long, value_name = "CALLSID")]
+    call: Option<String>,
+}
+
+impl SubjectArgs {
+    /// The key and the value of the API.
+    fn pair(&self) -> (&'static str, &str) {
+        let pairs = [
+            ("number", &self.number),
+            ("email", &self.email),
+            ("call", &self.call),
+        ];
+        let mut given = pairs
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.as_deref()?)));
+        given.next().unwrap_or(("", ""))
+    }
+}
+
+impl Erase {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let config = self.config.load()?;
+        let (key, value) = self.subject.pair();
+        let subject = Subject::parse(key, value).map_err(|why| CliError::Usage(why.to_string()))?;
+        let (reader, _) = self.config.open_to_read()?;
+        let subject = match &subject {
+            Subject::Call(sids) => {
+                let sid =
+                    CallSid::parse(&sids[0]).map_err(|why| CliError::Usage(why.to_string()))?;
+                with_legs(subject.clone(), &reader.get_all(&sid)?)
+            }
+            _ => subject,
+        };
+        let mut found = Removed::default();
+        each_call(&*reader, &subject, &mut |call| found.add_call(&call))?;
+        for stored in reader.refused(&SEARCHED)? {
+            found.refused += u64::from(is_in_refused(&subject, &stored.request));
+        }
+        if let Some(spool) = self.config.open_spool()? {
+            each_call(&spool, &subject, &mut |call| {
+                found.spooled += call.callbacks.len() as u64;
+            })?;
+        }
+        let words = subject.words(&reader.address_hasher()?);
+        drop(reader);
+        let compaction = if self.compact {
+            Compaction::Full
+        } else {
+            Compaction::Off
+        };
+        if self.dry_run {
+            print_line(format_args!("found: {found}"))?;
+            return Ok(Exit::Done);
+        }
+        note!("found: {found}");
+        let calls = usize::try_from(found.calls).unwrap_or(usize::MAX);
+        if !self.yes && !confirm(OperationKind::Erase, calls)? {
+            note!("nothing was erased");
+            return Ok(Exit::Done);
+        }
+        let order = json!({
+            "kind": OperationKind::Erase, "filter": { key: value },
+            "reason": self.reason.as_str(), "compaction": compaction,
+        });
+        let new = NewOperation {
+            key: format!("{:032x}", fastrand::u128(..)),
+            kind: OperationKind::Erase,
+            filter: CallFilter::default(),
+            before: Clock::system().now(),
+            rate: DEFAULT_RATE,
+            actor: actor(),
+            reason: Some(self.reason),
+            erasure: Some(NewErasure {
+                subject,
+                words,
+                compaction,
+            }),
+        };
+        app::block_on(async {
+            match ActTarget::open(&config, &self.operator)? {
+                ActTarget::Bridge(bridge) => {
+                    order_and_follow(&bridge, OperationKind::Erase, &order).await
+                }
+                ActTarget::File(store) => carry_out(&config, store, new, Pace::Unlimited).await,
+                ActTarget::Shared(store) => carry_out(&config, store, new, Pace::Rate).await,
+            }
+        })
+    }
+}
+
+/// Reads all calls that have a subject.
+pub fn each_call(
+    reader: &dyn ReadStore,
+    subject: &Subject,
+    found: &mut dyn FnMut(StoredCall),
+) -> Result<(), StoreError> {
+    let mut query = calls_with(subject, Detail::Whole, 500);
+    loop {
+        let page = reader.search(&query)?;
+        page.calls.into_iter().for_each(&mut *found);
+        match page.start {
+            Some(start) => query.from = Some(start),
+            None => return Ok(()),
+        }
+    }
+}

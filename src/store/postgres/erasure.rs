@@ -1,0 +1,159 @@
+//! Erases calls and refused requests, and returns the space of removed rows.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::timeout;
+
+use super::operator_queries::{REMEMBER_REMOVED, remove};
+use super::rows::text;
+use super::server::CONNECT_TIMEOUT;
+use super::session::{PgError, Session};
+use super::{PostgresStore, counters};
+use crate::clock::Millis;
+use crate::domain::subject::Subject;
+use crate::store::counters::Counters;
+use crate::store::erasure::{Compaction, Removed, Wiped};
+use crate::store::removed::{self, RemovalCause};
+use crate::store::{Erasures, State, StoreError};
+use crate::twilio::{AccountSid, CallSid};
+
+/// Legs whose calls were merged into the calls that are erased: empty rows, which no index finds.
+const MERGED: &str = "SELECT id, state FROM call \
+    WHERE state = 'skipped' AND state <> 'pending' AND callbacks = 0 AND (sid, account) IN ( \
+        SELECT callback.leg, parent.account FROM callback JOIN call AS parent ON parent.id = callback.call \
+        WHERE parent.id = ANY ($1)) \
+    ORDER BY id FOR UPDATE";
+
+const STATES: &str = "SELECT state FROM call WHERE id = ANY ($1)";
+
+/// How many legs the calls have.
+const LEGS: &str = "SELECT count(*) FROM ( \
+    SELECT sid, account FROM call WHERE id = ANY ($1) \
+    UNION SELECT callback.leg, call.account FROM callback JOIN call ON call.id = callback.call \
+        WHERE call.id = ANY ($1)) AS legs";
+
+// For the ledger, which counts a removed call in its last class.
+const COUNT_ERASED: &str = "UPDATE call SET class = 'erased' \
+    WHERE id = ANY ($1) AND class IN ('waiting', 'waiting_late', 'parked')";
+
+const REMOVE_REFUSED: &str = "DELETE FROM refused WHERE id = ANY ($1)";
+
+const REMEMBER_SID: &str = "INSERT INTO removed_call (hash, account, day, cause) \
+    VALUES ($1, $2, $3, 'erased') ON CONFLICT (hash) DO UPDATE SET day = excluded.day, cause = excluded.cause";
+
+/// The tables that have, or had, data of calls.
+const TABLES: &str = "call, callback, attempt, sid_index, address, refused, ledger_change";
+
+/// For the wait until other work with a table ends, and for the rewrite.
+const VACUUM_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// Erases calls that are locked, and refused requests.
+pub(super) async fn erase(
+    session: &Session,
+    changes: &mut Counters,
+    (calls, refused): (&[i64], &[i64]),
+    now: Millis,
+) -> Result<Removed, PgError> {
+    let mut erased = Removed {
+        calls: u64::try_from(calls.len()).unwrap_or_default(),
+        refused: session.execute(REMOVE_REFUSED, &[&refused]).await?,
+        ..Removed::default()
+    };
+    if calls.is_empty() {
+        return Ok(erased);
+    }
+    let mut ids = calls.to_vec();
+    for row in session.query(STATES, &[&calls]).await? {
+        changes.purge_call(text(&row, 0, State::parse)?);
+    }
+    for row in session.query(MERGED, &[&calls]).await? {
+        ids.push(row.try_get(0)?);
+        changes.purge_call(text(&row, 1, State::parse)?);
+    }
+    for row in session.query(LEGS, &[&calls]).await? {
+        erased.legs = row.try_get::<_, i64>(0)?.unsigned_abs();
+    }
+    let cause = Some(RemovalCause::Erased.as_str());
+    session
+        .execute(REMEMBER_REMOVED, &[&ids, &removed::day(now), &cause])
+        .await?;
+    erased.undelivered = session.execute(COUNT_ERASED, &[&ids]).await?;
+    remove(session, &ids).await?;
+    Ok(erased)
+}
+
+#[async_trait]
+impl Erasures for PostgresStore {
+    async fn remember_erased(
+        &self,
+        sids: Vec<(AccountSid, CallSid)>,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.query(async move |session| {
+            counters::transaction(session, async |session, _| {
+                for (account, sid) in &sids {
+                    let hash = removed::sid_hash(account, sid);
+                    let day = removed::day(now);
+                    session
+                        .execute(REMEMBER_SID, &[&hash.as_slice(), &account.as_str(), &day])
+                        .await?;
+                }
+                Ok(())
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn wipe(
+        &self,
+        _subject: Option<Subject>,
+        compaction: Compaction,
+    ) -> Result<Wiped, StoreError> {
+        let (sql, done) = match compaction {
+            Compaction::Off => (
+                format!("VACUUM {TABLES}"),
+                "VACUUM returned the space of removed rows; it may have copies until it is used again, \
+                 without --compact",
+            ),
+            Compaction::Full => (
+                format!("VACUUM (FULL) {TABLES}"),
+                "VACUUM FULL rewrote the tables",
+            ),
+        };
+        self.run_apart(async move |session| {
+            session.simple_query(&sql).await?;
+            // Its rows had the subject itself. The table is small.
+            session.simple_query("VACUUM (FULL) operation").await?;
+            Ok(())
+        })
+        .await?;
+        Ok(Wiped {
+            done: done.to_owned(),
+            found_in: Vec::new(),
+            not_reached: vec![
+                "the write-ahead log of PostgreSQL, until its segments are recycled".to_owned(),
+                "backups, replicas and archived logs of PostgreSQL".to_owned(),
+            ],
+        })
+    }
+}
+
+impl PostgresStore {
+    /// Runs an operation that may take long on a connection of its own.
+    async fn run_apart<T: Send + 'static>(
+        &self,
+        operation: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.submit(async move |connections| {
+            let late = |_| PgError::Unavailable("no answer in time".to_owned());
+            let connecting = Session::connect(&connections.server);
+            let session = timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)??;
+            let done = timeout(VACUUM_TIMEOUT, operation(&session)).await;
+            session.close();
+            Ok(done.map_err(late)??)
+        })
+        .await
+    }
+}
