@@ -25,6 +25,9 @@ const MAX_PURGE_BATCH: usize = 50;
 /// free for other work, however slow its disk is.
 const PAUSE_FACTOR: u32 = 4;
 
+/// The same for a purge that takes longer than [`PURGE_INTERVAL`]: more calls expire than it removes.
+const LATE_PAUSE_FACTOR: u32 = 1;
+
 /// The wait between two purges.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -64,6 +67,14 @@ pub async fn run(config: Arc<Config>, bridge: BridgeParts, stop: CancellationTok
     }
 }
 
+fn pause_factor(purge: Duration) -> u32 {
+    if purge < PURGE_INTERVAL {
+        PAUSE_FACTOR
+    } else {
+        LATE_PAUSE_FACTOR
+    }
+}
+
 struct Retention {
     config: Arc<Config>,
     store: Arc<dyn Store>,
@@ -88,6 +99,7 @@ impl Retention {
         self.report_difference(&clock, reading);
         self.last = Some(clock);
         let mut parked = 0;
+        let first = Instant::now();
         loop {
             let started = Instant::now();
             let purged = self.store.purge(expiry, MAX_PURGE_BATCH).await?;
@@ -97,7 +109,7 @@ impl Retention {
             if purged.removed() + purged.deferred < MAX_PURGE_BATCH {
                 break;
             }
-            clock::pause(started.elapsed() * PAUSE_FACTOR).await;
+            clock::pause(started.elapsed() * pause_factor(first.elapsed())).await;
         }
         if parked > 0 {
             error!(
@@ -196,5 +208,16 @@ impl Retention {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_that_falls_behind_pauses_less_than_before() {
+        assert_eq!(pause_factor(PURGE_INTERVAL / 2), 4);
+        assert_eq!(pause_factor(PURGE_INTERVAL), 1);
     }
 }
