@@ -91,6 +91,11 @@ fn pages() -> Vec<(&'static str, String)> {
         ("operations", "/operations".to_owned()),
         ("confirm-requeue", confirm("requeue")),
         ("confirm-dismiss", confirm("dismiss")),
+        ("confirm-erase", "/operations/new?kind=erase".to_owned()),
+        (
+            "confirm-erase-call",
+            format!("/operations/new?kind=erase&call={}", sid(5)),
+        ),
         ("report", "/report/2026-09".to_owned()),
         ("empty-report", "/report/2026-10".to_owned()),
         ("audit", "/audit".to_owned()),
