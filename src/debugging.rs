@@ -9,6 +9,7 @@ pub mod fake_twilio;
 pub mod fake_twilio_api;
 pub mod fixture;
 pub mod missing_call;
+pub mod recent_calls;
 pub mod redact;
 pub mod repair;
 pub mod replan;

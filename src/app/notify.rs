@@ -201,7 +201,8 @@ impl Notifier {
             Err(_) => return debug!("the conditions are not known after {LOOK_TIMEOUT:?}"),
         };
         let now = self.parts.clock.now();
-        let found = conditions(&facts, now);
+        let mut found = conditions(&facts, now);
+        found.retain(|condition| ConditionKind::ALL.contains(&condition.kind()));
         self.beat(&found, now);
         if self.config.notify.is_empty() {
             return;
@@ -217,6 +218,9 @@ impl Notifier {
         let knows = |kind, subject: &str| match kind {
             ConditionKind::NotStored | ConditionKind::DatabaseDown => true,
             ConditionKind::Refused | ConditionKind::NeedDecision => facts.counts.is_some(),
+            ConditionKind::NoCallbacks | ConditionKind::Operation | ConditionKind::Late => {
+                facts.recent.is_some()
+            }
             ConditionKind::Problem => {
                 now.since(started) >= MEASURED_AFTER && metrics.is_consistency_known()
             }
@@ -308,9 +312,7 @@ impl Notifier {
                 let refused = refused.filter(|of| is_concern(of, now)).map(cause);
                 details.causes = refused.collect();
             }
-            Condition::NotStored { .. }
-            | Condition::DatabaseDown { .. }
-            | Condition::Problem(..) => {}
+            _ => {}
         }
         Seen {
             kind: condition.kind(),

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use awc::ClientRequest;
@@ -11,8 +12,11 @@ use awc::error::SendRequestError;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::CliError;
+use super::{CliError, ConfigArgs};
+use crate::app;
 use crate::config::AdminSettings;
+use crate::debugging::search::OutageOf;
+use crate::domain::outage::AccountOutage;
 use crate::server::shared::PING_TIMEOUT;
 
 /// A command that only reads must not wait for a bridge that hangs.
@@ -23,6 +27,24 @@ const MAX_JSON: usize = 16 << 20;
 
 /// Longer than `/readyz` itself waits for the store.
 const READYZ_TIMEOUT: Duration = PING_TIMEOUT.saturating_add(Duration::from_secs(2));
+
+/// The outages that a running bridge knows. Commands that read also work without a bridge and without its
+/// secrets, so errors are ignored.
+pub fn outage_of(config: &ConfigArgs) -> OutageOf {
+    let admin = config.load_admin().ok();
+    let status = admin.and_then(|admin| {
+        app::block_on(async { AdminClient::of(&admin).get("/api/status").await })
+    });
+    let outages = status.map(|mut status| status["outages"].take());
+    let outages = outages.and_then(|outages| serde_json::from_value(outages).ok());
+    let outages: Vec<AccountOutage> = outages.unwrap_or_default();
+    Arc::new(move |account| {
+        let mut outages = outages.iter();
+        let is_own = |sid: &String| sid == account.as_str();
+        let of = outages.find(|of| of.accounts.is_empty() || of.accounts.iter().any(is_own));
+        of.map(|of| of.outage.clone())
+    })
+}
 
 /// Why the bridge that owns the store did not handle a request.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::CliError;
 use crate::clock::{Clock, Millis};
-use crate::debugging::search::CallSearch;
+use crate::debugging::search::{CallSearch, OutageOf};
 use crate::domain::call_filter::{self, FilterKey, FilterSource};
 use crate::domain::plan::Rules;
 use crate::domain::subject::Subject;
@@ -98,9 +98,13 @@ impl CallFilter {
     }
 
     /// The search for the calls that match.
-    pub fn search(&self, reader: &dyn ReadStore, rules: &Rules) -> Result<CallSearch, CliError> {
-        // Only a running bridge knows outages.
-        let view = (Arc::new(rules.clone()), Arc::new(|_: &_| None) as _);
+    pub fn search(
+        &self,
+        reader: &dyn ReadStore,
+        rules: &Rules,
+        outage_of: OutageOf,
+    ) -> Result<CallSearch, CliError> {
+        let view = (Arc::new(rules.clone()), outage_of);
         let (filter, hasher) = (self.filter()?, reader.address_hasher()?);
         Ok(CallSearch::new(filter, hasher, view, Clock::system().now()))
     }
@@ -113,7 +117,7 @@ impl CallFilter {
         wanted: (Detail, usize),
     ) -> Result<Vec<StoredCall>, CliError> {
         let mut calls = Vec::new();
-        let search = self.search(reader, rules)?;
+        let search = self.search(reader, rules, Arc::new(|_| None))?;
         search.each(reader, wanted, &mut |call| calls.push(call))?;
         Ok(calls)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::admin_client::outage_of;
 use super::call_filter::CallFilter;
 use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit, refused};
@@ -55,7 +56,8 @@ impl List {
             return self.list_refused();
         }
         let (reader, rules) = self.config.open_to_read()?;
-        let search = self.filter.search(&*reader, &rules)?;
+        let outage_of = outage_of(&self.config);
+        let search = self.filter.search(&*reader, &rules, outage_of)?;
         if self.count {
             self.print_counts(&search, &*reader)?;
         } else {

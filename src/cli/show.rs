@@ -2,19 +2,15 @@
 
 mod text;
 
-use serde_json::Value;
-
-use super::admin_client::AdminClient;
+use super::admin_client::outage_of;
 use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json, wrap};
 use super::{CliError, ConfigArgs, Exit, refused, spool};
-use crate::app;
 use crate::clock::Clock;
 use crate::config::{SpoolSettings, StoreUrl};
 use crate::debugging::missing_call;
 use crate::debugging::timeline::CallTimeline;
-use crate::domain::outage::Outage;
 use crate::store::spool::with_spooled;
-use crate::store::{CallSummary, ReadStore as _, SqliteReader, State, StoredCall};
+use crate::store::{ReadStore as _, SqliteReader, State, StoredCall};
 use crate::twilio::CallSid;
 
 /// Show one call: its callbacks, attempts, and what is sent and why.
@@ -74,13 +70,14 @@ impl Show {
                 "no callback of {sid} was recorded in {url}; {hint}"
             )));
         }
+        let outage_of = outage_of(&self.config);
         let several = calls.len() > 1;
         for call in calls {
             if several {
                 note!("call {sid} of account {}:", call.summary.account);
             }
             let outage = match call.summary.state {
-                State::Pending => self.outage(&call.summary),
+                State::Pending => outage_of(&call.summary.account),
                 _ => None,
             };
             let timeline = CallTimeline::of(&call, &rules, outage, Clock::system().now());
@@ -106,18 +103,6 @@ impl Show {
     fn in_store(&self, sid: &CallSid) -> Result<Vec<StoredCall>, CliError> {
         let (reader, _) = self.config.open_to_read()?;
         Ok(reader.get_all(sid)?)
-    }
-
-    /// The outage of the call's account, which only a running bridge knows. `show` also works without a
-    /// bridge and without its secrets, so errors are ignored.
-    fn outage(&self, call: &CallSummary) -> Option<Outage> {
-        let admin = self.config.load_admin().ok()?;
-        let path = format!("/api/calls/{}", call.sid);
-        let first = app::block_on(async { AdminClient::of(&admin).get(&path).await })?;
-        let others = first.get("other_accounts").and_then(Value::as_array);
-        let mut calls = std::iter::once(&first).chain(others.into_iter().flatten());
-        let own = calls.find(|shown| shown["account_sid"] == call.account.as_str())?;
-        serde_json::from_value(own.get("outage")?.clone()).ok()
     }
 }
 

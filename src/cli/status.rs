@@ -8,6 +8,7 @@ use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::clock::Clock;
 use crate::debugging::bridge_status::{BridgeFacts, BridgeStatus};
+use crate::debugging::recent_calls::{RecentCalls, RecentTimes};
 
 /// Say whether everything is fine right now.
 ///
@@ -42,14 +43,20 @@ impl Status {
     fn of_store(&self, client: &AdminClient<'_>) -> Result<Value, CliError> {
         let (reader, _) = self.config.open_to_read()?;
         let counts = reader.counts()?;
+        let (report, now) = (self.config.load_report()?, Clock::system().now());
+        let times = RecentTimes::of(now, &report.time_zone);
+        let [rows, then] = times.ranges().map(|time| reader.ledger(time));
+        let recent = RecentCalls::of(&rows?, &then?, &times);
         let facts = BridgeFacts {
             not_stored: Some(format!(
                 "no bridge answers on admin.listen ({client}) with this configuration"
             )),
             counts: Some(counts.clone()),
+            recent: Some(recent.clone()),
+            late: report.late,
             ..BridgeFacts::default()
         };
-        let status = BridgeStatus::of(&facts, Clock::system().now());
+        let status = BridgeStatus::of(&facts, now);
         Ok(json!({
             "sentence": status.sentence,
             "is_well": status.is_well,
@@ -61,6 +68,8 @@ impl Status {
                 "skipped": counts.skipped,
                 "parked": counts.parked,
             },
+            "today": recent.today,
+            "week_ago": recent.week_ago,
         }))
     }
 }

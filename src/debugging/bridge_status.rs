@@ -3,164 +3,31 @@
 //!
 //! Pure. Times are RFC 3339.
 
+mod condition;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
+use self::condition::calls;
+pub use self::condition::{Condition, thousands};
 use crate::clock::Millis;
-use crate::debugging::state_words::{is_rejected, rough};
-use crate::domain::condition::{ConditionKind, ProblemKind};
+use crate::debugging::recent_calls::{HOUR, RecentCalls};
+use crate::debugging::report::Sums;
+use crate::debugging::state_words::rough;
+use crate::domain::condition::ProblemKind;
 use crate::domain::outage::Outage;
-use crate::domain::plural::counted;
-use crate::store::{Counts, RefusedCause};
+use crate::store::{Counts, Operation, RefusedCause};
 use crate::telemetry::metrics::SIGNATURE_REASONS;
+
+/// No callback in an hour concerns an operator if more calls than this came in a week ago.
+const QUIET: i64 = 10;
 
 /// Refused requests concern an operator for this long.
 const RECENT: Duration = Duration::from_secs(15 * 60);
 
 /// Causes of refusals for which there is no line to change.
 const UNDIAGNOSED: [&str; 3] = ["no-signature", "no-match", "undiagnosed"];
-
-/// A condition that holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// A callback would be answered 503.
-    NotStored {
-        why: String,
-    },
-    /// The database is down, and this node stores callbacks in its spool.
-    DatabaseDown {
-        callbacks: u64,
-    },
-    /// A breaker is open. `held`: the calls that wait, if the account is the only one.
-    OutageOfAcquire {
-        outage: Outage,
-        held: Option<u64>,
-    },
-    /// Requests were refused in the last 15 minutes, and the bridge knows why.
-    Refused {
-        /// All that are kept of these causes.
-        requests: u64,
-        last: Millis,
-        explanation: String,
-    },
-    NeedDecision {
-        calls: u64,
-    },
-    /// Something that `doctor` reports, too.
-    Problem(ProblemKind, String),
-}
-
-impl Condition {
-    #[must_use]
-    pub fn kind(&self) -> ConditionKind {
-        match self {
-            Self::NotStored { .. } => ConditionKind::NotStored,
-            Self::DatabaseDown { .. } => ConditionKind::DatabaseDown,
-            Self::OutageOfAcquire { outage, .. } if is_rejected(outage) => ConditionKind::Rejected,
-            Self::OutageOfAcquire { .. } => ConditionKind::Unreachable,
-            Self::Refused { .. } => ConditionKind::Refused,
-            Self::NeedDecision { .. } => ConditionKind::NeedDecision,
-            Self::Problem(..) => ConditionKind::Problem,
-        }
-    }
-
-    /// The account, or the part that has a problem; empty for others.
-    #[must_use]
-    pub fn subject(&self) -> &str {
-        match self {
-            Self::OutageOfAcquire { outage, .. } => &outage.account,
-            Self::Problem(kind, _) => kind.as_str(),
-            _ => "",
-        }
-    }
-
-    /// The calls or requests that it concerns, if their number is known.
-    #[must_use]
-    pub fn count(&self) -> Option<u64> {
-        match self {
-            Self::DatabaseDown { callbacks: count }
-            | Self::Refused {
-                requests: count, ..
-            }
-            | Self::NeedDecision { calls: count } => Some(*count),
-            Self::OutageOfAcquire { held, .. } => *held,
-            Self::NotStored { .. } | Self::Problem(..) => None,
-        }
-    }
-
-    /// Whether calls are lost or late while it holds: the heartbeat stops.
-    #[must_use]
-    pub fn is_critical(&self) -> bool {
-        match self {
-            Self::Problem(kind, _) => *kind == ProblemKind::Consistency,
-            _ => self.kind() != ConditionKind::NeedDecision,
-        }
-    }
-
-    /// The page that shows more.
-    #[must_use]
-    pub fn link(&self) -> Option<&'static str> {
-        Some(self.kind().page()).filter(|page| *page != "/")
-    }
-
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::NotStored { why } => {
-                format!("Callbacks cannot be stored: {why}. Twilio does not repeat them.")
-            }
-            Self::DatabaseDown { callbacks } => format!(
-                "The database is down. This node stored {}; deliveries are paused.",
-                counted(*callbacks, "callback")
-            ),
-            Self::OutageOfAcquire { outage, held } => of_outage(outage, *held),
-            Self::Refused {
-                requests,
-                last,
-                explanation,
-            } => {
-                let were = if *requests == 1 { "was" } else { "were" };
-                let requests = counted(*requests, "request");
-                // The page has the rest.
-                let explanation = explanation.split("; ").next().unwrap_or_default();
-                let explanation = explanation.trim_end_matches('.');
-                format!("{requests} {were} refused, the last at {last}: {explanation}.")
-            }
-            Self::NeedDecision { calls: 1 } => "1 call needs a decision.".to_owned(),
-            Self::NeedDecision { calls } => format!("{} calls need a decision.", thousands(*calls)),
-            Self::Problem(_, sentence) => sentence.clone(),
-        }
-    }
-}
-
-fn of_outage(outage: &Outage, held: Option<u64>) -> String {
-    let Outage { account, since, .. } = outage;
-    let status = outage.status.map(|status| status.to_string());
-    let fault = status.unwrap_or_else(|| outage.fault.to_string());
-    let held = held.map_or_else(
-        || "Its calls are held".to_owned(),
-        |held| match held {
-            1 => "1 call is held".to_owned(),
-            held => format!("{} calls are held", thousands(held)),
-        },
-    );
-    if is_rejected(outage) {
-        let advice = match outage.status {
-            Some(401 | 403) => "Check acquire.api_key.",
-            Some(404) => "Check acquire.call_end_path and acquire_account_id.",
-            _ => "Check acquire.base_url.",
-        };
-        return format!(
-            "Acquire has rejected account {account} since {since} ({fault}). {held}, nothing is lost. {advice}"
-        );
-    }
-    format!(
-        "Acquire has been unreachable for account {account} since {since} ({fault}). {held}, nothing is lost; \
-         next try at {}.",
-        outage.next_probe
-    )
-}
 
 /// What is known of a bridge.
 #[derive(Clone, Debug, Default)]
@@ -178,6 +45,14 @@ pub struct BridgeFacts {
     pub refused: Vec<(RefusedCause, String)>,
     /// Sentences about what `doctor` reports, too.
     pub problems: Vec<(ProblemKind, String)>,
+    /// Unknown while the database is down.
+    pub recent: Option<RecentCalls>,
+    /// The latest that this process received.
+    pub last_callback: Option<Millis>,
+    /// Those that run.
+    pub operations: Vec<Operation>,
+    /// `report.late`.
+    pub late: Duration,
     /// Of the callback that Twilio is to call, for an empty store.
     pub callback_url: Option<String>,
 }
@@ -272,7 +147,32 @@ pub fn conditions(facts: &BridgeFacts, now: Millis) -> Vec<Condition> {
     }
     let problem = |(kind, sentence): &(_, String)| Condition::Problem(*kind, sentence.clone());
     found.extend(facts.problems.iter().map(problem));
+    let operations = facts.operations.iter().cloned().map(Box::new);
+    found.extend(operations.map(Condition::Running));
+    if let Some(recent) = &facts.recent {
+        found.extend(of_recent(recent, facts, now));
+    }
     found.sort_by_key(Condition::kind);
+    found
+}
+
+fn of_recent(recent: &RecentCalls, facts: &BridgeFacts, now: Millis) -> Vec<Condition> {
+    let mut found = Vec::new();
+    let since = facts.last_callback;
+    let is_quiet = since.is_none_or(|at| now.since(at) >= HOUR) && recent.last_hour == 0;
+    if is_quiet && recent.hour_week_ago > QUIET {
+        found.push(Condition::NoCallbacks {
+            since,
+            week_ago: recent.hour_week_ago,
+        });
+    }
+    if recent.today.late > 0 {
+        found.push(Condition::Late {
+            late: recent.today.late,
+            received: recent.today.received,
+            after: facts.late,
+        });
+    }
     found
 }
 
@@ -297,36 +197,36 @@ fn all_is_well(facts: &BridgeFacts, now: Millis) -> String {
             url.unwrap_or_default()
         );
     }
-    let delivered = match counts.delivered {
-        1 => "1 call is".to_owned(),
-        calls => format!("{} calls are", thousands(calls)),
-    };
-    let waiting = match counts.pending + counts.claimed {
-        0 => "none waits".to_owned(),
-        1 => "1 waits".to_owned(),
-        calls => format!("{} wait", thousands(calls)),
-    };
+    let today = facts.recent.as_ref().map(|recent| &recent.today);
+    let today = today.filter(|today| today.received > 0);
+    let today = today.map_or_else(|| "no call today yet".to_owned(), of_today);
     let oldest = counts.oldest_due.map(|due| now.since(due));
     let oldest = oldest.filter(|age| *age >= Duration::from_secs(1));
     let oldest = oldest.map(|age| format!(", the longest due for {}", rough(age)));
-    format!(
-        "All is well: {delivered} in Acquire, {waiting}{}.",
-        oldest.unwrap_or_default()
-    )
+    let waiting = match counts.pending + counts.claimed {
+        0 => String::new(),
+        1 => format!(" 1 call waits{}.", oldest.unwrap_or_default()),
+        calls => format!(
+            " {} calls wait{}.",
+            thousands(calls),
+            oldest.unwrap_or_default()
+        ),
+    };
+    format!("All is well: {today}.{waiting}")
 }
 
-/// `1,204`.
-#[must_use]
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+/// `1,204 calls today, all in Acquire`, or how many are, and how many are not sent.
+fn of_today(today: &Sums) -> String {
+    let received = calls(today.received);
+    let in_acquire = match today.in_acquire() {
+        all if all == today.received => return format!("{received} today, all in Acquire"),
+        some => thousands(some.unsigned_abs()),
+    };
+    let not_sent = match today.not_sent() {
+        0 => String::new(),
+        some => format!(", {} not sent", thousands(some.unsigned_abs())),
+    };
+    format!("{received} today, {in_acquire} in Acquire{not_sent}")
 }
 
 #[cfg(test)]
@@ -345,6 +245,15 @@ mod tests {
             answer: String::new(),
             next_probe: NOW,
         }
+    }
+
+    fn operation() -> Operation {
+        serde_json::from_value(serde_json::json!({
+            "id": 3, "kind": "requeue", "state": "running", "filter": "state=parked", "words": "state:parked",
+            "before": NOW, "rate": 5, "actor": "alice", "total": 4_812, "counted": "end", "done": 1_200,
+            "failed": 4, "position": "start", "made": NOW, "changed": NOW, "next_at": NOW,
+        }))
+        .expect("an operation")
     }
 
     fn everything() -> BridgeFacts {
@@ -370,6 +279,17 @@ mod tests {
                 ProblemKind::DiskSpace,
                 "The disk is nearly full.".to_owned(),
             )],
+            recent: Some(RecentCalls {
+                today: Sums {
+                    received: 1_204,
+                    late: 12,
+                    ..Sums::default()
+                },
+                hour_week_ago: 34,
+                ..RecentCalls::default()
+            }),
+            operations: vec![operation()],
+            late: Duration::from_secs(300),
             ..BridgeFacts::default()
         }
     }
@@ -378,7 +298,7 @@ mod tests {
     fn the_most_urgent_condition_is_the_headline_and_the_others_follow_in_order() {
         let status = BridgeStatus::of(&everything(), NOW);
         let orders: Vec<u8> = status.conditions.iter().map(|view| view.order).collect();
-        assert_eq!(orders, [1, 3, 4, 5, 7, 8]);
+        assert_eq!(orders, [1, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(
             status.sentence,
             "Callbacks cannot be stored: the disk is full. Twilio does not repeat them."
@@ -403,7 +323,20 @@ mod tests {
             "{}",
             sentence(5)
         );
+        assert_eq!(
+            sentence(6),
+            "No callback in the last hour, but 34 calls in this hour a week ago. Check the status callback \
+             URL at Twilio."
+        );
         assert_eq!(sentence(7), "4,812 calls need a decision.");
+        assert_eq!(
+            sentence(9),
+            "Operation 3 (requeue): 1,204 of 4,812 calls done, about 13 min left."
+        );
+        assert_eq!(
+            sentence(10),
+            "12 of 1,204 calls today reached Acquire more than 5 min late."
+        );
     }
 
     #[test]
@@ -414,12 +347,20 @@ mod tests {
                 delivered: 1_204,
                 ..Counts::default()
             }),
+            recent: Some(RecentCalls {
+                today: Sums {
+                    received: 1_204,
+                    in_time: 1_204,
+                    ..Sums::default()
+                },
+                ..RecentCalls::default()
+            }),
             ..BridgeFacts::default()
         };
         let status = BridgeStatus::of(&well, NOW);
         assert_eq!(
             status.sentence,
-            "All is well: 1,204 calls are in Acquire, none waits."
+            "All is well: 1,204 calls today, all in Acquire."
         );
         assert!(status.is_well && status.conditions.is_empty());
         let all = everything();
@@ -457,6 +398,21 @@ mod tests {
                 "{status:?}"
             );
         }
+        for (operations, recent) in [(all.operations, None), (Vec::new(), all.recent)] {
+            let facts = BridgeFacts {
+                operations,
+                recent: recent.map(|recent| RecentCalls {
+                    hour_week_ago: 10,
+                    ..recent
+                }),
+                ..well.clone()
+            };
+            let status = BridgeStatus::of(&facts, NOW);
+            assert!(
+                status.is_well && !status.sentence.contains("All is well"),
+                "no operator is needed: {status:?}"
+            );
+        }
         let empty = BridgeFacts {
             counts: Some(Counts::default()),
             ..BridgeFacts::default()
@@ -466,6 +422,28 @@ mod tests {
                 .sentence
                 .starts_with("No calls yet.")
         );
+    }
+
+    #[test]
+    fn an_hour_without_callbacks_is_a_condition_only_if_the_same_hour_a_week_ago_had_calls() {
+        let facts = |last_hour, hour_week_ago, last_callback| BridgeFacts {
+            recent: Some(RecentCalls {
+                last_hour,
+                hour_week_ago,
+                ..RecentCalls::default()
+            }),
+            last_callback,
+            ..BridgeFacts::default()
+        };
+        for (facts, is_well) in [
+            (facts(0, 11, None), false),
+            (facts(0, 11, Some(NOW.minus(HOUR))), false),
+            (facts(0, 10, None), true),
+            (facts(1, 11, None), true),
+            (facts(0, 11, Some(NOW.minus(HOUR / 2))), true),
+        ] {
+            assert_eq!(BridgeStatus::of(&facts, NOW).is_well, is_well, "{facts:?}");
+        }
     }
 
     #[test]

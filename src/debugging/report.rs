@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 use jiff::ToSpan as _;
 use jiff::civil::{Date, date};
@@ -84,7 +84,7 @@ pub fn month_text(day: Date) -> String {
     format!("{:04}-{:02}", day.year(), day.month())
 }
 
-fn day_of(at: Millis, zone: &TimeZone) -> Option<Date> {
+pub(super) fn day_of(at: Millis, zone: &TimeZone) -> Option<Date> {
     let stamp = jiff::Timestamp::from_millisecond(at.0).ok()?;
     Some(zone.to_datetime(stamp).date())
 }
@@ -107,7 +107,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, unit: Unit, calls: i64) {
+    pub fn add(&mut self, unit: Unit, calls: i64) {
         let count = match unit {
             Unit::Received => &mut self.received,
             Unit::Reconciled => &mut self.reconciled,
@@ -124,6 +124,18 @@ impl Sums {
             Unit::Class(Class::Erased, _) => &mut self.erased,
         };
         *count += calls;
+    }
+
+    /// Calls that Acquire accepted.
+    #[must_use]
+    pub fn in_acquire(&self) -> i64 {
+        self.in_time + self.late
+    }
+
+    /// Calls that are never sent.
+    #[must_use]
+    pub fn not_sent(&self) -> i64 {
+        self.skipped.values().sum::<i64>() + self.dismissed
     }
 
     /// The classes with their words, in the order of the columns.
@@ -152,6 +164,23 @@ impl Sums {
             [] => format!("{} received", self.received),
             parts => format!("{} received = {}", self.received, parts.join(" + ")),
         }
+    }
+}
+
+impl AddAssign<&Self> for Sums {
+    fn add_assign(&mut self, more: &Self) {
+        self.received += more.received;
+        self.in_time += more.in_time;
+        self.late += more.late;
+        self.waiting += more.waiting;
+        for (cause, calls) in &more.skipped {
+            *self.skipped.entry(cause.clone()).or_default() += calls;
+        }
+        self.parked += more.parked;
+        self.dismissed += more.dismissed;
+        self.expired += more.expired;
+        self.erased += more.erased;
+        self.reconciled += more.reconciled;
     }
 }
 

@@ -17,19 +17,27 @@ pub enum ConditionKind {
     Rejected,
     /// Requests that Twilio signed were refused.
     Refused,
+    /// No callback for an hour, unlike a week ago.
+    NoCallbacks,
     /// Calls are parked.
     NeedDecision,
     /// What `doctor` reports, too.
     Problem,
+    /// A bulk operation runs. No operator is needed.
+    Operation,
+    /// Calls were late today. No operator is needed.
+    Late,
 }
 
 impl ConditionKind {
-    pub const ALL: [Self; 7] = [
+    /// Those that need an operator, and of which messages are sent.
+    pub const ALL: [Self; 8] = [
         Self::NotStored,
         Self::DatabaseDown,
         Self::Unreachable,
         Self::Rejected,
         Self::Refused,
+        Self::NoCallbacks,
         Self::NeedDecision,
         Self::Problem,
     ];
@@ -43,12 +51,15 @@ impl ConditionKind {
             Self::Unreachable => "unreachable",
             Self::Rejected => "rejected",
             Self::Refused => "refused",
+            Self::NoCallbacks => "no-callbacks",
             Self::NeedDecision => "need-decision",
             Self::Problem => "problem",
+            Self::Operation => "operation",
+            Self::Late => "late",
         }
     }
 
-    /// 1 is the most urgent. The exit code of `status` is 1 for 1 to 8; 6 is not in use.
+    /// 1 is the most urgent. The exit code of `status` is 1 for 1 to 8.
     #[must_use]
     pub fn order(self) -> u8 {
         match self {
@@ -57,8 +68,11 @@ impl ConditionKind {
             Self::Unreachable => 3,
             Self::Rejected => 4,
             Self::Refused => 5,
+            Self::NoCallbacks => 6,
             Self::NeedDecision => 7,
             Self::Problem => 8,
+            Self::Operation => 9,
+            Self::Late => 10,
         }
     }
 
@@ -75,7 +89,9 @@ impl ConditionKind {
             Self::Unreachable | Self::Rejected => "/calls?state=pending",
             Self::Refused => "/refused",
             Self::NeedDecision => "/parked",
-            Self::NotStored | Self::DatabaseDown | Self::Problem => "/",
+            Self::Operation => "/operations",
+            Self::Late => "/report",
+            Self::NotStored | Self::DatabaseDown | Self::NoCallbacks | Self::Problem => "/",
         }
     }
 
@@ -89,7 +105,10 @@ impl ConditionKind {
             Self::Rejected => format!("Acquire no longer rejects account {subject}."),
             Self::Refused => "No request was refused in the last 15 minutes.".to_owned(),
             Self::NeedDecision => "No call needs a decision any more.".to_owned(),
+            Self::NoCallbacks => "Callbacks arrive again.".to_owned(),
             Self::Problem => format!("The problem is over: {subject}."),
+            Self::Operation => "No operation runs.".to_owned(),
+            Self::Late => "No call was late today.".to_owned(),
         }
     }
 }

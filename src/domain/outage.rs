@@ -24,6 +24,15 @@ pub struct Outage {
     pub next_probe: Millis,
 }
 
+/// An outage, with the `AccountSid`s of which calls are held. Without any, all are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccountOutage {
+    #[serde(flatten)]
+    pub outage: Outage,
+    #[serde(rename = "twilio_accounts")]
+    pub accounts: Vec<String>,
+}
+
 /// The outages by account; deliveries to all other accounts go on. `None`: Acquire has answered since the
 /// start or the last reload, and there is no outage.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ pub mod acts;
 pub mod audit;
 pub mod call;
 pub mod calls;
+pub mod chart;
 pub mod console;
 mod erasure;
 pub mod error;

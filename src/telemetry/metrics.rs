@@ -304,6 +304,23 @@ impl Metrics {
         self.signature_failures.get_or_create(&labels).inc();
     }
 
+    /// Requests that were refused for a cause since the start, whether or not they are kept.
+    pub fn refusals<'a>(&self, cause: &str, accounts: impl Iterator<Item = &'a str>) -> u64 {
+        let Some(cause) = series::refusal_cause(cause) else {
+            return 0;
+        };
+        if SIGNATURE_REASONS.contains(&cause) {
+            let labels = ReasonLabels::of(cause);
+            return self.signature_failures.get_or_create(&labels).get();
+        }
+        let of_account = |account| {
+            self.received
+                .get_or_create(&CallbackLabels::of(account, cause))
+                .get()
+        };
+        accounts.chain([UNKNOWN_ACCOUNT]).map(of_account).sum()
+    }
+
     /// Removes all signing keys: after a reload another key may have the same position.
     pub fn forget_signing_keys(&self) {
         self.signing_keys.clear();

@@ -73,6 +73,12 @@ fn the_state_of_a_call_is_said_in_the_same_words_by_page_api_and_show() {
         "held: Acquire rejects the account (401) since 2026-09-21T14:13:20.000Z, next try at ";
     assert!(bridge.words(6).starts_with(held), "{}", bridge.words(6));
     assert_eq!(bridge.call(&sid(6))["wait"], "acquire");
+    let listed = bridge.runs(&["list", "--wait", "acquire"]).out;
+    let listed = listed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        listed.contains(held) && !listed.contains(&sid(2)),
+        "{listed}"
+    );
 
     for call in 2..=6 {
         let words = bridge.words(call);
@@ -156,7 +162,7 @@ fn today_and_status_say_the_most_urgent_condition_and_the_exit_code_follows() {
     bridge.twilio.ends(&sid(1), "completed");
     bridge.settles();
     let run = bridge.runs(&["status"]);
-    let well = "All is well: 1 call is in Acquire, none waits.\n";
+    let well = "All is well: 1 call today, all in Acquire.\n";
     assert_eq!((run.code, run.out.as_str()), (Some(0), well));
     assert!(bridge.page("/").contains(well.trim_end()));
 
@@ -208,6 +214,45 @@ fn today_and_status_say_the_most_urgent_condition_and_the_exit_code_follows() {
             .starts_with("Callbacks cannot be stored: no bridge answers")
             && run.out.ends_with("1 call needs a decision.\n"),
         "{run:?}"
+    );
+}
+
+#[test]
+fn today_is_shown_beside_a_week_ago_with_the_last_48_hours_and_a_quiet_hour_is_a_condition() {
+    let bridge = Bridge::with(&[("BRIDGE__REPORT__LATE", "1s")]);
+    assert!(!bridge.page("/").contains("<svg"));
+    for call in 1..=12 {
+        bridge.twilio.ends(&sid(call), "completed");
+    }
+    bridge.settles();
+    bridge.clock.advance(Duration::from_secs(7 * 86_400));
+    let run = bridge.runs(&["status"]);
+    let quiet = "No callback since 2026-09-21T14:13:20.000Z, but 12 calls in this hour a week\n";
+    assert!(run.out.starts_with(quiet), "{run:?}");
+    assert_eq!(run.code, Some(1));
+    bridge.acquire.answers(vec![Reply::Status(503)]);
+    bridge.twilio.ends(&sid(13), "completed");
+    bridge.settles();
+    bridge.waits(Duration::from_secs(60));
+    let late = "1 of 1 call today reached Acquire more than 1 s late.\n";
+    let run = bridge.runs(&["status"]);
+    assert_eq!((run.code, run.out.as_str()), (Some(0), late));
+    let page = bridge.page("/");
+    for part in [
+        "<b>1</b>calls today<br><span class=\"faint\">a week ago by now: 12</span>",
+        "<svg class=\"chart hourly\" viewBox=\"0 0 48 100\"",
+        "<svg class=\"chart coarse\" viewBox=\"0 0 12 100\"",
+        "aria-label=\"2026-09-28T14:00:00.000Z to 2026-09-28T15:00:00.000Z: 1 received, 1 late\"",
+        "<a href=\"/calls?since=2026-09-28T14:00:00.000Z&amp;until=2026-09-28T15:00:00.000Z\">",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let listed = "/calls?since=2026-09-28T14:00:00.000Z&until=2026-09-28T15:00:00.000Z";
+    assert!(bridge.page(listed).contains("1 call</caption>"));
+    let status = bridge.admin("GET", "/api/status", &[]).json();
+    assert_eq!(
+        (&status["today"]["late"], &status["week_ago"]["received"]),
+        (&1.into(), &12.into())
     );
 }
 

@@ -277,6 +277,9 @@ fn an_operation_waits_while_deliveries_are_paused() {
     );
     until("it waits", || operations(admin)[0]["held_for"] == "acme");
     assert_eq!(operations(admin)[0]["done"], 0);
+    let status = bridge.admin("GET", "/api/status", &[]).json();
+    let sentence = "Operation 1 (requeue): 0 of 2 calls done, it waits for Acquire's account acme.";
+    assert!(status.to_string().contains(sentence), "{status}");
     assert!(
         bridge
             .admin("GET", "/operations", &[])

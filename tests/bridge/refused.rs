@@ -172,6 +172,10 @@ fn a_flood_is_counted_and_valid_callbacks_are_accepted_as_before() {
     bridge.keeps("no-signature");
     let dropped = bridge.metric("bridge_refused_not_kept_total");
     assert!(dropped >= Some(30.0), "{dropped:?}");
+    let kept = bridge.admin("GET", "/api/refused", &[]).json();
+    assert_eq!(kept["causes"][0]["counted"], 50, "{kept}");
+    let page = bridge.admin("GET", "/refused", &[]).body;
+    assert!(page.contains(" of 50</td>"), "{page}");
     bridge.settles();
 }
 

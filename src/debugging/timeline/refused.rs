@@ -9,6 +9,9 @@ use crate::store::{RefusedCause, StoredRefusedRequest};
 pub struct CauseLine {
     pub cause: String,
     pub count: u64,
+    /// Requests of this cause that the bridge refused since its start, if fewer are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted: Option<u64>,
     /// RFC 3339.
     pub first: String,
     pub last: String,
@@ -22,6 +25,7 @@ impl CauseLine {
         Self {
             cause: cause.cause.clone(),
             count: cause.count,
+            counted: None,
             first: cause.first.to_string(),
             last: cause.last.to_string(),
             example: cause.example,

@@ -11,7 +11,7 @@ use super::console::{AdminState, page, page_size};
 use super::error::AdminError;
 use super::frame::Frame;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
-use crate::store::RefusedFilter;
+use crate::store::{RefusedCause, RefusedFilter};
 use crate::telemetry::metrics::check_refusal_cause;
 
 #[derive(Debug, Deserialize)]
@@ -61,7 +61,16 @@ pub async fn list(
 
 async fn causes(admin: &AdminState) -> Result<Vec<CauseLine>, AdminError> {
     let causes = admin.bridge.store.refused_by_cause().await?;
-    Ok(causes.iter().map(CauseLine::of).collect())
+    let config = admin.bridge.config.borrow().clone();
+    let line = |cause: &RefusedCause| {
+        let names = config.accounts.iter().map(|of| &*of.acquire_account_id);
+        let counted = admin.bridge.metrics.refusals(&cause.cause, names);
+        CauseLine {
+            counted: Some(counted).filter(|counted| *counted > cause.count),
+            ..CauseLine::of(cause)
+        }
+    };
+    Ok(causes.iter().map(line).collect())
 }
 
 async fn latest(admin: &AdminState, query: &RefusedQuery) -> Result<Vec<RefusedLine>, AdminError> {

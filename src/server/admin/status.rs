@@ -7,18 +7,23 @@ use actix_web::web::Data;
 use askama::Template;
 use tokio_util::sync::CancellationToken;
 
-use super::console::{AdminState, page};
+use super::chart::{self, Chart};
+use super::console::{AdminState, PAGE_SIZE, page};
 use super::error::AdminError;
 use super::frame::Frame;
 use super::probes::readiness;
 use crate::clock::Millis;
+use crate::config::Account;
 use crate::debugging::bridge_status::{BridgeFacts, BridgeStatus, is_concern, thousands};
+use crate::debugging::recent_calls::{RecentCalls, RecentTimes};
+use crate::debugging::report::Sums;
 use crate::debugging::state_words::rough;
 use crate::domain::condition::ProblemKind;
-use crate::domain::outage::Outage;
+use crate::domain::operation::OperationState;
+use crate::domain::outage::{AccountOutage, Outage};
 use crate::domain::plural::counted;
 use crate::server::shared::BridgeParts;
-use crate::store::{RefusedCause, RefusedFilter, State, StoreError, disk};
+use crate::store::{RefusedCause, RefusedFilter, State, Store, StoreError, disk};
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::to_enter;
 
@@ -37,6 +42,18 @@ pub async fn status(admin: Data<AdminState>) -> Result<HttpResponse, AdminError>
     });
     let calls: serde_json::Map<String, serde_json::Value> = calls.into_iter().collect();
     let refused: u64 = facts.refused.iter().map(|(cause, _)| cause.count).sum();
+    let config = admin.bridge.config.borrow().clone();
+    let of_account = |outage: &Outage| {
+        let own = |of: &&Account| of.acquire_account_id == outage.account;
+        let own = config.accounts.iter().filter(own);
+        AccountOutage {
+            outage: outage.clone(),
+            accounts: own
+                .filter_map(|of| Some(of.twilio_account_sid.as_ref()?.to_string()))
+                .collect(),
+        }
+    };
+    let outages: Vec<AccountOutage> = facts.outages.iter().map(of_account).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "sentence": status.sentence,
@@ -46,7 +63,9 @@ pub async fn status(admin: Data<AdminState>) -> Result<HttpResponse, AdminError>
         "oldest_due": counts.and_then(|counts| counts.oldest_due),
         "refused": refused,
         "spooled": facts.spooled,
-        "outages": facts.outages,
+        "outages": outages,
+        "today": facts.recent.as_ref().map(|recent| &recent.today),
+        "week_ago": facts.recent.as_ref().map(|recent| &recent.week_ago),
     })))
 }
 
@@ -55,7 +74,7 @@ struct Tile {
     name: &'static str,
     figure: String,
     note: String,
-    link: &'static str,
+    link: String,
 }
 
 /// An account of the configuration.
@@ -72,6 +91,8 @@ struct AccountRow {
 struct TodayPage {
     status: BridgeStatus,
     tiles: Vec<Tile>,
+    recent: Option<RecentCalls>,
+    charts: Vec<Chart>,
     accounts: Vec<AccountRow>,
     frame: Frame,
 }
@@ -83,6 +104,13 @@ pub async fn today(admin: Data<AdminState>) -> Result<HttpResponse, AdminError> 
     page(&TodayPage {
         status: BridgeStatus::of(&facts, now),
         tiles: tiles(&facts, now),
+        charts: facts
+            .recent
+            .iter()
+            .flat_map(chart::charts)
+            .filter(|chart| chart.most > 0)
+            .collect(),
+        recent: facts.recent,
         accounts: accounts(&admin),
         frame: Frame::of("/", now),
     })
@@ -112,6 +140,10 @@ pub async fn facts(
         };
         explained.push((cause, explanation));
     }
+    let times = RecentTimes::of(now, &config.report.time_zone);
+    let operations = unless_down(store.operations(PAGE_SIZE).await)?.unwrap_or_default();
+    let is_running = |of: &crate::store::Operation| of.state == OperationState::Running;
+    let names = config.accounts.iter().map(|of| &of.acquire_account_id);
     let urls = &config.server.public_urls;
     Ok(BridgeFacts {
         not_stored: readiness(bridge, stop).await.err(),
@@ -121,8 +153,20 @@ pub async fn facts(
         accounts: config.accounts.len(),
         refused: explained,
         problems: problems(bridge, now),
+        recent: unless_down(recent(&**store, &times).await)?,
+        last_callback: names
+            .filter_map(|name| bridge.metrics.last_callback(name))
+            .max(),
+        operations: operations.into_iter().filter(is_running).collect(),
+        late: config.report.late,
         callback_url: urls.first().map(|url| to_enter(url, CallbackKind::Status)),
     })
+}
+
+async fn recent(store: &dyn Store, times: &RecentTimes) -> Result<RecentCalls, StoreError> {
+    let [now, then] = times.ranges();
+    let (now, then) = (store.ledger(now).await?, store.ledger(then).await?);
+    Ok(RecentCalls::of(&now, &then, times))
 }
 
 /// `None` while the database is down.
@@ -191,18 +235,14 @@ fn tiles(facts: &BridgeFacts, now: Millis) -> Vec<Tile> {
     let oldest = oldest.filter(|due| now.since(*due) >= Duration::from_secs(1));
     let oldest = oldest.map(|due| format!("longest due since {due}"));
     let refused: u64 = facts.refused.iter().map(|(cause, _)| cause.count).sum();
-    let tile = |name, figure, link| Tile {
+    let tile = |name, figure, link: &str| Tile {
         name,
         figure,
         note: String::new(),
-        link,
+        link: link.to_owned(),
     };
-    vec![
-        tile(
-            "in Acquire",
-            calls(|counts| counts.delivered),
-            "/calls?state=delivered",
-        ),
+    let mut tiles = facts.recent.as_ref().map_or_else(Vec::new, of_today);
+    tiles.extend([
         Tile {
             note: oldest.unwrap_or_default(),
             ..tile(
@@ -212,19 +252,41 @@ fn tiles(facts: &BridgeFacts, now: Millis) -> Vec<Tile> {
             )
         },
         tile("need a decision", calls(|counts| counts.parked), "/parked"),
-        tile(
-            "not sent",
-            calls(|counts| counts.skipped),
-            "/calls?state=skipped",
-        ),
         tile("refused requests", thousands(refused), "/refused"),
+    ]);
+    tiles
+}
+
+/// The figures of today beside those of a week ago.
+fn of_today(recent: &RecentCalls) -> Vec<Tile> {
+    let of_state = |state| format!("/calls?state={state}&since={}", recent.day);
+    let tile = |name, figure: fn(&Sums) -> i64, link| {
+        let [today, then] =
+            [&recent.today, &recent.week_ago].map(|sums| thousands(figure(sums).unsigned_abs()));
+        Tile {
+            name,
+            figure: today,
+            note: if recent.week_ago.received > 0 {
+                format!("a week ago by now: {then}")
+            } else {
+                String::new()
+            },
+            link,
+        }
+    };
+    let all = format!("/calls?since={}", recent.day);
+    vec![
+        tile("calls today", |sums| sums.received, all),
+        tile("in Acquire", Sums::in_acquire, of_state(State::Delivered)),
+        tile("late", |sums| sums.late, "/report".to_owned()),
+        tile("not sent", Sums::not_sent, of_state(State::Skipped)),
     ]
 }
 
 fn accounts(admin: &AdminState) -> Vec<AccountRow> {
     let bridge = &admin.bridge;
     let config = bridge.config.borrow().clone();
-    let of_account = |account: &crate::config::Account| {
+    let of_account = |account: &Account| {
         let name = &account.acquire_account_id;
         let tokens = (1..=account.auth_tokens.len()).map(|at| at.to_string());
         let shared = (1..=account.shared_keys.len()).map(|at| format!("shared-{at}"));

@@ -142,15 +142,24 @@ const NOTIFY_KINDS: [&str; 3] = ["json", "slack", "heartbeat"];
 /// Verdicts of requests that are not kept as refused.
 const NOT_KEPT: [&str; 5] = ["new", "weaker", "repeated", "erased", "health-check"];
 
-/// Whether refused requests are kept with this cause; a sentence with all causes if not.
-pub fn check_refusal_cause(cause: &str) -> Result<(), String> {
+/// The causes with which refused requests are kept.
+fn refusal_causes() -> BTreeSet<&'static str> {
     let all = SIGNATURE_REASONS.iter().chain(&UNSIGNED_VERDICTS);
     let all = all.chain(&SIGNED_VERDICTS);
-    let known: BTreeSet<&str> = all.copied().filter(|one| !NOT_KEPT.contains(one)).collect();
-    if known.contains(cause) {
+    all.copied().filter(|one| !NOT_KEPT.contains(one)).collect()
+}
+
+/// The cause of refused requests with this name.
+pub fn refusal_cause(cause: &str) -> Option<&'static str> {
+    refusal_causes().get(cause).copied()
+}
+
+/// Whether refused requests are kept with this cause; a sentence with all causes if not.
+pub fn check_refusal_cause(cause: &str) -> Result<(), String> {
+    if refusal_cause(cause).is_some() {
         return Ok(());
     }
-    let known: Vec<&str> = known.into_iter().collect();
+    let known: Vec<&str> = refusal_causes().into_iter().collect();
     Err(format!("cause must be one of {}", known.join(", ")))
 }
 
