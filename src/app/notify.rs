@@ -202,7 +202,7 @@ impl Notifier {
         };
         let now = self.parts.clock.now();
         let mut found = conditions(&facts, now);
-        found.retain(|condition| ConditionKind::ALL.contains(&condition.kind()));
+        found.retain(|condition| ConditionKind::NOTIFIED.contains(&condition.kind()));
         self.beat(&found, now);
         if self.config.notify.is_empty() {
             return;

@@ -101,7 +101,7 @@ fn entry(reader: &mut SettingsReader, number: usize) -> Option<NotifyTarget> {
         }
     };
     let events = reader.list(&key("events"), event);
-    let events = events.unwrap_or_else(|| ConditionKind::ALL.to_vec());
+    let events = events.unwrap_or_else(|| ConditionKind::NOTIFIED.to_vec());
     let (url, format) = (url?, format?);
     Some(NotifyTarget {
         url,
@@ -111,11 +111,11 @@ fn entry(reader: &mut SettingsReader, number: usize) -> Option<NotifyTarget> {
 }
 
 fn event(text: &str) -> Result<ConditionKind, String> {
-    let found = ConditionKind::ALL
+    let found = ConditionKind::NOTIFIED
         .into_iter()
         .find(|kind| kind.as_str() == text);
     found.ok_or_else(|| {
-        let names = ConditionKind::ALL.map(ConditionKind::as_str);
+        let names = ConditionKind::NOTIFIED.map(ConditionKind::as_str);
         format!("must be one of {}", names.join(", "))
     })
 }

@@ -31,7 +31,7 @@ pub enum ConditionKind {
 
 impl ConditionKind {
     /// Those that need an operator, and of which messages are sent.
-    pub const ALL: [Self; 8] = [
+    pub const NOTIFIED: [Self; 8] = [
         Self::NotStored,
         Self::DatabaseDown,
         Self::Unreachable,
