@@ -98,12 +98,12 @@ impl From<StoreError> for CanaryFailure {
 
 /// Sends a canary every `canary.every`, until `stop`.
 pub async fn run(parts: BridgeParts, clock: Clock, stop: CancellationToken) {
-    let Some(every) = parts.config.borrow().reconcile.canary_every else {
-        return;
-    };
     for reason in CanaryFailure::REASONS {
         parts.metrics.canary_failed(reason, 0);
     }
+    let Some(every) = parts.config.borrow().reconcile.canary_every else {
+        return;
+    };
     let mut next = clock.now();
     loop {
         let turn = async {

@@ -4,6 +4,8 @@ mod alerts;
 mod balancer;
 mod container;
 mod containers;
+mod dashboard;
+mod firing;
 mod kubernetes;
 mod lint;
 mod package;

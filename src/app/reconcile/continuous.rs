@@ -34,11 +34,10 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let settings = parts.config.borrow().reconcile.clone();
-    if settings.every.is_some() {
-        for account in &parts.config.borrow().accounts {
-            let label = &account.acquire_account_id;
-            parts.metrics.reconcile_account(label, &MissingCause::ALL);
-        }
+    // Also without `every`: Prometheus sees no increase from no series to the first missing call.
+    for account in &parts.config.borrow().accounts {
+        let label = &account.acquire_account_id;
+        parts.metrics.reconcile_account(label, &MissingCause::ALL);
     }
     let mut next = clock.now();
     let mut refused = 0;
