@@ -129,7 +129,7 @@ fn calls_parked_within_a_minute_make_one_signed_message_and_their_end_another() 
     assert_eq!(end["type"], "condition.closed");
     assert_eq!(
         end["data"]["sentence"],
-        "No call needs a decision any more. All is well: 200 calls are in Acquire, none waits."
+        "No call needs a decision any more. All is well: 200 calls today, all in Acquire."
     );
     bridge.stays_silent(&receiver, Duration::from_secs(300));
     let sent = bridge.metric("bridge_notify_sent_total{kind=\"json\"}");

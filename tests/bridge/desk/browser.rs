@@ -233,10 +233,9 @@ fn without_script_every_page_is_complete_and_parked_calls_are_tried_and_requeued
     bridge.waits(std::time::Duration::from_secs(60));
     browser.goes_to(&format!("{base}/parked"));
     browser.clicks("main form[method=post] button");
-    assert_eq!(
-        browser.value("location.pathname"),
-        format!("/calls/{}", sid(7))
-    );
+    until("the browser is on the page of the call", || {
+        browser.value("location.pathname") == format!("/calls/{}", sid(7))
+    });
     bridge.settles();
     assert_eq!(bridge.state(&sid(7)), "delivered");
     browser.goes_to(&format!("{base}/parked"));
