@@ -24,7 +24,7 @@ use crate::debugging::bridge_status::{
 };
 use crate::delivery::heartbeat::Heartbeat;
 use crate::domain::breaker::{Breaker, BreakerLimits, Change, Signal};
-use crate::domain::condition::ConditionKind;
+use crate::domain::condition::{ConditionKind, ProblemKind};
 use crate::domain::message::{CauseOfCalls, Details, Message};
 use crate::domain::watch::{Look, Seen};
 use crate::server::facts;
@@ -145,6 +145,8 @@ impl Notifier {
         let clock = self.parts.clock.clone();
         let mut next = clock.now();
         loop {
+            // The clock may have been set back.
+            next = next.min(clock.now().plus(LOOK_INTERVAL));
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
                 () = clock.reach(next) => None,
@@ -165,6 +167,7 @@ impl Notifier {
     async fn finish(&mut self) {
         while let Some(ended) = self.in_flight.join_next().await {
             self.settle(ended).await;
+            self.settle_sent().await;
         }
     }
 
@@ -222,7 +225,9 @@ impl Notifier {
                 facts.recent.is_some()
             }
             ConditionKind::Problem => {
-                now.since(started) >= MEASURED_AFTER && metrics.is_consistency_known()
+                let is_checked = metrics.is_consistency_known();
+                now.since(started) >= MEASURED_AFTER
+                    && (is_checked || subject != ProblemKind::Consistency.as_str())
             }
             ConditionKind::Unreachable | ConditionKind::Rejected => {
                 let mut accounts = config.accounts.iter();
@@ -327,7 +332,9 @@ impl Notifier {
             return;
         };
         let is_well = !found.iter().any(Condition::is_critical);
-        if now < self.next_beat || !is_well || self.worker.age() > STUCK_AFTER {
+        // Further ahead than an interval: the clock was set back.
+        let is_early = now < self.next_beat && self.next_beat <= now.plus(BEAT_INTERVAL);
+        if is_early || !is_well || self.worker.age() > STUCK_AFTER {
             return;
         }
         self.next_beat = now.plus(BEAT_INTERVAL);
@@ -339,6 +346,7 @@ impl Notifier {
 
     /// Starts to send the next message of each receiver that has none in flight.
     async fn send(&mut self) {
+        self.settle_sent().await;
         let now = self.parts.clock.now();
         for target in 0..self.config.notify.len() {
             let (breaker, is_busy) = &self.receivers[target];
@@ -438,6 +446,11 @@ impl Notifier {
             // If this fails, the claim ends by itself.
             let _ = failed.await;
         }
+    }
+
+    /// Notes which messages their receivers have. While the database is down, it is tried again at each turn,
+    /// before the claims of these messages end.
+    async fn settle_sent(&mut self) {
         let mut left = Vec::new();
         for (journal, target, id) in std::mem::take(&mut self.unsettled) {
             let settled = self.journals[journal].change(|watch| watch.sent(target, &id));

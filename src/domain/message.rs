@@ -6,11 +6,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::condition::ConditionKind;
+use super::plain_text::cut;
 use super::plural::counted;
 use crate::clock::Millis;
 
 /// The most causes in a message.
 const MAX_CAUSES: usize = 3;
+
+/// Slack refuses a longer block (3,000 characters).
+const MAX_SLACK_TEXT: usize = 3_000;
 
 /// Fewer digits in a row are no phone number.
 const MIN_DIGITS: usize = 7;
@@ -132,6 +136,7 @@ impl Message {
     #[must_use]
     pub fn slack(&self) -> String {
         let text = self.text();
+        let text = cut(&text, MAX_SLACK_TEXT);
         // Only these have a meaning there.
         let escaped = text
             .replace('&', "&amp;")
