@@ -182,7 +182,10 @@ impl DiagnosisTask {
         let last = self.last_logged_at.get(reason);
         if last.is_none_or(|last| now.since(*last) >= LOG_INTERVAL) {
             self.last_logged_at.insert(reason, now);
-            warn!(reason, remedy, "a signature is invalid: {found} {remedy}");
+            warn!(
+                reason,
+                remedy, "a signature is invalid (it did not hold): {found} {remedy}"
+            );
         }
     }
 }
