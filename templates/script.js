@@ -94,8 +94,7 @@
         const text = await answer.text();
         // An operator may have begun to read while the answer came.
         if (whyPaused()) return say(`paused: ${whyPaused()}`);
-        const fresh = new DOMParser().parseFromString(text, "text/html");
-        replace(fresh);
+        replace(new DOMParser().parseFromString(text, "text/html"));
         live.etag = answer.headers.get("ETag");
       }
       live.failures = 0;

@@ -26,7 +26,7 @@ use crate::delivery::heartbeat::Heartbeat;
 use crate::domain::breaker::{Breaker, BreakerLimits, Change, Signal};
 use crate::domain::condition::{ConditionKind, ProblemKind};
 use crate::domain::message::{CauseOfCalls, Details, Message};
-use crate::domain::watch::{Look, Seen};
+use crate::domain::watch::{Look, MAX_REJECTIONS, Seen, Watch};
 use crate::server::facts;
 use crate::server::shared::BridgeParts;
 use crate::store::{ListFilter, State};
@@ -80,15 +80,17 @@ pub fn node() -> String {
     system.nodename().to_string_lossy().into_owned()
 }
 
+/// A message that was sent to a receiver.
+struct Attempt {
+    journal: usize,
+    target: usize,
+    id: String,
+    at: Millis,
+}
+
 /// The end of a request.
 enum Ended {
-    Message {
-        journal: usize,
-        target: usize,
-        id: String,
-        sent: Millis,
-        result: Result<(), NotifyError>,
-    },
+    Message(Attempt, Result<(), NotifyError>),
     Beat(Result<(), NotifyError>),
 }
 
@@ -104,7 +106,7 @@ struct Notifier {
     receivers: Vec<(Breaker, bool)>,
     in_flight: JoinSet<Ended>,
     /// Messages that receivers have, while the database is down.
-    unsettled: Vec<(usize, usize, String)>,
+    unsettled: Vec<Attempt>,
     next_beat: Millis,
     beats: bool,
 }
@@ -262,7 +264,7 @@ impl Notifier {
                 metrics.notify_gave_up(kind);
                 warn!(
                     "notify[{}] ({kind}): a message was given up, because it could not be sent for a day, \
-                     or too many wait; run `doctor --notify`",
+                     was rejected {MAX_REJECTIONS} times, or too many wait; run `doctor --notify`",
                     target + 1
                 );
             }
@@ -373,47 +375,32 @@ impl Notifier {
         None
     }
 
-    fn start(&mut self, journal: usize, target: usize, message: Message, sent: Millis) {
+    fn start(&mut self, journal: usize, target: usize, message: Message, at: Millis) {
         let receiver = self.config.notify[target].clone();
         let ca_file = self.config.acquire.ca_file.clone();
         self.in_flight.spawn_local(async move {
-            let result = receiver::post(&receiver, &message, ca_file.as_deref(), sent).await;
-            let id = message.id;
-            Ended::Message {
+            let result = receiver::post(&receiver, &message, ca_file.as_deref(), at).await;
+            let attempt = Attempt {
                 journal,
                 target,
-                id,
-                sent,
-                result,
-            }
+                id: message.id,
+                at,
+            };
+            Ended::Message(attempt, result)
         });
     }
 
     async fn settle(&mut self, ended: Result<Ended, JoinError>) {
         match ended {
-            Ok(Ended::Message {
-                journal,
-                target,
-                id,
-                sent,
-                result,
-            }) => {
-                let of = (journal, target, id);
-                self.settle_message(of, sent, result).await;
-            }
+            Ok(Ended::Message(attempt, result)) => self.settle_message(attempt, result).await,
             Ok(Ended::Beat(result)) => self.settle_beat(&result),
             Err(why) => warn!("a notification was not sent: {why}"),
         }
     }
 
-    async fn settle_message(
-        &mut self,
-        of: (usize, usize, String),
-        sent: Millis,
-        result: Result<(), NotifyError>,
-    ) {
+    async fn settle_message(&mut self, attempt: Attempt, result: Result<(), NotifyError>) {
         let now = self.parts.clock.now();
-        let target = of.1;
+        let target = attempt.target;
         self.receivers[target].1 = false;
         let kind = self.config.notify.get(target).map(|of| of.format.as_str());
         let kind = kind.unwrap_or("json");
@@ -421,7 +408,7 @@ impl Notifier {
             .as_ref()
             .err()
             .map_or(Signal::Good, NotifyError::signal);
-        let change = self.receivers[target].0.report(signal, sent, now);
+        let change = self.receivers[target].0.report(signal, attempt.at, now);
         let number = target + 1;
         match &result {
             Ok(()) => self.parts.metrics.notified(kind),
@@ -432,33 +419,36 @@ impl Notifier {
         }
         match (change, &result) {
             (Change::Opened, Err(why)) => warn!(
-                "notify[{number}] ({kind}) does not accept messages: {why}; they wait for up to a day; \
+                "notify[{number}] ({kind}) does not accept messages: {why}; they wait; \
                  check notify[{number}] and run `doctor --notify`"
             ),
             (Change::Closed, _) => info!("notify[{number}] ({kind}) accepts messages again"),
             _ => {}
         }
-        if result.is_ok() {
-            self.unsettled.push(of);
-        } else {
-            let (journal, target, id) = of;
-            let failed = self.journals[journal].change(|watch| watch.failed(target, &id, now));
-            // If this fails, the claim ends by itself.
-            let _ = failed.await;
-        }
+        let Err(why) = result else {
+            return self.unsettled.push(attempt);
+        };
+        let change = |watch: &mut Watch| {
+            if why.is_rejection() {
+                watch.rejected(target, &attempt.id, now);
+            } else {
+                watch.failed(target, &attempt.id, now);
+            }
+        };
+        // If this fails, the claim ends by itself.
+        let _ = self.journals[attempt.journal].change(change).await;
     }
 
     /// Notes which messages their receivers have. While the database is down, it is tried again at each turn,
     /// before the claims of these messages end.
     async fn settle_sent(&mut self) {
-        let mut left = Vec::new();
-        for (journal, target, id) in std::mem::take(&mut self.unsettled) {
-            let settled = self.journals[journal].change(|watch| watch.sent(target, &id));
+        for sent in std::mem::take(&mut self.unsettled) {
+            let journal = &mut self.journals[sent.journal];
+            let settled = journal.change(|watch| watch.sent(sent.target, &sent.id));
             if settled.await.is_none() {
-                left.push((journal, target, id));
+                self.unsettled.push(sent);
             }
         }
-        self.unsettled = left;
     }
 
     fn settle_beat(&mut self, result: &Result<(), NotifyError>) {

@@ -62,18 +62,7 @@ impl ConditionKind {
     /// 1 is the most urgent. The exit code of `status` is 1 for 1 to 8.
     #[must_use]
     pub fn order(self) -> u8 {
-        match self {
-            Self::NotStored => 1,
-            Self::DatabaseDown => 2,
-            Self::Unreachable => 3,
-            Self::Rejected => 4,
-            Self::Refused => 5,
-            Self::NoCallbacks => 6,
-            Self::NeedDecision => 7,
-            Self::Problem => 8,
-            Self::Operation => 9,
-            Self::Late => 10,
-        }
+        self as u8 + 1
     }
 
     /// Whether it is one of a single node, and not of the calls that all nodes share.

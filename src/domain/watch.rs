@@ -27,6 +27,11 @@ pub const WINDOW: Duration = Duration::from_secs(120);
 /// A target that failed for so long does not get a message any more.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(86_400);
 
+/// A target that rejected a message so often does not get it: the next one may pass. With the waits of the
+/// breaker it takes a quarter of an hour, in which an operator can repair a wrong secret (many receivers answer
+/// 400 to that).
+pub const MAX_REJECTIONS: u32 = 15;
+
 /// The most messages that wait. Then the oldest is given up.
 pub const MAX_WAITING: usize = 100;
 
@@ -80,11 +85,11 @@ struct Tracked {
     state: TrackedState,
     since: Millis,
     seen: Millis,
-    /// The last message, apart from that of its end.
-    told: Option<Millis>,
+    /// The time of the last message, apart from that of its end.
+    reported: Option<Millis>,
     /// Calls at the last look, and those that messages were about.
     calls: u64,
-    told_calls: u64,
+    reported_calls: u64,
     /// When the first and the last call since the last message was parked.
     grown: Option<(Millis, Millis)>,
 }
@@ -92,16 +97,23 @@ struct Tracked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum TrackedState {
     /// It holds, and no message says so.
-    Untold,
-    Told,
+    New,
+    Reported,
     Over,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     message: Message,
-    /// The targets that do not have it yet, each with the time from which it may be sent.
-    targets: BTreeMap<usize, Millis>,
+    /// The targets that do not have it yet.
+    targets: BTreeMap<usize, Pending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Pending {
+    /// From when it may be sent.
+    free_at: Millis,
+    rejections: u32,
 }
 
 impl Watch {
@@ -121,15 +133,15 @@ impl Watch {
             if let Some((change, seen)) = change {
                 let mut details = seen.details.clone();
                 details.new_calls = (change == Change::More)
-                    .then(|| tracked.calls.saturating_sub(tracked.told_calls));
+                    .then(|| tracked.calls.saturating_sub(tracked.reported_calls));
                 messages.push(tracked.message(change, details, look));
-                tracked.tell(now);
+                tracked.report(now);
             } else if seen.is_none()
                 && tracked.state != TrackedState::Over
                 && has_passed(now, tracked.seen, END_AFTER)
                 && (look.knows)(tracked.kind, &tracked.subject)
             {
-                if tracked.state == TrackedState::Told {
+                if tracked.state == TrackedState::Reported {
                     let end = tracked.kind.end(&tracked.subject);
                     let details = Details {
                         sentence: format!("{end} {}", look.headline),
@@ -141,8 +153,8 @@ impl Watch {
             }
         }
         self.conditions.retain(|tracked| {
-            let is_recent = |told| !has_passed(now, told, MESSAGE_INTERVAL);
-            tracked.state != TrackedState::Over || tracked.told.is_some_and(is_recent)
+            let is_recent = |at| !has_passed(now, at, MESSAGE_INTERVAL);
+            tracked.state != TrackedState::Over || tracked.reported.is_some_and(is_recent)
         });
         self.waiting.extend(messages);
     }
@@ -155,9 +167,10 @@ impl Watch {
         });
         let tracked = &mut self.conditions[at];
         if tracked.state == TrackedState::Over {
-            let told = tracked.told;
-            *tracked = Tracked::new(seen, now);
-            tracked.told = told;
+            *tracked = Tracked {
+                reported: tracked.reported,
+                ..Tracked::new(seen, now)
+            };
         }
         if has_passed(now, tracked.seen, SEEN_STEP) {
             tracked.seen = now;
@@ -169,29 +182,30 @@ impl Watch {
                 tracked.grown = Some((first, now));
             }
             tracked.calls = calls;
-            tracked.told_calls = tracked.told_calls.min(calls);
+            tracked.reported_calls = tracked.reported_calls.min(calls);
         }
     }
 
     /// The next message for a target, in the order of the messages. Only the caller sends it for the time
     /// [`CLAIM`].
     pub fn claim(&mut self, target: usize, now: Millis) -> Option<Message> {
-        let first = self
-            .waiting
-            .iter_mut()
-            .find(|waiting| waiting.targets.contains_key(&target))?;
-        let free_at = first.targets.get_mut(&target)?;
-        if *free_at > now && *free_at <= now.plus(CLAIM) {
-            return None;
-        }
-        *free_at = now.plus(CLAIM);
-        Some(first.message.clone())
+        let next = self.next(target, now)?;
+        let waiting = &mut self.waiting[next];
+        waiting.targets.get_mut(&target)?.free_at = now.plus(CLAIM);
+        Some(waiting.message.clone())
     }
 
     /// Whether [`Self::claim`] would return a message.
     #[must_use]
     pub fn has(&self, target: usize, now: Millis) -> bool {
-        self.clone().claim(target, now).is_some()
+        self.next(target, now).is_some()
+    }
+
+    fn next(&self, target: usize, now: Millis) -> Option<usize> {
+        let mut all = self.waiting.iter();
+        let next = all.position(|of| of.targets.contains_key(&target))?;
+        let free_at = self.waiting[next].targets[&target].free_at;
+        (free_at <= now || free_at > now.plus(CLAIM)).then_some(next)
     }
 
     /// A target has a message.
@@ -206,25 +220,41 @@ impl Watch {
 
     /// A message could not be sent: it may be sent again at once.
     pub fn failed(&mut self, target: usize, id: &str, now: Millis) {
-        let mut with_id = self.waiting.iter_mut().filter(|of| of.message.id == id);
-        if let Some(free_at) = with_id.next().and_then(|of| of.targets.get_mut(&target)) {
-            *free_at = now;
+        if let Some(pending) = self.pending(target, id) {
+            pending.free_at = now;
         }
     }
 
-    /// Removes messages that are too old or too many. Returns the target of each removed one. Those for
-    /// targets that are no longer configured (`targets` of them are) are removed too.
+    /// A target rejected a message: it may be sent again at once, but not for long.
+    pub fn rejected(&mut self, target: usize, id: &str, now: Millis) {
+        if let Some(pending) = self.pending(target, id) {
+            pending.free_at = now;
+            pending.rejections += 1;
+        }
+    }
+
+    fn pending(&mut self, target: usize, id: &str) -> Option<&mut Pending> {
+        let mut all = self.waiting.iter_mut();
+        let waiting = all.find(|of| of.message.id == id)?;
+        waiting.targets.get_mut(&target)
+    }
+
+    /// Removes messages that are too old, too many or rejected too often. Returns the target of each removed
+    /// one. Those for targets that are no longer configured (`targets` of them are) are removed too.
     pub fn give_up(&mut self, targets: usize, now: Millis) -> Vec<usize> {
         let surplus = self.waiting.len().saturating_sub(MAX_WAITING);
         let mut given_up = Vec::new();
         for (at, waiting) in self.waiting.iter_mut().enumerate() {
-            if at < surplus || has_passed(now, waiting.message.at, GIVE_UP_AFTER) {
-                given_up.extend(std::mem::take(&mut waiting.targets).into_keys());
-            }
-            waiting.targets.retain(|target, _| *target < targets);
+            let is_over = at < surplus || has_passed(now, waiting.message.at, GIVE_UP_AFTER);
+            waiting.targets.retain(|target, pending| {
+                let is_given_up = is_over || pending.rejections >= MAX_REJECTIONS;
+                if is_given_up && *target < targets {
+                    given_up.push(*target);
+                }
+                !is_given_up && *target < targets
+            });
         }
         self.waiting.retain(|of| !of.targets.is_empty());
-        given_up.retain(|target| *target < targets);
         given_up
     }
 }
@@ -234,12 +264,12 @@ impl Tracked {
         Self {
             kind: seen.kind,
             subject: seen.subject.clone(),
-            state: TrackedState::Untold,
+            state: TrackedState::New,
             since: now,
             seen: now,
-            told: None,
+            reported: None,
             calls: 0,
-            told_calls: 0,
+            reported_calls: 0,
             grown: None,
         }
     }
@@ -251,21 +281,21 @@ impl Tracked {
     /// The change that a message is due about, of a condition that holds.
     fn news(&self, now: Millis) -> Option<Change> {
         let change = match self.state {
-            TrackedState::Untold => Change::Opened,
-            TrackedState::Told if self.calls > self.told_calls => Change::More,
-            TrackedState::Told | TrackedState::Over => return None,
+            TrackedState::New => Change::Opened,
+            TrackedState::Reported if self.calls > self.reported_calls => Change::More,
+            TrackedState::Reported | TrackedState::Over => return None,
         };
-        let is_too_soon = |told| !has_passed(now, told, MESSAGE_INTERVAL);
+        let is_too_soon = |at| !has_passed(now, at, MESSAGE_INTERVAL);
         let is_growing =
             |(first, last)| !has_passed(now, last, QUIET) && !has_passed(now, first, WINDOW);
-        let waits = self.told.is_some_and(is_too_soon) || self.grown.is_some_and(is_growing);
+        let waits = self.reported.is_some_and(is_too_soon) || self.grown.is_some_and(is_growing);
         (!waits).then_some(change)
     }
 
-    fn tell(&mut self, now: Millis) {
-        self.state = TrackedState::Told;
-        self.told = Some(now);
-        self.told_calls = self.calls;
+    fn report(&mut self, now: Millis) {
+        self.state = TrackedState::Reported;
+        self.reported = Some(now);
+        self.reported_calls = self.calls;
         self.grown = None;
     }
 
@@ -281,8 +311,12 @@ impl Tracked {
             link: format!("{}{}", look.console, self.kind.page()),
             details,
         };
+        let pending = Pending {
+            free_at: look.now,
+            rejections: 0,
+        };
         let targets = (look.targets)(self.kind).into_iter();
-        let targets = targets.map(|target| (target, look.now)).collect();
+        let targets = targets.map(|target| (target, pending)).collect();
         Waiting { message, targets }
     }
 }

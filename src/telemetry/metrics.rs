@@ -223,7 +223,7 @@ metric_table! {
     notify_failures: Family<KindLabels, Counter>, "notify_failures",
         "Requests to receivers of [[notify]] and to heartbeat.url that failed, by kind";
     notify_given_up: Family<KindLabels, Counter>, "notify_given_up",
-        "Messages that a receiver did not accept within a day, or that were too many, by kind";
+        "Messages given up: not accepted within a day, rejected 15 times, or too many, by kind";
 }
 
 /// From a fast local commit to 15 s, after which Twilio gives up.

@@ -226,6 +226,33 @@ fn a_message_waits_for_a_receiver_that_fails_and_its_breaker_opens() {
 }
 
 #[test]
+fn a_message_that_its_receiver_keeps_rejecting_does_not_block_the_next_one() {
+    let receiver = sink(Faults {
+        default_reply: Reply::Status(400),
+        ..Faults::default()
+    });
+    let bridge = notifying(&receiver);
+    bridge.parks(1..2);
+    bridge.notifies(&receiver, 1);
+    bridge.parks(2..3);
+    until("the message is given up", || {
+        bridge.clock.advance(TURN);
+        bridge.metric("bridge_notify_given_up_total{kind=\"json\"}") == Some(1.0)
+    });
+    let tried = receiver.received();
+    assert!(
+        tried
+            .iter()
+            .all(|of| body(of)["type"] == "condition.opened")
+    );
+    receiver.behaves(Faults::default());
+    let got = bridge.notifies(&receiver, tried.len() as u64 + 1);
+    let next = body(got.last().expect("a message"));
+    assert_eq!(next["type"], "condition.more");
+    bridge.counts("bridge_notify_sent_total{kind=\"json\"}", 1.0);
+}
+
+#[test]
 fn a_message_about_refused_requests_has_no_number_and_no_e_mail() {
     let receiver = sink(Faults::default());
     let bridge = notifying(&receiver);

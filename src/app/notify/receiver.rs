@@ -35,6 +35,18 @@ impl NotifyError {
             Self::Status(_) | Self::Network(..) => Signal::Bad,
         }
     }
+
+    /// Whether the message may be the reason, so that the next one may be accepted.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        match self {
+            // Too slow, too early, too many.
+            Self::Status(408 | 425 | 429) | Self::Network(..) => false,
+            Self::Status(status) => {
+                (400..=499).contains(status) && self.signal() != Signal::Misconfigured
+            }
+        }
+    }
 }
 
 impl From<NetworkError> for NotifyError {

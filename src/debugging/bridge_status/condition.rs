@@ -94,7 +94,7 @@ impl Condition {
         }
     }
 
-    /// Whether calls are lost or late while it holds: the heartbeat stops.
+    /// Whether calls may be lost or late while it holds: the heartbeat stops.
     #[must_use]
     pub fn is_critical(&self) -> bool {
         match self {
