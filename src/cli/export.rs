@@ -34,8 +34,9 @@ consistently; it omits signature headers and replaces the host of the callback
 URL. Of a call whose callbacks were all refused, the folder has these callbacks
 with the right path, method and content type. With --number alone, in full or an
 e-mail, it writes all that the bridge has of a person, as erase would find it:
-calls that have the value in any field, refused requests and the spool. Only the owner can read the files.
-Exits with 3 if some of the SIDs are not in the store.";
+calls that have the value in any field, refused requests and the spool. Only
+the owner can read the files. Exits with 3 if some of the SIDs are not in the
+store.";
 
 /// Calls that are written without `--limit`.
 const DEFAULT_LIMIT: usize = 1_000;

@@ -69,6 +69,17 @@ pub struct Details {
     pub example: Option<String>,
 }
 
+impl Details {
+    /// Without phone numbers and e-mails. Messages wait in the store, where an erasure does not look for them.
+    #[must_use]
+    pub fn anonymous(self) -> Self {
+        Self {
+            sentence: anonymous(&self.sentence),
+            ..self
+        }
+    }
+}
+
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -120,7 +131,7 @@ impl Message {
                 "condition": self.kind,
                 "subject": self.subject,
                 "since": self.since,
-                "sentence": anonymous(&details.sentence),
+                "sentence": details.sentence,
                 "count": details.count,
                 "new_calls": details.new_calls,
                 "causes": causes.collect::<Vec<_>>(),
@@ -154,8 +165,7 @@ impl Message {
         let details = &self.details;
         let mut lines = vec![format!(
             "twilio-acquire-bridge on {}: {}",
-            self.node,
-            anonymous(&details.sentence)
+            self.node, details.sentence
         )];
         if let Some(calls) = details.new_calls {
             let was = if calls == 1 { "was" } else { "were" };

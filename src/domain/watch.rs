@@ -309,7 +309,7 @@ impl Tracked {
             since: self.since,
             node: look.node.to_owned(),
             link: format!("{}{}", look.console, self.kind.page()),
-            details,
+            details: details.anonymous(),
         };
         let pending = Pending {
             free_at: look.now,

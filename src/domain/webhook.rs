@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     /// The example that the tests of the reference libraries use (github.com/standard-webhooks/standard-webhooks,
-    /// libraries/go/webhook_test.go, `TestWebhookSign`).
+    /// `libraries/go/webhook_test.go`, `TestWebhookSign`).
     #[test]
     fn a_message_has_the_signature_of_the_published_example() {
         let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");

@@ -8,7 +8,8 @@ use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::condition::ConditionKind::{self, NeedDecision, Unreachable};
 use twilio_acquire_bridge::domain::message::{Change, Details, Message};
 use twilio_acquire_bridge::domain::watch::{
-    CLAIM, END_AFTER, GIVE_UP_AFTER, Look, MAX_WAITING, MESSAGE_INTERVAL, QUIET, Seen, Watch,
+    CLAIM, END_AFTER, GIVE_UP_AFTER, Look, MAX_REJECTIONS, MAX_WAITING, MESSAGE_INTERVAL, QUIET,
+    Seen, Watch,
 };
 
 const START: Millis = Millis(1_790_000_000_000);
@@ -20,6 +21,8 @@ struct World {
     now: Millis,
     ids: Cell<u32>,
     got: Vec<Message>,
+    /// The sentence after the number of calls.
+    words: String,
 }
 
 impl World {
@@ -29,6 +32,7 @@ impl World {
             now: START,
             ids: Cell::new(0),
             got: Vec::new(),
+            words: "calls.".to_owned(),
         }
     }
 
@@ -38,7 +42,7 @@ impl World {
             kind: *kind,
             subject: String::new(),
             details: Details {
-                sentence: format!("{calls} calls."),
+                sentence: format!("{calls} {}", self.words),
                 count: Some(*calls),
                 ..Details::default()
             },
@@ -210,6 +214,45 @@ fn a_message_is_given_up_after_a_day_and_the_oldest_if_too_many_wait() {
     assert!(!world.watch.has(0, a_day_later));
 }
 
+#[test]
+fn only_the_receiver_that_rejects_a_message_fifteen_times_does_not_get_it() {
+    let mut world = World::new();
+    world.looks(&[(Unreachable, 7)], Knowledge::Full);
+    let id = world.watch.claim(0, world.now).expect("a message").id;
+    for _ in 1..MAX_REJECTIONS {
+        world.watch.rejected(0, &id, world.now);
+        world.watch.failed(0, &id, world.now);
+    }
+    assert_eq!(world.watch.give_up(1, world.now), [0; 0]);
+    assert!(world.watch.has(0, world.now));
+    world.watch.rejected(0, &id, world.now);
+    assert_eq!(world.watch.give_up(1, world.now), [0]);
+    assert!(!world.watch.has(0, world.now));
+}
+
+/// The names between two texts, each in such a mark.
+fn names(text: &str, start: &str, end: &str, mark: char) -> Vec<String> {
+    let (_, rest) = text.split_once(start).expect("the start");
+    let (part, _) = rest.split_once(end).expect("the end");
+    part.split(mark)
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_manual_and_the_page_of_notifications_name_each_condition_that_is_sent() {
+    let sent = ConditionKind::NOTIFIED.map(|kind| kind.as_str().to_owned());
+    let manual = include_str!("../../src/config.default.toml");
+    let start = "The conditions of which it gets messages, all by default:";
+    assert_eq!(names(manual, start, "# events", '"'), sent);
+    let page = include_str!("../../docs/notifications.md");
+    let table = names(page, "| --- | --- | --- |\n", "\n\n", '`');
+    let table: Vec<_> = table.into_iter().filter(|name| name != "doctor").collect();
+    assert_eq!(table, sent);
+}
+
 proptest! {
     #[test]
     fn no_condition_makes_more_than_one_message_in_five_minutes_apart_from_its_end(
@@ -255,10 +298,12 @@ proptest! {
         ],
         after in "[ -~]{0,40}",
     ) {
-        let sentence = format!("{before} {personal}, {after}");
-        let mut message = Message::test(String::new(), String::new(), String::new(), START);
-        message.details.sentence = sentence;
-        for body in [message.json(), message.slack()] {
+        let mut world = World::new();
+        world.words = format!("{before} {personal}, {after}");
+        world.turns(&[(Unreachable, 7)]);
+        let message = &world.got[0];
+        let stored = serde_json::to_string(message).expect("JSON");
+        for body in [message.json(), message.slack(), stored] {
             for part in ["5550123", "555-0123", "ann", "jane"] {
                 let is_from_elsewhere = before.contains(part) || after.contains(part);
                 prop_assert!(is_from_elsewhere || !body.contains(part), "{}", body);
@@ -270,10 +315,11 @@ proptest! {
 
 #[test]
 fn the_text_of_a_message_keeps_sids_times_and_urls() {
-    let sentence = "Set server.public_url = \"https://bridge.example.com\", at 2026-09-21T14:13:20.000Z, for \
+    let words = "Set server.public_url = \"https://bridge.example.com\", at 2026-09-21T14:13:20.000Z, for \
                     CA00000000000000000000000000000001 and 4,812 calls.";
-    let mut message = Message::test(String::new(), String::new(), String::new(), START);
-    message.details.sentence = sentence.to_owned();
-    let json: serde_json::Value = serde_json::from_str(&message.json()).expect("JSON");
-    assert_eq!(json["data"]["sentence"], sentence);
+    let mut world = World::new();
+    world.words = words.to_owned();
+    world.turns(&[(Unreachable, 7)]);
+    let json: serde_json::Value = serde_json::from_str(&world.got[0].json()).expect("JSON");
+    assert_eq!(json["data"]["sentence"], format!("7 {words}"));
 }
