@@ -112,8 +112,9 @@ impl Erase {
             found.refused += u64::from(is_in_refused(&subject, &stored.request));
         }
         if let Some(spool) = self.config.open_spool()? {
+            let spooled = found.spooled.insert(0);
             each_call(&spool, &subject, &mut |call| {
-                found.spooled += call.callbacks.len() as u64;
+                *spooled += call.callbacks.len() as u64;
             })?;
         }
         let words = subject.words(&reader.address_hasher()?);

@@ -21,8 +21,8 @@ use crate::domain::cause::Cause;
 use crate::domain::operation::{OperationChange, OperationKind, OperationState};
 use crate::twilio::{AccountSid, CallSid};
 
-/// Calls changed per second, unless the operator asks for another rate. The compiler runs the `unwrap`.
-pub const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(50).unwrap();
+/// Calls changed per second, unless the operator asks for another rate: 50.
+pub const DEFAULT_RATE: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
 /// The most calls that one transaction changes: few enough that no callback waits noticeably.
 const MAX_BATCH: u32 = 100;

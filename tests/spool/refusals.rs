@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::support::harness::Bridge;
 use crate::support::postgres_server::Server;
 use crate::{accepts, bridge, empties_its_spool, is_ready, spooled, times_sent, until};
@@ -50,6 +52,37 @@ fn a_call_that_the_database_refuses_stays_in_the_spool_and_keeps_no_other_waitin
     server.start_again();
     empties_its_spool(&bridge);
     assert_eq!([2, 5].map(|call| times_sent(&bridge, call)), [1, 1]);
+}
+
+#[test]
+fn a_call_that_the_database_refuses_is_erased_from_the_spool() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge_on(&server, folder.path());
+    refuses(&server, &format!("NEW.leg = '{}'", crate::sid(2)));
+    accepts(&bridge, 2, "completed");
+    accepts(&bridge, 3, "completed");
+    until("the other is sent", || times_sent(&bridge, 3) == 1);
+    until("it alone is left", || spooled(&bridge) == Some(1.0));
+    let in_spool = || {
+        let files = ["spool.db", "spool.db-wal"].map(|file| folder.path().join(file));
+        let bytes = files.map(|file| std::fs::read(file).unwrap_or_default());
+        let text = String::from_utf8_lossy(&bytes.concat()).into_owned();
+        text.contains(&format!("CallSid={}", crate::sid(2)))
+    };
+    assert!(in_spool(), "the files are the right ones");
+    let order = json!({ "kind": "erase", "filter": { "call": crate::sid(2) }, "reason": "r" });
+    assert_eq!(bridge.posts("/api/operations", &order).status, 202);
+    let receipt = || {
+        let listed = bridge.admin("GET", "/api/operations", &[]).json();
+        listed["operations"][0]["receipt"].clone()
+    };
+    until("it has ended", || !receipt().is_null());
+    assert_eq!(receipt()["removed"]["spooled"], 1, "{}", receipt());
+    assert_eq!((spooled(&bridge), in_spool()), (Some(0.0), false));
+    accepts_all_again(&server);
+    accepts(&bridge, 2, "completed");
+    assert_eq!(times_sent(&bridge, 2), 0, "it is known as erased");
 }
 
 #[test]

@@ -12,13 +12,14 @@ use twilio_acquire_bridge::store::spool::with_spooled;
 use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore, look_from_outside};
 use twilio_acquire_bridge::store::{
     ClaimRequest, Expiry, LeaseClock, ListFilter, NextState, OpenError, ReadStore as _, Recorded,
-    RefusedLimits, RefusedRequest, Store, StoreError, StoreWarning,
+    RefusedLimits, Store, StoreError, StoreWarning,
 };
 use twilio_acquire_bridge::twilio::CallSid;
 
-use twilio_acquire_bridge::domain::operation::OperationState;
+use twilio_acquire_bridge::domain::operation::{OperationChange, OperationState};
 use twilio_acquire_bridge::store::erasure::Compaction;
 
+use crate::support::store_suite::auditing::alice;
 use crate::support::store_suite::erasing;
 use crate::support::store_suite::place::{
     Database, Place, account, callback, claim, claim_one, of_account, record, settle, sid,
@@ -296,19 +297,7 @@ async fn plant(store: &dyn Store) {
         let claimed = claim_one(store, 0).await;
         settle(store, &claimed, NextState::Delivered, 1).await;
     }
-    let refused = RefusedRequest {
-        at: Millis(0),
-        cause: "no-match".to_owned(),
-        explanation: String::new(),
-        status: 403,
-        peer: "192.0.2.1".to_owned(),
-        method: "POST".to_owned(),
-        target: "/twilio/voice/status".to_owned(),
-        url: "https://bridge.example.com/twilio/voice/status".to_owned(),
-        headers: String::new(),
-        body: "planted-in-a-refused-request".into(),
-        body_bytes: 28,
-    };
+    let refused = erasing::refused("planted-in-a-refused-request");
     let kept = |now| {
         (
             RefusedLimits {
@@ -376,6 +365,27 @@ async fn erased_data_is_in_no_file() {
     assert_eq!(done.done, 60);
     assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
     drop(store);
+    assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_cancelled_erasure_leaves_its_value_in_no_file() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    while store
+        .purge(ALL_EXPIRED, 50)
+        .await
+        .expect("purged")
+        .removed()
+        > 0
+    {}
+    let made = erasing::makes(&*store, "+12025550177", Compaction::Off).await;
+    let cancel = OperationChange::Cancel;
+    let cancelled = store.change_operation(made.id, cancel, None, alice(), Millis(200));
+    let cancelled = cancelled.await.expect("changed").expect("known");
+    assert_eq!(cancelled.state, OperationState::Cancelled);
+    assert_eq!(found_in_files(&place.path()).len(), 1, "the log");
+    store.purge(ALL_EXPIRED, 50).await.expect("purged");
     assert_eq!(found_in_files(&place.path()), Vec::<String>::new());
 }
 

@@ -78,8 +78,9 @@ pub struct Removed {
     /// Of the calls: those that Acquire never accepted, and never will.
     pub undelivered: u64,
     pub refused: u64,
-    /// Callbacks in spools.
-    pub spooled: u64,
+    /// Callbacks in spools; `None` if no spool was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spooled: Option<u64>,
 }
 
 impl Removed {
@@ -98,22 +99,25 @@ impl std::ops::AddAssign for Removed {
         self.legs += more.legs;
         self.undelivered += more.undelivered;
         self.refused += more.refused;
-        self.spooled += more.spooled;
+        if let Some(more) = more.spooled {
+            *self.spooled.get_or_insert_default() += more;
+        }
     }
 }
 
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |count: u64, noun| counted(usize::try_from(count).unwrap_or(usize::MAX), noun);
         write!(
             f,
-            "{} with {}, {} of them not accepted by Acquire; {}; {} in spools",
-            count(self.calls, "call"),
-            count(self.legs, "leg"),
+            "{} with {}, {} of them not accepted by Acquire; {}",
+            counted(self.calls, "call"),
+            counted(self.legs, "leg"),
             self.undelivered,
-            count(self.refused, "refused request"),
-            count(self.spooled, "callback"),
-        )
+            counted(self.refused, "refused request"),
+        )?;
+        self.spooled.map_or(Ok(()), |callbacks| {
+            write!(f, "; {} in spools", counted(callbacks, "callback"))
+        })
     }
 }
 
@@ -135,9 +139,10 @@ pub struct Receipt {
 }
 
 /// The places that no erasure reaches.
-const BEYOND: [&str; 5] = [
+const BEYOND: [&str; 6] = [
     "Acquire and Twilio: ask them to erase it",
     "logs of the bridge, of proxies and of load balancers (CallSids and masked numbers)",
+    "notifications, sent or waiting (the CallSid of an example), and the audit log (CallSids)",
     "exports, and copies of the database that others made",
     "directory.file and directory.entries of the configuration",
     "callbacks that arrived after the search",
@@ -327,7 +332,7 @@ impl Operation {
             && !erasure.nodes.iter().any(|known| known == node)
         {
             erasure.nodes.push(node.to_owned());
-            erasure.removed.spooled += callbacks;
+            *erasure.removed.spooled.get_or_insert_default() += callbacks;
             let kept = found_in
                 .iter()
                 .map(|place| format!("{place} on node {node}"));

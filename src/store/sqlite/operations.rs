@@ -100,7 +100,9 @@ impl WriteTx {
         found.map(|(id, row)| Operation::read(id, &row)).transpose()
     }
 
-    fn save_operation(&self, operation: &Operation) -> Result<(), StoreError> {
+    fn save_operation(&mut self, operation: &Operation) -> Result<(), StoreError> {
+        // The row may have had the subject until now, as that of a cancelled erasure.
+        self.has_removed |= operation.erasure.is_some();
         self.connection()
             .prepare_cached("UPDATE operation SET state = ?2, row = ?3 WHERE id = ?1")?
             .execute((operation.id, operation.state.as_str(), operation.to_row()?))?;

@@ -56,7 +56,7 @@ pub(super) struct WriteTx {
     pub(super) hasher: AddressHasher,
     pub(super) health: FileHealth,
     /// Whether the log may have copies of removed data. After a crash it may.
-    has_removed: bool,
+    pub(super) has_removed: bool,
 }
 
 /// A change in memory that the open transaction made.
