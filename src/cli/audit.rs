@@ -5,6 +5,7 @@ use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, wrap
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Head};
+use crate::domain::plural::counted;
 use crate::store::{AuditFilter, StoredAuditRow};
 
 const EXAMPLE: &str = "Examples:
@@ -87,7 +88,7 @@ fn as_text(StoredAuditRow { row, .. }: &StoredAuditRow) -> String {
     let mut about = vec![format!("{} ({known})  {act}", row.actor)];
     about.extend(row.target.clone());
     about.extend(row.filter.clone());
-    about.extend(row.count.map(|count| format!("{count} calls")));
+    about.extend(row.count.map(|count| counted(count, "call")));
     let head = format!("{}  {}", row.at, wrap(&about.join("  "), 4));
     let rest = [&row.reason, &row.result].map(|text| text.as_deref().unwrap_or_default());
     match rest.join("  ").trim() {
