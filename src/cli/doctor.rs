@@ -286,8 +286,9 @@ fn of_times(config: &Config, now: Millis) -> Vec<Note> {
     let mut notes = Vec::new();
     if let Ok(calls @ 1..) = reader.due_after(now.plus(longest)) {
         let sentence = format!(
-            "{calls} calls are due more than {longest:?} from now, longer than any wait: the clock was \
-             wrong; a running bridge corrects them within a minute"
+            "due more than {longest:?} from now, longer than any wait: {}; the clock was wrong, and a \
+             running bridge corrects this within a minute",
+            counted(calls, "call")
         );
         notes.push(Note::problem("clock", sentence));
     }

@@ -170,7 +170,7 @@ fn a_call_is_erased_from_its_page() {
     let confirm = format!("/operations/new?kind=erase&amp;call={}", sid(2));
     assert!(call.contains(&format!("href=\"{confirm}\"")), "{call}");
     let page = bridge.page(&confirm.replace("&amp;", "&"));
-    assert!(page.contains("Found now: 1 calls with 1 legs"), "{page}");
+    assert!(page.contains("Found now: 1 call with 1 leg."), "{page}");
     let subject = ("subject", &*hidden(&page, "subject"));
     assert_eq!(
         sends_form(&bridge, &page, &[subject, ("reason", " ")]).status,
@@ -204,7 +204,7 @@ fn a_person_is_erased_from_the_list_of_their_calls_and_no_other_by_mistake() {
         .expect("a link");
     let query = link.split('"').next().expect("its end");
     let page = bridge.page(&format!("/operations/new?kind=erase&{query}"));
-    assert!(page.contains("Found now: 1 calls"), "{page}");
+    assert!(page.contains("Found now: 1 call with"), "{page}");
     let reason = ("reason", "request 19");
     let other = sends_form(&bridge, &page, &[("subject", "+14155550188"), reason]);
     assert_eq!(other.status, 400);
