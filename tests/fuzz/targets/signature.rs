@@ -18,8 +18,8 @@ fuzz_target!(|data: &[u8]| {
     let fields = signature::fields(form);
     let signed = signature::sign(&key, url, Body::Form(&fields));
     let keys = [key];
-    // Twilio's libraries drop an empty fragment, and differ about user info and ports that are no numbers.
-    let is_usual = !url.contains(['#', '@']) && url.matches(':').count() < 2;
+    // Twilio's libraries drop an empty fragment, and differ about unusual schemes, hosts and ports.
+    let is_usual = url.starts_with("https://bridge.example.com/") && !url.contains('#');
     assert!(!is_usual || signature::verify(&keys, url, Body::Form(&fields), &signed));
     if header != signed {
         // A fragment or user info in the URL is signed in more than one variant.
