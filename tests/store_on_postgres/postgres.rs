@@ -496,8 +496,30 @@ async fn a_compacted_erasure_leaves_no_copy_in_the_tables() {
         copies.sum::<usize>()
     };
     assert!(copies() >= 50, "the files are the right ones");
+    server.sql_in(&name, "ANALYZE");
+    let analysed =
+        "SELECT count(*) FROM pg_stats WHERE attname IN ('body', 'headers', 'sent', 'excerpt')";
+    assert_eq!(
+        server.sql_in(&name, analysed),
+        "0",
+        "no values are in pg_statistic"
+    );
+    // As autovacuum's analysis: VACUUM FULL copies removed rows that another transaction can still read.
+    let database = name.clone();
+    let reader = std::thread::spawn(move || {
+        server.sql_in(
+            &database,
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM note; SELECT pg_sleep(3); COMMIT",
+        )
+    });
+    let is_reading = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)%' \
+                      AND pid <> pg_backend_pid() AND wait_event = 'PgSleep'";
+    while server.sql(is_reading) != "1" {
+        clock::pause(Duration::from_millis(20)).await;
+    }
     erasing::makes(&*store, erasing::NUMBER, Compaction::Full).await;
     let done = erasing::carries_out(&store).await;
+    reader.join().expect("the reader ended");
     assert_eq!(done.done, 50);
     let receipt = done.receipt().expect("a receipt");
     assert!(receipt.files.contains("VACUUM FULL"), "{receipt:?}");

@@ -10,7 +10,7 @@ use super::rows::text;
 use super::server::CONNECT_TIMEOUT;
 use super::session::{PgError, Session};
 use super::{PostgresStore, counters};
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::domain::subject::Subject;
 use crate::store::counters::Counters;
 use crate::store::erasure::{Compaction, Removed, Wiped};
@@ -44,6 +44,20 @@ const REMEMBER_SID: &str = "INSERT INTO removed_call (hash, account, day, cause)
 
 /// The tables that have, or had, data of calls.
 const TABLES: &str = "call, callback, attempt, sid_index, address, refused, ledger_change";
+
+const NEXT_TRANSACTION: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text";
+
+/// Whether a transaction of this database may still read what was removed before transaction `$1`.
+const OLDER_TRANSACTIONS: &str = "SELECT EXISTS ( \
+    SELECT FROM pg_stat_activity \
+    WHERE datname = current_database() AND pid <> pg_backend_pid() \
+        AND age(backend_xmin) > age($1::text::xid))";
+
+/// How long a rewrite waits for transactions that began before the removal: an analysis by autovacuum, a
+/// dump.
+const OLDER_TRANSACTIONS_WAIT: Duration = Duration::from_secs(60);
+
+const OLDER_TRANSACTIONS_POLL: Duration = Duration::from_millis(100);
 
 /// For the wait until other work with a table ends, and for the rewrite.
 const VACUUM_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -122,21 +136,48 @@ impl Erasures for PostgresStore {
                 "VACUUM FULL rewrote the tables",
             ),
         };
-        self.run_apart(async move |session| {
-            session.simple_query(&sql).await?;
-            // Its rows had the subject itself. The table is small.
-            session.simple_query("VACUUM (FULL) operation").await?;
-            Ok(())
-        })
-        .await?;
+        let kept = self
+            .run_apart(async move |session| {
+                let kept = compaction == Compaction::Full && !older_ended(session).await?;
+                session.simple_query(&sql).await?;
+                // Its rows had the subject itself. The table is small.
+                session.simple_query("VACUUM (FULL) operation").await?;
+                Ok(kept)
+            })
+            .await?;
+        let kept = kept.then_some(
+            "rows in the tables that a transaction of another program may still read: end it, and erase \
+             again with --compact",
+        );
+        let beyond = [
+            "the write-ahead log of PostgreSQL, until its segments are recycled",
+            "backups, replicas and archived logs of PostgreSQL",
+        ];
         Ok(Wiped {
             done: done.to_owned(),
             found_in: Vec::new(),
-            not_reached: vec![
-                "the write-ahead log of PostgreSQL, until its segments are recycled".to_owned(),
-                "backups, replicas and archived logs of PostgreSQL".to_owned(),
-            ],
+            not_reached: kept.into_iter().chain(beyond).map(str::to_owned).collect(),
         })
+    }
+}
+
+/// Waits until no transaction can read the rows that were removed so far: VACUUM FULL copies rows that one
+/// can read. Returns whether all have ended.
+async fn older_ended(session: &Session) -> Result<bool, PgError> {
+    let rows = session.query(NEXT_TRANSACTION, &[]).await?;
+    let next: String = rows[0].get(0);
+    let ended = async {
+        loop {
+            let rows = session.query(OLDER_TRANSACTIONS, &[&next]).await?;
+            if !rows[0].get::<_, bool>(0) {
+                return Ok(());
+            }
+            clock::pause(OLDER_TRANSACTIONS_POLL).await;
+        }
+    };
+    match timeout(OLDER_TRANSACTIONS_WAIT, ended).await {
+        Ok(ended) => ended.map(|()| true),
+        Err(_) => Ok(false),
     }
 }
 
