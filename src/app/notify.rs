@@ -118,7 +118,7 @@ impl Notifier {
         let journals = match config.store.url {
             StoreUrl::Sqlite(_) => vec![Journal::new(Place::Node, Some(store))],
             StoreUrl::Postgres(_) => {
-                let spool = store.own_notes().map(|_| Arc::clone(&store));
+                let spool = store.spool().map(|_| Arc::clone(&store));
                 vec![
                     Journal::new(Place::Node, spool),
                     Journal::new(Place::Database, Some(store)),

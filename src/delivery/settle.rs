@@ -122,10 +122,12 @@ impl Worker {
             StoreError::Unavailable(_) | StoreError::Disk(_) | StoreError::Locked => {
                 SettleFailure::Store
             }
-            StoreError::Database(_) | StoreError::Damaged(_) => match self.store.ping().await {
-                Ok(()) => SettleFailure::Result,
-                Err(_) => SettleFailure::Store,
-            },
+            StoreError::Database(_) | StoreError::Damaged(_) | StoreError::Conflict => {
+                match self.store.ping().await {
+                    Ok(()) => SettleFailure::Result,
+                    Err(_) => SettleFailure::Store,
+                }
+            }
         }
     }
 }

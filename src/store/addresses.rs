@@ -3,9 +3,8 @@
 //! A settlement writes it. A background task adds the calls that are not settled soon
 //! (`app/address_sweep.rs`). Which terms a call has is decided in `domain/call_addresses.rs`.
 
-use async_trait::async_trait;
-
-use super::{CallPage, CallQuery, ListPosition, StoreError, StoredCall, StoredCallback};
+use super::sql::Sql;
+use super::{ListPosition, Store, StoreError, StoredCall, StoredCallback, read};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::domain::call_addresses::{AddressHasher, CallTerms};
@@ -47,22 +46,31 @@ pub struct Unindexed {
     pub next: Option<ListPosition>,
 }
 
-/// The search index, and the lists that use it.
-#[async_trait]
-pub trait Addresses {
+/// The search index.
+impl dyn Store + '_ {
     /// Hashes with the key of this store.
-    async fn address_hasher(&self) -> Result<AddressHasher, StoreError>;
-
-    /// A page of the calls that match a query.
-    async fn search(&self, query: CallQuery) -> Result<CallPage, StoreError>;
+    pub async fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
+        read(self, async |reads| hasher(reads.sql()).await).await
+    }
 
     /// A few unsettled calls behind `from` that changed before `before` and are not fully indexed.
-    async fn unindexed(
+    pub async fn unindexed(
         &self,
         before: Millis,
         from: Option<ListPosition>,
-    ) -> Result<Unindexed, StoreError>;
+    ) -> Result<Unindexed, StoreError> {
+        read(self, async move |reads| reads.unindexed(before, from).await).await
+    }
+}
 
-    /// Adds calls to the index. A call that was removed or merged meanwhile is left out.
-    async fn index(&self, jobs: Vec<IndexJob>) -> Result<(), StoreError>;
+/// The hasher of addresses, with the key of this database.
+pub(super) async fn hasher(sql: Sql<'_>) -> Result<AddressHasher, StoreError> {
+    // The key is text in PostgreSQL.
+    let key = sql.words(
+        "SELECT key FROM address_key",
+        "SELECT convert_to(key, 'UTF8') FROM address_key",
+    );
+    let key: Option<Vec<u8>> = sql.first(key, &[], |row| row.get(0)).await?;
+    let missing = || StoreError::Database("the table address_key has no row".to_owned());
+    Ok(AddressHasher::new(&key.ok_or_else(missing)?))
 }

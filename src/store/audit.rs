@@ -2,12 +2,10 @@
 //!
 //! The chain of hashes is [`crate::domain::audit`]'s.
 
-use async_trait::async_trait;
-
-use super::{Purged, State, StoreError};
+use super::sql::{Row, Sql, Values};
+use super::{Purged, Store, StoreError, Urgency, read, write};
 use crate::clock::Millis;
-use crate::domain::audit::{Act, Actor, AuditEntry, AuditRow, Head, Reason};
-use crate::twilio::CallSid;
+use crate::domain::audit::{Act, Actor, AuditEntry, AuditRow, Head};
 
 /// Selects the rows that match all fields. The latest come first.
 #[derive(Clone, Debug, Default)]
@@ -29,24 +27,98 @@ pub struct StoredAuditRow {
     pub hash: String,
 }
 
-/// What a dismissal did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dismissal {
-    Dismissed,
-    /// The call is in this state, so that there is nothing to decide.
-    NotParked(State),
-    Unknown,
+/// Advisory lock of PostgreSQL that orders the rows of all nodes; `TwAu` in ASCII.
+const LOCK: i64 = 0x5477_4175;
+
+/// Rows that one query reads, because most filters are met early.
+const PART: usize = 500;
+
+const LAST: &str = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1";
+const APPEND: &str = "INSERT INTO audit (number, row, hash) VALUES ($1, $2, $3)";
+const BEFORE: &str =
+    "SELECT number, row, hash FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2";
+const AFTER: &str =
+    "SELECT number, row, hash FROM audit WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// The audit log, which all nodes of a database share.
+impl dyn Store + '_ {
+    /// Appends a row for an act that does not change the store.
+    pub async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        write(self, Urgency::Now, async move |tx| {
+            append(tx.sql(), &entry).await
+        })
+        .await
+    }
+
+    pub async fn audit(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError> {
+        read(self, async move |reads| latest(reads.sql(), &filter).await).await
+    }
 }
 
-impl Dismissal {
-    /// Of the calls that a SID names, by the states that they had.
-    pub(super) fn of(states: &[State]) -> Self {
-        match states {
-            [] => Self::Unknown,
-            states if states.contains(&State::Parked) => Self::Dismissed,
-            [state, ..] => Self::NotParked(*state),
+/// Appends a row to the log, in the open transaction. Other transactions of PostgreSQL with a row wait for
+/// its end, so it comes last.
+pub(super) async fn append(sql: Sql<'_>, entry: &AuditEntry) -> Result<(), StoreError> {
+    if matches!(sql, Sql::Postgres(_)) {
+        let lock = "SELECT pg_advisory_xact_lock($1)";
+        sql.query(lock, &[&LOCK], |_| Ok(())).await?;
+    }
+    // A statement of its own, so that it sees the row of the transaction that had the lock before.
+    let head = sql.first(LAST, &[], |row| {
+        let (number, hash) = (row.get(0)?, row.get(1)?);
+        Ok(Head { number, hash })
+    });
+    let (row, head) = head.await?.unwrap_or_default().chain(entry);
+    let values: Values<'_> = &[&head.number, &row, &head.hash];
+    sql.execute(APPEND, values).await.map(drop)
+}
+
+/// See [`ReadStore::audit`](super::ReadStore::audit).
+pub(super) async fn latest(
+    sql: Sql<'_>,
+    filter: &AuditFilter,
+) -> Result<Vec<StoredAuditRow>, StoreError> {
+    let mut found = Vec::new();
+    let mut before = filter.before.unwrap_or(i64::MAX);
+    loop {
+        let rows = part(sql, BEFORE, before).await?;
+        let is_last = rows.len() < PART;
+        for columns in rows {
+            if found.len() == filter.limit {
+                return Ok(found);
+            }
+            before = columns.0;
+            found.extend(filter.read(columns)?);
+        }
+        if is_last {
+            return Ok(found);
         }
     }
+}
+
+/// A sentence for the first row that does not match.
+pub(super) async fn problem(sql: Sql<'_>) -> Result<Option<String>, StoreError> {
+    let mut check = ChainCheck::default();
+    let mut after = i64::MIN;
+    loop {
+        let rows = part(sql, AFTER, after).await?;
+        for columns in &rows {
+            after = columns.0;
+            check.follow(columns);
+        }
+        if rows.len() < PART {
+            return Ok(check.problem());
+        }
+    }
+}
+
+async fn part(
+    sql: Sql<'_>,
+    query: &'static str,
+    from: i64,
+) -> Result<Vec<AuditColumns>, StoreError> {
+    let limit = i64::try_from(PART).unwrap_or(i64::MAX);
+    let columns = |row: Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    sql.query(query, &[&from, &limit], columns).await
 }
 
 impl Purged {
@@ -60,62 +132,12 @@ impl Purged {
     }
 }
 
-/// Acts on one call: their rows of the audit log.
-pub(super) fn entry_of(
-    act: Act,
-    (sid, calls): (&CallSid, usize),
-    (actor, reason): (&Actor, Option<&Reason>),
-    now: Millis,
-) -> AuditEntry {
-    AuditEntry {
-        target: Some(sid.to_string()),
-        count: u64::try_from(calls).ok(),
-        reason: reason.cloned(),
-        ..AuditEntry::new(act, actor.clone(), now)
-    }
-}
-
-/// The reason of a call that was dismissed.
-pub(super) fn dismissed_by(actor: &str, reason: &str) -> String {
-    format!("dismissed by {actor}: {reason}")
-}
-
-/// What operators do to calls, and the audit log, which all nodes of a database share. An act and its row
-/// are one transaction.
-#[async_trait]
-pub trait Acts {
-    /// Queues all requests of a call, of each account that has one with this SID, for delivery again, due for
-    /// [`REQUEUED_OVERDUE`](super::REQUEUED_OVERDUE), so that fresh calls come first; false if there is
-    /// no such call. `sid` as for [`Store::get_all`](super::Store::get_all).
-    async fn requeue(
-        &self,
-        sid: &CallSid,
-        actor: Actor,
-        reason: Option<Reason>,
-        now: Millis,
-    ) -> Result<bool, StoreError>;
-
-    /// Skips the parked calls with this SID: an operator decided not to send them.
-    async fn dismiss(
-        &self,
-        sid: &CallSid,
-        actor: Actor,
-        reason: Reason,
-        now: Millis,
-    ) -> Result<Dismissal, StoreError>;
-
-    /// Appends a row for an act that does not change the store.
-    async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
-
-    async fn audit(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError>;
-}
-
 /// Rows of a table, as its columns `number`, `row` and `hash`.
-pub(super) type AuditColumns = (i64, String, String);
+type AuditColumns = (i64, String, String);
 
 impl AuditFilter {
     /// Reads a row; `None` if it does not match.
-    pub(super) fn read(
+    fn read(
         &self,
         (number, row, hash): AuditColumns,
     ) -> Result<Option<StoredAuditRow>, StoreError> {
@@ -133,19 +155,19 @@ impl AuditFilter {
 
 /// Follows the chain from its first row, and remembers the first row that does not match.
 #[derive(Default)]
-pub(super) struct ChainCheck {
+struct ChainCheck {
     head: Head,
     broken: Option<i64>,
 }
 
 impl ChainCheck {
-    pub fn follow(&mut self, (number, row, hash): &AuditColumns) {
+    fn follow(&mut self, (number, row, hash): &AuditColumns) {
         if !self.head.follow(*number, row, hash) && self.broken.is_none() {
             self.broken = Some(*number);
         }
     }
 
-    pub fn problem(self) -> Option<String> {
+    fn problem(self) -> Option<String> {
         self.broken.map(|number| {
             format!(
                 "row {number} of the audit log does not match its hash: it was changed, or rows before it \

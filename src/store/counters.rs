@@ -1,12 +1,13 @@
 //! The numbers of calls by state, as either database keeps them in its table `counters`, so that no
-//! metric has to count rows. It knows no SQL.
+//! metric has to count rows.
 
-use super::{Counts, State};
+use super::sql::{Row, Value};
+use super::{Counts, State, StoreError};
 use crate::clock::Millis;
 
 /// Numbers of calls, or the changes of one transaction. A claimed call counts as pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counters {
+pub struct Counters {
     /// Calls ever seen.
     pub seen: i64,
     /// Calls removed after their retention.
@@ -18,6 +19,30 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// Reads the columns in the order of the fields.
+    pub(super) fn read(row: Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            seen: row.get(0)?,
+            purged: row.get(1)?,
+            pending: row.get(2)?,
+            delivered: row.get(3)?,
+            skipped: row.get(4)?,
+            parked: row.get(5)?,
+        })
+    }
+
+    /// The columns in the order of the fields.
+    pub(super) fn values(&self) -> [&dyn Value; 6] {
+        [
+            &self.seen,
+            &self.purged,
+            &self.pending,
+            &self.delivered,
+            &self.skipped,
+            &self.parked,
+        ]
+    }
+
     pub fn move_call(&mut self, from: State, to: State) {
         *self.of(from) -= 1;
         *self.of(to) += 1;

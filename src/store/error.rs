@@ -84,6 +84,9 @@ pub enum StoreError {
     Locked,
     #[error("the database file is damaged: {0} (run `check --store` for details)")]
     Damaged(String),
+    /// Another transaction was in the way. Nothing was done, and the store itself runs the operation again.
+    #[error("another transaction was in the way")]
+    Conflict,
     #[error("the claim is no longer held: it was settled, or its lease ended and another claimed")]
     StaleTicket,
 }
@@ -93,5 +96,13 @@ impl StoreError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+
+    /// What the database said.
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::Unavailable(why) => why,
+            other => other.to_string(),
+        }
     }
 }

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use async_trait::async_trait;
-
-use super::{State, StoreError};
+use super::sql::{Sql, Values};
+use super::{State, Store, StoreError, read};
 use crate::clock::Millis;
 use crate::domain::cause::Cause;
 use crate::domain::class::Class;
@@ -18,7 +17,7 @@ use crate::twilio::{AccountSid, CallSid};
 pub const QUARTER_MS: i64 = 15 * 60 * 1_000;
 
 /// The quarter of the rows that count the parked and skipped calls of now.
-pub(super) const NOW: i64 = -1;
+const NOW: i64 = -1;
 
 /// What a row of the ledger counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,29 +61,84 @@ pub struct ParkedCause {
 }
 
 /// The numbers that a store keeps of its calls.
-#[async_trait]
-pub trait Ledger {
+impl dyn Store + '_ {
     /// The rows of the quarters that start in this time.
-    async fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError>;
+    pub async fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
+        read(self, async move |reads| rows_of(reads.sql(), &time).await).await
+    }
 
     /// How many calls are parked or skipped, by account and cause.
-    async fn causes(&self) -> Result<Vec<CauseCount>, StoreError>;
+    pub async fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
+        read(self, async |reads| causes(reads.sql()).await).await
+    }
 
     /// The causes of parked calls, the most frequent first.
-    async fn parked(&self) -> Result<Vec<ParkedCause>, StoreError>;
+    pub async fn parked(&self) -> Result<Vec<ParkedCause>, StoreError> {
+        read(self, async |reads| parked(reads.sql()).await).await
+    }
+}
+
+pub(super) async fn rows_of(
+    sql: Sql<'_>,
+    time: &Range<Millis>,
+) -> Result<Vec<LedgerRow>, StoreError> {
+    let [from, to] =
+        [time.start, time.end].map(|at| at.0.saturating_add(QUARTER_MS - 1).div_euclid(QUARTER_MS));
+    sql.query(ROWS, &[&from, &to], |row| {
+        let cause: String = row.get(3)?;
+        Ok(LedgerRow {
+            quarter: Millis(row.get::<i64>(0)?.saturating_mul(QUARTER_MS)),
+            account: row.account(1)?,
+            unit: row.parse(2, |class| unit_of(class, &cause))?,
+            calls: row.get(4)?,
+        })
+    })
+    .await
+}
+
+pub(super) async fn causes(sql: Sql<'_>) -> Result<Vec<CauseCount>, StoreError> {
+    sql.query(ROWS, &[&NOW, &(NOW + 1)], |row| {
+        Ok(CauseCount {
+            account: row.account(1)?,
+            state: row.parse(2, State::parse)?,
+            cause: row.parse(3, Cause::parse)?,
+            calls: row.unsigned(4)?,
+        })
+    })
+    .await
+}
+
+async fn parked(sql: Sql<'_>) -> Result<Vec<ParkedCause>, StoreError> {
+    let mut found = Vec::new();
+    for (cause, calls) in parked_causes(&causes(sql).await?) {
+        let word = cause.to_string();
+        let values: Values<'_> = &[&word];
+        let parked = sql.first(PARKED_SPAN, values, |row| {
+            Ok(ParkedCause {
+                cause,
+                calls,
+                since: row.millis(2)?,
+                latest: row.millis(1)?,
+                example: row.call_sid(0)?,
+            })
+        });
+        // A call of the count may have been requeued since.
+        found.extend(parked.await?);
+    }
+    Ok(found)
 }
 
 /// The rows of quarters from $1 to before $2.
-pub(super) const ROWS: &str = "SELECT quarter, account, class, cause, calls FROM ledger \
+const ROWS: &str = "SELECT quarter, account, class, cause, calls FROM ledger \
     WHERE quarter >= $1 AND quarter < $2 AND calls <> 0 ORDER BY quarter, account, class, cause";
 
 /// When the first and the last call of the cause $1 were parked, and the last. Three look-ups in an index.
-pub(super) const PARKED_SPAN: &str = "SELECT sid, effective_at, \
+const PARKED_SPAN: &str = "SELECT sid, effective_at, \
     (SELECT min(effective_at) FROM call WHERE state = 'parked' AND cause = $1) \
     FROM call WHERE state = 'parked' AND cause = $1 ORDER BY effective_at DESC LIMIT 1";
 
 /// How many calls are parked for each cause, over all accounts, the most frequent cause first.
-pub(super) fn parked_causes(counts: &[CauseCount]) -> Vec<(Cause, u64)> {
+fn parked_causes(counts: &[CauseCount]) -> Vec<(Cause, u64)> {
     let mut causes: BTreeMap<Cause, u64> = BTreeMap::new();
     for of in counts.iter().filter(|of| of.state == State::Parked) {
         *causes.entry(of.cause).or_default() += of.calls;
@@ -97,13 +151,8 @@ pub(super) fn parked_causes(counts: &[CauseCount]) -> Vec<(Cause, u64)> {
 /// The rows that differ from the calls. A removed call keeps its units, but for waiting and parked ones.
 pub(super) const BROKEN: &str = include_str!("ledger_broken.sql");
 
-/// The quarters that start in this time.
-pub(super) fn quarters(time: &Range<Millis>) -> [i64; 2] {
-    [time.start, time.end].map(|at| at.0.saturating_add(QUARTER_MS - 1).div_euclid(QUARTER_MS))
-}
-
 /// Reads the columns of a row. None if no version writes such words.
-pub(super) fn unit_of(class: &str, cause: &str) -> Option<Unit> {
+fn unit_of(class: &str, cause: &str) -> Option<Unit> {
     match class {
         "received" => Some(Unit::Received),
         "reconciled" => Some(Unit::Reconciled),

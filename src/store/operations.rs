@@ -8,12 +8,11 @@ pub mod erasure;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use self::erasure::{Erasure, NewErasure, Removed};
-use super::audit::dismissed_by;
-use super::{CallSummary, ListPosition, State, StoreError};
+use super::sql::{Row, Values};
+use super::{CallSummary, ListPosition, State, Store, StoreError, Tx, Urgency, audit, read, write};
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Actor, AuditEntry, Reason};
 use crate::domain::call_filter::{CallFilter, FilterSource};
@@ -212,13 +211,13 @@ impl Operation {
     }
 
     /// Whether a batch is still the next one.
-    pub(super) fn is_next(&self, batch: &OperationBatch) -> bool {
+    fn is_next(&self, batch: &OperationBatch) -> bool {
         self.state == OperationState::Running && self.position == batch.from
     }
 
     /// Moves on behind a batch of which `changed.calls` were changed. Returns the row of the audit log, if
     /// that was the last one.
-    pub(super) fn move_on(
+    fn move_on(
         &mut self,
         batch: &OperationBatch,
         changed: Removed,
@@ -306,15 +305,21 @@ impl Operation {
         Ok(filter)
     }
 
-    pub(super) fn to_row(&self) -> Result<String, StoreError> {
+    fn to_row(&self) -> Result<String, StoreError> {
         let failed = |why: serde_json::Error| StoreError::Database(why.to_string());
         serde_json::to_string(self).map_err(failed)
     }
 
-    pub(super) fn read(id: i64, row: &str) -> Result<Self, StoreError> {
-        let read = serde_json::from_str(row).map(|read| Self { id, ..read });
+    fn read(row: Row<'_>) -> Result<Self, StoreError> {
+        let (id, row): (i64, String) = (row.get(0)?, row.get(1)?);
+        let read = serde_json::from_str(&row).map(|read| Self { id, ..read });
         read.map_err(|why| StoreError::Database(format!("operation {id} cannot be read: {why}")))
     }
+}
+
+/// The reason of a call that was dismissed.
+pub(super) fn dismissed_by(actor: &str, reason: &str) -> String {
+    format!("dismissed by {actor}: {reason}")
 }
 
 /// A change of an operation. It runs again if its transaction does.
@@ -329,26 +334,74 @@ pub enum Edited {
     WithRow(Box<AuditEntry>),
 }
 
+const WITH_KEY: &str = "SELECT id, row FROM operation WHERE key = $1";
+const WITH_ID: &str = "SELECT id, row FROM operation WHERE id = $1";
+const LOCK: &str = "SELECT id, row FROM operation WHERE id = $1 FOR UPDATE";
+const INSERT: &str = "INSERT INTO operation (key, state, row) VALUES ($1, $2, $3) RETURNING id";
+const SAVE: &str = "UPDATE operation SET state = $1, row = $2 WHERE id = $3";
+const LATEST: &str = "SELECT id, row FROM operation \
+    ORDER BY state NOT IN ('running', 'paused'), id DESC LIMIT $1";
+
 /// Bulk operations, which all nodes of a database share.
-#[async_trait]
-pub trait Operations: Sync {
+impl dyn Store + '_ {
     /// Makes an operation with its audit row, or finds the one that was made with this key.
-    async fn make_operation(&self, new: NewOperation, now: Millis)
-    -> Result<Operation, StoreError>;
+    pub async fn make_operation(
+        &self,
+        new: NewOperation,
+        now: Millis,
+    ) -> Result<Operation, StoreError> {
+        write(self, Urgency::Now, async move |tx| {
+            let sql = tx.sql();
+            if let Some(known) = sql.first(WITH_KEY, &[&new.key], Operation::read).await? {
+                return Ok(known);
+            }
+            let mut operation = Operation::new(&new, now);
+            let (state, row) = (operation.state.as_str(), operation.to_row()?);
+            // If another node inserts the key first, this is a conflict, and the operation starts over.
+            let values: Values<'_> = &[&new.key, &state, &row];
+            let id = sql.first(INSERT, values, |row| row.get(0)).await?;
+            operation.id = id.unwrap_or_default();
+            let mut entry = operation.entry(Act::OperationMade, new.actor.clone(), now);
+            entry.reason.clone_from(&new.reason);
+            audit::append(sql, &entry).await?;
+            Ok(operation)
+        })
+        .await
+    }
 
     /// The latest operations, those that are not finished first.
-    async fn operations(&self, limit: usize) -> Result<Vec<Operation>, StoreError>;
+    pub async fn operations(&self, limit: usize) -> Result<Vec<Operation>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        read(self, async move |reads| {
+            reads.sql().query(LATEST, &[&limit], Operation::read).await
+        })
+        .await
+    }
 
     /// Edits an operation, and appends the audit row of that, in one transaction. `None`: there is none.
-    async fn edit_operation(
+    pub async fn edit_operation(
         &self,
         id: i64,
         edit: OperationEdit,
-    ) -> Result<Option<(Operation, Edited)>, StoreError>;
+    ) -> Result<Option<(Operation, Edited)>, StoreError> {
+        write(self, Urgency::Soon, async move |mut tx| {
+            let Some(mut operation) = tx.operation(id).await? else {
+                return Ok(None);
+            };
+            let edited = edit(&mut operation);
+            match &edited {
+                Edited::No => {}
+                Edited::Yes => tx.save(&operation, None).await?,
+                Edited::WithRow(entry) => tx.save(&operation, Some(entry)).await?,
+            }
+            Ok(Some((operation, edited)))
+        })
+        .await
+    }
 
     /// Pauses, resumes or cancels an operation, with its audit row. `None`: there is none; an operation that
     /// cannot be changed so is unchanged.
-    async fn change_operation(
+    pub async fn change_operation(
         &self,
         id: i64,
         change: OperationChange,
@@ -365,7 +418,7 @@ pub trait Operations: Sync {
     }
 
     /// Adds to the total of an operation the calls of a page.
-    async fn count_operation(
+    pub async fn count_operation(
         &self,
         id: i64,
         from: Cursor,
@@ -377,7 +430,7 @@ pub trait Operations: Sync {
     }
 
     /// The operation, if its next batch is due at `now`, which is real time: the caller then carries it out.
-    async fn take_slot(&self, id: i64, now: Millis) -> Result<Option<Operation>, StoreError> {
+    pub async fn take_slot(&self, id: i64, now: Millis) -> Result<Option<Operation>, StoreError> {
         let edit = move |operation: &mut Operation| operation.take_slot(now);
         let edited = self.edit_operation(id, Box::new(edit)).await?;
         let taken = edited.filter(|(_, edited)| *edited == Edited::Yes);
@@ -386,5 +439,45 @@ pub trait Operations: Sync {
 
     /// Changes the calls of a batch, and moves the operation on, in one transaction. Does nothing if the
     /// operation has moved on, or is not running, or would erase a call while a request of it is in flight.
-    async fn carry_out(&self, batch: OperationBatch, now: Millis) -> Result<(), StoreError>;
+    pub async fn carry_out(&self, batch: OperationBatch, now: Millis) -> Result<(), StoreError> {
+        write(self, Urgency::Soon, async move |mut tx| {
+            let operation = tx.operation(batch.operation).await?;
+            let Some(mut operation) = operation.filter(|of| of.is_next(&batch)) else {
+                return Ok(());
+            };
+            let Some(changed) = tx.change_calls(&operation, &batch, now).await? else {
+                return Ok(());
+            };
+            let entry = operation.move_on(&batch, changed, now);
+            tx.save(&operation, entry.as_ref()).await
+        })
+        .await
+    }
+}
+
+impl Tx<'_> {
+    async fn operation(&self, id: i64) -> Result<Option<Operation>, StoreError> {
+        let sql = self.sql();
+        let lock = sql.words(WITH_ID, LOCK);
+        sql.first(lock, &[&id], Operation::read).await
+    }
+
+    /// Saves an operation, with a row of the audit log about that.
+    async fn save(
+        &mut self,
+        operation: &Operation,
+        entry: Option<&AuditEntry>,
+    ) -> Result<(), StoreError> {
+        let (state, row) = (operation.state.as_str(), operation.to_row()?);
+        let sql = self.sql();
+        sql.execute(SAVE, &[&state, &row, &operation.id]).await?;
+        if let Some(entry) = entry {
+            audit::append(sql, entry).await?;
+        }
+        // The row may have had the subject until now, as that of a cancelled erasure.
+        if operation.erasure.is_some() {
+            self.has_removed();
+        }
+        Ok(())
+    }
 }

@@ -5,29 +5,22 @@
 //! one (`connection`). The database may be down, also at the start: operations then fail within
 //! [`StoreOptions::timeout`], and the connections reconnect until it is back.
 
-mod acts;
-mod addresses;
-mod audit;
+pub(super) mod acts;
 mod batcher;
 mod claim;
 mod connection;
-mod consistency;
-mod counters;
+pub(super) mod counters;
 mod erasure;
-mod ledger;
+pub(super) mod legs;
 mod merge;
 mod migrate;
-mod operations;
-mod operator_queries;
+pub(super) mod operator_queries;
 mod pooler;
 mod reader;
 mod record;
-mod records;
-mod refused;
 mod rows;
-mod search;
+pub(super) mod search;
 mod server;
-mod session;
 mod settle;
 mod tls;
 
@@ -44,26 +37,27 @@ use tracing::warn;
 pub use self::migrate::{MIGRATIONS, Migration, migrate};
 pub use self::pooler::refuse_transaction_pooler;
 pub use self::reader::PostgresReader;
+pub(super) use self::reader::wait_for_other_checks;
 
 use self::batcher::{Batcher, Queued};
 use self::claim::NodeClaims;
 use self::connection::{ConnectionRole, ManagedConnection};
 use self::record::{IsNew, RecordJob};
 use self::server::PgServer;
-use self::session::{PgError, Session};
 use self::settle::SettleJob;
+use super::counters::Counters;
+use super::erasure::{Compaction, Wiped};
 use super::joined_thread::JoinedThread;
+use super::sql::{Session, Sql};
 use super::{
-    AccountFilter, Addresses as _, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry,
-    LeaseClock, ListFilter, NewCallback, OpenError, Purged, Recorded, RemovedCall, Settlement,
-    Store, StoreError, StoredCall, Ticket,
+    AccountFilter, ClaimRequest, ClaimedCalls, Counts, Expiry, IndexJob, LeaseClock, NewCallback,
+    OpenError, Purged, ReadJob, Reads, Recorded, Settlement, Store, StoreError, Ticket, Tx,
+    Urgency, WriteJob, addresses,
 };
 use crate::clock::{self, Millis};
 use crate::config::postgres::PostgresUrl;
 use crate::domain::call_addresses::AddressHasher;
-use crate::domain::purge_clock::PurgeClock;
-use crate::store::counters::Counters;
-use crate::twilio::CallSid;
+use crate::domain::subject::Subject;
 
 /// How a store measures leases, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +80,13 @@ impl Default for StoreOptions {
 /// Between two runs of [`counters::compact`]. So few rows are added meanwhile that their sum takes no
 /// time.
 const COMPACT_INTERVAL: Duration = Duration::from_secs(2);
+
+const FOLD_LEDGER: &str = include_str!("postgres/sql/fold_ledger.sql");
+
+/// Changes that one statement folds, so that it ends within its timeout.
+const FOLD_BATCH: u64 = 2_000;
+
+const INDEX: &str = include_str!("postgres/sql/index_addresses.sql");
 
 /// The most queries that may wait.
 const MAX_QUERIES: usize = 1024;
@@ -144,7 +145,7 @@ impl PostgresStore {
     async fn run_on<T: Send + 'static>(
         &self,
         connection: fn(&QueryConnections) -> &ManagedConnection,
-        operation: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
+        operation: impl AsyncFn(&Session) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.submit(async move |connections| connection(&connections).run(operation).await)
             .await
@@ -171,10 +172,24 @@ impl PostgresStore {
         result.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Runs a transaction that needs no claim and is not batched.
+    async fn transact<T: Send + 'static>(
+        &self,
+        work: impl AsyncFn(&Session, &mut Counters) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.query(async move |session| counters::transaction(session, &work).await)
+            .await
+    }
+
+    async fn hasher(&self) -> Result<&AddressHasher, StoreError> {
+        let read = || self.query(async |session| addresses::hasher(Sql::Postgres(session)).await);
+        self.hasher.get_or_try_init(read).await
+    }
+
     /// Runs an operation that needs no claim and is not batched.
     async fn query<T: Send + 'static>(
         &self,
-        operation: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
+        operation: impl AsyncFn(&Session) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.run_on(|connections| &connections.queries, operation)
             .await
@@ -224,8 +239,14 @@ async fn compact_regularly(connections: Rc<QueryConnections>) {
         // A failure delays nothing, and the connection logs an outage itself.
         let _ = connections.queries.run(counters::compact).await;
         // All of them: under load there are more changes than one statement folds.
-        while let Ok(true) = connections.queries.run(ledger::fold).await {}
+        while let Ok(FOLD_BATCH) = connections.queries.run(fold_ledger).await {}
     }
+}
+
+/// Adds changes of the ledger to their rows; how many.
+async fn fold_ledger(session: &Session) -> Result<u64, StoreError> {
+    let sql = Sql::Postgres(session);
+    sql.count(FOLD_LEDGER, &[&FOLD_BATCH.cast_signed()]).await
 }
 
 #[async_trait]
@@ -284,7 +305,7 @@ impl Store for PostgresStore {
         let hashes = if settlement.terms.is_empty() {
             Vec::new()
         } else {
-            self.address_hasher().await?.hashes(&settlement.terms)
+            self.hasher().await?.hashes(&settlement.terms)
         };
         let job = SettleJob {
             ticket,
@@ -304,24 +325,7 @@ impl Store for PostgresStore {
                 .await
             },
         )
-        .await?
-    }
-
-    async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
-        let sid = sid.clone();
-        self.query(async move |session| operator_queries::get_all(session, &sid).await)
-            .await
-    }
-
-    async fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
-        let sid = sid.clone();
-        self.query(async move |session| operator_queries::removed(session, &sid).await)
-            .await
-    }
-
-    async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        self.query(async move |session| operator_queries::list(session, filter).await)
-            .await
+        .await
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
@@ -329,39 +333,23 @@ impl Store for PostgresStore {
     }
 
     async fn purge(&self, expiry: Expiry, limit: usize) -> Result<Purged, StoreError> {
-        self.query(async move |session| {
-            counters::transaction(session, async |session, changes| {
-                operator_queries::purge(session, changes, expiry, limit).await
-            })
-            .await
+        self.transact(async move |session, changes| {
+            operator_queries::purge(session, changes, expiry, limit).await
         })
         .await
     }
 
-    async fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
-        self.query(operator_queries::purge_clock).await
-    }
-
-    async fn set_purge_clock(&self, clock: PurgeClock) -> Result<(), StoreError> {
-        self.query(async move |session| operator_queries::set_purge_clock(session, &clock).await)
-            .await
-    }
-
-    async fn parked_before(&self, at: Millis) -> Result<u64, StoreError> {
+    async fn index(&self, jobs: Vec<IndexJob>) -> Result<(), StoreError> {
+        let hasher = self.hasher().await?;
+        let jobs = jobs
+            .into_iter()
+            .map(|job| (job.call, job.callbacks, hasher.hashes(&job.terms)));
+        let jobs: Vec<(i64, i64, Vec<i64>)> = jobs.collect();
         self.query(async move |session| {
-            operator_queries::count(session, operator_queries::PARKED_BEFORE, &[&at.0]).await
-        })
-        .await
-    }
-
-    async fn correct_times(
-        &self,
-        now: Millis,
-        latest: Millis,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        self.query(async move |session| {
-            operator_queries::correct_times(session, now, latest, limit).await
+            for (call, callbacks, hashes) in &jobs {
+                session.execute(INDEX, &[call, callbacks, hashes]).await?;
+            }
+            Ok(())
         })
         .await
     }
@@ -369,6 +357,24 @@ impl Store for PostgresStore {
     async fn ping(&self) -> Result<(), StoreError> {
         // A write, because only that reaches the disk.
         self.query(async move |session| counters::add(session, &Counters::default()).await)
+            .await
+    }
+
+    async fn wipe(
+        &self,
+        _subject: Option<Subject>,
+        compaction: Compaction,
+    ) -> Result<Wiped, StoreError> {
+        self.wipe_tables(compaction).await
+    }
+
+    async fn run_read(&self, job: ReadJob) -> Result<(), StoreError> {
+        self.query(async move |session| job(Reads::Postgres(session)).await)
+            .await
+    }
+
+    async fn run_write(&self, _urgency: Urgency, job: WriteJob) -> Result<(), StoreError> {
+        self.transact(async move |session, changes| job(Tx::Postgres(session, changes)).await)
             .await
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use async_trait::async_trait;
-
-use super::{Store, StoreError, StoredCallback};
+use super::sql::Sql;
+use super::{Store, StoreError, StoredCallback, Urgency, read, write};
+use crate::clock::Millis;
 use crate::twilio::CallSid;
 
 /// What is stored of one leg.
@@ -50,31 +50,66 @@ pub async fn ends_canary(store: &dyn Store, sid: &CallSid) -> Result<bool, Store
     Ok(true)
 }
 
+const NOTES: &str = "SELECT key, text FROM note WHERE key >= $1 AND key < $2 ORDER BY key";
+const WRITE: &str = "INSERT INTO note (key, text) VALUES ($1, $2) \
+    ON CONFLICT (key) DO UPDATE SET text = excluded.text";
+const REMOVE: &str = "DELETE FROM note WHERE key = $1";
+const INSERT_NEW: &str = "INSERT INTO note (key, text) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const REPLACE: &str = "UPDATE note SET text = $1 WHERE key = $2 AND text = $3";
+const REMOVE_SAME: &str = "DELETE FROM note WHERE key = $1 AND text = $2";
+
 /// Notes, which all nodes of a database share.
-#[async_trait]
-pub trait Records: Sync {
+impl dyn Store + '_ {
     /// All notes with keys that start with `prefix`, by key.
-    async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError>;
+    pub async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
+        read(self, async move |reads| notes(reads.sql(), &prefix).await).await
+    }
 
-    async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError>;
-
-    /// The notes in a file of this node, which a restore of the database does not set back; only a spool
-    /// has them.
-    fn own_notes(&self) -> Option<&dyn Records> {
-        None
+    pub async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError> {
+        write(self, Urgency::Now, async move |tx| {
+            for (key, text) in &changes {
+                match text {
+                    Some(text) => tx.sql().execute(WRITE, &[key, text]).await?,
+                    None => tx.sql().execute(REMOVE, &[key]).await?,
+                };
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Writes or removes a note if its text is `before` (`None`: there is none); whether it was.
-    async fn replace_note(
+    pub async fn replace_note(
         &self,
         change: NoteChange,
         before: Option<String>,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<bool, StoreError> {
+        write(self, Urgency::Now, async move |tx| {
+            let (sql, key) = (tx.sql(), &change.0);
+            let changed = match (&before, &change.1) {
+                (None, None) => return Ok(notes(sql, key).await?.is_empty()),
+                (None, Some(text)) => sql.execute(INSERT_NEW, &[key, text]).await?,
+                (Some(before), Some(text)) => sql.execute(REPLACE, &[text, key, before]).await?,
+                (Some(before), None) => sql.execute(REMOVE_SAME, &[key, before]).await?,
+            };
+            Ok(changed > 0)
+        })
+        .await
+    }
 }
 
-/// The first key behind all that start with `prefix`.
-pub(super) fn behind(prefix: &str) -> String {
-    format!("{prefix}{}", char::MAX)
+pub(super) async fn notes(sql: Sql<'_>, prefix: &str) -> Result<Vec<Note>, StoreError> {
+    let behind = format!("{prefix}{}", char::MAX);
+    sql.query(NOTES, &[&prefix, &behind], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+    .await
+}
+
+/// When the first callback of the oldest call arrived that was not removed.
+pub(super) async fn oldest_call(sql: Sql<'_>) -> Result<Option<Millis>, StoreError> {
+    let oldest = "SELECT received FROM call ORDER BY id LIMIT 1";
+    sql.first(oldest, &[], |row| row.millis(0)).await
 }
 
 /// Adds to each leg its callbacks, each with the position of its leg from 1, and marks removed ones.

@@ -5,7 +5,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::State;
+use super::sql::{Sql, Values};
+use super::{State, Store, StoreError, Urgency, read, write};
 use crate::clock::Millis;
 use crate::domain::class::Class;
 use crate::twilio::{AccountSid, CallSid, callback};
@@ -68,6 +69,56 @@ pub struct RemovedCall {
     pub reason: Option<String>,
 }
 
+/// Of a call that the database may not have.
+const REMEMBER_ERASED: &str = "INSERT INTO removed_call (hash, account, day, cause) \
+    VALUES ($1, $2, $3, 'erased') \
+    ON CONFLICT (hash) DO UPDATE SET day = excluded.day, cause = excluded.cause, reason = NULL";
+
+impl dyn Store + '_ {
+    /// See [`ReadStore::removed`](super::ReadStore::removed).
+    pub async fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
+        let sid = sid.clone();
+        read(self, async move |reads| removed(reads.sql(), &sid).await).await
+    }
+
+    /// Remembers that calls are erased, of which the database has no row.
+    pub async fn remember_erased(
+        &self,
+        sids: Vec<(AccountSid, CallSid)>,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        write(self, Urgency::Now, async move |tx| {
+            for (account, sid) in &sids {
+                let hash = sid_hash(account, sid);
+                let values: Values<'_> = &[&hash.as_slice(), &account.as_str(), &day(now)];
+                tx.sql().execute(REMEMBER_ERASED, values).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+pub(super) async fn removed(sql: Sql<'_>, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
+    let accounts = "SELECT DISTINCT account FROM removed_call";
+    let mut found = Vec::new();
+    for account in sql.query(accounts, &[], |row| row.account(0)).await? {
+        let hash = sid_hash(&account, sid);
+        let one = "SELECT day, cause, reason FROM removed_call WHERE hash = $1";
+        let values: Values<'_> = &[&hash.as_slice()];
+        let removed = sql.first(one, values, |row| {
+            Ok(RemovedCall {
+                account: account.clone(),
+                day: start_of(row.get(0)?),
+                cause: row.parse(1, RemovalCause::parse)?,
+                reason: row.get(2)?,
+            })
+        });
+        found.extend(removed.await?);
+    }
+    Ok(found)
+}
+
 /// The first half of the SHA-256 of account and SID: a collision would drop a callback, so a hash of 64
 /// bits is too short. `remember_removed.sql` computes the same.
 pub(super) fn sid_hash(account: &AccountSid, sid: &CallSid) -> [u8; 16] {
@@ -84,7 +135,7 @@ pub(super) fn day(at: Millis) -> i64 {
     at.0.div_euclid(DAY_MS)
 }
 
-pub(super) fn start_of(day: i64) -> Millis {
+fn start_of(day: i64) -> Millis {
     Millis(day.saturating_mul(DAY_MS))
 }
 

@@ -5,10 +5,8 @@
 //! committed it; the database recognises one that is transferred twice as a repeat. Only callbacks
 //! are spooled: every other operation needs the database.
 
-mod acts;
 mod transfer;
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,19 +18,16 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
+use super::erasure::{Compaction, SpoolErasure, Wiped};
 use super::joined_thread::JoinedThread;
-use super::ledger::{CauseCount, Ledger, LedgerRow, ParkedCause};
-use super::records::{Note, NoteChange, Records};
 use super::sqlite::SqliteStore;
 use super::{
-    AccountFilter, Addresses, CallPage, CallQuery, CallSummary, ClaimRequest, ClaimedCalls, Counts,
-    Expiry, IndexJob, ListFilter, ListPosition, NewCallback, OpenError, Purged, Recorded, Refusals,
-    RefusedCause, RefusedFilter, RefusedLimits, RefusedRequest, RemovedCall, Settlement, Store,
-    StoreError, StoreFiles, StoreWarning, StoredCall, StoredRefusedRequest, Ticket, Unindexed,
+    AccountFilter, CallPage, CallQuery, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry,
+    IndexJob, ListFilter, NewCallback, OpenError, Purged, ReadJob, Recorded, Settlement, Store,
+    StoreError, StoreFiles, StoreWarning, StoredCall, Ticket, Urgency, WriteJob,
 };
 use crate::clock::Millis;
-use crate::domain::call_addresses::AddressHasher;
-use crate::domain::purge_clock::PurgeClock;
+use crate::domain::subject::Subject;
 use crate::twilio::CallSid;
 
 /// How long the database may take to commit a callback before the spool stores it.
@@ -238,10 +233,6 @@ impl Store for SpoolingStore {
         with_spooled(known, self.shared.spool.get_all(sid).await?)
     }
 
-    async fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
-        self.shared.database.removed(sid).await
-    }
-
     /// From the spool while the database is unavailable.
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
         match self.shared.database.list(filter).await {
@@ -261,25 +252,8 @@ impl Store for SpoolingStore {
         self.shared.database.purge(expiry, limit).await
     }
 
-    async fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
-        self.shared.database.purge_clock().await
-    }
-
-    async fn set_purge_clock(&self, clock: PurgeClock) -> Result<(), StoreError> {
-        self.shared.database.set_purge_clock(clock).await
-    }
-
-    async fn parked_before(&self, at: Millis) -> Result<u64, StoreError> {
-        self.shared.database.parked_before(at).await
-    }
-
-    async fn correct_times(
-        &self,
-        now: Millis,
-        latest: Millis,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        self.shared.database.correct_times(now, latest, limit).await
+    async fn index(&self, jobs: Vec<IndexJob>) -> Result<(), StoreError> {
+        self.shared.database.index(jobs).await
     }
 
     /// Whether a callback can be stored where new ones go now.
@@ -304,15 +278,8 @@ impl Store for SpoolingStore {
     fn files(&self) -> StoreFiles {
         self.shared.spool.files()
     }
-}
 
-/// The search index is in the database; while that is unavailable, the spool is listed without it.
-#[async_trait]
-impl Addresses for SpoolingStore {
-    async fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
-        self.shared.database.address_hasher().await
-    }
-
+    /// The search index is in the database; while that is unavailable, the spool is listed without it.
     async fn search(&self, query: CallQuery) -> Result<CallPage, StoreError> {
         match self.shared.database.search(query.clone()).await {
             Err(StoreError::Unavailable(_)) if query.filter.address.is_none() => {
@@ -326,80 +293,46 @@ impl Addresses for SpoolingStore {
         }
     }
 
-    async fn unindexed(
+    async fn wipe(
         &self,
-        before: Millis,
-        from: Option<ListPosition>,
-    ) -> Result<Unindexed, StoreError> {
-        self.shared.database.unindexed(before, from).await
+        subject: Option<Subject>,
+        compaction: Compaction,
+    ) -> Result<Wiped, StoreError> {
+        self.shared.database.wipe(subject, compaction).await
     }
 
-    async fn index(&self, jobs: Vec<IndexJob>) -> Result<(), StoreError> {
-        self.shared.database.index(jobs).await
-    }
-}
-
-/// Refused requests go to the database only: while it is unavailable, none are kept.
-#[async_trait]
-impl Refusals for SpoolingStore {
-    async fn refuse(
+    /// What the database accepts is transferred, and erased there. This removes what it refuses.
+    async fn erase_spooled(
         &self,
-        requests: Vec<RefusedRequest>,
-        limits: RefusedLimits,
+        subject: Subject,
         now: Millis,
-    ) -> Result<(), StoreError> {
-        self.shared.database.refuse(requests, limits, now).await
+    ) -> Result<Option<SpoolErasure>, StoreError> {
+        let shared = &self.shared;
+        if shared.write_path() == WritePath::ToSpool {
+            return Ok(Some(SpoolErasure::Waiting));
+        }
+        // Their callbacks may come again, and the database has not seen them.
+        let sids = shared.spool.sids_with(&subject).await?;
+        shared.database.remember_erased(sids, now).await?;
+        let (callbacks, wiped) = shared.spool.erase_from_spool(subject, now).await?;
+        shared.waiting.fetch_sub(callbacks, Ordering::Relaxed);
+        let found_in = wiped.found_in;
+        Ok(Some(SpoolErasure::Cleared {
+            callbacks,
+            found_in,
+        }))
     }
 
-    async fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
-        self.shared.database.refused_by_cause().await
+    async fn run_read(&self, job: ReadJob) -> Result<(), StoreError> {
+        self.shared.database.run_read(job).await
     }
 
-    async fn refused(
-        &self,
-        filter: RefusedFilter,
-    ) -> Result<Vec<StoredRefusedRequest>, StoreError> {
-        self.shared.database.refused(filter).await
-    }
-}
-
-/// The comparison with Twilio's own records needs the database.
-#[async_trait]
-impl Records for SpoolingStore {
-    async fn notes(&self, prefix: String) -> Result<Vec<Note>, StoreError> {
-        self.shared.database.notes(prefix).await
+    async fn run_write(&self, urgency: Urgency, job: WriteJob) -> Result<(), StoreError> {
+        self.shared.database.run_write(urgency, job).await
     }
 
-    async fn write_notes(&self, changes: Vec<NoteChange>) -> Result<(), StoreError> {
-        self.shared.database.write_notes(changes).await
-    }
-
-    fn own_notes(&self) -> Option<&dyn Records> {
+    fn spool(&self) -> Option<&dyn Store> {
         Some(&self.shared.spool)
-    }
-
-    async fn replace_note(
-        &self,
-        change: NoteChange,
-        before: Option<String>,
-    ) -> Result<bool, StoreError> {
-        self.shared.database.replace_note(change, before).await
-    }
-}
-
-/// The ledger is in the database.
-#[async_trait]
-impl Ledger for SpoolingStore {
-    async fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
-        self.shared.database.ledger(time).await
-    }
-
-    async fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
-        self.shared.database.causes().await
-    }
-
-    async fn parked(&self) -> Result<Vec<ParkedCause>, StoreError> {
-        self.shared.database.parked().await
     }
 }
 

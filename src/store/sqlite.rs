@@ -6,21 +6,16 @@
 //! found by the hash of its SIDs (`hash_index`).
 
 mod addresses;
-mod audit;
 mod backup;
-mod consistency;
-mod counters;
+pub(super) mod counters;
 mod erasure;
 mod hash_index;
 mod health;
 mod leases;
-mod ledger;
+mod legs;
 mod lock;
 mod open;
-mod operations;
 mod reader;
-mod records;
-mod refused;
 mod rows;
 mod search;
 pub(super) mod spool;
@@ -35,20 +30,25 @@ use async_trait::async_trait;
 pub use self::health::look_from_outside;
 pub use self::reader::SqliteReader;
 
+pub(super) use self::backup::back_up;
+pub(super) use self::health::verify_integrity;
+pub(super) use self::legs::legs;
+pub(super) use self::write_tx::WriteTx;
+
 use self::health::FileHealth;
 use self::leases::SharedLeaseTable;
 use self::lock::Lock;
 use self::reader::ReaderThread;
-use self::write_tx::WriteTx;
 use self::writer::Writer;
+use super::erasure::{Compaction, Wiped};
+use super::sql::at_once;
 use super::{
-    AccountFilter, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry, LeaseClock, ListFilter,
-    Migrated, NewCallback, OpenError, Purged, ReadStore, Recorded, RemovedCall, Settlement, State,
-    Store, StoreError, StoreFiles, StoreWarning, StoredCall, Ticket,
+    AccountFilter, ClaimRequest, ClaimedCalls, Counts, Expiry, IndexJob, LeaseClock, Migrated,
+    NewCallback, OpenError, Purged, ReadJob, Reads, Recorded, Settlement, Store, StoreError,
+    StoreFiles, StoreWarning, Ticket, Tx, Urgency, WriteJob,
 };
 use crate::clock::Millis;
-use crate::domain::purge_clock::PurgeClock;
-use crate::twilio::CallSid;
+use crate::domain::subject::Subject;
 
 /// A store in one `SQLite` file. Drop finishes all operations, closes the file and unlocks it.
 pub struct SqliteStore {
@@ -154,20 +154,6 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
-        let sid = sid.clone();
-        self.reader.ask(move |reader| reader.get_all(&sid)).await
-    }
-
-    async fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
-        let sid = sid.clone();
-        self.reader.ask(move |reader| reader.removed(&sid)).await
-    }
-
-    async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        self.reader.ask(move |reader| reader.list(filter)).await
-    }
-
     async fn counts(&self) -> Result<Counts, StoreError> {
         self.writer.ask(|tx| tx.counts()).await
     }
@@ -184,35 +170,36 @@ impl Store for SqliteStore {
         Ok(purged)
     }
 
-    async fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
-        self.reader.ask(ReadStore::purge_clock).await
-    }
-
-    async fn set_purge_clock(&self, clock: PurgeClock) -> Result<(), StoreError> {
+    async fn index(&self, jobs: Vec<IndexJob>) -> Result<(), StoreError> {
         self.writer
-            .write(move |tx| tx.set_purge_clock(&clock))
-            .await
-    }
-
-    async fn parked_before(&self, at: Millis) -> Result<u64, StoreError> {
-        self.reader
-            .ask(move |reader| reader.in_state_before(State::Parked, at))
-            .await
-    }
-
-    async fn correct_times(
-        &self,
-        now: Millis,
-        latest: Millis,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        self.writer
-            .write(move |tx| tx.correct_times(now, latest, limit))
+            .write_soon(move |tx| jobs.iter().try_for_each(|job| tx.index_job(job)))
             .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.writer.write(WriteTx::ping).await
+    }
+
+    async fn wipe(
+        &self,
+        subject: Option<Subject>,
+        compaction: Compaction,
+    ) -> Result<Wiped, StoreError> {
+        self.wipe_files(subject, compaction).await
+    }
+
+    async fn run_read(&self, job: ReadJob) -> Result<(), StoreError> {
+        self.reader
+            .ask(move |reader| at_once(job(Reads::Sqlite(reader))))
+            .await
+    }
+
+    async fn run_write(&self, urgency: Urgency, job: WriteJob) -> Result<(), StoreError> {
+        let write = move |tx: &mut WriteTx| at_once(job(Tx::Sqlite(tx)));
+        match urgency {
+            Urgency::Now => self.writer.write(write).await,
+            Urgency::Soon => self.writer.write_soon(write).await,
+        }
     }
 
     fn warning(&self) -> Option<StoreWarning> {

@@ -11,7 +11,7 @@ use twilio_acquire_bridge::store::postgres::{
     self, MIGRATIONS, Migration, PostgresReader, PostgresStore, StoreOptions,
 };
 use twilio_acquire_bridge::store::{
-    Acts as _, ClaimRequest, LeaseClock, ReadStore, Recorded, Store, StoreError,
+    ClaimRequest, LeaseClock, ReadStore, Recorded, Store, StoreError,
 };
 
 use crate::support::postgres_server::Server;
@@ -231,6 +231,7 @@ async fn a_call_that_is_merged_while_a_requeue_waits_for_it_is_not_requeued() {
     while server.sql(asleep) != "t" {
         tokio::task::yield_now().await;
     }
+    let store: &dyn Store = &store;
     let requeued = store.requeue(&sid(1), alice(), None, Millis(1)).await;
     assert!(!requeued.expect("asked"));
     merge.await.expect("merged");

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::domain::watch::Watch;
 use crate::store::Store;
-use crate::store::records::Records;
 
 /// The key of the note that has it.
 const KEY: &str = "notify/watch";
@@ -99,9 +98,9 @@ impl Journal {
         Some(())
     }
 
-    fn records(&self) -> Option<&dyn Records> {
+    fn records(&self) -> Option<&dyn Store> {
         let store: &Arc<dyn Store> = self.records.as_ref()?;
-        let own = store.own_notes().filter(|_| self.place == Place::Node);
+        let own = store.spool().filter(|_| self.place == Place::Node);
         Some(own.unwrap_or(&**store))
     }
 }

@@ -36,7 +36,7 @@ const NODE_NAME: &str = "node-name";
 
 /// Notes that this node runs, and returns its name; None without a spool.
 pub async fn register(store: &dyn Store, now: Millis) -> Result<Option<String>, StoreError> {
-    let Some(own) = store.own_notes() else {
+    let Some(own) = store.spool() else {
         return Ok(None);
     };
     let known = own.notes(NODE_NAME.to_owned()).await?.into_iter().next();

@@ -116,7 +116,7 @@ pub(super) async fn note(
         let (store, mark) = (&reconciler.store, (look.key(account), Some(until)));
         store.note(mark.0.clone(), mark.1.clone()).await?;
         // Not before: if this process ends in between, the store must not look set back.
-        if let Some(own) = store.writable().and_then(|store| store.own_notes())
+        if let Some(own) = store.writable().and_then(|store| store.spool())
             && look.age.is_zero()
         {
             own.write_notes(vec![mark]).await?;
@@ -133,7 +133,7 @@ pub(super) async fn set_back(
 ) -> Result<Option<(Millis, Millis)>, ReconcileError> {
     let [look, ..] = &LOOKS;
     let store = reconciler.store.writable();
-    let Some(own) = store.and_then(|store| store.own_notes()) else {
+    let Some(own) = store.and_then(|store| store.spool()) else {
         return Ok(None);
     };
     let (key, taken) = (

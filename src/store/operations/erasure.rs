@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, Operation, OperationBatch};
@@ -20,10 +19,9 @@ use crate::domain::operation::OperationState;
 use crate::domain::plural::counted;
 use crate::domain::subject::Subject;
 use crate::store::{
-    CallQuery, Detail, RefusedRequest, RemovalCause, SignedRequest, StoreError, StoredCall,
-    StoredCallback, Towards,
+    CallQuery, Detail, RefusedRequest, RemovalCause, SignedRequest, StoredCall, StoredCallback,
+    Towards,
 };
-use crate::twilio::{AccountSid, CallSid};
 
 /// Whether the files of the store are rewritten as a whole, which blocks all other work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,34 +187,6 @@ pub enum SpoolErasure {
         callbacks: u64,
         found_in: Vec<String>,
     },
-}
-
-/// What only erasures need of a store.
-#[async_trait]
-pub trait Erasures {
-    /// Remembers that calls are erased, of which the database has no row.
-    async fn remember_erased(
-        &self,
-        sids: Vec<(AccountSid, CallSid)>,
-        now: Millis,
-    ) -> Result<(), StoreError>;
-
-    /// Overwrites what removed rows left in the files, and searches the files for the value if that is
-    /// possible. `subject` is None if it is not known any more.
-    async fn wipe(
-        &self,
-        subject: Option<Subject>,
-        compaction: Compaction,
-    ) -> Result<Wiped, StoreError>;
-
-    /// Removes a subject from the spool of this node; None without a spool.
-    async fn erase_spooled(
-        &self,
-        _subject: Subject,
-        _now: Millis,
-    ) -> Result<Option<SpoolErasure>, StoreError> {
-        Ok(None)
-    }
 }
 
 /// The calls that have a subject, in the order of their rows, so that no call that arrives meanwhile is

@@ -1,20 +1,13 @@
-//! What operators do to calls, each act with its row of the audit log.
+//! What operators do to calls.
 
-use async_trait::async_trait;
-
+use super::erasure;
 use super::rows::text;
-use super::session::{PgError, Session};
-use super::{PostgresStore, audit, counters, erasure};
 use crate::clock::Millis;
-use crate::domain::audit::{Act, Actor, AuditEntry, Reason};
 use crate::domain::operation::OperationKind;
-use crate::store::audit::{dismissed_by, entry_of};
 use crate::store::counters::Counters;
 use crate::store::erasure::Removed;
-use crate::store::{
-    Acts, AuditFilter, Dismissal, Operation, OperationBatch, REQUEUED_OVERDUE, State, StoreError,
-    StoredAuditRow,
-};
+use crate::store::sql::Session;
+use crate::store::{Operation, OperationBatch, REQUEUED_OVERDUE, State, StoreError};
 use crate::twilio::CallSid;
 
 // A call without callbacks was merged into another one. A call's own SID comes before a leg's.
@@ -26,81 +19,23 @@ const MERGING: &str = "SELECT 1 FROM call WHERE merge_parent IS NOT NULL LIMIT 1
 const REQUEUE: &str = include_str!("sql/requeue.sql");
 const DISMISS: &str = include_str!("sql/dismiss.sql");
 
-#[async_trait]
-impl Acts for PostgresStore {
-    async fn requeue(
-        &self,
-        sid: &CallSid,
-        actor: Actor,
-        reason: Option<Reason>,
-        now: Millis,
-    ) -> Result<bool, StoreError> {
-        let sid = sid.clone();
-        self.query(async move |session| {
-            counters::transaction(session, async |session, changes| {
-                requeue(session, changes, &sid, (&actor, reason.as_ref()), now).await
-            })
-            .await
-        })
-        .await
-    }
-
-    async fn dismiss(
-        &self,
-        sid: &CallSid,
-        actor: Actor,
-        reason: Reason,
-        now: Millis,
-    ) -> Result<Dismissal, StoreError> {
-        let sid = sid.clone();
-        self.query(async move |session| {
-            counters::transaction(session, async |session, changes| {
-                dismiss(session, changes, &sid, (&actor, &reason), now).await
-            })
-            .await
-        })
-        .await
-    }
-
-    async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        self.query(async move |session| {
-            counters::transaction(session, async |session, _| {
-                audit::append(session, &entry).await
-            })
-            .await
-        })
-        .await
-    }
-
-    async fn audit(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError> {
-        self.query(async move |session| Ok(audit::latest(session, &filter).await))
-            .await?
-    }
-}
-
-async fn requeue(
+/// Makes the calls due again with a fresh schedule; returns how many are there.
+pub async fn requeue(
     session: &Session,
     changes: &mut Counters,
     sid: &CallSid,
-    by: (&Actor, Option<&Reason>),
     now: Millis,
-) -> Result<bool, PgError> {
+) -> Result<usize, StoreError> {
     let ids = named(session, sid).await?;
-    let calls = requeue_calls(session, changes, &ids, now).await?;
-    if calls > 0 {
-        let entry = entry_of(Act::Requeue, (sid, calls), by, now);
-        audit::append(session, &entry).await?;
-    }
-    Ok(calls > 0)
+    requeue_calls(session, changes, &ids, now).await
 }
 
-/// Makes calls due again with a fresh schedule; returns how many are there.
 async fn requeue_calls(
     session: &Session,
     changes: &mut Counters,
     ids: &[i64],
     now: Millis,
-) -> Result<usize, PgError> {
+) -> Result<usize, StoreError> {
     let due = now.minus(REQUEUED_OVERDUE);
     let rows = session.query(REQUEUE, &[&ids, &now.0, &due.0]).await?;
     for row in &rows {
@@ -109,34 +44,25 @@ async fn requeue_calls(
     Ok(rows.len())
 }
 
-async fn dismiss(
+/// Skips those of the calls that are parked; returns the states that all of them had.
+pub async fn dismiss(
     session: &Session,
     changes: &mut Counters,
     sid: &CallSid,
-    (actor, reason): (&Actor, &Reason),
+    why: &str,
     now: Millis,
-) -> Result<Dismissal, PgError> {
+) -> Result<Vec<State>, StoreError> {
     let ids = named(session, sid).await?;
-    let why = dismissed_by(&actor.name, reason.as_str());
-    let states = dismiss_calls(session, changes, &ids, &why, now).await?;
-    let dismissal = Dismissal::of(&states);
-    if dismissal == Dismissal::Dismissed {
-        let parked = states.iter().filter(|state| **state == State::Parked);
-        let calls = (sid, parked.count());
-        let entry = entry_of(Act::Dismiss, calls, (actor, Some(reason)), now);
-        audit::append(session, &entry).await?;
-    }
-    Ok(dismissal)
+    dismiss_calls(session, changes, &ids, why, now).await
 }
 
-/// Skips those of the calls that are parked; returns the states that all of them had.
 async fn dismiss_calls(
     session: &Session,
     changes: &mut Counters,
     ids: &[i64],
     reason: &str,
     now: Millis,
-) -> Result<Vec<State>, PgError> {
+) -> Result<Vec<State>, StoreError> {
     let mut states = Vec::new();
     for row in session.query(DISMISS, &[&ids, &now.0, &reason]).await? {
         let state = text(&row, 0, State::parse)?;
@@ -148,15 +74,14 @@ async fn dismiss_calls(
     Ok(states)
 }
 
-/// Changes those of the calls that the operation admits, and removes refused requests. None, and no change,
-/// if a call is to be erased while a request of it is in flight.
-pub(super) async fn change_calls(
+/// See [`Tx::change_calls`](crate::store::Tx).
+pub async fn change_calls(
     session: &Session,
     changes: &mut Counters,
     operation: &Operation,
     batch: &OperationBatch,
     now: Millis,
-) -> Result<Option<Removed>, PgError> {
+) -> Result<Option<Removed>, StoreError> {
     let calls = &batch.calls;
     let sids: Vec<&str> = calls.iter().map(|(sid, _)| sid.as_str()).collect();
     let accounts: Vec<&str> = calls.iter().map(|(_, account)| account.as_str()).collect();
@@ -190,7 +115,7 @@ pub(super) async fn change_calls(
     }))
 }
 
-async fn named(session: &Session, sid: &CallSid) -> Result<Vec<i64>, PgError> {
+async fn named(session: &Session, sid: &CallSid) -> Result<Vec<i64>, StoreError> {
     let rows = session.query(NAMED, &[&sid.as_str()]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::connection::ManagedConnection;
-use super::session::{PgError, Session};
 use crate::clock;
 use crate::store::StoreError;
+use crate::store::sql::Session;
 
 /// The most jobs that may wait while the database stalls; more are refused at once.
 const MAX_QUEUED: usize = 16_384;
@@ -34,7 +34,7 @@ pub(super) trait BatchJob: Send + 'static {
     async fn run_as_statement(
         session: &Session,
         jobs: &[Self],
-    ) -> Result<Vec<Self::Output>, PgError>
+    ) -> Result<Vec<Self::Output>, StoreError>
     where
         Self: Sized;
 
@@ -42,7 +42,7 @@ pub(super) trait BatchJob: Send + 'static {
     async fn run_in_transaction(
         session: &Session,
         jobs: &[Self],
-    ) -> Result<Vec<Self::Output>, PgError>
+    ) -> Result<Vec<Self::Output>, StoreError>
     where
         Self: Sized,
     {

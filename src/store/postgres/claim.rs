@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio_postgres::Row;
+use tokio_postgres::Row as PgRow;
 
 use super::rows::{self, text};
-use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::domain::class::Class;
+use crate::store::StoreError;
+use crate::store::rows::callback;
+use crate::store::sql::{PostgresValues as Values, Row, Session};
 use crate::store::{
     AccountFilter, BACKLOG_AGE, ClaimRequest, Claimed, ClaimedCalls, LeaseClock, ListOrder, Ticket,
     split_by_requeue,
@@ -68,7 +70,7 @@ impl NodeClaims {
         now: Millis,
         lease: Duration,
         request: &ClaimRequest,
-    ) -> Result<ClaimedCalls, PgError> {
+    ) -> Result<ClaimedCalls, StoreError> {
         // A worker has never seen the calls of a claim in doubt. They would wait until their lease
         // ends, so they are released first.
         if self.claim_in_doubt.load(Ordering::Relaxed) {
@@ -87,11 +89,11 @@ impl NodeClaims {
     }
 
     /// Releases all claims of a node that stops, so that other nodes need not wait for its leases.
-    pub async fn release(&self, session: &Session) -> Result<(), PgError> {
+    pub async fn release(&self, session: &Session) -> Result<(), StoreError> {
         self.release_after(session, 0).await
     }
 
-    async fn release_after(&self, session: &Session, claim: i64) -> Result<(), PgError> {
+    async fn release_after(&self, session: &Session, claim: i64) -> Result<(), StoreError> {
         session.execute(RELEASE, &[&self.node, &claim]).await?;
         Ok(())
     }
@@ -102,7 +104,7 @@ impl NodeClaims {
         now: Millis,
         lease: Duration,
         request: &ClaimRequest,
-    ) -> Result<ClaimedCalls, PgError> {
+    ) -> Result<ClaimedCalls, StoreError> {
         let (accounts, all_but) = account_values(&request.accounts);
         let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
         let lease_now = match self.lease_clock {
@@ -143,7 +145,7 @@ impl NodeClaims {
 }
 
 /// Reads the calls in the rows of [`CLAIM`], and whether each has attempts.
-fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
+fn read(rows: &[PgRow]) -> Result<Vec<(Claimed, bool)>, StoreError> {
     let mut calls: Vec<(Claimed, bool)> = Vec::new();
     for row in rows {
         let Some(id) = row.try_get::<_, Option<i64>>(1)? else {
@@ -172,14 +174,14 @@ fn read(rows: &[Row]) -> Result<Vec<(Claimed, bool)>, PgError> {
             calls.push((call, row.try_get::<_, i64>(7)? > 0));
         }
         if let Some((call, _)) = calls.last_mut() {
-            call.callbacks.push(rows::callback(row, 11)?);
+            call.callbacks.push(callback(Row::Postgres(row), 11)?);
             call.ticket.newest_callback += 1;
         }
     }
     Ok(calls)
 }
 
-async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Result<(), PgError> {
+async fn add_attempts(session: &Session, calls: &mut [(Claimed, bool)]) -> Result<(), StoreError> {
     let ids: Vec<i64> = calls.iter().map(|(call, _)| call.ticket.call).collect();
     let mut found: HashMap<i64, Vec<(i64, Attempt)>> = HashMap::new();
     for (id, requeue_count, attempt) in rows::attempts_of(session, &ids).await? {
@@ -199,7 +201,7 @@ pub(super) async fn retry_now(
     accounts: &AccountFilter,
     now: Millis,
     limit: usize,
-) -> Result<usize, PgError> {
+) -> Result<usize, StoreError> {
     let (accounts, all_but) = account_values(accounts);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = session

@@ -12,9 +12,9 @@ use tracing::{info, warn};
 
 use super::migrate;
 use super::server::{CONNECT_TIMEOUT, PgServer};
-use super::session::{PgError, Session};
 use crate::clock;
 use crate::store::StoreError;
+use crate::store::sql::Session;
 
 /// Between two attempts to connect.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
@@ -65,7 +65,7 @@ impl ManagedConnection {
     /// within the server's timeout.
     pub async fn run<T>(
         &self,
-        work: impl AsyncFn(&Session) -> Result<T, PgError>,
+        work: impl AsyncFn(&Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let end = Instant::now() + self.timeout;
         // Alone: statements of others must not run inside this transaction.
@@ -79,7 +79,7 @@ impl ManagedConnection {
     /// with another transaction, so the caller has to use [`ManagedConnection::run`].
     pub async fn run_pipelined<T>(
         &self,
-        statement: impl AsyncFnOnce(&Session) -> Result<T, PgError>,
+        statement: impl AsyncFnOnce(&Session) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let end = Instant::now() + self.timeout;
         // Shared: the server runs single statements in the order in which they were sent.
@@ -97,19 +97,20 @@ impl ManagedConnection {
     async fn try_until<T>(
         &self,
         end: Instant,
-        work: impl AsyncFnOnce(&Session) -> Result<T, PgError>,
+        work: impl AsyncFnOnce(&Session) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let session = self.until(end, self.session()).await??;
         let done = self.until(end, work(&session)).await;
         // The timeout may have cut off a transaction, in which the next operation must not run.
         match done.inspect_err(|_| session.close())? {
-            Ok(done) => Ok(Some(done)),
-            Err(PgError::Conflict) => Ok(None),
-            Err(PgError::Unavailable(why)) => {
-                session.close();
-                Err(StoreError::Unavailable(why))
-            }
-            Err(PgError::Refused(why)) => Err(StoreError::Database(why)),
+            Err(StoreError::Conflict) => Ok(None),
+            done => done
+                .inspect_err(|why| {
+                    if why.is_unavailable() {
+                        session.close();
+                    }
+                })
+                .map(Some),
         }
     }
 
@@ -129,11 +130,11 @@ impl ManagedConnection {
 
 async fn retry_on_conflict<T>(
     session: &Session,
-    work: impl AsyncFn(&Session) -> Result<T, PgError>,
-) -> Result<T, PgError> {
+    work: impl AsyncFn(&Session) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     for _ in 1..MAX_TRIES {
         match work(session).await {
-            Err(PgError::Conflict) => {}
+            Err(StoreError::Conflict) => {}
             done => return done,
         }
     }
@@ -161,11 +162,12 @@ async fn keep_connected(
                 state.send_replace(ConnectionState::Down("the connection was lost".to_owned()));
             }
             Err(error) => {
+                let error = error.why();
                 if !is_down && server.down.fetch_add(1, Ordering::Relaxed) == 0 {
                     warn!("{} is unavailable ({role:?}): {error}", server.url);
                 }
                 is_down = true;
-                state.send_replace(ConnectionState::Down(error.to_string()));
+                state.send_replace(ConnectionState::Down(error));
                 clock::pause(RECONNECT_INTERVAL).await;
             }
         }
@@ -173,12 +175,10 @@ async fn keep_connected(
 }
 
 /// Connects to the database, and migrates it if necessary, for which there is no timeout here.
-async fn connect(server: &PgServer) -> Result<Session, PgError> {
+async fn connect(server: &PgServer) -> Result<Session, StoreError> {
     let limit = CONNECT_TIMEOUT.max(server.timeout);
-    let late = |_| PgError::Unavailable(format!("no connection within {limit:?}"));
-    let mut session = timeout(limit, Session::connect(server))
-        .await
-        .map_err(late)??;
+    let late = |_| StoreError::Unavailable(format!("no connection within {limit:?}"));
+    let mut session = timeout(limit, server.connect()).await.map_err(late)??;
     migrate::apply_missing(session.client(), &migrate::MIGRATIONS).await?;
     let set_up = timeout(limit, session.set_up(server.timeout));
     set_up.await.map_err(late)??;

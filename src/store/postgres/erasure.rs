@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::timeout;
 
+use super::PostgresStore;
 use super::operator_queries::{REMEMBER_REMOVED, remove};
 use super::rows::text;
 use super::server::CONNECT_TIMEOUT;
-use super::session::{PgError, Session};
-use super::{PostgresStore, counters};
 use crate::clock::{self, Millis};
-use crate::domain::subject::Subject;
 use crate::store::counters::Counters;
 use crate::store::erasure::{Compaction, Removed, Wiped};
 use crate::store::removed::{self, RemovalCause};
-use crate::store::{Erasures, State, StoreError};
-use crate::twilio::{AccountSid, CallSid};
+use crate::store::sql::Session;
+use crate::store::{State, StoreError};
 
 /// Legs whose calls were merged into the calls that are erased: empty rows, which no index finds.
 const MERGED: &str = "SELECT id, state FROM call \
@@ -38,9 +35,6 @@ const COUNT_ERASED: &str = "UPDATE call SET class = 'erased' \
     WHERE id = ANY ($1) AND class IN ('waiting', 'waiting_late', 'parked')";
 
 const REMOVE_REFUSED: &str = "DELETE FROM refused WHERE id = ANY ($1)";
-
-const REMEMBER_SID: &str = "INSERT INTO removed_call (hash, account, day, cause) \
-    VALUES ($1, $2, $3, 'erased') ON CONFLICT (hash) DO UPDATE SET day = excluded.day, cause = excluded.cause";
 
 /// The tables that have, or had, data of calls.
 const TABLES: &str = "call, callback, attempt, sid_index, address, refused, ledger_change";
@@ -68,7 +62,7 @@ pub(super) async fn erase(
     changes: &mut Counters,
     (calls, refused): (&[i64], &[i64]),
     now: Millis,
-) -> Result<Removed, PgError> {
+) -> Result<Removed, StoreError> {
     let mut erased = Removed {
         calls: u64::try_from(calls.len()).unwrap_or_default(),
         refused: session.execute(REMOVE_REFUSED, &[&refused]).await?,
@@ -97,34 +91,29 @@ pub(super) async fn erase(
     Ok(erased)
 }
 
-#[async_trait]
-impl Erasures for PostgresStore {
-    async fn remember_erased(
-        &self,
-        sids: Vec<(AccountSid, CallSid)>,
-        now: Millis,
-    ) -> Result<(), StoreError> {
-        self.query(async move |session| {
-            counters::transaction(session, async |session, _| {
-                for (account, sid) in &sids {
-                    let hash = removed::sid_hash(account, sid);
-                    let day = removed::day(now);
-                    session
-                        .execute(REMEMBER_SID, &[&hash.as_slice(), &account.as_str(), &day])
-                        .await?;
-                }
-                Ok(())
-            })
-            .await
-        })
-        .await
+/// Waits until no transaction can read the rows that were removed so far: VACUUM FULL copies rows that one
+/// can read. Returns whether all have ended.
+async fn older_ended(session: &Session) -> Result<bool, StoreError> {
+    let rows = session.query(NEXT_TRANSACTION, &[]).await?;
+    let next: String = rows[0].get(0);
+    let ended = async {
+        loop {
+            let rows = session.query(OLDER_TRANSACTIONS, &[&next]).await?;
+            if !rows[0].get::<_, bool>(0) {
+                return Ok(());
+            }
+            clock::pause(OLDER_TRANSACTIONS_POLL).await;
+        }
+    };
+    match timeout(OLDER_TRANSACTIONS_WAIT, ended).await {
+        Ok(ended) => ended.map(|()| true),
+        Err(_) => Ok(false),
     }
+}
 
-    async fn wipe(
-        &self,
-        _subject: Option<Subject>,
-        compaction: Compaction,
-    ) -> Result<Wiped, StoreError> {
+impl PostgresStore {
+    /// See [`Store::wipe`](crate::store::Store::wipe).
+    pub(super) async fn wipe_tables(&self, compaction: Compaction) -> Result<Wiped, StoreError> {
         let (sql, done) = match compaction {
             Compaction::Off => (
                 format!("VACUUM {TABLES}"),
@@ -159,41 +148,19 @@ impl Erasures for PostgresStore {
             not_reached: kept.into_iter().chain(beyond).map(str::to_owned).collect(),
         })
     }
-}
 
-/// Waits until no transaction can read the rows that were removed so far: VACUUM FULL copies rows that one
-/// can read. Returns whether all have ended.
-async fn older_ended(session: &Session) -> Result<bool, PgError> {
-    let rows = session.query(NEXT_TRANSACTION, &[]).await?;
-    let next: String = rows[0].get(0);
-    let ended = async {
-        loop {
-            let rows = session.query(OLDER_TRANSACTIONS, &[&next]).await?;
-            if !rows[0].get::<_, bool>(0) {
-                return Ok(());
-            }
-            clock::pause(OLDER_TRANSACTIONS_POLL).await;
-        }
-    };
-    match timeout(OLDER_TRANSACTIONS_WAIT, ended).await {
-        Ok(ended) => ended.map(|()| true),
-        Err(_) => Ok(false),
-    }
-}
-
-impl PostgresStore {
     /// Runs an operation that may take long on a connection of its own.
     async fn run_apart<T: Send + 'static>(
         &self,
-        operation: impl AsyncFn(&Session) -> Result<T, PgError> + Send + 'static,
+        operation: impl AsyncFn(&Session) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.submit(async move |connections| {
-            let late = |_| PgError::Unavailable("no answer in time".to_owned());
-            let connecting = Session::connect(&connections.server);
+            let late = |_| StoreError::Unavailable("no answer in time".to_owned());
+            let connecting = connections.server.connect();
             let session = timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)??;
             let done = timeout(VACUUM_TIMEOUT, operation(&session)).await;
             session.close();
-            Ok(done.map_err(late)??)
+            done.map_err(late)?
         })
         .await
     }

@@ -5,12 +5,13 @@
 
 use tokio_postgres::Row;
 
-use super::addresses;
+use super::operator_queries::REMOVE_ADDRESSES;
 use super::rows::text;
-use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::store::State;
+use crate::store::StoreError;
 use crate::store::counters::Counters;
+use crate::store::sql::{PostgresValues as Values, Session};
 use crate::twilio::{AccountSid, CallSid};
 
 const LOCK_CALLS: &str = include_str!("sql/merge_lock_calls.sql");
@@ -43,7 +44,7 @@ struct LockedCall {
 }
 
 impl LockedCall {
-    fn read(row: &Row) -> Result<Self, PgError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.try_get(1)?,
             sid: row.try_get(2)?,
@@ -64,7 +65,7 @@ pub(super) async fn merge_into_parent(
     account: &AccountSid,
     (leg, parent): (&CallSid, &CallSid),
     now: Millis,
-) -> Result<bool, PgError> {
+) -> Result<bool, StoreError> {
     let (account, leg, parent) = (account.as_str(), leg.as_str(), parent.as_str());
     let rows = session
         .query(LOCK_CALLS, &[&account, &leg, &parent])
@@ -87,7 +88,7 @@ pub(super) async fn merge_into_parent(
     let values: Values<'_> = &[&account, &leg, &leg_call.id, &parent, &parent_call.id];
     let rows = session.query(STILL_INDEXED, values).await?;
     if rows.first().map(|row| row.try_get(0)).transpose()? != Some(2_i64) {
-        return Err(PgError::Conflict);
+        return Err(StoreError::Conflict);
     }
     if leg_call.is_claimed {
         // Its worker may be sending a request: the attempt must be stored first.
@@ -108,14 +109,14 @@ async fn merge(
     leg_call: &LockedCall,
     parent_call: &LockedCall,
     now: Millis,
-) -> Result<(), PgError> {
+) -> Result<(), StoreError> {
     let (from, to) = (&leg_call.id, &parent_call.id);
     // First, because it finds the SIDs by the callbacks.
     session
         .execute(MOVE_SIDS, &[from, to, &leg_call.sid, &account])
         .await?;
     session
-        .execute(addresses::REMOVE, &[&[*from].as_slice()])
+        .execute(REMOVE_ADDRESSES, &[&[*from].as_slice()])
         .await?;
     session.execute(REMOVE_REPEATS, &[from, to]).await?;
     let callbacks = session.execute(MOVE_CALLBACKS, &[from, to]).await?;

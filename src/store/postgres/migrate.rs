@@ -4,8 +4,8 @@ use tokio::task::LocalSet;
 use tokio_postgres::{Client, Transaction};
 
 use super::server::{CONNECT_TIMEOUT, PgServer};
-use super::session::{PgError, Session};
 use crate::config::postgres::PostgresUrl;
+use crate::store::StoreError;
 use crate::store::error::DEVELOPMENT_VERSION;
 use crate::store::{Migrated, OpenError};
 
@@ -38,12 +38,12 @@ pub fn migrate(url: &PostgresUrl, migrations: &[Migration]) -> Result<Migrated, 
     let server = PgServer::new(url, CONNECT_TIMEOUT)?;
     let runtime = server.runtime()?;
     let migrating = async {
-        let mut session = Session::connect(&server).await?;
+        let mut session = server.connect().await?;
         apply_missing(session.client(), migrations).await
     };
     let (from, to) = LocalSet::new()
         .block_on(&runtime, migrating)
-        .map_err(|error| server.unusable(&error))?;
+        .map_err(|error| server.unusable(&error.why()))?;
     let version = |number: i32| usize::try_from(number).unwrap_or_default();
     Ok(Migrated {
         from: version(from),
@@ -56,7 +56,7 @@ pub fn migrate(url: &PostgresUrl, migrations: &[Migration]) -> Result<Migrated, 
 pub(super) async fn apply_missing(
     client: &mut Client,
     migrations: &[Migration],
-) -> Result<(i32, i32), PgError> {
+) -> Result<(i32, i32), StoreError> {
     let known = last_version(migrations);
     let found = version(client, known).await?;
     // Also if it is newer: `works_with` allows this version to keep working.
@@ -95,19 +95,19 @@ fn last_version(migrations: &[Migration]) -> i32 {
 }
 
 /// Whether the database has at least the version of this program. Fails if this program is too old.
-pub(super) async fn is_migrated(client: &Client) -> Result<bool, PgError> {
+pub(super) async fn is_migrated(client: &Client) -> Result<bool, StoreError> {
     let known = last_version(&MIGRATIONS);
     Ok(version(client, known).await? >= known)
 }
 
 /// The version of the database, zero if it is empty. Fails if a program of version `known` is too
 /// old for it.
-async fn version(client: &Client, known: i32) -> Result<i32, PgError> {
+async fn version(client: &Client, known: i32) -> Result<i32, StoreError> {
     // No release has the second table. Development versions numbered their schemas 1 and 2, too.
     let tables = "SELECT to_regclass('migration') IS NOT NULL, to_regclass('tally') IS NOT NULL";
     let row = client.query_one(tables, &[]).await?;
     if row.try_get::<_, bool>(1)? {
-        return Err(PgError::Refused(DEVELOPMENT_VERSION.to_owned()));
+        return Err(StoreError::Database(DEVELOPMENT_VERSION.to_owned()));
     }
     if !row.try_get::<_, bool>(0)? {
         return Ok(0);
@@ -120,7 +120,7 @@ async fn version(client: &Client, known: i32) -> Result<i32, PgError> {
         .await?;
     let (found, needed): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
     if needed > known {
-        return Err(PgError::Refused(format!(
+        return Err(StoreError::Database(format!(
             "the database was migrated by a newer version of this program: it has version {found}, \
              which works with {needed} and newer, and this program knows up to {known}"
         )));
@@ -129,7 +129,7 @@ async fn version(client: &Client, known: i32) -> Result<i32, PgError> {
 }
 
 /// Callbacks and e-mail addresses may have any Unicode character.
-async fn require_utf8(transaction: &Transaction<'_>) -> Result<(), PgError> {
+async fn require_utf8(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let row = transaction
         .query_one("SELECT current_setting('server_encoding')", &[])
         .await?;
@@ -137,7 +137,7 @@ async fn require_utf8(transaction: &Transaction<'_>) -> Result<(), PgError> {
     if encoding == "UTF8" {
         return Ok(());
     }
-    Err(PgError::Refused(format!(
+    Err(StoreError::Database(format!(
         "the database has the encoding {encoding}, but needs UTF8: create it with \
          CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
     )))

@@ -1,22 +1,17 @@
 //! Queries of operators and background tasks: a call, lists, the purge of old calls, and the
 //! correction of times. The path of a callback does not use them.
 
-use std::time::Duration;
-
 use tokio_postgres::Row;
 
-use super::addresses;
-use super::audit;
 use super::rows::{self, read_summary, text};
-use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
-use crate::domain::purge_clock::PurgeClock;
 use crate::store::counters::Counters;
-use crate::store::removed::{self, RemovalCause};
+use crate::store::sql::{PostgresValues as Values, Session, Sql};
 use crate::store::{
-    CallSummary, Expiry, ListFilter, Purged, RemovedCall, State, StoredCall, split_by_requeue,
+    CallSummary, Expiry, ListFilter, Purged, State, StoreError, StoredCall, audit, removed,
+    split_by_requeue,
 };
-use crate::twilio::{AccountSid, CallSid};
+use crate::twilio::CallSid;
 
 // A call's own SID comes before a leg's.
 const FIND: &str = concat!(
@@ -65,28 +60,23 @@ const FORGET_REMOVED: &str = "DELETE FROM removed_call WHERE hash = ANY (ARRAY( 
     FOR UPDATE SKIP LOCKED))";
 
 const DEFER: &str = "UPDATE call SET effective_at = $2 WHERE id = $1";
-const SET_PURGE_CLOCK: &str = "INSERT INTO purge_clock VALUES (1, $1, $2, $3, $4) \
-    ON CONFLICT (id) DO UPDATE SET known = excluded.known, used = excluded.used, \
-    boot = excluded.boot, uptime_ms = excluded.uptime_ms";
 const CORRECT_TIMES: &str = concat!(
     include_str!("sql/accounts_with_due.sql"),
     include_str!("sql/correct_times.sql")
 );
 
-pub(super) const PARKED_BEFORE: &str = "SELECT count(*) FROM call \
-    WHERE state = 'parked' AND state <> 'pending' AND effective_at < $1";
-pub(super) const DUE_AFTER: &str = "SELECT count(*) FROM call \
-    WHERE state = 'pending' AND claim IS NULL AND effective_at > $1";
-
 // For the ledger, which counts a removed call in its last class.
 const EXPIRE: &str = "UPDATE call SET class = 'expired' WHERE id = ANY ($1) AND class = 'parked'";
+/// Removes calls from the search index. They keep their hashes: their rows are removed or merged then.
+pub(super) const REMOVE_ADDRESSES: &str = "DELETE FROM address WHERE (hash, call) IN \
+    (SELECT unnest(addresses), id FROM call WHERE id = ANY ($1))";
 const PURGE_SIDS: &str = include_str!("sql/purge_sids.sql");
 const PURGE_CALLBACKS: &str = "DELETE FROM callback WHERE call = ANY ($1)";
 const PURGE_ATTEMPTS: &str = "DELETE FROM attempt WHERE call = ANY ($1)";
 const PURGE_CALLS: &str = "DELETE FROM call WHERE id = ANY ($1)";
 
 /// The calls with this SID, or with a leg of this SID, one for each account.
-pub(super) async fn get_all(session: &Session, sid: &CallSid) -> Result<Vec<StoredCall>, PgError> {
+pub async fn get_all(session: &Session, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
     let mut calls: Vec<StoredCall> = Vec::new();
     for row in session.query(FIND, &[&sid.as_str()]).await? {
         let call = read_call(session, &row).await?;
@@ -98,7 +88,7 @@ pub(super) async fn get_all(session: &Session, sid: &CallSid) -> Result<Vec<Stor
     Ok(calls)
 }
 
-async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, PgError> {
+async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, StoreError> {
     let (id, requeue_count): (i64, i64) = (row.try_get(9)?, row.try_get(10)?);
     let callbacks = rows::callbacks_of(session, &[id]).await?;
     let attempts = rows::attempts_of(session, &[id]).await?.into_iter();
@@ -116,17 +106,14 @@ async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, PgError> 
     })
 }
 
-pub(super) async fn list(
-    session: &Session,
-    filter: ListFilter,
-) -> Result<Vec<CallSummary>, PgError> {
+pub async fn list(session: &Session, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
     let query = async |sql, values: Values<'_>| session.query(sql, values).await;
     let rows = run_list(filter, query).await?;
     rows.iter().map(read_summary).collect()
 }
 
-/// Opens a cursor on the whole list, whatever its limit, for [`fetch_found`].
-pub(super) async fn find(session: &Session, filter: ListFilter) -> Result<(), PgError> {
+/// Opens a cursor on the whole list, whatever its limit, for [`fetch`].
+pub async fn open_list(session: &Session, filter: ListFilter) -> Result<(), StoreError> {
     let unlimited = ListFilter {
         limit: usize::MAX,
         ..filter
@@ -136,15 +123,15 @@ pub(super) async fn find(session: &Session, filter: ListFilter) -> Result<(), Pg
 }
 
 /// The next rows of the cursor; none at its end.
-pub(super) async fn fetch_found(session: &Session) -> Result<Vec<CallSummary>, PgError> {
+pub async fn fetch(session: &Session) -> Result<Vec<CallSummary>, StoreError> {
     let rows = session.query("FETCH 500 FROM found", &[]).await?;
     rows.iter().map(read_summary).collect()
 }
 
 async fn run_list<T>(
     filter: ListFilter,
-    run: impl AsyncFnOnce(&'static str, Values<'_>) -> Result<T, PgError>,
-) -> Result<T, PgError> {
+    run: impl AsyncFnOnce(&'static str, Values<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     match filter.state {
         None => run(NEWEST, &[&limit]).await,
@@ -164,7 +151,7 @@ pub(super) async fn purge(
     changes: &mut Counters,
     expiry: Expiry,
     limit: usize,
-) -> Result<Purged, PgError> {
+) -> Result<Purged, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let (finished, parked) = (expiry.delivered_and_skipped.0, expiry.parked.0);
     // Ten per call, because a call has few legs: so this keeps up with the SIDs that purges add.
@@ -207,16 +194,16 @@ pub(super) async fn purge(
     session.execute(EXPIRE, &[&ids]).await?;
     remove(session, &ids).await?;
     if let Some(entry) = purged.audit_entry(expiry.now) {
-        audit::append(session, &entry).await?;
+        audit::append(Sql::Postgres(session), &entry).await?;
     }
     Ok(purged)
 }
 
 /// Removes calls, which are remembered.
-pub(super) async fn remove(session: &Session, ids: &[i64]) -> Result<(), PgError> {
+pub(super) async fn remove(session: &Session, ids: &[i64]) -> Result<(), StoreError> {
     // SIDs first: their legs are found in the callbacks.
     for sql in [
-        addresses::REMOVE,
+        REMOVE_ADDRESSES,
         PURGE_SIDS,
         PURGE_CALLBACKS,
         PURGE_ATTEMPTS,
@@ -227,70 +214,17 @@ pub(super) async fn remove(session: &Session, ids: &[i64]) -> Result<(), PgError
     Ok(())
 }
 
-/// See [`crate::store::Store::purge_clock`].
-pub(super) async fn purge_clock(session: &Session) -> Result<Option<PurgeClock>, PgError> {
-    let sql = "SELECT known, used, boot, uptime_ms FROM purge_clock";
-    let rows = session.query(sql, &[]).await?;
-    let read = |row: &Row| {
-        Ok(PurgeClock {
-            known: Millis(row.try_get(0)?),
-            used: Millis(row.try_get(1)?),
-            boot: row.try_get(2)?,
-            uptime: Duration::from_millis(row.try_get::<_, i64>(3)?.unsigned_abs()),
-        })
-    };
-    rows.first().map(read).transpose()
-}
-
-/// See [`crate::store::Store::set_purge_clock`].
-pub(super) async fn set_purge_clock(session: &Session, clock: &PurgeClock) -> Result<(), PgError> {
-    let uptime_ms = i64::try_from(clock.uptime.as_millis()).unwrap_or(i64::MAX);
-    let values: Values<'_> = &[&clock.known.0, &clock.used.0, &clock.boot, &uptime_ms];
-    session.execute(SET_PURGE_CLOCK, values).await?;
-    Ok(())
-}
-
-/// See [`crate::store::Store::correct_times`].
-pub(super) async fn correct_times(
+/// See [`Store::correct_times`](crate::store::Store).
+pub async fn correct_times(
     session: &Session,
     now: Millis,
     latest: Millis,
     limit: usize,
-) -> Result<usize, PgError> {
+) -> Result<usize, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let no_account: &[&str] = &[];
     let values: Values<'_> = &[&no_account, &true, &now.0, &latest.0, &limit];
-    let corrected = count(session, CORRECT_TIMES, values).await?;
-    Ok(usize::try_from(corrected).unwrap_or(usize::MAX))
-}
-
-/// The number that a query returns.
-pub(super) async fn count(
-    session: &Session,
-    sql: &'static str,
-    values: Values<'_>,
-) -> Result<u64, PgError> {
-    let rows = session.query(sql, values).await?;
-    let counted: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
-    Ok(counted.unsigned_abs())
-}
-
-/// See [`crate::store::ReadStore::removed`].
-pub(super) async fn removed(session: &Session, sid: &CallSid) -> Result<Vec<RemovedCall>, PgError> {
-    let mut found = Vec::new();
-    let accounts = "SELECT DISTINCT account FROM removed_call";
-    for row in session.query(accounts, &[]).await? {
-        let account = text(&row, 0, |text| AccountSid::parse(text).ok())?;
-        let hash = removed::sid_hash(&account, sid);
-        let sql = "SELECT day, cause, reason FROM removed_call WHERE hash = $1";
-        for row in session.query(sql, &[&hash.as_slice()]).await? {
-            found.push(RemovedCall {
-                account: account.clone(),
-                day: removed::start_of(row.try_get(0)?),
-                cause: text(&row, 1, RemovalCause::parse)?,
-                reason: row.try_get(2)?,
-            });
-        }
-    }
-    Ok(found)
+    let rows = session.query(CORRECT_TIMES, values).await?;
+    let corrected: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    Ok(usize::try_from(corrected).unwrap_or_default())
 }

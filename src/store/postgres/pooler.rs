@@ -8,9 +8,10 @@ use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::server::{CONNECT_TIMEOUT, PgServer};
-use super::session::{PgError, Session};
 use crate::config::postgres::PostgresUrl;
 use crate::store::OpenError;
+use crate::store::StoreError;
+use crate::store::sql::Session;
 
 /// For a query that waits for a session which another client holds.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,11 +45,8 @@ pub fn refuse_transaction_pooler(url: &PostgresUrl) -> Result<(), OpenError> {
 }
 
 /// Whether a client keeps its session between two transactions.
-async fn has_sessions(server: &PgServer) -> Result<bool, PgError> {
-    let (first, second) = (
-        Session::connect(server).await?,
-        Session::connect(server).await?,
-    );
+async fn has_sessions(server: &PgServer) -> Result<bool, StoreError> {
+    let (first, second) = (server.connect().await?, server.connect().await?);
     let session = backend(&first).await?;
     // A pooler that takes turns between its sessions is found by these.
     for _ in 0..2 {
@@ -70,7 +68,7 @@ async fn has_sessions(server: &PgServer) -> Result<bool, PgError> {
 }
 
 /// The process id of the session. Without a prepared statement, which such poolers may not support.
-async fn backend(session: &Session) -> Result<Option<String>, PgError> {
+async fn backend(session: &Session) -> Result<Option<String>, StoreError> {
     let messages = session.simple_query("SELECT pg_backend_pid()").await?;
     Ok(messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),

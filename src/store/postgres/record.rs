@@ -11,10 +11,11 @@ use super::batcher::BatchJob;
 use super::counters;
 use super::merge::{self, EXTEND_CALL};
 use super::rows::text;
-use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
+use crate::store::StoreError;
 use crate::store::removed;
 use crate::store::repeat::{self, StoredForm};
+use crate::store::sql::{PostgresValues as Values, Session};
 use crate::store::{NewCallback, Recorded, State};
 
 /// A callback to record.
@@ -55,14 +56,17 @@ impl BatchJob for RecordJob {
     // Twilio waits for the response.
     const BATCH_WAIT: Option<Duration> = None;
 
-    async fn run_as_statement(session: &Session, jobs: &[Self]) -> Result<Vec<IsNew>, PgError> {
+    async fn run_as_statement(session: &Session, jobs: &[Self]) -> Result<Vec<IsNew>, StoreError> {
         let (recorded, _) = RecordBatch::new(jobs)
             .record(session, OnMerge::Conflict)
             .await?;
         Ok(recorded)
     }
 
-    async fn run_in_transaction(session: &Session, jobs: &[Self]) -> Result<Vec<IsNew>, PgError> {
+    async fn run_in_transaction(
+        session: &Session,
+        jobs: &[Self],
+    ) -> Result<Vec<IsNew>, StoreError> {
         let batch = RecordBatch::new(jobs);
         counters::transaction(session, async |session, changes| {
             let (recorded, to_merge) = batch.record(session, OnMerge::Return).await?;
@@ -82,7 +86,7 @@ impl BatchJob for RecordJob {
 enum OnMerge {
     /// Return its job, so that the caller merges the calls.
     Return,
-    /// Fail with [`PgError::Conflict`].
+    /// Fail with [`StoreError::Conflict`].
     Conflict,
 }
 
@@ -156,7 +160,7 @@ impl<'a> RecordBatch<'a> {
         &self,
         session: &Session,
         on_merge: OnMerge,
-    ) -> Result<(Vec<IsNew>, Vec<&RecordJob>), PgError> {
+    ) -> Result<(Vec<IsNew>, Vec<&RecordJob>), StoreError> {
         macro_rules! column {
             ($rows:ident, $row:pat => $value:expr) => {
                 &self.$rows.iter().map(|$row| $value).collect::<Vec<_>>()
@@ -188,7 +192,7 @@ impl<'a> RecordBatch<'a> {
         };
         // The results belong to the jobs by their position.
         if (is_new.len(), needs_merge.len()) != (self.callbacks.len(), self.legs.len()) {
-            return Err(PgError::Refused("a callback has no result".to_owned()));
+            return Err(StoreError::Database("a callback has no result".to_owned()));
         }
         let recorded = self.callback_of_job.iter().map(|callback| match callback {
             Some(index) if is_new[*index] => IsNew::Yes,
@@ -207,7 +211,10 @@ impl<'a> RecordBatch<'a> {
 }
 
 /// Stores a repeat if it has fields that no stored callback with its key has.
-pub(super) async fn record_repeat(session: &Session, job: &RecordJob) -> Result<Recorded, PgError> {
+pub(super) async fn record_repeat(
+    session: &Session,
+    job: &RecordJob,
+) -> Result<Recorded, StoreError> {
     let stored = forms(session, &job.callback).await?;
     if stored.is_empty() && is_erased(session, &job.callback).await? {
         return Ok(Recorded::Erased);
@@ -253,14 +260,14 @@ pub(super) async fn record_repeat(session: &Session, job: &RecordJob) -> Result<
 }
 
 /// Whether the call of a callback was erased.
-async fn is_erased(session: &Session, callback: &NewCallback) -> Result<bool, PgError> {
+async fn is_erased(session: &Session, callback: &NewCallback) -> Result<bool, StoreError> {
     let hash = removed::sid_hash(&callback.account, &callback.call);
     let rows = session.query(ERASED, &[&hash.as_slice()]).await?;
     Ok(!rows.is_empty())
 }
 
 /// The forms of the stored callbacks with the key of this one.
-async fn forms(session: &Session, callback: &NewCallback) -> Result<Vec<StoredForm>, PgError> {
+async fn forms(session: &Session, callback: &NewCallback) -> Result<Vec<StoredForm>, StoreError> {
     let (sid, account) = (callback.call.as_str(), callback.account.as_str());
     let key = callback.key.as_str().as_bytes();
     let rows = session.query(FORMS, &[&sid, &account, &key]).await?;
@@ -282,7 +289,7 @@ pub(super) async fn send_to_backlog(
     session: &Session,
     callback: &NewCallback,
     due: Millis,
-) -> Result<(), PgError> {
+) -> Result<(), StoreError> {
     let (sid, account) = (callback.call.as_str(), callback.account.as_str());
     session
         .execute(SEND_TO_BACKLOG, &[&sid, &account, &due.0])

@@ -3,10 +3,11 @@
 use tokio_postgres::Row;
 
 use super::rows::{self, read_summary};
-use super::session::{PgError, Session, Values};
 use crate::clock::Millis;
 use crate::domain::call_addresses::CallTerms;
+use crate::store::StoreError;
 use crate::store::search::{CallPage, CallQuery, ListPosition, PageBuilder, Path};
+use crate::store::sql::{PostgresValues as Values, Session};
 use crate::store::{IndexJob, StoredCall, Towards, Unindexed, split_by_requeue};
 
 /// Rows of one query.
@@ -79,8 +80,8 @@ macro_rules! list_sql {
 const ASCENDING: ListSql = list_sql!(">", "ASC");
 const DESCENDING: ListSql = list_sql!("<", "DESC");
 
-/// See [`Addresses::search`](crate::store::Addresses::search).
-pub(super) async fn page(session: &Session, query: &CallQuery) -> Result<CallPage, PgError> {
+/// See [`Store::search`](crate::store::Store::search).
+pub async fn page(session: &Session, query: &CallQuery) -> Result<CallPage, StoreError> {
     let path = query.path();
     let mut page = PageBuilder::new(query);
     let mut from = query.start();
@@ -110,7 +111,7 @@ pub(super) async fn page(session: &Session, query: &CallQuery) -> Result<CallPag
     Ok(page.finish())
 }
 
-fn position(path: Path, row: &Row) -> Result<ListPosition, PgError> {
+fn position(path: Path, row: &Row) -> Result<ListPosition, StoreError> {
     Ok(path.position(row.try_get(ID)?, row.try_get(ID + 1)?))
 }
 
@@ -120,7 +121,7 @@ async fn chunk(
     path: Path,
     is_ascending: bool,
     ListPosition { at, id }: ListPosition,
-) -> Result<Vec<Row>, PgError> {
+) -> Result<Vec<Row>, StoreError> {
     let sql = if is_ascending { ASCENDING } else { DESCENDING };
     let limit = i64::try_from(CHUNK).unwrap_or(i64::MAX);
     match path {
@@ -142,7 +143,7 @@ async fn chunk(
 }
 
 /// The calls of these rows, with all that the store has of them.
-async fn read_calls(session: &Session, rows: &[&Row]) -> Result<Vec<StoredCall>, PgError> {
+async fn read_calls(session: &Session, rows: &[&Row]) -> Result<Vec<StoredCall>, StoreError> {
     let ids = rows.iter().map(|row| row.try_get(ID));
     let ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
     let callbacks = rows::callbacks_of(session, &ids).await?;
@@ -165,12 +166,12 @@ async fn read_calls(session: &Session, rows: &[&Row]) -> Result<Vec<StoredCall>,
     Ok(calls)
 }
 
-/// See [`Addresses::unindexed`](crate::store::Addresses::unindexed).
-pub(super) async fn unindexed(
+/// See [`ReadStore::unindexed`](crate::store::ReadStore::unindexed).
+pub async fn unindexed(
     session: &Session,
     before: Millis,
     from: Option<ListPosition>,
-) -> Result<Unindexed, PgError> {
+) -> Result<Unindexed, StoreError> {
     let from = from.unwrap_or(Path::Pending.first(Towards::End));
     let rows = chunk(session, Path::Pending, true, from).await?;
     let mut found = Unindexed::default();

@@ -1,4 +1,4 @@
-//! The database server: its address, its TLS, and how long to wait for it. Opens no connection.
+//! The database server: its address, its TLS, and how long to wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -8,7 +8,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tls;
 use crate::config::postgres::PostgresUrl;
-use crate::store::OpenError;
+use crate::store::sql::Session;
+use crate::store::{OpenError, StoreError};
 
 /// To open and set up a connection, over all hosts of the URL.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,6 +38,12 @@ impl PgServer {
             timeout,
             down: Arc::default(),
         })
+    }
+
+    /// The connection lives as long as the current local set runs.
+    pub async fn connect(&self) -> Result<Session, StoreError> {
+        let (client, connection) = self.url.config.connect(self.tls.clone()).await?;
+        Ok(Session::new(client, connection))
     }
 
     pub fn unusable(&self, why: &dyn std::fmt::Display) -> OpenError {

@@ -9,12 +9,12 @@ use tokio_postgres::Row;
 
 use super::batcher::BatchJob;
 use super::merge;
-use super::rows::{text, without_nul};
-use super::session::{PgError, Session, Values};
+use super::rows::text;
 use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
 use crate::domain::attempt::Attempt;
 use crate::store::counters::Counters;
+use crate::store::sql::{PostgresValues as Values, Session, without_nul};
 use crate::store::{Settlement, State, StoreError, Ticket};
 use crate::twilio::{AccountSid, CallSid};
 
@@ -46,7 +46,7 @@ impl BatchJob for SettleJob {
     async fn run_as_statement(
         session: &Session,
         jobs: &[Self],
-    ) -> Result<Vec<Option<Due>>, PgError> {
+    ) -> Result<Vec<Option<Due>>, StoreError> {
         // Of two jobs for one claim, the first one settles it.
         let mut seen = HashSet::new();
         let firsts: Vec<usize> = (0..jobs.len())
@@ -74,20 +74,20 @@ pub(super) async fn settle_and_merge(
     session: &Session,
     changes: &mut Counters,
     job: &SettleJob,
-) -> Result<Result<Due, StoreError>, PgError> {
+) -> Result<Due, StoreError> {
     let rows = settle(session, &[ClaimValues::of(job)], WaitingMerges::Include).await?;
     let Some(row) = rows.first() else {
-        return Ok(Err(StoreError::StaleTicket));
+        return Err(StoreError::StaleTicket);
     };
     if row.try_get::<_, Option<&str>>(5)?.is_some() {
         let account = text(row, 3, |text| AccountSid::parse(text).ok())?;
         let leg = text(row, 4, |text| CallSid::parse(text).ok())?;
         let parent = text(row, 5, |text| CallSid::parse(text).ok())?;
         if merge::merge_into_parent(session, changes, &account, (&leg, &parent), job.now).await? {
-            return Ok(Ok(Some(job.now)));
+            return Ok(Some(job.now));
         }
     }
-    Ok(Ok(due(row)?))
+    due(row)
 }
 
 fn array_text(values: &[i64]) -> Option<String> {
@@ -95,7 +95,7 @@ fn array_text(values: &[i64]) -> Option<String> {
     (!values.is_empty()).then(|| format!("{{{}}}", values.join(",")))
 }
 
-fn due(row: &Row) -> Result<Due, PgError> {
+fn due(row: &Row) -> Result<Due, StoreError> {
     let state = text(row, 1, State::parse)?;
     let effective_at = Millis(row.try_get(2)?);
     Ok((state == State::Pending).then_some(effective_at))
@@ -112,7 +112,7 @@ async fn settle(
     session: &Session,
     claims: &[ClaimValues<'_>],
     merges: WaitingMerges,
-) -> Result<Vec<Row>, PgError> {
+) -> Result<Vec<Row>, StoreError> {
     macro_rules! column {
         ($field:ident) => {
             &claims.iter().map(|row| &row.$field).collect::<Vec<_>>()

@@ -1,16 +1,13 @@
 //! The search index: its writes on the writer's connection, and the calls that it lacks.
 
-use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::SqliteStore;
 use super::reader::SqliteReader;
 use super::rows::{self, CallRow};
 use super::write_tx::WriteTx;
 use crate::clock::Millis;
-use crate::domain::call_addresses::{AddressHasher, CallTerms};
-use crate::store::addresses::{Addresses, IndexJob, Unindexed};
-use crate::store::{CallPage, CallQuery, ListPosition, ReadStore, StoreError};
+use crate::domain::call_addresses::CallTerms;
+use crate::store::{IndexJob, ListPosition, StoreError, Unindexed};
 
 /// Rows that one search for unindexed calls examines: some milliseconds.
 const MAX_EXAMINED: usize = 5_000;
@@ -52,7 +49,7 @@ impl WriteTx {
     }
 
     /// As [`Self::index_terms`], unless the call was removed or merged.
-    fn index_job(&mut self, job: &IndexJob) -> Result<(), StoreError> {
+    pub fn index_job(&mut self, job: &IndexJob) -> Result<(), StoreError> {
         match CallRow::load(self.connection(), job.call)? {
             Some(call) if call.callbacks >= job.callbacks => {
                 self.index_terms(job.call, job.callbacks, &job.terms)
@@ -88,7 +85,7 @@ impl WriteTx {
 }
 
 impl SqliteReader {
-    pub(super) fn pending_unindexed(
+    pub fn unindexed(
         &self,
         before: Millis,
         from: Option<ListPosition>,
@@ -120,32 +117,5 @@ impl SqliteReader {
             }
         }
         Ok(found)
-    }
-}
-
-#[async_trait]
-impl Addresses for SqliteStore {
-    async fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
-        self.reader.ask(ReadStore::address_hasher).await
-    }
-
-    async fn search(&self, query: CallQuery) -> Result<CallPage, StoreError> {
-        self.reader.ask(move |reader| reader.search(&query)).await
-    }
-
-    async fn unindexed(
-        &self,
-        before: Millis,
-        from: Option<ListPosition>,
-    ) -> Result<Unindexed, StoreError> {
-        self.reader
-            .ask(move |reader| reader.unindexed(before, from))
-            .await
-    }
-
-    async fn index(&self, jobs: Vec<IndexJob>) -> Result<(), StoreError> {
-        self.writer
-            .write_soon(move |tx| jobs.iter().try_for_each(|job| tx.index_job(job)))
-            .await
     }
 }

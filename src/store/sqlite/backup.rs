@@ -16,7 +16,7 @@ use crate::clock::Millis;
 use crate::store::StoreError;
 
 /// Writes a copy of one moment to `path`, which must not exist. The writer continues meanwhile.
-pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+pub fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |error: io::Error| {
         StoreError::Database(format!("cannot write {}: {error}", path.display()))
     };

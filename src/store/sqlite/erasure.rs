@@ -7,14 +7,11 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 use super::SqliteStore;
 use crate::clock::{self, Millis};
 use crate::domain::subject::Subject;
 use crate::store::erasure::{Compaction, Wiped};
-use crate::store::removed::RemovalCause;
-use crate::store::{Erasures, Store as _, StoreError, StoreWarning};
+use crate::store::{Store as _, StoreError, StoreWarning};
 use crate::twilio::{AccountSid, CallSid};
 
 /// How long an old reader may keep the log, in tries of [`LOG_INTERVAL`].
@@ -26,23 +23,9 @@ const LOG_INTERVAL: Duration = Duration::from_millis(100);
 const PART: usize = 1 << 20;
 const OVERLAP: usize = 4 << 10;
 
-#[async_trait]
-impl Erasures for SqliteStore {
-    async fn remember_erased(
-        &self,
-        sids: Vec<(AccountSid, CallSid)>,
-        now: Millis,
-    ) -> Result<(), StoreError> {
-        self.writer
-            .write(move |tx| {
-                sids.iter().try_for_each(|(account, sid)| {
-                    tx.remember_sid((account, sid), (RemovalCause::Erased, None), now)
-                })
-            })
-            .await
-    }
-
-    async fn wipe(
+impl SqliteStore {
+    /// See [`Store::wipe`](crate::store::Store::wipe).
+    pub(super) async fn wipe_files(
         &self,
         subject: Option<Subject>,
         compaction: Compaction,
@@ -89,9 +72,7 @@ impl Erasures for SqliteStore {
             not_reached: vec![backup],
         })
     }
-}
 
-impl SqliteStore {
     /// The SIDs of the calls in this file, which is a spool, that have the subject.
     pub(in crate::store) async fn sids_with(
         &self,
@@ -115,7 +96,7 @@ impl SqliteStore {
         let wanted = subject.clone();
         let erased = self.writer.write(move |tx| tx.erase_waiting(&wanted, now));
         let callbacks = erased.await?;
-        let wiped = self.wipe(Some(subject), Compaction::Off).await?;
+        let wiped = self.wipe_files(Some(subject), Compaction::Off).await?;
         Ok((callbacks, wiped))
     }
 }

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
-use crate::domain::call_addresses::AddressHasher;
 use crate::twilio::CallSid;
 
 /// Entries in the memtable before it becomes immutable. Memory holds up to twice as many, at about
@@ -22,13 +21,6 @@ const FLUSH_BATCH: usize = 512;
 
 /// Rows of the log that are removed per transaction; as [`FLUSH_BATCH`].
 const TRUNCATE_BATCH: usize = 2_048;
-
-/// The hasher of addresses, with the key of this database.
-pub(super) fn hasher(connection: &Connection) -> rusqlite::Result<AddressHasher> {
-    let sql = "SELECT key FROM address_key";
-    let key: Vec<u8> = connection.query_row(sql, [], |row| row.get(0))?;
-    Ok(AddressHasher::new(&key))
-}
 
 /// A hash, and a call that may have it.
 pub(super) type HashEntry = (i64, i64);

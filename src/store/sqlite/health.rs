@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::lock::beside;
 use super::{backup, open};
-use crate::store::{StoreFiles, StoreWarning, disk};
+use crate::store::{StoreError, StoreFiles, StoreWarning, disk};
 
 /// Bytes of the write-ahead log above which a reader must keep it from being emptied: a quarter more
 /// than the size at which each commit copies it into the database.
@@ -121,4 +121,17 @@ pub fn look_from_outside(path: &Path) -> Result<Vec<StoreWarning>, rusqlite::Err
 /// The size of the write-ahead log; 0 without one.
 fn log_bytes(path: &Path) -> u64 {
     beside(path, "-wal").metadata().map_or(0, |log| log.len())
+}
+
+/// The most damages that SQLite reports.
+const MAX_DAMAGES: i64 = 20;
+
+/// A sentence for each damage that SQLite finds in its file. Reads every page.
+pub fn verify_integrity(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let sql = format!("PRAGMA integrity_check({MAX_DAMAGES})");
+    let mut statement = connection.prepare(&sql)?;
+    let lines = statement.query_map([], |row| row.get(0))?;
+    let mut lines: Vec<String> = lines.collect::<rusqlite::Result<_>>()?;
+    lines.retain(|line| line != "ok");
+    Ok(lines)
 }

@@ -1,6 +1,5 @@
 //! Reads on a connection of its own, for pages and commands, so that a read never delays a callback.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 
@@ -8,29 +7,20 @@ use rusqlite::{Connection, ToSql, params};
 use tokio::sync::oneshot;
 
 use super::leases::SharedLeaseTable;
-use super::open;
 use super::rows::{self, CallRow};
-use super::write_tx::times;
-use super::{audit, backup, consistency, counters, hash_index, ledger, records, refused};
-use crate::clock::Millis;
-use crate::domain::call_addresses::AddressHasher;
-use crate::domain::purge_clock::PurgeClock;
+use super::{hash_index, open};
 use crate::store::joined_thread::JoinedThread;
-use crate::store::ledger::{CauseCount, LedgerRow};
-use crate::store::records::{Note, StoredLeg};
 use crate::store::{
-    AuditFilter, CallPage, CallPredicate, CallQuery, CallSummary, Counts, ListFilter, ListPosition,
-    OpenError, ReadStore, RefusedCause, RefusedFilter, RemovalCause, RemovedCall, State,
-    StoreError, StoredAuditRow, StoredCall, StoredRefusedRequest, Unindexed, removed,
+    CallPredicate, CallSummary, ListFilter, OpenError, State, StoreError, StoredCall,
     split_by_requeue,
 };
-use crate::twilio::{AccountSid, CallSid};
+use crate::twilio::CallSid;
 
 /// A read-only connection of its own; works whether a bridge runs or not.
 ///
 /// Claims live in the memory of the bridge: from outside it a claimed call is seen as pending.
 pub struct SqliteReader {
-    pub(super) connection: Connection,
+    pub(in crate::store) connection: Connection,
     pub(super) leases: SharedLeaseTable,
 }
 
@@ -51,15 +41,6 @@ impl SqliteReader {
         let sql = "SELECT coalesce(sum(callbacks), 0) FROM call";
         let callbacks: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(callbacks.unsigned_abs())
-    }
-
-    pub(super) fn in_state_before(&self, state: State, at: Millis) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM call WHERE state = ?1 AND effective_at < ?2";
-        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-        let counted = self
-            .connection
-            .query_row(sql, params![state.as_str(), at.0], count)?;
-        Ok(counted.unsigned_abs())
     }
 
     fn select(
@@ -116,10 +97,9 @@ impl SqliteReader {
         }
         call.into_summary()
     }
-}
 
-impl ReadStore for SqliteReader {
-    fn get_all(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
+    /// See [`ReadStore::get_all`](crate::store::ReadStore::get_all).
+    pub fn calls_named(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         // One transaction, so that all parts are of one moment.
         let _snapshot = self.connection.unchecked_transaction()?;
         let hash = hash_index::hash_of_sid(sid);
@@ -129,11 +109,8 @@ impl ReadStore for SqliteReader {
         calls.into_iter().map(|call| self.whole(call)).collect()
     }
 
-    fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        self.find(filter, &mut |_| Ok(true))
-    }
-
-    fn find(
+    /// See [`ReadStore::find`](crate::store::ReadStore::find).
+    pub fn calls_wanted(
         &self,
         filter: ListFilter,
         wanted: &mut CallPredicate<'_>,
@@ -147,110 +124,8 @@ impl ReadStore for SqliteReader {
         }
     }
 
-    fn counts(&self) -> Result<Counts, StoreError> {
-        let claimed = i64::try_from(self.leases.lock().len()).unwrap_or(i64::MAX);
-        Ok(counters::load(&self.connection)?.counts(claimed, None))
-    }
-
-    fn search(&self, query: &CallQuery) -> Result<CallPage, StoreError> {
-        self.page(query)
-    }
-
-    fn unindexed(
-        &self,
-        before: Millis,
-        from: Option<ListPosition>,
-    ) -> Result<Unindexed, StoreError> {
-        self.pending_unindexed(before, from)
-    }
-
-    fn address_hasher(&self) -> Result<AddressHasher, StoreError> {
-        Ok(hash_index::hasher(&self.connection)?)
-    }
-
-    fn removed(&self, sid: &CallSid) -> Result<Vec<RemovedCall>, StoreError> {
-        let mut accounts = self
-            .connection
-            .prepare("SELECT DISTINCT account FROM removed_call")?;
-        let mut found = Vec::new();
-        for account in accounts.query_and_then([], |row| rows::account(row, 0))? {
-            let account = account?;
-            let sql = "SELECT day, cause, reason FROM removed_call WHERE hash = ?1";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let mut rows = statement.query([removed::sid_hash(&account, sid)])?;
-            if let Some(row) = rows.next()? {
-                found.push(RemovedCall {
-                    account,
-                    day: removed::start_of(row.get(0)?),
-                    cause: rows::text(row, 1, RemovalCause::parse)?,
-                    reason: row.get(2)?,
-                });
-            }
-        }
-        Ok(found)
-    }
-
-    fn purge_clock(&self) -> Result<Option<PurgeClock>, StoreError> {
-        times::purge_clock(&self.connection)
-    }
-
-    fn due_after(&self, latest: Millis) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM call WHERE state = 'pending' AND effective_at > ?1";
-        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-        Ok(self
-            .connection
-            .query_row(sql, [latest.0], count)?
-            .unsigned_abs())
-    }
-
-    fn refused_by_cause(&self) -> Result<Vec<RefusedCause>, StoreError> {
-        refused::by_cause(&self.connection)
-    }
-
-    fn refused(&self, filter: &RefusedFilter) -> Result<Vec<StoredRefusedRequest>, StoreError> {
-        refused::latest(&self.connection, filter)
-    }
-
-    fn legs(&self, account: &AccountSid, sids: &[CallSid]) -> Result<Vec<StoredLeg>, StoreError> {
-        records::legs(&self.connection, account, sids)
-    }
-
-    fn oldest_call(&self) -> Result<Option<Millis>, StoreError> {
-        records::oldest_call(&self.connection)
-    }
-
-    fn notes(&self, prefix: &str) -> Result<Vec<Note>, StoreError> {
-        records::notes(&self.connection, prefix)
-    }
-
-    fn ledger(&self, time: Range<Millis>) -> Result<Vec<LedgerRow>, StoreError> {
-        ledger::rows_of(&self.connection, &time)
-    }
-
-    fn causes(&self) -> Result<Vec<CauseCount>, StoreError> {
-        ledger::causes(&self.connection)
-    }
-
-    fn audit(&self, filter: &AuditFilter) -> Result<Vec<StoredAuditRow>, StoreError> {
-        audit::latest(&self.connection, filter)
-    }
-
-    fn verify_consistency(&self) -> Result<Vec<String>, StoreError> {
-        consistency::verify(&self.connection)
-    }
-
-    fn verify_integrity(&self) -> Result<Vec<String>, StoreError> {
-        consistency::verify_integrity(&self.connection)
-    }
-
-    fn version(&self) -> Result<String, StoreError> {
-        let sql = "PRAGMA user_version";
-        let schema: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
-        Ok(format!("schema {schema}, SQLite {}", rusqlite::version()))
-    }
-
-    fn back_up(&self, path: &Path) -> Result<(), StoreError> {
-        backup::back_up(&self.connection, path)
+    pub fn claimed_count(&self) -> i64 {
+        i64::try_from(self.leases.lock().len()).unwrap_or(i64::MAX)
     }
 }
 

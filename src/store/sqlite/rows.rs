@@ -1,40 +1,23 @@
 //! Rows of the database to the types of the store, and back.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, Row, params};
+use rusqlite::{Connection, params};
 
-use crate::acquire::{DeliveryFault, RequestKind};
+use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
-use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::attempt::Attempt;
 use crate::domain::cause::Cause;
 use crate::domain::class::Class;
-use crate::domain::report_mode::ReportMode;
 use crate::store::columns::VerdictColumns;
 use crate::store::ledger::Counted;
-use crate::store::{CallSummary, SignedRequest, State, StoreError, StoredCallback};
+use crate::store::rows::{attempt, attempt_columns, callback};
+use crate::store::sql::Row;
+use crate::store::{CallSummary, State, StoreError, StoredCallback};
 use crate::twilio::{AccountSid, CallSid};
 
 /// Callbacks and attempts of a call are numbered from 1 in the low bits of their row.
 const NUMBER_BITS: u32 = 20;
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        let why = error.to_string();
-        match (&error, error.sqlite_error_code()) {
-            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-            // A row that every database of ours has.
-            | (rusqlite::Error::QueryReturnedNoRows, _) => Self::Damaged(why),
-            (_, Some(ErrorCode::DatabaseBusy)) => Self::Locked,
-            (
-                _,
-                Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly),
-            ) => Self::Disk(why),
-            _ => Self::Database(why),
-        }
-    }
-}
 
 /// The row of a call's `number`th callback or attempt; none if a call can have no more.
 pub(super) fn row_of(call: i64, number: i64) -> Result<i64, StoreError> {
@@ -91,24 +74,25 @@ pub(super) struct CallRow {
 
 impl CallRow {
     /// Reads a row with its columns in the order of the fields.
-    pub fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+    pub fn read(row: &rusqlite::Row<'_>) -> Result<Self, StoreError> {
+        let row = Row::Sqlite(row);
         Ok(Self {
             id: row.get(0)?,
-            sid: text(row, 1, |text| CallSid::parse(text).ok())?,
-            account: text(row, 2, |text| AccountSid::parse(text).ok())?,
-            state: text(row, 3, State::parse)?,
-            effective_at: Millis(row.get(4)?),
-            changed: Millis(row.get(5)?),
-            received: Millis(row.get(6)?),
+            sid: row.call_sid(1)?,
+            account: row.account(2)?,
+            state: row.parse(3, State::parse)?,
+            effective_at: row.millis(4)?,
+            changed: row.millis(5)?,
+            received: row.millis(6)?,
             callbacks: row.get(7)?,
             attempts: row.get(8)?,
             requeue_count: row.get(9)?,
             planned_callbacks: row.get(10)?,
             reason: row.get(11)?,
-            retry_now_at: row.get::<_, Option<i64>>(12)?.map(Millis),
-            failing_since: row.get::<_, Option<i64>>(13)?.map(Millis),
-            cause: optional_text(row, 14, Cause::parse)?,
-            class: text(row, 15, Class::parse)?,
+            retry_now_at: row.optional_millis(12)?,
+            failing_since: row.optional_millis(13)?,
+            cause: row.parse_optional(14, Cause::parse)?,
+            class: row.parse(15, Class::parse)?,
             is_reconciled: row.get(16)?,
             indexed_callbacks: row.get(17)?,
         })
@@ -199,9 +183,7 @@ pub(super) fn child_legs_of(
             "SELECT DISTINCT leg FROM callback \
              WHERE id BETWEEN ?1 AND ?2 AND leg IS NOT NULL",
         )?
-        .query_and_then(rows_of(call), |row| {
-            text(row, 0, |text| CallSid::parse(text).ok())
-        })?
+        .query_and_then(rows_of(call), |row| Row::Sqlite(row).call_sid(0))?
         .collect()
 }
 
@@ -215,7 +197,7 @@ pub(super) fn callbacks_of(
             "SELECT received, url, headers, body FROM callback \
              WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
         )?
-        .query_and_then(rows_of(call), stored_callback)?
+        .query_and_then(rows_of(call), |row| callback(Row::Sqlite(row), 0))?
         .collect()
 }
 
@@ -231,19 +213,10 @@ pub(super) fn callbacks_of_leg(
             "SELECT received, url, headers, body FROM callback WHERE id BETWEEN ?1 AND ?2 \
              AND coalesce(leg, (SELECT sid FROM call WHERE call.id = ?3)) = ?4 ORDER BY callback.id",
         )?
-        .query_and_then(params![first, last, call, leg.as_str()], stored_callback)?
+        .query_and_then(params![first, last, call, leg.as_str()], |row| {
+            callback(Row::Sqlite(row), 0)
+        })?
         .collect()
-}
-
-fn stored_callback(row: &Row<'_>) -> Result<StoredCallback, StoreError> {
-    Ok(StoredCallback {
-        received: Millis(row.get(0)?),
-        request: SignedRequest {
-            url: row.get(1)?,
-            headers: row.get(2)?,
-            body: row.get::<_, Vec<u8>>(3)?.into(),
-        },
-    })
 }
 
 /// A call's attempts, each with its requeue count, oldest first.
@@ -252,38 +225,13 @@ pub(super) fn attempts_of(
     call: i64,
 ) -> Result<Vec<(i64, Attempt)>, StoreError> {
     connection
-        .prepare_cached(
-            "SELECT requeue_count, leg, kind, at, took_us, sent, status, verdict, again_at, reason, fault, \
-             excerpt, report_mode FROM attempt WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-        )?
-        .query_and_then(rows_of(call), |row| {
-            let attempt = Attempt {
-                leg: text(row, 1, |text| CallSid::parse(text).ok())?,
-                kind: text(row, 2, RequestKind::parse)?,
-                report_mode: text(row, 12, ReportMode::parse)?,
-                at: Millis(row.get(3)?),
-                took: Duration::from_micros(row.get::<_, i64>(4)?.unsigned_abs()),
-                sent: row.get(5)?,
-                status: row.get(6)?,
-                verdict: verdict(row)?,
-                fault: optional_text(row, 10, DeliveryFault::parse)?,
-                excerpt: row.get(11)?,
-            };
-            Ok((row.get(0)?, attempt))
-        })?
+        .prepare_cached(concat!(
+            "SELECT ",
+            attempt_columns!(),
+            " FROM attempt WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+        ))?
+        .query_and_then(rows_of(call), |row| attempt(Row::Sqlite(row), 0))?
         .collect()
-}
-
-fn verdict(row: &Row<'_>) -> Result<Verdict, StoreError> {
-    let reason: Option<String> = row.get(9)?;
-    let again_at = row.get(8)?;
-    text(row, 7, |verdict| {
-        Verdict::from_columns(&VerdictColumns {
-            verdict,
-            again_at,
-            reason: reason.as_deref(),
-        })
-    })
 }
 
 pub(super) fn insert_attempt(
@@ -320,37 +268,4 @@ pub(super) fn insert_attempt(
             attempt.report_mode.as_str(),
         ])?;
     Ok(())
-}
-
-pub(super) fn account(row: &Row<'_>, column: usize) -> Result<AccountSid, StoreError> {
-    text(row, column, |text| AccountSid::parse(text).ok())
-}
-
-/// Reads a text column; an error if this version does not know the word.
-pub(super) fn text<T>(
-    row: &Row<'_>,
-    column: usize,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, StoreError> {
-    let text = row
-        .get_ref(column)?
-        .as_str()
-        .map_err(rusqlite::Error::from)?;
-    parse(text).ok_or_else(|| unknown_word(row, column, text))
-}
-
-pub(super) fn optional_text<T>(
-    row: &Row<'_>,
-    column: usize,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, StoreError> {
-    match row.get_ref(column)? {
-        rusqlite::types::ValueRef::Null => Ok(None),
-        _ => text(row, column, parse).map(Some),
-    }
-}
-
-fn unknown_word(row: &Row<'_>, column: usize, text: &str) -> StoreError {
-    let name = row.as_ref().column_name(column).unwrap_or("?");
-    StoreError::Database(format!("column {name} has the unknown value \"{text}\""))
 }

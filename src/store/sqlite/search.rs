@@ -8,7 +8,7 @@ use crate::store::search::{CallPage, CallQuery, PageBuilder, Path};
 use crate::store::{State, StoreError, StoredCall};
 
 impl SqliteReader {
-    pub(super) fn page(&self, query: &CallQuery) -> Result<CallPage, StoreError> {
+    pub fn page(&self, query: &CallQuery) -> Result<CallPage, StoreError> {
         // One transaction, so that all parts are of one moment.
         let _snapshot = self.connection.unchecked_transaction()?;
         let mut page = PageBuilder::new(query);

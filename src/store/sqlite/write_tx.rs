@@ -7,11 +7,10 @@ mod acts;
 mod claim;
 mod merge;
 mod purge;
-mod refused;
 pub(super) mod spool;
 #[cfg(test)]
 mod tests;
-pub(super) mod times;
+mod times;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,16 +21,17 @@ use super::counters;
 use super::hash_index::{self, HashEntry, HashIndex};
 use super::health::FileHealth;
 use super::leases::{Lease, SharedLeaseTable};
-use super::ledger;
 use super::rows::{self, CallRow};
 use crate::clock::Millis;
 use crate::domain::call_addresses::AddressHasher;
 use crate::domain::class::Class;
+use crate::store::addresses;
 use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
 use crate::store::ledger::{Counted, LedgerChanges};
 use crate::store::removed::RemovalCause;
 use crate::store::repeat::{self, StoredForm};
+use crate::store::sql::{Sql, at_once};
 use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
 use crate::twilio::CallSid;
 
@@ -39,7 +39,7 @@ use crate::twilio::CallSid;
 const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The writer's connection and what it keeps in memory beside it.
-pub(super) struct WriteTx {
+pub struct WriteTx {
     connection: Connection,
     sids: HashIndex,
     pub(super) addresses: HashIndex,
@@ -56,7 +56,7 @@ pub(super) struct WriteTx {
     pub(super) hasher: AddressHasher,
     pub(super) health: FileHealth,
     /// Whether the log may have copies of removed data. After a crash it may.
-    pub(super) has_removed: bool,
+    pub(in crate::store) has_removed: bool,
 }
 
 /// A change in memory that the open transaction made.
@@ -69,14 +69,17 @@ enum Undo {
 }
 
 impl WriteTx {
-    pub fn new(connection: Connection, leases: SharedLeaseTable) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        connection: Connection,
+        leases: SharedLeaseTable,
+    ) -> Result<Self, StoreError> {
         let counters = counters::load(&connection)?;
         let mut tx = Self {
             health: FileHealth::of(&connection),
             has_removed: true,
             sids: HashIndex::load(&connection, hash_index::SIDS)?,
             addresses: HashIndex::load(&connection, hash_index::ADDRESSES)?,
-            hasher: hash_index::hasher(&connection)?,
+            hasher: at_once(addresses::hasher(Sql::Sqlite(&connection)))?,
             connection,
             leases,
             pending_merges: HashMap::new(),
@@ -117,7 +120,7 @@ impl WriteTx {
         if self.counters != self.committed_counters {
             counters::save(&self.connection, &self.counters)?;
         }
-        ledger::save(&self.connection, &self.ledger)?;
+        self.save_ledger()?;
         self.run("COMMIT")?;
         self.ledger.clear();
         self.committed_counters = self.counters;
@@ -130,6 +133,17 @@ impl WriteTx {
         }
         self.sids.committed();
         self.addresses.committed();
+        Ok(())
+    }
+
+    fn save_ledger(&self) -> Result<(), StoreError> {
+        let mut add = self.connection.prepare_cached(
+            "INSERT INTO ledger (quarter, account, class, cause, calls) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (quarter, account, class, cause) DO UPDATE SET calls = calls + excluded.calls",
+        )?;
+        for ((quarter, account, class, cause), calls) in self.ledger.rows() {
+            add.execute(params![quarter, account.as_str(), class, cause, calls])?;
+        }
         Ok(())
     }
 
@@ -376,7 +390,7 @@ impl WriteTx {
 
     /// Changes a row, so that the commit writes to the disk.
     pub fn ping(&mut self) -> Result<(), StoreError> {
-        Ok(counters::ping(&self.connection)?)
+        self.run("UPDATE counters SET pings = pings + 1")
     }
 
     #[cfg(test)]

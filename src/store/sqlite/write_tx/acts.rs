@@ -1,38 +1,26 @@
-//! What operators do to calls, each act with its row of the audit log.
+//! What operators do to calls.
 
 use super::WriteTx;
 use crate::clock::Millis;
-use crate::domain::audit::{Act, Actor, Reason};
 use crate::domain::cause::Cause;
 use crate::domain::class::Class;
 use crate::domain::operation::OperationKind;
-use crate::store::audit::{dismissed_by, entry_of};
 use crate::store::erasure::Removed;
 use crate::store::removed::RemovalCause;
 use crate::store::sqlite::hash_index;
 use crate::store::sqlite::rows::{self, CallRow};
-use crate::store::{
-    Dismissal, NextState, Operation, OperationBatch, REQUEUED_OVERDUE, State, StoreError,
-};
+use crate::store::{NextState, Operation, OperationBatch, REQUEUED_OVERDUE, State, StoreError};
 use crate::twilio::CallSid;
 
 impl WriteTx {
-    pub fn requeue(
-        &mut self,
-        sid: &CallSid,
-        by: (&Actor, Option<&Reason>),
-        now: Millis,
-    ) -> Result<bool, StoreError> {
+    /// Makes the calls due again with a fresh schedule; returns how many are there.
+    pub fn requeue(&mut self, sid: &CallSid, now: Millis) -> Result<usize, StoreError> {
         let calls = self.calls_named(sid)?;
-        if calls.is_empty() {
-            return Ok(false);
-        }
-        let entry = entry_of(Act::Requeue, (sid, calls.len()), by, now);
+        let count = calls.len();
         for call in calls {
             self.requeue_call(call, now)?;
         }
-        self.append_audit(&entry)?;
-        Ok(true)
+        Ok(count)
     }
 
     fn requeue_call(&mut self, mut call: CallRow, now: Millis) -> Result<(), StoreError> {
@@ -52,35 +40,24 @@ impl WriteTx {
         )
     }
 
+    /// Skips those of the calls that are parked; returns the states that all of them had.
     pub fn dismiss(
         &mut self,
         sid: &CallSid,
-        actor: &Actor,
-        reason: &Reason,
+        why: String,
         now: Millis,
-    ) -> Result<Dismissal, StoreError> {
+    ) -> Result<Vec<State>, StoreError> {
         let calls = self.calls_named(sid)?;
-        let states: Vec<State> = calls.iter().map(|call| call.state).collect();
-        let dismissal = Dismissal::of(&states);
-        if dismissal != Dismissal::Dismissed {
-            return Ok(dismissal);
-        }
-        let parked = calls.iter().filter(|call| call.state == State::Parked);
-        let why = dismissed_by(&actor.name, reason.as_str());
         let skipped = NextState::Skipped(Cause::Dismissed, why);
-        let mut count = 0;
-        for call in parked {
+        for call in calls.iter().filter(|call| call.state == State::Parked) {
             self.set_state(call, &skipped, call.class.dismissed(), now)?;
-            count += 1;
         }
-        let entry = entry_of(Act::Dismiss, (sid, count), (actor, Some(reason)), now);
-        self.append_audit(&entry)?;
-        Ok(dismissal)
+        Ok(calls.iter().map(|call| call.state).collect())
     }
 
     /// Changes those of the calls that the operation admits, and removes refused requests. None, and no
     /// change, if a call is to be erased while a request of it is in flight.
-    pub(in crate::store::sqlite) fn change_calls(
+    pub fn change_calls(
         &mut self,
         operation: &Operation,
         batch: &OperationBatch,

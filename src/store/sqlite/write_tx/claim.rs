@@ -7,6 +7,7 @@ use tracing::error;
 
 use super::{Undo, WriteTx};
 use crate::clock::Millis;
+use crate::store::sql::Row;
 use crate::store::sqlite::leases::{LeaseTable, QueuePosition};
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::{
@@ -240,7 +241,7 @@ impl WriteTx {
                 && let Some(row) = rows.next()?
             {
                 let call = row.get(0)?;
-                if !leases.holds(call) && accounts.has(&rows::account(row, 1)?) {
+                if !leases.holds(call) && accounts.has(&Row::Sqlite(row).account(1)?) {
                     retried.push(call);
                 }
             }

@@ -5,8 +5,10 @@ use rusqlite::params;
 use super::WriteTx;
 use crate::clock::Millis;
 use crate::domain::class::Class;
+use crate::store::audit;
 use crate::store::ledger::Counted;
 use crate::store::removed::{self, RemovalCause};
+use crate::store::sql::{Row, Sql, at_once};
 use crate::store::sqlite::hash_index;
 use crate::store::sqlite::rows::{self, CallRow};
 use crate::store::{Expiry, NewCallback, Purged, State, StoreError};
@@ -59,7 +61,7 @@ impl WriteTx {
             }
         }
         if let Some(entry) = purged.audit_entry(expiry.now) {
-            self.append_audit(&entry)?;
+            at_once(audit::append(Sql::Sqlite(&self.connection), &entry))?;
         }
         self.connection
             .prepare_cached(FORGET_REMOVED)?
@@ -95,7 +97,7 @@ impl WriteTx {
         Ok(())
     }
 
-    pub fn remember_sid(
+    fn remember_sid(
         &self,
         (account, sid): (&AccountSid, &CallSid),
         (cause, reason): (RemovalCause, Option<&str>),
@@ -147,7 +149,7 @@ impl WriteTx {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut found = statement.query([hash])?;
         let row = found.next()?;
-        row.map(|row| rows::text(row, 0, RemovalCause::parse))
+        row.map(|row| Row::Sqlite(row).parse(0, RemovalCause::parse))
             .transpose()
     }
 

@@ -6,12 +6,14 @@ use super::WriteTx;
 use crate::clock::Millis;
 use crate::domain::subject::Subject;
 use crate::store::erasure::is_in_request;
+use crate::store::rows::request;
+use crate::store::sql::Row;
 use crate::store::sqlite::rows::{self, CallRow};
-use crate::store::{NewCallback, SignedRequest, StoreError};
+use crate::store::{NewCallback, StoreError};
 use crate::twilio::{CallSid, CallbackKey};
 
 /// A call with its callbacks and when each was received, in the order of arrival.
-pub(in crate::store) struct Waiting {
+pub struct Waiting {
     pub row: i64,
     pub sid: CallSid,
     pub callbacks: Vec<(NewCallback, Millis)>,
@@ -19,7 +21,7 @@ pub(in crate::store) struct Waiting {
 
 /// A call of which another store has so many callbacks.
 #[derive(Clone, Copy)]
-pub(in crate::store) struct Transferred {
+pub struct Transferred {
     pub row: i64,
     pub callbacks: usize,
 }
@@ -48,19 +50,16 @@ impl WriteTx {
              WHERE id BETWEEN ?1 AND ?2 ORDER BY received, id",
         )?;
         let callbacks = statement.query_and_then(params![first, last], |row| {
+            let row = Row::Sqlite(row);
+            let leg = row.parse_optional(0, |text| CallSid::parse(text).ok())?;
             let callback = NewCallback {
                 account: call.account.clone(),
                 call: call.sid.clone(),
-                leg: rows::optional_text(row, 0, |text| CallSid::parse(text).ok())?
-                    .unwrap_or_else(|| call.sid.clone()),
+                leg: leg.unwrap_or_else(|| call.sid.clone()),
                 key: CallbackKey::stored(row.get(1)?),
-                request: SignedRequest {
-                    url: row.get(3)?,
-                    headers: row.get(4)?,
-                    body: row.get::<_, Vec<u8>>(5)?.into(),
-                },
+                request: request(row, 3)?,
             };
-            Ok((callback, Millis(row.get(2)?)))
+            Ok((callback, row.millis(2)?))
         });
         Ok(Waiting {
             row: call.id,

@@ -1,10 +1,7 @@
-//! Times that a wrong clock wrote, and the clock of the purge.
-
-use rusqlite::{Connection, OptionalExtension as _, params};
+//! Times that a wrong clock wrote.
 
 use super::WriteTx;
 use crate::clock::Millis;
-use crate::domain::purge_clock::PurgeClock;
 use crate::store::StoreError;
 use crate::store::ledger::Counted;
 use crate::store::sqlite::rows::{self, CallRow};
@@ -65,31 +62,4 @@ impl WriteTx {
         }
         Ok(found.len())
     }
-
-    pub fn set_purge_clock(&self, clock: &PurgeClock) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO purge_clock VALUES (1, ?1, ?2, ?3, ?4)";
-        let uptime_ms = i64::try_from(clock.uptime.as_millis()).unwrap_or(i64::MAX);
-        self.connection.prepare_cached(sql)?.execute(params![
-            clock.known.0,
-            clock.used.0,
-            clock.boot,
-            uptime_ms
-        ])?;
-        Ok(())
-    }
-}
-
-pub(in crate::store::sqlite) fn purge_clock(
-    connection: &Connection,
-) -> Result<Option<PurgeClock>, StoreError> {
-    let sql = "SELECT known, used, boot, uptime_ms FROM purge_clock";
-    let read = connection.query_row(sql, [], |row| {
-        Ok(PurgeClock {
-            known: Millis(row.get(0)?),
-            used: Millis(row.get(1)?),
-            boot: row.get(2)?,
-            uptime: std::time::Duration::from_millis(row.get::<_, i64>(3)?.unsigned_abs()),
-        })
-    });
-    Ok(read.optional()?)
 }

@@ -1,5 +1,5 @@
-//! One open connection: prepared statements, transactions, and the errors of the database. Does not
-//! reconnect.
+//! One open connection to PostgreSQL: prepared statements, transactions, and the errors of the database.
+//! Does not reconnect.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,7 +10,6 @@ use tokio_postgres::types::{ToSql, WrongType};
 use tokio_postgres::{Client, Row, SimpleQueryMessage, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::server::PgServer;
 use crate::store::StoreError;
 
 /// After which the server ends a transaction that a node left open: it may lock calls of others.
@@ -22,31 +21,9 @@ const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
 const LOCK_TRIES: u32 = 4;
 
 /// Parameters of a statement.
-pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Why an operation failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PgError {
-    /// The database cannot be reached or cannot work now. Whether it committed may be unknown.
-    #[error("{0}")]
-    Unavailable(String),
-    #[error("{0}")]
-    Refused(String),
-    /// Another transaction was in the way: nothing was done, and the operation can run again.
-    #[error("another transaction was in the way")]
-    Conflict,
-}
-
-impl From<PgError> for StoreError {
-    fn from(error: PgError) -> Self {
-        match error {
-            PgError::Unavailable(why) => Self::Unavailable(why),
-            refused => Self::Database(refused.to_string()),
-        }
-    }
-}
-
-impl From<tokio_postgres::Error> for PgError {
+impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let why = error_chain(&error);
         let Some(code) = error.code() else {
@@ -54,7 +31,7 @@ impl From<tokio_postgres::Error> for PgError {
             let is_bug = std::error::Error::source(&error)
                 .is_some_and(<dyn std::error::Error>::is::<WrongType>);
             return if is_bug {
-                Self::Refused(why)
+                Self::Database(why)
             } else {
                 Self::Unavailable(why)
             };
@@ -75,7 +52,7 @@ impl From<tokio_postgres::Error> for PgError {
             | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Unavailable(why),
             // "Connection exception"; "insufficient resources", such as a full disk; "system error".
             code if ["08", "53", "58"].contains(&&code.code()[..2]) => Self::Unavailable(why),
-            _ => Self::Refused(why),
+            _ => Self::Database(why),
         }
     }
 }
@@ -99,16 +76,15 @@ fn error_chain(error: &tokio_postgres::Error) -> String {
 }
 
 /// An open connection.
-pub(super) struct Session {
+pub struct Session {
     client: Client,
     statements: RefCell<HashMap<&'static str, Statement>>,
     closed: CancellationToken,
 }
 
 impl Session {
-    /// Connects. The connection lives as long as the current local set runs.
-    pub async fn connect(server: &PgServer) -> Result<Self, PgError> {
-        let (client, connection) = server.url.config.connect(server.tls.clone()).await?;
+    /// The connection lives as long as the current local set runs.
+    pub fn new(client: Client, connection: impl Future + 'static) -> Self {
         let closed = CancellationToken::new();
         let end = closed.clone();
         tokio::task::spawn_local(async move {
@@ -119,16 +95,16 @@ impl Session {
             }
             end.cancel();
         });
-        Ok(Self {
+        Self {
             client,
             statements: RefCell::default(),
             closed,
-        })
+        }
     }
 
     /// Sets the connection up for writing: each commit is on disk before it is answered, and no
     /// statement runs longer than `timeout`.
-    pub async fn set_up(&mut self, timeout: Duration) -> Result<(), PgError> {
+    pub async fn set_up(&mut self, timeout: Duration) -> Result<(), StoreError> {
         // The server keeps one plan for each statement. Otherwise, with arrays of a few values, it
         // would plan each execution, which takes longer than the work. The tables grow and shrink
         // within minutes, so the planner's statistics are outdated: scans of whole tables are ruled
@@ -164,19 +140,23 @@ impl Session {
         self.closed.cancelled().await;
     }
 
-    pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, PgError> {
+    pub async fn query(
+        &self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
         let statement = self.prepare(sql).await?;
         Ok(self.client.query(&statement, values).await?)
     }
 
     /// Like [`Session::query`], for a statement without rows. Returns how many rows it changed.
-    pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, PgError> {
+    pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, StoreError> {
         let statement = self.prepare(sql).await?;
         Ok(self.client.execute(&statement, values).await?)
     }
 
     /// Opens the cursor `found` on the rows of `sql`, and closes an earlier one.
-    pub async fn declare(&self, sql: &str, values: Values<'_>) -> Result<(), PgError> {
+    pub async fn declare(&self, sql: &str, values: Values<'_>) -> Result<(), StoreError> {
         // A cursor WITH HOLD outlives its search, so an earlier one may be open.
         self.client.batch_execute("CLOSE ALL").await?;
         // WITH HOLD: the cursor outlives the transaction, which ends with this statement.
@@ -186,7 +166,7 @@ impl Session {
     }
 
     /// Prepares a statement, once for each connection.
-    pub async fn prepare(&self, sql: &'static str) -> Result<Statement, PgError> {
+    pub async fn prepare(&self, sql: &'static str) -> Result<Statement, StoreError> {
         let prepared = self.statements.borrow().get(sql).cloned();
         if let Some(statement) = prepared {
             return Ok(statement);
@@ -197,27 +177,27 @@ impl Session {
     }
 
     /// Runs `sql` without a prepared statement.
-    pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, PgError> {
+    pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, StoreError> {
         Ok(self.client.simple_query(sql).await?)
     }
 
-    pub async fn begin(&self) -> Result<(), PgError> {
+    pub async fn begin(&self) -> Result<(), StoreError> {
         Ok(self.client.batch_execute("BEGIN").await?)
     }
 
-    pub async fn commit(&self) -> Result<(), PgError> {
+    pub async fn commit(&self) -> Result<(), StoreError> {
         Ok(self.client.batch_execute("COMMIT").await?)
     }
 
-    pub async fn roll_back(&self) -> Result<(), PgError> {
+    pub async fn roll_back(&self) -> Result<(), StoreError> {
         Ok(self.client.batch_execute("ROLLBACK").await?)
     }
 
     /// Runs `read` in a transaction that sees one moment and cannot write.
     pub async fn snapshot<T>(
         &self,
-        read: impl AsyncFnOnce(&Self) -> Result<T, PgError>,
-    ) -> Result<T, PgError> {
+        read: impl AsyncFnOnce(&Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         self.client.batch_execute(begin).await?;
         let found = read(self).await;
