@@ -131,7 +131,16 @@ pub trait Store: Send + Sync {
     }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        read(self, async move |reads| reads.list(filter).await).await
+        let mut query = filter.query(filter.limit);
+        let mut found = Vec::new();
+        loop {
+            let page = self.search(query.clone()).await?;
+            found.extend(page.calls.into_iter().map(|call| call.summary));
+            (query.from, query.limit) = (page.end, filter.limit - found.len());
+            if query.from.is_none() || query.limit == 0 {
+                return Ok(found);
+            }
+        }
     }
 
     /// A page of the calls that match a query.

@@ -25,6 +25,9 @@ use crate::twilio::{AccountSid, CallSid};
 /// Whether a call belongs in the result. It may query the same reader for more of the call.
 pub type CallPredicate<'a> = dyn FnMut(&CallSummary) -> Result<bool, StoreError> + 'a;
 
+/// Calls that [`ReadStore::find`] reads at once.
+const FIND_PAGE: usize = 5_000;
+
 /// A store that is only read. Each method waits for its answer.
 pub trait ReadStore {
     /// The connection, for work that [`Self::run`] runs.
@@ -46,7 +49,7 @@ pub trait ReadStore {
 
     /// See [`ListFilter`] for the order.
     fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        wait(self, self.reads().list(filter))
+        self.find(filter, &mut |_| Ok(true))
     }
 
     /// The calls of a list for which `wanted` is true. Memory does not hold the others.
@@ -54,7 +57,25 @@ pub trait ReadStore {
         &self,
         filter: ListFilter,
         wanted: &mut CallPredicate<'_>,
-    ) -> Result<Vec<CallSummary>, StoreError>;
+    ) -> Result<Vec<CallSummary>, StoreError> {
+        let mut query = filter.query(FIND_PAGE.min(filter.limit));
+        let mut found = Vec::new();
+        loop {
+            let page = self.search(&query)?;
+            for StoredCall { summary, .. } in page.calls {
+                if found.len() == filter.limit {
+                    return Ok(found);
+                }
+                if wanted(&summary)? {
+                    found.push(summary);
+                }
+            }
+            query.from = page.end;
+            if query.from.is_none() {
+                return Ok(found);
+            }
+        }
+    }
 
     /// The numbers of calls. A file has no due time: only its writer knows which calls are claimed.
     fn counts(&self) -> Result<Counts, StoreError> {
@@ -185,14 +206,6 @@ impl ReadStore for SqliteReader {
         let _ = work.now_or_never();
     }
 
-    fn find(
-        &self,
-        filter: ListFilter,
-        wanted: &mut CallPredicate<'_>,
-    ) -> Result<Vec<CallSummary>, StoreError> {
-        self.calls_wanted(filter, wanted)
-    }
-
     fn verify_integrity(&self) -> Result<Vec<String>, StoreError> {
         sqlite::verify_integrity(&self.connection)
     }
@@ -215,33 +228,6 @@ impl ReadStore for PostgresReader {
 
     fn run(&self, work: LocalBoxFuture<'_, ()>) {
         self.block_on(work);
-    }
-
-    fn find(
-        &self,
-        filter: ListFilter,
-        wanted: &mut CallPredicate<'_>,
-    ) -> Result<Vec<CallSummary>, StoreError> {
-        wait(
-            self,
-            postgres::operator_queries::open_list(self.session(), filter),
-        )?;
-        let mut found = Vec::new();
-        loop {
-            // In parts, so that a large table does not fill the memory.
-            let calls = wait(self, postgres::operator_queries::fetch(self.session()))?;
-            if calls.is_empty() {
-                return Ok(found);
-            }
-            for call in calls {
-                if found.len() == filter.limit {
-                    return Ok(found);
-                }
-                if wanted(&call)? {
-                    found.push(call);
-                }
-            }
-        }
     }
 
     fn version(&self) -> Result<String, StoreError> {

@@ -2,8 +2,8 @@
 
 use super::sql::Sql;
 use super::{
-    CallPage, CallQuery, CallSummary, Counts, ListFilter, ListPosition, Reads, StoreError,
-    StoredCall, StoredLeg, Unindexed, consistency, postgres, sqlite,
+    CallPage, CallQuery, Counts, ListPosition, Reads, StoreError, StoredCall, StoredLeg, Unindexed,
+    consistency, postgres, sqlite,
 };
 use crate::clock::Millis;
 use crate::twilio::{AccountSid, CallSid};
@@ -24,13 +24,6 @@ impl<'c> Reads<'c> {
                     async |session: &_| postgres::operator_queries::get_all(session, sid).await;
                 session.snapshot(found).await
             }
-        }
-    }
-
-    pub(super) async fn list(self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        match self {
-            Self::Sqlite(reader) => reader.calls_wanted(filter, &mut |_| Ok(true)),
-            Self::Postgres(session) => postgres::operator_queries::list(session, filter).await,
         }
     }
 

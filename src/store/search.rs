@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{CallSummary, State, StoredCall};
+use super::{CallSummary, ListFilter, State, StoredCall};
 use crate::domain::call_filter::CallFilter;
 
 /// Rows that one page examines, at most: some 50 ms. The page then ends early and can be continued.
@@ -107,6 +107,17 @@ impl Path {
     pub fn position(self, id: i64, effective_at: i64) -> ListPosition {
         let at = if self.is_by_time() { effective_at } else { 0 };
         ListPosition { at, id }
+    }
+}
+
+impl ListFilter {
+    /// A page of the list.
+    pub(super) fn query(&self, limit: usize) -> CallQuery {
+        let filter = CallFilter {
+            state: self.state,
+            ..CallFilter::default()
+        };
+        CallQuery::of(filter, limit)
     }
 }
 

@@ -23,8 +23,8 @@ use super::joined_thread::JoinedThread;
 use super::sqlite::SqliteStore;
 use super::{
     AccountFilter, CallPage, CallQuery, CallSummary, ClaimRequest, ClaimedCalls, Counts, Expiry,
-    IndexJob, ListFilter, NewCallback, OpenError, Purged, ReadJob, Recorded, Settlement, Store,
-    StoreError, StoreFiles, StoreWarning, StoredCall, Ticket, Urgency, WriteJob,
+    IndexJob, NewCallback, OpenError, Purged, ReadJob, Recorded, Settlement, Store, StoreError,
+    StoreFiles, StoreWarning, StoredCall, Ticket, Urgency, WriteJob,
 };
 use crate::clock::Millis;
 use crate::domain::subject::Subject;
@@ -231,17 +231,6 @@ impl Store for SpoolingStore {
             return known;
         }
         with_spooled(known, self.shared.spool.get_all(sid).await?)
-    }
-
-    /// From the spool while the database is unavailable.
-    async fn list(&self, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-        match self.shared.database.list(filter).await {
-            Err(StoreError::Unavailable(_)) => {
-                let calls = self.shared.spool.list(filter).await?;
-                Ok(calls.into_iter().map(Shared::waits).collect())
-            }
-            listed => listed,
-        }
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {

@@ -1,54 +1,23 @@
-//! Queries of operators and background tasks: a call, lists, the purge of old calls, and the
-//! correction of times. The path of a callback does not use them.
+//! Queries of operators and background tasks: a call, the purge of old calls, and the correction of
+//! times. The path of a callback does not use them.
+
+use std::collections::HashSet;
 
 use tokio_postgres::Row;
 
-use super::rows::{self, read_summary, text};
+use super::rows::text;
+use super::search::{columns, read_calls};
 use crate::clock::Millis;
 use crate::store::counters::Counters;
 use crate::store::sql::{PostgresValues as Values, Session, Sql};
-use crate::store::{
-    CallSummary, Expiry, ListFilter, Purged, State, StoreError, StoredCall, audit, removed,
-    split_by_requeue,
-};
+use crate::store::{Expiry, Purged, State, StoreError, StoredCall, audit, removed};
 use crate::twilio::CallSid;
 
 // A call's own SID comes before a leg's.
 const FIND: &str = concat!(
-    "SELECT ",
-    rows::summary!(),
-    ", call.id, call.requeue_count, call.retry_now_at FROM sid_index JOIN call ON call.id = sid_index.call \
+    columns!(),
+    " FROM sid_index JOIN call ON call.id = sid_index.call \
      WHERE sid_index.sid = $1 ORDER BY call.sid <> $1, call.id"
-);
-
-const NEWEST: &str = concat!(
-    "SELECT ",
-    rows::summary!(),
-    " FROM call ORDER BY id DESC LIMIT $1"
-);
-
-// By account, because the index of due calls starts with the account.
-const SOONEST_DUE: &str = concat!(
-    include_str!("sql/accounts_with_due.sql"),
-    "SELECT ",
-    rows::summary!(),
-    " FROM accounts_with_due CROSS JOIN LATERAL (SELECT * FROM call \
-        WHERE call.account = accounts_with_due.account AND state = 'pending' AND claim IS NULL \
-        ORDER BY effective_at, id LIMIT $3) AS call \
-     ORDER BY effective_at, id LIMIT $3"
-);
-
-const NEWEST_CLAIMED: &str = concat!(
-    "SELECT ",
-    rows::summary!(),
-    " FROM call WHERE claim IS NOT NULL ORDER BY id DESC LIMIT $1"
-);
-
-// `state <> 'pending'` is the condition of the partial index.
-const LATEST_FINISHED: &str = concat!(
-    "SELECT ",
-    rows::summary!(),
-    " FROM call WHERE state = $2 AND state <> 'pending' ORDER BY effective_at DESC, id DESC LIMIT $1"
 );
 
 const EXPIRED: &str = include_str!("sql/expired.sql");
@@ -77,72 +46,15 @@ const PURGE_CALLS: &str = "DELETE FROM call WHERE id = ANY ($1)";
 
 /// The calls with this SID, or with a leg of this SID, one for each account.
 pub async fn get_all(session: &Session, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
-    let mut calls: Vec<StoredCall> = Vec::new();
-    for row in session.query(FIND, &[&sid.as_str()]).await? {
-        let call = read_call(session, &row).await?;
-        let account = &call.summary.account;
-        if calls.iter().all(|known| known.summary.account != *account) {
-            calls.push(call);
+    let found = session.query(FIND, &[&sid.as_str()]).await?;
+    let mut rows: Vec<&Row> = Vec::new();
+    let mut accounts = HashSet::new();
+    for row in &found {
+        if accounts.insert(row.try_get::<_, &str>(1)?) {
+            rows.push(row);
         }
     }
-    Ok(calls)
-}
-
-async fn read_call(session: &Session, row: &Row) -> Result<StoredCall, StoreError> {
-    let (id, requeue_count): (i64, i64) = (row.try_get(9)?, row.try_get(10)?);
-    let callbacks = rows::callbacks_of(session, &[id]).await?;
-    let attempts = rows::attempts_of(session, &[id]).await?.into_iter();
-    let attempts = attempts.map(|(_, made_at, attempt)| (made_at, attempt));
-    let (attempts, attempts_before_requeue) = split_by_requeue(attempts.collect(), requeue_count);
-    Ok(StoredCall {
-        summary: read_summary(row)?,
-        callbacks: callbacks
-            .into_iter()
-            .map(|(_, callback)| callback)
-            .collect(),
-        attempts,
-        attempts_before_requeue,
-        retry_now_at: row.try_get::<_, Option<i64>>(11)?.map(Millis),
-    })
-}
-
-pub async fn list(session: &Session, filter: ListFilter) -> Result<Vec<CallSummary>, StoreError> {
-    let query = async |sql, values: Values<'_>| session.query(sql, values).await;
-    let rows = run_list(filter, query).await?;
-    rows.iter().map(read_summary).collect()
-}
-
-/// Opens a cursor on the whole list, whatever its limit, for [`fetch`].
-pub async fn open_list(session: &Session, filter: ListFilter) -> Result<(), StoreError> {
-    let unlimited = ListFilter {
-        limit: usize::MAX,
-        ..filter
-    };
-    let declare = async |sql, values: Values<'_>| session.declare(sql, values).await;
-    run_list(unlimited, declare).await
-}
-
-/// The next rows of the cursor; none at its end.
-pub async fn fetch(session: &Session) -> Result<Vec<CallSummary>, StoreError> {
-    let rows = session.query("FETCH 500 FROM found", &[]).await?;
-    rows.iter().map(read_summary).collect()
-}
-
-async fn run_list<T>(
-    filter: ListFilter,
-    run: impl AsyncFnOnce(&'static str, Values<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    match filter.state {
-        None => run(NEWEST, &[&limit]).await,
-        Some(State::Pending) => {
-            let no_account: &[&str] = &[];
-            let all_but = true;
-            run(SOONEST_DUE, &[&no_account, &all_but, &limit]).await
-        }
-        Some(State::Claimed) => run(NEWEST_CLAIMED, &[&limit]).await,
-        Some(state) => run(LATEST_FINISHED, &[&limit, &state.as_str()]).await,
-    }
+    read_calls(session, &rows).await
 }
 
 /// Removes up to `limit` calls after their retention; returns how many.

@@ -16,16 +16,19 @@ const CHUNK: usize = 500;
 /// Calls that one query reads as a whole.
 const READ_CHUNK: usize = 50;
 
+/// The columns that [`read_calls`] reads.
 macro_rules! columns {
     () => {
         concat!(
             "SELECT ",
-            rows::summary!(),
+            $crate::store::postgres::rows::summary!(),
             ", call.id, call.effective_at, call.requeue_count, call.retry_now_at, call.callbacks, \
              greatest(call.planned_callbacks, call.indexed_callbacks)"
         )
     };
 }
+
+pub(super) use columns;
 
 /// The index of `call.id` in [`columns`].
 const ID: usize = 9;
@@ -143,7 +146,10 @@ async fn chunk(
 }
 
 /// The calls of these rows, with all that the store has of them.
-async fn read_calls(session: &Session, rows: &[&Row]) -> Result<Vec<StoredCall>, StoreError> {
+pub(super) async fn read_calls(
+    session: &Session,
+    rows: &[&Row],
+) -> Result<Vec<StoredCall>, StoreError> {
     let ids = rows.iter().map(|row| row.try_get(ID));
     let ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
     let callbacks = rows::callbacks_of(session, &ids).await?;

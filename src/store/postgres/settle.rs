@@ -12,7 +12,7 @@ use super::merge;
 use super::rows::text;
 use crate::acquire::DeliveryFault;
 use crate::clock::Millis;
-use crate::domain::attempt::Attempt;
+use crate::store::columns::StateColumns;
 use crate::store::counters::Counters;
 use crate::store::sql::{PostgresValues as Values, Session, without_nul};
 use crate::store::{Settlement, State, StoreError, Ticket};
@@ -52,10 +52,7 @@ impl BatchJob for SettleJob {
         let firsts: Vec<usize> = (0..jobs.len())
             .filter(|job| seen.insert((jobs[*job].ticket.call, jobs[*job].ticket.claim)))
             .collect();
-        let claims: Vec<ClaimValues<'_>> = firsts
-            .iter()
-            .map(|job| ClaimValues::of(&jobs[*job]))
-            .collect();
+        let claims: Vec<&Self> = firsts.iter().map(|job| &jobs[*job]).collect();
         let mut settled = vec![None; jobs.len()];
         for row in settle(session, &claims, WaitingMerges::LeaveOut).await? {
             // From WITH ORDINALITY, which starts at one.
@@ -75,7 +72,7 @@ pub(super) async fn settle_and_merge(
     changes: &mut Counters,
     job: &SettleJob,
 ) -> Result<Due, StoreError> {
-    let rows = settle(session, &[ClaimValues::of(job)], WaitingMerges::Include).await?;
+    let rows = settle(session, &[job], WaitingMerges::Include).await?;
     let Some(row) = rows.first() else {
         return Err(StoreError::StaleTicket);
     };
@@ -88,11 +85,6 @@ pub(super) async fn settle_and_merge(
         }
     }
     due(row)
-}
-
-fn array_text(values: &[i64]) -> Option<String> {
-    let values: Vec<String> = values.iter().map(i64::to_string).collect();
-    (!values.is_empty()).then(|| format!("{{{}}}", values.join(",")))
 }
 
 fn due(row: &Row) -> Result<Due, StoreError> {
@@ -110,118 +102,59 @@ enum WaitingMerges {
 
 async fn settle(
     session: &Session,
-    claims: &[ClaimValues<'_>],
+    jobs: &[&SettleJob],
     merges: WaitingMerges,
 ) -> Result<Vec<Row>, StoreError> {
     macro_rules! column {
-        ($field:ident) => {
-            &claims.iter().map(|row| &row.$field).collect::<Vec<_>>()
+        ($job:ident => $value:expr) => {
+            &jobs.iter().map(|$job| $value).collect::<Vec<_>>()
+        };
+    }
+    macro_rules! of_attempt {
+        ($attempt:ident => $value:expr) => {
+            column!(job => job.settlement.attempt.as_ref().map(|$attempt| $value))
+        };
+        ($attempt:ident => $value:expr, flat) => {
+            column!(job => job.settlement.attempt.as_ref().and_then(|$attempt| $value))
         };
     }
     let values: Values<'_> = &[
-        column!(call),
-        column!(claim),
-        column!(callbacks),
-        column!(requeue_count),
-        column!(retry_now_at),
-        column!(state),
-        column!(effective_at),
-        column!(state_reason),
-        column!(now),
-        column!(leg),
-        column!(kind),
-        column!(tried_at),
-        column!(took_us),
-        column!(sent),
-        column!(status),
-        column!(verdict),
-        column!(again_at),
-        column!(given_up_reason),
-        column!(fault),
-        column!(excerpt),
-        column!(report_mode),
-        column!(failing_since),
+        column!(job => job.ticket.call),
+        column!(job => job.ticket.claim),
+        column!(job => job.ticket.newest_callback),
+        column!(job => job.ticket.requeue_count),
+        column!(job => job.ticket.retry_now_at.map(|at| at.0)),
+        column!(job => next(job).state.as_str()),
+        column!(job => next(job).effective_at.0),
+        column!(job => next(job).reason.map(without_nul)),
+        column!(job => job.now.0),
+        of_attempt!(attempt => attempt.leg.as_str()),
+        of_attempt!(attempt => attempt.kind.as_str()),
+        of_attempt!(attempt => attempt.at.0),
+        of_attempt!(attempt => i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX)),
+        of_attempt!(attempt => without_nul(&attempt.sent)),
+        of_attempt!(attempt => attempt.status.map(i32::from), flat),
+        of_attempt!(attempt => attempt.verdict.as_str()),
+        of_attempt!(attempt => attempt.verdict.to_columns().again_at, flat),
+        of_attempt!(attempt => attempt.verdict.to_columns().reason.map(without_nul), flat),
+        of_attempt!(attempt => attempt.fault.map(DeliveryFault::as_str), flat),
+        of_attempt!(attempt => without_nul(&attempt.excerpt)),
+        of_attempt!(attempt => attempt.report_mode.as_str()),
+        column!(job => job.settlement.failing_since.map(|at| at.0)),
         &(merges == WaitingMerges::Include),
-        column!(cause),
-        column!(class),
-        column!(hashes),
+        column!(job => next(job).cause.map(|cause| cause.to_string())),
+        column!(job => job.settlement.class.as_str()),
+        column!(job => array_text(&job.hashes)),
     ];
     session.query(SETTLE, values).await
 }
 
-/// A claim and its attempt, as [`SETTLE`] reads them.
-#[derive(Default)]
-struct ClaimValues<'a> {
-    call: i64,
-    claim: i64,
-    callbacks: i64,
-    requeue_count: i64,
-    retry_now_at: Option<i64>,
-    state: &'static str,
-    effective_at: i64,
-    state_reason: Option<String>,
-    now: i64,
-    leg: Option<&'a str>,
-    kind: Option<&'static str>,
-    tried_at: Option<i64>,
-    took_us: Option<i64>,
-    sent: Option<String>,
-    status: Option<i32>,
-    verdict: Option<&'a str>,
-    again_at: Option<i64>,
-    given_up_reason: Option<String>,
-    fault: Option<&'static str>,
-    excerpt: Option<String>,
-    report_mode: Option<&'static str>,
-    failing_since: Option<i64>,
-    cause: Option<String>,
-    class: &'static str,
-    /// An array in PostgreSQL's text form: arrays of arrays would need the same length.
-    hashes: Option<String>,
+fn next(job: &SettleJob) -> StateColumns<'_> {
+    job.settlement.next.columns(job.now)
 }
 
-impl<'a> ClaimValues<'a> {
-    fn of(job: &'a SettleJob) -> Self {
-        let next = job.settlement.next.columns(job.now);
-        Self {
-            call: job.ticket.call,
-            claim: job.ticket.claim,
-            callbacks: job.ticket.newest_callback,
-            requeue_count: job.ticket.requeue_count,
-            retry_now_at: job.ticket.retry_now_at.map(|at| at.0),
-            state: next.state.as_str(),
-            effective_at: next.effective_at.0,
-            state_reason: next.reason.map(without_nul),
-            cause: next.cause.map(|cause| cause.to_string()),
-            class: job.settlement.class.as_str(),
-            now: job.now.0,
-            failing_since: job.settlement.failing_since.map(|at| at.0),
-            hashes: array_text(&job.hashes),
-            ..job
-                .settlement
-                .attempt
-                .as_ref()
-                .map(Self::of_attempt)
-                .unwrap_or_default()
-        }
-    }
-
-    fn of_attempt(attempt: &'a Attempt) -> Self {
-        let verdict = attempt.verdict.to_columns();
-        Self {
-            leg: Some(attempt.leg.as_str()),
-            kind: Some(attempt.kind.as_str()),
-            tried_at: Some(attempt.at.0),
-            took_us: Some(i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX)),
-            sent: Some(without_nul(&attempt.sent)),
-            status: attempt.status.map(i32::from),
-            verdict: Some(verdict.verdict),
-            again_at: verdict.again_at,
-            given_up_reason: verdict.reason.map(without_nul),
-            fault: attempt.fault.map(DeliveryFault::as_str),
-            excerpt: Some(without_nul(&attempt.excerpt)),
-            report_mode: Some(attempt.report_mode.as_str()),
-            ..Self::default()
-        }
-    }
+/// An array in PostgreSQL's text form: arrays of arrays would need the same length.
+fn array_text(values: &[i64]) -> Option<String> {
+    let values: Vec<String> = values.iter().map(i64::to_string).collect();
+    (!values.is_empty()).then(|| format!("{{{}}}", values.join(",")))
 }

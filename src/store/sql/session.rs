@@ -155,16 +155,6 @@ impl Session {
         Ok(self.client.execute(&statement, values).await?)
     }
 
-    /// Opens the cursor `found` on the rows of `sql`, and closes an earlier one.
-    pub async fn declare(&self, sql: &str, values: Values<'_>) -> Result<(), StoreError> {
-        // A cursor WITH HOLD outlives its search, so an earlier one may be open.
-        self.client.batch_execute("CLOSE ALL").await?;
-        // WITH HOLD: the cursor outlives the transaction, which ends with this statement.
-        let declaration = format!("DECLARE found CURSOR WITH HOLD FOR {sql}");
-        self.client.execute(&declaration, values).await?;
-        Ok(())
-    }
-
     /// Prepares a statement, once for each connection.
     pub async fn prepare(&self, sql: &'static str) -> Result<Statement, StoreError> {
         let prepared = self.statements.borrow().get(sql).cloned();

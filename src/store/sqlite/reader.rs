@@ -3,17 +3,14 @@
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::leases::SharedLeaseTable;
 use super::rows::{self, CallRow};
 use super::{hash_index, open};
 use crate::store::joined_thread::JoinedThread;
-use crate::store::{
-    CallPredicate, CallSummary, ListFilter, OpenError, State, StoreError, StoredCall,
-    split_by_requeue,
-};
+use crate::store::{CallSummary, OpenError, State, StoreError, StoredCall, split_by_requeue};
 use crate::twilio::CallSid;
 
 /// A read-only connection of its own; works whether a bridge runs or not.
@@ -41,42 +38,6 @@ impl SqliteReader {
         let sql = "SELECT coalesce(sum(callbacks), 0) FROM call";
         let callbacks: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(callbacks.unsigned_abs())
-    }
-
-    fn select(
-        &self,
-        sql: &str,
-        params: &[&dyn ToSql],
-        filter: ListFilter,
-        wanted: &mut CallPredicate<'_>,
-    ) -> Result<Vec<CallSummary>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params)?;
-        let mut calls = Vec::new();
-        while calls.len() < filter.limit
-            && let Some(row) = rows.next()?
-        {
-            let summary = self.summary(CallRow::read(row)?);
-            let is_listed = filter.state.is_none_or(|state| state == summary.state);
-            if is_listed && wanted(&summary)? {
-                calls.push(summary);
-            }
-        }
-        Ok(calls)
-    }
-
-    fn claimed(&self, limit: usize) -> Result<Vec<CallSummary>, StoreError> {
-        let held = self.leases.lock().calls();
-        let mut calls = Vec::new();
-        for id in held {
-            if calls.len() == limit {
-                break;
-            }
-            let call = CallRow::load(&self.connection, id)?.map(|call| self.summary(call));
-            // The call may have been settled since the leases were read.
-            calls.extend(call.filter(|call| call.state == State::Claimed));
-        }
-        Ok(calls)
     }
 
     pub(super) fn whole(&self, call: CallRow) -> Result<StoredCall, StoreError> {
@@ -109,39 +70,10 @@ impl SqliteReader {
         calls.into_iter().map(|call| self.whole(call)).collect()
     }
 
-    /// See [`ReadStore::find`](crate::store::ReadStore::find).
-    pub fn calls_wanted(
-        &self,
-        filter: ListFilter,
-        wanted: &mut CallPredicate<'_>,
-    ) -> Result<Vec<CallSummary>, StoreError> {
-        match filter.state {
-            None => self.select(NEWEST, params![], filter, wanted),
-            Some(State::Claimed) => self.claimed(filter.limit),
-            // Claimed calls are pending in the database and left out here.
-            Some(State::Pending) => self.select(SOONEST_DUE, params![], filter, wanted),
-            Some(state) => self.select(LATEST_FINISHED, params![state.as_str()], filter, wanted),
-        }
-    }
-
     pub fn claimed_count(&self) -> i64 {
         i64::try_from(self.leases.lock().len()).unwrap_or(i64::MAX)
     }
 }
-
-const NEWEST: &str = concat!("SELECT ", rows::summary!(), " FROM call ORDER BY id DESC");
-
-const SOONEST_DUE: &str = concat!(
-    "SELECT ",
-    rows::summary!(),
-    " FROM call WHERE state = 'pending' ORDER BY effective_at, id"
-);
-
-const LATEST_FINISHED: &str = concat!(
-    "SELECT ",
-    rows::summary!(),
-    " FROM call WHERE state = ?1 ORDER BY effective_at DESC, id DESC"
-);
 
 type StoreQuery = Box<dyn FnOnce(&SqliteReader) + Send>;
 
