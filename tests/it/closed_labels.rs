@@ -46,7 +46,7 @@ fn each_closed_set_of_labels_has_the_words_of_its_producers() {
     assert_eq!(started("UNSIGNED_VERDICTS"), unsigned);
 
     let callback = "src/twilio/callback.rs";
-    let recorded = produced("src/store.rs", "Recorded", "as_str", &[]);
+    let recorded = produced("src/store/call.rs", "Recorded", "as_str", &[]);
     let mut signed = produced(
         callback,
         "CallbackParseError",
