@@ -38,15 +38,14 @@ mod spool;
 mod status;
 mod verify;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use self::config_args::ConfigArgs;
 use self::output::print_error;
-use crate::app::AppError;
 use crate::config::ConfigError;
-use crate::store::{OpenError, StoreError};
 
 /// The exit code of a command; a contract with scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,34 +69,42 @@ pub enum CliError {
     Failed(anyhow::Error),
 }
 
-impl From<anyhow::Error> for CliError {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Failed(error)
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(why) => f.write_str(why),
+            Self::Failed(why) => write!(f, "{why:#}"),
+        }
     }
 }
 
-macro_rules! failed {
-    ($($error:ty),*) => {$(
-        impl From<$error> for CliError {
-            fn from(error: $error) -> Self {
-                Self::Failed(error.into())
+/// Every error of the library is a failure, but a mistake in the configuration is one of usage.
+impl<E: Into<anyhow::Error>> From<E> for CliError {
+    fn from(error: E) -> Self {
+        let error: anyhow::Error = error.into();
+        match error.downcast::<ConfigError>() {
+            Ok(mistakes) => Self::Usage(mistakes.to_string()),
+            Err(failure) => Self::Failed(failure),
+        }
+    }
+}
+
+/// Declares the commands, each with the type that parses and runs it.
+macro_rules! commands {
+    ($($name:ident($command:ty),)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($name($command),)*
+        }
+
+        impl Command {
+            fn run(self) -> Result<Exit, CliError> {
+                match self {
+                    $(Self::$name(command) => command.run(),)*
+                }
             }
         }
-    )*};
-}
-
-failed!(
-    std::io::Error,
-    serde_json::Error,
-    AppError,
-    OpenError,
-    StoreError
-);
-
-impl From<ConfigError> for CliError {
-    fn from(error: ConfigError) -> Self {
-        Self::Usage(error.to_string())
-    }
+    };
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -115,8 +122,7 @@ pub struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
+commands! {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Check(check::Check),
@@ -146,40 +152,15 @@ impl Cli {
     /// Runs the command and prints its error, if any, as one line on stderr.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let end = match self.command {
-            Command::Serve(command) => command.run(),
-            Command::Demo(command) => command.run(),
-            Command::Check(command) => command.run(),
-            Command::Doctor(command) => command.run(),
-            Command::Health(command) => command.run(),
-            Command::CallbackUrl(command) => command.run(),
-            Command::Replay(command) => command.run(),
-            Command::Sign(command) => command.run(),
-            Command::Verify(command) => command.run(),
-            Command::Sink(command) => command.run(),
-            Command::List(command) => command.run(),
-            Command::Show(command) => command.run(),
-            Command::Status(command) => command.run(),
-            Command::Export(command) => command.run(),
-            Command::Requeue(command) => command.run(),
-            Command::Dismiss(command) => command.run(),
-            Command::Erase(command) => command.run(),
-            Command::Audit(command) => command.run(),
-            Command::Reconcile(command) => command.run(),
-            Command::Replan(command) => command.run(),
-            Command::Report(command) => command.run(),
-            Command::Backup(command) => command.run(),
-            Command::Migrate(command) => command.run(),
-        };
-        let exit = match end {
+        let exit = match self.command.run() {
             Ok(exit) => exit,
             Err(CliError::Usage(why)) => {
                 why.lines().for_each(print_error);
                 Exit::Usage
             }
             Err(CliError::Failed(why)) if is_broken_pipe(&why) => Exit::Done,
-            Err(CliError::Failed(why)) => {
-                print_error(&format!("{why:#}"));
+            Err(why) => {
+                print_error(&why.to_string());
                 Exit::Failed
             }
         };

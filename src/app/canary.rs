@@ -17,6 +17,7 @@ use crate::clock::{Clock, Millis};
 use crate::server::shared::BridgeParts;
 use crate::store::StoreError;
 use crate::store::records::{CANARY_PREFIX, CANARY_RESULT, canary_key};
+use crate::telemetry::metrics::timestamp;
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::signature::{Body, SigningKey, fields, sign};
 use crate::twilio::{AccountSid, CallSid};
@@ -99,7 +100,7 @@ impl From<StoreError> for CanaryFailure {
 /// Sends a canary every `canary.every`, until `stop`.
 pub async fn run(parts: BridgeParts, clock: Clock, stop: CancellationToken) {
     for reason in CanaryFailure::REASONS {
-        parts.metrics.canary_failed(reason, 0);
+        parts.metrics.canary_failed(reason);
     }
     let Some(every) = parts.config.borrow().reconcile.canary_every else {
         return;
@@ -122,13 +123,13 @@ pub async fn run(parts: BridgeParts, clock: Clock, stop: CancellationToken) {
 async fn note(parts: &BridgeParts, sent: Result<(), CanaryFailure>, now: Millis) {
     let result = match sent {
         Ok(()) => {
-            parts.metrics.canary_came_back(now);
+            parts.metrics.canary_last_success().set(timestamp(now));
             debug!("the canary came back");
             format!("{now} ok")
         }
         Err(failure) => {
             let reason = failure.reason();
-            parts.metrics.canary_failed(reason, 1);
+            parts.metrics.canary_failed(reason).inc();
             warn!(
                 reason,
                 "the canary did not come back through server.public_url: {failure}; Twilio's \

@@ -51,7 +51,7 @@ fn report(bridge: &BridgeParts, jump: i64) {
     } else {
         (ClockEvent::JumpBack, "back")
     };
-    bridge.metrics.clock_event(event, 1);
+    bridge.metrics.clock_event(event.as_str()).inc();
     let by = Duration::from_secs(jump.unsigned_abs() / 1_000);
     warn!(
         "the clock of this machine was set {direction} by {by:?} and now shows {}; check the time service",
@@ -73,9 +73,8 @@ async fn correct(bridge: &BridgeParts) {
             Err(why) => return error!("failed to correct due times: {why}"),
         };
         if corrected > 0 {
-            bridge
-                .metrics
-                .clock_event(ClockEvent::TimeCorrected, corrected);
+            let event = ClockEvent::TimeCorrected.as_str();
+            bridge.metrics.clock_event(event).inc_by(corrected as u64);
             info!(
                 corrected,
                 "{} had times more than {longest:?} ahead, which only a wrong clock writes; they were \

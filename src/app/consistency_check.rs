@@ -36,7 +36,7 @@ pub async fn run(
         let url = settings.url.clone();
         match on_a_thread(move || consistency_errors(&url)).await {
             Ok(found) => {
-                metrics.consistency_checked(found.len(), clock.now());
+                metrics.checked_consistency(found.len(), clock.now());
                 for wrong in &found {
                     error!("consistency check failed: {wrong}; run `check --store` for details");
                 }

@@ -227,7 +227,7 @@ impl Notifier {
                 facts.recent.is_some()
             }
             ConditionKind::Problem => {
-                let is_checked = metrics.is_consistency_known();
+                let is_checked = metrics.consistency_checked().get() > 0.0;
                 now.since(started) >= MEASURED_AFTER
                     && (is_checked || subject != ProblemKind::Consistency.as_str())
             }
@@ -261,7 +261,7 @@ impl Notifier {
             });
             for target in changed.await.unwrap_or_default() {
                 let kind = config.notify[target].format.as_str();
-                metrics.notify_gave_up(kind);
+                metrics.notify_gave_up(kind).inc();
                 warn!(
                     "notify[{}] ({kind}): a message was given up, because it could not be sent for a day, \
                      was rejected {MAX_REJECTIONS} times, or too many wait; run `doctor --notify`",
@@ -411,9 +411,11 @@ impl Notifier {
         let change = self.receivers[target].0.report(signal, attempt.at, now);
         let number = target + 1;
         match &result {
-            Ok(()) => self.parts.metrics.notified(kind),
+            Ok(()) => {
+                self.parts.metrics.notified(kind).inc();
+            }
             Err(why) => {
-                self.parts.metrics.notify_failed(kind);
+                self.parts.metrics.notify_failed(kind).inc();
                 debug!("notify[{number}] ({kind}): a message was not accepted: {why}");
             }
         }
@@ -454,13 +456,13 @@ impl Notifier {
     fn settle_beat(&mut self, result: &Result<(), NotifyError>) {
         match result {
             Ok(()) => {
-                self.parts.metrics.notified("heartbeat");
+                self.parts.metrics.notified("heartbeat").inc();
                 if !self.beats {
                     info!("heartbeat.url accepts the heartbeat again");
                 }
             }
             Err(why) => {
-                self.parts.metrics.notify_failed("heartbeat");
+                self.parts.metrics.notify_failed("heartbeat").inc();
                 if self.beats {
                     warn!("the heartbeat was not accepted: {why}; check heartbeat.url");
                 }

@@ -58,7 +58,7 @@ impl ReloadSource {
                     tokio::spawn(stop.clone().run_until_cancelled_owned(log));
                 }
                 Err(mistakes) => {
-                    metrics.reload_failed();
+                    metrics.reload_successful().set(0);
                     for mistake in &mistakes {
                         error!("the configuration stays as it was: {mistake}");
                     }

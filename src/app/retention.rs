@@ -156,7 +156,9 @@ impl Retention {
     fn report_difference(&mut self, clock: &PurgeClock, reading: &ClockReading) {
         let is_held = reading.now.since(clock.known) > HELD;
         if is_held && !self.is_held {
-            self.metrics.clock_event(ClockEvent::PurgeHeld, 1);
+            self.metrics
+                .clock_event(ClockEvent::PurgeHeld.as_str())
+                .inc();
             warn!(
                 "the clock of this machine shows {}, but only {} is certain: expired calls are kept until \
                  Twilio's Timestamp of a new callback confirms the clock; check the time service",
@@ -175,10 +177,12 @@ impl Retention {
             (State::Skipped, purged.skipped),
             (State::Parked, purged.parked),
         ] {
-            self.metrics.expired(state, calls);
+            self.metrics.expired(state.as_str()).inc_by(calls as u64);
         }
-        self.metrics
-            .clock_event(ClockEvent::RemovalDeferred, purged.deferred);
+        let deferred = self
+            .metrics
+            .clock_event(ClockEvent::RemovalDeferred.as_str());
+        deferred.inc_by(purged.deferred as u64);
         if removed > 0 {
             debug!(removed, "removed {}", counted(removed, "expired call"));
         }

@@ -237,7 +237,7 @@ fn report_fsync_latency(config: &Config, metrics: &Metrics) {
             return warn!("cannot measure the fsync latency on the disk of {url}: {why}");
         }
     };
-    metrics.fsync_latency(latency);
+    metrics.fsync_latency().set(latency.as_secs_f64());
     let sync_us = latency.as_micros();
     info!(sync_us, "fsync on the disk of {url} takes {latency:.0?}");
     if let Some(warning) = disk::latency_warning(latency) {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::CliError;
 use super::admin_client::{AdminClient, AdminClientError};
 use super::config_args::unix_user;
+use super::output::{note, print_line};
+use super::{CliError, ConfigArgs, Exit};
+use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::domain::audit::{Actor, KnownBy, Reason};
@@ -74,6 +76,32 @@ impl<'a> ActTarget<'a> {
             Self::Bridge(bridge) => post(bridge, sid, "dismiss", Some(reason)).await,
         }
     }
+}
+
+/// Carries an act out on each call. It returns the word for what it did, or why the call stays as it is.
+pub fn on_each(
+    args: &ConfigArgs,
+    operator: &OperatorArgs,
+    sids: &[CallSid],
+    act: impl AsyncFn(&ActTarget<'_>, &CallSid) -> Result<Result<&'static str, String>, ActError>,
+) -> Result<Exit, CliError> {
+    let config = args.load()?;
+    // Fails if there is no store: opening it for writing would create a file.
+    args.open_to_read()?;
+    let mut exit = Exit::Done;
+    app::block_on(async {
+        let target = ActTarget::open(&config, operator)?;
+        for sid in sids {
+            match act(&target, sid).await? {
+                Ok(done) => print_line(format_args!("{sid}  {done}"))?,
+                Err(why) => {
+                    note!("{sid}  {why}");
+                    exit = Exit::Partial;
+                }
+            }
+        }
+        Ok(exit)
+    })
 }
 
 /// The actor of a command on the store itself.

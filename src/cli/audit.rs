@@ -1,7 +1,7 @@
 //! `audit`: prints who did what.
 
 use super::call_filter::time;
-use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, wrap};
+use super::output::{OutputArgs, OutputFormat, note, wrap};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Head};
@@ -56,27 +56,19 @@ impl Audit {
             before: None,
             limit: if self.head { 1 } else { usize::MAX },
         })?;
-        let format = self.output.format();
         if self.head {
             let last = rows
                 .first()
                 .map(|last| (last.row.number, last.hash.clone()));
             let head = last.map_or_else(Head::default, |(number, hash)| Head { number, hash });
-            match format {
-                OutputFormat::Json => {
-                    print_json(&serde_json::json!({ "number": head.number, "hash": head.hash }))?;
-                }
-                OutputFormat::Text => print_line(&head.hash)?,
-            }
+            let json = serde_json::json!({ "number": head.number, "hash": head.hash });
+            self.output.print(&json, || &head.hash)?;
             return Ok(Exit::Done);
         }
         for row in &rows {
-            match format {
-                OutputFormat::Json => print_json(row)?,
-                OutputFormat::Text => print_line(as_text(row))?,
-            }
+            self.output.print(row, || as_text(row))?;
         }
-        if rows.is_empty() && format == OutputFormat::Text {
+        if rows.is_empty() && self.output.format() == OutputFormat::Text {
             note!("no change was made yet, or none matches");
         }
         Ok(Exit::Done)

@@ -89,7 +89,7 @@ impl Demo {
             stop.cancel();
             // The stopping bridge waits until all handles of its store are dropped.
             drop(store);
-            running.await.map_err(anyhow::Error::from)??;
+            running.await??;
             Ok(if counts.pending + counts.claimed == 0 {
                 Exit::Done
             } else {
@@ -102,7 +102,7 @@ impl Demo {
 /// The fixtures that are compiled into the program.
 fn items() -> Result<Vec<ReplayItem>, CliError> {
     let item = |case: &BuiltinCase| {
-        let fixture = Fixture::parse(case.name, case.request).map_err(anyhow::Error::from)?;
+        let fixture = Fixture::parse(case.name, case.request)?;
         Ok(ReplayItem {
             name: case.name.to_owned(),
             fixture,

@@ -1,10 +1,8 @@
 //! `dismiss`: decides that parked calls are not sent.
 
-use super::act_target::{ActTarget, OperatorArgs};
+use super::act_target::{OperatorArgs, on_each};
 use super::operate::OperateArgs;
-use super::output::{note, print_line};
 use super::{CliError, ConfigArgs, Exit};
-use crate::app;
 use crate::domain::audit::Reason;
 use crate::domain::operation::OperationKind;
 use crate::store::Dismissal;
@@ -52,29 +50,19 @@ impl Dismiss {
             let what = (OperationKind::Dismiss, Some(&self.why));
             return self.bulk.run(&self.config, &self.operator, what);
         }
-        let config = self.config.load()?;
-        // Fails if there is no store: opening it for writing would create a file.
-        self.config.open_to_read()?;
-        let mut exit = Exit::Done;
-        app::block_on(async {
-            let target = ActTarget::open(&config, &self.operator)?;
-            for sid in &self.sids {
-                let why = match target.dismiss(sid, &self.why).await {
-                    Ok(Dismissal::Dismissed) => {
-                        print_line(format_args!("{sid}  dismissed"))?;
-                        continue;
+        on_each(
+            &self.config,
+            &self.operator,
+            &self.sids,
+            async |target, sid| {
+                Ok(match target.dismiss(sid, &self.why).await? {
+                    Dismissal::Dismissed => Ok("dismissed"),
+                    Dismissal::Unknown => Err("not in the store".to_owned()),
+                    Dismissal::NotParked(state) => {
+                        Err(format!("{state}: only parked calls are dismissed"))
                     }
-                    Ok(Dismissal::Unknown) => "not in the store".to_owned(),
-                    Ok(Dismissal::NotParked(state)) => {
-                        format!("{state}: only parked calls are dismissed")
-                    }
-                    Err(why) => return Err(anyhow::Error::from(why).into()),
-                };
-                note!("{sid}  {why}");
-                exit = Exit::Partial;
-            }
-            Ok::<_, CliError>(())
-        })?;
-        Ok(exit)
+                })
+            },
+        )
     }
 }

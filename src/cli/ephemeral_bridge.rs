@@ -59,5 +59,5 @@ pub async fn send(items: Vec<ReplayItem>, to: SocketAddr) -> Result<ReplaySummar
         repeat: NonZeroU32::MIN,
     };
     let sent = fake_twilio::send(items, target, signer, speed, Sids::Recorded, |_, _| ()).await;
-    Ok(sent.map_err(anyhow::Error::from)?)
+    Ok(sent?)
 }

@@ -2,13 +2,11 @@
 
 use serde_json::json;
 
-use super::act_target::{ActTarget, OperatorArgs, actor};
+use super::act_target::{OperatorArgs, actor};
 use super::dismiss::reason;
-use super::operate::{carry_out, confirm, order_and_follow};
+use super::operate::{self, confirm};
 use super::output::{note, print_line};
 use super::{CliError, ConfigArgs, Exit};
-use crate::app;
-use crate::app::operations::Pace;
 use crate::clock::Clock;
 use crate::debugging::missing_call::SEARCHED;
 use crate::domain::audit::Reason;
@@ -152,15 +150,7 @@ impl Erase {
                 compaction,
             }),
         };
-        app::block_on(async {
-            match ActTarget::open(&config, &self.operator)? {
-                ActTarget::Bridge(bridge) => {
-                    order_and_follow(&bridge, OperationKind::Erase, &order).await
-                }
-                ActTarget::File(store) => carry_out(&config, store, new, Pace::Unlimited).await,
-                ActTarget::Shared(store) => carry_out(&config, store, new, Pace::Rate).await,
-            }
-        })
+        operate::run(&config, &self.operator, new, &order)
     }
 }
 

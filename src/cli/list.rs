@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::admin_client::outage_of;
 use super::call_filter::CallFilter;
-use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, wrap};
+use super::output::{OutputArgs, OutputFormat, note, wrap};
 use super::{CliError, ConfigArgs, Exit, refused};
 use crate::config::duration;
 use crate::debugging::search::{CallRow, CallSearch};
@@ -74,10 +74,9 @@ impl List {
             return Err(CliError::Usage(why.to_owned()));
         }
         let (reader, _) = self.config.open_to_read()?;
-        let format = self.output.format();
         match &self.filter.cause {
-            Some(cause) => refused::list_cause(&*reader, cause, self.limit, format)?,
-            None => refused::list_causes(&*reader, format)?,
+            Some(cause) => refused::list_cause(&*reader, cause, self.limit, self.output)?,
+            None => refused::list_causes(&*reader, self.output)?,
         }
         Ok(Exit::Done)
     }
@@ -88,10 +87,7 @@ impl List {
             calls.push(call);
         })?;
         for row in calls.iter().map(|call| search.row(call)) {
-            match self.output.format() {
-                OutputFormat::Json => print_json(&row)?,
-                OutputFormat::Text => print_line(as_text(&row))?,
-            }
+            self.output.print(&row, || as_text(&row))?;
         }
         if calls.is_empty() && self.output.format() == OutputFormat::Text {
             let is_all = self.filter.is_empty()?;
@@ -126,26 +122,20 @@ impl List {
             *by.entry(key).or_default() += 1;
         })?;
         let key = match self.by {
-            None => "count",
+            None => {
+                let json = serde_json::json!({ "count": all });
+                return Ok(self.output.print(&json, || all)?);
+            }
             Some(CountKey::State) => "state",
             Some(CountKey::Cause) => "cause",
         };
         // The most frequent first.
         let mut by: Vec<(String, usize)> = by.into_iter().collect();
         by.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        match (self.output.format(), self.by) {
-            (OutputFormat::Json, None) => print_json(&serde_json::json!({ "count": all }))?,
-            (OutputFormat::Text, None) => print_line(all)?,
-            (format, Some(_)) => {
-                for (value, count) in by {
-                    match format {
-                        OutputFormat::Json => {
-                            print_json(&serde_json::json!({ key: value, "count": count }))?;
-                        }
-                        OutputFormat::Text => print_line(format_args!("{count:>9}  {value}"))?,
-                    }
-                }
-            }
+        for (value, count) in by {
+            let json = serde_json::json!({ key: value, "count": count });
+            self.output
+                .print(&json, || format!("{count:>9}  {value}"))?;
         }
         Ok(())
     }

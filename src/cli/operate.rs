@@ -99,24 +99,31 @@ impl OperateArgs {
             note!("no call was {}", kind.done());
             return Ok(Exit::Done);
         }
-        app::block_on(async {
-            match ActTarget::open(&config, operator)? {
-                ActTarget::Bridge(bridge) => {
-                    let order = json!({
-                        "kind": kind, "filter": self.filter.json(), "rate": self.rate,
-                        "before": before, "reason": reason.map(Reason::as_str),
-                    });
-                    order_and_follow(&bridge, kind, &order).await
-                }
-                ActTarget::File(store) => carry_out(&config, store, new, Pace::Unlimited).await,
-                ActTarget::Shared(store) => carry_out(&config, store, new, Pace::Rate).await,
-            }
-        })
+        let order = json!({
+            "kind": kind, "filter": self.filter.json(), "rate": self.rate, "before": before,
+            "reason": reason.map(Reason::as_str),
+        });
+        run(&config, operator, new, &order)
     }
 }
 
-/// Makes an operation in a running bridge, and follows it.
-pub async fn order_and_follow(
+/// Makes an operation and follows it: `order` in the bridge that owns the store, `new` elsewhere.
+pub fn run(
+    config: &Config,
+    operator: &OperatorArgs,
+    new: NewOperation,
+    order: &serde_json::Value,
+) -> Result<Exit, CliError> {
+    app::block_on(async {
+        match ActTarget::open(config, operator)? {
+            ActTarget::Bridge(bridge) => order_and_follow(&bridge, new.kind, order).await,
+            ActTarget::File(store) => carry_out(config, store, new, Pace::Unlimited).await,
+            ActTarget::Shared(store) => carry_out(config, store, new, Pace::Rate).await,
+        }
+    })
+}
+
+async fn order_and_follow(
     bridge: &AdminClient<'_>,
     kind: OperationKind,
     order: &serde_json::Value,
@@ -133,7 +140,7 @@ pub async fn order_and_follow(
 }
 
 /// Carries an operation out, beside the bridges that share the database, if there are any.
-pub async fn carry_out(
+async fn carry_out(
     config: &Config,
     store: Arc<dyn Store>,
     new: NewOperation,

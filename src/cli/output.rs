@@ -31,6 +31,18 @@ impl OutputArgs {
             OutputFormat::Text
         }
     }
+
+    /// Prints one JSON value as one line, or the text for it.
+    pub fn print<T: Display>(
+        self,
+        json: &impl Serialize,
+        text: impl FnOnce() -> T,
+    ) -> io::Result<()> {
+        match self.format() {
+            OutputFormat::Json => print_json(json),
+            OutputFormat::Text => print_line(text()),
+        }
+    }
 }
 
 /// How a command prints its data.

@@ -211,9 +211,3 @@ impl RowsBar {
         }
     }
 }
-
-impl From<ReconcileError> for CliError {
-    fn from(error: ReconcileError) -> Self {
-        Self::Failed(error.into())
-    }
-}

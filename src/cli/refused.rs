@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::CliError;
-use super::output::{OutputFormat, note, print_json, print_line, print_pretty_json, wrap};
+use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json, wrap};
 use super::private_files;
 use crate::debugging::export;
 use crate::debugging::fixture::Fixture;
@@ -17,21 +17,18 @@ use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
 /// Prints one line per cause with its count.
-pub fn list_causes(reader: &dyn ReadStore, format: OutputFormat) -> Result<(), CliError> {
+pub fn list_causes(reader: &dyn ReadStore, output: OutputArgs) -> Result<(), CliError> {
     let causes = reader.refused_by_cause()?;
-    if causes.is_empty() && format == OutputFormat::Text {
+    if causes.is_empty() && output.format() == OutputFormat::Text {
         note!("no refused requests are kept");
     }
     for cause in causes.iter().map(CauseLine::of) {
-        if format == OutputFormat::Json {
-            print_json(&cause)?;
-            continue;
-        }
-        print_line(format_args!(
-            "{:>6}  {:<24} {} to {}",
-            cause.count, cause.cause, cause.first, cause.last
-        ))?;
-        print_line(format_args!("{:>6}  latest: show {}", "", cause.example))?;
+        output.print(&cause, || {
+            format!(
+                "{:>6}  {:<24} {} to {}\n{:>6}  latest: show {}",
+                cause.count, cause.cause, cause.first, cause.last, "", cause.example
+            )
+        })?;
     }
     Ok(())
 }
@@ -41,7 +38,7 @@ pub fn list_cause(
     reader: &dyn ReadStore,
     cause: &str,
     limit: usize,
-    format: OutputFormat,
+    output: OutputArgs,
 ) -> Result<(), CliError> {
     check_refusal_cause(cause).map_err(CliError::Usage)?;
     let requests = reader.refused(&RefusedFilter {
@@ -49,15 +46,11 @@ pub fn list_cause(
         cause: Some(cause.to_owned()),
         limit,
     })?;
-    if requests.is_empty() && format == OutputFormat::Text {
+    if requests.is_empty() && output.format() == OutputFormat::Text {
         note!("no refused requests with cause {cause} are kept");
     }
     for line in requests.iter().map(RefusedLine::of) {
-        if format == OutputFormat::Json {
-            print_json(&line)?;
-        } else {
-            print_line(as_text(&line))?;
-        }
+        output.print(&line, || as_text(&line))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::act_target::OperatorArgs;
 use super::call_filter::CallFilter;
-use super::output::{OutputArgs, OutputFormat, note, print_json, print_line};
+use super::output::{OutputArgs, note};
 use super::replay::compare::difference;
 use super::requeue::paced;
 use super::{CliError, ConfigArgs, Exit, operate};
@@ -92,14 +92,9 @@ impl Replan {
     }
 
     fn print(&self, diff: &ReplanDiff) -> Result<(), CliError> {
-        if self.output.format() == OutputFormat::Json {
-            let ReplanDiff { call, sent, today } = diff;
-            print_json(&json!({ "call_sid": call, "sent": sent, "today": today }))?;
-            return Ok(());
-        }
-        print_line(&diff.call)?;
-        let (sent, today) = (diff.sent.clone().into(), diff.today.clone().into());
-        print_line(difference(&sent, &today))?;
-        Ok(())
+        let ReplanDiff { call, sent, today } = diff;
+        let json = json!({ "call_sid": call, "sent": sent, "today": today });
+        let text = || format!("{call}\n{}", difference(&json["sent"], &json["today"]));
+        Ok(self.output.print(&json, text)?)
     }
 }

@@ -13,7 +13,7 @@ use clap::Args;
 use self::compare::Comparison;
 use self::files::{FixtureGroup, Grouping, expected_beside, groups};
 use super::call_filter::CallFilter;
-use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, progress_bar, wrap};
+use super::output::{OutputArgs, note, progress_bar, wrap};
 use super::signing_keys::KeyArgs;
 use super::{CliError, ConfigArgs, Exit};
 use crate::debugging::export::IncidentFolder;
@@ -207,9 +207,7 @@ impl Replay {
                 .items
                 .iter()
                 .map(|item| Step::of(&item.name, &item.fixture));
-            let steps: Vec<Step> = steps
-                .collect::<Result<_, _>>()
-                .map_err(anyhow::Error::from)?;
+            let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
             let requests = scenario::play(&steps, &settings(group, rules)?);
             let got = requests.iter().map(scenario::as_expected).collect();
             let comparison = Comparison::of_requests(&group.name, got, expected.clone());
@@ -278,10 +276,7 @@ impl Replay {
     }
 
     fn print_summary(&self, summary: &ReplaySummary) -> Result<(), CliError> {
-        match self.output.format() {
-            OutputFormat::Json => print_json(summary)?,
-            OutputFormat::Text => print_line(summary)?,
-        }
+        self.output.print(summary, || summary)?;
         if !self.fresh_sids && summary.any_accepted() {
             let note = "note: a bridge forwards a call once; use --fresh-sids to make new calls, or \
                         requeue to send the same calls again";

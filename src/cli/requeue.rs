@@ -2,12 +2,10 @@
 
 pub mod paced;
 
-use super::act_target::{ActTarget, OperatorArgs};
+use super::act_target::{OperatorArgs, on_each};
 use super::dismiss::reason;
 use super::operate::OperateArgs;
-use super::output::{note, print_line};
 use super::{CliError, ConfigArgs, Exit};
-use crate::app;
 use crate::domain::audit::Reason;
 use crate::domain::operation::OperationKind;
 use crate::twilio::CallSid;
@@ -51,23 +49,18 @@ impl Requeue {
             let what = (OperationKind::Requeue, self.why.as_ref());
             return self.bulk.run(&self.config, &self.operator, what);
         }
-        let config = self.config.load()?;
-        // Fails if there is no store: opening it for writing would create a file.
-        self.config.open_to_read()?;
-        let mut exit = Exit::Done;
-        app::block_on(async {
-            let target = ActTarget::open(&config, &self.operator)?;
-            for sid in &self.sids {
-                let requeued = target.requeue(sid, self.why.as_ref()).await;
-                if requeued.map_err(anyhow::Error::from)? {
-                    print_line(format_args!("{sid}  requeued"))?;
+        on_each(
+            &self.config,
+            &self.operator,
+            &self.sids,
+            async |target, sid| {
+                let requeued = target.requeue(sid, self.why.as_ref()).await?;
+                Ok(if requeued {
+                    Ok("requeued")
                 } else {
-                    note!("{sid}  not in the store");
-                    exit = Exit::Partial;
-                }
-            }
-            Ok::<_, CliError>(())
-        })?;
-        Ok(exit)
+                    Err("not in the store".to_owned())
+                })
+            },
+        )
     }
 }

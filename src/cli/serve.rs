@@ -37,7 +37,7 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Result<Exit, CliError> {
         let config = self.config.load()?;
-        logs::init(&config.log).map_err(anyhow::Error::from)?;
+        logs::init(&config.log)?;
         let sockets =
             systemd::inherited(&config.admin).map_err(|why| CliError::Usage(why.to_string()))?;
         app::block_on(async {

@@ -136,7 +136,7 @@ impl Verify {
                 headers,
             });
         };
-        let fixture = Fixture::read(file).map_err(anyhow::Error::from)?;
+        let fixture = Fixture::read(file)?;
         let lower = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone());
         headers.extend(fixture.headers.iter().map(lower));
         Ok(VerifyRequest {

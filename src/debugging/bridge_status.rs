@@ -299,44 +299,44 @@ mod tests {
         let status = BridgeStatus::of(&everything(), NOW);
         let orders: Vec<u8> = status.conditions.iter().map(|view| view.order).collect();
         assert_eq!(orders, [1, 3, 4, 5, 6, 7, 8, 9, 10]);
-        assert_eq!(
-            status.sentence,
-            "Callbacks cannot be stored: the disk is full. Twilio does not repeat them."
-        );
+        let at = "2026-09-21T14:13:20.000Z";
         let sentence = |order| {
             let found = status.conditions.iter().find(|view| view.order == order);
-            found.expect("the condition").sentence.clone()
+            &*found.expect("the condition").sentence
         };
-        assert_eq!(
-            sentence(3),
-            "Acquire has been unreachable for account acme since 2026-09-21T14:13:20.000Z (connect). 212 \
-             calls are held, nothing is lost; next try at 2026-09-21T14:13:20.000Z."
-        );
-        assert!(
-            sentence(4).ends_with("Check acquire.api_key."),
-            "{}",
-            sentence(4)
-        );
-        assert!(
-            sentence(5)
-                .starts_with("34 requests were refused, the last at 2026-09-21T14:13:20.000Z: "),
-            "{}",
-            sentence(5)
-        );
-        assert_eq!(
-            sentence(6),
-            "No callback in the last hour, but 34 calls in this hour a week ago. Check the status callback \
-             URL at Twilio."
-        );
-        assert_eq!(sentence(7), "4,812 calls need a decision.");
-        assert_eq!(
-            sentence(9),
-            "Operation 3 (requeue): 1,204 of 4,812 calls done, about 13 min left."
-        );
-        assert_eq!(
-            sentence(10),
-            "12 of 1,204 calls today reached Acquire more than 5 min late."
-        );
+        assert_eq!(status.sentence, sentence(1));
+        for (order, expected) in [
+            (
+                1,
+                "Callbacks cannot be stored: the disk is full. Twilio does not repeat them.",
+            ),
+            (
+                3,
+                &*format!(
+                    "Acquire has been unreachable for account acme since {at} (connect). 212 calls are held, \
+                     nothing is lost; next try at {at}."
+                ),
+            ),
+            (
+                6,
+                "No callback in the last hour, but 34 calls in this hour a week ago. Check the status \
+                 callback URL at Twilio.",
+            ),
+            (7, "4,812 calls need a decision."),
+            (
+                9,
+                "Operation 3 (requeue): 1,204 of 4,812 calls done, about 13 min left.",
+            ),
+            (
+                10,
+                "12 of 1,204 calls today reached Acquire more than 5 min late.",
+            ),
+        ] {
+            assert_eq!(sentence(order), expected);
+        }
+        assert!(sentence(4).ends_with("Check acquire.api_key."));
+        let refused = format!("34 requests were refused, the last at {at}: ");
+        assert!(sentence(5).starts_with(&refused), "{}", sentence(5));
     }
 
     #[test]
@@ -363,55 +363,32 @@ mod tests {
             "All is well: 1,204 calls today, all in Acquire."
         );
         assert!(status.is_well && status.conditions.is_empty());
-        let all = everything();
-        let one_each = [
-            BridgeFacts {
-                not_stored: all.not_stored,
-                ..well.clone()
-            },
-            BridgeFacts {
-                counts: None,
-                spooled: Some(2),
-                ..well.clone()
-            },
-            BridgeFacts {
-                outages: all.outages,
-                ..well.clone()
-            },
-            BridgeFacts {
-                refused: all.refused,
-                ..well.clone()
-            },
-            BridgeFacts {
-                counts: all.counts,
-                ..well.clone()
-            },
-            BridgeFacts {
-                problems: all.problems,
-                ..well.clone()
+        let one_each: [fn(&mut BridgeFacts, BridgeFacts); 6] = [
+            |facts, all| facts.not_stored = all.not_stored,
+            |facts, _| (facts.counts, facts.spooled) = (None, Some(2)),
+            |facts, all| facts.outages = all.outages,
+            |facts, all| facts.refused = all.refused,
+            |facts, all| facts.counts = all.counts,
+            |facts, all| facts.problems = all.problems,
+        ];
+        let no_operator_is_needed: [fn(&mut BridgeFacts, BridgeFacts); 2] = [
+            |facts, all| facts.operations = all.operations,
+            |facts, all| {
+                let hour_week_ago = 10;
+                facts.recent = all.recent.map(|recent| RecentCalls {
+                    hour_week_ago,
+                    ..recent
+                });
             },
         ];
-        for facts in one_each {
+        let urgent = one_each.map(|set| (set, false));
+        let others = no_operator_is_needed.map(|set| (set, true));
+        for (set, is_well) in urgent.into_iter().chain(others) {
+            let mut facts = well.clone();
+            set(&mut facts, everything());
             let status = BridgeStatus::of(&facts, NOW);
-            assert!(
-                !status.is_well && !status.sentence.contains("All is well"),
-                "{status:?}"
-            );
-        }
-        for (operations, recent) in [(all.operations, None), (Vec::new(), all.recent)] {
-            let facts = BridgeFacts {
-                operations,
-                recent: recent.map(|recent| RecentCalls {
-                    hour_week_ago: 10,
-                    ..recent
-                }),
-                ..well.clone()
-            };
-            let status = BridgeStatus::of(&facts, NOW);
-            assert!(
-                status.is_well && !status.sentence.contains("All is well"),
-                "no operator is needed: {status:?}"
-            );
+            assert_eq!(status.is_well, is_well, "{status:?}");
+            assert!(!status.sentence.contains("All is well"), "{status:?}");
         }
         let empty = BridgeFacts {
             counts: Some(Counts::default()),

@@ -126,31 +126,7 @@ impl RecentCalls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::class::Class;
-    use crate::twilio::AccountSid;
-
-    fn at(text: &str) -> Millis {
-        let stamp: jiff::Timestamp = text.parse().expect("a time");
-        Millis(stamp.as_millisecond())
-    }
-
-    /// One call in each quarter of an hour of a range.
-    fn rows(range: Range<Millis>) -> Vec<LedgerRow> {
-        let first = (range.start.0 + QUARTER_MS - 1).div_euclid(QUARTER_MS);
-        let quarters = (first..).map(|number| Millis(number * QUARTER_MS));
-        let quarters = quarters.take_while(|quarter| *quarter < range.end);
-        let account = AccountSid::parse("AC00000000000000000000000000000001").expect("a SID");
-        let units = [Unit::Received, Unit::Class(Class::InTime, None)];
-        let row = |quarter| {
-            units.map(|unit| LedgerRow {
-                quarter,
-                account: account.clone(),
-                unit,
-                calls: 1,
-            })
-        };
-        quarters.flat_map(row).collect()
-    }
+    use crate::debugging::report::tests::{at, rows};
 
     #[test]
     fn today_is_compared_with_the_same_time_a_week_ago_also_across_a_clock_change() {

@@ -260,14 +260,32 @@ impl Report {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::store::ledger::QUARTER_MS;
     use crate::twilio::AccountSid;
 
-    fn at(text: &str) -> Millis {
+    pub fn at(text: &str) -> Millis {
         let stamp: jiff::Timestamp = text.parse().expect("a time");
         Millis(stamp.as_millisecond())
+    }
+
+    /// One call in each quarter of an hour that starts in a range.
+    pub fn rows(range: Range<Millis>) -> Vec<LedgerRow> {
+        let first = (range.start.0 + QUARTER_MS - 1).div_euclid(QUARTER_MS);
+        let quarters = (first..).map(|number| Millis(number * QUARTER_MS));
+        let quarters = quarters.take_while(|quarter| *quarter < range.end);
+        let account = AccountSid::parse("AC00000000000000000000000000000001").expect("a SID");
+        let units = [Unit::Received, Unit::Class(Class::InTime, None)];
+        let row = |quarter| {
+            units.map(|unit| LedgerRow {
+                quarter,
+                account: account.clone(),
+                unit,
+                calls: 1,
+            })
+        };
+        quarters.flat_map(row).collect()
     }
 
     /// One call in each quarter of an hour of the period.
@@ -278,20 +296,7 @@ mod tests {
         };
         let day = |text: &str| text.parse().expect("a day");
         let period = Period::days(day(since), day(until)).expect("in order");
-        let Range { start, end } = period.time(&settings.time_zone);
-        let quarters = (0..).map(|number| Millis(start.0 + number * QUARTER_MS));
-        let account = AccountSid::parse("AC00000000000000000000000000000001").expect("a SID");
-        let rows = quarters
-            .take_while(|quarter| *quarter < end)
-            .flat_map(|quarter| {
-                [Unit::Received, Unit::Class(Class::InTime, None)].map(|unit| LedgerRow {
-                    quarter,
-                    account: account.clone(),
-                    unit,
-                    calls: 1,
-                })
-            });
-        Report::of(&rows.collect::<Vec<_>>(), period, &settings)
+        Report::of(&rows(period.time(&settings.time_zone)), period, &settings)
     }
 
     #[test]

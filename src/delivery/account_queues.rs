@@ -17,7 +17,7 @@ use crate::domain::failing_calls::{FailingCalls, FailureCause};
 use crate::domain::outage::Outages;
 use crate::domain::shares::{self, Demand, Division, Load};
 use crate::store::{AccountFilter, ClaimRequest, Claimed, ListOrder};
-use crate::telemetry::metrics::{BreakerState, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::twilio::AccountSid;
 
 /// How long an account counts as failing after a failure: longer than most requests take to fail.
@@ -80,7 +80,7 @@ impl AccountQueues {
             let name = &account.acquire_account_id;
             // A reload starts with closed breakers, so an outage of the old ones is no longer
             // shown.
-            self.metrics.breaker(name, BreakerState::Closed);
+            self.metrics.breaker_open(name).set(0);
             self.outages.forget(name);
             if let Some(queue) = queues.iter_mut().find(|queue| queue.name == *name) {
                 queue.sids.extend(account.twilio_account_sid.clone());
@@ -225,7 +225,7 @@ impl AccountQueues {
         match change {
             Change::None => {}
             Change::Opened => {
-                self.metrics.breaker(name, BreakerState::Open);
+                self.metrics.breaker_open(name).set(1);
                 let fault = answer.outcome.fault();
                 let advice = fault.map(|fault| format!("{fault} ({})", fault.advice()));
                 error!(
@@ -236,7 +236,7 @@ impl AccountQueues {
                 );
             }
             Change::Closed => {
-                self.metrics.breaker(name, BreakerState::Closed);
+                self.metrics.breaker_open(name).set(0);
                 info!(
                     acquire.account = %name,
                     "Deliveries to account {name} have resumed; the held calls are sent now."

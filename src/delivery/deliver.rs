@@ -94,7 +94,7 @@ impl Worker {
                 .iter()
                 .filter(|received| received.callback.leg == request.leg);
             let lag = self.clock.now().since(newest(of_leg));
-            self.metrics.delivered_after(lag);
+            self.metrics.lag().observe(lag.as_secs_f64());
         }
         attempts.push(attempt.clone());
         // Planned again, because the attempt may finish the call or make another request due.
@@ -118,7 +118,7 @@ impl Worker {
         let is_new = |position: &&usize| **position >= call.planned_callbacks;
         let late = plan.late_recordings().iter().filter(is_new).count();
         let account = &account.acquire_account_id;
-        if late > 0 && self.metrics.recordings_were_late(account, late) == 0 {
+        if late > 0 && self.metrics.late_recordings(account).inc_by(late as u64) == 0 {
             warn!(
                 call.sid = %call.sid,
                 account,
@@ -153,8 +153,10 @@ impl Worker {
             0
         };
         let unmappable = after.unmappable().filter(|position| *position >= counted);
-        self.metrics
-            .unmappable(&account.acquire_account_id, unmappable.count());
+        let attempts = self
+            .metrics
+            .attempts(&account.acquire_account_id, "unmappable");
+        attempts.inc_by(unmappable.count() as u64);
     }
 
     /// Sends one request. `None` if it failed while Acquire was already known to be down: such an
@@ -177,8 +179,11 @@ impl Worker {
         let jitter = Jitter::new(fastrand::f64());
         let policy = &self.config.delivery.policy;
         let now = self.clock.now();
+        let outcome = answer.outcome.as_str();
         self.metrics
-            .attempted(&account.acquire_account_id, answer.outcome.as_str(), took);
+            .attempts(&account.acquire_account_id, outcome)
+            .inc();
+        self.metrics.delivery().observe(took.as_secs_f64());
         log::failed(request, before.len() + 1, &answer, took);
         let effect = self.queues.report((account, call), &answer, at, now);
         let is_recorded = effect != AnswerEffect::Unrecorded;

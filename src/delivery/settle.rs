@@ -81,7 +81,9 @@ impl Worker {
             && !is_open
             && class != call.class
         {
-            self.metrics.finished(&account.acquire_account_id, class);
+            self.metrics
+                .finished(&account.acquire_account_id, class.as_str())
+                .inc();
         }
     }
 

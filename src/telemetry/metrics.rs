@@ -3,7 +3,6 @@
 //! They count; no decision reads them.
 
 mod format;
-mod labels;
 mod process;
 mod series;
 #[cfg(test)]
@@ -13,23 +12,19 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use self::labels::{
-    AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, KeyLabels, KindLabels,
-    OperationLabels, OutcomeLabels, ReasonLabels, StateLabels,
-};
 use self::process::ProcessMetrics;
 use crate::clock::Millis;
-use crate::domain::class::Class;
 use crate::domain::operation::{OperationKind, OperationState};
 use crate::store::{Counts, Operation, Recorded, State, StoreFiles};
 use crate::twilio::Evidence;
+
+pub use prometheus_client::metrics::counter::Counter;
 
 pub use self::format::MetricsFormat;
 pub use self::series::{ADMIN_REASONS, SIGNATURE_REASONS, check_refusal_cause};
@@ -37,13 +32,6 @@ pub use self::series::{ADMIN_REASONS, SIGNATURE_REASONS, check_refusal_cause};
 /// The account label of requests for an account that is not configured. The account that a request
 /// claims is never a label: anybody could create as many time series as they like.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
-
-/// Whether a breaker permits deliveries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
-    Closed,
-    Open,
-}
 
 /// What a wrong clock led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +55,8 @@ impl ClockEvent {
         Self::RemovalDeferred,
     ];
 
-    fn as_str(self) -> &'static str {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::JumpForward => "jump-forward",
             Self::JumpBack => "jump-back",
@@ -78,39 +67,24 @@ impl ClockEvent {
     }
 }
 
-/// The number of requests that one signing key signed.
-#[derive(Clone, Debug)]
-pub struct KeyUses(Counter);
+pub type Seconds = Gauge<f64, AtomicU64>;
+pub type Number = Gauge<u64, AtomicU64>;
 
-impl KeyUses {
-    pub fn increment(&self) {
-        self.0.inc();
-    }
+/// The names and values of the labels of one series.
+type Labels = Vec<(&'static str, String)>;
 
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.get()
-    }
-}
-
-/// Whether a node can record callbacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    Ready,
-    NotReady,
-}
-
-type Seconds = Gauge<f64, AtomicU64>;
-type Number = Gauge<u64, AtomicU64>;
-
-/// Declares all metrics, each with its name, its unit if it has one, and its help text.
+/// Declares all metrics, each with its labels, its kind, its name, its unit if it has one, and its help
+/// text. A metric has a method of its name, which returns the series with these labels.
 macro_rules! metric_table {
-    ($($field:ident: $kind:ty $(= $new:expr)?, $name:literal $(in $unit:ident)?, $help:literal;)*) => {
+    ($(
+        $field:ident $(($($label:ident),+))?: $kind:ty $(= $new:expr)?,
+        $name:literal $(in $unit:ident)?, $help:literal;
+    )*) => {
         /// All metrics of one bridge.
         #[derive(Debug)]
         pub struct Metrics {
             registry: Registry,
-            $($field: $kind,)*
+            $($field: metric_table!(@type $kind $(, $($label)+)?),)*
         }
 
         impl Default for Metrics {
@@ -121,66 +95,86 @@ macro_rules! metric_table {
                 let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
                 registry.register("build", "The version of the program", version);
                 $(
-                    let $field: $kind = metric_table!(@new $($new)?);
+                    let $field: metric_table!(@type $kind $(, $($label)+)?) =
+                        metric_table!(@new $($new)?);
                     let unit = None$(.or(Some(Unit::$unit)))?;
                     register(registry, $name, unit, $help, &$field);
                 )*
                 Self { registry: all, $($field,)* }
             }
         }
+
+        impl Metrics {
+            $(metric_table!(@series $field $kind, $help $(, $($label)+)?);)*
+        }
     };
+    (@type $kind:ty) => { $kind };
+    (@type $kind:ty, $($label:ident)+) => { Family<Labels, $kind> };
     (@new) => { Default::default() };
     (@new $new:expr) => { $new };
+    (@series $field:ident $kind:ty, $help:literal) => {
+        #[doc = $help]
+        pub fn $field(&self) -> &$kind {
+            &self.$field
+        }
+    };
+    (@series $field:ident $kind:ty, $help:literal, $($label:ident)+) => {
+        #[doc = $help]
+        pub fn $field(&self, $($label: &str),+) -> $kind {
+            let labels = vec![$((stringify!($label), $label.to_owned())),+];
+            self.$field.get_or_create_owned(&labels)
+        }
+    };
 }
 
 metric_table! {
-    received: Family<CallbackLabels, Counter>, "callbacks_received",
+    received(account, verdict): Counter, "callbacks_received",
         "Requests to the public listener by their verdict";
     ack: Histogram = histogram_to_15_s(), "ack_duration" in Seconds,
         "Time from the head of a request to its answer, for recorded callbacks";
-    signature_failures: Family<ReasonLabels, Counter>, "signature_failures",
+    signature_failed(reason): Counter, "signature_failures",
         "Requests refused because their signature is invalid";
-    signing_keys: Family<KeyLabels, Counter>, "signing_key_used",
+    signing_key(account, key): Counter, "signing_key_used",
         "Requests by the position of the key that signed them, since the configuration was read";
-    calls: Family<StateLabels, Number>, "calls",
+    calls(state): Number, "calls",
         "Calls in each state; the same on every node of a database: use max, not sum";
     oldest_pending_age: Seconds, "oldest_pending_age" in Seconds,
         "Time since the oldest due call fell due; a requeued call starts at two minutes; the same on every node";
-    attempts: Family<OutcomeLabels, Counter>, "delivery_attempts",
+    attempts(account, outcome): Counter, "delivery_attempts",
         "Requests to Acquire by outcome, and legs for which no request could be made";
     delivery: Histogram = histogram_to_15_s(), "delivery_duration" in Seconds,
         "Duration of a request to Acquire";
     lag: Histogram = histogram_to_days(), "delivery_lag" in Seconds,
         "Time from the arrival of a callback to its acceptance by Acquire";
-    breakers: Family<AccountLabels, Number>, "breaker_open",
+    breaker_open(account): Number, "breaker_open",
         "1 while deliveries to the account are paused and Acquire is only probed";
     refused_not_kept: Counter, "refused_not_kept",
         "Refused requests that are not kept for diagnosis because there were too many";
-    connections_refused: Family<ReasonLabels, Counter>, "connections_refused",
+    connection_refused(reason): Counter, "connections_refused",
         "Connections closed without an answer, such as without a PROXY protocol header";
-    connections: Family<StateLabels, Number>, "connections",
+    connections(state): Number, "connections",
         "Open connections of the public listener in each state";
-    operations: Family<OperationLabels, Number>, "operations",
+    operations(kind, state): Number, "operations",
         "Bulk operations of each kind in each state";
-    admin_refused: Family<ReasonLabels, Counter>, "admin_refused",
+    admin_refused(reason): Counter, "admin_refused",
         "Requests to the admin listener refused because of their token, host or origin";
-    late_recordings: Family<AccountLabels, Counter>, "late_recordings",
+    late_recordings(account): Counter, "late_recordings",
         "Recordings that came after the end of their call was sent";
-    recordings: Family<OutcomeLabels, Counter>, "recordings_requested",
+    recording_asked(account, outcome): Counter, "recordings_requested",
         "Requests for recordings by outcome";
-    fsync: Seconds, "sync_duration" in Seconds,
+    fsync_latency: Seconds, "sync_duration" in Seconds,
         "fsync latency on the disk of the store when the bridge started";
     store_up: Number, "store_up",
         "0 while the store is unavailable, so that no call is delivered";
     spooled: Number, "spooled_callbacks",
         "Callbacks that wait in the spool until the database is back";
-    clock_events: Family<KindLabels, Counter>, "clock_events",
+    clock_event(kind): Counter, "clock_events",
         "Jumps of the clock of this machine, calls with times that were corrected, held removals";
-    finished: Family<ClassLabels, Counter>, "calls_finished",
+    finished(account, class): Counter, "calls_finished",
         "Calls that reached a class, by what became of them";
     parked_next_expiry: Seconds, "parked_next_expiry_timestamp" in Seconds,
         "When the first parked call is removed undelivered; 0 without one";
-    expired: Family<StateLabels, Counter>, "calls_expired",
+    expired(state): Counter, "calls_expired",
         "Calls removed after their retention by the state that they were in";
     log_bytes: Number, "store_wal" in Bytes,
         "Size of the write-ahead log of the SQLite file or the spool";
@@ -192,7 +186,7 @@ metric_table! {
         "Time of the last consistency check of the store; 0 before the first one";
     ready: Number, "ready",
         "1 if this node can record callbacks and is not stopping, as at /readyz";
-    last_callback: Family<AccountLabels, Seconds>, "last_callback_timestamp" in Seconds,
+    last_callback(account): Seconds, "last_callback_timestamp" in Seconds,
         "Time of the last callback that this node recorded; 0 before the first one since its start";
     reload_successful: Number = one(), "config_last_reload_successful",
         "0 if the configuration could not be reloaded and stays as it was";
@@ -202,27 +196,27 @@ metric_table! {
         "Time of the last backup of the SQLite file; NaN before the first one, and on PostgreSQL";
     certificate_expiry: Seconds = unknown(), "certificate_expiry_timestamp" in Seconds,
         "Expiry of the certificate of the public listener; NaN without one";
-    reconcile_last_success: Family<AccountLabels, Seconds>, "reconcile_last_success_timestamp" in Seconds,
+    reconcile_last_success(account): Seconds, "reconcile_last_success_timestamp" in Seconds,
         "End of the last whole comparison with Twilio's records; 0 before the first one";
-    reconcile_compared: Family<AccountLabels, Counter>, "reconcile_compared",
+    reconcile_compared(account): Counter, "reconcile_compared",
         "Rows of Twilio's lists that were compared with the store";
-    reconcile_missing: Family<CauseLabels, Counter>, "reconcile_missing",
+    reconcile_missing(account, cause): Counter, "reconcile_missing",
         "Records that the store lacked, by cause";
-    reconcile_taken_in: Family<EvidenceLabels, Counter>, "reconcile_taken_in",
+    reconcile_taken_in(account, evidence): Counter, "reconcile_taken_in",
         "Records that were imported from Twilio, by evidence";
-    reconcile_requests: Family<OutcomeLabels, Counter>, "reconcile_requests",
+    reconcile_request(account, outcome): Counter, "reconcile_requests",
         "Requests to Twilio's API for its records, by outcome";
-    reconcile_held: Family<AccountLabels, Number>, "reconcile_held",
+    reconcile_held(account): Number, "reconcile_held",
         "Missing calls that wait for an operator, because a bridge had answered 204";
     canary_last_success: Seconds, "canary_last_success_timestamp" in Seconds,
         "The last canary that came back; 0 before the first one";
-    canary_failures: Family<ReasonLabels, Counter>, "canary_failures",
+    canary_failed(reason): Counter, "canary_failures",
         "Canaries that did not come back, by reason";
-    notified: Family<KindLabels, Counter>, "notify_sent",
+    notified(kind): Counter, "notify_sent",
         "Messages that a receiver of [[notify]] accepted, and heartbeats, by kind";
-    notify_failures: Family<KindLabels, Counter>, "notify_failures",
+    notify_failed(kind): Counter, "notify_failures",
         "Requests to receivers of [[notify]] and to heartbeat.url that failed, by kind";
-    notify_given_up: Family<KindLabels, Counter>, "notify_given_up",
+    notify_gave_up(kind): Counter, "notify_given_up",
         "Messages given up: not accepted within a day, rejected 15 times, or too many, by kind";
 }
 
@@ -267,17 +261,13 @@ fn register(
     }
 }
 
-fn since_epoch(time: Millis) -> f64 {
+/// A time as metrics have it, in seconds.
+#[must_use]
+pub fn timestamp(time: Millis) -> f64 {
     time.since(Millis(0)).as_secs_f64()
 }
 
 impl Metrics {
-    /// Counts a request of Twilio. `verdict` is `new`, `weaker`, `repeated`, `erased`, or why it was refused.
-    pub fn received(&self, account: &str, verdict: &'static str) {
-        let labels = CallbackLabels::of(account, verdict);
-        self.received.get_or_create(&labels).inc();
-    }
-
     /// A callback that was answered 2xx at `now`, `took` after the head of its request.
     pub fn recorded(
         &self,
@@ -291,258 +281,79 @@ impl Metrics {
             (Recorded::New, Evidence::Weaker) => "weaker",
             _ => recorded.as_str(),
         };
-        self.received(account, verdict);
+        self.received(account, verdict).inc();
         self.ack.observe(took.as_secs_f64());
-        let last = self
-            .last_callback
-            .get_or_create(&AccountLabels::of(account));
-        last.set(since_epoch(now));
-    }
-
-    pub fn signature_failed(&self, reason: &'static str) {
-        let labels = ReasonLabels::of(reason);
-        self.signature_failures.get_or_create(&labels).inc();
+        self.last_callback(account).set(timestamp(now));
     }
 
     /// Requests that were refused for a cause since the start, whether or not they are kept.
     pub fn refusals<'a>(&self, cause: &str, accounts: impl Iterator<Item = &'a str>) -> u64 {
-        let Some(cause) = series::refusal_cause(cause) else {
+        if !series::is_refusal_cause(cause) {
             return 0;
-        };
-        if SIGNATURE_REASONS.contains(&cause) {
-            let labels = ReasonLabels::of(cause);
-            return self.signature_failures.get_or_create(&labels).get();
         }
-        let of_account = |account| {
-            self.received
-                .get_or_create(&CallbackLabels::of(account, cause))
-                .get()
-        };
+        if SIGNATURE_REASONS.contains(&cause) {
+            return self.signature_failed(cause).get();
+        }
+        let of_account = |account| self.received(account, cause).get();
         accounts.chain([UNKNOWN_ACCOUNT]).map(of_account).sum()
     }
 
     /// Removes all signing keys: after a reload another key may have the same position.
     pub fn forget_signing_keys(&self) {
-        self.signing_keys.clear();
-    }
-
-    /// The counter of the key at a position among those of an account.
-    #[must_use]
-    pub fn signing_key(&self, account: &str, position: String) -> KeyUses {
-        let labels = KeyLabels::of(account, position);
-        KeyUses(self.signing_keys.get_or_create(&labels).clone())
-    }
-
-    pub fn refused_not_kept(&self, count: usize) {
-        self.refused_not_kept.inc_by(count as u64);
-    }
-
-    pub fn connection_refused(&self, reason: &'static str) {
-        let labels = ReasonLabels::of(reason);
-        self.connections_refused.get_or_create(&labels).inc();
+        self.signing_key.clear();
     }
 
     /// Sets the numbers of bulk operations.
-    pub fn operations(&self, operations: &[Operation]) {
+    pub fn count_operations(&self, operations: &[Operation]) {
         for kind in OperationKind::ALL {
             for state in OperationState::ALL {
                 let is_one = |of: &&Operation| (of.kind, of.state) == (kind, state);
                 let count = operations.iter().filter(is_one).count();
-                let labels = OperationLabels::of(kind.as_str(), state.as_str());
-                self.operations.get_or_create(&labels).set(count as u64);
+                let series = self.operations(kind.as_str(), state.as_str());
+                series.set(count as u64);
             }
         }
-    }
-
-    /// Sets the number of connections in a state.
-    pub fn connections(&self, state: &'static str, count: usize) {
-        let labels = StateLabels::of(state);
-        self.connections.get_or_create(&labels).set(count as u64);
-    }
-
-    pub fn admin_refused(&self, reason: &'static str) {
-        let labels = ReasonLabels::of(reason);
-        self.admin_refused.get_or_create(&labels).inc();
-    }
-
-    pub fn attempted(&self, account: &str, outcome: &'static str, took: Duration) {
-        let labels = OutcomeLabels::of(account, outcome);
-        self.attempts.get_or_create(&labels).inc();
-        self.delivery.observe(took.as_secs_f64());
-    }
-
-    /// Counts the legs of a parked call for which no request can be made.
-    pub fn unmappable(&self, account: &str, more: usize) {
-        let labels = OutcomeLabels::of(account, "unmappable");
-        self.attempts.get_or_create(&labels).inc_by(more as u64);
-    }
-
-    pub fn delivered_after(&self, lag: Duration) {
-        self.lag.observe(lag.as_secs_f64());
-    }
-
-    /// Counts `more` late recordings and returns their number before.
-    #[must_use]
-    pub fn recordings_were_late(&self, account: &str, more: usize) -> u64 {
-        let labels = AccountLabels::of(account);
-        let late = self.late_recordings.get_or_create(&labels);
-        late.inc_by(more as u64)
-    }
-
-    pub fn breaker(&self, account: &str, state: BreakerState) {
-        let labels = AccountLabels::of(account);
-        let open = u64::from(state == BreakerState::Open);
-        self.breakers.get_or_create(&labels).set(open);
-    }
-
-    pub fn clock_event(&self, event: ClockEvent, count: usize) {
-        let labels = KindLabels::of(event.as_str());
-        let events = self.clock_events.get_or_create(&labels);
-        events.inc_by(count as u64);
-    }
-
-    /// Counts a call that Acquire accepted, or that is skipped or parked.
-    pub fn finished(&self, account: &str, class: Class) {
-        let labels = ClassLabels::of(account, class.as_str());
-        self.finished.get_or_create(&labels).inc();
-    }
-
-    pub fn parked_next_expiry(&self, at: Millis) {
-        self.parked_next_expiry.set(since_epoch(at));
-    }
-
-    pub fn expired(&self, state: State, calls: usize) {
-        let labels = StateLabels::of(state.as_str());
-        self.expired.get_or_create(&labels).inc_by(calls as u64);
-    }
-
-    pub fn certificate_expiry(&self, at: Millis) {
-        self.certificate_expiry.set(since_epoch(at));
     }
 
     /// The time until the certificate of the public listener expires, if it has one.
     #[must_use]
     pub fn certificate_left(&self, now: Millis) -> Option<Duration> {
         let at = self.certificate_expiry.get();
-        let left = Duration::try_from_secs_f64((at - since_epoch(now)).max(0.0));
+        let left = Duration::try_from_secs_f64((at - timestamp(now)).max(0.0));
         left.ok().filter(|_| !at.is_nan())
-    }
-
-    /// A receiver accepted a message or heartbeat.
-    pub fn notified(&self, kind: &'static str) {
-        self.notified.get_or_create(&KindLabels::of(kind)).inc();
-    }
-
-    pub fn notify_failed(&self, kind: &'static str) {
-        let labels = KindLabels::of(kind);
-        self.notify_failures.get_or_create(&labels).inc();
-    }
-
-    pub fn notify_gave_up(&self, kind: &'static str) {
-        let labels = KindLabels::of(kind);
-        self.notify_given_up.get_or_create(&labels).inc();
-    }
-
-    /// Whether the store was checked since the start.
-    #[must_use]
-    pub fn is_consistency_known(&self) -> bool {
-        self.consistency_checked.get() > 0.0
-    }
-
-    /// The errors that the last consistency check found.
-    #[must_use]
-    pub fn consistency_errors(&self) -> u64 {
-        self.consistency_errors.get()
     }
 
     /// When the last callback of an account was recorded, since the bridge started.
     #[must_use]
-    pub fn last_callback(&self, account: &str) -> Option<Millis> {
-        let labels = AccountLabels::of(account);
-        let at = Duration::try_from_secs_f64(self.last_callback.get_or_create(&labels).get());
-        at.ok()
-            .filter(|at| !at.is_zero())
-            .map(|at| Millis(0).plus(at))
+    pub fn last_callback_at(&self, account: &str) -> Option<Millis> {
+        let at = Duration::try_from_secs_f64(self.last_callback(account).get());
+        let at = at.ok().filter(|at| !at.is_zero());
+        at.map(|at| Millis(0).plus(at))
     }
 
     pub fn store_files(&self, files: StoreFiles) {
         self.log_bytes.set(files.log_bytes);
         self.free_bytes.set(files.free_bytes);
-        let backed_up = files.backed_up_at.map_or(f64::NAN, since_epoch);
+        let backed_up = files.backed_up_at.map_or(f64::NAN, timestamp);
         self.backup_succeeded.set(backed_up);
-    }
-
-    pub fn ready(&self, readiness: Readiness) {
-        self.ready.set(u64::from(readiness == Readiness::Ready));
     }
 
     /// The configuration was read at the start, or reloaded.
     pub fn reloaded(&self, now: Millis) {
         self.reload_successful.set(1);
-        self.reload_succeeded.set(since_epoch(now));
-    }
-
-    pub fn reload_failed(&self) {
-        self.reload_successful.set(0);
-    }
-
-    pub fn fsync_latency(&self, latency: Duration) {
-        self.fsync.set(latency.as_secs_f64());
+        self.reload_succeeded.set(timestamp(now));
     }
 
     /// Notes the number of errors that a consistency check found.
-    pub fn consistency_checked(&self, errors: usize, now: Millis) {
+    pub fn checked_consistency(&self, errors: usize, now: Millis) {
         self.consistency_errors.set(errors as u64);
-        self.consistency_checked.set(since_epoch(now));
-    }
-
-    pub fn recording_asked(&self, account: &str, outcome: &'static str) {
-        let labels = OutcomeLabels::of(account, outcome);
-        self.recordings.get_or_create(&labels).inc();
-    }
-
-    /// Sets the number of callbacks that wait in the spool.
-    pub fn spooled(&self, callbacks: u64) {
-        self.spooled.set(callbacks);
-    }
-
-    /// Counts a request to Twilio's API.
-    pub fn reconcile_request(&self, account: &str, outcome: &'static str) {
-        let labels = OutcomeLabels::of(account, outcome);
-        self.reconcile_requests.get_or_create(&labels).inc();
-    }
-
-    pub fn reconcile_compared(&self, account: &str, rows: u64) {
-        let labels = AccountLabels::of(account);
-        self.reconcile_compared.get_or_create(&labels).inc_by(rows);
-    }
-
-    pub fn reconcile_missing(&self, account: &str, cause: &'static str, more: u64) {
-        let labels = CauseLabels::of(account, cause);
-        self.reconcile_missing.get_or_create(&labels).inc_by(more);
-    }
-
-    pub fn reconcile_taken_in(&self, account: &str, evidence: &'static str, more: u64) {
-        let labels = EvidenceLabels::of(account, evidence);
-        self.reconcile_taken_in.get_or_create(&labels).inc_by(more);
+        self.consistency_checked.set(timestamp(now));
     }
 
     /// A pass over an account ended at `now`, with this number of held calls.
     pub fn reconciled(&self, account: &str, held: u64, now: Millis) {
-        let labels = AccountLabels::of(account);
-        let last_success = self.reconcile_last_success.get_or_create(&labels);
-        last_success.set(since_epoch(now));
-        self.reconcile_held.get_or_create(&labels).set(held);
-    }
-
-    pub fn canary_came_back(&self, now: Millis) {
-        self.canary_last_success.set(since_epoch(now));
-    }
-
-    /// Counts a canary that did not come back; `more` is 0 to make the series.
-    pub fn canary_failed(&self, reason: &'static str, more: u64) {
-        let labels = ReasonLabels::of(reason);
-        self.canary_failures.get_or_create(&labels).inc_by(more);
+        self.reconcile_last_success(account).set(timestamp(now));
+        self.reconcile_held(account).set(held);
     }
 
     /// The text that Prometheus reads in this format, with the current counts of the store; `None` while the store is
@@ -557,10 +368,7 @@ impl Metrics {
         self.store_up.set(u64::from(counts.is_some()));
         if let Some(counts) = counts {
             for state in State::ALL {
-                let labels = StateLabels::of(state.as_str());
-                self.calls
-                    .get_or_create(&labels)
-                    .set(counts.in_state(state));
+                self.calls(state.as_str()).set(counts.in_state(state));
             }
             let due = counts.oldest_due;
             let age = due.map_or(Duration::ZERO, |due| now.since(due));

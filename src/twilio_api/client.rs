@@ -176,7 +176,7 @@ impl TwilioApi {
             let outcome = answer
                 .as_ref()
                 .map_or_else(TwilioApiError::outcome, |_| "ok");
-            self.metrics.reconcile_request(&self.label, outcome);
+            self.metrics.reconcile_request(&self.label, outcome).inc();
             self.requests.set(self.requests.get() + 1);
             if !matches!(answer, Err(TwilioApiError::TooOften)) {
                 return answer;

@@ -48,7 +48,7 @@ impl Pass<'_> {
         let mut line = RecordLine::of_missing(&of);
         if self.request.mode == Mode::Import {
             let (metrics, label) = (&self.reconciler.metrics, self.api.label());
-            metrics.reconcile_missing(label, of.cause.as_str(), 1);
+            metrics.reconcile_missing(label, of.cause.as_str()).inc();
             let request = self.request_of(of, alerts).await?;
             line.imported = self.record(request).await?;
         }
@@ -102,7 +102,7 @@ impl Pass<'_> {
         // Its callback may have come since the page was read.
         if recorded == Recorded::New {
             let (metrics, label) = (&self.reconciler.metrics, self.api.label());
-            metrics.reconcile_taken_in(label, evidence, 1);
+            metrics.reconcile_taken_in(label, evidence).inc();
         }
         Ok(Some(evidence.to_owned()))
     }

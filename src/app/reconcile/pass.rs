@@ -111,7 +111,9 @@ impl<'a> Pass<'a> {
         }
         self.report.requests = self.api.requests() - before;
         let (metrics, label) = (&self.reconciler.metrics, self.api.label());
-        metrics.reconcile_compared(label, self.report.compared);
+        metrics
+            .reconcile_compared(label)
+            .inc_by(self.report.compared);
         if self.request.mode == Mode::Import {
             let held = self.held_calls().await?;
             metrics.reconciled(label, held, self.reconciler.clock.now());

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::note::Note;
+use super::note::{NoteStatus, Notes};
 use crate::clock::Millis;
 use crate::config::StoreUrl;
-use crate::debugging::missing_call::MAX_SEARCHED;
+use crate::debugging::missing_call::SEARCHED;
 use crate::domain::plural::counted;
 use crate::store::{
-    self, CallSummary, ListFilter, ReadStore, RefusedFilter, RefusedRequest, State, StoreError,
+    self, CallSummary, ListFilter, ReadStore, RefusedRequest, State, StoreError,
     StoredRefusedRequest,
 };
 
@@ -22,29 +22,22 @@ const RECENT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// The number of causes that are listed.
 const MAX_CAUSES: usize = 10;
 
-pub(super) fn check(url: &StoreUrl, now: Millis) -> Vec<Note> {
+pub(super) fn check(notes: &mut Notes, url: &StoreUrl, now: Millis) {
     // Another check reports a store that cannot be opened.
-    let Ok(reader) = store::open_to_read(url) else {
-        return Vec::new();
-    };
-    let found = || {
-        Ok(std::iter::once(of_version(&*reader)?)
-            .chain(of_overdue(&*reader, now)?)
-            .chain(of_parked(&*reader)?)
-            .chain(of_refused(&*reader, now)?)
-            .collect())
-    };
-    found().unwrap_or_else(|why: StoreError| {
-        vec![Note::problem(
-            "store",
-            format!("{why}; run check --store for details"),
-        )]
-    })
+    if let Ok(reader) = store::open_to_read(url)
+        && let Err(why) = read(notes, &*reader, now)
+    {
+        let sentence = format!("{why}; run check --store for details");
+        notes.problem("store", sentence);
+    }
 }
 
-fn of_version(reader: &dyn ReadStore) -> Result<Note, StoreError> {
+fn read(notes: &mut Notes, reader: &dyn ReadStore, now: Millis) -> Result<(), StoreError> {
     let (own, store) = (env!("CARGO_PKG_VERSION"), reader.version()?);
-    Ok(Note::ok("version", format!("program {own}, {store}")))
+    notes.ok("version", format_args!("program {own}, {store}"));
+    of_overdue(notes, reader, now)?;
+    of_parked(notes, reader)?;
+    of_refused(notes, reader, now)
 }
 
 /// Calls `each` with every call in a state.
@@ -64,7 +57,7 @@ fn visit(
     found.map(drop)
 }
 
-fn of_overdue(reader: &dyn ReadStore, now: Millis) -> Result<Option<Note>, StoreError> {
+fn of_overdue(notes: &mut Notes, reader: &dyn ReadStore, now: Millis) -> Result<(), StoreError> {
     let (mut count, mut oldest) = (0, None);
     visit(reader, State::Pending, |call| {
         if let Some(due) = call.due.filter(|due| now.since(*due) > OVERDUE) {
@@ -73,18 +66,18 @@ fn of_overdue(reader: &dyn ReadStore, now: Millis) -> Result<Option<Note>, Store
             oldest = Some(oldest.take().map_or(this.clone(), |other| this.min(other)));
         }
     })?;
-    let note = |(due, sid)| {
+    if let Some((due, sid)) = oldest {
+        let calls = counted(count, "call");
         let sentence = format!(
-            "{} overdue by more than 5 minutes, the oldest since {due}; show {sid} says why; calls wait \
-             while no bridge runs, and while deliveries to their account are paused",
-            counted(count, "call")
+            "{calls} overdue by more than 5 minutes, the oldest since {due}; show {sid} says why; calls wait \
+             while no bridge runs, and while deliveries to their account are paused"
         );
-        Note::problem("overdue", sentence)
-    };
-    Ok(oldest.map(note))
+        notes.problem("overdue", sentence);
+    }
+    Ok(())
 }
 
-fn of_parked(reader: &dyn ReadStore) -> Result<Vec<Note>, StoreError> {
+fn of_parked(notes: &mut Notes, reader: &dyn ReadStore) -> Result<(), StoreError> {
     let mut causes: BTreeMap<String, (u64, CallSummary)> = BTreeMap::new();
     visit(reader, State::Parked, |call| {
         let cause = cause_of(call.reason.as_deref().unwrap_or_default());
@@ -92,28 +85,25 @@ fn of_parked(reader: &dyn ReadStore) -> Result<Vec<Note>, StoreError> {
     })?;
     let mut causes: Vec<_> = causes.into_iter().collect();
     causes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-    let note = |(cause, (count, call)): &(String, (u64, CallSummary))| {
+    let others = causes.split_off(causes.len().min(MAX_CAUSES));
+    for (cause, (count, CallSummary { sid, .. })) in causes {
+        let calls = counted(count, "call");
         let sentence = format!(
-            "{} parked: {cause}; see show {}; after the fix, requeue --state parked --call-reason TEXT sends \
-             them again",
-            counted(*count, "call"),
-            call.sid
+            "{calls} parked: {cause}; see show {sid}; after the fix, requeue --state parked --call-reason TEXT \
+             sends them again"
         );
-        Note::problem("parked", sentence)
-    };
-    let mut notes: Vec<_> = causes.iter().take(MAX_CAUSES).map(note).collect();
-    if let Some((_, others)) = causes.split_at_checked(MAX_CAUSES)
-        && !others.is_empty()
-    {
-        let calls: u64 = others.iter().map(|(_, (count, _))| count).sum();
-        let sentence = format!(
-            "{} parked for {} more; list --state parked lists them",
-            counted(calls, "call"),
-            counted(others.len() as u64, "reason")
-        );
-        notes.push(Note::problem("parked", sentence));
+        notes.problem("parked", sentence);
     }
-    Ok(notes)
+    if !others.is_empty() {
+        let calls: u64 = others.iter().map(|(_, (count, _))| count).sum();
+        let (calls, reasons) = (
+            counted(calls, "call"),
+            counted(others.len() as u64, "reason"),
+        );
+        let sentence = format!("{calls} parked for {reasons} more; list --state parked lists them");
+        notes.problem("parked", sentence);
+    }
+    Ok(())
 }
 
 /// A reason without the SIDs in it, so that equal causes are counted together.
@@ -129,15 +119,10 @@ fn cause_of(reason: &str) -> String {
 }
 
 /// Requests that Twilio may have sent, by cause. Scanners send all others, and only their number is listed.
-fn of_refused(reader: &dyn ReadStore, now: Millis) -> Result<Vec<Note>, StoreError> {
-    let filter = RefusedFilter {
-        id: None,
-        cause: None,
-        limit: MAX_SEARCHED,
-    };
+fn of_refused(notes: &mut Notes, reader: &dyn ReadStore, now: Millis) -> Result<(), StoreError> {
     let mut by_cause: Vec<(StoredRefusedRequest, usize)> = Vec::new();
     let mut others = 0;
-    for stored in reader.refused(&filter)? {
+    for stored in reader.refused(&SEARCHED)? {
         let is_same = |(latest, _): &&mut (StoredRefusedRequest, usize)| {
             latest.request.cause == stored.request.cause
         };
@@ -149,16 +134,30 @@ fn of_refused(reader: &dyn ReadStore, now: Millis) -> Result<Vec<Note>, StoreErr
             by_cause.push((stored, 1));
         }
     }
-    let mut notes: Vec<_> = by_cause.iter().map(|of| of_cause(of, now)).collect();
-    if others > 0 {
+    for (StoredRefusedRequest { id, request }, count) in by_cause {
+        let RefusedRequest { cause, at, .. } = &request;
+        let requests = counted(count, "request");
+        let explanation = request.explanation.replace('\n', " ");
+        let explanation = explanation.trim_end_matches('.');
         let sentence = format!(
-            "{} refused that Twilio did not send (without a signature and an AccountSid); list --refused \
-             lists them",
-            counted(others, "request")
+            "{requests} refused with cause {cause}, the latest at {at}: {explanation}; see show {id}; after \
+             the fix, export --refused {id} and replay repair one that Twilio sent"
         );
-        notes.push(Note::ok("refused", sentence));
+        let status = match now.since(*at) < RECENT {
+            true => NoteStatus::Problem,
+            false => NoteStatus::Ok,
+        };
+        notes.add(status, "refused", sentence);
     }
-    Ok(notes)
+    if others > 0 {
+        let requests = counted(others, "request");
+        let sentence = format!(
+            "{requests} refused that Twilio did not send (without a signature and an AccountSid); list \
+             --refused lists them"
+        );
+        notes.ok("refused", sentence);
+    }
+    Ok(())
 }
 
 /// Twilio signs each request, and names the account. A proxy may have removed one of the two.
@@ -167,23 +166,4 @@ fn may_be_twilios(request: &RefusedRequest) -> bool {
     request.headers.contains("x-twilio-signature: ")
         || names_account(&request.target)
         || names_account(&String::from_utf8_lossy(&request.body))
-}
-
-/// The latest request of a cause, and their number.
-fn of_cause((latest, count): &(StoredRefusedRequest, usize), now: Millis) -> Note {
-    let (id, request) = (latest.id, &latest.request);
-    let explanation = request.explanation.replace('\n', " ");
-    let sentence = format!(
-        "{} refused with cause {}, the latest at {}: {}; see show {id}; after the fix, export --refused \
-         {id} and replay repair one that Twilio sent",
-        counted(*count, "request"),
-        request.cause,
-        request.at,
-        explanation.trim_end_matches('.')
-    );
-    if now.since(request.at) < RECENT {
-        Note::problem("refused", sentence)
-    } else {
-        Note::ok("refused", sentence)
-    }
 }

@@ -3,23 +3,23 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::note::Note;
+use super::note::Notes;
 use crate::config::{Setting, SettingOrigin};
 
-/// Permission bits of users other than the owner and its group.
-const READ_BY_ALL: u32 = 0o004;
-const WRITTEN_BY_ALL: u32 = 0o002;
+/// The bits that let users other than the owner and its group read or write.
+const OPEN_TO_ALL: u32 = 0o006;
 
 /// `database` is the file that a bridge on this machine writes, `config_file` the configuration.
 pub(super) fn check(
+    notes: &mut Notes,
     database: Option<&Path>,
     settings: &[Setting],
     config_file: Option<&Path>,
-) -> Vec<Note> {
-    let mut notes = Vec::new();
+) {
+    let before = notes.0.len();
     for setting in settings {
         if let Some(path) = &setting.file {
-            notes.extend(of_secret(path, &setting.key));
+            of_secret(notes, path, &setting.key);
         }
     }
     let is_secret = |setting: &&Setting| {
@@ -27,41 +27,46 @@ pub(super) fn check(
         setting.origin == SettingOrigin::File && setting.file.is_none() && value.ends_with("set)")
     };
     if let (Some(file), Some(setting)) = (config_file, settings.iter().find(is_secret)) {
-        notes.extend(of_secret(file, &setting.key));
+        of_secret(notes, file, &setting.key);
     }
-    notes.extend(database.and_then(of_database));
-    if notes.is_empty() {
-        notes.push(Note::ok(
+    if let Some(path) = database.filter(|path| mode(path) & OPEN_TO_ALL != 0)
+        && !is_in_hidden_folder(path)
+    {
+        let shown = path.display();
+        notes.problem(
             "files",
-            "no file with secrets or calls is readable by all users",
-        ));
+            format_args!(
+                "{shown} contains numbers and names of callers, and every user of this machine can read \
+                 it; run chmod 600 {shown}"
+            ),
+        );
     }
-    notes
+    if notes.0.len() == before {
+        let sentence = "no file with secrets or calls is readable by all users";
+        notes.ok("files", sentence);
+    }
 }
 
-fn mode(path: &Path) -> Option<u32> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(metadata.permissions().mode())
+/// 0 if there is no such file.
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode())
 }
 
-fn of_secret(path: &Path, key: &str) -> Option<Note> {
-    let shown = path.display();
-    let sentence = format!(
-        "{shown} contains a secret ({key}) and every user of this machine can read it; run chmod \
-         600 {shown}, and replace the secret"
-    );
-    (mode(path)? & (READ_BY_ALL | WRITTEN_BY_ALL) != 0).then(|| Note::problem("files", sentence))
+fn of_secret(notes: &mut Notes, path: &Path, key: &str) {
+    if mode(path) & OPEN_TO_ALL != 0 {
+        let shown = path.display();
+        notes.problem(
+            "files",
+            format_args!(
+                "{shown} contains a secret ({key}) and every user of this machine can read it; run chmod \
+                 600 {shown}, and replace the secret"
+            ),
+        );
+    }
 }
 
-fn of_database(path: &Path) -> Option<Note> {
-    let shown = path.display();
-    let folder = std::path::absolute(path).ok()?;
-    // Other users cannot open a file in a folder that they cannot enter.
-    let is_hidden = mode(folder.parent()?)? & 0o001 == 0;
-    let sentence = format!(
-        "{shown} contains numbers and names of callers, and every user of this machine can read \
-         it; run chmod 600 {shown}"
-    );
-    let is_open = mode(path)? & (READ_BY_ALL | WRITTEN_BY_ALL) != 0;
-    (is_open && !is_hidden).then(|| Note::problem("files", sentence))
+/// Other users cannot open a file in a folder that they cannot enter.
+fn is_in_hidden_folder(path: &Path) -> bool {
+    let folder = std::path::absolute(path).ok();
+    folder.is_none_or(|file| mode(file.parent().unwrap_or(&file)) & 0o001 == 0)
 }

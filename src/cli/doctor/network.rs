@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
-use super::note::Note;
+use super::note::Notes;
 use crate::app;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
@@ -17,17 +17,16 @@ use crate::twilio_api;
 /// A `Date` header has whole seconds, and the response takes time.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-pub(super) fn check(config: &Config) -> Vec<Note> {
+pub(super) fn check(notes: &mut Notes, config: &Config) {
     let clock = Clock::system();
     app::block_on(async {
         let client = match AcquireClient::new(&config.acquire, &config.delivery, clock.clone()) {
             Ok(client) => client,
-            Err(why) => return vec![Note::problem("network", why.to_string())],
+            Err(why) => return notes.problem("network", why),
         };
-        let mut notes = Vec::new();
         let twilio = &config.twilio;
         let remote = twilio_api::server_time(twilio).await;
-        notes.push(of_time(&twilio.api_url, remote, clock.now()));
+        of_time(notes, &twilio.api_url, remote, clock.now());
         let mut seen = BTreeSet::new();
         for account in &config.accounts {
             let base = config.acquire.base_url_of(account);
@@ -36,66 +35,65 @@ pub(super) fn check(config: &Config) -> Vec<Note> {
             }
             // A proxy resolves the name itself.
             if config.acquire.proxy.is_none() {
-                notes.extend(of_name(&base));
+                of_name(notes, &base);
             }
             match client.reach(account).await {
-                Ok(reached) => notes.push(Note::ok("acquire", reached)),
+                Ok(reached) => notes.ok("acquire", reached),
                 Err(why) => {
                     let sentence = format!("{base} cannot be reached: {why} (acquire.base_url)");
-                    notes.push(Note::problem("acquire", sentence));
+                    notes.problem("acquire", sentence);
                     continue;
                 }
             }
             let remote = client.server_time(account).await;
-            notes.push(of_time(&base, remote, clock.now()));
+            of_time(notes, &base, remote, clock.now());
         }
-        notes
-    })
+    });
 }
 
-fn of_name(base: &str) -> Option<Note> {
-    let url = HttpUrl::parse(base).ok()?;
-    Some(match (url.host.as_str(), url.port).to_socket_addrs() {
+fn of_name(notes: &mut Notes, base: &str) {
+    let Ok(url) = HttpUrl::parse(base) else {
+        return;
+    };
+    let host = &url.host;
+    match (host.as_str(), url.port).to_socket_addrs() {
         Ok(addresses) => {
             let addresses: BTreeSet<String> = addresses.map(|to| to.ip().to_string()).collect();
             let listed = addresses.into_iter().collect::<Vec<_>>().join(", ");
-            Note::ok("dns", format!("{} resolves to {listed}", url.host))
+            notes.ok("dns", format_args!("{host} resolves to {listed}"));
         }
-        Err(why) => {
-            let sentence = format!(
-                "cannot resolve {}: {why}; check the name (ACQUIRE_ACCOUNT_ID, acquire.base_url) \
-                 and the DNS resolver of this machine",
-                url.host
-            );
-            Note::problem("dns", sentence)
-        }
-    })
+        Err(why) => notes.problem(
+            "dns",
+            format_args!(
+                "cannot resolve {host}: {why}; check the name (ACQUIRE_ACCOUNT_ID, acquire.base_url) and \
+                 the DNS resolver of this machine"
+            ),
+        ),
+    }
 }
 
-pub(super) fn of_time(base: &str, remote: Option<Millis>, now: Millis) -> Note {
+pub(super) fn of_time(notes: &mut Notes, base: &str, remote: Option<Millis>, now: Millis) {
     let Some(remote) = remote else {
-        return Note::unknown(
-            "clock",
-            format!("the clock says {now}; {base} sent no Date header to compare it with"),
-        );
+        let sentence =
+            format!("the clock says {now}; {base} sent no Date header to compare it with");
+        return notes.unknown("clock", sentence);
     };
     let skew = now.since(remote).max(remote.since(now));
-    let direction = if now < remote { "behind" } else { "ahead of" };
     if skew > MAX_CLOCK_SKEW {
-        let sentence = format!(
-            "the clock is {} s {direction} that of {base}: times in logs, retries and recording \
-             links are wrong; run a time service such as chrony",
-            skew.as_secs()
+        let direction = if now < remote { "behind" } else { "ahead of" };
+        let skew = skew.as_secs();
+        notes.problem(
+            "clock",
+            format_args!(
+                "the clock is {skew} s {direction} that of {base}: times in logs, retries and recording \
+                 links are wrong; run a time service such as chrony"
+            ),
         );
-        return Note::problem("clock", sentence);
+    } else {
+        let most = MAX_CLOCK_SKEW.as_secs();
+        let sentence = format!("the clock agrees with that of {base} within {most} s");
+        notes.ok("clock", sentence);
     }
-    Note::ok(
-        "clock",
-        format!(
-            "the clock agrees with that of {base} within {} s",
-            MAX_CLOCK_SKEW.as_secs()
-        ),
-    )
 }
 
 #[cfg(test)]
@@ -106,22 +104,18 @@ mod tests {
     #[test]
     fn a_clock_that_is_off_by_more_than_half_a_minute_is_a_problem() {
         let now = Millis(1_790_000_000_000);
-        for (remote, status) in [
-            (None, NoteStatus::Unknown),
-            (Some(now.plus(Duration::from_secs(30))), NoteStatus::Ok),
-            (Some(now.plus(Duration::from_secs(31))), NoteStatus::Problem),
-            (
-                Some(now.minus(Duration::from_secs(31))),
-                NoteStatus::Problem,
-            ),
+        let seconds = |seconds: i64| Some(Millis(now.0 + seconds * 1_000));
+        for (remote, status, words) in [
+            (None, NoteStatus::Unknown, "sent no Date header"),
+            (seconds(30), NoteStatus::Ok, "within 30 s"),
+            (seconds(31), NoteStatus::Problem, "31 s behind"),
+            (seconds(-31), NoteStatus::Problem, "31 s ahead of"),
         ] {
-            assert_eq!(
-                of_time("https://acme.acquire.io", remote, now).status,
-                status,
-                "{remote:?}"
-            );
+            let mut notes = Notes::default();
+            of_time(&mut notes, "https://acme.acquire.io", remote, now);
+            let note = &notes.0[0];
+            assert_eq!(note.status, status, "{remote:?}");
+            assert!(note.sentence.contains(words), "{}", note.sentence);
         }
-        let behind = of_time("x", Some(now.plus(Duration::from_secs(90))), now).sentence;
-        assert!(behind.contains("90 s behind"), "{behind}");
     }
 }

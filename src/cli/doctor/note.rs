@@ -1,4 +1,6 @@
-//! One result of `doctor`: a sentence about one thing, with what to do if it is a problem.
+//! The results of `doctor`: sentences about one thing each, with what to do if it is a problem.
+
+use std::fmt::Display;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoteStatus {
@@ -15,36 +17,43 @@ pub(super) struct Note {
     pub sentence: String,
 }
 
-impl Note {
-    pub fn ok(about: &'static str, sentence: impl Into<String>) -> Self {
-        Self {
+/// All results, in the order of the checks.
+#[derive(Default)]
+pub(super) struct Notes(pub Vec<Note>);
+
+impl Notes {
+    pub fn add(&mut self, status: NoteStatus, about: &'static str, sentence: impl Display) {
+        let sentence = sentence.to_string();
+        self.0.push(Note {
             about,
-            status: NoteStatus::Ok,
-            sentence: sentence.into(),
-        }
+            status,
+            sentence,
+        });
     }
 
-    pub fn unknown(about: &'static str, sentence: impl Into<String>) -> Self {
-        Self {
-            about,
-            status: NoteStatus::Unknown,
-            sentence: sentence.into(),
-        }
+    pub fn ok(&mut self, about: &'static str, sentence: impl Display) {
+        self.add(NoteStatus::Ok, about, sentence);
     }
 
-    pub fn problem(about: &'static str, sentence: impl Into<String>) -> Self {
-        Self {
-            about,
-            status: NoteStatus::Problem,
-            sentence: sentence.into(),
-        }
+    pub fn unknown(&mut self, about: &'static str, sentence: impl Display) {
+        self.add(NoteStatus::Unknown, about, sentence);
+    }
+
+    pub fn problem(&mut self, about: &'static str, sentence: impl Display) {
+        self.add(NoteStatus::Problem, about, sentence);
     }
 
     /// A problem if there is a warning about a measured value.
-    pub fn measured(about: &'static str, measured: String, warning: Option<&str>) -> Self {
+    pub fn measured(&mut self, about: &'static str, measured: impl Display, warning: Option<&str>) {
         match warning {
-            Some(warning) => Self::problem(about, format!("{measured}: {warning}")),
-            None => Self::ok(about, measured),
+            Some(warning) => self.problem(about, format_args!("{measured}: {warning}")),
+            None => self.ok(about, measured),
         }
+    }
+
+    pub fn problems(&self) -> usize {
+        let all = self.0.iter();
+        all.filter(|note| note.status == NoteStatus::Problem)
+            .count()
     }
 }

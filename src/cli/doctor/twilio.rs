@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::network::of_time;
-use super::note::Note;
+use super::note::Notes;
 use crate::app::block_on;
 use crate::app::reconcile::{KnownStore, Reconciler};
 use crate::clock::Clock;
@@ -16,16 +16,16 @@ use crate::twilio::callback_url::to_enter;
 use crate::twilio::listed::text;
 use crate::twilio_api::TwilioApi;
 
-pub(super) fn check(config: &Config) -> Vec<Note> {
+pub(super) fn check(notes: &mut Notes, config: &Config) {
     let has_key = config.accounts.iter().any(|of| of.twilio_api_key.is_some());
     let has_canary = config.reconcile.canary_every.is_some();
     if !has_key && !has_canary {
-        return Vec::new();
+        return;
     }
     block_on(async {
         // Another check reports a store that cannot be opened.
         let Ok(store) = KnownStore::open(&config.store.url, None).await else {
-            return Vec::new();
+            return;
         };
         let reconciler = Reconciler {
             config: Arc::new(config.clone()),
@@ -33,66 +33,62 @@ pub(super) fn check(config: &Config) -> Vec<Note> {
             clock: Clock::system(),
             metrics: Arc::new(Metrics::default()),
         };
-        let mut notes = Vec::new();
         if has_canary {
-            notes.extend(of_canary(&reconciler).await);
+            of_canary(notes, &reconciler).await;
         }
-        if has_key {
-            match reconciler.apis(None).await {
-                Ok(apis) => {
-                    for api in apis {
-                        notes.extend(of_account(&api, config).await);
-                    }
+        if !has_key {
+            return;
+        }
+        match reconciler.apis(None).await {
+            Ok(apis) => {
+                for api in apis {
+                    of_account(notes, &api, config).await;
                 }
-                Err(why) => notes.push(Note::problem("twilio", why.to_string())),
             }
+            Err(why) => notes.problem("twilio", why),
         }
-        notes
-    })
+    });
 }
 
-async fn of_canary(reconciler: &Reconciler) -> Option<Note> {
-    let (_, result) = reconciler
-        .store
-        .notes(CANARY_RESULT)
-        .await
-        .ok()?
-        .into_iter()
-        .next()?;
-    let (at, sentence) = result.split_once(' ')?;
-    Some(if sentence == "ok" {
-        Note::ok("canary", format!("it came back at {at}"))
-    } else {
-        Note::problem(
-            "canary",
-            format!("it did not come back at {at}: {sentence}"),
-        )
-    })
+async fn of_canary(notes: &mut Notes, reconciler: &Reconciler) {
+    let results = reconciler.store.notes(CANARY_RESULT).await;
+    let last = results.unwrap_or_default().into_iter().next();
+    match last.as_ref().and_then(|(_, last)| last.split_once(' ')) {
+        Some((at, "ok")) => notes.ok("canary", format_args!("it came back at {at}")),
+        Some((at, why)) => {
+            notes.problem(
+                "canary",
+                format_args!("it did not come back at {at}: {why}"),
+            );
+        }
+        None => {}
+    }
 }
 
-async fn of_account(api: &TwilioApi, config: &Config) -> Vec<Note> {
+async fn of_account(notes: &mut Notes, api: &TwilioApi, config: &Config) {
     let account = api.account();
     if let Err(why) = api.calls(&[]).of_size(1).next().await {
-        return vec![Note::problem("twilio", format!("account {account}: {why}"))];
+        return notes.problem("twilio", format_args!("account {account}: {why}"));
     }
-    let mut notes = vec![Note::ok(
-        "twilio",
-        format!("the key of account {account} may list calls"),
-    )];
+    let sentence = format!("the key of account {account} may list calls");
+    notes.ok("twilio", sentence);
     let now = Clock::system().now();
-    notes.push(of_time(&config.twilio.api_url, api.server_time(), now));
+    of_time(notes, &config.twilio.api_url, api.server_time(), now);
     match api.numbers().all().await {
+        Ok(numbers) => {
+            for problem in numbers.iter().filter_map(|row| of_number(row, config)) {
+                notes.problem("number", problem);
+            }
+        }
         Err(why) => {
             let sentence = format!("the phone numbers of account {account}: {why}");
-            notes.push(Note::problem("twilio", sentence));
+            notes.problem("twilio", sentence);
         }
-        Ok(numbers) => notes.extend(numbers.iter().filter_map(|row| of_number(row, config))),
     }
-    notes
 }
 
 /// A number that reports its calls to another URL, or to none.
-fn of_number(row: &serde_json::Value, config: &Config) -> Option<Note> {
+fn of_number(row: &serde_json::Value, config: &Config) -> Option<String> {
     let number = text(row, "phone_number")?;
     let callback = text(row, "status_callback").unwrap_or_default();
     let entered = callback.split(['?', '#']).next().unwrap_or_default();
@@ -108,8 +104,7 @@ fn of_number(row: &serde_json::Value, config: &Config) -> Option<Note> {
     } else {
         format!("has the StatusCallback {callback}")
     };
-    Some(Note::problem(
-        "number",
-        format!("{number} {found}; enter {right} if its calls belong to this bridge"),
+    Some(format!(
+        "{number} {found}; enter {right} if its calls belong to this bridge"
     ))
 }

@@ -99,7 +99,7 @@ fn record(path: &Path, name: String) -> Result<FixtureGroup, CliError> {
 fn item(path: &Path) -> Result<ReplayItem, CliError> {
     Ok(ReplayItem {
         name: path.display().to_string(),
-        fixture: Fixture::read(path).map_err(anyhow::Error::from)?,
+        fixture: Fixture::read(path)?,
     })
 }
 
@@ -143,7 +143,7 @@ fn grouping(folder: &Path) -> Result<Grouping, CliError> {
     let expected = scenario::expected(&folder.join("expected.json"));
     let settings = folder.join("bridge.toml");
     Ok(Grouping::Together {
-        expected: Some(expected.map_err(anyhow::Error::from)?),
+        expected: Some(expected?),
         settings: settings.is_file().then_some(settings),
     })
 }

@@ -76,7 +76,7 @@ pub(super) async fn play(group: &FixtureGroup, rules: &Rules) -> Result<OfflineR
 
 /// Stores what was imported from Twilio's own records, as the bridge that imported it did.
 async fn import(store: &dyn Store, fixture: &Fixture, now: Millis) -> Result<(), CliError> {
-    let callback = fixture.callback().map_err(anyhow::Error::from)?;
+    let callback = fixture.callback()?;
     let request = SignedRequest {
         url: fixture.url.clone(),
         headers: fixture.header_lines(),

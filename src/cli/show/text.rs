@@ -52,26 +52,12 @@ fn write(text: &mut String, timeline: &CallTimeline) -> Result {
             text.replace(&format!("leg {}", leg.sid), &format!("leg {}", leg.name))
         })
     };
-    let short = |sid: &str| {
-        let leg = timeline.legs.iter().find(|leg| leg.sid == sid);
-        leg.map_or_else(|| sid.to_owned(), |leg| leg.name.clone())
-    };
-    let mut gaps: Vec<(&LegView, u32)> = Vec::new();
-    for leg in &timeline.legs {
-        gaps.extend(leg.missing.iter().map(|number| (leg, *number)));
-    }
-    for callback in &timeline.callbacks {
-        // A missing number is printed before the first higher one.
-        gaps.retain(|(leg, number)| {
-            let is_here =
-                leg.sid == callback.leg && callback.sequence_number.is_some_and(|n| n > *number);
-            if is_here {
-                // Writing to a String cannot fail.
-                let _ = writeln!(text, "  {:24}  {}  #{number} did not arrive", "", leg.name);
-            }
-            !is_here
-        });
-        write_callback(text, callback, &short(&callback.leg))?;
+    for (missing, callback) in timeline.callbacks_with_gaps() {
+        let leg = timeline.leg_name(&callback.leg);
+        for number in missing {
+            writeln!(text, "  {:24}  {leg}  #{number} did not arrive", "")?;
+        }
+        write_callback(text, callback, leg)?;
     }
 
     writeln!(text, "\nattempts at Acquire")?;
@@ -79,7 +65,7 @@ fn write(text: &mut String, timeline: &CallTimeline) -> Result {
         writeln!(text, "  none")?;
     }
     for attempt in &timeline.attempts {
-        write_attempt(text, attempt, &short(&attempt.leg), timeline)?;
+        write_attempt(text, attempt, timeline)?;
     }
 
     writeln!(text, "\nwhat is sent and why")?;
@@ -128,12 +114,7 @@ fn write_callback(text: &mut String, callback: &CallbackView, leg: &str) -> Resu
     Ok(())
 }
 
-fn write_attempt(
-    text: &mut String,
-    attempt: &AttemptView,
-    leg: &str,
-    timeline: &CallTimeline,
-) -> Result {
+fn write_attempt(text: &mut String, attempt: &AttemptView, timeline: &CallTimeline) -> Result {
     let status = attempt
         .status
         .map_or_else(|| "no answer".to_owned(), |s| s.to_string());
@@ -150,6 +131,7 @@ fn write_attempt(
         "{} {}{fault}, {status} in {} ms{old}",
         attempt.kind, attempt.verdict, attempt.duration_ms
     );
+    let leg = timeline.leg_name(&attempt.leg);
     writeln!(text, "  {}  {leg}  {}", attempt.at, wrap(&line, 31))?;
     for change in changes(attempt, timeline) {
         writeln!(text, "     {}", wrap(&change, 5))?;

@@ -12,8 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::super::fake_server::{FakeServer, cut_short};
 use super::reply::{Reply, SAVED};
-use super::request::CapturedRequest;
-use super::state::FakeAcquireState;
+use super::{CapturedRequest, FakeAcquireState};
 use crate::clock::{self, Clock};
 
 const WORKERS: usize = 2;

@@ -1,12 +1,12 @@
-//! The requests of a call by the current plan, with the progress of each.
+//! The requests of a call by the current plan, with the progress of each, and the source of each field.
 //!
-//! Nothing is planned here.
+//! Nothing is planned here; the reasons are those of the plan.
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::fields::{self, FieldView};
 use crate::domain::attempt::{Attempt, Verdict};
-use crate::domain::plan::{self, PlanItem};
+use crate::domain::plan::{self, PlanItem, Reason};
 use crate::domain::plural::counted;
 
 /// One item of the current plan, whether it was sent or not.
@@ -16,7 +16,7 @@ pub enum PlannedView {
     Send {
         leg: String,
         kind: &'static str,
-        request: serde_json::Value,
+        request: Value,
         /// The reasons for the fields, and for each field that was left out.
         reasons: Vec<String>,
         fields: Vec<FieldView>,
@@ -36,7 +36,7 @@ pub enum PlannedView {
 }
 
 /// The JSON in `text`, or a JSON string of it if it is not JSON.
-pub(super) fn as_json(text: &str) -> serde_json::Value {
+pub(super) fn as_json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
@@ -63,11 +63,11 @@ pub(super) fn planned_view(item: &PlanItem, attempts: &[Attempt]) -> PlannedView
             let leg = planned.request.leg.to_string();
             PlannedView::Send {
                 kind: planned.request.message.kind().as_str(),
-                fields: fields::fields(&request, &leg, &planned.reasons),
+                fields: fields(&request, &leg, &planned.reasons),
                 reasons: planned
                     .reasons
                     .iter()
-                    .map(|reason| fields::sentence(&request, reason))
+                    .map(|reason| sentence(&request, reason))
                     .collect(),
                 leg,
                 request,
@@ -83,5 +83,69 @@ pub(super) fn planned_view(item: &PlanItem, attempts: &[Attempt]) -> PlannedView
         },
         PlanItem::Nothing(_, why) => PlannedView::Nothing { why: why.clone() },
         PlanItem::Unmappable(_, why) => PlannedView::Unmappable { why: why.clone() },
+    }
+}
+
+/// One field of a request to Acquire.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct FieldView {
+    pub name: String,
+    /// `None` if the field was left out.
+    pub value: Option<String>,
+    /// The source of the value, or why the field was left out.
+    pub from: String,
+}
+
+/// The fields of a request for a leg; `reasons` are those of the plan.
+fn fields(request: &Value, leg: &str, reasons: &[Reason]) -> Vec<FieldView> {
+    let members = request.as_object().into_iter().flatten();
+    let fields = members.map(|(name, value)| FieldView {
+        name: name.clone(),
+        value: Some(
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned),
+        ),
+        from: reasons
+            .iter()
+            .find(|reason| reason.about.field() == Some(name.as_str()))
+            .map_or_else(
+                || default_source(name, leg),
+                |reason| reason.why.to_string(),
+            ),
+    });
+    let left_out = reasons.iter().filter_map(|reason| {
+        let name = left_out(request, reason)?;
+        Some(FieldView {
+            name: name.to_owned(),
+            value: None,
+            from: reason.why.to_string(),
+        })
+    });
+    fields.chain(left_out).collect()
+}
+
+/// The field that `request` lacks for this reason.
+fn left_out(request: &Value, reason: &Reason) -> Option<&'static str> {
+    let name = reason.about.field()?;
+    request.get(name).is_none().then_some(name)
+}
+
+/// A reason as a sentence of its own, which names a field that was left out.
+fn sentence(request: &Value, reason: &Reason) -> String {
+    match left_out(request, reason) {
+        Some(name) => format!("{name} left out: {}", reason.why),
+        None => reason.why.to_string(),
+    }
+}
+
+/// The source of a field for which the plan has no reason.
+fn default_source(name: &str, leg: &str) -> String {
+    match name {
+        "CallId" => format!("CallSid of leg {leg}"),
+        "Duration" => format!("CallDuration of leg {leg}"),
+        "email" => "the callback URL or the directory".to_owned(),
+        "RecordingUrl" => "the recording's callback".to_owned(),
+        same => format!("{same} of leg {leg}"),
     }
 }

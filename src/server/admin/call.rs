@@ -119,32 +119,16 @@ fn timeline(admin: &AdminState, call: &StoredCall) -> CallTimeline {
 
 /// Callbacks, callbacks that did not arrive, and attempts, in the order of time.
 fn events(timeline: &CallTimeline) -> Vec<Event> {
-    let name = |sid: &str| {
-        let leg = timeline.legs.iter().find(|leg| leg.sid == sid);
-        leg.map_or_else(|| sid.to_owned(), |leg| leg.name.clone())
-    };
     let mut events = Vec::new();
-    let mut gaps: Vec<_> = timeline
-        .legs
-        .iter()
-        .flat_map(|leg| leg.missing.iter().map(move |number| (leg, *number)))
-        .collect();
-    for callback in &timeline.callbacks {
-        // A missing number is shown before the first higher one.
-        gaps.retain(|(leg, number)| {
-            let is_here =
-                leg.sid == callback.leg && callback.sequence_number.is_some_and(|n| n > *number);
-            if is_here {
-                events.push(Event {
-                    at: callback.received.clone(),
-                    leg: leg.name.clone(),
-                    what: format!("callback {number} did not arrive"),
-                    class: "bad",
-                    more: String::new(),
-                });
-            }
-            !is_here
-        });
+    for (missing, callback) in timeline.callbacks_with_gaps() {
+        let leg = timeline.leg_name(&callback.leg);
+        events.extend(missing.into_iter().map(|number| Event {
+            at: callback.received.clone(),
+            leg: leg.to_owned(),
+            what: format!("callback {number} did not arrive"),
+            class: "bad",
+            more: String::new(),
+        }));
         let recording = if callback.kind == "recording" {
             "recording "
         } else {
@@ -152,7 +136,7 @@ fn events(timeline: &CallTimeline) -> Vec<Event> {
         };
         events.push(Event {
             at: callback.received.clone(),
-            leg: name(&callback.leg),
+            leg: leg.to_owned(),
             what: format!("{recording}{}", callback.call_status),
             class: "",
             more: iter::once(callback.verdict)
@@ -161,18 +145,14 @@ fn events(timeline: &CallTimeline) -> Vec<Event> {
                 .join("; "),
         });
     }
-    events.extend(
-        timeline
-            .attempts
-            .iter()
-            .map(|attempt| attempted(attempt, name(&attempt.leg))),
-    );
+    let attempts = timeline.attempts.iter();
+    events.extend(attempts.map(|attempt| attempted(attempt, timeline.leg_name(&attempt.leg))));
     // Stable: a gap stays before its callback. RFC 3339 in UTC sorts as text.
     events.sort_by(|one, other| one.at.cmp(&other.at));
     events
 }
 
-fn attempted(attempt: &AttemptView, leg: String) -> Event {
+fn attempted(attempt: &AttemptView, leg: &str) -> Event {
     let answer = match (attempt.status, attempt.fault) {
         (Some(status), _) => format!("Acquire answered {status}"),
         (None, Some(fault)) => format!("no answer from Acquire ({fault})"),
@@ -186,7 +166,7 @@ fn attempted(attempt: &AttemptView, leg: String) -> Event {
     let more = attempt.explanation.as_deref().unwrap_or(attempt.verdict);
     Event {
         at: attempt.at.clone(),
-        leg,
+        leg: leg.to_owned(),
         what: format!(
             "{} sent: {answer} after {} ms",
             attempt.kind, attempt.duration_ms

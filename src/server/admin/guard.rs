@@ -149,7 +149,7 @@ async fn admit(request: &ServiceRequest) -> Result<Option<User>, AdminError> {
     let Some(reason) = why.refusal_reason() else {
         return Err(why);
     };
-    bridge.metrics.admin_refused(reason);
+    bridge.metrics.admin_refused(reason).inc();
     let client = request.peer_addr().map(|peer| peer.ip().to_string());
     let before = bridge
         .refusals

@@ -9,7 +9,7 @@ use super::console::AdminState;
 use super::error::AdminError;
 use crate::server::connections::{ConnectionState, OpenConnections};
 use crate::server::shared::{BridgeParts, PING_TIMEOUT, problem};
-use crate::telemetry::metrics::{MetricsFormat, Readiness};
+use crate::telemetry::metrics::{MetricsFormat, timestamp};
 
 /// The most operations that are counted, those that are not finished first.
 const MAX_OPERATIONS: usize = 1_000;
@@ -83,11 +83,9 @@ pub async fn metrics(
     let accept = accept.and_then(|accept| accept.to_str().ok());
     let format = MetricsFormat::accepted(accept.unwrap_or_default());
     let bridge = &admin.bridge;
-    let readiness = match readiness(bridge, &admin.stop).await {
-        Ok(_) => Readiness::Ready,
-        Err(_) => Readiness::NotReady,
-    };
-    bridge.metrics.ready(readiness);
+    let metrics = &bridge.metrics;
+    let is_ready = readiness(bridge, &admin.stop).await.is_ok();
+    metrics.ready().set(is_ready.into());
     let counts = match bridge.store.counts().await {
         Ok(counts) => Some(counts),
         Err(why) if why.is_unavailable() => None,
@@ -97,21 +95,18 @@ pub async fn metrics(
     if let Ok(causes) = bridge.store.parked().await {
         let retention = bridge.config.borrow().store.parked_retention;
         let first = causes.iter().map(|of| of.since.plus(retention)).min();
-        bridge.metrics.parked_next_expiry(first.unwrap_or_default());
+        let first = timestamp(first.unwrap_or_default());
+        metrics.parked_next_expiry().set(first);
     }
     if let Ok(operations) = bridge.store.operations(MAX_OPERATIONS).await {
-        bridge.metrics.operations(&operations);
+        metrics.count_operations(&operations);
     }
-    bridge.metrics.spooled(bridge.store.spooled().unwrap_or(0));
-    bridge.metrics.store_files(bridge.store.files());
+    metrics.spooled().set(bridge.store.spooled().unwrap_or(0));
+    metrics.store_files(bridge.store.files());
     for (state, count) in ConnectionState::ALL.iter().zip(admin.public.counts()) {
-        bridge.metrics.connections(state.as_str(), count);
+        metrics.connections(state.as_str()).set(count as u64);
     }
     Ok(HttpResponse::Ok()
         .content_type(format.content_type())
-        .body(
-            bridge
-                .metrics
-                .exposition(counts.as_ref(), bridge.clock.now(), format),
-        ))
+        .body(metrics.exposition(counts.as_ref(), bridge.clock.now(), format)))
 }

@@ -155,7 +155,7 @@ pub async fn facts(
         problems: problems(bridge, now),
         recent: unless_down(recent(&**store, &times).await)?,
         last_callback: names
-            .filter_map(|name| bridge.metrics.last_callback(name))
+            .filter_map(|name| bridge.metrics.last_callback_at(name))
             .max(),
         operations: operations.into_iter().filter(is_running).collect(),
         late: config.report.late,
@@ -212,7 +212,7 @@ fn problems(bridge: &BridgeParts, now: Millis) -> Vec<(ProblemKind, String)> {
             format!("The certificate of the public listener expires in {left}: renew it.");
         problems.push((ProblemKind::Certificate, sentence));
     }
-    match bridge.metrics.consistency_errors() {
+    match bridge.metrics.consistency_errors().get() {
         0 => {}
         errors => {
             let errors = counted(errors, "error");
@@ -291,13 +291,13 @@ fn accounts(admin: &AdminState) -> Vec<AccountRow> {
         let tokens = (1..=account.auth_tokens.len()).map(|at| at.to_string());
         let shared = (1..=account.shared_keys.len()).map(|at| format!("shared-{at}"));
         let used = tokens.chain(shared).filter_map(|position| {
-            let uses = bridge.metrics.signing_key(name, position.clone()).count();
+            let uses = bridge.metrics.signing_key(name, &position).get();
             (uses > 0).then(|| format!("{position} ({})", counted(uses, "request")))
         });
         AccountRow {
             name: name.clone(),
             outage: bridge.outages.of(name),
-            last_callback: bridge.metrics.last_callback(name),
+            last_callback: bridge.metrics.last_callback_at(name),
             keys: used.collect::<Vec<_>>().join(", "),
         }
     };

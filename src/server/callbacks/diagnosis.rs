@@ -111,7 +111,7 @@ impl SignatureDiagnosis {
         refused: impl FnOnce() -> RefusedRequest,
     ) {
         let Ok(place) = self.queue.try_reserve() else {
-            self.metrics.signature_failed(UNDIAGNOSED);
+            self.metrics.signature_failed(UNDIAGNOSED).inc();
             return self.buffer.push(UNDIAGNOSED, || RefusedRequest {
                 cause: UNDIAGNOSED.to_owned(),
                 ..refused()
@@ -159,7 +159,9 @@ impl DiagnosisTask {
                 Ok((diagnosis, refused)) => self.report(&diagnosis, reason, refused),
                 // The search panicked: the request is counted, and the task continues with the
                 // next.
-                Err(_) => self.bridge.metrics.signature_failed(UNDIAGNOSED),
+                Err(_) => {
+                    self.bridge.metrics.signature_failed(UNDIAGNOSED).inc();
+                }
             }
             clock::pause(DIAGNOSIS_INTERVAL).await;
         }
@@ -171,7 +173,7 @@ impl DiagnosisTask {
             "no-match" => refused_as,
             found => found,
         };
-        self.bridge.metrics.signature_failed(reason);
+        self.bridge.metrics.signature_failed(reason).inc();
         let (found, remedy) = (diagnosis.sentences(), diagnosis.remedies().join(" "));
         self.buffer.push(reason, || RefusedRequest {
             cause: reason.to_owned(),

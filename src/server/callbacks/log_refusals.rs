@@ -48,7 +48,7 @@ fn log(refusal: &RefusalError, request: &HttpRequest, facts: &RequestFacts, stat
     let account = account.unwrap_or(UNKNOWN_ACCOUNT);
     let client = client_ip::address(request, &config.server.trusted_proxies);
 
-    metrics.received(account, reason);
+    metrics.received(account, reason).inc();
     let refused = || refused_request(request, &facts.body, client.clone(), refusal, &config, now);
     if refusal.has_hidden_cause() {
         // Counted as a signature failure once the cause is known.
@@ -56,7 +56,7 @@ fn log(refusal: &RefusalError, request: &HttpRequest, facts: &RequestFacts, stat
         diagnosis.submit(request, &facts.body, reason, refused);
     } else if !matches!(refusal, RefusalError::HealthCheck) {
         if refusal.status_code() == StatusCode::FORBIDDEN {
-            metrics.signature_failed(reason);
+            metrics.signature_failed(reason).inc();
         }
         state.refused.push(reason, refused);
     }

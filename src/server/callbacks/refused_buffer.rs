@@ -66,7 +66,7 @@ impl RefusedBuffer {
         if same_cause < MAX_PER_CAUSE {
             requests.push(request());
         } else {
-            self.metrics.refused_not_kept(1);
+            self.metrics.refused_not_kept().inc();
         }
     }
 
@@ -105,7 +105,7 @@ impl RefusedBuffer {
         };
         let now = bridge.clock.now();
         if let Err(why) = bridge.store.refuse(requests, limits, now).await {
-            self.metrics.refused_not_kept(count);
+            self.metrics.refused_not_kept().inc_by(count as u64);
             warn!("failed to keep {count} refused requests: {why}");
         }
     }

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use super::refusal::RefusalError;
 use crate::config::{Account, Config};
 use crate::store::SignedRequest;
-use crate::telemetry::metrics::{KeyUses, Metrics};
+use crate::telemetry::metrics::{Counter, Metrics};
 use crate::twilio::signature::{self, Body, PublicUrl, SignatureSettings, SigningKey};
 
 /// Headers that are stored with a callback: they are needed to verify its signature again, and the
@@ -66,7 +66,7 @@ struct AccountKeys {
 #[derive(Default)]
 struct Keys {
     keys: Vec<SigningKey>,
-    uses: Vec<KeyUses>,
+    uses: Vec<Counter>,
 }
 
 impl std::fmt::Debug for AccountKeys {
@@ -130,7 +130,7 @@ impl Verifier {
                 signer.map(|signer| (public_url.served_url(target), signer))
             })
             .ok_or(RefusalError::WrongSignature)?;
-        keys.uses[signer].increment();
+        keys.uses[signer].inc();
         Ok(SignedForm {
             account: account.acquire_account_id.clone(),
             fields,
@@ -164,12 +164,12 @@ impl AccountKeys {
         let name = &account.acquire_account_id;
         let mut auth_tokens = Keys::default();
         for (position, token) in (1..).zip(&account.auth_tokens) {
-            let uses = metrics.signing_key(name, format!("{position}"));
+            let uses = metrics.signing_key(name, &format!("{position}"));
             auth_tokens.add(SigningKey::auth_token(token.expose_secret()), uses);
         }
         let mut shared_keys: HashMap<String, Keys> = HashMap::new();
         for (position, (id, secret)) in (1..).zip(&account.shared_keys) {
-            let uses = metrics.signing_key(name, format!("shared-{position}"));
+            let uses = metrics.signing_key(name, &format!("shared-{position}"));
             let keys = shared_keys.entry(id.clone()).or_default();
             keys.add(SigningKey::shared_key(secret.expose_secret()), uses);
         }
@@ -195,7 +195,7 @@ impl AccountKeys {
 }
 
 impl Keys {
-    fn add(&mut self, key: SigningKey, uses: KeyUses) {
+    fn add(&mut self, key: SigningKey, uses: Counter) {
         self.keys.push(key);
         self.uses.push(uses);
     }

@@ -13,6 +13,7 @@ use crate::config::FileWatch;
 use crate::net::tls::chain::{expiry, problems};
 use crate::net::tls::{CertificatePair, TlsError, certificates, key};
 use crate::server::shared::BridgeParts;
+use crate::telemetry::metrics::timestamp;
 
 const CERT: &str = "server.tls_cert_file";
 const KEY: &str = "server.tls_key_file";
@@ -98,7 +99,7 @@ impl ServedCertificate {
         let hosts = bridge.config.borrow().server.https_hosts();
         let hosts: Vec<&str> = hosts.iter().map(|url| url.host.as_str()).collect();
         if let Some(expiry) = expiry(&chain.cert) {
-            bridge.metrics.certificate_expiry(expiry);
+            bridge.metrics.certificate_expiry().set(timestamp(expiry));
         }
         for problem in problems(&chain.cert, &hosts, bridge.clock.now()) {
             warn!("{CERT}: {problem}");

@@ -222,7 +222,7 @@ impl ConnectionAcceptor {
         let Some(reason) = why.reason() else {
             return;
         };
-        self.bridge.metrics.connection_refused(reason);
+        self.bridge.metrics.connection_refused(reason).inc();
         let client = peer.map(|peer| peer.ip().to_string());
         let (refusals, now) = (&self.bridge.refusals, self.bridge.clock.now());
         if refusals.note(reason, client.as_deref(), now) == 0 {

@@ -191,12 +191,12 @@ impl Player {
         let client = client_ip::address(request, trusted);
         match outcome {
             Ok(_) => {
-                bridge.metrics.recording_asked(account, "played");
+                bridge.metrics.recording_asked(account, "played").inc();
                 info!(account, client, path, "playing {path}");
             }
             Err(why) => {
                 let outcome = why.label();
-                bridge.metrics.recording_asked(account, outcome);
+                bridge.metrics.recording_asked(account, outcome).inc();
                 let now = bridge.clock.now();
                 if bridge.refusals.note(outcome, client.as_deref(), now) == 0 {
                     warn!(account, client, path, outcome, "not playing {path}: {why}");

@@ -2,14 +2,7 @@
 //! from no series to 1.
 
 use std::collections::BTreeSet;
-use std::hash::Hash;
 
-use prometheus_client::metrics::family::Family;
-
-use super::labels::{
-    AccountLabels, CallbackLabels, CauseLabels, ClassLabels, EvidenceLabels, KindLabels,
-    OutcomeLabels, ReasonLabels,
-};
 use super::{ClockEvent, Metrics, UNKNOWN_ACCOUNT};
 use crate::acquire::DeliveryFault;
 use crate::domain::class::Class;
@@ -149,101 +142,81 @@ fn refusal_causes() -> BTreeSet<&'static str> {
     all.copied().filter(|one| !NOT_KEPT.contains(one)).collect()
 }
 
-/// The cause of refused requests with this name.
-pub fn refusal_cause(cause: &str) -> Option<&'static str> {
-    refusal_causes().get(cause).copied()
+/// Whether refused requests are kept with this cause.
+pub fn is_refusal_cause(cause: &str) -> bool {
+    refusal_causes().contains(cause)
 }
 
-/// Whether refused requests are kept with this cause; a sentence with all causes if not.
+/// As [`is_refusal_cause`]; a sentence with all causes if not.
 pub fn check_refusal_cause(cause: &str) -> Result<(), String> {
-    if refusal_cause(cause).is_some() {
+    if is_refusal_cause(cause) {
         return Ok(());
     }
     let known: Vec<&str> = refusal_causes().into_iter().collect();
     Err(format!("cause must be one of {}", known.join(", ")))
 }
 
-/// Creates the series of these labels with the value 0; an existing one keeps its value.
-fn start<L, M>(family: &Family<L, M>, labels: impl IntoIterator<Item = L>)
-where
-    L: Clone + Eq + Hash,
-    M: Default,
-{
-    for labels in labels {
-        drop(family.get_or_create(&labels));
-    }
-}
-
 impl Metrics {
     /// Creates the series of these accounts, and those of no account. Existing ones keep their values.
     pub fn start_at_zero<'a>(&self, accounts: impl IntoIterator<Item = &'a str>) {
-        start(
-            &self.signature_failures,
-            SIGNATURE_REASONS.map(ReasonLabels::of),
-        );
-        start(
-            &self.connections_refused,
-            CONNECTION_REASONS.map(ReasonLabels::of),
-        );
-        start(&self.admin_refused, ADMIN_REASONS.map(ReasonLabels::of));
+        for reason in SIGNATURE_REASONS {
+            self.signature_failed(reason);
+        }
+        for reason in CONNECTION_REASONS {
+            self.connection_refused(reason);
+        }
+        for reason in ADMIN_REASONS {
+            self.admin_refused(reason);
+        }
         for event in ClockEvent::ALL {
-            self.clock_event(event, 0);
+            self.clock_event(event.as_str());
         }
-        for family in [&self.notified, &self.notify_failures, &self.notify_given_up] {
-            start(family, NOTIFY_KINDS.map(KindLabels::of));
+        for kind in NOTIFY_KINDS {
+            self.notified(kind);
+            self.notify_failed(kind);
+            self.notify_gave_up(kind);
         }
-        self.operations(&[]);
+        self.count_operations(&[]);
         for state in [State::Delivered, State::Skipped, State::Parked] {
-            self.expired(state, 0);
+            self.expired(state.as_str());
         }
         self.start_account(UNKNOWN_ACCOUNT, &UNSIGNED_VERDICTS);
         for account in accounts {
             self.start_account(account, &SIGNED_VERDICTS);
             let faults = DeliveryFault::ALL.map(DeliveryFault::as_str);
-            let outcomes = faults.into_iter().chain(OTHER_OUTCOMES);
-            start(
-                &self.attempts,
-                outcomes.map(|outcome| OutcomeLabels::of(account, outcome)),
-            );
-            start(&self.late_recordings, [AccountLabels::of(account)]);
-            let classes = FINISHED_CLASSES.iter();
-            start(
-                &self.finished,
-                classes.map(|class| ClassLabels::of(account, class.as_str())),
-            );
-            start(&self.last_callback, [AccountLabels::of(account)]);
+            for outcome in faults.into_iter().chain(OTHER_OUTCOMES) {
+                self.attempts(account, outcome);
+            }
+            self.late_recordings(account);
+            for class in FINISHED_CLASSES {
+                self.finished(account, class.as_str());
+            }
+            self.last_callback(account);
         }
     }
 
     fn start_account(&self, account: &str, verdicts: &[&'static str]) {
-        let verdicts = verdicts.iter();
-        start(
-            &self.received,
-            verdicts.map(|verdict| CallbackLabels::of(account, *verdict)),
-        );
-        start(
-            &self.recordings,
-            RECORDING_OUTCOMES.map(|outcome| OutcomeLabels::of(account, outcome)),
-        );
+        for verdict in verdicts {
+            self.received(account, verdict);
+        }
+        for outcome in RECORDING_OUTCOMES {
+            self.recording_asked(account, outcome);
+        }
     }
 
     /// Creates the series of an account that is compared with Twilio's records.
     pub fn reconcile_account(&self, account: &str, causes: &[&'static str]) {
-        start(&self.reconcile_last_success, [AccountLabels::of(account)]);
-        start(&self.reconcile_compared, [AccountLabels::of(account)]);
-        start(&self.reconcile_held, [AccountLabels::of(account)]);
-        let causes = causes.iter();
-        start(
-            &self.reconcile_missing,
-            causes.map(|cause| CauseLabels::of(account, *cause)),
-        );
-        start(
-            &self.reconcile_taken_in,
-            IMPORTED_EVIDENCE.map(|evidence| EvidenceLabels::of(account, evidence)),
-        );
-        start(
-            &self.reconcile_requests,
-            TWILIO_API_OUTCOMES.map(|outcome| OutcomeLabels::of(account, outcome)),
-        );
+        self.reconcile_last_success(account);
+        self.reconcile_compared(account);
+        self.reconcile_held(account);
+        for cause in causes {
+            self.reconcile_missing(account, cause);
+        }
+        for evidence in IMPORTED_EVIDENCE {
+            self.reconcile_taken_in(account, evidence);
+        }
+        for outcome in TWILIO_API_OUTCOMES {
+            self.reconcile_request(account, outcome);
+        }
     }
 }

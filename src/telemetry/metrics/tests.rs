@@ -6,13 +6,14 @@ use super::*;
 fn the_promised_names_are_exposed() {
     let metrics = Metrics::default();
     metrics.start_at_zero(["acme"]);
-    metrics.received("acme", "new");
-    metrics.signature_failed("no-match");
-    metrics.signing_key("acme", "2".to_owned()).increment();
-    metrics.recording_asked("acme", "played");
-    metrics.attempted("acme", "accepted", Duration::from_millis(3));
-    assert_eq!(metrics.recordings_were_late("acme", 1), 0);
-    metrics.breaker("acme", BreakerState::Open);
+    metrics.received("acme", "new").inc();
+    metrics.signature_failed("no-match").inc();
+    metrics.signing_key("acme", "2").inc();
+    metrics.recording_asked("acme", "played").inc();
+    metrics.attempts("acme", "accepted").inc();
+    metrics.delivery().observe(0.003);
+    metrics.late_recordings("acme").inc();
+    metrics.breaker_open("acme").set(1);
     for evidence in [Evidence::StatusCallback, Evidence::Weaker] {
         metrics.recorded(
             "acme",
