@@ -83,7 +83,7 @@ pub fn on_each(
     args: &ConfigArgs,
     operator: &OperatorArgs,
     sids: &[CallSid],
-    act: impl AsyncFn(&ActTarget<'_>, &CallSid) -> Result<Result<&'static str, String>, ActError>,
+    act: &impl AsyncFn(&ActTarget<'_>, &CallSid) -> Result<Result<&'static str, String>, ActError>,
 ) -> Result<Exit, CliError> {
     let config = args.load()?;
     // Fails if there is no store: opening it for writing would create a file.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{CliError, ConfigArgs};
 use crate::app;
-use crate::config::AdminSettings;
+use crate::config::{AdminSettings, partial};
 use crate::debugging::search::OutageOf;
 use crate::domain::outage::AccountOutage;
 use crate::server::shared::PING_TIMEOUT;
@@ -31,7 +31,7 @@ const READYZ_TIMEOUT: Duration = PING_TIMEOUT.saturating_add(Duration::from_secs
 /// The outages that a running bridge knows. Commands that read also work without a bridge and without its
 /// secrets, so errors are ignored.
 pub fn outage_of(config: &ConfigArgs) -> OutageOf {
-    let admin = config.load_admin().ok();
+    let admin = config.load_part(partial::admin).ok();
     let status = admin.and_then(|admin| {
         app::block_on(async { AdminClient::of(&admin).get("/api/status").await })
     });

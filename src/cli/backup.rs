@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::output::note;
 use super::{CliError, ConfigArgs, Exit};
+use crate::config::partial;
 use crate::store;
 
 /// Copy the store; a bridge may be running.
@@ -23,7 +24,7 @@ pub struct Backup {
 
 impl Backup {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (url, _) = self.config.load_for_reading()?;
+        let (url, _) = self.config.load_part(partial::store_and_rules)?;
         store::open_to_read(&url)?.back_up(&self.path)?;
         note!("copied {url} to {}", self.path.display());
         Ok(Exit::Done)

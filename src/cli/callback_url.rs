@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit};
+use crate::config::partial;
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::{OVERRIDES_EXPLAINED, UrlProblem, check, to_enter};
 use crate::twilio::signature::PublicUrl;
@@ -34,7 +35,7 @@ pub struct CallbackUrl {
 
 impl CallbackUrl {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (public_urls, _) = self.config.load_for_dry_run()?;
+        let (public_urls, _) = self.config.load_part(partial::urls_and_rules)?;
         if public_urls.is_empty() {
             let missing = "server.public_url is not set; set it to the URL at which Twilio reaches \
                            the bridge, such as https://bridge.example.com";

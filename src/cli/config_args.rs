@@ -5,13 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{CliError, spool};
-use crate::config::{
-    self, AdminSettings, Config, ConfigError, ReportSettings, Setting, SpoolSettings, StoreUrl,
-    partial,
-};
+use crate::config::{self, Config, ConfigError, Setting, SettingsReader, StoreUrl, partial};
 use crate::domain::plan::Rules;
 use crate::store::{self, ReadStore, SqliteReader};
-use crate::twilio::signature::PublicUrl;
 
 /// Where the configuration is read from.
 #[derive(Debug, Args)]
@@ -35,42 +31,27 @@ impl ConfigArgs {
         config::explain(self.file(), environment())
     }
 
-    /// The public URLs and the rules of the plan; no account has to be configured.
-    pub fn load_for_dry_run(&self) -> Result<(Vec<PublicUrl>, Rules), ConfigError> {
-        config::load_part(self.file(), environment(), partial::urls_and_rules)
-    }
-
-    /// The store and the rules of the plan; no secret is read.
-    pub fn load_for_reading(&self) -> Result<(StoreUrl, Rules), ConfigError> {
-        config::load_part(self.file(), environment(), partial::store_and_rules)
-    }
-
-    pub fn load_spool(&self) -> Result<SpoolSettings, ConfigError> {
-        config::load_part(self.file(), environment(), partial::spool)
-    }
-
-    pub fn load_report(&self) -> Result<ReportSettings, ConfigError> {
-        config::load_part(self.file(), environment(), partial::report)
-    }
-
-    pub fn load_admin(&self) -> Result<AdminSettings, ConfigError> {
-        config::load_part(self.file(), environment(), partial::admin)
-    }
-
-    pub fn load_admin_listen(&self) -> Result<std::net::SocketAddr, ConfigError> {
-        config::load_part(self.file(), environment(), partial::admin_listen)
+    /// A part of the configuration, read by a function of [`config::partial`]; no other secret has to be set.
+    pub fn load_part<T>(
+        &self,
+        read: impl FnOnce(&mut SettingsReader) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        config::load_part(self.file(), environment(), read)
     }
 
     /// Opens the spool of this machine for reading, if there is one.
     pub fn open_spool(&self) -> Result<Option<SqliteReader>, CliError> {
-        let (url, spool) = (self.load_for_reading()?.0, self.load_spool()?);
+        let (url, spool) = (
+            self.load_part(partial::store_and_rules)?.0,
+            self.load_part(partial::spool)?,
+        );
         let path = spool::path(&url, &spool).filter(|path| path.exists());
         Ok(path.map(SqliteReader::open_read_only).transpose()?)
     }
 
     /// Opens the store for reading, and loads the rules by which its calls are planned.
     pub fn open_to_read(&self) -> Result<(Box<dyn ReadStore>, Rules), CliError> {
-        let (url, rules) = self.load_for_reading()?;
+        let (url, rules) = self.load_part(partial::store_and_rules)?;
         if let StoreUrl::Sqlite(path) = &url
             && !path.exists()
         {
@@ -82,7 +63,11 @@ impl ConfigArgs {
         }
         match store::open_to_read(&url) {
             Ok(reader) => Ok((reader, rules)),
-            Err(why) => Err(spool::with_spooled(why, &url, &self.load_spool()?)),
+            Err(why) => Err(spool::with_spooled(
+                why,
+                &url,
+                &self.load_part(partial::spool)?,
+            )),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `dismiss`: decides that parked calls are not sent.
 
-use super::act_target::{OperatorArgs, on_each};
+use super::act_target::{ActTarget, OperatorArgs, on_each};
 use super::operate::OperateArgs;
 use super::{CliError, ConfigArgs, Exit};
 use crate::domain::audit::Reason;
@@ -50,19 +50,15 @@ impl Dismiss {
             let what = (OperationKind::Dismiss, Some(&self.why));
             return self.bulk.run(&self.config, &self.operator, what);
         }
-        on_each(
-            &self.config,
-            &self.operator,
-            &self.sids,
-            async |target, sid| {
-                Ok(match target.dismiss(sid, &self.why).await? {
-                    Dismissal::Dismissed => Ok("dismissed"),
-                    Dismissal::Unknown => Err("not in the store".to_owned()),
-                    Dismissal::NotParked(state) => {
-                        Err(format!("{state}: only parked calls are dismissed"))
-                    }
-                })
-            },
-        )
+        let act = async |target: &ActTarget<'_>, sid: &CallSid| {
+            Ok(match target.dismiss(sid, &self.why).await? {
+                Dismissal::Dismissed => Ok("dismissed"),
+                Dismissal::Unknown => Err("not in the store".to_owned()),
+                Dismissal::NotParked(state) => {
+                    Err(format!("{state}: only parked calls are dismissed"))
+                }
+            })
+        };
+        on_each(&self.config, &self.operator, &self.sids, &act)
     }
 }

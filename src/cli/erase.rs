@@ -10,13 +10,12 @@ use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
 use crate::debugging::missing_call::SEARCHED;
 use crate::domain::audit::Reason;
-use crate::domain::call_filter::CallFilter;
 use crate::domain::operation::OperationKind;
 use crate::domain::subject::Subject;
 use crate::store::erasure::{
     Compaction, NewErasure, Removed, calls_with, is_in_refused, with_legs,
 };
-use crate::store::{DEFAULT_RATE, Detail, NewOperation, ReadStore, StoreError, StoredCall};
+use crate::store::{Detail, NewOperation, ReadStore, StoreError, StoredCall};
 use crate::twilio::CallSid;
 
 const EXAMPLE: &str = "Examples:
@@ -136,19 +135,14 @@ impl Erase {
             "kind": OperationKind::Erase, "filter": { key: value },
             "reason": self.reason.as_str(), "compaction": compaction,
         });
+        let erasure = NewErasure {
+            subject,
+            words,
+            compaction,
+        };
         let new = NewOperation {
-            key: format!("{:032x}", fastrand::u128(..)),
-            kind: OperationKind::Erase,
-            filter: CallFilter::default(),
-            before: Clock::system().now(),
-            rate: DEFAULT_RATE,
-            actor: actor(),
             reason: Some(self.reason),
-            erasure: Some(NewErasure {
-                subject,
-                words,
-                compaction,
-            }),
+            ..erasure.operation(actor(), Clock::system().now())
         };
         operate::run(&config, &self.operator, new, &order)
     }

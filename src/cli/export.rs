@@ -107,7 +107,11 @@ impl Export {
         }
         let mut all = incidents.folders;
         if self.redact {
-            all = redacted(&all);
+            let redacted = |redactor: &mut Redactor| {
+                let all = all.iter().map(|incident| incident.redacted(redactor));
+                all.collect()
+            };
+            all = Redactor::redact(redacted);
         }
         for incident in &all {
             let folder = self.out.join(&incident.name);
@@ -203,19 +207,6 @@ impl Incidents {
         }
         self.folders.push(incident);
     }
-}
-
-/// The redactor learns all calls before it replaces anything, so that no made-up value equals an
-/// original one.
-fn redacted(all: &[IncidentFolder]) -> Vec<IncidentFolder> {
-    let mut redactor = Redactor::default();
-    for incident in all {
-        let _ = incident.redacted(&mut redactor);
-    }
-    let mut redactor = redactor.replacing();
-    all.iter()
-        .map(|incident| incident.redacted(&mut redactor))
-        .collect()
 }
 
 fn write(folder: &Path, incident: &IncidentFolder) -> Result<(), CliError> {

@@ -6,6 +6,7 @@ use super::admin_client::AdminClient;
 use super::output::print_line;
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
+use crate::config::partial;
 
 /// Check whether the bridge on this machine accepts callbacks.
 ///
@@ -19,7 +20,7 @@ pub struct HealthCommand {
 
 impl HealthCommand {
     pub fn run(self) -> Result<Exit, CliError> {
-        let listen = self.config.load_admin_listen()?;
+        let listen = self.config.load_part(partial::admin_listen)?;
         let report = app::block_on(async { AdminClient::on(listen).is_ready().await })?;
         print_line(report)?;
         Ok(Exit::Done)

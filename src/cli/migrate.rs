@@ -4,6 +4,7 @@
 
 use super::output::note;
 use super::{CliError, ConfigArgs, Exit};
+use crate::config::partial;
 use crate::store;
 
 /// Update the store to the schema of this version.
@@ -20,7 +21,7 @@ pub struct Migrate {
 
 impl Migrate {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (url, _) = self.config.load_for_reading()?;
+        let (url, _) = self.config.load_part(partial::store_and_rules)?;
         let store::Migrated { from, to } = store::migrate(&url)?;
         match from {
             0 => note!("created {url} with schema version {to}"),

@@ -69,18 +69,12 @@ impl OperateArgs {
         // A millisecond earlier: the operation includes calls of the time itself.
         let before = self.rested_before.map_or(now, |at| Millis(at.0 - 1));
         let (reader, rules) = args.open_to_read()?;
+        let filter = self.filter.filter()?;
+        let filter = filter.resolved(&reader.address_hasher()?, now);
         let new = NewOperation {
-            key: format!("{:032x}", fastrand::u128(..)),
-            kind,
-            filter: self
-                .filter
-                .filter()?
-                .resolved(&reader.address_hasher()?, now),
-            before,
             rate: self.rate,
-            actor: actor(),
             reason: reason.cloned(),
-            erasure: None,
+            ..NewOperation::new(kind, filter, actor(), before)
         };
         let operation = Operation::new(&new, now);
         let every = (Detail::Summary, usize::MAX);

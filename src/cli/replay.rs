@@ -114,7 +114,7 @@ pub struct Replay {
 
 impl Replay {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (public_urls, rules) = self.config.load_for_dry_run()?;
+        let (public_urls, rules) = self.config.load_part(config::partial::urls_and_rules)?;
         if !self.from_store && !self.filter.is_empty()? {
             let why = "filters choose calls of the store; add --from-store";
             return Err(CliError::Usage(why.to_owned()));

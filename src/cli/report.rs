@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
+use crate::config::partial;
 use crate::debugging::report::{Period, Report};
 
 /// Print what became of the calls of a month, by day.
@@ -36,7 +37,7 @@ pub struct ReportCommand {
 
 impl ReportCommand {
     pub fn run(self) -> Result<Exit, CliError> {
-        let settings = self.config.load_report()?;
+        let settings = self.config.load_part(partial::report)?;
         let (reader, _) = self.config.open_to_read()?;
         let period = match (self.month, self.since.zip(self.until)) {
             (_, Some((since, until))) => Period::days(since, until).ok_or_else(|| {

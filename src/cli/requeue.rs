@@ -2,7 +2,7 @@
 
 pub mod paced;
 
-use super::act_target::{OperatorArgs, on_each};
+use super::act_target::{ActTarget, OperatorArgs, on_each};
 use super::dismiss::reason;
 use super::operate::OperateArgs;
 use super::{CliError, ConfigArgs, Exit};
@@ -49,18 +49,14 @@ impl Requeue {
             let what = (OperationKind::Requeue, self.why.as_ref());
             return self.bulk.run(&self.config, &self.operator, what);
         }
-        on_each(
-            &self.config,
-            &self.operator,
-            &self.sids,
-            async |target, sid| {
-                let requeued = target.requeue(sid, self.why.as_ref()).await?;
-                Ok(if requeued {
-                    Ok("requeued")
-                } else {
-                    Err("not in the store".to_owned())
-                })
-            },
-        )
+        let act = async |target: &ActTarget<'_>, sid: &CallSid| {
+            let requeued = target.requeue(sid, self.why.as_ref()).await?;
+            Ok(if requeued {
+                Ok("requeued")
+            } else {
+                Err("not in the store".to_owned())
+            })
+        };
+        on_each(&self.config, &self.operator, &self.sids, &act)
     }
 }

@@ -6,7 +6,7 @@ use super::admin_client::outage_of;
 use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json, wrap};
 use super::{CliError, ConfigArgs, Exit, refused, spool};
 use crate::clock::Clock;
-use crate::config::{SpoolSettings, StoreUrl};
+use crate::config::{SpoolSettings, StoreUrl, partial};
 use crate::debugging::missing_call;
 use crate::debugging::timeline::CallTimeline;
 use crate::store::spool::with_spooled;
@@ -54,8 +54,8 @@ impl Show {
     }
 
     fn show_call(&self, sid: &CallSid) -> Result<Exit, CliError> {
-        let (url, rules) = self.config.load_for_reading()?;
-        let spool = self.config.load_spool()?;
+        let (url, rules) = self.config.load_part(partial::store_and_rules)?;
+        let spool = self.config.load_part(partial::spool)?;
         // Both are read: during an outage only the spool may have the call.
         let calls = with_spooled(self.in_store(sid), in_spool(&url, &spool, sid))?;
         if calls.is_empty() {

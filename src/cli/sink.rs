@@ -250,13 +250,4 @@ mod tests {
         );
         assert_eq!(log.lines().count(), 2);
     }
-
-    #[test]
-    fn a_delay_is_read_with_its_unit_and_never_negative() {
-        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
-        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
-        for text in ["", "200", "-1s", "soon"] {
-            assert!(duration(text).is_err(), "{text:?}");
-        }
-    }
 }

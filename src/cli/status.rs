@@ -7,6 +7,7 @@ use super::output::{OutputArgs, OutputFormat, print_line, print_pretty_json, wra
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::clock::Clock;
+use crate::config::partial;
 use crate::debugging::bridge_status::{BridgeFacts, BridgeStatus};
 use crate::debugging::recent_calls::{RecentCalls, RecentTimes};
 
@@ -24,7 +25,7 @@ pub struct Status {
 
 impl Status {
     pub fn run(self) -> Result<Exit, CliError> {
-        let admin = self.config.load_admin()?;
+        let admin = self.config.load_part(partial::admin)?;
         let client = AdminClient::of(&admin);
         let answer = app::block_on(async { client.get("/api/status").await });
         let status = match answer {
@@ -43,7 +44,10 @@ impl Status {
     fn of_store(&self, client: &AdminClient<'_>) -> Result<Value, CliError> {
         let (reader, _) = self.config.open_to_read()?;
         let counts = reader.counts()?;
-        let (report, now) = (self.config.load_report()?, Clock::system().now());
+        let (report, now) = (
+            self.config.load_part(partial::report)?,
+            Clock::system().now(),
+        );
         let times = RecentTimes::of(now, &report.time_zone);
         let [rows, then] = times.ranges().map(|time| reader.ledger(time));
         let recent = RecentCalls::of(&rows?, &then?, &times);

@@ -83,7 +83,7 @@ impl IncidentFolder {
         }
     }
 
-    /// Without personal data. The redactor must learn all calls first.
+    /// Without personal data.
     #[must_use]
     pub fn redacted(&self, redactor: &mut Redactor) -> Self {
         let fixtures = self

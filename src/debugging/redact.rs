@@ -68,11 +68,12 @@ enum Stage {
 }
 
 impl Redactor {
-    /// Ends the learning: from here on the methods return redacted texts.
-    #[must_use]
-    pub fn replacing(mut self) -> Self {
-        self.stage = Stage::Replacing;
-        self
+    /// Redacts all that `redact` redacts: the first time it learns, the second time it replaces.
+    pub fn redact<T>(redact: impl Fn(&mut Self) -> T) -> T {
+        let mut redactor = Self::default();
+        redact(&mut redactor);
+        redactor.stage = Stage::Replacing;
+        redact(&mut redactor)
     }
 
     /// A raw form or query; each byte stays escaped or unescaped as it was.

@@ -20,7 +20,6 @@ pub mod probes;
 pub mod reconcile;
 pub mod refused;
 pub mod report;
-mod rights;
 pub mod routes;
 mod sign_in;
 mod site;

@@ -74,6 +74,23 @@ pub struct NewOperation {
     pub erasure: Option<NewErasure>,
 }
 
+impl NewOperation {
+    /// An operation without a reason, at the usual rate, on calls that have not changed since.
+    #[must_use]
+    pub fn new(kind: OperationKind, filter: CallFilter, actor: Actor, now: Millis) -> Self {
+        Self {
+            key: format!("{:032x}", fastrand::u128(..)),
+            kind,
+            filter,
+            before: now,
+            rate: DEFAULT_RATE,
+            actor,
+            reason: None,
+            erasure: None,
+        }
+    }
+}
+
 /// The row of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {

@@ -143,9 +143,10 @@ fn of_refused(notes: &mut Notes, reader: &dyn ReadStore, now: Millis) -> Result<
             "{requests} refused with cause {cause}, the latest at {at}: {explanation}; see show {id}; after \
              the fix, export --refused {id} and replay repair one that Twilio sent"
         );
-        let status = match now.since(*at) < RECENT {
-            true => NoteStatus::Problem,
-            false => NoteStatus::Ok,
+        let status = if now.since(*at) < RECENT {
+            NoteStatus::Problem
+        } else {
+            NoteStatus::Ok
         };
         notes.add(status, "refused", sentence);
     }

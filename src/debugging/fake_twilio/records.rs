@@ -119,20 +119,6 @@ mod tests {
     const SID: &str = "CA00000000000000000000000000000001";
 
     #[test]
-    fn an_alert_holds_the_form_byte_for_byte() {
-        let form = format!("CallSid={SID}&From=%2b12025550123&CallerName=Jane%20+Doe");
-        let alert = json!({
-            "sid": "NO00000000000000000000000000000001", "error_code": "11200",
-            "request_method": "POST", "request_url": URL, "request_variables": form,
-            "request_headers": null, "response_body": "", "response_headers": null,
-        });
-        let read = read(&alert.to_string()).expect("an alert");
-        assert_eq!(read.len(), 1);
-        assert_eq!(read[0].1.body, form.as_bytes());
-        assert_eq!(read[0].1.url, URL);
-    }
-
-    #[test]
     fn call_events_are_callbacks_and_requests_for_twiml_are_left_out() {
         let parameters = json!({
             "call_sid": SID, "account_sid": "AC00000000000000000000000000000001",

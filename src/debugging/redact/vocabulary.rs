@@ -6,141 +6,64 @@ use jiff::fmt::rfc2822::DateTimeParser;
 
 use crate::twilio::{CallStatus, Direction, RecordingStatus};
 
-/// The names of fields that Twilio sends (docs: voice, recording and SIP callbacks, Voice SDK), and
+/// The names of fields, separated by spaces, that Twilio sends (docs: voice, recording and SIP callbacks, Voice SDK), and
 /// those of Acquire that differ.
-pub(super) const NAMES: &[&str] = &[
-    "AccountSid",
-    "AddOns",
-    "AnsweredBy",
-    "ApiVersion",
-    "ApplicationSid",
-    "CallDuration",
-    "CallId",
-    "CallSid",
-    "CallStatus",
-    "CallToken",
-    "CallbackSource",
-    "Called",
-    "CalledCity",
-    "CalledCountry",
-    "CalledState",
-    "CalledVia",
-    "CalledZip",
-    "Caller",
-    "CallerCity",
-    "CallerCountry",
-    "CallerName",
-    "CallerState",
-    "CallerZip",
-    "Direction",
-    "Duration",
-    "ErrorCode",
-    "ErrorMessage",
-    "ForwardedFrom",
-    "From",
-    "FromCity",
-    "FromCountry",
-    "FromState",
-    "FromZip",
-    "ParentCallSid",
-    "RecordingChannels",
-    "RecordingDuration",
-    "RecordingSid",
-    "RecordingSource",
-    "RecordingStartTime",
-    "RecordingStatus",
-    "RecordingTrack",
-    "RecordingUrl",
-    "SequenceNumber",
-    "SipCallId",
-    "SipDomain",
-    "SipDomainSid",
-    "SipResponseCode",
-    "SipSourceIp",
-    "SipUsername",
-    "StirPassportToken",
-    "StirStatus",
-    "StirVerstat",
-    "Timestamp",
-    "To",
-    "ToCity",
-    "ToCountry",
-    "ToState",
-    "ToZip",
-    "email",
-];
+pub(super) const NAMES: &str = "\
+    AccountSid AddOns AnsweredBy ApiVersion ApplicationSid CallDuration CallId CallSid \
+    CallStatus CallToken CallbackSource Called CalledCity CalledCountry CalledState CalledVia \
+    CalledZip Caller CallerCity CallerCountry CallerName CallerState CallerZip Direction \
+    Duration ErrorCode ErrorMessage ForwardedFrom From FromCity FromCountry FromState FromZip \
+    ParentCallSid RecordingChannels RecordingDuration RecordingSid RecordingSource \
+    RecordingStartTime RecordingStatus RecordingTrack RecordingUrl SequenceNumber SipCallId \
+    SipDomain SipDomainSid SipResponseCode SipSourceIp SipUsername StirPassportToken \
+    StirStatus StirVerstat Timestamp To ToCity ToCountry ToState ToZip email";
 
 /// Values for a withheld number: the words, and the digits of the keypad for them.
-const WITHHELD: &[&str] = &[
-    "anonymous",
-    "Anonymous",
-    "ANONYMOUS",
-    "blocked",
-    "BLOCKED",
-    "private",
-    "PRIVATE",
-    "restricted",
-    "Restricted",
-    "RESTRICTED",
-    "unavailable",
-    "UNAVAILABLE",
-    "unknown",
-    "Unknown",
-    "UNKNOWN",
-    "+266696687",
-    "+2562533",
-    "+464",
-    "+7378742833",
-    "+86282452253",
-    "+8656696",
-];
+const WITHHELD: &str = "\
+    anonymous Anonymous ANONYMOUS blocked BLOCKED private PRIVATE restricted Restricted \
+    RESTRICTED unavailable UNAVAILABLE unknown Unknown UNKNOWN +266696687 +2562533 +464 \
+    +7378742833 +86282452253 +8656696";
+
+fn has(words: &str, word: &str) -> bool {
+    words.split_whitespace().any(|known| known == word)
+}
 
 pub(super) fn is_name(name: &str) -> bool {
-    NAMES.contains(&name)
+    has(NAMES, name)
 }
 
 /// Whether the value of a field is a fixed word, a time or a small number.
 pub(super) fn is_word(name: &str, value: &str) -> bool {
-    match name {
-        "CallStatus" => !matches!(CallStatus::parse(value), CallStatus::Unknown(_)),
-        "RecordingStatus" => !matches!(RecordingStatus::parse(value), RecordingStatus::Unknown(_)),
-        "Direction" => {
-            !matches!(Direction::parse(value), Direction::Unknown(_))
-                || ["incoming", "outgoing"].contains(&value)
+    let words = match name {
+        "CallStatus" => return !matches!(CallStatus::parse(value), CallStatus::Unknown(_)),
+        "RecordingStatus" => {
+            return !matches!(RecordingStatus::parse(value), RecordingStatus::Unknown(_));
         }
-        "ApiVersion" => ["2010-04-01", "2008-08-01"].contains(&value),
-        "CallbackSource" => value == "call-progress-events",
-        "RecordingSource" => [
-            "DialVerb",
-            "RecordVerb",
-            "OutboundAPI",
-            "Conference",
-            "Trunking",
-            "StartCallRecordingAPI",
-            "StartCallRecordingTwiML",
-            "StartConferenceRecordingAPI",
-        ]
-        .contains(&value),
-        "RecordingTrack" => ["both", "inbound", "outbound"].contains(&value),
-        "AnsweredBy" => [
-            "human",
-            "machine_start",
-            "machine_end_beep",
-            "machine_end_silence",
-            "machine_end_other",
-            "fax",
-            "unknown",
-        ]
-        .contains(&value),
-        "StirStatus" => ["A", "B", "C", "null"].contains(&value),
-        "Timestamp" | "RecordingStartTime" => is_time(value),
+        "Direction" if matches!(Direction::parse(value), Direction::Unknown(_)) => {
+            "incoming outgoing"
+        }
+        "Direction" => return true,
+        "Timestamp" | "RecordingStartTime" => return is_time(value),
         "SequenceNumber" | "Duration" | "CallDuration" | "RecordingDuration"
         | "RecordingChannels" | "SipResponseCode" | "ErrorCode" => {
-            (1..=6).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit())
+            let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+            return (1..=6).contains(&value.len()) && is_number;
         }
-        "From" | "Caller" | "To" | "Called" => WITHHELD.contains(&value),
-        _ => false,
-    }
+        "ApiVersion" => "2010-04-01 2008-08-01",
+        "CallbackSource" => "call-progress-events",
+        "RecordingSource" => {
+            "DialVerb RecordVerb OutboundAPI Conference Trunking StartCallRecordingAPI \
+             StartCallRecordingTwiML StartConferenceRecordingAPI"
+        }
+        "RecordingTrack" => "both inbound outbound",
+        "AnsweredBy" => {
+            "human machine_start machine_end_beep machine_end_silence machine_end_other fax unknown"
+        }
+        "StirStatus" => "A B C null",
+        "From" | "Caller" | "To" | "Called" => WITHHELD,
+        _ => return false,
+    };
+    has(words, value)
 }
 
 /// RFC 2822 without comments, which could contain any text.

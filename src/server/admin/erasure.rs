@@ -13,12 +13,11 @@ use crate::config::StoreUrl;
 use crate::debugging::missing_call::SEARCHED;
 use crate::domain::audit::Reason;
 use crate::domain::call_filter::{CallFilter, FilterSource};
-use crate::domain::operation::OperationKind;
 use crate::domain::subject::{Subject, SubjectError};
 use crate::store::erasure::{
     Compaction, NewErasure, Removed, calls_with, is_in_refused, with_legs,
 };
-use crate::store::{DEFAULT_RATE, Detail, NewOperation};
+use crate::store::{Detail, NewOperation};
 use crate::twilio::CallSid;
 
 /// Pages of [`MAX_PAGE_SIZE`] calls that a preview reads, at most.
@@ -52,20 +51,12 @@ pub(super) async fn draft(
         _ => subject,
     };
     let words = subject.words(&bridge.store.address_hasher().await?);
-    Ok(NewOperation {
-        key: format!("{:032x}", fastrand::u128(..)),
-        kind: OperationKind::Erase,
-        filter: CallFilter::default(),
-        before: bridge.clock.now(),
-        rate: DEFAULT_RATE,
-        actor: user.actor.clone(),
-        reason: None,
-        erasure: Some(NewErasure {
-            subject,
-            words,
-            compaction,
-        }),
-    })
+    let erasure = NewErasure {
+        subject,
+        words,
+        compaction,
+    };
+    Ok(erasure.operation(user.actor.clone(), bridge.clock.now()))
 }
 
 /// What an erasure would remove now. Spools are not searched.

@@ -21,7 +21,7 @@ use crate::domain::call_filter::{CallFilter, FilterSource};
 use crate::domain::operation::{OperationChange, OperationKind, OperationState};
 use crate::domain::subject::{Subject, SubjectError};
 use crate::store::erasure::{Compaction, Receipt};
-use crate::store::{Cursor, DEFAULT_RATE, Detail, NewOperation, Operation, State};
+use crate::store::{Cursor, Detail, NewOperation, Operation, State};
 
 /// Query keys of `/operations/new`: the kind, and those of the filter.
 pub const NEW_KEYS: &[&str] = &[
@@ -186,16 +186,8 @@ async fn draft<'p>(
         // Others cannot be dismissed, so they need not be read.
         filter.state.get_or_insert(State::Parked);
     }
-    Ok(NewOperation {
-        key: format!("{:032x}", fastrand::u128(..)),
-        kind,
-        filter: filter.resolved(&bridge.store.address_hasher().await?, now),
-        before: now,
-        rate: DEFAULT_RATE,
-        actor: user.actor.clone(),
-        reason: None,
-        erasure: None,
-    })
+    let filter = filter.resolved(&bridge.store.address_hasher().await?, now);
+    Ok(NewOperation::new(kind, filter, user.actor.clone(), now))
 }
 
 async fn store(admin: &AdminState, new: NewOperation) -> Result<i64, AdminError> {

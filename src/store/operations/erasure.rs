@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, Operation, OperationBatch};
+use super::{Cursor, NewOperation, Operation, OperationBatch};
 use crate::clock::Millis;
 use crate::domain::audit::{Act, Actor, AuditEntry};
 use crate::domain::call_filter::CallFilter;
 use crate::domain::class::Class;
-use crate::domain::operation::OperationState;
+use crate::domain::operation::{OperationKind, OperationState};
 use crate::domain::plural::counted;
 use crate::domain::subject::Subject;
 use crate::store::{
@@ -49,6 +49,17 @@ pub struct NewErasure {
     /// [`Subject::words`].
     pub words: String,
     pub compaction: Compaction,
+}
+
+impl NewErasure {
+    /// The operation that erases it, without a reason.
+    #[must_use]
+    pub fn operation(self, actor: Actor, now: Millis) -> NewOperation {
+        NewOperation {
+            erasure: Some(self),
+            ..NewOperation::new(OperationKind::Erase, CallFilter::default(), actor, now)
+        }
+    }
 }
 
 /// What the row of an operation has of an erasure.
