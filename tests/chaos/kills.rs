@@ -17,7 +17,7 @@ use twilio_acquire_bridge::twilio::CallSid;
 
 use crate::support::ledger::{Balance, Ledger};
 use crate::support::process::{self, Addresses, Serve};
-use crate::support::sender::{Call, ask, send};
+use crate::support::sender::{ACCOUNT, Call, ask, send};
 use crate::{number, pause};
 
 /// Callbacks offered per second, new calls only.
@@ -112,11 +112,24 @@ fn nothing_that_was_answered_is_lost_through_kills() {
     let balance = ledger.balance(&parked(&database));
     report(&plan, &balance, starts, started.elapsed());
     assert_eq!(balance.wrong, Vec::<String>::new(), "seed {}", plan.seed);
+    assert_eq!(
+        ledger.report_errors(&report_of(&database)),
+        Vec::<String>::new(),
+        "seed {}",
+        plan.seed
+    );
     let reader = SqliteReader::open_read_only(&database).expect("a store");
     assert_eq!(
         reader.verify_consistency().expect("readable"),
         Vec::<String>::new()
     );
+}
+
+/// What the bridge reports of the calls of this database, without a process that serves it.
+pub fn report_of(database: &Path) -> serde_json::Value {
+    let mut command = std::process::Command::new(process::PROGRAM);
+    process::configure(&mut command, database, "http://127.0.0.1:9");
+    process::report(&mut command)
 }
 
 /// Where the bridge listens, while it does.
@@ -343,6 +356,29 @@ fn the_ledger_finds_each_kind_of_error() {
     ledger.arrived(&arrival(changed, other, Reply::Saved));
     let balance = ledger.balance(&HashSet::from([given_up.sid.clone()]));
     assert_eq!(balance.repeats, 1);
+    ledger.arrived(&arrival(
+        given_up,
+        given_up.expected.to_string(),
+        Reply::Invalid,
+    ));
+    let sums = |in_time: u64| {
+        let skipped = serde_json::Map::new();
+        serde_json::json!({
+            "received": 3, "in_time": in_time, "late": 0, "waiting": 0, "skipped": skipped,
+            "parked": 1, "dismissed": 0, "expired": 0, "erased": 0,
+        })
+    };
+    let report = |days: &[u64], total: u64| {
+        let days: Vec<_> = days.iter().map(|in_time| sums(*in_time)).collect();
+        let accounts = serde_json::json!({ ACCOUNT: sums(2) });
+        ledger.report_errors(&serde_json::json!({
+            "days": days, "accounts": accounts, "total": sums(total),
+        }))
+    };
+    assert_eq!(report(&[2], 2), Vec::<String>::new());
+    for (days, total) in [(&[2][..], 1), (&[1], 2), (&[2, 0], 2), (&[], 2)] {
+        assert_eq!(report(days, total).len(), 1, "{days:?} {total}");
+    }
     let mut wrong = balance.wrong;
     wrong.sort();
     assert_eq!(wrong.len(), 4, "{wrong:?}");

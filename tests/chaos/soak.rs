@@ -19,7 +19,7 @@ use twilio_acquire_bridge::store::{ReadStore as _, SqliteReader};
 use self::faults::{AcquireFault, BridgeFault};
 use self::figures::Recorder;
 use self::sink::Sink;
-use crate::kills::{Bridge, comes_to_rest, parked};
+use crate::kills::{Bridge, comes_to_rest, parked, report_of};
 use crate::mount::Mount;
 use crate::support::ledger::{Balance, Ledger};
 use crate::support::process::{self, Serve};
@@ -298,6 +298,9 @@ impl Soak {
             "seed {}",
             self.plan.seed
         );
+        // Most calls are purged by now.
+        let errors = self.ledger.report_errors(&report_of(&self.database));
+        assert_eq!(errors, Vec::<String>::new(), "seed {}", self.plan.seed);
         let reader = SqliteReader::open_read_only(&self.database).expect("a store");
         let disagreements = reader.verify_consistency().expect("readable");
         assert_eq!(disagreements, Vec::<String>::new());

@@ -104,6 +104,8 @@ impl Cluster {
         let parked = parked.lines().map(str::to_owned).collect();
         let overlaps = self.acquire.stop();
         let mut balance = self.ledger.balance(&parked);
+        let report = process::report(&mut self.nodes[0].program());
+        balance.wrong.extend(self.ledger.report_errors(&report));
         if !checked.status.success() {
             let errors = String::from_utf8_lossy(&checked.stderr);
             balance.wrong.push(format!("check --store: {errors}"));
@@ -124,7 +126,8 @@ impl Cluster {
 
 impl Node {
     fn start(addresses: Addresses, store: String, spool: PathBuf, acquire: String) -> Self {
-        let command = command("serve", addresses, &store, &spool, &acquire);
+        let mut command = program(addresses, &store, &spool, &acquire);
+        command.arg("serve");
         let mut serve = Serve::spawn(command);
         serve.addresses();
         Self {
@@ -137,13 +140,14 @@ impl Node {
     }
 
     fn command(&self, verb: &str) -> Command {
-        command(
-            verb,
-            self.addresses,
-            &self.store,
-            &self.spool,
-            &self.acquire,
-        )
+        let mut command = self.program();
+        command.arg(verb);
+        command
+    }
+
+    /// The program with the settings of this node.
+    fn program(&self) -> Command {
+        program(self.addresses, &self.store, &self.spool, &self.acquire)
     }
 
     /// Starts it again, and waits until it serves.
@@ -171,17 +175,10 @@ impl Node {
     }
 }
 
-fn command(
-    verb: &str,
-    addresses: Addresses,
-    store: &str,
-    spool: &std::path::Path,
-    acquire: &str,
-) -> Command {
+fn program(addresses: Addresses, store: &str, spool: &std::path::Path, acquire: &str) -> Command {
     // Other nodes claim the calls of a killed node after so many seconds.
     let lease = number("NODES_LEASE", 9);
     let mut command = Command::new(process::PROGRAM);
-    command.arg(verb);
     process::configure(&mut command, spool, acquire);
     command
         .env("BRIDGE__SERVER__LISTEN", addresses.public.to_string())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use twilio_acquire_bridge::debugging::fake_acquire::{CapturedRequest, Reply};
 
-use super::sender::Call;
+use super::sender::{ACCOUNT, Call};
 
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Entries>);
@@ -31,6 +31,14 @@ struct Entry {
     /// How often the fake Acquire accepted it, and how often it refused it for good.
     delivered: u32,
     refused: u32,
+    /// How the fake Acquire ended it last: a call whose settlement a kill prevented is sent again.
+    ending: Option<Ending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Accepted,
+    Refused,
 }
 
 /// The result of a run.
@@ -69,6 +77,7 @@ impl Ledger {
             accepted: None,
             delivered: 0,
             refused: 0,
+            ending: None,
         };
         self.entries()
             .calls
@@ -109,8 +118,12 @@ impl Ledger {
                     entries.lags.push(lag);
                 }
                 entry.delivered += 1;
+                entry.ending = Some(Ending::Accepted);
             }
-            Reply::Invalid | Reply::Status(422) => entry.refused += 1,
+            Reply::Invalid | Reply::Status(422) => {
+                entry.refused += 1;
+                entry.ending = Some(Ending::Refused);
+            }
             _ => {}
         }
         if serde_json::from_str::<Value>(&entry.expected).ok() != Some(body) {
@@ -125,6 +138,33 @@ impl Ledger {
     /// The times from the answer to the first arrival, of calls that arrived since the last such question.
     pub fn takes_lags(&self) -> Vec<Duration> {
         std::mem::take(&mut self.entries().lags)
+    }
+
+    /// How `report --json` differs from the calls of this ledger, all of one account and all in a final
+    /// state. Only what was sent and answered is counted here, nothing that the bridge says.
+    pub fn report_errors(&self, report: &Value) -> Vec<String> {
+        let entries = self.entries();
+        let ended = |ending| {
+            let calls = entries.calls.values();
+            calls.filter(|entry| entry.ending == Some(ending)).count() as u64
+        };
+        let (accepted, refused) = (ended(Ending::Accepted), ended(Ending::Refused));
+        let expected = Sums {
+            received: accepted + refused,
+            in_acquire: accepted,
+            parked: refused,
+        };
+        let no_days = Vec::new();
+        let days = report["days"].as_array().unwrap_or(&no_days);
+        [
+            ("in total", Sums::of(&[&report["total"]])),
+            ("of the account", Sums::of(&[&report["accounts"][ACCOUNT]])),
+            ("of all days", Sums::of(&days.iter().collect::<Vec<_>>())),
+        ]
+        .into_iter()
+        .filter(|(_, sums)| *sums != Ok(expected))
+        .map(|(part, sums)| format!("the report {part} has {sums:?}, and not {expected:?}"))
+        .collect()
     }
 
     /// The result once every call is in a final state; `parked` has the SIDs that are parked.
@@ -161,5 +201,40 @@ impl Ledger {
                 .push(format!("{sid} is parked and was never sent"));
         }
         balance
+    }
+}
+
+/// Calls by what became of them. No test that keeps a ledger has calls of other classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sums {
+    received: u64,
+    in_acquire: u64,
+    parked: u64,
+}
+
+impl Sums {
+    /// The sum of parts of a report; the part that is not as it should be.
+    fn of(parts: &[&Value]) -> Result<Self, Value> {
+        let mut sums = Self {
+            received: 0,
+            in_acquire: 0,
+            parked: 0,
+        };
+        for part in parts {
+            let calls = |class: &str| part[class].as_u64().ok_or_else(|| (*part).clone());
+            sums.received += calls("received")?;
+            sums.in_acquire += calls("in_time")? + calls("late")?;
+            sums.parked += calls("parked")?;
+            let others = ["waiting", "dismissed", "expired", "erased"];
+            let is_other = others.iter().any(|class| part[class] != 0);
+            if is_other
+                || part["skipped"]
+                    .as_object()
+                    .is_none_or(|causes| !causes.is_empty())
+            {
+                return Err((*part).clone());
+            }
+        }
+        Ok(sums)
     }
 }

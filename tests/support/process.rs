@@ -8,6 +8,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::Value;
+use twilio_acquire_bridge::clock::Clock;
+
 use super::sender::{PUBLIC_URL, TOKEN};
 
 /// Far longer than a start takes.
@@ -94,6 +97,18 @@ impl Drop for Serve {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What `report --json` prints about a year before and after now. `command` has the program's settings.
+pub fn report(command: &mut Command) -> Value {
+    let now = Clock::system().now();
+    let year = Duration::from_secs(365 * 24 * 3_600);
+    let [since, until] =
+        [now.minus(year), now.plus(year)].map(|at| at.to_string()[..10].to_owned());
+    let command = command.args(["report", "--json", "--since", &since, "--until", &until]);
+    let output = command.stdout(Stdio::piped()).output();
+    let output = output.expect("it runs");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
 fn addresses(line: &str) -> Option<Addresses> {

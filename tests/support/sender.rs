@@ -11,6 +11,7 @@ use super::real::pause;
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const PUBLIC_URL: &str = "https://bridge.example.com";
+pub const ACCOUNT: &str = "AC00000000000000000000000000000001";
 const STATUS: &str = "/twilio/voice/status";
 
 /// As long as Twilio waits.
@@ -37,7 +38,7 @@ impl Call {
         let duration = chance.u32(..3600);
         Self {
             form: format!(
-                "CallSid={sid}&AccountSid=AC00000000000000000000000000000001&CallStatus={status}\
+                "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus={status}\
                  &From=%2B12025550{from}&To=%2B12025550{to}&Direction={direction}\
                  &CallDuration={duration}&CallbackSource=call-progress-events&SequenceNumber=0"
             ),
