@@ -75,6 +75,9 @@ fn print(report: &Report) -> Result<(), CliError> {
     for (cause, calls) in &report.total.skipped {
         print_line(format_args!("            {calls} skipped: {cause}"))?;
     }
+    if let Some(slowest) = &report.slowest_day {
+        print_line(format_args!("slowest day {slowest}"))?;
+    }
     if report.total.reconciled > 0 {
         let calls = report.total.reconciled;
         print_line(format_args!(

@@ -3,7 +3,7 @@
 //! Pure; the ledger is read by the store.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::ops::{AddAssign, Range};
 
 use jiff::ToSpan as _;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::clock::Millis;
 use crate::config::{ReportSettings, duration};
 use crate::domain::class::Class;
+use crate::domain::plural::counted;
 use crate::store::LedgerRow;
 use crate::store::ledger::Unit;
 
@@ -192,6 +193,39 @@ pub struct ReportDay {
     pub sums: Sums,
 }
 
+/// The day with the largest share of late calls among those that Acquire accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SlowestDay {
+    pub day: String,
+    pub late: i64,
+    /// Calls of the day that Acquire accepted.
+    pub in_acquire: i64,
+}
+
+impl SlowestDay {
+    /// `None` if no call was late. Of equal shares, the day with more late calls, then the first.
+    fn of(days: &[ReportDay]) -> Option<Self> {
+        let share = |of: &ReportDay| {
+            i128::from(of.sums.late) * 1_000_000 / i128::from(of.sums.in_acquire())
+        };
+        let late = days.iter().filter(|of| of.sums.late > 0).rev();
+        let slowest = late.max_by_key(|of| (share(of), of.sums.late))?;
+        Some(Self {
+            day: slowest.day.clone(),
+            late: slowest.sums.late,
+            in_acquire: slowest.sums.in_acquire(),
+        })
+    }
+}
+
+impl fmt::Display for SlowestDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (day, late) = (&self.day, self.late);
+        let calls = counted(self.in_acquire, "call");
+        write!(f, "{day}, with {late} late of {calls} in Acquire")
+    }
+}
+
 /// What became of the calls of a period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -203,6 +237,8 @@ pub struct Report {
     pub late: String,
     /// Those with calls.
     pub days: Vec<ReportDay>,
+    /// `None` if no call was late.
+    pub slowest_day: Option<SlowestDay>,
     pub accounts: BTreeMap<String, Sums>,
     pub total: Sums,
 }
@@ -227,32 +263,36 @@ impl Report {
             day: day.to_string(),
             sums,
         };
+        let days: Vec<ReportDay> = days.into_iter().map(day).collect();
         Self {
             since: period.since.to_string(),
             until: period.until.to_string(),
             time_zone: settings.time_zone.iana_name().unwrap_or("UTC").to_owned(),
             late: duration::show(settings.late),
-            days: days.into_iter().map(day).collect(),
+            slowest_day: SlowestDay::of(&days),
+            days,
             accounts,
             total,
         }
     }
 
-    /// A line for each day, after one with the names of the columns.
+    /// A line for each day, after one with the names of the columns. `slowest` is 1 on the slowest day.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let mut csv = "day,received,in_time,late,waiting,skipped,parked,dismissed,expired,erased,\
-                       reconciled\n"
+                       reconciled,slowest\n"
             .to_owned();
         for ReportDay { day, sums } in &self.days {
             let classes = sums.classes().map(|(_, calls)| calls.to_string());
+            let is_slowest = self.slowest_day.as_ref().is_some_and(|of| of.day == *day);
             // Writing to a String cannot fail.
             let _ = writeln!(
                 csv,
-                "{day},{},{},{}",
+                "{day},{},{},{},{}",
                 sums.received,
                 classes.join(","),
-                sums.reconciled
+                sums.reconciled,
+                u8::from(is_slowest)
             );
         }
         csv
@@ -335,6 +375,40 @@ pub(super) mod tests {
             "", "2026", "2026-2", "2026-13", "2026-00", "x-01", "+026-01x",
         ] {
             assert_eq!(Period::month(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_slowest_day_has_the_largest_share_of_late_calls() {
+        let slowest = |days: &[(&str, i64, i64)]| {
+            let day = |(day, in_time, late): &(&str, i64, i64)| ReportDay {
+                day: (*day).to_owned(),
+                sums: Sums {
+                    in_time: *in_time,
+                    late: *late,
+                    ..Sums::default()
+                },
+            };
+            let days: Vec<ReportDay> = days.iter().map(day).collect();
+            SlowestDay::of(&days).map(|of| of.to_string())
+        };
+        assert_eq!(slowest(&[]), None);
+        assert_eq!(slowest(&[("1", 9, 0), ("2", 0, 0)]), None);
+        for (days, words) in [
+            (
+                &[("1", 98, 2), ("2", 1, 1), ("3", 9, 0)][..],
+                "2, with 1 late of 2 calls in Acquire",
+            ),
+            (
+                &[("1", 9, 1), ("2", 18, 2)],
+                "2, with 2 late of 20 calls in Acquire",
+            ),
+            (
+                &[("1", 0, 1), ("2", 0, 1)],
+                "1, with 1 late of 1 call in Acquire",
+            ),
+        ] {
+            assert_eq!(slowest(days).as_deref(), Some(words));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::debugging::fake_acquire::Reply;
 
 use crate::support::harness::Bridge;
@@ -55,7 +56,8 @@ fn the_report_is_the_same_in_the_page_the_api_and_the_command() {
     let csv = get(&bridge, &format!("/report/{month}?format=csv"));
     let run = bridge.runs(&["report", "--month", &month, "--csv"]);
     assert_eq!(run.out.trim_end(), csv.trim_end());
-    assert!(csv.trim_end().ends_with(",3,1,0,0,1,1,0,0,0,0"), "{csv}");
+    assert!(csv.trim_end().ends_with(",3,1,0,0,1,1,0,0,0,0,0"), "{csv}");
+    assert_eq!(report["slowest_day"], Value::Null);
     let identity = "3 received = 1 in time + 1 skipped + 1 parked";
     let page = get(&bridge, &format!("/report/{month}"));
     assert!(page.contains(identity), "{page}");
@@ -71,6 +73,63 @@ fn the_report_is_the_same_in_the_page_the_api_and_the_command() {
         let status = bridge.admin("GET", target, &[]).status;
         assert!([400, 404].contains(&status), "{target}: {status}");
     }
+}
+
+/// Sends a call in each hour of some days, and counts by itself what becomes of it.
+#[test]
+fn the_report_agrees_with_a_count_of_its_own_over_a_clock_change_and_a_restart() {
+    let mut bridge = Bridge::with(&[
+        ("BRIDGE__REPORT__TIME_ZONE", "Europe/Berlin"),
+        ("BRIDGE__REPORT__LATE", "1s"),
+    ]);
+    let first: jiff::Timestamp = "2026-10-24T20:30:00Z".parse().expect("a time");
+    let first = Millis(first.as_millisecond());
+    bridge.clock.advance(first.since(bridge.clock.now()));
+    // 25 hours of a Sunday, after two of its eve and before three of a Monday.
+    let days = [("2026-10-24", 2), ("2026-10-25", 25), ("2026-10-26", 3)];
+    let mut call = 0;
+    let mut expected = Vec::new();
+    for (day, hours) in days {
+        let (mut in_time, mut late, mut parked) = (0, 0, 0);
+        for _ in 0..hours {
+            let (reply, count) = match call % 5 {
+                3 => (Reply::Invalid, &mut parked),
+                4 => (Reply::Status(503), &mut late),
+                _ => (Reply::Saved, &mut in_time),
+            };
+            *count += 1;
+            bridge.acquire.answers(vec![reply]);
+            bridge.twilio.ends(&sid(call), "completed");
+            bridge.settles();
+            bridge.waits(Duration::from_secs(3_600));
+            call += 1;
+            if call == 15 {
+                bridge.stops();
+                bridge.starts();
+            }
+        }
+        expected.push(json!({
+            "day": day, "received": hours, "in_time": in_time, "late": late, "waiting": 0, "skipped": {},
+            "parked": parked, "dismissed": 0, "expired": 0, "erased": 0, "reconciled": 0,
+        }));
+    }
+    let slowest = json!({ "day": "2026-10-26", "late": 1, "in_acquire": 2 });
+    let words = "slowest day 2026-10-26, with 1 late of 2 calls in Acquire";
+    let report = api(&bridge, "/api/report?month=2026-10");
+    assert_eq!(report["days"], json!(expected));
+    assert_eq!(report["slowest_day"], slowest);
+    let run = bridge.runs(&["report", "--month", "2026-10", "--json"]);
+    let printed: Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!(printed, report);
+    let run = bridge.runs(&["report", "--month", "2026-10"]);
+    assert!(run.out.contains(words), "{}", run.out);
+    let page = get(&bridge, "/report/2026-10");
+    let words = words.replace("day ", "day was ");
+    assert!(page.contains(&words), "{page}");
+    let csv = get(&bridge, "/report/2026-10?format=csv");
+    let slowest: Vec<&str> = csv.lines().filter(|line| line.ends_with(",1")).collect();
+    assert_eq!(slowest.len(), 1, "{csv}");
+    assert!(slowest[0].starts_with("2026-10-26,3,1,1,"), "{csv}");
 }
 
 #[test]
