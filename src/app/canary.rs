@@ -216,5 +216,6 @@ async fn post(url: &str, form: &str, token: &str) -> Result<u16, CanaryFailure> 
         ca_file: None,
     };
     let answer = request.send().await;
-    answer.map_err(|why| CanaryFailure::Path(why.fault, why.words))
+    let answer = answer.map_err(|why| CanaryFailure::Path(why.fault, why.words))?;
+    Ok(answer.status)
 }

@@ -3,7 +3,7 @@
 //!
 //! It shares nothing with deliveries but the store, of which it reads some counts every few seconds.
 
-mod journal;
+pub mod journal;
 pub mod receiver;
 
 use std::sync::Arc;
@@ -173,7 +173,8 @@ impl Notifier {
         }
     }
 
-    /// Changed receivers are tried at once. Messages that wait for a receiver go to the one at its place.
+    /// Changed receivers are tried at once. Messages that wait for a receiver go to the one at its place, so
+    /// that they follow a corrected URL.
     fn reload(&mut self) {
         let config = Arc::clone(&self.parts.config.borrow());
         if !Arc::ptr_eq(&config, &self.config) {
@@ -342,7 +343,7 @@ impl Notifier {
         self.next_beat = now.plus(BEAT_INTERVAL);
         let ca_file = self.config.acquire.ca_file.clone();
         self.in_flight.spawn_local(async move {
-            Ended::Beat(receiver::beat(url.expose_secret(), ca_file.as_deref()).await)
+            Ended::Beat(receiver::beat(url.expose_secret(), ca_file.as_deref(), now).await)
         });
     }
 
@@ -434,7 +435,7 @@ impl Notifier {
             if why.is_rejection() {
                 watch.rejected(target, &attempt.id, now);
             } else {
-                watch.failed(target, &attempt.id, now);
+                watch.failed(target, &attempt.id, now, why.requested_wait());
             }
         };
         // If this fails, the claim ends by itself.

@@ -25,9 +25,16 @@ pub struct Request<'a> {
     pub ca_file: Option<&'a Path>,
 }
 
+/// What an answer says in its head.
+pub struct Answer {
+    pub status: u16,
+    /// `Retry-After`.
+    pub retry_after: Option<String>,
+}
+
 impl Request<'_> {
-    /// The status of the answer.
-    pub async fn send(self) -> Result<u16, NetworkError> {
+    /// The head of the answer.
+    pub async fn send(self) -> Result<Answer, NetworkError> {
         let failed = |fault, words| NetworkError { fault, words };
         let target = OutboundUrl::of(self.url)
             .ok_or_else(|| failed(DeliveryFault::Configuration, "it is not a URL".to_owned()))?;
@@ -55,7 +62,14 @@ impl Request<'_> {
             request = request.insert_header(header);
         }
         match timeout(self.timeout, request.send_body(self.body)).await {
-            Ok(Ok(answer)) => Ok(answer.status().as_u16()),
+            Ok(Ok(answer)) => {
+                let retry_after = answer.headers().get(header::RETRY_AFTER);
+                let retry_after = retry_after.and_then(|value| value.to_str().ok());
+                Ok(Answer {
+                    status: answer.status().as_u16(),
+                    retry_after: retry_after.map(str::to_owned),
+                })
+            }
             Ok(Err(error)) => Err(errors::explain(&error, &target.authority)),
             Err(_) => {
                 let why = format!("no answer within {:?}", self.timeout);

@@ -2,6 +2,8 @@
 //!
 //! A message has no phone number and no e-mail, whatever its sentences are made of.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -70,6 +72,18 @@ pub struct Details {
 }
 
 impl Details {
+    pub(super) fn examples(&self) -> impl Iterator<Item = &str> {
+        let causes = self.causes.iter().filter_map(|of| of.example.as_deref());
+        causes.chain(self.example.as_deref())
+    }
+
+    pub(super) fn forget_examples(&mut self, calls: &BTreeSet<String>) {
+        let causes = self.causes.iter_mut().map(|of| &mut of.example);
+        for example in causes.chain([&mut self.example]) {
+            example.take_if(|sid| calls.contains(sid));
+        }
+    }
+
     /// Without phone numbers and e-mails. Messages wait in the store, where an erasure does not look for them.
     #[must_use]
     pub fn anonymous(self) -> Self {

@@ -3,7 +3,7 @@
 //!
 //! Pure: time and chance are arguments. A clock that is set back delays nothing for long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -218,10 +218,11 @@ impl Watch {
         });
     }
 
-    /// A message could not be sent: it may be sent again at once.
-    pub fn failed(&mut self, target: usize, id: &str, now: Millis) {
+    /// A message could not be sent: it may be sent again after the wait that the target asked for, which is
+    /// cut to [`CLAIM`].
+    pub fn failed(&mut self, target: usize, id: &str, now: Millis, wait: Duration) {
         if let Some(pending) = self.pending(target, id) {
-            pending.free_at = now;
+            pending.free_at = now.plus(wait.min(CLAIM));
         }
     }
 
@@ -230,6 +231,21 @@ impl Watch {
         if let Some(pending) = self.pending(target, id) {
             pending.free_at = now;
             pending.rejections += 1;
+        }
+    }
+
+    /// The calls that waiting messages name as examples.
+    #[must_use]
+    pub fn examples(&self) -> BTreeSet<String> {
+        let waiting = self.waiting.iter();
+        let examples = waiting.flat_map(|of| of.message.details.examples());
+        examples.map(str::to_owned).collect()
+    }
+
+    /// Removes these calls from waiting messages.
+    pub fn forget_examples(&mut self, calls: &BTreeSet<String>) {
+        for waiting in &mut self.waiting {
+            waiting.message.details.forget_examples(calls);
         }
     }
 

@@ -12,6 +12,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::Sha256;
 use twilio_acquire_bridge::debugging::fake_acquire::{CapturedRequest, FakeAcquire, Faults, Reply};
+use twilio_acquire_bridge::store::{ReadStore as _, SqliteReader};
 
 use crate::support::harness::{Bridge, until};
 use crate::support::serve::{Serve, command_to_serve, reached, sink};
@@ -223,6 +224,63 @@ fn a_message_waits_for_a_receiver_that_fails_and_its_breaker_opens() {
     assert_eq!(ids.len(), 1, "the same message, however often it is sent");
     bridge.counts("bridge_notify_sent_total{kind=\"json\"}", 1.0);
     bridge.stays_silent(&receiver, Duration::from_secs(60));
+}
+
+#[test]
+fn a_receiver_that_is_busy_gets_the_message_after_the_wait_that_it_asks_for() {
+    let retry_after = "40".to_owned();
+    let receiver = sink(Faults {
+        default_reply: Reply::TooMany { retry_after },
+        ..Faults::default()
+    });
+    let bridge = notifying(&receiver);
+    bridge.parks(1..2);
+    bridge.notifies(&receiver, 1);
+    bridge.counts("bridge_notify_failures_total{kind=\"json\"}", 1.0);
+    bridge.stays_silent(&receiver, Duration::from_secs(30));
+    receiver.behaves(Faults::default());
+    bridge.notifies(&receiver, 2);
+    bridge.counts("bridge_notify_sent_total{kind=\"json\"}", 1.0);
+}
+
+#[test]
+fn a_message_that_waits_forgets_a_call_that_is_erased() {
+    let receiver = sink(Faults {
+        default_reply: Reply::Status(503),
+        ..Faults::default()
+    });
+    let bridge = notifying(&receiver);
+    bridge.parks(1..3);
+    let first = bridge.notifies(&receiver, 1);
+    let example = body(&first[0])["data"]["example"].clone();
+    let example = example.as_str().expect("a SID").to_owned();
+    let waiting = || {
+        let database = bridge.folder.path().join("bridge.db");
+        let reader = SqliteReader::open_read_only(&database).expect("a store");
+        reader.notes("notify/watch").expect("notes")[0].1.clone()
+    };
+    assert!(waiting().contains(&example));
+    let order = [
+        "erase",
+        "--call",
+        &example,
+        "--reason",
+        "request 21",
+        "--yes",
+    ];
+    let run = bridge.runs(&order);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(!run.out.contains("waiting"), "{}", run.out);
+    assert!(!waiting().contains(&example), "{}", waiting());
+    let tried = receiver.count();
+    receiver.behaves(Faults::default());
+    let got = bridge.notifies(&receiver, tried + 1);
+    let message = got.last().expect("a message");
+    assert_eq!(
+        body(message)["data"]["sentence"],
+        "2 calls need a decision."
+    );
+    assert!(!message.body.contains(&example), "{}", message.body);
 }
 
 #[test]

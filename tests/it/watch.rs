@@ -191,10 +191,23 @@ fn one_node_at_a_time_sends_a_message_and_another_one_after_a_minute() {
         world.watch.claim(0, START.plus(CLAIM)),
         Some(message.clone())
     );
-    world.watch.failed(0, &message.id, START);
+    world.watch.failed(0, &message.id, START, Duration::ZERO);
     assert!(world.watch.has(0, START));
     world.watch.sent(0, &message.id);
     assert!(!world.watch.has(0, START.plus(GIVE_UP_AFTER)));
+}
+
+#[test]
+fn a_receiver_that_asks_for_a_wait_gets_nothing_before_its_end_but_after_a_minute_at_the_latest() {
+    for (asked, waits) in [(20, 20), (3_600, 60)] {
+        let mut world = World::new();
+        world.looks(&[(Unreachable, 7)], Knowledge::Full);
+        let id = world.watch.claim(0, START).expect("a message").id;
+        let (asked, waits) = (Duration::from_secs(asked), Duration::from_secs(waits));
+        world.watch.failed(0, &id, START, asked);
+        assert!(!world.watch.has(0, START.plus(waits).minus(STEP)));
+        assert!(world.watch.has(0, START.plus(waits)));
+    }
 }
 
 #[test]
@@ -221,7 +234,7 @@ fn only_the_receiver_that_rejects_a_message_fifteen_times_does_not_get_it() {
     let id = world.watch.claim(0, world.now).expect("a message").id;
     for _ in 1..MAX_REJECTIONS {
         world.watch.rejected(0, &id, world.now);
-        world.watch.failed(0, &id, world.now);
+        world.watch.failed(0, &id, world.now, Duration::ZERO);
     }
     assert_eq!(world.watch.give_up(1, world.now), [0; 0]);
     assert!(world.watch.has(0, world.now));

@@ -7,6 +7,7 @@ use awc::http::Method;
 use secrecy::ExposeSecret as _;
 
 use crate::acquire::DeliveryFault;
+use crate::acquire::response::requested_wait;
 use crate::app::request::Request;
 use crate::clock::Millis;
 use crate::config::{MessageFormat, NotifyTarget};
@@ -22,8 +23,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 pub enum NotifyError {
     #[error("{1}")]
     Network(DeliveryFault, String),
+    /// With the wait that `Retry-After` asks for.
     #[error("it answered {0}")]
-    Status(u16),
+    Status(u16, Option<Duration>),
 }
 
 impl NotifyError {
@@ -31,8 +33,8 @@ impl NotifyError {
     #[must_use]
     pub fn signal(&self) -> Signal {
         match self {
-            Self::Status(300..=399 | 401 | 403 | 404 | 410) => Signal::Misconfigured,
-            Self::Status(_) | Self::Network(..) => Signal::Bad,
+            Self::Status(300..=399 | 401 | 403 | 404 | 410, _) => Signal::Misconfigured,
+            Self::Status(..) | Self::Network(..) => Signal::Bad,
         }
     }
 
@@ -41,10 +43,19 @@ impl NotifyError {
     pub fn is_rejection(&self) -> bool {
         match self {
             // Too slow, too early, too many.
-            Self::Status(408 | 425 | 429) | Self::Network(..) => false,
-            Self::Status(status) => {
+            Self::Status(408 | 425 | 429, _) | Self::Network(..) => false,
+            Self::Status(status, _) => {
                 (400..=499).contains(status) && self.signal() != Signal::Misconfigured
             }
+        }
+    }
+
+    /// How long the receiver asks to be left alone.
+    #[must_use]
+    pub fn requested_wait(&self) -> Duration {
+        match self {
+            Self::Status(_, wait) => wait.unwrap_or_default(),
+            Self::Network(..) => Duration::ZERO,
         }
     }
 }
@@ -84,11 +95,15 @@ pub async fn post(
         timeout: TIMEOUT,
         ca_file,
     };
-    accepted(request).await
+    accepted(request, now).await
 }
 
-/// Requests the URL of the heartbeat.
-pub(super) async fn beat(url: &str, ca_file: Option<&Path>) -> Result<(), NotifyError> {
+/// Requests the URL of the heartbeat at `now`.
+pub(super) async fn beat(
+    url: &str,
+    ca_file: Option<&Path>,
+    now: Millis,
+) -> Result<(), NotifyError> {
     let request = Request {
         method: Method::GET,
         url,
@@ -97,12 +112,17 @@ pub(super) async fn beat(url: &str, ca_file: Option<&Path>) -> Result<(), Notify
         timeout: TIMEOUT,
         ca_file,
     };
-    accepted(request).await
+    accepted(request, now).await
 }
 
-async fn accepted(request: Request<'_>) -> Result<(), NotifyError> {
-    match request.send().await? {
+async fn accepted(request: Request<'_>, now: Millis) -> Result<(), NotifyError> {
+    let answer = request.send().await?;
+    match answer.status {
         200..=299 => Ok(()),
-        status => Err(NotifyError::Status(status)),
+        status => {
+            let wait = answer.retry_after.as_deref();
+            let wait = wait.and_then(|value| requested_wait(value, now));
+            Err(NotifyError::Status(status, wait))
+        }
     }
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{Carrier, IDLE, Pace, Step};
+use crate::app::notify::journal::forget_removed_calls;
 use crate::clock::{self, Clock, Millis};
 use crate::debugging::missing_call::SEARCHED;
 use crate::domain::subject::Subject;
@@ -214,6 +215,7 @@ impl Carrier {
         if !matches!(taken.await?, Some((_, Edited::Yes))) {
             return Ok(Step::Wait(IDLE));
         }
+        forget_removed_calls(&*self.store).await?;
         let wiped = self.store.wipe(subject, compaction).await?;
         let now = self.clock.now();
         let end = move |operation: &mut Operation| {

@@ -151,7 +151,7 @@ pub struct Receipt {
 const BEYOND: [&str; 6] = [
     "Acquire and Twilio: ask them to erase it",
     "logs of the bridge, of proxies and of load balancers (CallSids and masked numbers)",
-    "notifications, sent or waiting (the CallSid of an example), and the audit log (CallSids)",
+    "notifications that were sent (the CallSid of an example), and the audit log (CallSids)",
     "exports, and copies of the database that others made",
     "directory.file and directory.entries of the configuration",
     "callbacks that arrived after the search",

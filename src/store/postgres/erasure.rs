@@ -36,8 +36,8 @@ const COUNT_ERASED: &str = "UPDATE call SET class = 'erased' \
 
 const REMOVE_REFUSED: &str = "DELETE FROM refused WHERE id = ANY ($1)";
 
-/// The tables that have, or had, data of calls.
-const TABLES: &str = "call, callback, attempt, sid_index, address, refused, ledger_change";
+/// The tables that have, or had, data of calls; notes name examples of calls.
+const TABLES: &str = "call, callback, attempt, sid_index, address, refused, ledger_change, note";
 
 const NEXT_TRANSACTION: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text";
 
