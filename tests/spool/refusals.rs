@@ -1,7 +1,9 @@
 //! A database that works and refuses: some calls for their own sake, or all.
 
 use std::path::Path;
+use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::support::harness::Bridge;
@@ -83,6 +85,49 @@ fn a_call_that_the_database_refuses_is_erased_from_the_spool() {
     accepts_all_again(&server);
     accepts(&bridge, 2, "completed");
     assert_eq!(times_sent(&bridge, 2), 0, "it is known as erased");
+}
+
+#[test]
+fn a_spool_that_cannot_be_cleared_keeps_no_other_operation_of_its_node_waiting() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bridge = bridge_on(&server, folder.path());
+    refuses(&server, &format!("NEW.leg = '{}'", crate::sid(2)));
+    accepts(&bridge, 2, "completed");
+    accepts(&bridge, 3, "completed");
+    until("it alone is left", || {
+        times_sent(&bridge, 3) == 1 && spooled(&bridge) == Some(1.0)
+    });
+    let spool = Connection::open(folder.path().join("spool.db")).expect("the spool");
+    spool
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE DELETE ON callback BEGIN SELECT RAISE(ABORT, 'stays'); END",
+        )
+        .expect("a trigger");
+    let order = |kind: &str, filter: serde_json::Value| {
+        let order = json!({ "kind": kind, "filter": filter, "reason": "r" });
+        let answer = bridge.posts("/api/operations", &order);
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    };
+    order("erase", json!({ "call": crate::sid(2) }));
+    order("requeue", json!({ "state": "delivered" }));
+    let operation = |kind: &str| {
+        let listed = bridge.admin("GET", "/api/operations", &[]).json();
+        let mut all = listed["operations"].as_array().expect("a list").iter();
+        all.find(|of| of["kind"] == kind)
+            .expect("it is listed")
+            .clone()
+    };
+    until("the call is sent again", || times_sent(&bridge, 1) == 2);
+    until("it is done", || operation("requeue")["state"] == "done");
+    assert_eq!(operation("erase")["state"], "running");
+    bridge.clock.advance(Duration::from_secs(61));
+    until("the erasure ends", || {
+        !operation("erase")["receipt"].is_null()
+    });
+    let receipt = operation("erase")["receipt"].to_string();
+    assert!(receipt.contains("did not confirm"), "{receipt}");
+    assert_eq!(spooled(&bridge), Some(1.0));
 }
 
 #[test]
