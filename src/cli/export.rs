@@ -145,7 +145,7 @@ impl Export {
             .filter_map(|stored| Some((stored.id, repaired(stored)?)));
         let repaired: Vec<_> = repaired.filter(|_| !self.redact).collect();
         if repaired.is_empty() {
-            match missing_call::summary(&naming) {
+            match missing_call::summary_with_command(&naming) {
                 Some(summary) => note!("{sid}  not in the store; {summary}"),
                 None => note!("{sid}  not in the store"),
             }

@@ -7,7 +7,7 @@ use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_jso
 use super::private_files;
 use crate::debugging::export;
 use crate::debugging::fixture::Fixture;
-use crate::debugging::missing_call::{SEARCHED, keep_naming, summary};
+use crate::debugging::missing_call::{SEARCHED, keep_naming, summary_with_command};
 use crate::debugging::redact::Redactor;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
 use crate::domain::plain_text::plain;
@@ -115,7 +115,7 @@ pub fn naming(
 
 /// A hint for a call that is not in the store: the refused requests that name it.
 pub fn hint(reader: &dyn ReadStore, sid: &CallSid) -> Result<String, CliError> {
-    Ok(summary(&naming(reader, sid)?).unwrap_or_else(|| {
+    Ok(summary_with_command(&naming(reader, sid)?).unwrap_or_else(|| {
         "list --refused lists the refused requests; look for errors 11200 to 11220 in the Twilio \
          console"
             .to_owned()

@@ -24,15 +24,21 @@ pub fn keep_naming(requests: &mut Vec<StoredRefusedRequest>, sid: &CallSid) {
     });
 }
 
-/// The number of refused requests, and the command that shows the latest.
+/// The number of refused requests, and the cause of the latest.
 #[must_use]
 pub fn summary(naming: &[StoredRefusedRequest]) -> Option<String> {
-    let latest = naming.first()?;
+    let cause = &naming.first()?.request.cause;
     let requests = counted(naming.len(), "refused request");
-    let (cause, id) = (&latest.request.cause, latest.id);
     Some(format!(
-        "{requests} named it, the latest with cause {cause}: show {id}"
+        "{requests} named it, the latest with cause {cause}"
     ))
+}
+
+/// The same with the command that shows the latest.
+#[must_use]
+pub fn summary_with_command(naming: &[StoredRefusedRequest]) -> Option<String> {
+    let id = naming.first()?.id;
+    Some(format!("{}: show {id}", summary(naming)?))
 }
 
 /// What became of a call that was removed.

@@ -303,6 +303,11 @@ fn a_call_that_is_not_found_says_what_is_known_of_it() {
         let page = bridge.page(&format!("/calls/{}", sid(9)));
         page.contains("1 refused request named it") && !page.contains("11220")
     });
+    let page = bridge.page(&format!("/calls/{}", sid(9)));
+    assert!(
+        page.contains("with cause not-found.") && page.contains("Open Refused"),
+        "no command of the CLI: {page}"
+    );
     let api = bridge.admin("GET", &format!("/api/calls/{}", sid(9)), &[]);
     assert_eq!(api.status, 404);
     assert!(

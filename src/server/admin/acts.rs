@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tracing::info;
 
 use super::console::AdminState;
-use super::error::AdminError;
+use super::error::{AdminError, Traces};
 use super::sign_in::User;
 use crate::domain::audit::{Reason, ReasonError};
 use crate::store::Dismissal;
@@ -59,7 +59,7 @@ pub(super) async fn requeue_call(
     let bridge = &admin.bridge;
     let now = bridge.clock.now();
     if !bridge.store.requeue(sid, user.actor, reason, now).await? {
-        return Err(AdminError::UnknownCall(sid.clone(), String::new()));
+        return Err(AdminError::UnknownCall(sid.clone(), Traces::default()));
     }
     info!(call.sid = %sid, "call {sid} is requeued");
     bridge.due.notify_one();
@@ -133,7 +133,7 @@ pub(super) async fn dismiss_call(
     let bridge = &admin.bridge;
     let now = bridge.clock.now();
     match bridge.store.dismiss(sid, user.actor, reason, now).await? {
-        Dismissal::Unknown => Err(AdminError::UnknownCall(sid.clone(), String::new())),
+        Dismissal::Unknown => Err(AdminError::UnknownCall(sid.clone(), Traces::default())),
         Dismissal::NotParked(state) => Err(AdminError::NotParked(state)),
         Dismissal::Dismissed => {
             info!(call.sid = %sid, "call {sid} is dismissed");

@@ -9,7 +9,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::console::{AdminState, page};
-use super::error::AdminError;
+use super::error::{AdminError, Traces};
 use super::frame::Frame;
 use crate::debugging::missing_call::{SEARCHED, fate, keep_naming, summary};
 use crate::debugging::replan::{self, FieldDifference};
@@ -102,10 +102,11 @@ async fn calls(admin: &AdminState, sid: &str) -> Result<Vec<StoredCall>, AdminEr
     let removed = store.removed(&sid).await?;
     let mut refused = store.refused(SEARCHED).await?;
     keep_naming(&mut refused, &sid);
-    let known = removed.iter().map(|removed| fate(&sid, removed));
-    let known = known.chain(summary(&refused));
-    let known = known.fold(String::new(), |all, one| all + "; " + &one);
-    Err(AdminError::UnknownCall(sid, known))
+    let traces = Traces {
+        removed: removed.iter().map(|removed| fate(&sid, removed)).collect(),
+        refused: summary(&refused),
+    };
+    Err(AdminError::UnknownCall(sid, traces))
 }
 
 fn timeline(admin: &AdminState, call: &StoredCall) -> CallTimeline {

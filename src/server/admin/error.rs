@@ -1,5 +1,7 @@
 //! Why a request on the admin listener fails, and its HTTP answer.
 
+use std::fmt;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
@@ -23,9 +25,8 @@ pub enum AdminError {
     NotFound,
     #[error("only {0} is served here")]
     WrongMethod(&'static str),
-    /// With what is known of it nevertheless, each preceded by `; `.
     #[error("no callback of {0} was recorded here{1}")]
-    UnknownCall(CallSid, String),
+    UnknownCall(CallSid, Traces),
     #[error("a CallSid {0}")]
     InvalidSid(#[from] SidError),
     #[error("{0}")]
@@ -56,6 +57,20 @@ pub enum AdminError {
     Store(#[from] StoreError),
     #[error("the page cannot be shown; the log says why")]
     Page(#[from] askama::Error),
+}
+
+/// What is known of a call that is not in the store, in sentences.
+#[derive(Debug, Default)]
+pub struct Traces {
+    pub removed: Vec<String>,
+    pub refused: Option<String>,
+}
+
+impl fmt::Display for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = self.removed.iter().chain(&self.refused);
+        all.try_for_each(|sentence| write!(f, "; {sentence}"))
+    }
 }
 
 impl AdminError {

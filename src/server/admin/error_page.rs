@@ -40,8 +40,11 @@ fn advice(why: &AdminError) -> &'static str {
         AdminError::NotFound | AdminError::WrongMethod(_) => {
             "The pages of the bridge are listed above."
         }
-        AdminError::UnknownCall(_, known) if !known.is_empty() => {
-            "A refused request can be read, and repaired, under Refused."
+        AdminError::UnknownCall(_, traces) if traces.refused.is_some() => {
+            "Open Refused, and choose the cause: it says what to change, and shows the request."
+        }
+        AdminError::UnknownCall(_, traces) if !traces.removed.is_empty() => {
+            "Its data is gone. The report still counts it on the day of its first callback."
         }
         AdminError::UnknownCall(..) => {
             "No refused request that the bridge still keeps names this call. Twilio probably did not reach \
