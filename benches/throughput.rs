@@ -11,6 +11,8 @@
 
 #[path = "throughput/desk.rs"]
 mod desk;
+#[path = "throughput/erase.rs"]
+mod erase;
 #[path = "throughput/load.rs"]
 mod load;
 #[path = "throughput/notify.rs"]
@@ -62,6 +64,7 @@ fn main() {
     };
     match first.as_deref() {
         Some("desk") => return desk::measure(number(1_000_000)),
+        Some("erase") => return erase::measure(number(1_000_000)),
         Some("size") => return size::measure(number(1_000_000)),
         Some("reconcile") => return reconcile::measure(number(100_000)),
         Some("notify") => return notify::measure(),

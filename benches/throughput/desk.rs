@@ -35,7 +35,8 @@ pub fn measure(calls: usize) {
     over("PostgreSQL", &postgres.url("postgres"), calls);
 }
 
-fn over(store: &str, database: &str, calls: usize) {
+/// An Acquire that refuses the calls of one area.
+pub fn acquire() -> FakeAcquire {
     let refused = TextFault {
         text: REFUSED,
         reply: Reply::Invalid,
@@ -45,22 +46,48 @@ fn over(store: &str, database: &str, calls: usize) {
         texts: vec![refused],
         ..Faults::default()
     };
-    let acquire = FakeAcquire::start(LISTEN, faults, Retain::Nothing).expect("a free port");
-    let acquire = acquire.addr().to_string();
-    {
-        let server = Server::over(Mode::Bridge, database, &acquire, "30d");
-        for first in (0..calls).step_by(PART) {
-            let requests = Requests::signed(PART.min(calls - first)).of_many_callers(first);
-            Load::closed_loop(server.address, &requests, 64);
-        }
-        let is_settled =
-            || page(server.admin, "GET", "/api/calls?state=pending", "").contains("\"calls\":[]");
-        let until = Instant::now() + Duration::from_secs(1_800);
-        while !is_settled() {
-            assert!(Instant::now() < until, "all calls are delivered or parked");
-            wait(Duration::from_secs(1));
-        }
+    FakeAcquire::start(LISTEN, faults, Retain::Nothing).expect("a free port")
+}
+
+/// Sends calls from the numbers of 800 areas, and waits until they are delivered or parked.
+pub fn fill(server: &Server, calls: usize) {
+    for first in (0..calls).step_by(PART) {
+        let requests = Requests::signed(PART.min(calls - first)).of_many_callers(first);
+        Load::closed_loop(server.address, &requests, 64);
     }
+    until_settled(server);
+}
+
+pub fn until_settled(server: &Server) {
+    let is_settled =
+        || page(server.admin, "GET", "/api/calls?state=pending", "").contains("\"calls\":[]");
+    let until = Instant::now() + Duration::from_secs(1_800);
+    while !is_settled() {
+        assert!(Instant::now() < until, "all calls are delivered or parked");
+        wait(Duration::from_secs(1));
+    }
+}
+
+/// The path of a call's page.
+fn path_of_a_call(server: &Server) -> String {
+    let calls = page(server.admin, "GET", "/api/calls?limit=1", "");
+    let calls: serde_json::Value = serde_json::from_str(&calls).expect("JSON");
+    let sid = calls["calls"][0]["call_sid"].as_str().expect("a CallSid");
+    format!("/calls/{sid}")
+}
+
+fn over(store: &str, database: &str, calls: usize) {
+    let acquire = acquire();
+    let acquire = acquire.addr().to_string();
+    let a_call = {
+        let server = Server::over(Mode::Bridge, database, &acquire, "30d");
+        fill(&server, calls);
+        path_of_a_call(&server)
+    };
+    let pages = PAGES.map(|(name, method, target, body)| {
+        let target = if target == A_CALL { &a_call } else { target };
+        (name, method, target, body)
+    });
     let mut p99 = [Vec::new(), Vec::new()];
     let mut took: Vec<Vec<Duration>> = vec![Vec::new(); PAGES.len()];
     println!("| round | {store}, {calls} calls, {RATE}/s | answer p50 ms | p99 ms |");
@@ -76,7 +103,7 @@ fn over(store: &str, database: &str, calls: usize) {
                         if ended.load(Ordering::Relaxed) {
                             return;
                         }
-                        let (_, method, target, body) = PAGES[position];
+                        let (_, method, target, body) = pages[position];
                         let started = Instant::now();
                         page(admin, method, target, body);
                         took[position].push(started.elapsed());
@@ -110,8 +137,11 @@ fn over(store: &str, database: &str, calls: usize) {
     println!("{table}");
 }
 
+/// Stands for the page of a stored call.
+const A_CALL: &str = "/calls/{CallSid}";
+
 /// Name, method, target and body of each page and search.
-const PAGES: [(&str, &str, &str, &str); 12] = [
+const PAGES: [(&str, &str, &str, &str); 13] = [
     ("Today", "GET", "/", ""),
     ("Calls", "GET", "/calls", ""),
     (
@@ -120,6 +150,7 @@ const PAGES: [(&str, &str, &str, &str); 12] = [
         "/calls?state=delivered&status=failed",
         "",
     ),
+    ("Call", "GET", A_CALL, ""),
     ("Parked", "GET", "/parked", ""),
     ("Refused", "GET", "/refused", ""),
     ("Operations", "GET", "/operations", ""),
@@ -146,7 +177,7 @@ const PAGES: [(&str, &str, &str, &str); 12] = [
     ("Status", "GET", "/api/status", ""),
 ];
 
-fn page(admin: SocketAddr, method: &str, target: &str, body: &str) -> String {
+pub fn page(admin: SocketAddr, method: &str, target: &str, body: &str) -> String {
     let request = format!(
         "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -159,7 +190,7 @@ fn page(admin: SocketAddr, method: &str, target: &str, body: &str) -> String {
     );
     let answer = send_within(LIMIT, admin, request.as_bytes());
     assert!(
-        matches!(answer.status, 200 | 303),
+        matches!(answer.status, 200 | 202 | 303),
         "{target}: {} {}",
         answer.status,
         answer.body

@@ -18,7 +18,15 @@ pub struct Requests {
     bodies: Vec<String>,
     count: usize,
     first: usize,
-    has_many_callers: bool,
+    areas: Areas,
+}
+
+/// Of the numbers in the requests.
+#[derive(Clone, Copy)]
+enum Areas {
+    OfFixture,
+    Many,
+    One(usize),
 }
 
 impl Requests {
@@ -33,7 +41,7 @@ impl Requests {
             bodies,
             count,
             first: 0,
-            has_many_callers: false,
+            areas: Areas::OfFixture,
         }
     }
 
@@ -41,7 +49,16 @@ impl Requests {
     pub fn of_many_callers(self, first: usize) -> Self {
         Self {
             first,
-            has_many_callers: true,
+            areas: Areas::Many,
+            ..self.terminal_only()
+        }
+    }
+
+    /// Ended calls between numbers of one area, which is below 200 if no other call may have them.
+    pub fn of_area(self, area: usize, first: usize) -> Self {
+        Self {
+            first,
+            areas: Areas::One(area),
             ..self.terminal_only()
         }
     }
@@ -63,13 +80,14 @@ impl Requests {
         let position = self.first + position;
         let body = &self.bodies[position % self.bodies.len()];
         let body = with_sid(body, std::process::id(), position);
-        if !self.has_many_callers {
-            return body;
-        }
+        let area = match self.areas {
+            Areas::OfFixture => return body,
+            Areas::Many => 200 + position % 800,
+            Areas::One(area) => area,
+        };
         let mut pieces = body.split("=%2B1");
         let mut varied = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {
-            let area = 200 + position % 800;
             varied.extend(["=%2B1", &area.to_string(), &piece[3..]]);
         }
         varied
