@@ -251,9 +251,12 @@ fn an_operation_is_counted_paused_and_cancelled_by_the_api() {
     assert_eq!(change("cancel", "").json()["state"], "cancelled");
     assert_eq!(change("resume", "").json()["state"], "cancelled");
     assert_eq!(change("stop", "").status, 404);
-    assert_eq!(
-        posts(admin, "/api/operations/99/pause", "application/json", "").status,
-        404
+    let unknown = posts(admin, "/api/operations/99/pause", "application/json", "");
+    assert_eq!(unknown.status, 404);
+    assert!(
+        unknown.body.contains("there is no operation 99"),
+        "{}",
+        unknown.body
     );
     let metric = "bridge_operations{kind=\"requeue\",state=\"cancelled\"}";
     bridge.counts(metric, 1.0);

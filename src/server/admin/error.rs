@@ -27,6 +27,8 @@ pub enum AdminError {
     WrongMethod(&'static str),
     #[error("no callback of {0} was recorded here{1}")]
     UnknownCall(CallSid, Traces),
+    #[error("there is no operation {0}")]
+    UnknownOperation(i64),
     #[error("a CallSid {0}")]
     InvalidSid(#[from] SidError),
     #[error("{0}")]
@@ -103,7 +105,9 @@ impl AdminError {
 impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::UnknownCall(..) => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownCall(..) | Self::UnknownOperation(_) => {
+                StatusCode::NOT_FOUND
+            }
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidSid(_) | Self::Query(_) | Self::Filter(_) | Self::Reason(_) => {
                 StatusCode::BAD_REQUEST

@@ -50,6 +50,7 @@ fn advice(why: &AdminError) -> &'static str {
             "No refused request that the bridge still keeps names this call. Twilio probably did not reach \
              the bridge: look for errors 11200 to 11220 in the Twilio console."
         }
+        AdminError::UnknownOperation(_) => "Operations lists all of them, also finished ones.",
         AdminError::InvalidSid(_) => {
             "A CallSid has CA and 32 hexadecimal digits; copy it from the Twilio console."
         }

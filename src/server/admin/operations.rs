@@ -271,7 +271,7 @@ async fn change_operation(
     let store = &admin.bridge.store;
     let now = admin.bridge.clock.now();
     let changed = store.change_operation(id, change, rate, user.actor, now);
-    let operation = changed.await?.ok_or(AdminError::NotFound)?;
+    let operation = changed.await?.ok_or(AdminError::UnknownOperation(id))?;
     Ok(OperationLine::of(operation))
 }
 
