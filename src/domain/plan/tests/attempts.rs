@@ -4,125 +4,97 @@ use super::*;
 
 #[test]
 fn what_is_due_follows_from_the_attempts() {
-    let again = |at: i64| attempt(PARENT, Verdict::Again(Millis(at)));
-    let given_up = attempt(PARENT, Verdict::GivenUp("refused".to_owned()));
-    let accepted = attempt(PARENT, Verdict::Accepted);
-    let repeat = attempt(PARENT, Verdict::AcceptedAsRepeat);
-    let due = next(&[callback(&[])], &[]);
-    assert!(matches!(due, Next::Send(_)));
-    for (attempts, expected) in [
-        (vec![again(NOW.0)], due.clone()),
-        (vec![again(NOW.0 + 1)], Next::Wait(Millis(NOW.0 + 1))),
-        (vec![again(NOW.0 + 1), again(NOW.0 - 1)], due.clone()),
-        (vec![again(1), accepted.clone()], Next::Delivered),
-        (vec![repeat], Next::Delivered),
-        // Accepted is final, also if a second worker got another answer.
-        (vec![accepted.clone(), again(1)], Next::Delivered),
-        (vec![accepted, given_up.clone()], Next::Delivered),
+    for (tried, expected) in [
+        ("", "call-end parent"),
+        ("parent again:1000000", "call-end parent"),
+        ("parent again:1000001", "wait 1000001"),
         (
-            vec![again(1), given_up],
-            Next::Parked(Cause::Refused(422), "refused".to_owned()),
+            "parent again:1000001; parent again:999999",
+            "call-end parent",
         ),
-        // Of a requeued call only the attempts since then are passed: all requests are due again.
-        (vec![], due),
+        ("parent again:1; parent accepted", "delivered"),
+        ("parent repeat", "delivered"),
+        // Accepted is final, also if a second worker got another answer.
+        ("parent accepted; parent again:1", "delivered"),
+        ("parent accepted; parent refused", "delivered"),
+        (
+            "parent again:1; parent refused",
+            "parked refused-422: refused",
+        ),
     ] {
-        assert_eq!(next(&[callback(&[])], &attempts), expected, "{attempts:?}");
+        assert_eq!(legs("parent").tried(tried).step(NOW), expected, "{tried}");
     }
 }
 
 #[test]
 fn the_answer_to_the_last_attempt_is_the_cause() {
-    use crate::acquire::DeliveryFault::{Busy, SuccessFalse};
-    for (fault, status, cause) in [
-        (None, Some(409), Cause::Refused(409)),
-        (Some(Busy), Some(503), Cause::ScheduleUsedUp),
-        (Some(SuccessFalse), Some(200), Cause::Unclear),
+    use DeliveryFault::{Busy, SuccessFalse};
+    for (fault, status, expected) in [
+        (None, 409, "parked refused-409: refused"),
+        (Some(Busy), 503, "parked schedule-used-up: refused"),
+        (Some(SuccessFalse), 200, "parked unclear: refused"),
     ] {
-        let given_up = Attempt {
-            status,
-            fault,
-            ..attempt(PARENT, Verdict::GivenUp("why".to_owned()))
-        };
-        let parked = Next::Parked(cause, "why".to_owned());
-        assert_eq!(next(&[callback(&[])], &[given_up]), parked);
+        let mut case = legs("parent").tried("parent refused");
+        (case.attempts[0].status, case.attempts[0].fault) = (Some(status), fault);
+        assert_eq!(case.step(NOW), expected);
     }
 }
 
 #[test]
 fn a_leg_that_was_given_up_never_delays_another() {
-    let legs = [callback(&[]), child(&[])];
-    let refused = |leg| attempt(leg, Verdict::GivenUp(format!("{leg} refused")));
-    assert_eq!(sent(next(&legs, &[])).call_id, PARENT);
-    assert_eq!(sent(next(&legs, &[refused(PARENT)])).call_id, CHILD);
-    assert_eq!(sent(next(&legs, &[refused(CHILD)])).call_id, PARENT);
-    let parked = next(&legs, &[refused(PARENT), attempt(CHILD, Verdict::Accepted)]);
-    assert_eq!(
-        parked,
-        Next::Parked(Cause::Refused(422), format!("{PARENT} refused"))
-    );
-
-    let unmappable = callback(&[("Direction", "sideways")]);
-    assert_eq!(sent(next(&[unmappable, child(&[])], &[])).call_id, CHILD);
+    for (text, tried, expected) in [
+        ("parent; child", "", "call-end parent"),
+        ("parent; child", "parent refused", "call-end child"),
+        ("parent; child", "child refused", "call-end parent"),
+        (
+            "parent; child",
+            "parent refused; child accepted",
+            "parked refused-422: refused",
+        ),
+        ("parent Direction=sideways; child", "", "call-end child"),
+    ] {
+        assert_eq!(
+            legs(text).tried(tried).step(NOW),
+            expected,
+            "{text} {tried}"
+        );
+    }
 }
 
 #[test]
 fn the_most_urgent_leg_goes_first() {
-    let legs = [callback(&[]), child(&[])];
-    let again = |leg, at| attempt(leg, Verdict::Again(Millis(at)));
-    let later = NOW.0 + 5;
-    assert_eq!(sent(next(&legs, &[again(PARENT, later)])).call_id, CHILD);
-    assert_eq!(
-        sent(next(&legs, &[again(PARENT, 2), again(CHILD, 1)])).call_id,
-        CHILD
-    );
-    let waiting = next(&legs, &[again(PARENT, later + 1), again(CHILD, later)]);
-    assert_eq!(waiting, Next::Wait(Millis(later)));
+    for (tried, expected) in [
+        ("parent again:1000005", "call-end child"),
+        ("parent again:2; child again:1", "call-end child"),
+        ("parent again:1000006; child again:1000005", "wait 1000005"),
+    ] {
+        assert_eq!(
+            legs("parent; child").tried(tried).step(NOW),
+            expected,
+            "{tried}"
+        );
+    }
 }
 
 #[test]
 fn a_second_leg_that_ends_later_is_due_too() {
-    let taken = [attempt(PARENT, Verdict::Accepted)];
-    let ringing = child(&[("CallStatus", "ringing")]);
-    assert_eq!(
-        next(&[callback(&[]), ringing.clone()], &taken),
-        Next::Delivered
-    );
-    let legs = [
-        callback(&[]),
-        ringing,
-        child(&[("CallStatus", "no-answer")]),
-    ];
-    assert_eq!(sent(next(&legs, &taken)).call_id, CHILD);
+    let taken = legs("parent; child ringing").tried("parent accepted");
+    assert_eq!(taken.step(NOW), "delivered");
+    assert_eq!(taken.and("child no-answer").step(NOW), "call-end child");
 }
 
 #[test]
 fn a_plan_says_since_which_callback_it_was_parked_and_had_work() {
-    let ringing = child(&[("CallStatus", "ringing")]);
-    let unknown = |status| callback(&[("CallStatus", status)]);
-    let known = [ringing, unknown("transferred"), unknown("sideways")];
-    let positions = |callbacks: &[Callback], attempts: &[Attempt]| {
-        let plan = Plan::of(
-            &received(callbacks),
-            History::of(attempts),
-            &Rules::default(),
-            NOW,
-        );
-        (
-            plan.unmappable().collect::<Vec<_>>(),
-            plan.unfinished_since(),
-        )
-    };
-    assert_eq!(positions(&known, &[]), (vec![1], None));
-
-    let known = [&known[..], &[child(&[]), child(&[])]].concat();
-    let again = attempt(CHILD, Verdict::Again(Millis(1)));
-    for attempts in [&[][..], &[again]] {
-        assert_eq!(
-            positions(&known, attempts),
-            (vec![], Some(3)),
-            "{attempts:?}"
-        );
+    let known = legs("child ringing; parent transferred; parent sideways");
+    let ended = known.clone().and("child; child");
+    for (case, unmappable, unfinished) in [
+        (known, &[1][..], None),
+        (ended.clone(), &[], Some(3)),
+        (ended.clone().tried("child again:1"), &[], Some(3)),
+        (ended.tried("child accepted"), &[1], None),
+    ] {
+        let plan = case.plan(NOW);
+        assert_eq!(plan.unmappable().collect::<Vec<_>>(), unmappable);
+        assert_eq!(plan.unfinished_since(), unfinished);
     }
-    let accepted = attempt(CHILD, Verdict::Accepted);
-    assert_eq!(positions(&known, &[accepted]), (vec![1], None));
 }

@@ -1,99 +1,62 @@
 //! The leg and the mode of the first attempt stay, whatever follows.
 
-use super::whole::one_call;
 use super::*;
 
-fn tried(leg: &str, report_mode: ReportMode) -> Attempt {
-    Attempt {
-        report_mode,
-        ..attempt(leg, Verdict::Accepted)
-    }
-}
-
-/// The legs that are sent after a requeue, and the next step once Acquire has accepted them.
-fn requeued(known: &[Callback], before: Attempt, rules: &Rules) -> (Vec<String>, Next) {
-    let known = received(known);
-    let (mut legs, mut attempts) = (Vec::new(), vec![before]);
-    loop {
-        let history = History::requeued(&attempts, 1);
-        let plan = Plan::of(&known, history, rules, NOW);
-        let Next::Send(request) = plan.next() else {
-            return (legs, plan.next().clone());
-        };
-        legs.push(request.leg.to_string());
-        let again = tried(request.leg.as_str(), history.mode(rules));
-        attempts.push(again);
+/// The call, of which a leg was tried in a mode, with these rules since then.
+fn tried(before: Case, text: &str, now: fn(&str) -> Case) -> Case {
+    let rules = now("parent").rules;
+    Case {
+        rules,
+        ..before.tried(text)
     }
 }
 
 #[test]
 fn a_requeued_call_is_sent_as_the_leg_that_was_tried_first() {
-    let known = [callback(&[]), child(&[])];
-    for leg in [CHILD, PARENT] {
-        let expected = (vec![leg.to_owned()], Next::Delivered);
-        for rules in [one_call(), Rules::default()] {
-            let before = tried(leg, ReportMode::Call);
-            assert_eq!(requeued(&known, before, &rules), expected);
+    for leg in ["child", "parent"] {
+        for now in [one_call, legs] {
+            let accepted = format!("{leg} accepted");
+            let case = tried(one_call("parent; child"), &accepted, now).requeued();
+            let expected = [format!("call-end {leg}"), "delivered".to_owned()];
+            assert_eq!(case.steps(NOW), expected);
         }
     }
-    let (legs, next) = requeued(&known, tried(CHILD, ReportMode::Legs), &one_call());
-    assert_eq!((legs.len(), next), (2, Next::Delivered), "one for each leg");
+    let by_leg = tried(legs("parent; child"), "child accepted", one_call).requeued();
+    let expected = ["call-end parent", "call-end child", "delivered"];
+    assert_eq!(by_leg.steps(NOW), expected, "one for each leg");
 }
 
 #[test]
 fn a_changed_mode_is_not_that_of_a_call_that_was_tried() {
-    let known = received(&[callback(&[]), child(&[])]);
-    let next = |attempts: &[Attempt], rules: &Rules| {
-        let plan = Plan::of(&known, History::requeued(attempts, 0), rules, NOW);
-        plan.next().clone()
-    };
-    let as_one = [tried(PARENT, ReportMode::Call)];
-    assert_eq!(next(&as_one, &Rules::default()), Next::Delivered);
-    let by_leg = [tried(PARENT, ReportMode::Legs)];
-    assert_eq!(sent(next(&by_leg, &one_call())).call_id, CHILD);
-    let mut later = tried(PARENT, ReportMode::Legs);
-    later.at = Millis(1);
-    let merged = [later, tried(CHILD, ReportMode::Call)];
-    let mode = History::requeued(&merged, 0).mode(&Rules::default());
+    let text = "parent; child";
+    let as_one = tried(one_call(text), "parent accepted", legs);
+    assert_eq!(as_one.step(NOW), "delivered");
+    let by_leg = tried(legs(text), "parent accepted", one_call);
+    assert_eq!(by_leg.step(NOW), "call-end child");
+    let merged = tried(legs(text), "parent accepted @1", one_call).tried("child accepted");
+    let mode = merged.history().mode(&Rules::default());
     assert_eq!(mode, ReportMode::Call, "the earlier of two merged calls");
 }
 
-#[test]
-fn a_requeued_call_has_the_values_of_the_settings_of_today() {
-    let mut rules = one_call();
-    rules.directory.default = Some("new@example.com".to_owned());
-    let before = [tried(PARENT, ReportMode::Call)];
-    let history = History::requeued(&before, 1);
-    let plan = Plan::of(&received(&[callback(&[])]), history, &rules, NOW);
-    let end = sent(plan.next().clone());
-    assert_eq!(end.email.as_deref(), Some("new@example.com"));
-}
-
-/// The direction, the caller's leg and the e-mail of what a requeue sends for a leg that was tried.
-fn requeued_end(known: &[Callback], leg: &str, change: impl FnOnce(&mut Rules)) -> CallEnd {
-    let mut rules = one_call();
-    let agents = ["client:jane", "sip:jane@voice.example.com"];
-    let agents = agents.map(|address| (address.to_owned(), "jane@example.com".to_owned()));
-    rules.directory.entries = agents.into();
-    change(&mut rules);
-    let before = [tried(leg, ReportMode::Call)];
-    let plan = Plan::of(&received(known), History::requeued(&before, 1), &rules, NOW);
-    let end = sent(plan.next().clone());
-    assert_eq!(end.call_id, leg);
+/// What a requeue sends for a leg that was tried.
+fn requeued_end(text: &str, leg: &str, change: impl FnOnce(&mut Rules)) -> CallEnd {
+    let jane = "client:jane=jane@example.com sip:jane@voice.example.com=jane@example.com";
+    let case = one_call(text).directory(jane).with(change);
+    let end = case.tried(&format!("{leg} accepted")).requeued().end();
+    assert_eq!(end.call_id, sid(leg));
     end
 }
 
 #[test]
 fn a_requeue_repairs_the_direction_and_the_email_after_sip_customers_changed() {
     let jane = Some("jane@example.com");
-    let sip = ("From", "sip:jane@voice.example.com");
-    let called_out = [callback(&[sip]), child(&[])];
-    let end = requeued_end(&called_out, PARENT, |_| ());
+    let sip = "From=sip:jane@voice.example.com";
+    let end = requeued_end(&format!("parent {sip}; child"), "parent", |_| ());
     assert_eq!(end.direction, acquire::Direction::Outgoing);
     assert_eq!(end.email.as_deref(), jane, "the agent who called");
 
-    let called_in = [callback(&[sip]), child(&[sip, ("To", "client:jane")])];
-    let end = requeued_end(&called_in, CHILD, |rules| {
+    let called_in = format!("parent {sip}; child {sip} To=client:jane");
+    let end = requeued_end(&called_in, "child", |rules| {
         rules.sip_customers = SipCustomers::All;
     });
     assert_eq!(end.direction, acquire::Direction::Incoming);
@@ -102,33 +65,21 @@ fn a_requeue_repairs_the_direction_and_the_email_after_sip_customers_changed() {
 
 #[test]
 fn an_agents_leg_of_a_call_from_the_api_is_outgoing_once_its_first_leg_is_known() {
-    let agent = child(&[("From", "+14045550199"), ("To", "client:jane")]);
-    let from_api = callback(&[("Direction", "outbound-api"), ("To", "+12025550123")]);
-    for (known, direction) in [
-        (vec![agent.clone()], acquire::Direction::Incoming),
-        (vec![agent, from_api], acquire::Direction::Outgoing),
+    let agent = "child From=+14045550199 To=client:jane";
+    let from_api = format!("{agent}; parent Direction=outbound-api To=+12025550123");
+    for (text, direction) in [
+        (agent, acquire::Direction::Incoming),
+        (&from_api, acquire::Direction::Outgoing),
     ] {
-        let end = requeued_end(&known, CHILD, |_| ());
-        assert_eq!(end.direction, direction);
+        assert_eq!(requeued_end(text, "child", |_| ()).direction, direction);
     }
 }
 
 #[test]
 fn conversations_that_were_tried_stay_after_sip_customers_changed() {
-    const SECOND_CHILD: &str = "CA00000000000000000000000000000003";
-    let second = child(&[("CallSid", SECOND_CHILD), ("To", "+14045550143")]);
-    let sip = ("From", "sip:desk@voice.example.com");
-    let known = received(&[child(&[]), second, callback(&[sip])]);
-    let mut rules = one_call();
-    rules.sip_customers = SipCustomers::All;
-    let failed = Attempt {
-        verdict: Verdict::Again(Millis(1)),
-        ..tried(SECOND_CHILD, ReportMode::Call)
-    };
-    let attempts = [tried(CHILD, ReportMode::Call), failed];
-    let retried = Plan::of(&known, History::requeued(&attempts, 0), &rules, NOW);
-    assert_eq!(sent(retried.next().clone()).call_id, SECOND_CHILD);
-    let requeued = Plan::of(&known, History::requeued(&attempts, 2), &rules, NOW);
-    let is_sent = |item: &&PlanItem| matches!(item, PlanItem::Send(_));
-    assert_eq!(requeued.items().filter(is_sent).count(), 2, "{requeued:?}");
+    let text = "child; second To=+14045550143; parent From=sip:desk@voice.example.com";
+    let case = one_call(text).with(|rules| rules.sip_customers = SipCustomers::All);
+    let tried = case.tried("child accepted; second again:1");
+    assert_eq!(tried.step(NOW), "call-end second");
+    assert_eq!(tried.requeued().requests().len(), 2);
 }

@@ -3,67 +3,51 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::twilio::{CallbackContent, Evidence};
+use crate::twilio::Evidence;
 
-/// The end as Twilio's list has it.
-fn listed(mut callback: Callback) -> Callback {
-    if let CallbackContent::Status(status) = &mut callback.kind {
-        status.evidence = Evidence::Listed;
-        status.sequence_number = None;
+/// The call with these of its ends as Twilio's list has them.
+fn listed(mut case: Case, ends: &[usize]) -> Case {
+    for end in ends {
+        if let CallbackContent::Status(status) = &mut case.known[*end].callback.kind {
+            status.evidence = Evidence::Listed;
+            status.sequence_number = None;
+        }
     }
-    callback
-}
-
-fn at(at: i64, callback: Callback) -> ReceivedCallback {
-    let at = Millis(at);
-    ReceivedCallback { at, callback }
-}
-
-fn duration(next: Next) -> Option<String> {
-    sent(next).duration
+    case
 }
 
 #[test]
 fn an_imported_end_is_used_at_once() {
-    let call = [at(0, listed(callback(&[("CallDuration", "7")])))];
-    let next = plan(&call, &[], &Rules::default(), Millis(0));
-    assert_eq!(duration(next).as_deref(), Some("7"));
+    let case = listed(legs("parent CallDuration=7"), &[0]);
+    assert_eq!(case.end_at(0).duration.as_deref(), Some("7"));
 }
 
 #[test]
 fn a_signed_end_is_used_instead_as_long_as_nothing_was_sent() {
-    let row = || listed(callback(&[("CallDuration", "7"), ("CallStatus", "busy")]));
-    let signed = || callback(&[("CallDuration", "8")]);
-    for call in [
-        [at(0, row()), at(10, signed())],
-        [at(0, signed()), at(10, row())],
+    let (row, signed) = ("parent busy CallDuration=7", "parent CallDuration=8");
+    for case in [
+        listed(legs(&format!("{row}; {signed} @10")), &[0]),
+        listed(legs(&format!("{signed}; {row} @10")), &[1]),
     ] {
-        let next = plan(&call, &[], &Rules::default(), NOW);
-        assert_eq!(duration(next).as_deref(), Some("8"));
+        assert_eq!(case.end().duration.as_deref(), Some("8"));
     }
 }
 
 #[test]
 fn a_signed_end_that_comes_after_the_imported_one_was_tried_is_a_repeat() {
-    let call = [
-        at(0, listed(callback(&[("CallDuration", "7")]))),
-        at(10, callback(&[("CallDuration", "8")])),
-    ];
-    let mut tried = attempt(PARENT, Verdict::Again(Millis(20)));
-    tried.at = Millis(5);
-    let next = plan(&call, &[tried], &Rules::default(), NOW);
-    assert_eq!(duration(next).as_deref(), Some("7"));
+    let case = listed(
+        legs("parent CallDuration=7; parent CallDuration=8 @10"),
+        &[0],
+    );
+    let tried = case.tried("parent again:20 @5");
+    assert_eq!(tried.end().duration.as_deref(), Some("7"));
 }
 
 #[test]
 fn weaker_evidence_does_not_replace_an_imported_end() {
-    let weaker = callback(&[("CallbackSource", ""), ("CallDuration", "1")]);
-    let call = [
-        at(0, weaker),
-        at(1, listed(callback(&[("CallDuration", "7")]))),
-    ];
-    let next = plan(&call, &[], &Rules::default(), NOW);
-    assert_eq!(duration(next).as_deref(), Some("7"));
+    let weaker = "parent CallbackSource= CallDuration=1";
+    let case = listed(legs(&format!("{weaker}; parent CallDuration=7 @1")), &[1]);
+    assert_eq!(case.end().duration.as_deref(), Some("7"));
 }
 
 /// What happened to the end of a leg.
@@ -89,39 +73,25 @@ proptest! {
             1..4,
         ),
         order in any::<u64>(),
-        report in prop::sample::select(vec![ReportMode::Legs, ReportMode::Call]),
+        mode in 0..2_usize,
     ) {
-        let rules = Rules {
-            legs: LegRules { report, settle: Duration::ZERO, ..LegRules::default() },
-            ..Rules::default()
-        };
-        let leg = |number: usize, status: &str| {
-            let sid = format!("CA{:032x}", number + 1);
-            let changes = [("CallSid", sid.as_str()), ("CallStatus", status)];
-            if number == 0 { callback(&changes) } else { child(&changes) }
-        };
-        let told: Vec<Callback> =
-            ends.iter().enumerate().map(|(number, (status, _))| leg(number, status)).collect();
-        let mut here = Vec::new();
-        for (signed, (_, end)) in told.iter().zip(&ends) {
+        let texts = LEGS.iter().zip(&ends).map(|(leg, (status, _))| format!("{leg} {status}"));
+        let reported = modes(&texts.collect::<Vec<_>>().join("; "))[mode].clone();
+        let rows = listed(reported.clone(), &[0, 1, 2][..ends.len()]);
+        let mut here = Case { known: Vec::new(), ..reported.clone() };
+        for (n, (_, end)) in ends.iter().enumerate() {
             if !matches!(end, End::Lost) {
-                here.push(signed.clone());
+                here.known.push(reported.known[n].clone());
             }
             if !matches!(end, End::Came) {
-                here.push(listed(signed.clone()));
+                here.known.push(rows.known[n].clone());
             }
         }
-        let mut random = fastrand::Rng::with_seed(order);
-        random.shuffle(&mut here);
-        let requests = |callbacks: &[Callback]| {
-            let received = received(callbacks);
-            let plan = Plan::of(&received, History::default(), &rules, NOW);
-            let items = plan.items().filter_map(|item| match item {
-                PlanItem::Send(planned) => Some(planned.request.message.to_json()),
-                _ => None,
-            });
-            items.collect::<Vec<_>>()
+        fastrand::Rng::with_seed(order).shuffle(&mut here.known);
+        let requests = |case: &Case| {
+            let requests = case.requests().into_iter();
+            requests.map(|planned| planned.request.message.to_json()).collect::<Vec<_>>()
         };
-        prop_assert_eq!(requests(&here), requests(&told));
+        prop_assert_eq!(requests(&here), requests(&reported));
     }
 }

@@ -2,101 +2,76 @@
 
 use proptest::prelude::*;
 
-use super::whole::{one_call, recording};
 use super::*;
 
-fn any_callback() -> impl Strategy<Value = Callback> {
-    let statuses = vec![
-        "queued",
-        "ringing",
-        "in-progress",
-        "completed",
-        "busy",
-        "failed",
-        "transferred",
-    ];
-    (
-        any::<bool>(),
-        prop::sample::select(statuses),
-        prop::sample::select(vec!["", "0", "1", "2"]),
-        prop::sample::select(vec![
+/// A text of one of each of these words.
+fn any_words(choices: &[&'static [&'static str]]) -> impl Strategy<Value = String> + use<> {
+    let words: Vec<_> = choices
+        .iter()
+        .map(|words| prop::sample::select(*words))
+        .collect();
+    words.prop_map(|words| words.join(" "))
+}
+
+fn any_callback() -> impl Strategy<Value = String> {
+    any_words(&[
+        &["parent", "child"],
+        &[
+            "queued",
+            "ringing",
+            "in-progress",
+            "completed",
+            "busy",
+            "failed",
+            "transferred",
+        ],
+        &[
             "",
-            "Thu, 01 Jan 2026 00:00:01 +0000",
-            "Thu, 01 Jan 2026 00:00:02 +0000",
-        ]),
-        prop::sample::select(vec!["0", "35"]),
-        prop::sample::select(vec!["inbound", "sideways"]),
-        prop::sample::select(vec!["", AGENT]),
-        prop::sample::select(vec!["call-progress-events", ""]),
-    )
-        .prop_filter("not a request for TwiML", |call| {
-            !call.7.is_empty() || !["queued", "ringing", "in-progress"].contains(&call.1)
-        })
-        .prop_map(
-            |(is_child, status, sequence, timestamp, duration, direction, to, source)| {
-                let changes = [
-                    ("CallStatus", status),
-                    ("SequenceNumber", sequence),
-                    ("Timestamp", timestamp),
-                    ("CallDuration", duration),
-                    ("Direction", direction),
-                    ("To", to),
-                    ("CallbackSource", source),
-                ];
-                if is_child {
-                    child(&changes)
-                } else {
-                    callback(&changes)
-                }
-            },
-        )
-}
-
-fn any_attempts() -> impl Strategy<Value = Vec<Attempt>> {
-    let verdict = prop_oneof![
-        Just(Verdict::Accepted),
-        Just(Verdict::GivenUp("refused".to_owned())),
-        (0..2 * NOW.0).prop_map(|at| Verdict::Again(Millis(at))),
-    ];
-    let leg = prop::sample::select(vec![PARENT, CHILD]);
-    prop::collection::vec(
-        (leg, verdict).prop_map(|(leg, verdict)| attempt(leg, verdict)),
-        0..4,
-    )
-}
-
-fn any_recording() -> impl Strategy<Value = Callback> {
-    let statuses = vec!["in-progress", "completed", "absent", "paused"];
-    let starts = vec!["Thu, 01 Jan 2026 00:00:01 +0000", ""];
-    (
-        1..3_u8,
-        prop::sample::select(statuses),
-        prop::sample::select(vec![PARENT, CHILD]),
-        prop::sample::select(vec!["3", "9", ""]),
-        prop::sample::select(starts),
-    )
-        .prop_map(|(sid, status, leg, seconds, started)| {
-            let changes = [
-                ("CallSid", leg),
-                ("RecordingDuration", seconds),
-                ("RecordingStartTime", started),
-            ];
-            recording(sid, status, &changes)
-        })
-}
-
-fn any_rules() -> impl Strategy<Value = Rules> {
-    (any::<bool>(), any::<bool>()).prop_map(|(is_one, has_life)| {
-        let mut rules = if is_one { one_call() } else { Rules::default() };
-        if has_life {
-            rules.events = EventRules {
-                in_queue: Forward::On,
-                ringing: Forward::On,
-                answered: Forward::On,
-            };
-        }
-        rules
+            "SequenceNumber=0",
+            "SequenceNumber=1",
+            "SequenceNumber=2",
+        ],
+        &["", "Timestamp=1", "Timestamp=2"],
+        &["CallDuration=0", "CallDuration=35"],
+        &["Direction=inbound", "Direction=sideways"],
+        &["To=", "To=+14045550142"],
+        &["", "CallbackSource="],
+    ])
+    .prop_filter("not a request for TwiML", |text| {
+        let is_open = ["queued", "ringing", "in-progress"]
+            .iter()
+            .any(|word| text.contains(word));
+        !(is_open && text.contains("CallbackSource="))
     })
+}
+
+fn any_recording() -> impl Strategy<Value = String> {
+    any_words(&[
+        &["RE1", "RE2"],
+        &["in-progress", "completed", "absent", "paused"],
+        &["CallSid=parent", "CallSid=child"],
+        &[
+            "RecordingDuration=3",
+            "RecordingDuration=9",
+            "RecordingDuration=",
+        ],
+        &["RecordingStartTime=1", ""],
+    ])
+}
+
+fn any_attempts() -> impl Strategy<Value = String> {
+    let attempt = any_words(&[
+        &["parent", "child"],
+        &[
+            "accepted",
+            "refused",
+            "again:0",
+            "again:999999",
+            "again:1000000",
+            "again:2000000",
+        ],
+    ]);
+    prop::collection::vec(attempt, 0..4).prop_map(|attempts| attempts.join("; "))
 }
 
 proptest! {
@@ -108,12 +83,16 @@ proptest! {
                 (Just(callbacks), Just(repeated).prop_shuffle())
             }),
         attempts in any_attempts(),
-        rules in any_rules(),
-        now in prop_oneof![Just(Millis(0)), Just(NOW), Just(Millis(i64::MAX))],
+        report in prop::sample::select(&ReportMode::ALL[..]),
+        events in prop::sample::select(vec![EventRules::default(), ALL_EVENTS]),
+        now in prop_oneof![Just(0), Just(NOW), Just(i64::MAX)],
     ) {
-        let of = |callbacks: &[Callback]| {
-            let received = received(callbacks);
-            let plan = Plan::of(&received, History::of(&attempts), &rules, now);
+        let of = |callbacks: &[String]| {
+            let case = legs(&callbacks.join("; ")).with(|rules| {
+                rules.legs.report = report;
+                rules.events = events.clone();
+            });
+            let plan = case.tried(&attempts).plan(now);
             (plan.next().clone(), plan.items().cloned().collect::<Vec<_>>())
         };
         prop_assert_eq!(of(&callbacks), of(&shuffled));

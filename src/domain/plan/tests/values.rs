@@ -2,39 +2,17 @@
 
 use super::*;
 
-/// The call-end that is due by `rules`, and the reasons of its fields.
-fn sent_with_reasons(callbacks: &[Callback], rules: &Rules) -> (CallEnd, Vec<Reason>) {
-    let plan = Plan::of(&received(callbacks), History::default(), rules, NOW);
-    let reasons = plan.items().find_map(|item| match item {
-        PlanItem::Send(planned) => Some(planned.reasons.clone()),
-        _ => None,
-    });
-    (sent(plan.next().clone()), reasons.expect("a request"))
-}
-
-fn why(reasons: &[Reason], about: About) -> &str {
-    let found = reasons.iter().find(|reason| reason.about == about);
-    &found.expect("a reason").why
-}
-
 #[test]
 fn an_empty_from_parks_the_call_unless_a_text_is_set_for_it() {
-    for from in ["", " "] {
-        let withheld = callback(&[("From", from)]);
-        let parked = next(std::slice::from_ref(&withheld), &[]);
-        assert!(
-            matches!(&parked, Next::Parked(Cause::NoFrom, why) if why.contains("calls.empty_from")),
-            "{parked:?}"
-        );
-        let rules = Rules {
-            empty_from: Some("anonymous".to_owned()),
-            ..Rules::default()
-        };
-        let (end, reasons) = sent_with_reasons(&[withheld], &rules);
-        assert_eq!(end.from, "anonymous");
-        assert!(why(&reasons, About::From).contains("calls.empty_from"));
-        assert_eq!(sent_by(&rules, callback(&[])).from, "+12025550123");
+    let anonymous = |rules: &mut Rules| rules.empty_from = Some("anonymous".to_owned());
+    for text in ["parent From=", "parent From=%20"] {
+        let step = legs(text).step(NOW);
+        assert!(step.starts_with("parked no-from") && step.contains("calls.empty_from"));
+        let case = legs(text).with(anonymous);
+        assert_eq!(case.end().from, "anonymous");
+        assert!(case.why(About::From).contains("calls.empty_from"));
     }
+    assert_eq!(legs("parent").with(anonymous).end().from, "+12025550123");
 }
 
 #[test]
@@ -44,79 +22,81 @@ fn an_email_of_the_url_that_is_none_is_not_sent_and_shown() {
         ("extension-7", "has no @"),
         ("a@example.com,b@example.com", "is more than one address"),
     ] {
-        let (end, reasons) = sent_with_reasons(&[callback(&[("?email", raw)])], &Rules::default());
-        assert_eq!(end.email, None, "{raw}");
-        let shown = why(&reasons, About::Email);
+        let case = legs(&format!("parent ?email={raw}"));
+        assert_eq!(case.end().email, None, "{raw}");
+        let shown = case.why(About::Email);
         assert!(shown.contains(words), "{shown}");
+        assert_eq!(
+            shown.contains("%2B"),
+            raw.contains('+'),
+            "only a + is called one"
+        );
     }
-    // Only a + is called one.
-    let space = callback(&[("?email", "extension-7")]);
-    let (_, reasons) = sent_with_reasons(&[space], &Rules::default());
-    assert!(!why(&reasons, About::Email).contains("%2B"));
 }
 
 #[test]
 fn an_email_of_the_url_that_is_none_gives_way_in_every_mode() {
-    let rules = Rules {
-        legs: LegRules {
-            report: ReportMode::Call,
-            settle: Duration::ZERO,
-            ..LegRules::default()
-        },
-        directory: Directory {
-            default: Some("desk@example.com".to_owned()),
-            ..Directory::default()
-        },
-        ..Rules::default()
-    };
-    let invalid = child(&[("?email", "jane doe@example.com")]);
-    let (end, reasons) = sent_with_reasons(&[callback(&[]), invalid], &rules);
-    assert_eq!(end.email.as_deref(), Some("desk@example.com"));
-    let shown = why(&reasons, About::Email);
-    assert!(shown.contains("jane doe@example.com"), "{shown}");
+    for case in modes("parent; child ?email=jane%20doe@example.com") {
+        let case = case.directory("default=desk@example.com");
+        let requests = case.requests().into_iter();
+        let mut json = requests.map(|planned| planned.request.message.to_json());
+        assert!(json.all(|json| json.contains("desk@example.com")));
+    }
+    let case = one_call("parent; child ?email=jane%20doe@example.com");
+    assert!(case.why(About::Email).contains("jane doe@example.com"));
 }
 
 #[test]
 fn each_field_that_is_left_out_has_its_reason() {
-    let absent = |code| {
-        let fields = [
-            ("CallSid", PARENT),
-            ("AccountSid", "AC00000000000000000000000000000001"),
-            ("RecordingSid", "RE00000000000000000000000000000001"),
-            ("RecordingStatus", "absent"),
-            ("ErrorCode", code),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        parse(CallbackKind::Recording, &fields, None).expect("a recording callback")
-    };
-    for (duration, words) in [
+    for (text, about, words) in [
         (
-            "42.7",
+            "parent CallDuration=42.7",
+            About::Duration,
             "CallDuration is \"42.7\", which is not a whole number",
         ),
-        ("-1", "CallDuration is \"-1\""),
-        ("", "has no CallDuration"),
+        (
+            "parent CallDuration=-1",
+            About::Duration,
+            "CallDuration is \"-1\"",
+        ),
+        (
+            "parent CallDuration=",
+            About::Duration,
+            "has no CallDuration",
+        ),
+        (
+            "parent",
+            About::RecordingUrl,
+            "no callback names a recording",
+        ),
+        ("parent", About::Email, "[directory] has no entry"),
+        (
+            "RE1 absent RecordingUrl= ErrorCode=16101; parent",
+            About::RecordingUrl,
+            "is absent (ErrorCode 16101)",
+        ),
+        (
+            "RE1 absent RecordingUrl= ErrorCode=0; parent",
+            About::RecordingUrl,
+            "is absent",
+        ),
     ] {
-        let (end, reasons) = sent_with_reasons(
-            &[callback(&[("CallDuration", duration)])],
-            &Rules::default(),
-        );
-        assert_eq!(end.duration, None);
-        let shown = why(&reasons, About::Duration);
+        let case = legs(text);
+        let end = case.end();
+        match about {
+            About::Duration => assert_eq!(end.duration, None),
+            _ => assert_eq!((end.recording_url, end.email), (None, None)),
+        }
+        let shown = case.why(about);
         assert!(shown.contains(words), "{shown}");
-        assert_eq!(
-            why(&reasons, About::RecordingUrl),
-            "no callback names a recording"
+        assert!(
+            about != About::RecordingUrl || shown.ends_with(words),
+            "{shown}"
         );
-        assert!(why(&reasons, About::Email).contains("[directory] has no entry"));
     }
-    for (code, words) in [("16101", "is absent (ErrorCode 16101)"), ("0", "is absent")] {
-        let (end, reasons) = sent_with_reasons(&[absent(code), callback(&[])], &Rules::default());
-        assert_eq!(end.recording_url, None);
-        let shown = why(&reasons, About::RecordingUrl);
-        assert!(shown.ends_with(words), "{shown}");
-    }
-    let (_, reasons) = sent_with_reasons(&[callback(&[])], &Rules::default());
-    let of_duration = |reason: &Reason| reason.about == About::Duration;
-    assert!(!reasons.iter().any(of_duration), "it is sent");
+    let mut reasons = legs("parent").requests().remove(0).reasons.into_iter();
+    assert!(
+        !reasons.any(|reason| reason.about == About::Duration),
+        "it is sent"
+    );
 }
