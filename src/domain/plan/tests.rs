@@ -48,8 +48,8 @@ fn named(text: &str) -> String {
 }
 
 /// Reads callbacks between `;`. Each is a leg or a recording (`RE1`), and words: the status; a field in
-/// place of the usual one; `5-65`, the seconds from the answer of a leg to its end; or `@` and the arrival
-/// in milliseconds. A time is in seconds, and a leg has its name.
+/// place of the usual one; `5-65`, the seconds from the answer of a leg, or the start of a recording, to its
+/// end; or `@` and the arrival in milliseconds. A time is in seconds, and a leg has its name.
 fn read(text: &str) -> Vec<ReceivedCallback> {
     text.split("; ").map(read_one).collect()
 }
@@ -81,8 +81,12 @@ fn read_one(text: &str) -> ReceivedCallback {
         } else if let Some(millis) = word.strip_prefix('@') {
             at = millis.parse().expect("milliseconds");
         } else if let Some((from, to)) = talk() {
-            fields.insert("Timestamp".to_owned(), time(to));
-            fields.insert("CallDuration".to_owned(), (to - from).to_string());
+            let (time_of, at, duration) = match recording {
+                Some(_) => ("RecordingStartTime", from, "RecordingDuration"),
+                None => ("Timestamp", to, "CallDuration"),
+            };
+            fields.insert(time_of.to_owned(), time(at));
+            fields.insert(duration.to_owned(), (to - from).to_string());
         } else {
             let field = recording
                 .as_ref()
@@ -299,6 +303,18 @@ impl Case {
         let mut reasons = requests[0].reasons.iter();
         let found = reasons.find(|reason| reason.about == about);
         named(&found.expect("a reason").why)
+    }
+}
+
+/// Checks rows `callbacks | attempts | step`; a time before the step replaces [`NOW`].
+fn check(call: impl Fn(&str) -> Case, rows: &str) {
+    for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
+        let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (time, step) = columns[2]
+            .split_once("ms: ")
+            .unwrap_or(("1000000", columns[2]));
+        let case = call(columns[0]).tried(columns[1]);
+        assert_eq!(case.step(time.parse().expect("a time")), step, "{row}");
     }
 }
 

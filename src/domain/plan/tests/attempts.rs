@@ -4,26 +4,22 @@ use super::*;
 
 #[test]
 fn what_is_due_follows_from_the_attempts() {
-    for (tried, expected) in [
-        ("", "call-end parent"),
-        ("parent again:1000000", "call-end parent"),
-        ("parent again:1000001", "wait 1000001"),
-        (
-            "parent again:1000001; parent again:999999",
-            "call-end parent",
-        ),
-        ("parent again:1; parent accepted", "delivered"),
-        ("parent repeat", "delivered"),
-        // Accepted is final, also if a second worker got another answer.
-        ("parent accepted; parent again:1", "delivered"),
-        ("parent accepted; parent refused", "delivered"),
-        (
-            "parent again:1; parent refused",
-            "parked refused-422: refused",
-        ),
-    ] {
-        assert_eq!(legs("parent").tried(tried).step(NOW), expected, "{tried}");
-    }
+    check(
+        legs,
+        "parent |                                            | call-end parent
+         parent | parent again:1000000                       | call-end parent
+         parent | parent again:1000001                       | wait 1000001
+         parent | parent again:1000001; parent again:999999  | call-end parent
+         parent | parent again:1; parent accepted            | delivered
+         parent | parent repeat                              | delivered
+         parent | parent again:1; parent refused             | parked refused-422: refused",
+    );
+    // Accepted is final, also if a second worker got another answer.
+    check(
+        legs,
+        "parent | parent accepted; parent again:1 | delivered
+         parent | parent accepted; parent refused | delivered",
+    );
 }
 
 #[test]
@@ -42,45 +38,33 @@ fn the_answer_to_the_last_attempt_is_the_cause() {
 
 #[test]
 fn a_leg_that_was_given_up_never_delays_another() {
-    for (text, tried, expected) in [
-        ("parent; child", "", "call-end parent"),
-        ("parent; child", "parent refused", "call-end child"),
-        ("parent; child", "child refused", "call-end parent"),
-        (
-            "parent; child",
-            "parent refused; child accepted",
-            "parked refused-422: refused",
-        ),
-        ("parent Direction=sideways; child", "", "call-end child"),
-    ] {
-        assert_eq!(
-            legs(text).tried(tried).step(NOW),
-            expected,
-            "{text} {tried}"
-        );
-    }
+    check(
+        legs,
+        "parent; child                    |                                | call-end parent
+         parent; child                    | parent refused                 | call-end child
+         parent; child                    | child refused                  | call-end parent
+         parent; child                    | parent refused; child accepted | parked refused-422: refused
+         parent Direction=sideways; child |                                | call-end child",
+    );
 }
 
 #[test]
 fn the_most_urgent_leg_goes_first() {
-    for (tried, expected) in [
-        ("parent again:1000005", "call-end child"),
-        ("parent again:2; child again:1", "call-end child"),
-        ("parent again:1000006; child again:1000005", "wait 1000005"),
-    ] {
-        assert_eq!(
-            legs("parent; child").tried(tried).step(NOW),
-            expected,
-            "{tried}"
-        );
-    }
+    check(
+        legs,
+        "parent; child | parent again:1000005                      | call-end child
+         parent; child | parent again:2; child again:1             | call-end child
+         parent; child | parent again:1000006; child again:1000005 | wait 1000005",
+    );
 }
 
 #[test]
 fn a_second_leg_that_ends_later_is_due_too() {
-    let taken = legs("parent; child ringing").tried("parent accepted");
-    assert_eq!(taken.step(NOW), "delivered");
-    assert_eq!(taken.and("child no-answer").step(NOW), "call-end child");
+    check(
+        legs,
+        "parent; child ringing                  | parent accepted | delivered
+         parent; child ringing; child no-answer | parent accepted | call-end child",
+    );
 }
 
 #[test]

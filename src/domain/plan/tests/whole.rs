@@ -12,14 +12,13 @@ fn an_end_waits_for_its_recording_to_the_millisecond() {
 
 #[test]
 fn only_the_leg_that_gets_the_recording_waits_for_it() {
-    for (text, expected) in [
-        ("parent; child", "call-end child"),
-        ("parent To=; child", "wait 120000"),
-        ("parent busy", "call-end parent"),
-    ] {
-        let always = |rules: &mut Rules| rules.recordings.expect = RecordingExpectation::Always;
-        assert_eq!(legs(text).with(always).step(0), expected, "{text}");
-    }
+    let always = |rules: &mut Rules| rules.recordings.expect = RecordingExpectation::Always;
+    check(
+        |text| legs(text).with(always),
+        "parent; child     | | 0ms: call-end child
+         parent To=; child | | 0ms: wait 120000
+         parent busy       | | 0ms: call-end parent",
+    );
 }
 
 #[test]
@@ -70,15 +69,13 @@ fn one_call_is_decided_when_its_legs_have_settled() {
 
 #[test]
 fn a_call_stays_the_leg_that_was_tried_first() {
-    assert_eq!(one_call("child").step(WAITED), "call-end child");
-    for (verdict, expected) in [
-        ("accepted", "delivered"),
-        ("again:1", "call-end child"),
-        ("refused", "parked refused-422: refused"),
-    ] {
-        let tried = one_call("child; parent").tried(&format!("child {verdict}"));
-        assert_eq!(tried.step(NOW), expected);
-    }
+    check(
+        one_call,
+        "child         |                | 14400000ms: call-end child
+         child; parent | child accepted | delivered
+         child; parent | child again:1  | call-end child
+         child; parent | child refused  | parked refused-422: refused",
+    );
 }
 
 #[test]
