@@ -4,48 +4,21 @@
 
 pub mod response;
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The message of Acquire's phone API in a request
-/// (developer.acquire.io, branch 2.0.0, "Phone").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RequestKind {
-    CallInQueue,
-    CallRinging,
-    CallAnswered,
-    CallEnd,
-    /// A second call-end, with a recording that arrived after the first (`recording.late`).
-    CallEndAgain,
-}
-
-impl RequestKind {
-    /// In the order of a call.
-    pub const ALL: [Self; 5] = [
-        Self::CallInQueue,
-        Self::CallRinging,
-        Self::CallAnswered,
-        Self::CallEnd,
-        Self::CallEndAgain,
-    ];
-
-    /// The name in the database, metrics and `show`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CallInQueue => "call-in-queue",
-            Self::CallRinging => "call-ringing",
-            Self::CallAnswered => "call-answered",
-            Self::CallEnd => "call-end",
-            Self::CallEndAgain => "call-end-again",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+words! {
+    /// The message of Acquire's phone API in a request
+    /// (developer.acquire.io, branch 2.0.0, "Phone").
+    #[derive(Hash)]
+    pub enum RequestKind {
+        CallInQueue = "call-in-queue",
+        CallRinging = "call-ringing",
+        CallAnswered = "call-answered",
+        CallEnd = "call-end",
+        /// A second call-end, with a recording that arrived after the first (`recording.late`).
+        CallEndAgain = "call-end-again",
     }
 }
 
@@ -128,7 +101,6 @@ pub enum Outcome {
 
 impl Outcome {
     /// The name in metrics: the name of the fault, if there is one.
-    #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -139,7 +111,6 @@ impl Outcome {
     }
 
     /// The fault, if a retry may help.
-    #[must_use]
     pub fn fault(&self) -> Option<DeliveryFault> {
         match self {
             Self::Retry { fault, .. } => Some(*fault),
@@ -148,68 +119,33 @@ impl Outcome {
     }
 }
 
-/// Why a request failed that a retry may complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DeliveryFault {
-    Dns,
-    Connect,
-    Tls,
-    TimeOut,
-    Reset,
-    /// The forward proxy opened no tunnel: it is unreachable or slow, or cannot reach Acquire.
-    Proxy,
-    /// The forward proxy wants credentials (407), or its rules forbid the target: a setting is wrong.
-    ProxyRefused,
-    /// 408, 425, 429 or 5xx.
-    Busy,
-    /// 3xx, 401, 403 or 404: a setting is wrong.
-    Configuration,
-    /// 2xx, but its body reports a failure.
-    SuccessFalse,
-    /// 2xx, but its body is not Acquire's JSON.
-    Unreadable,
+words! {
+    /// Why a request failed that a retry may complete.
+    #[derive(Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum DeliveryFault {
+        Dns = "dns",
+        Connect = "connect",
+        Tls = "tls",
+        TimeOut = "time-out",
+        Reset = "reset",
+        /// The forward proxy opened no tunnel: it is unreachable or slow, or cannot reach Acquire.
+        Proxy = "proxy",
+        /// The forward proxy wants credentials (407), or its rules forbid the target: a setting is wrong.
+        ProxyRefused = "proxy-refused",
+        /// 408, 425, 429 or 5xx.
+        Busy = "busy",
+        /// 3xx, 401, 403 or 404: a setting is wrong.
+        Configuration = "configuration",
+        /// 2xx, but its body reports a failure.
+        SuccessFalse = "success-false",
+        /// 2xx, but its body is not Acquire's JSON.
+        Unreadable = "unreadable",
+    }
 }
 
 impl DeliveryFault {
-    pub const ALL: [Self; 11] = [
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::TimeOut,
-        Self::Reset,
-        Self::Proxy,
-        Self::ProxyRefused,
-        Self::Busy,
-        Self::Configuration,
-        Self::SuccessFalse,
-        Self::Unreadable,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::TimeOut => "time-out",
-            Self::Reset => "reset",
-            Self::Proxy => "proxy",
-            Self::ProxyRefused => "proxy-refused",
-            Self::Busy => "busy",
-            Self::Configuration => "configuration",
-            Self::SuccessFalse => "success-false",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|fault| fault.as_str() == text)
-    }
-
     /// What the operator should check first.
-    #[must_use]
     pub fn advice(self) -> &'static str {
         match self {
             Self::Dns => "check acquire.base_url and the machine's name servers",
@@ -234,15 +170,8 @@ impl DeliveryFault {
     }
 
     /// Whether Acquire may have accepted the call although its response (a 2xx) does not say so.
-    #[must_use]
     pub fn is_unclear(self) -> bool {
         matches!(self, Self::SuccessFalse | Self::Unreadable)
-    }
-}
-
-impl fmt::Display for DeliveryFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

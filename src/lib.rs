@@ -22,6 +22,47 @@
 //! - [`app`] builds, runs and stops a bridge.
 //! - [`cli`] has the commands.
 
+/// Declares an enum with a word for each variant, by which settings, database, JSON and metrics name it.
+macro_rules! words {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $name:ident {
+            $($(#[$of_variant:meta])* $variant:ident = $word:literal,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $visibility enum $name {
+            $($(#[$of_variant])* $variant,)+
+        }
+
+        impl $name {
+            /// Each variant, in the order of their declaration.
+            pub const ALL: [$name; [$($word),+].len()] = [$(Self::$variant),+];
+
+            /// Each variant with its word.
+            pub const WORDS: [(&'static str, $name); [$($word),+].len()] =
+                [$(($word, Self::$variant)),+];
+
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|known| known.as_str() == text)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
 pub mod acquire;
 pub mod app;
 pub mod cli;

@@ -45,7 +45,6 @@ macro_rules! sid {
                 }
             }
 
-            #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -89,97 +88,64 @@ sid!(
     "RE"
 );
 
-/// The state of a leg (Twilio docs, Call resource, "Call status values").
-///
-/// Twilio may add values without notice, so an unknown one is kept as it was sent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CallStatus {
-    Queued,
-    Initiated,
-    Ringing,
-    InProgress,
-    Completed,
-    Busy,
-    NoAnswer,
-    Canceled,
-    Failed,
-    Unknown(Box<str>),
+/// Declares an enum of Twilio's words. Twilio may add one without notice, so an unknown one is kept as it
+/// was sent.
+macro_rules! open_words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of_variant:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$of_variant])* $variant,)+
+            Unknown(Box<str>),
+        }
+
+        impl $name {
+            pub fn parse(text: &str) -> Self {
+                match text {
+                    $($word => Self::$variant,)+
+                    other => Self::Unknown(other.into()),
+                }
+            }
+
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)+
+                    Self::Unknown(text) => text,
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
 }
 
-impl CallStatus {
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "queued" => Self::Queued,
-            "initiated" => Self::Initiated,
-            "ringing" => Self::Ringing,
-            "in-progress" => Self::InProgress,
-            "completed" => Self::Completed,
-            "busy" => Self::Busy,
-            "no-answer" => Self::NoAnswer,
-            "canceled" => Self::Canceled,
-            "failed" => Self::Failed,
-            other => Self::Unknown(other.into()),
-        }
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Queued => "queued",
-            Self::Initiated => "initiated",
-            Self::Ringing => "ringing",
-            Self::InProgress => "in-progress",
-            Self::Completed => "completed",
-            Self::Busy => "busy",
-            Self::NoAnswer => "no-answer",
-            Self::Canceled => "canceled",
-            Self::Failed => "failed",
-            Self::Unknown(text) => text,
-        }
-    }
-}
-
-impl fmt::Display for CallStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+open_words! {
+    /// The state of a leg (Twilio docs, Call resource, "Call status values").
+    CallStatus {
+        Queued = "queued",
+        Initiated = "initiated",
+        Ringing = "ringing",
+        InProgress = "in-progress",
+        Completed = "completed",
+        Busy = "busy",
+        NoAnswer = "no-answer",
+        Canceled = "canceled",
+        Failed = "failed",
     }
 }
 
-/// Who started a leg (Twilio docs, Call resource, "Direction").
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
-    Inbound,
-    OutboundApi,
-    OutboundDial,
-    TrunkingOriginating,
-    TrunkingTerminating,
-    Unknown(Box<str>),
-}
-
-impl Direction {
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "inbound" => Self::Inbound,
-            "outbound-api" => Self::OutboundApi,
-            "outbound-dial" => Self::OutboundDial,
-            "trunking-originating" => Self::TrunkingOriginating,
-            "trunking-terminating" => Self::TrunkingTerminating,
-            other => Self::Unknown(other.into()),
-        }
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Inbound => "inbound",
-            Self::OutboundApi => "outbound-api",
-            Self::OutboundDial => "outbound-dial",
-            Self::TrunkingOriginating => "trunking-originating",
-            Self::TrunkingTerminating => "trunking-terminating",
-            Self::Unknown(text) => text,
-        }
+open_words! {
+    /// Who started a leg (Twilio docs, Call resource, "Direction").
+    Direction {
+        Inbound = "inbound",
+        OutboundApi = "outbound-api",
+        OutboundDial = "outbound-dial",
+        TrunkingOriginating = "trunking-originating",
+        TrunkingTerminating = "trunking-terminating",
     }
 }
 
@@ -237,33 +203,24 @@ pub struct UrlEmail {
     pub has_plus: bool,
 }
 
-/// How surely a request is the status callback of its leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Evidence {
-    /// It has `CallbackSource=call-progress-events`, which only status callbacks have (Twilio docs,
-    /// Voice webhooks, and every capture).
-    StatusCallback,
-    /// It has a terminal status, no `CallbackSource`, and nothing that names it as another request.
-    Weaker,
-    /// The form of a callback that failed, from Twilio's alert: its fields are those of the callback.
-    Alerted,
-    /// A row of Twilio's list of calls, where the callback did not come.
-    Listed,
+words! {
+    /// How surely a request is the status callback of its leg.
+    #[derive(PartialOrd, Ord)]
+    pub enum Evidence {
+        /// It has `CallbackSource=call-progress-events`, which only status callbacks have (Twilio docs,
+        /// Voice webhooks, and every capture).
+        StatusCallback = "status-callback",
+        /// It has a terminal status, no `CallbackSource`, and nothing that names it as another request.
+        Weaker = "weaker",
+        /// The form of a callback that failed, from Twilio's alert: its fields are those of the callback.
+        Alerted = "alerted",
+        /// A row of Twilio's list of calls, where the callback did not come.
+        Listed = "listed",
+    }
 }
 
 impl Evidence {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StatusCallback => "status-callback",
-            Self::Weaker => "weaker",
-            Self::Alerted => "alerted",
-            Self::Listed => "listed",
-        }
-    }
-
     /// Whether it reports the end as the status callback does, so that only one of them is used.
-    #[must_use]
     pub fn is_of_callback(self) -> bool {
         self != Self::Weaker
     }
@@ -296,45 +253,15 @@ pub struct RecordingCallback {
     pub error_code: Option<String>,
 }
 
-/// The state of a recording; unknown values are kept as they were sent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RecordingStatus {
-    InProgress,
-    /// It can be fetched.
-    Completed,
-    /// Nothing was recorded.
-    Absent,
-    Failed,
-    Unknown(Box<str>),
-}
-
-impl RecordingStatus {
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "in-progress" => Self::InProgress,
-            "completed" => Self::Completed,
-            "absent" => Self::Absent,
-            "failed" => Self::Failed,
-            other => Self::Unknown(other.into()),
-        }
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::InProgress => "in-progress",
-            Self::Completed => "completed",
-            Self::Absent => "absent",
-            Self::Failed => "failed",
-            Self::Unknown(text) => text,
-        }
-    }
-}
-
-impl fmt::Display for RecordingStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+open_words! {
+    /// The state of a recording.
+    RecordingStatus {
+        InProgress = "in-progress",
+        /// It can be fetched.
+        Completed = "completed",
+        /// Nothing was recorded.
+        Absent = "absent",
+        Failed = "failed",
     }
 }
 
@@ -348,7 +275,6 @@ impl CallbackKey {
         Self(text.into())
     }
 
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -362,13 +288,11 @@ impl fmt::Display for CallbackKey {
 
 impl Callback {
     /// The call of this callback, identified by its first leg.
-    #[must_use]
     pub fn call(&self) -> &CallSid {
         self.parent.as_ref().unwrap_or(&self.leg)
     }
 
     /// A recording callback has `RecordingStatus`, which no other request of a call has.
-    #[must_use]
     pub fn evidence(&self) -> Evidence {
         match &self.kind {
             CallbackContent::Status(status) => status.evidence,
@@ -376,7 +300,6 @@ impl Callback {
         }
     }
 
-    #[must_use]
     pub fn key(&self) -> CallbackKey {
         let leg = &self.leg;
         let key = match &self.kind {

@@ -10,13 +10,14 @@ use serde_json::Value;
 use crate::acquire::{DeliveryFault, Outcome};
 use crate::clock::Millis;
 
-/// Which 2xx responses mean that Acquire has accepted the call (`acquire.success`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SuccessRule {
-    /// A body that says so.
-    Body,
-    /// Any body.
-    Any2xx,
+words! {
+    /// Which 2xx responses mean that Acquire has accepted the call (`acquire.success`).
+    pub enum SuccessRule {
+        /// A body that says so.
+        Body = "body",
+        /// Any body.
+        Any2xx = "any-2xx",
+    }
 }
 
 /// The most characters of a body that are kept.
@@ -63,7 +64,6 @@ const MAX_MESSAGE: usize = 120;
 /// | other 4xx | `Refused` |
 ///
 /// A 1xx never arrives here, because it is not a final response; it would be a `Reset`.
-#[must_use]
 pub fn outcome_of(
     success: SuccessRule,
     status: u16,
@@ -144,7 +144,6 @@ fn collect_codes<'a>(value: &'a Value, codes: &mut Vec<&'a str>) {
 
 /// The readable message in the excerpt of a response, on one line. Words that can be personal data
 /// of the request are masked, because the reason of a parked call is logged.
-#[must_use]
 pub fn message(excerpt: &str) -> Option<String> {
     let body: Value = serde_json::from_str(excerpt).ok()?;
     let places = ["/data/message", "/message", "/error/message", "/error"];

@@ -44,7 +44,6 @@ pub struct AcquirePaths {
 
 impl AcquireSettings {
     /// The base URL for the requests of an account.
-    #[must_use]
     pub fn base_url_of(&self, account: &Account) -> String {
         self.base_url
             .replace(ACCOUNT_ID, &account.acquire_account_id)
@@ -62,13 +61,7 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<AcquireSettings> {
     let keys = ["acquire.client_cert_file", "acquire.client_key_file"];
     let client_certificate = pair(reader, keys, "a client certificate");
     let proxy = proxy::read(reader, "acquire.proxy");
-    let success = reader.choice(
-        "acquire.success",
-        &[
-            ("body", SuccessRule::Body),
-            ("any-2xx", SuccessRule::Any2xx),
-        ],
-    );
+    let success = reader.choice("acquire.success", &SuccessRule::WORDS);
     Some(AcquireSettings {
         base_url: base_url?,
         paths: AcquirePaths {

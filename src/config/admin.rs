@@ -105,19 +105,16 @@ pub(super) fn listen(reader: &mut SettingsReader) -> Option<SocketAddr> {
 
 impl AdminSettings {
     /// Whether everything but the probes needs a sign-in.
-    #[must_use]
     pub fn needs_sign_in(&self) -> bool {
         !self.operators.is_empty() || self.proxy.is_some()
     }
 
     /// Whether the sign-in may protect a listener that other hosts can reach.
-    #[must_use]
     pub fn has_strong_sign_in(&self) -> bool {
         self.needs_sign_in() && self.operators.iter().all(Operator::is_strong)
     }
 
     /// The URL of the console, for links. Does not end with `/`.
-    #[must_use]
     pub fn console_url(&self) -> String {
         let listen = || format!("http://{}", self.listen);
         self.url.clone().unwrap_or_else(listen)

@@ -11,19 +11,6 @@ use crate::domain::plan::{
 /// The value of `calls.sip_customers` for every host.
 pub(super) const ALL_SIP_HOSTS: &str = "all";
 
-pub(super) const CLIENT: [(&str, ClientParents); 2] = [
-    ("incoming", ClientParents::Incoming),
-    ("outgoing", ClientParents::Outgoing),
-];
-
-pub(super) const REPORT: [(&str, ReportMode); 2] =
-    [("legs", ReportMode::Legs), ("call", ReportMode::Call)];
-
-pub(super) const MISSED: [(&str, MissedStatus); 2] = [
-    ("children", MissedStatus::Children),
-    ("parent", MissedStatus::Parent),
-];
-
 pub(super) fn empty_from(reader: &mut SettingsReader) -> Option<String> {
     replacement(reader, "calls.empty_from")
 }
@@ -41,7 +28,7 @@ fn replacement(reader: &mut SettingsReader, key: &'static str) -> Option<String>
 }
 
 pub(super) fn client(reader: &mut SettingsReader) -> Option<ClientParents> {
-    reader.choice("calls.client", &CLIENT)
+    reader.choice("calls.client", &ClientParents::WORDS)
 }
 
 pub(super) fn sip_customers(reader: &mut SettingsReader) -> SipCustomers {
@@ -71,9 +58,9 @@ fn not_a_host() -> String {
 }
 
 pub(super) fn legs(reader: &mut SettingsReader) -> Option<LegRules> {
-    let report = reader.choice("calls.report", &REPORT);
+    let report = reader.choice("calls.report", &ReportMode::WORDS);
     let settle = reader.duration("calls.settle", millis(0)..=minutes(10));
-    let missed = reader.choice("calls.missed", &MISSED);
+    let missed = reader.choice("calls.missed", &MissedStatus::WORDS);
     let wait = reader.duration("calls.wait", minutes(1)..=days(7));
     Some(LegRules {
         report: report?,

@@ -27,7 +27,6 @@ pub struct FileWatch {
 type Stamp = Result<(SystemTime, u64, u64), io::ErrorKind>;
 
 impl FileWatch {
-    #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
         Self {
             paths,

@@ -13,19 +13,17 @@ pub struct LogSettings {
     pub level: String,
 }
 
-/// The format of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
+words! {
+    /// The format of a log line.
+    pub enum LogFormat {
+        Text = "text",
+        Json = "json",
+    }
 }
 
 /// Reads the section.
 pub(super) fn read(reader: &mut SettingsReader) -> Option<LogSettings> {
-    let format = reader.choice(
-        restart("log.format"),
-        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-    );
+    let format = reader.choice(restart("log.format"), &LogFormat::WORDS);
     let level = reader.text(restart("log.level"), level);
     Some(LogSettings {
         format: format?,

@@ -27,7 +27,6 @@ pub enum MessageFormat {
 
 impl MessageFormat {
     /// The value of the setting and of a metric's label.
-    #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Json(_) => "json",

@@ -15,22 +15,14 @@ const RESERVED: [&str; 2] = ["local", "system"];
 /// The most characters of a name.
 const MAX_NAME: usize = 100;
 
-/// What a user of the admin listener may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Reads everything, with personal data masked.
-    Viewer,
-    /// Also sees personal data, and changes calls.
-    Operator,
-}
-
-impl Role {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-        }
+words! {
+    /// What a user of the admin listener may do.
+    #[derive(PartialOrd, Ord)]
+    pub enum Role {
+        /// Reads everything, with personal data masked.
+        Viewer = "viewer",
+        /// Also sees personal data, and changes calls.
+        Operator = "operator",
     }
 }
 
@@ -89,10 +81,7 @@ fn entry(reader: &mut SettingsReader, number: usize) -> Option<Operator> {
     let key = |name: &str| format!("operators[{number}].{name}");
     let name = reader.text(&key("name"), name);
     let token = reader.secret(&key("token")).map(SecretString::from);
-    let role = reader.choice(
-        &key("role"),
-        &[("viewer", Role::Viewer), ("operator", Role::Operator)],
-    );
+    let role = reader.choice(&key("role"), &Role::WORDS);
     for required in ["name", "role"] {
         if !reader.is_set(&key(required)) {
             reader.mistake(format!("{} is not set", key(required)));

@@ -11,9 +11,6 @@ use super::store::StoreSettings;
 use crate::domain::reconcile::{CallScope, DURATION_WAIT, Scope, TrunkScope, reach};
 use crate::twilio::AccountSid;
 
-const CALLS: [(&str, CallScope); 2] = [("expected", CallScope::Expected), ("all", CallScope::All)];
-const TRUNKS: [(&str, TrunkScope); 2] = [("off", TrunkScope::Off), ("on", TrunkScope::On)];
-
 /// How the store is compared with Twilio's own records.
 #[derive(Clone, Debug)]
 pub struct ReconcileSettings {
@@ -31,7 +28,6 @@ pub struct ReconcileSettings {
 
 impl ReconcileSettings {
     /// A warning, if the store removes calls before Twilio may have completed their records.
-    #[must_use]
     pub fn doubt(&self, store: &StoreSettings) -> Option<String> {
         let reach = reach(store.shortest_retention());
         (self.every.is_some() && reach <= DURATION_WAIT).then(|| {
@@ -49,8 +45,8 @@ impl ReconcileSettings {
 pub(super) fn read(reader: &mut SettingsReader) -> Option<ReconcileSettings> {
     let every = off_or_duration(reader, restart("reconcile.every"));
     let delay = reader.duration(restart("reconcile.delay"), minutes(1)..=hours(24));
-    let calls = reader.choice(restart("reconcile.calls"), &CALLS);
-    let trunks = reader.choice(restart("reconcile.trunks"), &TRUNKS);
+    let calls = reader.choice(restart("reconcile.calls"), &CallScope::WORDS);
+    let trunks = reader.choice(restart("reconcile.trunks"), &TrunkScope::WORDS);
     let canary_every = off_or_duration(reader, restart("canary.every"));
     let sid = |text: &str| AccountSid::parse(text).map_err(|why| why.to_string());
     let plain = reader.text(restart("TWILIO_ACCOUNT_SID"), sid);

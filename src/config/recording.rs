@@ -16,16 +16,6 @@ use crate::twilio::signature::PublicUrl;
 /// The output size of the hash that the secret keys, in bytes (RFC 2104, section 3).
 const MIN_SECRET_LENGTH: usize = 32;
 
-pub(super) const EXPECT: [(&str, RecordingExpectation); 2] = [
-    ("when-started", RecordingExpectation::WhenStarted),
-    ("always", RecordingExpectation::Always),
-];
-
-pub(super) const LATE: [(&str, LateRecording); 2] = [
-    ("keep", LateRecording::Keep),
-    ("resend", LateRecording::Resend),
-];
-
 /// How the bridge plays recordings (`recording.link = "bridge"`).
 #[derive(Clone, Debug)]
 pub struct PlaybackSettings {
@@ -154,8 +144,8 @@ pub(super) fn rules(
     links: Option<RecordingLinks>,
 ) -> Option<RecordingRules> {
     let wait = reader.duration("recording.wait", millis(0)..=hours(24));
-    let expect = reader.choice("recording.expect", &EXPECT);
-    let late = reader.choice("recording.late", &LATE);
+    let expect = reader.choice("recording.expect", &RecordingExpectation::WORDS);
+    let late = reader.choice("recording.late", &LateRecording::WORDS);
     Some(RecordingRules {
         expect: expect?,
         wait: wait?,

@@ -19,7 +19,6 @@ pub struct ReloadDiff {
 
 impl Config {
     /// This configuration with every setting of `new` that can change in a running bridge.
-    #[must_use]
     pub fn reload(&self, new: Self) -> ReloadDiff {
         let (server, mut kept) = self.server.reload(new.server);
         let (admin, kept_of_admin) = self.admin.reload(new.admin);

@@ -50,7 +50,6 @@ pub(super) fn read(
 /// out, because they need its secret.
 ///
 /// With such a file another machine plans the same requests for a call.
-#[must_use]
 pub fn to_toml(rules: &Rules) -> String {
     let mut file = Table::new();
     let defaults = settings(&Rules::default());
@@ -93,27 +92,25 @@ fn settings(rules: &Rules) -> [(&'static str, &'static str, Option<Value>); 15] 
     let entries: Table = entries
         .map(|(address, email)| (address.clone(), Value::from(email.as_str())))
         .collect();
+    let events = acquire::event_names(events);
     let text = |text: &Option<String>| text.clone().map(Value::from);
+    let word = |word: &'static str| Some(Value::from(word));
     let time = |time| Some(Value::from(duration::write(time)));
     [
-        (
-            "acquire",
-            "events",
-            Some(acquire::event_names(events).into()),
-        ),
-        ("calls", "client", word(&calls::CLIENT, *client)),
+        ("acquire", "events", Some(events.into())),
+        ("calls", "client", word(client.as_str())),
         ("calls", "empty_from", text(empty_from)),
         ("calls", "empty_to", text(empty_to)),
-        ("calls", "missed", word(&calls::MISSED, legs.missed)),
-        ("calls", "report", word(&calls::REPORT, legs.report)),
+        ("calls", "missed", word(legs.missed.as_str())),
+        ("calls", "report", word(legs.report.as_str())),
         ("calls", "settle", time(legs.settle)),
         ("calls", "sip_customers", sip_hosts(sip_customers)),
         ("calls", "wait", time(legs.wait)),
         ("directory", "default", text(&directory.default)),
         ("directory", "entries", Some(entries.into())),
-        ("recording", "expect", word(&recording::EXPECT, *expect)),
+        ("recording", "expect", word(expect.as_str())),
         ("recording", "format", format),
-        ("recording", "late", word(&recording::LATE, *late)),
+        ("recording", "late", word(late.as_str())),
         ("recording", "wait", time(*wait)),
     ]
 }
@@ -127,12 +124,6 @@ fn sip_hosts(customers: &SipCustomers) -> Option<Value> {
             Some(hosts.collect::<Vec<_>>().into())
         }
     }
-}
-
-/// The word of a choice.
-fn word<T: Copy + PartialEq>(choices: &[(&'static str, T)], choice: T) -> Option<Value> {
-    let found = choices.iter().find(|(_, other)| *other == choice);
-    found.map(|(word, _)| Value::from(*word))
 }
 
 #[cfg(test)]

@@ -48,13 +48,14 @@ pub struct ServerSettings {
     pub proxy_protocol: ProxyProtocolSetting,
 }
 
-/// Whether connections start with a PROXY protocol header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocolSetting {
-    Off,
-    /// Every connection starts with a header, version 1 or 2, and comes from one of the trusted
-    /// proxies, of which there is at least one.
-    Required,
+words! {
+    /// Whether connections start with a PROXY protocol header.
+    pub enum ProxyProtocolSetting {
+        Off = "off",
+        /// Every connection starts with a header, version 1 or 2, and comes from one of the trusted
+        /// proxies, of which there is at least one.
+        Required = "required",
+    }
 }
 
 /// Reads the section.
@@ -76,13 +77,8 @@ pub(super) fn read(reader: &mut SettingsReader) -> Option<ServerSettings> {
     let drain = reader.duration(restart("server.drain"), millis(0)..=minutes(10));
     let stop_timeout = reader.duration(restart("server.stop_timeout"), millis(100)..=minutes(10));
     let tls = pair(reader, TLS_FILES, "TLS");
-    let proxy_protocol = reader.choice(
-        restart("server.proxy_protocol"),
-        &[
-            ("off", ProxyProtocolSetting::Off),
-            ("required", ProxyProtocolSetting::Required),
-        ],
-    );
+    let protocols = &ProxyProtocolSetting::WORDS;
+    let proxy_protocol = reader.choice(restart("server.proxy_protocol"), protocols);
     let trusted_proxies = reader.list(TRUSTED_PROXIES, network);
     if proxy_protocol == Some(ProxyProtocolSetting::Required) && !reader.is_set(TRUSTED_PROXIES) {
         let name = reader.name("server.proxy_protocol");
@@ -130,7 +126,6 @@ fn path(text: &str) -> Result<String, String> {
 
 impl ServerSettings {
     /// The hosts to which Twilio connects by TLS.
-    #[must_use]
     pub fn https_hosts(&self) -> Vec<HttpUrl> {
         let urls = self.public_urls.iter();
         let urls = urls.filter_map(|url| HttpUrl::parse(&url.to_string()).ok());

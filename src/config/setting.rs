@@ -24,7 +24,6 @@ pub struct Setting {
 
 impl Setting {
     /// Whether the value is not shown: a secret, personal data, or a URL with a password.
-    #[must_use]
     pub fn is_hidden(&self) -> bool {
         let value = self.value.as_deref().unwrap_or_default();
         value.starts_with('(') || value.contains(MASK)

@@ -25,7 +25,6 @@ pub struct StoreSettings {
 
 impl StoreSettings {
     /// No call is removed earlier.
-    #[must_use]
     pub fn shortest_retention(&self) -> Duration {
         self.retention.min(self.parked_retention)
     }

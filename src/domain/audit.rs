@@ -10,84 +10,39 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Millis;
 
-/// What a row records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Act {
-    Requeue,
-    Dismiss,
-    Erase,
-    Reload,
-    Expiry,
-    OperationMade,
-    OperationPaused,
-    OperationResumed,
-    OperationCancelled,
-    OperationFinished,
-}
-
-impl Act {
-    pub const ALL: [Self; 10] = [
-        Self::Requeue,
-        Self::Dismiss,
-        Self::Erase,
-        Self::Reload,
-        Self::Expiry,
-        Self::OperationMade,
-        Self::OperationPaused,
-        Self::OperationResumed,
-        Self::OperationCancelled,
-        Self::OperationFinished,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Requeue => "requeue",
-            Self::Dismiss => "dismiss",
-            Self::Erase => "erase",
-            Self::Reload => "reload",
-            Self::Expiry => "expiry",
-            Self::OperationMade => "operation-made",
-            Self::OperationPaused => "operation-paused",
-            Self::OperationResumed => "operation-resumed",
-            Self::OperationCancelled => "operation-cancelled",
-            Self::OperationFinished => "operation-finished",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|act| act.as_str() == text)
+words! {
+    /// What a row records.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Act {
+        Requeue = "requeue",
+        Dismiss = "dismiss",
+        Erase = "erase",
+        Reload = "reload",
+        Expiry = "expiry",
+        OperationMade = "operation-made",
+        OperationPaused = "operation-paused",
+        OperationResumed = "operation-resumed",
+        OperationCancelled = "operation-cancelled",
+        OperationFinished = "operation-finished",
     }
 }
 
-/// How the bridge knows who acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KnownBy {
-    /// A token of the configuration.
-    Token,
-    /// The header of an authenticating proxy.
-    Header,
-    /// The admin listener is on loopback and has no operators.
-    Local,
-    /// A command on the store itself, with the Unix user that it claims.
-    Cli,
-    /// The bridge acts by itself.
-    System,
-}
-
-impl KnownBy {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Header => "header",
-            Self::Local => "local",
-            Self::Cli => "cli",
-            Self::System => "system",
-        }
+words! {
+    /// How the bridge knows who acts.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum KnownBy {
+        /// A token of the configuration.
+        Token = "token",
+        /// The header of an authenticating proxy.
+        Header = "header",
+        /// The admin listener is on loopback and has no operators.
+        Local = "local",
+        /// A command on the store itself, with the Unix user that it claims.
+        Cli = "cli",
+        /// The bridge acts by itself.
+        System = "system",
     }
 }
 
@@ -99,14 +54,12 @@ pub struct Actor {
 }
 
 impl Actor {
-    #[must_use]
     pub fn new(name: impl Into<String>, known: KnownBy) -> Self {
         let name = name.into();
         Self { name, known }
     }
 
     /// The bridge itself.
-    #[must_use]
     pub fn system() -> Self {
         Self::new("system", KnownBy::System)
     }
@@ -154,7 +107,6 @@ impl Reason {
         Ok(Self(text.to_owned()))
     }
 
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -177,7 +129,6 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    #[must_use]
     pub fn new(act: Act, actor: Actor, at: Millis) -> Self {
         Self {
             at,
@@ -226,7 +177,6 @@ impl Default for Head {
 
 impl Head {
     /// The JSON of the next row, and the end of the chain with it.
-    #[must_use]
     pub fn chain(&self, entry: &AuditEntry) -> (String, Self) {
         let number = self.number + 1;
         let row = AuditRow {

@@ -3,30 +3,32 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What concerns an operator, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ConditionKind {
-    /// A callback would be answered 503.
-    NotStored,
-    /// The database is down; callbacks go to the spool.
-    DatabaseDown,
-    /// Acquire cannot be reached for an account.
-    Unreachable,
-    /// Acquire rejects an account.
-    Rejected,
-    /// Requests that Twilio signed were refused.
-    Refused,
-    /// No callback for an hour, unlike a week ago.
-    NoCallbacks,
-    /// Calls are parked.
-    NeedDecision,
-    /// What `doctor` reports, too.
-    Problem,
-    /// A bulk operation runs. No operator is needed.
-    Operation,
-    /// Calls were late today. No operator is needed.
-    Late,
+words! {
+    /// What concerns an operator, the most urgent first.
+    #[derive(PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum ConditionKind {
+        /// A callback would be answered 503.
+        NotStored = "not-stored",
+        /// The database is down; callbacks go to the spool.
+        DatabaseDown = "database-down",
+        /// Acquire cannot be reached for an account.
+        Unreachable = "unreachable",
+        /// Acquire rejects an account.
+        Rejected = "rejected",
+        /// Requests that Twilio signed were refused.
+        Refused = "refused",
+        /// No callback for an hour, unlike a week ago.
+        NoCallbacks = "no-callbacks",
+        /// Calls are parked.
+        NeedDecision = "need-decision",
+        /// What `doctor` reports, too.
+        Problem = "problem",
+        /// A bulk operation runs. No operator is needed.
+        Operation = "operation",
+        /// Calls were late today. No operator is needed.
+        Late = "late",
+    }
 }
 
 impl ConditionKind {
@@ -42,37 +44,17 @@ impl ConditionKind {
         Self::Problem,
     ];
 
-    /// Its name in the API, in messages and in the setting `events`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotStored => "not-stored",
-            Self::DatabaseDown => "database-down",
-            Self::Unreachable => "unreachable",
-            Self::Rejected => "rejected",
-            Self::Refused => "refused",
-            Self::NoCallbacks => "no-callbacks",
-            Self::NeedDecision => "need-decision",
-            Self::Problem => "problem",
-            Self::Operation => "operation",
-            Self::Late => "late",
-        }
-    }
-
     /// 1 is the most urgent. The exit code of `status` is 1 for 1 to 8.
-    #[must_use]
     pub fn order(self) -> u8 {
         self as u8 + 1
     }
 
     /// Whether it is one of a single node, and not of the calls that all nodes share.
-    #[must_use]
     pub fn is_of_node(self) -> bool {
         matches!(self, Self::NotStored | Self::DatabaseDown | Self::Problem)
     }
 
     /// The page that shows more.
-    #[must_use]
     pub fn page(self) -> &'static str {
         match self {
             Self::Unreachable | Self::Rejected => "/calls?state=pending",
@@ -85,7 +67,6 @@ impl ConditionKind {
     }
 
     /// The sentence of its end. `subject` is the account, or the part that had a problem.
-    #[must_use]
     pub fn end(self, subject: &str) -> String {
         match self {
             Self::NotStored => "Callbacks are stored again.".to_owned(),
@@ -102,24 +83,13 @@ impl ConditionKind {
     }
 }
 
-/// What has a problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProblemKind {
-    /// Another program uses the SQLite file.
-    OtherProgram,
-    DiskSpace,
-    Certificate,
-    Consistency,
-}
-
-impl ProblemKind {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OtherProgram => "other program",
-            Self::DiskSpace => "disk space",
-            Self::Certificate => "certificate",
-            Self::Consistency => "consistency",
-        }
+words! {
+    /// What has a problem.
+    pub enum ProblemKind {
+        /// Another program uses the SQLite file.
+        OtherProgram = "other program",
+        DiskSpace = "disk space",
+        Certificate = "certificate",
+        Consistency = "consistency",
     }
 }

@@ -11,35 +11,19 @@ use crate::clock::Millis;
 use crate::domain::class::Class;
 use crate::twilio::{AccountSid, CallSid, callback};
 
-/// Why a call was removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RemovalCause {
-    /// It was delivered or skipped, and `store.retention` had ended.
-    Retention,
-    /// It was parked, and `store.parked_retention` had ended.
-    Expired,
-    /// An operator erased it.
-    Erased,
+words! {
+    /// Why a call was removed.
+    pub enum RemovalCause {
+        /// It was delivered or skipped, and `store.retention` had ended.
+        Retention = "retention",
+        /// It was parked, and `store.parked_retention` had ended.
+        Expired = "expired",
+        /// An operator erased it.
+        Erased = "erased",
+    }
 }
 
 impl RemovalCause {
-    /// The word in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retention => "retention",
-            Self::Expired => "expired",
-            Self::Erased => "erased",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Retention, Self::Expired, Self::Erased]
-            .into_iter()
-            .find(|cause| cause.as_str() == text)
-    }
-
     /// Why a call in this state is removed by age.
     pub(super) fn by_age(state: State) -> Self {
         match state {

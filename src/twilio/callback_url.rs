@@ -28,22 +28,14 @@ pub fn to_enter(public_url: &PublicUrl, kind: CallbackKind) -> String {
     format!("{}{OVERRIDES}", public_url.entered(kind.path()))
 }
 
-/// How severe a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Callbacks will be refused, lost or never sent.
-    Wrong,
-    /// Callbacks arrive, but some may be lost.
-    Risky,
-}
-
-impl Severity {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Wrong => "wrong",
-            Self::Risky => "risky",
-        }
+words! {
+    /// How severe a problem is.
+    #[derive(PartialOrd, Ord)]
+    pub enum Severity {
+        /// Callbacks will be refused, lost or never sent.
+        Wrong = "wrong",
+        /// Callbacks arrive, but some may be lost.
+        Risky = "risky",
     }
 }
 

@@ -27,14 +27,16 @@ pub struct Rules {
     pub directory: Directory,
 }
 
-/// The direction of a call with an inbound first leg from `client:` (`calls.client`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientParents {
-    /// As Twilio reports it.
-    #[default]
-    Incoming,
-    /// The `client:` parents of the account are agents' softphones that call out.
-    Outgoing,
+words! {
+    /// The direction of a call with an inbound first leg from `client:` (`calls.client`).
+    #[derive(Default)]
+    pub enum ClientParents {
+        /// As Twilio reports it.
+        #[default]
+        Incoming = "incoming",
+        /// The `client:` parents of the account are agents' softphones that call out.
+        Outgoing = "outgoing",
+    }
 }
 
 /// Settings about legs (`calls.report`, `calls.settle`, `calls.missed`, `calls.wait`).
@@ -48,14 +50,16 @@ pub struct LegRules {
     pub wait: Duration,
 }
 
-/// The status of a call that was not answered (`calls.missed`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MissedStatus {
-    /// That of the last leg dialled.
-    #[default]
-    Children,
-    /// That of the caller's leg, which is `completed`.
-    Parent,
+words! {
+    /// The status of a call that was not answered (`calls.missed`).
+    #[derive(Default)]
+    pub enum MissedStatus {
+        /// That of the last leg dialled.
+        #[default]
+        Children = "children",
+        /// That of the caller's leg, which is `completed`.
+        Parent = "parent",
+    }
 }
 
 impl Default for LegRules {
@@ -80,24 +84,28 @@ pub struct RecordingRules {
     pub links: RecordingLinks,
 }
 
-/// Calls that wait for a recording (`recording.expect`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RecordingExpectation {
-    /// Those with a recording that Twilio announced.
-    #[default]
-    WhenStarted,
-    /// All that were answered.
-    Always,
+words! {
+    /// Calls that wait for a recording (`recording.expect`).
+    #[derive(Default)]
+    pub enum RecordingExpectation {
+        /// Those with a recording that Twilio announced.
+        #[default]
+        WhenStarted = "when-started",
+        /// All that were answered.
+        Always = "always",
+    }
 }
 
-/// The use of a recording that arrives after the end was sent (`recording.late`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LateRecording {
-    /// It is shown, not sent.
-    #[default]
-    Keep,
-    /// The call-end is sent once more, with it.
-    Resend,
+words! {
+    /// The use of a recording that arrives after the end was sent (`recording.late`).
+    #[derive(Default)]
+    pub enum LateRecording {
+        /// It is shown, not sent.
+        #[default]
+        Keep = "keep",
+        /// The call-end is sent once more, with it.
+        Resend = "resend",
+    }
 }
 
 impl Default for RecordingRules {
