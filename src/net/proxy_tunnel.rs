@@ -37,7 +37,6 @@ pub enum ProxyTunnelError {
 
 impl ProxyTunnelError {
     /// Whether the proxy refuses by its rules: a retry fails until a setting changes.
-    #[must_use]
     pub fn is_by_rule(&self) -> bool {
         matches!(self, Self::WantsCredentials(..) | Self::Refuses(..))
     }

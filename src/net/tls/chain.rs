@@ -53,7 +53,6 @@ pub enum CertificateProblem {
 }
 
 /// The end of the validity of a chain: that of its first certificate to expire.
-#[must_use]
 pub fn expiry(chain: &[CertificateDer<'_>]) -> Option<Millis> {
     let read = chain.iter().filter_map(|der| ChainLink::read(der));
     read.map(|link| link.not_after).min()
@@ -62,7 +61,6 @@ pub fn expiry(chain: &[CertificateDer<'_>]) -> Option<Millis> {
 /// All problems of `chain`, the server's own certificate first, for the host names `hosts` at `now`.
 ///
 /// The authorities are those of this machine, which may differ from Twilio's.
-#[must_use]
 pub fn problems(
     chain: &[CertificateDer<'_>],
     hosts: &[&str],
