@@ -58,7 +58,6 @@ impl CanaryFailure {
         "store",
     ];
 
-    #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Path(DeliveryFault::Dns, _) => "dns",

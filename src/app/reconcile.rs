@@ -86,6 +86,8 @@ pub enum ReconcileError {
     Leased,
 }
 
+pub type Result<T, E = ReconcileError> = std::result::Result<T, E>;
+
 /// The parts that all passes of a process share.
 pub struct Reconciler {
     pub config: Arc<Config>,
@@ -101,7 +103,7 @@ impl Reconciler {
         &self,
         request: &ReconcileRequest,
         progress: &dyn Fn(u64),
-    ) -> Result<Vec<Result<AccountReport, ReconcileError>>, ReconcileError> {
+    ) -> Result<Vec<Result<AccountReport>>> {
         if self.store.spooled() > 0 {
             return Err(ReconcileError::Spooled);
         }
@@ -130,7 +132,7 @@ impl Reconciler {
         request: &ReconcileRequest,
         window: Window,
         progress: &dyn Fn(u64),
-    ) -> Result<AccountReport, ReconcileError> {
+    ) -> Result<AccountReport> {
         if request.mode == Mode::Import {
             gaps::hold_set_back(self, api.account()).await?;
         }
@@ -148,10 +150,7 @@ impl Reconciler {
     }
 
     /// A client for each account that has an API key.
-    pub async fn apis(
-        &self,
-        wanted: Option<&AccountSid>,
-    ) -> Result<Vec<TwilioApi>, ReconcileError> {
+    pub async fn apis(&self, wanted: Option<&AccountSid>) -> Result<Vec<TwilioApi>> {
         let settings = &self.config.twilio;
         let tls = twilio_api::tls_config(settings)?;
         let mut apis = Vec::new();

@@ -68,6 +68,8 @@ pub enum TwilioApiError {
     Network(String),
 }
 
+pub(super) type Result<T> = std::result::Result<T, TwilioApiError>;
+
 impl TwilioApiError {
     /// The value of the label `outcome`.
     fn outcome(&self) -> &'static str {
@@ -98,7 +100,6 @@ pub struct TwilioApi {
 
 impl TwilioApi {
     /// Opens no connection yet. `label` names the account in metrics.
-    #[must_use]
     pub fn new(
         settings: &TwilioSettings,
         tls: Option<Arc<ClientConfig>>,
@@ -120,48 +121,43 @@ impl TwilioApi {
         }
     }
 
-    #[must_use]
     pub fn account(&self) -> &AccountSid {
         &self.account
     }
 
     /// The name of the account in metrics.
-    #[must_use]
     pub fn label(&self) -> &str {
         &self.label
     }
 
     /// The number of requests so far.
-    #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.get()
     }
 
     /// The `Date` of the last answer.
-    #[must_use]
     pub fn server_time(&self) -> Option<Millis> {
         self.server_time.get()
     }
 
     /// The URL of a resource of the account, as it is stored with an imported row.
-    #[must_use]
     pub fn url(&self, resource: &str) -> String {
         let (api, account) = (&self.api_url, &self.account);
         format!("{api}/2010-04-01/Accounts/{account}/{resource}.json")
     }
 
     /// One call; `None` if Twilio has none with this SID.
-    pub async fn call(&self, sid: &CallSid) -> Result<Option<Value>, TwilioApiError> {
+    pub async fn call(&self, sid: &CallSid) -> Result<Option<Value>> {
         self.found(&self.url(&format!("Calls/{sid}"))).await
     }
 
     /// One alert with the request that failed.
-    pub async fn alert(&self, sid: &str) -> Result<Option<Value>, TwilioApiError> {
+    pub async fn alert(&self, sid: &str) -> Result<Option<Value>> {
         self.found(&format!("{}/v1/Alerts/{sid}", self.monitor_url))
             .await
     }
 
-    async fn found(&self, url: &str) -> Result<Option<Value>, TwilioApiError> {
+    async fn found(&self, url: &str) -> Result<Option<Value>> {
         match self.get(url).await {
             Err(TwilioApiError::NotFound(_)) => Ok(None),
             other => other.map(Some),
@@ -169,7 +165,7 @@ impl TwilioApi {
     }
 
     /// Sends a GET; repeats it while Twilio answers 429.
-    pub(super) async fn get(&self, url: &str) -> Result<Value, TwilioApiError> {
+    pub(super) async fn get(&self, url: &str) -> Result<Value> {
         let mut wait = FIRST_WAIT;
         for _ in 0..MAX_TRIES {
             let (answer, retry_after) = self.get_once(url).await;
@@ -188,7 +184,7 @@ impl TwilioApi {
         Err(TwilioApiError::TooOften)
     }
 
-    async fn get_once(&self, url: &str) -> (Result<Value, TwilioApiError>, Option<Duration>) {
+    async fn get_once(&self, url: &str) -> (Result<Value>, Option<Duration>) {
         let Some(target) = OutboundUrl::of(url) else {
             let why = format!("{url:?} is not a URL");
             return (Err(TwilioApiError::Network(why)), None);
@@ -227,7 +223,7 @@ impl TwilioApi {
         (self.page(url, status, &body), after)
     }
 
-    fn page(&self, url: &str, status: u16, body: &[u8]) -> Result<Value, TwilioApiError> {
+    fn page(&self, url: &str, status: u16, body: &[u8]) -> Result<Value> {
         let json = serde_json::from_slice::<Value>(body);
         // Twilio's own words and error code, which docs name.
         let said = json.as_ref().map_or_else(
@@ -235,11 +231,7 @@ impl TwilioApi {
             |json| {
                 let code = text(json, "code").map(|code| format!("{code}: "));
                 let message = text(json, "message").or_else(|| text(json, "detail"));
-                format!(
-                    "{}{}",
-                    code.unwrap_or_default(),
-                    message.unwrap_or_default()
-                )
+                code.into_iter().chain(message).collect()
             },
         );
         match status {

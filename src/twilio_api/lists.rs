@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::client::{TwilioApi, TwilioApiError};
+use super::client::{Result, TwilioApi, TwilioApiError};
 use crate::clock::Millis;
 use crate::twilio::CallSid;
 use crate::twilio::listed::text;
@@ -19,31 +19,26 @@ const MIN_PAGE_SIZE: usize = 30;
 impl TwilioApi {
     /// The calls that match `filters`, such as `EndTime>`. Names are encoded here: a misspelt filter is
     /// ignored by Twilio, which then lists every call of the account.
-    #[must_use]
     pub fn calls(&self, filters: &[(&str, &str)]) -> ListPages<'_> {
         self.list("Calls", "calls", filters)
     }
 
     /// The recordings that match `filters`.
-    #[must_use]
     pub fn recordings(&self, filters: &[(&str, &str)]) -> ListPages<'_> {
         self.list("Recordings", "recordings", filters)
     }
 
     /// The account's phone numbers, each with its `status_callback`.
-    #[must_use]
     pub fn numbers(&self) -> ListPages<'_> {
         self.list("IncomingPhoneNumbers", "incoming_phone_numbers", &[])
     }
 
     /// The requests that Twilio made or received for a call, with their answers.
-    #[must_use]
     pub fn call_events(&self, call: &CallSid) -> ListPages<'_> {
         self.list(&format!("Calls/{call}/Events"), "events", &[])
     }
 
     /// The alerts of a time; they lack the requests, see [`Self::alert`].
-    #[must_use]
     pub fn alerts(&self, from: Millis, until: Millis) -> ListPages<'_> {
         let (from, until) = (from.to_string(), until.to_string());
         let filters = [("StartDate", from.as_str()), ("EndDate", until.as_str())];
@@ -90,7 +85,6 @@ impl<'a> ListPages<'a> {
     }
 
     /// With so few rows on a page.
-    #[must_use]
     pub fn of_size(mut self, size: usize) -> Self {
         self.page_size = size;
         self.next = self.next.map(|url| with_page_size(&url, size));
@@ -99,7 +93,7 @@ impl<'a> ListPages<'a> {
 
     /// The rows of the next page; `None` after the last one. A page that Twilio fails to make is asked
     /// for again in smaller parts.
-    pub async fn next(&mut self) -> Result<Option<Vec<Value>>, TwilioApiError> {
+    pub async fn next(&mut self) -> Result<Option<Vec<Value>>> {
         let Some(mut url) = self.next.take() else {
             return Ok(None);
         };
@@ -122,19 +116,16 @@ impl<'a> ListPages<'a> {
         Ok(Some(rows))
     }
 
-    fn next_page(&mut self, page: &Value) -> Result<Option<String>, TwilioApiError> {
-        let in_meta = page
-            .get("meta")
-            .and_then(|meta| text(meta, "next_page_url"));
+    fn next_page(&mut self, page: &Value) -> Result<Option<String>> {
+        let in_meta = page.get("meta").and_then(|of| text(of, "next_page_url"));
         let Some(next) = text(page, "next_page_uri").or(in_meta) else {
             return Ok(None);
         };
         // The key must not reach another host.
         let bases = [&self.api.api_url, &self.api.monitor_url];
         let is_own = |url: &str| {
-            let rest = bases
-                .iter()
-                .find_map(|base| url.strip_prefix(base.as_str()));
+            let mut bases = bases.iter();
+            let rest = bases.find_map(|base| url.strip_prefix(base.as_str()));
             rest.is_some_and(|rest| rest.starts_with('/'))
         };
         let url = if next.starts_with('/') && !next.starts_with("//") {
@@ -153,7 +144,7 @@ impl<'a> ListPages<'a> {
     }
 
     /// All rows of all pages, for lists that are short.
-    pub async fn all(mut self) -> Result<Vec<Value>, TwilioApiError> {
+    pub async fn all(mut self) -> Result<Vec<Value>> {
         let mut all = Vec::new();
         while let Some(rows) = self.next().await? {
             all.extend(rows);

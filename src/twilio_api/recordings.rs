@@ -124,7 +124,6 @@ pub enum FetchRecordingError {
 impl RecordingClient {
     /// Opens no connection yet. `stop` cuts recordings short: a player then requests the rest from the
     /// next process.
-    #[must_use]
     pub fn new(
         settings: &PlaybackSettings,
         tls: Option<Arc<ClientConfig>>,

@@ -30,7 +30,6 @@ pub enum NotifyError {
 
 impl NotifyError {
     /// What it shows about the receiver.
-    #[must_use]
     pub fn signal(&self) -> Signal {
         match self {
             Self::Status(300..=399 | 401 | 403 | 404 | 410, _) => Signal::Misconfigured,
@@ -39,7 +38,6 @@ impl NotifyError {
     }
 
     /// Whether the message may be the reason, so that the next one may be accepted.
-    #[must_use]
     pub fn is_rejection(&self) -> bool {
         match self {
             // Too slow, too early, too many.

@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     AccountReport, HeldGaps, KnownStore, Mode, ReconcileError, ReconcileRequest, Reconciler,
-    Reports,
+    Reports, Result,
 };
 use crate::clock::Clock;
 use crate::domain::reconcile::MissingCause;
@@ -92,7 +92,7 @@ async fn run_once(
     parts: &BridgeParts,
     clock: &Clock,
     request: &ReconcileRequest,
-) -> Result<Vec<Result<AccountReport, ReconcileError>>, ReconcileError> {
+) -> Result<Vec<Result<AccountReport>>> {
     let config = Arc::clone(&parts.config.borrow());
     let store = Some(Arc::clone(&parts.store));
     let reconciler = Reconciler {
@@ -107,7 +107,7 @@ async fn run_once(
 }
 
 /// A pass over all accounts; the error is that of the last account that failed.
-async fn pass(parts: &BridgeParts, clock: &Clock) -> Result<(), ReconcileError> {
+async fn pass(parts: &BridgeParts, clock: &Clock) -> Result<()> {
     let request = ReconcileRequest {
         from: None,
         until: None,
@@ -134,7 +134,7 @@ async fn ordered(parts: &BridgeParts, clock: &Clock, request: Value) -> Result<V
     }
 }
 
-fn log(result: &Result<AccountReport, ReconcileError>) {
+fn log(result: &Result<AccountReport>) {
     let report = match result {
         Ok(report) => report,
         Err(why @ ReconcileError::Leased) => return debug!("reconcile: {why}"),

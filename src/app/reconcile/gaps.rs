@@ -11,7 +11,7 @@ use super::missing::{Missing, Record};
 use super::pass::Pass;
 use super::report::RecordLine;
 use super::window;
-use super::{HeldGaps, Mode, ReconcileError, ReconcileRequest, Reconciler};
+use super::{HeldGaps, Mode, ReconcileRequest, Reconciler, Result};
 use crate::clock::Millis;
 use crate::twilio::AccountSid;
 use crate::twilio::callback::CallbackKind;
@@ -38,7 +38,7 @@ impl Gap {
     }
 }
 
-async fn gaps(reconciler: &Reconciler, prefix: &str) -> Result<Vec<Gap>, ReconcileError> {
+async fn gaps(reconciler: &Reconciler, prefix: &str) -> Result<Vec<Gap>> {
     let notes = reconciler.store.notes(prefix).await?.into_iter();
     Ok(notes
         .filter_map(|(_, text)| serde_json::from_str(&text).ok())
@@ -46,10 +46,7 @@ async fn gaps(reconciler: &Reconciler, prefix: &str) -> Result<Vec<Gap>, Reconci
 }
 
 /// Holds the time by which the store was set back, if this node's spool file shows that.
-pub(super) async fn hold_set_back(
-    reconciler: &Reconciler,
-    account: &AccountSid,
-) -> Result<(), ReconcileError> {
+pub(super) async fn hold_set_back(reconciler: &Reconciler, account: &AccountSid) -> Result<()> {
     let Some((from, until)) = window::set_back(reconciler, account).await? else {
         return Ok(());
     };
@@ -62,11 +59,7 @@ pub(super) async fn hold_set_back(
     hold(reconciler, account, &gap).await
 }
 
-async fn hold(
-    reconciler: &Reconciler,
-    account: &AccountSid,
-    gap: &Gap,
-) -> Result<(), ReconcileError> {
+async fn hold(reconciler: &Reconciler, account: &AccountSid, gap: &Gap) -> Result<()> {
     let text = serde_json::to_string(gap).unwrap_or_default();
     let key = format!("{}{}", held(account), gap.from);
     Ok(reconciler.store.note(key, Some(text)).await?)
@@ -77,7 +70,7 @@ pub(super) async fn release_held(
     reconciler: &Reconciler,
     request: &ReconcileRequest,
     account: &AccountSid,
-) -> Result<Option<Millis>, ReconcileError> {
+) -> Result<Option<Millis>> {
     if request.held == HeldGaps::Keep || request.mode == Mode::DryRun {
         return Ok(None);
     }
@@ -107,10 +100,7 @@ fn released(account: &AccountSid) -> String {
 
 impl Pass<'_> {
     /// The records that may be imported; the others are counted as held.
-    pub(super) async fn without_held(
-        &mut self,
-        mut missing: Vec<Missing>,
-    ) -> Result<Vec<Missing>, ReconcileError> {
+    pub(super) async fn without_held(&mut self, mut missing: Vec<Missing>) -> Result<Vec<Missing>> {
         let (reconciler, account) = (self.reconciler, self.api.account());
         let mut held_gaps = gaps(reconciler, &held(account)).await?;
         let released_gaps = gaps(reconciler, &released(account)).await?;
@@ -157,7 +147,7 @@ impl Pass<'_> {
     }
 
     /// The calls of all held gaps, also of those that this pass did not look at.
-    pub(super) async fn held_calls(&self) -> Result<u64, ReconcileError> {
+    pub(super) async fn held_calls(&self) -> Result<u64> {
         let gaps = gaps(self.reconciler, &held(self.api.account())).await?;
         let noted = gaps.iter().map(|gap| gap.calls as u64).sum();
         Ok(self.report.held.max(noted))
@@ -165,7 +155,7 @@ impl Pass<'_> {
 
     /// Whether Twilio got a 204 from one of our URLs for a record of this gap. Another 2xx was that of
     /// another server.
-    async fn was_answered(&mut self, gap: &[Missing]) -> Result<bool, ReconcileError> {
+    async fn was_answered(&mut self, gap: &[Missing]) -> Result<bool> {
         let step = (gap.len() - 1).div_ceil(SAMPLE).max(1);
         let mut asked = HashSet::new();
         for of in gap.iter().step_by(step).chain(gap.last()) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::missing::{Missing, Record};
 use super::pass::Pass;
 use super::report::RecordLine;
-use super::{Mode, ReconcileError};
+use super::{Mode, Result};
 use crate::domain::reconcile::our_number;
 use crate::store::{NewCallback, Recorded, SignedRequest};
 use crate::twilio::CallSid;
@@ -22,7 +22,7 @@ const ALERT_MARGIN: Duration = Duration::from_secs(3_600);
 
 impl Pass<'_> {
     /// Imports what is missing and not held.
-    pub(super) async fn import(&mut self, missing: Vec<Missing>) -> Result<(), ReconcileError> {
+    pub(super) async fn import(&mut self, missing: Vec<Missing>) -> Result<()> {
         let free = self.without_held(missing).await?;
         if free.is_empty() {
             return Ok(());
@@ -43,7 +43,7 @@ impl Pass<'_> {
         &mut self,
         of: Missing,
         alerts: &HashMap<CallSid, SignedRequest>,
-    ) -> Result<(), ReconcileError> {
+    ) -> Result<()> {
         self.report.count_missing(&of.cause);
         let mut line = RecordLine::of_missing(&of);
         if self.request.mode == Mode::Import {
@@ -61,7 +61,7 @@ impl Pass<'_> {
         &mut self,
         of: Missing,
         alerts: &HashMap<CallSid, SignedRequest>,
-    ) -> Result<SignedRequest, ReconcileError> {
+    ) -> Result<SignedRequest> {
         let (resource, callback_url) = match &of.record {
             Record::Recording(recording) => (format!("Recordings/{}", recording.sid), None),
             Record::Call(call) => {
@@ -83,7 +83,7 @@ impl Pass<'_> {
     }
 
     /// Stores a record as the callback that it replaces; returns its evidence.
-    async fn record(&mut self, request: SignedRequest) -> Result<Option<String>, ReconcileError> {
+    async fn record(&mut self, request: SignedRequest) -> Result<Option<String>> {
         let Some(store) = self.reconciler.store.writable() else {
             return Ok(None);
         };
@@ -108,7 +108,7 @@ impl Pass<'_> {
     }
 
     /// The `StatusCallback` of our number, as it is today.
-    async fn number_callback(&mut self, number: &str) -> Result<Option<String>, ReconcileError> {
+    async fn number_callback(&mut self, number: &str) -> Result<Option<String>> {
         if self.numbers.is_none() {
             let listed = self.api.numbers().all().await;
             let rows = self.permitted(listed, "the StatusCallback of phone numbers")?;
@@ -132,7 +132,7 @@ impl Pass<'_> {
         &mut self,
         answer: Result<T, TwilioApiError>,
         what: &str,
-    ) -> Result<T, ReconcileError> {
+    ) -> Result<T> {
         match answer {
             Err(why @ (TwilioApiError::KeyRefused { .. } | TwilioApiError::Refused { .. })) => {
                 self.report.note(format!("Without {what}: {why}."));
@@ -143,10 +143,7 @@ impl Pass<'_> {
     }
 
     /// The forms of the callbacks of missing calls that failed, from Twilio's alerts; only to import them.
-    async fn alerts_of(
-        &mut self,
-        missing: &[Missing],
-    ) -> Result<HashMap<CallSid, SignedRequest>, ReconcileError> {
+    async fn alerts_of(&mut self, missing: &[Missing]) -> Result<HashMap<CallSid, SignedRequest>> {
         let calls = || {
             let calls = missing.iter().filter_map(|of| match &of.record {
                 Record::Call(call) => Some((of.ended, call)),

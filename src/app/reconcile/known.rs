@@ -75,12 +75,10 @@ impl KnownStore {
     }
 
     /// The store to write to; `None` if it is only read.
-    #[must_use]
     pub fn writable(&self) -> Option<&Arc<dyn Store>> {
         self.store.as_ref()
     }
 
-    #[must_use]
     pub fn spooled(&self) -> u64 {
         let store = self.store.as_ref();
         store.and_then(|store| store.spooled()).unwrap_or(0)

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::{Mode, ReconcileError, Reconciler};
+use super::{Mode, ReconcileError, Reconciler, Result};
 use crate::clock::Millis;
 use crate::config::StoreUrl;
 
@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(600);
 pub(super) struct Lease(RefCell<Option<String>>);
 
 impl Lease {
-    pub async fn take(reconciler: &Reconciler, mode: Mode) -> Result<Self, ReconcileError> {
+    pub async fn take(reconciler: &Reconciler, mode: Mode) -> Result<Self> {
         if mode == Mode::DryRun {
             return Ok(Self(RefCell::new(None)));
         }
@@ -34,25 +34,21 @@ impl Lease {
         Ok(lease)
     }
 
-    pub async fn renew(&self, reconciler: &Reconciler) -> Result<(), ReconcileError> {
+    pub async fn renew(&self, reconciler: &Reconciler) -> Result<()> {
         if self.0.borrow().is_none() {
             return Ok(());
         }
         self.replace(reconciler, Some(next(reconciler))).await
     }
 
-    pub async fn release(self, reconciler: &Reconciler) -> Result<(), ReconcileError> {
+    pub async fn release(self, reconciler: &Reconciler) -> Result<()> {
         if self.0.borrow().is_none() {
             return Ok(());
         }
         self.replace(reconciler, None).await
     }
 
-    async fn replace(
-        &self,
-        reconciler: &Reconciler,
-        text: Option<String>,
-    ) -> Result<(), ReconcileError> {
+    async fn replace(&self, reconciler: &Reconciler, text: Option<String>) -> Result<()> {
         let Some(store) = reconciler.store.writable() else {
             return Ok(());
         };

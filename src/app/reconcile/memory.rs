@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{KnownStore, ReconcileError};
+use super::{KnownStore, Result};
 use crate::clock::Millis;
 use crate::domain::reconcile::{KnownLeg, LegClass, sighting};
 use crate::twilio::AccountSid;
@@ -30,11 +30,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub async fn read(
-        store: &KnownStore,
-        account: &AccountSid,
-        now: Millis,
-    ) -> Result<Self, ReconcileError> {
+    pub async fn read(store: &KnownStore, account: &AccountSid, now: Millis) -> Result<Self> {
         Ok(Self {
             classes: table(store.noted(&format!("classes/{account}")).await?),
             sightings: table(store.noted(&format!("seen/{account}")).await?),
@@ -60,11 +56,7 @@ impl Memory {
     }
 
     /// Learns the classes from the newest calls, unless it knows this one, or has done so.
-    pub async fn sample_for(
-        &mut self,
-        class: &LegClass,
-        store: &KnownStore,
-    ) -> Result<bool, ReconcileError> {
+    pub async fn sample_for(&mut self, class: &LegClass, store: &KnownStore) -> Result<bool> {
         if !self.is_reported(class) && !std::mem::replace(&mut self.has_sampled, true) {
             let since = self.now.minus(CLASS_MEMORY);
             for class in store.classes(&self.account, since).await? {
@@ -82,7 +74,7 @@ impl Memory {
         self.sightings.insert(call.sid.to_string(), sighting(call));
     }
 
-    pub async fn write(mut self, store: &KnownStore) -> Result<(), ReconcileError> {
+    pub async fn write(mut self, store: &KnownStore) -> Result<()> {
         let since = self.now.minus(CLASS_MEMORY);
         self.classes.retain(|_, last| *last >= since);
         let recent = self.now.minus(SIGHTING_MEMORY);

@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::missing::{Missing, Record};
 use super::report::{AccountReport, RecordLine};
 use super::window::{DAY, Window, day, day_after, floor};
-use super::{Mode, ReconcileError, ReconcileRequest, Reconciler};
+use super::{Mode, ReconcileError, ReconcileRequest, Reconciler, Result};
 use crate::clock::Millis;
 use crate::domain::reconcile::{Finding, KnownLeg, LegClass, Limits, compare, ended, our_number};
 use crate::twilio::CallSid;
@@ -59,7 +59,7 @@ impl<'a> Pass<'a> {
         lease: &'a Lease,
         request: &'a ReconcileRequest,
         window: Window,
-    ) -> Result<Self, ReconcileError> {
+    ) -> Result<Self> {
         let (store, account) = (&reconciler.store, api.account());
         let now = reconciler.clock.now();
         let mut report = AccountReport {
@@ -96,7 +96,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Reads all pages, and imports what is missing.
-    pub async fn run(mut self, progress: &dyn Fn(u64)) -> Result<AccountReport, ReconcileError> {
+    pub async fn run(mut self, progress: &dyn Fn(u64)) -> Result<AccountReport> {
         let before = self.api.requests();
         if !self.request.calls.is_empty() {
             self.compare_calls(&self.request.calls).await?;
@@ -122,7 +122,7 @@ impl<'a> Pass<'a> {
         Ok(self.report)
     }
 
-    async fn compare_lists(&mut self, progress: &dyn Fn(u64)) -> Result<(), ReconcileError> {
+    async fn compare_lists(&mut self, progress: &dyn Fn(u64)) -> Result<()> {
         // Twilio may observe the day of a time only: then it lists more, and each row's own end decides.
         let from = self.limits.earliest.to_string();
         let until = self.limits.until.map(day_after);
@@ -151,7 +151,7 @@ impl<'a> Pass<'a> {
 
     /// Compares calls that a list by the end may lack, because Twilio gives them no end: those that were
     /// cancelled before they were dialled, and those of which the store has no end.
-    async fn compare_without_end(&mut self) -> Result<(), ReconcileError> {
+    async fn compare_without_end(&mut self) -> Result<()> {
         let now = self.limits.now;
         let limits = Limits {
             earliest: self
@@ -180,7 +180,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Compares calls that are asked for one by one.
-    async fn compare_calls(&mut self, calls: &[CallSid]) -> Result<(), ReconcileError> {
+    async fn compare_calls(&mut self, calls: &[CallSid]) -> Result<()> {
         let mut rows = Vec::new();
         for sid in calls {
             match self.api.call(sid).await? {
@@ -194,7 +194,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A filter that Twilio does not know is ignored, and then every call of the account is listed.
-    fn expect_filtered(row: &Value, first: Millis) -> Result<(), ReconcileError> {
+    fn expect_filtered(row: &Value, first: Millis) -> Result<()> {
         let Ok(call) = ListedCall::read(row) else {
             return Ok(());
         };
@@ -205,7 +205,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    async fn compare_rows(&mut self, rows: Vec<Value>) -> Result<(), ReconcileError> {
+    async fn compare_rows(&mut self, rows: Vec<Value>) -> Result<()> {
         self.report.compared += rows.len() as u64;
         let mut read: Vec<(ListedCall, Value)> = Vec::with_capacity(rows.len());
         for row in rows {
@@ -257,7 +257,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Imports missing calls, except those that no callback was to report.
-    async fn handle_missing(&mut self) -> Result<(), ReconcileError> {
+    async fn handle_missing(&mut self) -> Result<()> {
         let scope = self.reconciler.config.reconcile.scope;
         let is_asked_for = !self.request.calls.is_empty();
         let mut expected = Vec::new();

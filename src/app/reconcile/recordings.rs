@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::ReconcileError;
+use super::Result;
 use super::missing::{Missing, Record};
 use super::pass::{MAX_MISSING, Pass};
 use super::window::{DAY, day, day_after};
@@ -19,7 +19,7 @@ const FEW: usize = 20;
 
 impl<'a> Pass<'a> {
     /// Finds recordings of stored calls whose callback never came; only where recordings are reported.
-    pub(super) async fn compare_recordings(&mut self) -> Result<(), ReconcileError> {
+    pub(super) async fn compare_recordings(&mut self) -> Result<()> {
         let calls = &self.request.calls;
         let store = &self.reconciler.store;
         if calls.is_empty()
@@ -70,11 +70,7 @@ impl<'a> Pass<'a> {
             .collect()
     }
 
-    async fn find_missing(
-        &self,
-        rows: Vec<Value>,
-        missing: &mut Vec<Missing>,
-    ) -> Result<(), ReconcileError> {
+    async fn find_missing(&self, rows: Vec<Value>, missing: &mut Vec<Missing>) -> Result<()> {
         let mut read: Vec<Missing> = rows.iter().filter_map(missing_recording).collect();
         read.retain(|of| of.ended <= self.limits.latest && !self.handled.contains(&of.leg));
         let legs: Vec<CallSid> = read.iter().map(|of| of.leg.clone()).collect();
@@ -95,7 +91,7 @@ impl<'a> Pass<'a> {
     pub(super) async fn recordings_of(
         &mut self,
         missing: &[Missing],
-    ) -> Result<HashMap<CallSid, Vec<Missing>>, ReconcileError> {
+    ) -> Result<HashMap<CallSid, Vec<Missing>>> {
         let is_call = |of: &&Missing| matches!(of.record, Record::Call(_));
         let wanted: BTreeSet<&CallSid> = missing.iter().filter(is_call).map(|of| &of.leg).collect();
         let first = missing.iter().filter(is_call).map(|of| of.ended).min();

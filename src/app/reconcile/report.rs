@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::ReconcileError;
+use super::Result;
 use super::missing::{Missing, Record};
 use crate::clock::Millis;
 use crate::domain::plural::counted;
@@ -58,8 +58,7 @@ pub struct Reports {
 }
 
 impl Reports {
-    #[must_use]
-    pub fn of(results: Vec<Result<AccountReport, ReconcileError>>) -> Self {
+    pub fn of(results: Vec<Result<AccountReport>>) -> Self {
         let mut reports = Self::default();
         for result in results {
             match result {
@@ -119,19 +118,16 @@ impl RecordLine {
 
 impl AccountReport {
     /// Missing records that are not held.
-    #[must_use]
     pub fn missing(&self) -> u64 {
         let refused: u64 = self.refused_here.values().sum();
         self.never_came + refused + self.end_missing + self.recording_missing
     }
 
-    #[must_use]
     pub fn imported(&self) -> u64 {
         self.imported.values().sum()
     }
 
     /// Whether a record is missing and was not imported, or is held.
-    #[must_use]
     pub fn is_incomplete(&self) -> bool {
         self.held > 0 || self.missing() > self.imported()
     }

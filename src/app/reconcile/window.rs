@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::{AccountReport, ReconcileError, ReconcileRequest, Reconciler};
+use super::{AccountReport, ReconcileRequest, Reconciler, Result};
 use crate::clock::Millis;
 use crate::domain::reconcile::reach;
 use crate::twilio::AccountSid;
@@ -57,7 +57,7 @@ impl Look {
         &self,
         reconciler: &Reconciler,
         account: &AccountSid,
-    ) -> Result<Option<Millis>, ReconcileError> {
+    ) -> Result<Option<Millis>> {
         let text = reconciler.store.noted(&self.key(account)).await?;
         Ok(text.and_then(|text| Millis::try_from(text).ok()))
     }
@@ -72,7 +72,7 @@ pub(super) async fn due(
     reconciler: &Reconciler,
     account: &AccountSid,
     request: &ReconcileRequest,
-) -> Result<Vec<Window>, ReconcileError> {
+) -> Result<Vec<Window>> {
     if let Some(from) = request.from {
         let until = request.until;
         return Ok(vec![Window { from, until }]);
@@ -102,7 +102,7 @@ pub(super) async fn note(
     account: &AccountSid,
     window: Window,
     report: &AccountReport,
-) -> Result<(), ReconcileError> {
+) -> Result<()> {
     let now = reconciler.clock.now();
     for look in &LOOKS {
         let taken = look.taken_until(reconciler, account).await?;
@@ -130,7 +130,7 @@ pub(super) async fn note(
 pub(super) async fn set_back(
     reconciler: &Reconciler,
     account: &AccountSid,
-) -> Result<Option<(Millis, Millis)>, ReconcileError> {
+) -> Result<Option<(Millis, Millis)>> {
     let [look, ..] = &LOOKS;
     let store = reconciler.store.writable();
     let Some(own) = store.and_then(|store| store.spool()) else {
@@ -156,7 +156,7 @@ pub(super) async fn floor(
     request: &ReconcileRequest,
     from: Millis,
     report: &mut AccountReport,
-) -> Result<Millis, ReconcileError> {
+) -> Result<Millis> {
     let now = reconciler.clock.now();
     let first_day = if request.calls.is_empty() {
         let oldest = reconciler.store.oldest_call().await?;
