@@ -23,77 +23,33 @@ const SCHEMES: [&str; 6] = ["client", "sip", "sips", "tel", "whatsapp", "messeng
 /// How far back the last digits of a number are searched, unless a time is given.
 const LAST_DIGITS_RANGE: Duration = Duration::from_secs(24 * 3_600);
 
-/// A key of the filter: a word `key:value` of the search box, a query key, a field of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilterKey {
-    State,
-    Cause,
-    Wait,
-    Reason,
-    Status,
-    Account,
-    Since,
-    Until,
-    Address,
-}
-
-impl FilterKey {
-    pub const ALL: [Self; 9] = [
-        Self::State,
-        Self::Cause,
-        Self::Wait,
-        Self::Reason,
-        Self::Status,
-        Self::Account,
-        Self::Since,
-        Self::Until,
-        Self::Address,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::Cause => "cause",
-            Self::Wait => "wait",
-            Self::Reason => "reason",
-            Self::Status => "status",
-            Self::Account => "account",
-            Self::Since => "since",
-            Self::Until => "until",
-            Self::Address => "address",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| key.as_str() == text)
+words! {
+    /// A key of the filter: a word `key:value` of the search box, a query key, a field of the API.
+    pub enum FilterKey {
+        State = "state",
+        Cause = "cause",
+        Wait = "wait",
+        Reason = "reason",
+        Status = "status",
+        Account = "account",
+        Since = "since",
+        Until = "until",
+        Address = "address",
     }
 }
 
-/// What a pending call waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Waiting {
-    Recording,
-    /// Other callbacks of the call.
-    Legs,
-    /// The time of its next attempt.
-    Retry,
-    /// The end of an outage of Acquire.
-    Acquire,
-}
-
-impl Waiting {
-    pub const ALL: [Self; 4] = [Self::Recording, Self::Legs, Self::Retry, Self::Acquire];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Recording => "recording",
-            Self::Legs => "legs",
-            Self::Retry => "retry",
-            Self::Acquire => "acquire",
-        }
+words! {
+    /// What a pending call waits for.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Waiting {
+        Recording = "recording",
+        /// Other callbacks of the call.
+        Legs = "legs",
+        /// The time of its next attempt.
+        Retry = "retry",
+        /// The end of an outage of Acquire.
+        Acquire = "acquire",
     }
 }
 
@@ -102,25 +58,30 @@ impl Waiting {
 pub enum CallFilterError {
     #[error("there is no filter \"{0}\"; the filters are {known}", known = keys())]
     UnknownKey(String),
-    #[error("the filter {key} is given twice", key = .0.as_str())]
+    #[error("the filter {0} is given twice")]
     Repeated(FilterKey),
-    #[error("{key} must be one of {known}", key = .0.as_str(), known = .1.join(", "))]
-    NotOneOf(FilterKey, Vec<&'static str>),
+    #[error("{0} must be one of {1}")]
+    NotOneOf(FilterKey, String),
     #[error(
-        "{key} must be a code such as refused-422, unclear, schedule-used-up, no-to or dismissed",
-        key = FilterKey::Cause.as_str()
+        "{} must be a code such as refused-422, unclear, schedule-used-up, no-to or dismissed",
+        FilterKey::Cause
     )]
     Cause,
-    #[error("{key}: an AccountSid is AC and 32 hexadecimal digits", key = FilterKey::Account.as_str())]
+    #[error(
+        "{}: an AccountSid is AC and 32 hexadecimal digits",
+        FilterKey::Account
+    )]
     Account,
     #[error(
-        "{key}: a time is today, yesterday, 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d",
-        key = .0.as_str()
+        "{0}: a time is today, yesterday, 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d"
     )]
     Time(FilterKey),
-    #[error("{key} needs a text", key = .0.as_str())]
+    #[error("{0} needs a text")]
     Empty(FilterKey),
-    #[error("{key} must not have a number or an e-mail: URLs and the audit log have it", key = FilterKey::Reason.as_str())]
+    #[error(
+        "{} must not have a number or an e-mail: URLs and the audit log have it",
+        FilterKey::Reason
+    )]
     Personal,
     #[error("the address {0}")]
     Address(#[from] TypedAddressError),
@@ -247,39 +208,13 @@ impl CallFilter {
         let key = FilterKey::parse(key).ok_or_else(unknown)?;
         let value = value.trim();
         match key {
-            FilterKey::State => {
-                let states = || State::ALL.map(State::as_str).to_vec();
-                let state = State::parse(value);
-                put(
-                    &mut self.state,
-                    key,
-                    state.ok_or_else(|| CallFilterError::NotOneOf(key, states())),
-                )
+            FilterKey::State => put(&mut self.state, key, one_of(key, State::ALL, value)),
+            FilterKey::Wait => put(&mut self.wait, key, one_of(key, Waiting::ALL, value)),
+            FilterKey::Cause => {
+                let cause = Cause::parse(value).ok_or(CallFilterError::Cause);
+                put(&mut self.cause, key, cause)
             }
-            FilterKey::Wait => {
-                let kinds = || Waiting::ALL.map(Waiting::as_str).to_vec();
-                let wait = Waiting::ALL.into_iter().find(|wait| wait.as_str() == value);
-                put(
-                    &mut self.wait,
-                    key,
-                    wait.ok_or_else(|| CallFilterError::NotOneOf(key, kinds())),
-                )
-            }
-            FilterKey::Cause => put(
-                &mut self.cause,
-                key,
-                Cause::parse(value).ok_or(CallFilterError::Cause),
-            ),
-            FilterKey::Reason if value.is_empty() => Err(CallFilterError::Empty(key)),
-            FilterKey::Reason => {
-                let is_personal = Reason::parse(value) == Err(ReasonError::Personal);
-                let reason = Some(value.to_lowercase()).filter(|_| !is_personal);
-                put(
-                    &mut self.reason,
-                    key,
-                    reason.ok_or(CallFilterError::Personal),
-                )
-            }
+            FilterKey::Reason => put(&mut self.reason, key, reason(value)),
             FilterKey::Status => put(&mut self.status, key, status(value)),
             FilterKey::Account => {
                 let account = AccountSid::parse(value).map_err(|_| CallFilterError::Account);
@@ -287,23 +222,12 @@ impl CallFilter {
             }
             FilterKey::Since => put(&mut self.since, key, time(key, value, now)),
             FilterKey::Until => put(&mut self.until, key, time(key, value, now)),
-            FilterKey::Address => {
-                let address = match source {
-                    FilterSource::Typed => TypedAddress::parse(value)
-                        .map(FilterAddress::Typed)
-                        .map_err(CallFilterError::Address),
-                    FilterSource::Url => HashedAddress::parse(value)
-                        .map(FilterAddress::Hashed)
-                        .ok_or(CallFilterError::AddressInUrl),
-                };
-                put(&mut self.address, key, address)
-            }
+            FilterKey::Address => put(&mut self.address, key, address(value, source)),
         }
     }
 
     /// The filter as the store and URLs have it: the address is hashed, last digits have a time range, and a
     /// call that waits is pending.
-    #[must_use]
     pub fn resolved(mut self, hasher: &AddressHasher, now: Millis) -> Self {
         if let Some(FilterAddress::Typed(typed)) = &self.address {
             self.address = Some(FilterAddress::Hashed(typed.hashed(hasher)));
@@ -320,7 +244,6 @@ impl CallFilter {
     }
 
     /// The address of a [resolved](Self::resolved) filter.
-    #[must_use]
     pub fn hashed_address(&self) -> Option<HashedAddress> {
         match self.address {
             Some(FilterAddress::Hashed(hashed)) => Some(hashed),
@@ -328,49 +251,33 @@ impl CallFilter {
         }
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// Whether the callbacks of a call decide, and not its row alone.
-    #[must_use]
     pub fn needs_callbacks(&self) -> bool {
         self.address.is_some() || self.status.is_some() || self.wait.is_some()
     }
 
     /// The filters that are set, as query keys and values of a URL; times are absolute.
-    #[must_use]
     pub fn pairs(&self) -> Vec<(FilterKey, String)> {
         let pairs = [
-            (FilterKey::State, self.state.map(|state| state.to_string())),
-            (FilterKey::Cause, self.cause.map(|cause| cause.to_string())),
-            (
-                FilterKey::Wait,
-                self.wait.map(|wait| wait.as_str().to_owned()),
-            ),
+            (FilterKey::State, shown(self.state)),
+            (FilterKey::Cause, shown(self.cause)),
+            (FilterKey::Wait, shown(self.wait)),
             (FilterKey::Reason, self.reason.clone()),
-            (
-                FilterKey::Status,
-                self.status.as_ref().map(CallStatus::to_string),
-            ),
-            (
-                FilterKey::Account,
-                self.account.as_ref().map(AccountSid::to_string),
-            ),
-            (FilterKey::Since, self.since.map(|at| at.to_string())),
-            (FilterKey::Until, self.until.map(|at| at.to_string())),
-            (
-                FilterKey::Address,
-                self.hashed_address().map(|hash| hash.to_string()),
-            ),
+            (FilterKey::Status, shown(self.status.as_ref())),
+            (FilterKey::Account, shown(self.account.as_ref())),
+            (FilterKey::Since, shown(self.since)),
+            (FilterKey::Until, shown(self.until)),
+            (FilterKey::Address, shown(self.hashed_address())),
         ];
         let set = pairs.into_iter();
         set.filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     /// The same filters but this one.
-    #[must_use]
     pub fn without(&self, key: FilterKey) -> Self {
         let mut filter = self.clone();
         match key {
@@ -389,7 +296,6 @@ impl CallFilter {
     }
 
     /// The query of a URL that has these filters, without `?`; empty without filters.
-    #[must_use]
     pub fn query(&self) -> String {
         let pairs = self.pairs().into_iter();
         let pairs: Vec<_> = pairs.map(|(key, value)| (key.as_str(), value)).collect();
@@ -421,13 +327,47 @@ fn put<T>(
     }
 }
 
+fn shown(value: Option<impl fmt::Display>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+/// The value with this word.
+fn one_of<T: Copy + fmt::Display, const N: usize>(
+    key: FilterKey,
+    all: [T; N],
+    word: &str,
+) -> Result<T, CallFilterError> {
+    let found = all.into_iter().find(|known| known.to_string() == word);
+    let words = || all.map(|known| known.to_string()).join(", ");
+    found.ok_or_else(|| CallFilterError::NotOneOf(key, words()))
+}
+
+fn reason(text: &str) -> Result<String, CallFilterError> {
+    match Reason::parse(text) {
+        _ if text.is_empty() => Err(CallFilterError::Empty(FilterKey::Reason)),
+        Err(ReasonError::Personal) => Err(CallFilterError::Personal),
+        _ => Ok(text.to_lowercase()),
+    }
+}
+
+fn address(text: &str, source: FilterSource) -> Result<FilterAddress, CallFilterError> {
+    match source {
+        FilterSource::Typed => Ok(FilterAddress::Typed(TypedAddress::parse(text)?)),
+        FilterSource::Url => HashedAddress::parse(text)
+            .map(FilterAddress::Hashed)
+            .ok_or(CallFilterError::AddressInUrl),
+    }
+}
+
 fn status(text: &str) -> Result<CallStatus, CallFilterError> {
     match CallStatus::parse(text) {
         CallStatus::Unknown(_) => {
-            let known =
-                "queued initiated ringing in-progress completed busy no-answer canceled failed";
-            let known = known.split(' ').collect();
-            Err(CallFilterError::NotOneOf(FilterKey::Status, known))
+            let known = "queued, initiated, ringing, in-progress, completed, busy, no-answer, \
+                         canceled, failed";
+            Err(CallFilterError::NotOneOf(
+                FilterKey::Status,
+                known.to_owned(),
+            ))
         }
         known => Ok(known),
     }
@@ -439,7 +379,6 @@ fn time(key: FilterKey, text: &str, now: Millis) -> Result<Millis, CallFilterErr
 }
 
 /// As [`CallFilter`] reads `since` and `until`.
-#[must_use]
 pub fn parse_time(text: &str, now: Millis) -> Option<Millis> {
     if let Some(ago) = duration::parse(text) {
         return Some(now.minus(ago));

@@ -56,13 +56,12 @@ impl Subject {
     pub fn parse(key: &str, value: &str) -> Result<Self, SubjectError> {
         match key {
             "number" => match TypedAddress::parse(value) {
-                Ok(TypedAddress::Term(term)) => {
-                    let digits = term.strip_prefix('+').ok_or(SubjectError::Number)?;
-                    let is_full = digits.len() >= MIN_DIGITS;
-                    is_full
-                        .then(|| Self::Number(digits.to_owned()))
-                        .ok_or(SubjectError::Number)
-                }
+                Ok(TypedAddress::Term(term)) => match term.strip_prefix('+') {
+                    Some(digits) if digits.len() >= MIN_DIGITS => {
+                        Ok(Self::Number(digits.to_owned()))
+                    }
+                    _ => Err(SubjectError::Number),
+                },
                 _ => Err(SubjectError::Number),
             },
             "email" => {
@@ -91,7 +90,6 @@ impl Subject {
     }
 
     /// The keyed hash by which receipts and the audit log name it: that of a search for it.
-    #[must_use]
     pub fn hash(&self, hasher: &AddressHasher) -> AddressHash {
         match self {
             Self::Number(digits) => hasher.hash(&format!("+{digits}")),
@@ -101,7 +99,6 @@ impl Subject {
     }
 
     /// In words without the value: `number 0123456789abcdef`.
-    #[must_use]
     pub fn words(&self, hasher: &AddressHasher) -> String {
         let kind = match self {
             Self::Number(_) => "number",
@@ -112,7 +109,6 @@ impl Subject {
     }
 
     /// Whether a form or a URL has it.
-    #[must_use]
     pub fn is_in_form(&self, form: &[u8]) -> bool {
         let spaced: Vec<u8> = form
             .iter()
@@ -122,7 +118,6 @@ impl Subject {
     }
 
     /// Whether a text has it.
-    #[must_use]
     pub fn is_in(&self, text: &[u8]) -> bool {
         is_spelled_in(text, |text| match self {
             Self::Number(digits) => has_number(text, digits.as_bytes()),
@@ -138,7 +133,6 @@ impl Subject {
     }
 
     /// Whether a part of a file of the store has it.
-    #[must_use]
     pub fn is_in_file(&self, part: &[u8]) -> bool {
         let Self::Call(sids) = self else {
             return self.is_in(part);
