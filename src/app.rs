@@ -99,14 +99,12 @@ impl App {
     }
 
     /// Lets the bridge reload its configuration while it runs.
-    #[must_use]
     pub fn reloading(mut self, reload: ReloadSource) -> Self {
         self.reload = Some(reload);
         self
     }
 
     /// Delivers by a clock of its own, so that a test can hold due calls while callbacks arrive.
-    #[must_use]
     pub fn delivering_by(mut self, clock: Clock) -> Self {
         self.worker_clock = Some(clock);
         self
@@ -122,7 +120,6 @@ impl App {
         self.admin.local_addr()
     }
 
-    #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
     }

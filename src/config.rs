@@ -99,7 +99,6 @@ pub struct Config {
 impl Config {
     /// The longest time that a call waits for its next request, with a minute for the difference
     /// between the clocks of two nodes.
-    #[must_use]
     pub fn longest_wait(&self) -> Duration {
         let policy = &self.delivery.policy;
         let longest = policy.schedule.iter().max().copied().unwrap_or_default();
@@ -114,7 +113,6 @@ impl Config {
     }
 
     /// The account of this `AccountSid`, or the only account, which accepts every SID.
-    #[must_use]
     pub fn account(&self, sid: &AccountSid) -> Option<&Account> {
         let has_sid = |account: &&Account| account.twilio_account_sid.as_ref() == Some(sid);
         let has_any = |account: &&Account| account.twilio_account_sid.is_none();

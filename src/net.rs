@@ -50,7 +50,6 @@ pub struct OutboundUrl {
 }
 
 impl OutboundUrl {
-    #[must_use]
     pub fn of(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         let authority = uri.authority()?.as_str().to_owned();
@@ -99,7 +98,6 @@ pub struct OutboundConnector {
 pub type Connected = Connection<Uri, AwcResponseFix<Stream>>;
 
 /// An awc client over `route`, without redirects, and with a time limit for opening connections only.
-#[must_use]
 pub fn http_client(route: Rc<OutboundConnector>) -> awc::Client {
     let timeout = route.timeout;
     let open = move |to: ConnectInfo<Uri>| {
@@ -238,7 +236,6 @@ fn wrap<Io: ByteStream + 'static>(connection: Connection<Uri, Io>) -> Connected 
 }
 
 /// The innermost cause, because the outer ones say only that something failed.
-#[must_use]
 pub fn root_cause<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     while let Some(cause) = error.source() {
         error = cause;

@@ -33,7 +33,6 @@ pub struct Attempt {
 impl Attempt {
     /// Whether Acquire may have accepted the request although no answer says so: it was sent, and the
     /// answer is missing or does not exclude it. 503 excludes it: Acquire sends that in maintenance.
-    #[must_use]
     pub fn may_have_been_accepted(&self) -> bool {
         match self.fault {
             Some(
@@ -56,7 +55,6 @@ impl Attempt {
     }
 
     /// Why its request was given up, if it was.
-    #[must_use]
     pub fn cause(&self) -> Cause {
         match (self.fault, self.status) {
             (None, Some(status)) => Cause::Refused(status),
@@ -81,13 +79,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    #[must_use]
     pub fn is_accepted(&self) -> bool {
         matches!(self, Self::Accepted | Self::AcceptedAsRepeat)
     }
 
     /// When the request is retried.
-    #[must_use]
     pub fn retry_at(&self) -> Option<Millis> {
         match self {
             Self::Again(at) | Self::Held(at) => Some(*at),
@@ -96,7 +92,6 @@ impl Verdict {
     }
 
     /// The word in the database, metrics and `show`.
-    #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Accepted => "accepted",

@@ -47,7 +47,6 @@ pub enum ProbeCall {
 }
 
 impl Signal {
-    #[must_use]
     pub fn of(answer: &AcquireResponse, cause: FailureCause) -> Self {
         match answer.outcome {
             Outcome::Retry { .. } if cause == FailureCause::OwnData => Self::OwnData,
@@ -95,7 +94,6 @@ enum State {
 }
 
 impl Breaker {
-    #[must_use]
     pub fn new(limits: BreakerLimits) -> Self {
         Self {
             limits,
@@ -110,7 +108,6 @@ impl Breaker {
 
     /// A closed breaker after a reload at `now`: answers to earlier requests show nothing about the new
     /// settings.
-    #[must_use]
     pub fn reloaded(limits: BreakerLimits, now: Millis) -> Self {
         Self {
             closed: Some(now),
@@ -118,19 +115,16 @@ impl Breaker {
         }
     }
 
-    #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
 
     /// Whether the breaker is closed and back at its full rate.
-    #[must_use]
     pub fn is_fully_closed(&self) -> bool {
         matches!(self.state, State::Closed { permits, .. } if permits == self.limits.concurrency)
     }
 
     /// The number of requests that may start at `now` beside those in flight.
-    #[must_use]
     pub fn permits(&self, in_flight: usize, now: Millis) -> usize {
         match self.state {
             State::Closed { permits, .. } => permits.saturating_sub(in_flight),
@@ -143,7 +137,6 @@ impl Breaker {
 
     /// When the next probe is due, while open. It is due at once if it is further away than it was ever to be:
     /// the clock was set back since.
-    #[must_use]
     pub fn probe_at(&self, now: Millis) -> Option<Millis> {
         match self.state {
             State::Open { probe_at, wait, .. } if probe_at > now.plus(wait) => Some(now),
@@ -153,7 +146,6 @@ impl Breaker {
     }
 
     /// The call that the next probe takes, while open.
-    #[must_use]
     pub fn probe(&self) -> Option<ProbeCall> {
         match self.state {
             State::Open { probe, .. } => Some(probe),

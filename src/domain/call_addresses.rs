@@ -105,7 +105,6 @@ impl CallTerms {
         self.0.iter().map(String::as_str)
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -170,7 +169,6 @@ impl TypedAddress {
         }
     }
 
-    #[must_use]
     pub fn hashed(&self, hasher: &AddressHasher) -> HashedAddress {
         match self {
             Self::Term(term) => HashedAddress::Term(hasher.hash(term)),
@@ -207,7 +205,6 @@ pub enum HashedAddress {
 
 impl HashedAddress {
     /// Reads what [`fmt::Display`] writes.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once('-') {
             None => AddressHash::parse(text).map(Self::Term),
@@ -219,7 +216,6 @@ impl HashedAddress {
     }
 
     /// The entry of the index that has the candidates.
-    #[must_use]
     pub fn indexed(&self) -> AddressHash {
         match self {
             Self::Term(hash) | Self::LastDigits { four: hash, .. } => *hash,
@@ -227,7 +223,6 @@ impl HashedAddress {
     }
 
     /// The term of a call that this address is, or the last digits of its number.
-    #[must_use]
     pub fn found_in(&self, terms: &CallTerms, hasher: &AddressHasher) -> Option<String> {
         match self {
             Self::Term(hash) => {
@@ -264,12 +259,10 @@ impl AddressHash {
 pub struct AddressHasher(Hmac<Sha256>);
 
 impl AddressHasher {
-    #[must_use]
     pub fn new(key: &[u8]) -> Self {
         Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
     }
 
-    #[must_use]
     pub fn hash(&self, term: &str) -> AddressHash {
         let mut mac = self.0.clone();
         mac.update(term.as_bytes());
@@ -280,7 +273,6 @@ impl AddressHasher {
     }
 
     /// The hashes of all terms of a call.
-    #[must_use]
     pub fn hashes(&self, terms: &CallTerms) -> Vec<i64> {
         terms.iter().map(|term| self.hash(term).0).collect()
     }
@@ -302,7 +294,6 @@ impl SearchProgress {
     }
 
     /// Up to when the index is complete, if that is longer ago than usual.
-    #[must_use]
     pub fn lags_at(&self, now: Millis) -> Option<Millis> {
         let complete_to = Millis(self.0.load(Ordering::Relaxed));
         (now.since(complete_to) > USUAL_LAG).then_some(complete_to)

@@ -52,7 +52,6 @@ const CODES: [(Cause, &str); 11] = [
 
 impl Cause {
     /// Reads a code as [`Display`](fmt::Display) writes it.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(status) = text.strip_prefix(REFUSED) {
             let status = status.parse().ok().filter(|status| *status > 99);
@@ -63,7 +62,6 @@ impl Cause {
     }
 
     /// What happened to a call of this cause, as a sentence without a full stop. It fits one call and many.
-    #[must_use]
     pub fn sentence(self) -> String {
         let text = match self {
             Self::Refused(status) => return format!("Acquire answered {status}"),
@@ -89,7 +87,6 @@ impl Cause {
     }
 
     /// What to fix before calls are sent again, as a sentence without a full stop. It fits one call and many.
-    #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Refused(401 | 403) => "Check acquire.api_key, then requeue",

@@ -24,7 +24,6 @@ pub struct Directory {
 impl Directory {
     /// The e-mail for an address of Twilio (`From`, `To`): of the entry for the whole address, else of
     /// the entry for its user, else the user itself if it is an e-mail.
-    #[must_use]
     pub fn email_of(&self, address: &str) -> Option<String> {
         let Address { whole, user } = Address::parse(address);
         let listed = |key: &str| self.entries.get(key).cloned();
@@ -34,7 +33,6 @@ impl Directory {
     }
 
     /// The part that applies to these addresses.
-    #[must_use]
     pub fn about<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) -> Self {
         let mut entries = HashMap::new();
         for address in addresses {
@@ -118,38 +116,23 @@ mod tests {
     #[test]
     fn a_user_that_is_an_email_address_is_used_as_such() {
         for (address, email) in [
-            ("client:jane@example.com", Some("jane@example.com")),
-            ("client:jane_40example_2Ecom", Some("jane@example.com")),
-            ("client:jane_40example_2ecom", Some("jane@example.com")),
-            (
-                "client:jane_5Fdoe_40example_2Ecom",
-                Some("jane_doe@example.com"),
-            ),
-            (
-                "client:jane_kim_40example.com",
-                Some("jane_kim@example.com"),
-            ),
-            ("client:jane_2E@example.com", Some("jane_2E@example.com")),
-            ("client:j_C3_B6rg_40example_2Ecom", Some("jörg@example.com")),
-            ("client:jane%40example.com", Some("jane@example.com")),
-            (
-                "sip:jane%40example.com@pbx.example.com",
-                Some("jane@example.com"),
-            ),
-            (
-                "sip:jane_40example_2Ecom@pbx:5061;x=y",
-                Some("jane@example.com"),
-            ),
-            (
-                "sip:jane@example.com@pbx.example.com",
-                Some("jane@example.com"),
-            ),
-            ("sip:jane@example.com", None),
+            ("client:jane@x.test", Some("jane@x.test")),
+            ("client:jane_40x_2Etest", Some("jane@x.test")),
+            ("client:jane_40x_2etest", Some("jane@x.test")),
+            ("client:jane_5Fdoe_40x_2Etest", Some("jane_doe@x.test")),
+            ("client:jane_kim_40x.test", Some("jane_kim@x.test")),
+            ("client:jane_2E@x.test", Some("jane_2E@x.test")),
+            ("client:j_C3_B6rg_40x_2Etest", Some("jörg@x.test")),
+            ("client:jane%40x.test", Some("jane@x.test")),
+            ("sip:jane%40x.test@pbx.x.test", Some("jane@x.test")),
+            ("sip:jane_40x_2Etest@pbx:5061;x=y", Some("jane@x.test")),
+            ("sip:jane@x.test@pbx.x.test", Some("jane@x.test")),
+            ("sip:jane@x.test", None),
             ("client:jane_40", None),
-            ("client:jane_FF_40example_2Ecom", None),
-            ("client:jane_0D_0A_40example_2Ecom", None),
-            ("client:jane_40x_40example_2Ecom", None),
-            ("jane@example.com", None),
+            ("client:jane_FF_40x_2Etest", None),
+            ("client:jane_0D_0A_40x_2Etest", None),
+            ("client:jane_40x_40x_2Etest", None),
+            ("jane@x.test", None),
             ("client:jane_4", None),
         ] {
             let found = Directory::default().email_of(address);

@@ -15,7 +15,6 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// A whole number followed by its unit.
-#[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
@@ -27,7 +26,6 @@ pub fn parse(text: &str) -> Option<Duration> {
 }
 
 /// In units from the longest down, to the millisecond: `3d 12h`.
-#[must_use]
 pub fn show(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
@@ -46,7 +44,6 @@ pub fn show(duration: Duration) -> String {
 }
 
 /// In the longest unit that holds it exactly, as [`parse`] reads it: `90s`.
-#[must_use]
 pub fn write(duration: Duration) -> String {
     let all = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let exact = UNITS
@@ -58,27 +55,22 @@ pub fn write(duration: Duration) -> String {
     )
 }
 
-#[must_use]
 pub const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-#[must_use]
 pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-#[must_use]
 pub const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
-#[must_use]
 pub const fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 3_600)
 }
 
-#[must_use]
 pub const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 86_400)
 }

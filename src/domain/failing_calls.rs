@@ -121,23 +121,16 @@ mod tests {
 
     #[test]
     fn a_lone_failing_call_uses_up_attempts_only_for_a_500() {
-        for (status, cause) in [
-            (Some(500), FailureCause::Lone),
-            (Some(502), FailureCause::Unknown),
-            (Some(503), FailureCause::Unknown),
-            (Some(504), FailureCause::Unknown),
-            (Some(401), FailureCause::Unknown),
-            (Some(403), FailureCause::Unknown),
-            (Some(404), FailureCause::Unknown),
-            (Some(429), FailureCause::Unknown),
-            (None, FailureCause::Unknown),
-        ] {
+        use FailureCause::{Lone, Unknown};
+        let others = [502, 503, 504, 401, 403, 404, 429].map(|status| (Some(status), Unknown));
+        for (status, cause) in [(Some(500), Lone), (None, Unknown)]
+            .into_iter()
+            .chain(others)
+        {
             let mut failing = FailingCalls::default();
             for since in [None, Some(Millis(1)), Some(Millis(1))] {
-                assert_eq!(
-                    failing.failed(&call(1), since, &answer(status), Millis(9)),
-                    cause
-                );
+                let found = failing.failed(&call(1), since, &answer(status), Millis(9));
+                assert_eq!(found, cause, "{status:?}");
             }
         }
     }

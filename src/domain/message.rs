@@ -85,7 +85,6 @@ impl Details {
     }
 
     /// Without phone numbers and e-mails. Messages wait in the store, where an erasure does not look for them.
-    #[must_use]
     pub fn anonymous(self) -> Self {
         Self {
             sentence: anonymous(&self.sentence),
@@ -114,7 +113,6 @@ pub struct Message {
 
 impl Message {
     /// A message that reports nothing, for an operator who tests a target.
-    #[must_use]
     pub fn test(id: String, node: String, link: String, at: Millis) -> Self {
         let sentence = "This is a test message; nothing has happened.".to_owned();
         Self {
@@ -134,7 +132,6 @@ impl Message {
     }
 
     /// The body for `kind = "json"`, in the form of Standard Webhooks: type, timestamp, data.
-    #[must_use]
     pub fn json(&self) -> String {
         let details = &self.details;
         let causes = details.causes.iter().take(MAX_CAUSES);
@@ -158,7 +155,6 @@ impl Message {
     }
 
     /// The body for `kind = "slack"`: a block of plain text, and the same text for receivers without blocks.
-    #[must_use]
     pub fn slack(&self) -> String {
         let text = self.text();
         let text = cut(&text, MAX_SLACK_TEXT);

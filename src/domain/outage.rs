@@ -73,18 +73,15 @@ impl Outages {
     }
 
     /// Whether the bridge knows if there is an outage.
-    #[must_use]
     pub fn is_known(&self, account: &str) -> bool {
         self.lock().contains_key(account)
     }
 
     /// All of them, in the order of their names.
-    #[must_use]
     pub fn all(&self) -> Vec<Outage> {
         self.lock().values().flatten().cloned().collect()
     }
 
-    #[must_use]
     pub fn of(&self, account: &str) -> Option<Outage> {
         self.lock().get(account).cloned().flatten()
     }

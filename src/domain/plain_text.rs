@@ -24,13 +24,11 @@ fn is_unsafe(character: char) -> bool {
 }
 
 /// One value without unsafe characters, also without line ends, which would forge lines.
-#[must_use]
 pub fn plain(text: &str) -> Cow<'_, str> {
     replaced(text, is_unsafe)
 }
 
 /// Several lines without unsafe characters. Values in them must have passed [`plain`].
-#[must_use]
 pub fn plain_lines(text: &str) -> Cow<'_, str> {
     replaced(text, |character| character != '\n' && is_unsafe(character))
 }
@@ -46,7 +44,6 @@ fn replaced(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// Encoded JSON in which unsafe characters are escaped: the same value for a program, harmless for a
 /// terminal. JSON has them only inside of strings; line ends between its tokens stay.
-#[must_use]
 pub fn plain_json(json: &str) -> Cow<'_, str> {
     let is_unsafe = |character| character != '\n' && is_unsafe(character);
     if !json.contains(is_unsafe) {
@@ -61,7 +58,6 @@ pub fn plain_json(json: &str) -> Cow<'_, str> {
 }
 
 /// The start of a text, of at most `bytes`.
-#[must_use]
 pub fn cut(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {

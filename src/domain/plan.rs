@@ -78,7 +78,6 @@ pub struct Plan {
 
 impl Plan {
     /// Plans a call at `now`.
-    #[must_use]
     pub fn of(
         callbacks: &[ReceivedCallback],
         history: History<'_>,
@@ -119,7 +118,6 @@ impl Plan {
     }
 
     /// The next step at the time of the plan.
-    #[must_use]
     pub fn next(&self) -> &Next {
         &self.next
     }
@@ -130,7 +128,6 @@ impl Plan {
     }
 
     /// The positions of the recordings that came after Acquire had accepted the end without them.
-    #[must_use]
     pub fn late_recordings(&self) -> &[usize] {
         &self.late_recordings
     }
@@ -146,13 +143,11 @@ impl Plan {
 
     /// The SIP host of a caller who may be a customer, because `calls.sip_customers` is not set. Only
     /// `calls.report = "call"` uses that setting.
-    #[must_use]
     pub fn unnamed_sip_host(&self) -> Option<&SipHost> {
         self.unnamed_sip_host.as_ref()
     }
 
     /// The position of the oldest part that Acquire has neither accepted nor finally refused.
-    #[must_use]
     pub fn unfinished_since(&self) -> Option<usize> {
         self.unfinished_since
     }

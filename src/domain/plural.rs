@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 /// `1 call`, but `2 calls`. The plural of the noun ends in s.
-#[must_use]
 pub fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
     let plural = if number == N::from(1) { "" } else { "s" };
     format!("{number} {noun}{plural}")

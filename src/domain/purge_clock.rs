@@ -28,7 +28,6 @@ pub struct PurgeClock {
 
 impl PurgeClock {
     /// For a store that has never been purged, so that nothing in it can have expired.
-    #[must_use]
     pub fn first(reading: &ClockReading) -> Self {
         Self {
             known: reading.now,
@@ -40,13 +39,11 @@ impl PurgeClock {
 
     /// The latest time that is known to have passed at `reading`. After a boot only the time of the last
     /// purge is known.
-    #[must_use]
     pub fn known_at(&self, reading: &ClockReading) -> Millis {
         self.known.plus(self.passed(reading))
     }
 
     /// The next one. `reported` is the latest time that Twilio signed.
-    #[must_use]
     pub fn next(&self, reading: &ClockReading, reported: Option<Millis>) -> Self {
         let known = self.known_at(reading).max(reported.unwrap_or(self.known));
         // A clock that is behind removes too late, which is safe.

@@ -25,7 +25,6 @@ pub const DURATION_WAIT: Duration = Duration::from_secs(14 * 86_400);
 const RETENTION_MARGIN: Duration = Duration::from_secs(2 * 86_400);
 
 /// How far back a store with this retention is compared: further back, a removed call would look missing.
-#[must_use]
 pub fn reach(retention: Duration) -> Duration {
     retention.saturating_sub(RETENTION_MARGIN.min(retention / 2))
 }
@@ -37,19 +36,21 @@ pub struct Scope {
     pub trunks: TrunkScope,
 }
 
-/// `reconcile.calls`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallScope {
-    /// Legs of a class of which a signed end came.
-    Expected,
-    All,
+words! {
+    /// `reconcile.calls`.
+    pub enum CallScope {
+        /// Legs of a class of which a signed end came.
+        Expected = "expected",
+        All = "all",
+    }
 }
 
-/// `reconcile.trunks`: calls of SIP trunks have no callbacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrunkScope {
-    Off,
-    On,
+words! {
+    /// `reconcile.trunks`: calls of SIP trunks have no callbacks.
+    pub enum TrunkScope {
+        Off = "off",
+        On = "on",
+    }
 }
 
 /// What the store has of one leg.
@@ -138,7 +139,6 @@ impl MissingCause {
         "recording-missing",
     ];
 
-    #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::NeverCame => "never-came",
@@ -150,13 +150,11 @@ impl MissingCause {
 }
 
 /// When a listed call ended.
-#[must_use]
 pub fn ended(row: &ListedCall) -> Option<Millis> {
     row.ended.map(|ended| Millis(ended.as_millisecond()))
 }
 
 /// What a pass notes about a row, to recognise in the next pass that it has not changed.
-#[must_use]
 pub fn sighting(row: &ListedCall) -> String {
     let ended = ended(row).unwrap_or_default();
     let duration = row.duration.as_deref().unwrap_or("-");
@@ -164,7 +162,6 @@ pub fn sighting(row: &ListedCall) -> String {
 }
 
 /// Compares one row. `seen` is what an earlier pass noted about it.
-#[must_use]
 pub fn compare(row: &ListedCall, known: &KnownLeg, limits: Limits, seen: Option<&str>) -> Finding {
     let (true, Some(ended)) = (row.is_final(), ended(row)) else {
         return Finding::Running;
@@ -206,7 +203,6 @@ fn difference(row: &ListedCall, end: &StatusCallback) -> Option<String> {
 }
 
 /// Whether a listed recording is missing, of a leg that the store has or that is imported with it.
-#[must_use]
 pub fn is_recording_missing(row: &ListedRecording, known: &KnownLeg) -> bool {
     row.is_final() && !known.is_removed && !known.recordings.contains(&row.sid)
 }
@@ -218,12 +214,10 @@ pub struct LegClass(String);
 
 impl LegClass {
     /// The class of recordings.
-    #[must_use]
     pub fn recording() -> Self {
         Self("recording".to_owned())
     }
 
-    #[must_use]
     pub fn of_row(row: &ListedCall) -> Self {
         Self::of(
             row.direction.as_ref(),
@@ -234,7 +228,6 @@ impl LegClass {
     }
 
     /// The class of a signed end; `None` for other callbacks.
-    #[must_use]
     pub fn of_callback(callback: &Callback) -> Option<Self> {
         match &callback.kind {
             CallbackContent::Status(status)
@@ -286,7 +279,6 @@ fn kind(address: &str) -> &'static str {
 impl Scope {
     /// Whether Twilio was to report a missing call to the bridge; `is_reported` knows the classes that it
     /// reports.
-    #[must_use]
     pub fn has(
         self,
         row: &ListedCall,
@@ -308,7 +300,6 @@ impl Scope {
 }
 
 /// Our number in a row, of which an operator can check the `StatusCallback`.
-#[must_use]
 pub fn our_number(row: &ListedCall) -> &str {
     match row.direction {
         Some(Direction::Inbound) => &row.to,

@@ -54,7 +54,6 @@ impl RecordingLinks {
 
     /// Whether links of the bridge are sent, and yet this recording's own URL, because Twilio does not
     /// store the recording and the bridge cannot fetch it.
-    #[must_use]
     pub fn leaves_alone(&self, reported_url: &str) -> bool {
         matches!(self, Self::Bridge(_)) && self.is_elsewhere(reported_url)
     }
@@ -75,7 +74,6 @@ impl RecordingLinks {
     }
 
     /// Whether `url` is a link of a bridge, or a presigned URL, that does not work at `now`.
-    #[must_use]
     pub fn is_dead(&self, url: &str, now: Millis) -> bool {
         let Some((recording, query)) = link_parts(url) else {
             return presigned::has_expired(url, now);
@@ -93,7 +91,6 @@ impl RecordingLinks {
 }
 
 /// Whether two URLs are links to the same recording, with any expiry and secret.
-#[must_use]
 pub fn is_same_link(one: &str, other: &str) -> bool {
     let target = |url: &str| {
         let (recording, query) = link_parts(url)?;

@@ -32,7 +32,6 @@ impl Jitter {
     pub const MAX: f64 = 0.1;
 
     /// `part` of [`Jitter::MAX`], clamped to 0 ..= 1.
-    #[must_use]
     pub fn new(part: f64) -> Self {
         Self(part.clamp(0.0, 1.0) * Self::MAX)
     }
@@ -42,7 +41,6 @@ impl Jitter {
 ///
 /// `before` are the earlier attempts of the same request, since the call was last requeued. `cause` is
 /// that of a failure; it decides whether the failure uses up a wait of the schedule.
-#[must_use]
 pub fn decide(
     policy: &Policy,
     before: &[&Attempt],
@@ -108,7 +106,6 @@ pub fn decide(
 
 /// The attempts with the times at which they are retried: of those made before `retry_now_at`, at
 /// that time at the latest. Acquire was down when they failed, and is back since then.
-#[must_use]
 pub fn with_retry_now(attempts: &[Attempt], retry_now_at: Option<Millis>) -> Vec<Attempt> {
     let mut attempts = attempts.to_vec();
     for attempt in &mut attempts {

@@ -41,7 +41,6 @@ pub struct Division {
 ///
 /// While accounts wait, each free slot goes to the one of them that has the fewest calls in flight. Quiet
 /// accounts use the rest, and each account that then wants more than it gets waits from the next turn on.
-#[must_use]
 pub fn divide(slots: usize, free: usize, loads: &[Load]) -> Division {
     let is_quiet = |load: &&Load| load.demand == Demand::Quiet;
     let quiet = loads.iter().filter(is_quiet).count();
@@ -115,7 +114,6 @@ impl<T> Turns<T> {
         self.waiting.insert((round, self.arrivals), waiter);
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

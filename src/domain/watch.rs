@@ -196,7 +196,6 @@ impl Watch {
     }
 
     /// Whether [`Self::claim`] would return a message.
-    #[must_use]
     pub fn has(&self, target: usize, now: Millis) -> bool {
         self.next(target, now).is_some()
     }

@@ -23,7 +23,6 @@ pub use input::{BodyFormat, DiagnosisInput, KeyRole, KeySet, UrlBase};
 const MAX_URL_DIFFERENCES: u8 = 2;
 
 /// Whether [`DiagnosisInput`] uses a header.
-#[must_use]
 pub fn is_diagnostic_header(name: &str) -> bool {
     origin::HOST_HEADERS.contains(&name)
         || path_and_query::TARGET_HEADERS.contains(&name)
@@ -37,7 +36,6 @@ pub fn is_diagnostic_header(name: &str) -> bool {
 }
 
 /// Why `signature` is invalid for the request; `None` where the header is missing.
-#[must_use]
 pub fn diagnose(
     input: &DiagnosisInput<'_>,
     key_sets: &[KeySet],

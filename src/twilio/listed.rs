@@ -32,7 +32,6 @@ pub enum RequestSource {
 
 impl RequestSource {
     /// The source of a stored request, by its headers.
-    #[must_use]
     pub fn of(headers: &str) -> Self {
         match header(headers, SOURCE_HEADER) {
             Some("listed") => Self::Listed,
@@ -42,7 +41,6 @@ impl RequestSource {
     }
 
     /// The word in metrics and views.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Signed => "signed",
@@ -52,7 +50,6 @@ impl RequestSource {
     }
 
     /// The headers of a stored request from this source.
-    #[must_use]
     pub fn headers(self, callback_url: Option<&str>) -> String {
         let url = callback_url.map(|url| format!("{CALLBACK_URL_HEADER}{url}\n"));
         format!(
@@ -135,7 +132,6 @@ impl ListedCall {
     }
 
     /// Whether the call has ended: a status that Twilio may add later counts as running.
-    #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(
             self.status,
@@ -148,7 +144,6 @@ impl ListedCall {
     }
 
     /// The `CallDuration` that a callback would have; `None` if Twilio does not know it yet.
-    #[must_use]
     pub fn call_duration(&self) -> Option<String> {
         match (&self.duration, &self.status) {
             (None, CallStatus::Completed) => None,
@@ -200,7 +195,6 @@ pub struct ListedRecording {
 
 impl ListedRecording {
     /// `None` if the row is none of a recording.
-    #[must_use]
     pub fn read(row: &Value) -> Option<Self> {
         Some(Self {
             sid: RecordingSid::parse(&text(row, "sid")?).ok()?,
@@ -219,14 +213,12 @@ impl ListedRecording {
     }
 
     /// When it ended, in milliseconds since 1970.
-    #[must_use]
     pub fn ended(&self) -> Option<i64> {
         let seconds: i64 = self.duration.as_ref()?.parse().ok()?;
         Some(self.started?.as_millisecond() + seconds * 1_000)
     }
 
     /// Whether a recording callback was due: the recording is ready, or none will come.
-    #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(
             self.status,
@@ -260,7 +252,6 @@ impl ListedRecording {
 }
 
 /// A field that is a text or a number; `None` if it is absent, null or empty.
-#[must_use]
 pub fn text(row: &Value, name: &str) -> Option<String> {
     match row.get(name)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),

@@ -57,13 +57,11 @@ pub enum SigningKey {
 }
 
 impl SigningKey {
-    #[must_use]
     pub fn auth_token(token: &str) -> Self {
         let mac = Hmac::new_from_slice(token.as_bytes());
         Self::AuthToken(Box::new(mac.expect("HMAC accepts a key of any length")))
     }
 
-    #[must_use]
     pub fn shared_key(secret: &str) -> Self {
         let mac = Hmac::new_from_slice(secret.as_bytes());
         Self::SharedKey(Box::new(mac.expect("HMAC accepts a key of any length")))
@@ -96,7 +94,6 @@ pub enum Body<'a> {
 }
 
 /// Signs as Twilio does for the URL exactly as given.
-#[must_use]
 pub fn sign(key: &SigningKey, url: &str, body: Body<'_>) -> String {
     key.sign(&[url], &canonical(body))
 }
@@ -106,13 +103,11 @@ pub fn sign(key: &SigningKey, url: &str, body: Body<'_>) -> String {
 /// The URL is tried as given, without its port, and with the default port of its scheme if it has
 /// none. The Twilio docs say that voice over HTTPS is signed without the port and everything else
 /// with it, and Twilio's libraries accept both.
-#[must_use]
 pub fn verify(keys: &[SigningKey], url: &str, body: Body<'_>, signature: &str) -> bool {
     signer(keys, url, body, signature).is_some()
 }
 
 /// As [`verify`], with the index of the key that signed.
-#[must_use]
 pub fn signer(keys: &[SigningKey], url: &str, body: Body<'_>, signature: &str) -> Option<usize> {
     if let Body::Json(bytes) = body
         && !hash_matches(url, bytes)
@@ -190,7 +185,6 @@ fn hex_sha256(bytes: &[u8]) -> String {
 ///
 /// By the WHATWG rules, as Twilio's libraries read them: `+` is a space, a malformed `%` stays, and
 /// bytes that are no UTF-8 become U+FFFD.
-#[must_use]
 pub fn fields(form: &[u8]) -> Vec<(String, String)> {
     // Reading pairs of strings from a form cannot fail.
     serde_urlencoded::from_bytes(form).unwrap_or_default()

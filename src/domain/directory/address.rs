@@ -134,14 +134,12 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 /// Whether a text is one e-mail address.
-#[must_use]
 pub fn is_email(text: &str) -> bool {
     email_fault(text).is_none()
 }
 
 /// Why a text is not one e-mail address, as the end of a sentence. Only the form is checked, not whether
 /// mail arrives.
-#[must_use]
 pub fn email_fault(text: &str) -> Option<&'static str> {
     if text.contains(char::is_whitespace) {
         return Some("contains a space");

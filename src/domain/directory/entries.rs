@@ -84,7 +84,6 @@ impl DirectoryEntries {
         }
     }
 
-    #[must_use]
     pub fn directory(self) -> Directory {
         Directory {
             entries: self.emails,

@@ -32,7 +32,6 @@ pub enum CallbackEffect {
 }
 
 /// One for each of `callbacks`.
-#[must_use]
 pub fn effects(
     callbacks: &[ReceivedCallback],
     history: History<'_>,

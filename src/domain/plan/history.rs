@@ -20,7 +20,6 @@ pub struct History<'a> {
 
 impl<'a> History<'a> {
     /// Of a call that was never requeued.
-    #[must_use]
     pub fn of(attempts: &'a [Attempt]) -> Self {
         Self {
             attempts,
@@ -30,7 +29,6 @@ impl<'a> History<'a> {
 
     /// Of a call that may have been requeued: `before_requeue` of the attempts were made before the last
     /// requeue.
-    #[must_use]
     pub fn requeued(attempts: &'a [Attempt], before_requeue: usize) -> Self {
         // The attempts of two calls that were merged are not in the order of their times.
         let first = attempts.iter().min_by_key(|attempt| attempt.at);
@@ -43,13 +41,11 @@ impl<'a> History<'a> {
 
     /// The mode of the call: that of its first attempt, because another one would make a second record
     /// of it.
-    #[must_use]
     pub fn mode(&self, rules: &Rules) -> ReportMode {
         self.report.unwrap_or(rules.legs.report)
     }
 
     /// The attempts since the last requeue.
-    #[must_use]
     pub fn current(&self) -> &'a [Attempt] {
         &self.attempts[self.before_requeue.min(self.attempts.len())..]
     }

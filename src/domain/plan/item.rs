@@ -81,7 +81,6 @@ pub enum AcquireMessage {
 }
 
 impl AcquireMessage {
-    #[must_use]
     pub fn kind(&self) -> RequestKind {
         match self {
             Self::Event(kind, _) => *kind,
@@ -118,7 +117,6 @@ impl AcquireMessage {
     }
 
     /// The request's body.
-    #[must_use]
     pub fn to_json(&self) -> String {
         let json = match self {
             Self::Event(_, event) => serde_json::to_string(event),

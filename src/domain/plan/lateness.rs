@@ -27,7 +27,6 @@ pub struct Lateness<'a> {
 
 impl Plan {
     /// The class of the call; `before` is the one that it had so far.
-    #[must_use]
     pub fn class(&self, known: Lateness<'_>, before: Class) -> Class {
         let was_late = matches!(before, Class::Late | Class::WaitingLate);
         let attempts = known.history.attempts;

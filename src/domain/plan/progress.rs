@@ -46,7 +46,6 @@ pub(super) fn is_reached(item: &PlanItem, now: Millis) -> bool {
 }
 
 /// Those of `attempts` that were made for `request`.
-#[must_use]
 pub fn made_for<'a>(
     attempts: &'a [Attempt],
     request: &AcquireRequest,

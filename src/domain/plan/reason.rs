@@ -31,7 +31,6 @@ impl About {
     }
 
     /// The field, as Acquire names it.
-    #[must_use]
     pub fn field(self) -> Option<&'static str> {
         match self {
             Self::All => None,

@@ -30,7 +30,6 @@ pub(super) fn ended_as(status: &StatusCallback) -> Option<acquire::CallStatus> {
 }
 
 /// Whether a status ends its leg.
-#[must_use]
 pub fn is_end(status: &StatusCallback) -> bool {
     ended_as(status).is_some()
 }

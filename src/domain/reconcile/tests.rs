@@ -52,61 +52,41 @@ fn found(row: &ListedCall, known: &KnownLeg) -> Finding {
 
 #[test]
 fn each_row_is_compared_with_what_the_store_has_of_its_leg() {
-    let missing = |cause| Finding::Missing(cause);
+    use Finding::{Agrees, AwaitsDuration, Missing, Outside, Running};
     let end = "CallStatus=completed&CallDuration=60";
-    let cases = [
-        (json!({}), known(&[]), missing(MissingCause::NeverCame)),
+    let differs = |why: &str| Finding::Differs(format!("{why} listed"));
+    let set = |name: &str, value: &str| json!({ name: value });
+    let no_duration = json!({ "duration": null });
+    let busy = json!({ "duration": null, "status": "busy" });
+    let early = set("end_time", "2026-09-01T00:00:00Z");
+    for (changes, forms, expected) in [
+        (json!({}), &[][..], Missing(MissingCause::NeverCame)),
         (
             json!({}),
-            known(&["CallStatus=ringing"]),
-            missing(MissingCause::EndMissing),
+            &["CallStatus=ringing"],
+            Missing(MissingCause::EndMissing),
         ),
-        (json!({}), known(&[end]), Finding::Agrees),
-        (json!({"duration": null}), known(&[end]), Finding::Agrees),
+        (json!({}), &[end], Agrees),
+        (no_duration.clone(), &[end], Agrees),
         (
-            json!({"duration": "61"}),
-            known(&[end]),
-            Finding::Differs("duration 60 here, 61 listed".to_owned()),
-        ),
-        (
-            json!({"status": "busy"}),
-            known(&[end]),
-            Finding::Differs("status completed here, busy listed".to_owned()),
+            set("duration", "61"),
+            &[end],
+            differs("duration 60 here, 61"),
         ),
         (
-            json!({"status": "in-progress"}),
-            known(&[]),
-            Finding::Running,
+            set("status", "busy"),
+            &[end],
+            differs("status completed here, busy"),
         ),
-        (
-            json!({"status": "a-new-word"}),
-            known(&[]),
-            Finding::Running,
-        ),
-        (
-            json!({"duration": null}),
-            known(&[]),
-            Finding::AwaitsDuration,
-        ),
-        (
-            json!({"duration": null, "status": "busy"}),
-            known(&[]),
-            missing(MissingCause::NeverCame),
-        ),
-        (
-            json!({"end_time": "2026-09-01T00:00:00Z"}),
-            known(&[]),
-            Finding::Outside,
-        ),
+        (set("status", "in-progress"), &[], Running),
+        (set("status", "a-new-word"), &[], Running),
+        (no_duration, &[], AwaitsDuration),
+        (busy, &[], Missing(MissingCause::NeverCame)),
+        (early.clone(), &[], Outside),
         // A call of that age that the store has is no reason to look at it.
-        (
-            json!({"end_time": "2026-09-01T00:00:00Z"}),
-            known(&[end]),
-            Finding::Agrees,
-        ),
-    ];
-    for (changes, known, expected) in cases {
-        assert_eq!(found(&row(&changes), &known), expected, "{changes}");
+        (early, &[end], Agrees),
+    ] {
+        assert_eq!(found(&row(&changes), &known(forms)), expected, "{changes}");
     }
 }
 

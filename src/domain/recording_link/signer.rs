@@ -32,7 +32,6 @@ pub struct LinkSigner {
 pub struct LinkKey(Hmac<Sha256>);
 
 impl LinkKey {
-    #[must_use]
     pub fn new(secret: &str) -> Self {
         Self(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length"))
     }
@@ -62,7 +61,6 @@ pub enum RecordingLinkError {
 impl LinkSigner {
     /// `base` is the public URL, without `/` at its end. The first of `keys` signs, all are accepted.
     /// Without keys, as in a dry run, the links have no signature.
-    #[must_use]
     pub fn new(base: String, ttl: Duration, keys: Vec<LinkKey>) -> Self {
         Self {
             base,
@@ -73,7 +71,6 @@ impl LinkSigner {
     }
 
     /// Treats the host of `api_url` as Twilio's, like those of twilio.com.
-    #[must_use]
     pub fn with_api_url(self, api_url: &str) -> Self {
         let api_host = Some(RawUrl::of(api_url).host.to_ascii_lowercase());
         Self { api_host, ..self }
@@ -83,7 +80,6 @@ impl LinkSigner {
     ///
     /// If half of that time or more has passed at `now`, the link is valid longer by as many halves: a
     /// link that is sent works for at least half of the set time. Within each half the link is the same.
-    #[must_use]
     pub fn link(
         &self,
         account: &AccountSid,

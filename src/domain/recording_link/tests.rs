@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use super::*;
 
-const SECRET: &str = "made-up-secret-of-32-characters!";
+pub(super) const SECRET: &str = "made-up-secret-of-32-characters!";
 const TTL: Duration = Duration::from_secs(60);
 
-fn signer(secrets: &[&str]) -> LinkSigner {
+pub(super) fn signer(secrets: &[&str]) -> LinkSigner {
     let keys = secrets.iter().map(|secret| LinkKey::new(secret)).collect();
     LinkSigner::new("https://bridge.example.com/x".to_owned(), TTL, keys)
 }
 
-fn account(number: u128) -> AccountSid {
+pub(super) fn account(number: u128) -> AccountSid {
     AccountSid::parse(&format!("AC{number:032x}")).expect("a SID")
 }
 
-fn recording(number: u128) -> RecordingSid {
+pub(super) fn recording(number: u128) -> RecordingSid {
     RecordingSid::parse(&format!("RE{number:032x}")).expect("a SID")
 }
 
@@ -59,20 +59,11 @@ fn a_recording_outside_twilio_keeps_its_own_url() {
         "RE1",
     ] {
         let sent = bridge.url(&account(1), Some(&recording(2)), url, Millis(0), Millis(0));
-        let sent = sent.expect("a link");
-        assert!(
-            sent.starts_with("https://bridge.example.com/x/recordings/"),
-            "{sent}"
-        );
+        let link = "https://bridge.example.com/x/recordings/";
+        assert!(sent.is_ok_and(|sent| sent.starts_with(link)), "{url}");
     }
-    let unusable = "s3://bucket/AC1/RE1";
-    let sent = bridge.url(
-        &account(1),
-        Some(&recording(2)),
-        unusable,
-        Millis(0),
-        Millis(0),
-    );
+    let (unusable, at) = ("s3://bucket/AC1/RE1", Millis(0));
+    let sent = bridge.url(&account(1), Some(&recording(2)), unusable, at, at);
     assert!(sent.is_err_and(|why| why.contains("outside Twilio")));
 }
 

@@ -55,7 +55,6 @@ pub enum Difference {
 
 impl Difference {
     /// A short label for counters and logs.
-    #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Scheme => "scheme",
@@ -91,7 +90,6 @@ impl Difference {
     }
 
     /// The cause in a sentence, without a URL, a phone number or a name.
-    #[must_use]
     pub fn sentence(&self) -> String {
         let sentence = match self {
             Self::Scheme => "The URL at Twilio has the other scheme, http or https.",
@@ -163,7 +161,6 @@ impl Difference {
     }
 
     /// The next step; `None` where it is to correct `server.public_url`.
-    #[must_use]
     pub fn remedy(&self) -> Option<Cow<'static, str>> {
         let remedy = match self {
             Self::Scheme | Self::Port | Self::Host | Self::Prefix => return None,
@@ -262,7 +259,6 @@ impl Diagnosis {
     }
 
     /// The label of the first difference.
-    #[must_use]
     pub fn reason(&self) -> &'static str {
         self.differences
             .first()
@@ -270,14 +266,12 @@ impl Diagnosis {
     }
 
     /// The cause, with a sentence for each difference.
-    #[must_use]
     pub fn sentences(&self) -> String {
         let sentences: Vec<String> = self.differences.iter().map(Difference::sentence).collect();
         sentences.join(" ")
     }
 
     /// The next steps, one sentence each; a change of the configuration comes first.
-    #[must_use]
     pub fn remedies(&self) -> Vec<String> {
         let mut remedies: Vec<String> = self
             .setting()
@@ -293,7 +287,6 @@ impl Diagnosis {
     }
 
     /// The line of the configuration that makes the signature valid, if a public URL can.
-    #[must_use]
     pub fn setting(&self) -> Option<String> {
         self.differences
             .iter()

@@ -39,7 +39,6 @@ pub struct UrlBase {
 }
 
 impl UrlBase {
-    #[must_use]
     pub fn of(url: &PublicUrl) -> Self {
         let (base, prefix) = (url.to_string(), url.prefix().to_owned());
         let origin = base[..base.len() - prefix.len()].to_owned();
@@ -47,7 +46,6 @@ impl UrlBase {
     }
 
     /// A whole URL as its base and the target that a client would request.
-    #[must_use]
     pub fn split(url: &str) -> (Self, &str) {
         let url = RawUrl::of(url);
         let prefix = url.path.find(SERVED).unwrap_or_default();

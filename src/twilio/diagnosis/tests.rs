@@ -22,16 +22,9 @@ fn each_mistake_is_named_and_refused() {
         if diagnosis.reason() != *reason {
             wrong.push(format!("{name}: {reason}, not {diagnosis:?}"));
         }
-        let message = format!(
-            "{} {:?} {diagnosis:?}",
-            diagnosis.sentences(),
-            diagnosis.remedies()
-        );
-        assert!(
-            !message.contains(&induced.right_signature()),
-            "{name}: {message}"
-        );
-        for secret in [TOKEN, OTHER, SPARE, SHARED] {
+        let (sentences, remedies) = (diagnosis.sentences(), diagnosis.remedies());
+        let message = format!("{sentences} {remedies:?} {diagnosis:?}");
+        for secret in [TOKEN, OTHER, SPARE, SHARED, &induced.right_signature()] {
             assert!(!message.contains(secret), "{name}: {message}");
         }
     }
@@ -41,68 +34,28 @@ fn each_mistake_is_named_and_refused() {
 #[test]
 fn an_unescaped_character_at_twilio_is_named_with_its_escape() {
     for (entered, arrived, remedy) in [
-        ("jane@example.com", "jane%40example.com", "write %40 for @."),
-        (
-            "o'hara%40b.example",
-            "o%27hara%40b.example",
-            "write %27 for '.",
-        ),
-        ("a+b%40c.example", "a%2Bb%40c.example", "write %2B for +."),
-        ("a+b%40c.example", "a%20b%40c.example", "write %2B for +."),
-        (
-            "a b%40c.example",
-            "a%20b%40c.example",
-            "write %20 for a space.",
-        ),
-        (
-            "a b%40c.example",
-            "a+b%40c.example",
-            "write %20 for a space.",
-        ),
-        (
-            "\"a\"%40c.example",
-            "%22a%22%40c.example",
-            "write %22 for \".",
-        ),
-        (
-            "<a%40c.example>",
-            "%3Ca%40c.example%3E",
-            "write %3C for <, %3E for >.",
-        ),
-        (
-            "jos\u{e9}%40c.example",
-            "jos%C3%A9%40c.example",
-            "write %C3%A9 for \u{e9}.",
-        ),
-        ("a%40c.example,b", "a%40c.example%2Cb", "write %2C for ,."),
-        (
-            "o'hara@c.example",
-            "o%27hara%40c.example",
-            "write %27 for ', %40 for @.",
-        ),
-        (
-            "a+b@c.example",
-            "a%20b%40c.example",
-            "write %2B for +, %40 for @.",
-        ),
+        ("a@c.example", "a%40c.example", "%40 for @"),
+        ("o'hara%40b.example", "o%27hara%40b.example", "%27 for '"),
+        ("a+b%40c.example", "a%2Bb%40c.example", "%2B for +"),
+        ("a+b%40c.example", "a%20b%40c.example", "%2B for +"),
+        ("a b%40c.example", "a%20b%40c.example", "%20 for a space"),
+        ("a b%40c.example", "a+b%40c.example", "%20 for a space"),
+        ("\"a\"%40c.test", "%22a%22%40c.test", "%22 for \""),
+        ("<a%40c.test>", "%3Ca%40c.test%3E", "%3C for <, %3E for >"),
+        ("\u{e9}%40c.test", "%C3%A9%40c.test", "%C3%A9 for \u{e9}"),
+        ("a%40c.example,b", "a%40c.example%2Cb", "%2C for ,"),
+        ("o'hara@c.test", "o%27hara%40c.test", "%27 for ', %40 for @"),
+        ("a+b@c.test", "a%20b%40c.test", "%2B for +, %40 for @"),
     ] {
         let query = [entered, arrived].map(|email| format!("?email={email}"));
         let induced = Induced::none().query(&query[0], &query[1]);
-        for induced in [
-            induced.clone(),
-            induced
-                .clone()
-                .public("https://calls.example.com")
-                .header("host", "bridge.example.com"),
-        ] {
+        let elsewhere = induced.clone().public("https://calls.example.com");
+        for induced in [induced, elsewhere.header("host", "bridge.example.com")] {
             assert!(!induced.is_valid(), "{entered}");
             let remedies = induced.diagnosis().remedies();
             let last = remedies.last().expect("a remedy");
-            assert_eq!(
-                *last,
-                format!("In the URL at Twilio, {remedy}"),
-                "{entered}"
-            );
+            let expected = format!("In the URL at Twilio, write {remedy}.");
+            assert_eq!(*last, expected, "{entered}");
         }
     }
     // A proxy that reports the query as it received it is at fault, not the URL at Twilio.
@@ -114,51 +67,28 @@ fn an_unescaped_character_at_twilio_is_named_with_its_escape() {
 
 #[test]
 fn the_line_to_change_is_the_url_that_was_signed() {
+    let none = Induced::none;
+    let entered = |url| (none().entered(&at(url)), url);
+    let bridge = "https://bridge.example.com";
+    let inner = none().public("http://10.0.0.7:8080");
     for (induced, line) in [
-        (
-            Induced::none().entered(&at("http://bridge.example.com")),
-            "http://bridge.example.com",
-        ),
-        (
-            Induced::none().entered(&at("https://bridge.example.com:8443")),
-            "https://bridge.example.com:8443",
-        ),
-        (
-            Induced::none().entered(&at("https://bridge.example.com/api")),
-            "https://bridge.example.com/api",
-        ),
-        (
-            Induced::none().public("https://bridge.example.com/calls"),
-            "https://bridge.example.com",
-        ),
-        (
-            Induced::none()
-                .public("http://10.0.0.7:8080")
-                .header("host", "bridge.example.com"),
-            "https://bridge.example.com",
-        ),
+        entered("http://bridge.example.com"),
+        entered("https://bridge.example.com:8443"),
+        entered("https://bridge.example.com/api"),
+        (none().public("https://bridge.example.com/calls"), bridge),
+        (inner.header("host", "bridge.example.com"), bridge),
     ] {
         let setting = induced.diagnosis().setting();
         assert_eq!(setting, Some(format!("server.public_url = \"{line}\"")));
         // The new setting makes the signature valid.
-        let public_url = PublicUrl::parse(line)
-            .expect("a URL")
-            .signed_url(&induced.target);
-        let fields = fields(&induced.body);
-        assert!(verify(
-            &[SigningKey::auth_token(TOKEN)],
-            &public_url,
-            Body::Form(&fields),
-            &induced.signature()
-        ));
+        let public_url = PublicUrl::parse(line).expect("a URL");
+        let url = public_url.signed_url(&induced.target);
+        let (keys, fields) = ([SigningKey::auth_token(TOKEN)], fields(&induced.body));
+        let form = Body::Form(&fields);
+        assert!(verify(&keys, &url, form, &induced.signature()));
     }
-    assert_eq!(
-        Induced::none()
-            .target("/twilio/voice/status/")
-            .diagnosis()
-            .setting(),
-        None
-    );
+    let slash = none().target("/twilio/voice/status/");
+    assert_eq!(slash.diagnosis().setting(), None);
 }
 
 #[test]
@@ -203,24 +133,15 @@ fn the_work_is_bounded_where_nothing_matches() {
 
 #[test]
 fn a_url_is_split_before_the_served_path() {
-    for (url, origin, prefix, target) in [
-        (
-            "https://h.example/a/twilio/voice/status?x=1",
-            "https://h.example",
-            "/a",
-            "/twilio/voice/status?x=1",
-        ),
-        (
-            "https://h.example:8443/other?x=/twilio/voice",
-            "https://h.example:8443",
-            "",
-            "/other?x=/twilio/voice",
-        ),
-        ("https://h.example", "https://h.example", "", ""),
+    for (origin, prefix, target) in [
+        ("https://h.example", "/a", "/twilio/voice/status?x=1"),
+        ("https://h.example:8443", "", "/other?x=/twilio/voice"),
+        ("https://h.example", "", ""),
     ] {
-        let (base, rest) = UrlBase::split(url);
+        let url = format!("{origin}{prefix}{target}");
+        let (base, rest) = UrlBase::split(&url);
         assert_eq!(
-            (base.origin.as_str(), base.prefix.as_str(), rest),
+            (&*base.origin, &*base.prefix, rest),
             (origin, prefix, target)
         );
     }

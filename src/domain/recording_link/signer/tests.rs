@@ -3,21 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::recording_link::tests::{SECRET, account, recording, signer};
 
-const SECRET: &str = "made-up-secret-of-32-characters!";
-const TTL: Duration = Duration::from_secs(60);
-
-fn signer(secrets: &[&str]) -> LinkSigner {
-    let keys = secrets.iter().map(|secret| LinkKey::new(secret)).collect();
-    LinkSigner::new("https://bridge.example.com/x".to_owned(), TTL, keys)
-}
-
-fn account(number: u128) -> AccountSid {
-    AccountSid::parse(&format!("AC{number:032x}")).expect("a SID")
-}
-
-fn recording(number: u128) -> RecordingSid {
-    RecordingSid::parse(&format!("RE{number:032x}")).expect("a SID")
+/// The link to recording 2 of account 1 that arrived at 0.
+fn link(signer: &LinkSigner) -> String {
+    signer.link(&account(1), &recording(2), Millis(0), Millis(0))
 }
 
 fn query(link: &str) -> &str {
@@ -27,13 +17,9 @@ fn query(link: &str) -> &str {
 #[test]
 fn a_link_is_as_documented() {
     // Checked with: printf '...' | openssl dgst -sha256 -hmac SECRET -binary | basenc --base64url
+    let at = Millis(1_790_000_000_999);
     assert_eq!(
-        signer(&[SECRET]).link(
-            &account(1),
-            &recording(2),
-            Millis(1_790_000_000_999),
-            Millis(1_790_000_000_999)
-        ),
+        signer(&[SECRET]).link(&account(1), &recording(2), at, at),
         "https://bridge.example.com/x/recordings/RE00000000000000000000000000000002\
          ?account=AC00000000000000000000000000000001&expires=1790000060\
          &signature=abOfXNbgllwgKa8MU8xLZkxZJZX_pS2106LcFyz5JUc"
@@ -43,32 +29,27 @@ fn a_link_is_as_documented() {
 #[test]
 fn without_a_secret_a_link_is_shown_and_none_is_valid() {
     let signer = signer(&[]);
-    let shown = signer.link(&account(1), &recording(2), Millis(0), Millis(0));
+    let shown = link(&signer);
     assert!(shown.ends_with("/recordings/RE00000000000000000000000000000002"));
-    let link = self::signer(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0));
+    let link = link(&self::signer(&[SECRET]));
     let verified = signer.verify(&recording(2), query(&link), Millis(0));
     assert_eq!(verified, Err(RecordingLinkError::Forged));
 }
 
 #[test]
 fn a_new_secret_signs_while_links_of_the_old_one_hold() {
-    let old = signer(&["the-old-one"]).link(&account(1), &recording(2), Millis(0), Millis(0));
+    let old = link(&signer(&["the-old-one"]));
     let both = signer(&[SECRET, "the-old-one"]);
-    assert_eq!(
-        both.verify(&recording(2), query(&old), Millis(0)),
-        Ok(account(1))
-    );
-    let new = both.link(&account(1), &recording(2), Millis(0), Millis(0));
-    assert_eq!(
-        new,
-        signer(&[SECRET]).link(&account(1), &recording(2), Millis(0), Millis(0))
-    );
+    let verified = both.verify(&recording(2), query(&old), Millis(0));
+    assert_eq!(verified, Ok(account(1)));
+    let new = link(&both);
+    assert_eq!(new, link(&signer(&[SECRET])));
 }
 
 #[test]
 fn what_is_no_query_of_a_link_is_forged() {
     let signer = signer(&[SECRET]);
-    let link = signer.link(&account(1), &recording(2), Millis(0), Millis(0));
+    let link = link(&signer);
     let good = query(&link);
     for bad in [
         String::new(),
@@ -147,7 +128,7 @@ proptest! {
     #[test]
     fn a_changed_signature_is_never_valid(position in 0..43_usize, letter in "[A-Za-z0-9_-]") {
         let signer = signer(&[SECRET]);
-        let link = signer.link(&account(1), &recording(2), Millis(0), Millis(0));
+        let link = link(&signer);
         let at = link.len() - 43 + position;
         let mut changed = link.clone();
         changed.replace_range(at..=at, &letter);
