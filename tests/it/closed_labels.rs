@@ -143,7 +143,8 @@ fn each_list_of_all_variants_of_an_enum_is_complete() {
             }
         },
     );
-    assert!(lists >= 4, "only {lists} were found");
+    // The lists of the macro `words` are complete by themselves.
+    assert!(lists >= 3, "only {lists} were found");
 }
 
 fn identifier(text: &str) -> &str {
