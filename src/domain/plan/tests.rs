@@ -157,12 +157,11 @@ impl Case {
             for entry in entries.split_whitespace() {
                 let (address, email) = entry.rsplit_once('=').expect("an entry");
                 let directory = &mut rules.directory;
-                match address {
-                    "default" => directory.default = Some(email.to_owned()),
-                    _ => {
-                        let (address, email) = (address.to_owned(), email.to_owned());
-                        directory.entries.insert(address, email);
-                    }
+                if address == "default" {
+                    directory.default = Some(email.to_owned());
+                } else {
+                    let (address, email) = (address.to_owned(), email.to_owned());
+                    directory.entries.insert(address, email);
                 }
             }
         })
@@ -398,18 +397,18 @@ fn an_empty_to_is_skipped_unless_a_text_is_set_for_it() {
 
 #[test]
 fn an_email_comes_from_the_url_then_the_callee_then_the_caller_then_the_default() {
-    let (callee, caller) = ("+14045550199=callee", "+12025550123=caller");
-    let all = format!("{callee} {caller} default=default");
-    let or_default = format!("{caller} default=default");
+    let (of_to, of_from) = ("+14045550199=callee", "+12025550123=caller");
+    let all = format!("{of_to} {of_from} default=default");
+    let or_default = format!("{of_from} default=default");
     for (fields, entries, expected) in [
         ("?email=url@example.com", &*all, Some("url@example.com")),
         ("?email=extension-7", &all, Some("callee")),
-        ("?email=extension-7", caller, None),
+        ("?email=extension-7", of_from, None),
         ("", &all, Some("callee")),
         ("Direction=outbound-api", &all, Some("callee")),
         ("Direction=outbound-api", &or_default, Some("caller")),
         ("", &or_default, Some("default")),
-        ("", caller, None),
+        ("", of_from, None),
     ] {
         let end = legs(&format!("parent {fields}")).directory(entries).end();
         assert_eq!(end.email.as_deref(), expected, "{fields} {entries}");
