@@ -13,6 +13,8 @@
 mod desk;
 #[path = "throughput/erase.rs"]
 mod erase;
+#[path = "throughput/fixed.rs"]
+mod fixed;
 #[path = "throughput/load.rs"]
 mod load;
 #[path = "throughput/notify.rs"]
@@ -40,8 +42,6 @@ const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 3;
 /// Calls of a closed-loop round; fits in a few seconds at the rates seen.
 const CALLS: usize = 200_000;
-const FIXED_RATE: usize = 1_000;
-const FIXED_SECONDS: usize = 20;
 
 fn main() {
     let mut arguments = std::env::args()
@@ -58,7 +58,7 @@ fn main() {
     if first.as_deref() == Some(reconcile::TWILIO) {
         return reconcile::serve_twilio(arguments);
     }
-    let mut number = |default| {
+    let mut number = |default: usize| {
         let given = arguments.next();
         given.map_or(default, |calls| calls.parse().expect("a number"))
     };
@@ -68,6 +68,7 @@ fn main() {
         Some("size") => return size::measure(number(1_000_000)),
         Some("reconcile") => return reconcile::measure(number(100_000)),
         Some("notify") => return notify::measure(),
+        Some("fixed") => return fixed::measure(Some(number(0)).filter(|rate| *rate > 0)),
         _ => {}
     }
     // A part of the name of one figure, to measure it alone.
@@ -93,9 +94,8 @@ fn main() {
         println!("| {name} | {rate:.0} | {:.2} | {goal} |", rate / ceiling);
     }
     println!();
-    if is_wanted("fixed rate") {
-        fixed_rate("SQLite", Server::start);
-        fixed_rate("PostgreSQL, its server's CPU included", Server::on_postgres);
+    if first.is_none() {
+        fixed::measure(None);
     }
 }
 
@@ -148,43 +148,6 @@ fn whole_way(round: usize, name: &str, start: fn(Mode, Option<SocketAddr>) -> Se
     let cpu = server.cpu_seconds();
     report(round, name, &load, cpu);
     load.per_second()
-}
-
-/// Latency, lag and CPU at a rate that is offered whatever the answers do.
-fn fixed_rate(store: &str, start: fn(Mode, Option<SocketAddr>) -> Server) {
-    let calls = FIXED_RATE * FIXED_SECONDS;
-    let requests = Requests::signed(calls).terminal_only();
-    let sink = ArrivalSink::start(calls);
-    let server = start(Mode::Bridge, Some(sink.address));
-    let load = Load::fixed_rate(server.address, &requests, CONNECTIONS, FIXED_RATE);
-    sink.wait_for(calls, Duration::from_secs(60));
-    let cpu = server.cpu_seconds();
-    let mut lags = sink.lags(&load.answered);
-    println!("| {store}: at {FIXED_RATE}/s offered for {FIXED_SECONDS} s | measured | goal |");
-    println!("| --- | --- | --- |");
-    println!(
-        "| answer p50 / p99 | {:.2} / {:.2} ms | - |",
-        load.percentile(50),
-        load.percentile(99)
-    );
-    println!(
-        "| lag from 204 to arrival p50 / p99 | {:.2} / {:.2} ms | p99 < 5 ms |",
-        load::percentile(&mut lags, 50),
-        load::percentile(&mut lags, 99)
-    );
-    let per_thousand = 1_000.0 / calls as f64;
-    println!(
-        "| bridge CPU per 1,000 calls | {:.3} s | < 0.25 s |",
-        cpu * per_thousand
-    );
-    println!(
-        "| load and sink CPU per 1,000 calls | {:.3} s | - |",
-        load.cpu * per_thousand
-    );
-    println!(
-        "| bridge memory (peak RSS) | {:.0} MiB | - |",
-        server.peak_mebibytes()
-    );
 }
 
 fn report(round: usize, name: &str, load: &Load, server_cpu: f64) {

@@ -27,7 +27,8 @@ use self::slots::Permit;
 use crate::clock::{self, Millis};
 use crate::config::Account;
 use crate::domain::cause::Cause;
-use crate::store::{Claimed, ClaimedCalls, NextState};
+use crate::store::hand_over::{HandedCall, HandedCalls};
+use crate::store::{AccountFilter, Claimed, ClaimedCalls, NextState};
 
 pub use self::account_queues::AccountQueues;
 pub use self::rate_limit::RateLimiter;
@@ -49,12 +50,19 @@ struct ClaimResult {
     is_full: bool,
     /// There may be more calls to claim once a call in flight ends.
     is_more: bool,
+    /// Each account works and has room: the order of calls does not matter.
+    is_calm: bool,
 }
 
 impl Worker {
     /// Starts deliveries until `stop`, as tasks of `in_flight`; each must end, because an unsettled call is
     /// sent again after its lease. They are local tasks, because awc's client cannot leave its thread.
-    pub async fn run(self: Rc<Self>, in_flight: &mut JoinSet<()>, stop: &CancellationToken) {
+    pub async fn run(
+        self: Rc<Self>,
+        in_flight: &mut JoinSet<()>,
+        handed: &mut HandedCalls,
+        stop: &CancellationToken,
+    ) {
         while !stop.is_cancelled() {
             // Registered before the store is asked, so that no wake-up is lost in between. An older
             // wake-up is dropped: the store knows that call by now.
@@ -68,8 +76,21 @@ impl Worker {
             for (call, permit) in claimed.calls.drain(..).zip(free) {
                 in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
             }
-            self.wait_for_work(woken, &claimed, in_flight, stop).await;
+            if claimed.is_calm && !claimed.is_full && !claimed.is_more {
+                self.hand_over.open(self.config.delivery.lease);
+            } else {
+                self.hand_over.close();
+            }
+            self.wait_for_work(woken, &claimed, in_flight, handed, stop)
+                .await;
         }
+        self.hand_over.close();
+    }
+
+    /// Starts the delivery of a call that was claimed as it was recorded.
+    pub fn start_handed(self: &Rc<Self>, (call, permit): HandedCall, in_flight: &mut JoinSet<()>) {
+        self.queues.handed(self.config.account(&call.account));
+        in_flight.spawn_local(Rc::clone(self).deliver(call, permit));
     }
 
     async fn claim(&self, free: usize) -> ClaimResult {
@@ -87,6 +108,7 @@ impl Worker {
         let mut result = ClaimResult {
             next_due: plan.probe_at,
             is_more: plan.waits_for_an_end || free == 0,
+            is_calm: matches!(&plan.requests[..], [all] if all.accounts == AccountFilter::All),
             ..ClaimResult::default()
         };
         for request in plan.requests {
@@ -118,10 +140,11 @@ impl Worker {
 
     /// Returns when the store may have a call that can be claimed, or at `stop`.
     async fn wait_for_work(
-        &self,
+        self: &Rc<Self>,
         mut woken: Pin<&mut Notified<'_>>,
         claimed: &ClaimResult,
         in_flight: &mut JoinSet<()>,
+        handed: &mut HandedCalls,
         stop: &CancellationToken,
     ) {
         let is_full = claimed.is_full;
@@ -141,6 +164,7 @@ impl Worker {
                         return;
                     }
                 }
+                Some(call) = handed.next() => self.start_handed(call, in_flight),
                 // Without a permit nothing can be claimed, so only permits are waited for.
                 () = &mut free, if is_full => return,
                 // A new callback, a settled call or a requeue made a call due.

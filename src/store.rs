@@ -15,6 +15,7 @@ mod consistency;
 mod counters;
 pub mod disk;
 mod error;
+pub mod hand_over;
 mod joined_thread;
 pub mod ledger;
 mod open;
@@ -57,6 +58,7 @@ pub use call::{
     Ticket,
 };
 pub use error::{OpenError, StoreError};
+pub use hand_over::{HandOver, Offer};
 pub use ledger::{CauseCount, LedgerRow, ParkedCause};
 pub use open::{fsync_latency, migrate, open, open_to_read, open_to_serve};
 pub use operations::erasure;
@@ -83,6 +85,19 @@ pub trait Store: Send + Sync {
     /// parent was known is merged into the parent's call and skipped; while it is claimed, the merge
     /// waits until it is settled or its claim ends, and the parent's call is not claimed until then.
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
+
+    /// As [`Store::record`]. A new call that is due at once may be claimed in the same commit, and handed
+    /// over.
+    async fn record_for(
+        &self,
+        callback: NewCallback,
+        now: Millis,
+        offer: Offer,
+    ) -> Result<Recorded, StoreError> {
+        let recorded = self.record(callback, now).await;
+        drop(offer);
+        recorded
+    }
 
     /// Claims due calls for the time `lease`.
     async fn claim(

@@ -1,8 +1,10 @@
 //! A lean load generator: one thread, requests signed beforehand, answers read no further than
 //! their status.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -138,50 +140,56 @@ pub struct Load {
 }
 
 impl Load {
+    /// As many requests as `connections` get answered, from one thread.
     pub fn closed_loop(address: SocketAddr, requests: &Requests, connections: usize) -> Self {
-        Self::run(address, requests, connections, None)
-    }
-
-    pub fn fixed_rate(
-        address: SocketAddr,
-        requests: &Requests,
-        connections: usize,
-        per_second: usize,
-    ) -> Self {
-        Self::run(address, requests, connections, Some(per_second))
-    }
-
-    fn run(
-        address: SocketAddr,
-        requests: &Requests,
-        connections: usize,
-        rate: Option<usize>,
-    ) -> Self {
         let requests = Rc::new(requests.build());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
         let local = tokio::task::LocalSet::new();
+        Self::of(requests.len(), |_| {
+            local.block_on(&runtime, async {
+                let next = Rc::new(std::cell::Cell::new(0));
+                let mut tasks = tokio::task::JoinSet::new();
+                for _ in 0..connections {
+                    let requests = Rc::clone(&requests);
+                    tasks.spawn_local(connection(address, requests, Rc::clone(&next)));
+                }
+                tasks.join_all().await.into_iter().flatten().collect()
+            })
+        })
+    }
+
+    /// Each request at its own planned time, whatever the answers do: a thread for each connection, since
+    /// timers of tokio have steps of a millisecond.
+    pub fn fixed_rate(
+        address: SocketAddr,
+        requests: &Requests,
+        connections: usize,
+        per_second: usize,
+    ) -> Self {
+        let requests = requests.build();
+        let next = AtomicUsize::new(0);
+        Self::of(requests.len(), |started| {
+            let send = || planned_connection(address, &requests, &next, started, per_second);
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..connections).map(|_| scope.spawn(send)).collect();
+                let answers = threads.into_iter().map(|thread| thread.join());
+                answers
+                    .flat_map(|answers| answers.expect("the server answers"))
+                    .collect()
+            })
+        })
+    }
+
+    fn of(requests: usize, send: impl FnOnce(Instant) -> Vec<Answer>) -> Self {
         let cpu_before = super::servers::cpu_seconds("self");
         let started = Instant::now();
-        let mut answers: Vec<(usize, Instant, Duration)> = local.block_on(&runtime, async {
-            let next = Rc::new(std::cell::Cell::new(0));
-            let mut tasks = tokio::task::JoinSet::new();
-            for _ in 0..connections {
-                let requests = Rc::clone(&requests);
-                let next = Rc::clone(&next);
-                tasks.spawn_local(connection(address, requests, next, started, rate));
-            }
-            tasks.join_all().await.into_iter().flatten().collect()
-        });
+        let mut answers = send(started);
         let took = started.elapsed();
         answers.sort_by_key(|(position, ..)| *position);
-        assert_eq!(
-            answers.len(),
-            requests.len(),
-            "every request was answered 204"
-        );
+        assert_eq!(answers.len(), requests, "every request was answered 204");
         Self {
             started,
             took,
@@ -210,13 +218,14 @@ pub fn percentile(durations: &mut [Duration], percent: usize) -> f64 {
     durations[(durations.len() - 1) * percent / 100].as_secs_f64() * 1_000.0
 }
 
+/// Position, time of the answer, and latency.
+type Answer = (usize, Instant, Duration);
+
 async fn connection(
     address: SocketAddr,
     requests: Rc<Vec<Vec<u8>>>,
     next: Rc<std::cell::Cell<usize>>,
-    started: Instant,
-    rate: Option<usize>,
-) -> Vec<(usize, Instant, Duration)> {
+) -> Vec<Answer> {
     let mut stream = TcpStream::connect(address)
         .await
         .expect("the server listens");
@@ -228,14 +237,7 @@ async fn connection(
         let Some(request) = requests.get(position) else {
             return answers;
         };
-        let sent = match rate {
-            None => Instant::now(),
-            Some(rate) => {
-                let planned = started + Duration::from_secs_f64(position as f64 / rate as f64);
-                tokio::time::sleep_until(planned.into()).await;
-                planned
-            }
-        };
+        let sent = Instant::now();
         stream.write_all(request).await.expect("the server reads");
         let mut length = 0;
         while !answer[..length].ends_with(b"\r\n\r\n") {
@@ -244,7 +246,36 @@ async fn connection(
                 .await
                 .expect("the server answers");
         }
-        let now = Instant::now();
-        answers.push((position, now, now - sent));
+        answers.push((position, Instant::now(), sent.elapsed()));
+    }
+}
+
+fn planned_connection(
+    address: SocketAddr,
+    requests: &[Vec<u8>],
+    next: &AtomicUsize,
+    started: Instant,
+    per_second: usize,
+) -> Vec<Answer> {
+    let mut stream = std::net::TcpStream::connect(address).expect("the server listens");
+    stream.set_nodelay(true).expect("a TCP socket");
+    let mut answers = Vec::new();
+    let mut answer = [0_u8; 1024];
+    loop {
+        let position = next.fetch_add(1, Ordering::Relaxed);
+        let Some(request) = requests.get(position) else {
+            return answers;
+        };
+        let planned = started + Duration::from_secs_f64(position as f64 / per_second as f64);
+        std::thread::sleep(planned.saturating_duration_since(Instant::now()));
+        stream.write_all(request).expect("the server reads");
+        let mut length = 0;
+        while !answer[..length].ends_with(b"\r\n\r\n") {
+            length += stream
+                .read(&mut answer[length..])
+                .expect("the server answers");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 204"), "a 204");
+        answers.push((position, Instant::now(), planned.elapsed()));
     }
 }

@@ -9,7 +9,10 @@ use super::load::{Load, PATH, Requests, TOKEN, percentile};
 use super::servers::{Mode, Server, file};
 use super::sink::ArrivalSink;
 use super::support::http::exchange;
-use super::{CONNECTIONS, FIXED_RATE, FIXED_SECONDS, ROUNDS};
+use super::{CONNECTIONS, ROUNDS};
+
+const FIXED_RATE: usize = 1_000;
+const FIXED_SECONDS: usize = 20;
 
 pub fn measure() {
     println!("| round | receiver | requests to it | lag p50 / p99 |");

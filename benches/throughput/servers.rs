@@ -20,7 +20,7 @@ use twilio_acquire_bridge::server::callbacks::signed_form::SignedForm;
 use twilio_acquire_bridge::server::callbacks::state::CallbackState;
 use twilio_acquire_bridge::server::public_routes;
 use twilio_acquire_bridge::server::shared::BridgeParts;
-use twilio_acquire_bridge::store;
+use twilio_acquire_bridge::store::{self, HandOver};
 use twilio_acquire_bridge::telemetry::logs;
 
 use super::load::{PUBLIC_URL, TOKEN};
@@ -173,7 +173,7 @@ impl Server {
 }
 
 /// In the build folder: a temporary file system would make every sync free.
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
 }
 
@@ -237,6 +237,7 @@ pub fn serve(mode: Mode, mut arguments: impl Iterator<Item = String>) {
             metrics: Arc::default(),
             outages: Arc::default(),
             due: Arc::default(),
+            hand_over: Arc::new(HandOver::new(Arc::default()).0),
             rules,
             reconcile: tokio::sync::mpsc::channel(1).0,
             search_progress: Arc::default(),

@@ -16,11 +16,13 @@ use crate::delivery::acquire_client::{AcquireClient, AcquireClientError};
 use crate::delivery::heartbeat::Heartbeat;
 use crate::delivery::{AccountQueues, RateLimiter, Slots, Worker};
 use crate::server::shared::BridgeParts;
+use crate::store::hand_over::HandedCalls;
 
 /// Delivers until `stop`. The receiver resolves when the thread has ended, for whatever reason.
 pub(super) fn spawn(
     shared: &BridgeParts,
     clock: Clock,
+    mut handed: HandedCalls,
     heartbeat: Heartbeat,
     stop: CancellationToken,
 ) -> oneshot::Receiver<()> {
@@ -36,7 +38,8 @@ pub(super) fn spawn(
             Ok(runtime) => runtime,
             Err(why) => return error!("failed to start the delivery worker: {why}"),
         };
-        if let Err(why) = runtime.block_on(deliver(shared, &heartbeat, &stop)) {
+        let delivering = deliver(shared, &mut handed, &heartbeat, &stop);
+        if let Err(why) = runtime.block_on(delivering) {
             error!("failed to start the delivery worker: {why}");
         }
     };
@@ -51,6 +54,7 @@ pub(super) fn spawn(
 /// and the deliveries in flight finish with the old one.
 async fn deliver(
     shared: BridgeParts,
+    handed: &mut HandedCalls,
     heartbeat: &Heartbeat,
     stop: &CancellationToken,
 ) -> Result<(), AcquireClientError> {
@@ -59,7 +63,10 @@ async fn deliver(
     let rate_limiter = RateLimiter::new(config.delivery.max_rate);
     let mut worker = Rc::new(Worker {
         queues: AccountQueues::new(&config, Arc::clone(&shared.metrics), shared.outages),
-        slots: Rc::new(Slots::new(rate_limiter.claims(config.delivery.concurrency))),
+        slots: Rc::new(Slots::new(
+            Arc::clone(&handed.permits),
+            rate_limiter.claims(config.delivery.concurrency),
+        )),
         rate_limiter: Rc::new(rate_limiter),
         unsettled: Rc::default(),
         has_logged_sip_host: Cell::default(),
@@ -70,13 +77,14 @@ async fn deliver(
         clock: shared.clock,
         metrics: shared.metrics,
         due: shared.due,
+        hand_over: shared.hand_over,
         rules: shared.rules,
     });
     let mut in_flight = JoinSet::new();
     loop {
         let stop_worker = stop.child_token();
         let (config, client) = {
-            let mut run = pin!(Rc::clone(&worker).run(&mut in_flight, &stop_worker));
+            let mut run = pin!(Rc::clone(&worker).run(&mut in_flight, handed, &stop_worker));
             let next = tokio::select! {
                 () = &mut run => break,
                 next = changed(&mut configs, &worker.clock) => next,
@@ -87,6 +95,11 @@ async fn deliver(
             next
         };
         worker = Rc::new(worker.reloaded(config, client));
+    }
+    // What was handed over until now is claimed, so it is delivered too.
+    handed.close();
+    while let Some(call) = handed.next().await {
+        worker.start_handed(call, &mut in_flight);
     }
     while in_flight.join_next().await.is_some() {}
     Ok(())

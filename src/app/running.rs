@@ -26,7 +26,7 @@ use crate::server::listener::bind::raise_file_limit;
 use crate::server::listener::drain::{Connections, SocketOwner};
 use crate::server::listener::serve::{serve_admin, serve_public};
 use crate::server::shared::BridgeParts;
-use crate::store::{self, Store, disk};
+use crate::store::{self, HandOver, Store, disk};
 use crate::telemetry::metrics::Metrics;
 
 /// The time in which the threads of a stopped bridge must release the store.
@@ -66,13 +66,16 @@ impl Running {
         let (config_changed, config) = watch::channel(Arc::clone(&app.config));
         let (rules_changed, rules) = watch::channel(Arc::new(app.config.rules.clone()));
         let (reconcile_orders, orders) = mpsc::channel(1);
+        let due = Arc::default();
+        let (hand_over, handed) = HandOver::new(Arc::clone(&due));
         let parts = BridgeParts {
             config,
             store: Arc::clone(&app.store),
             clock: app.clock.clone(),
             metrics: Arc::default(),
             outages: Arc::default(),
-            due: Arc::default(),
+            due,
+            hand_over: Arc::new(hand_over),
             rules,
             reconcile: reconcile_orders,
             search_progress: Arc::default(),
@@ -89,9 +92,18 @@ impl Running {
         let public = serve_public(app.public, app.certificate, &twilio, &parts, &drained)?;
         let admin = serve_admin(app.admin, &operators, &twilio, &parts, stop.clone())?;
         let heartbeat = Heartbeat::default();
-        let worker_clock = app.worker_clock.unwrap_or_else(|| parts.clock.clone());
-        let worker =
-            delivery_thread::spawn(&parts, worker_clock, heartbeat.clone(), drained.clone());
+        let (worker_clock, handed) = match app.worker_clock {
+            // What is due by the clock of callbacks may not be due by this one.
+            Some(clock) => (clock, handed.never()),
+            None => (parts.clock.clone(), handed),
+        };
+        let worker = delivery_thread::spawn(
+            &parts,
+            worker_clock,
+            handed,
+            heartbeat.clone(),
+            drained.clone(),
+        );
         tokio::spawn(directory_file::follow(
             parts.config.clone(),
             rules_changed,

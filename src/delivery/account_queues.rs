@@ -188,6 +188,13 @@ impl AccountQueues {
         }
     }
 
+    /// Notes a call that was claimed as it was recorded.
+    pub fn handed(&self, account: Option<&Account>) {
+        if let Some(account) = account {
+            self.state(account).in_flight += 1;
+        }
+    }
+
     /// Notes that a claimed call of `account` was settled.
     pub fn settled(&self, account: &Account) {
         self.state(account).in_flight -= 1;

@@ -53,6 +53,7 @@ impl Worker {
         while let Err(why) = self.try_to_settle(&call, &settlement).await {
             match self.settle_failure(&why).await {
                 SettleFailure::Store => {
+                    self.hand_over.close();
                     unsettled.get_or_insert_with(|| self.unsettled.add());
                     refusals = 0;
                 }

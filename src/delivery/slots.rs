@@ -16,10 +16,12 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// Adds the permits to a semaphore, which others may take them from.
     #[must_use]
-    pub fn new(count: usize) -> Self {
+    pub fn new(semaphore: Arc<Semaphore>, count: usize) -> Self {
+        semaphore.add_permits(count);
         Self {
-            semaphore: Arc::new(Semaphore::new(count)),
+            semaphore,
             count: Cell::new(count),
         }
     }

@@ -17,7 +17,7 @@ use super::slots::Slots;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::plan::Rules;
-use crate::store::Store;
+use crate::store::{HandOver, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::CallSid;
 
@@ -30,6 +30,8 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
     /// Notified when a call has become due.
     pub due: Arc<Notify>,
+    /// Open while a call may be delivered as soon as it is recorded.
+    pub hand_over: Arc<HandOver>,
     pub queues: AccountQueues,
     pub slots: Rc<Slots>,
     pub rate_limiter: Rc<RateLimiter>,
@@ -57,6 +59,7 @@ impl Worker {
             clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
             due: Arc::clone(&self.due),
+            hand_over: Arc::clone(&self.hand_over),
             slots: Rc::clone(&self.slots),
             rate_limiter: Rc::clone(&self.rate_limiter),
             unsettled: Rc::clone(&self.unsettled),

@@ -17,7 +17,7 @@ use crate::domain::call_addresses::SearchProgress;
 use crate::domain::outage::Outages;
 use crate::domain::plan::Rules;
 use crate::net::tls::TlsError;
-use crate::store::Store;
+use crate::store::{HandOver, Store};
 use crate::telemetry::metrics::Metrics;
 
 /// How long `/readyz` waits for the store to show that it could record a callback.
@@ -53,6 +53,8 @@ pub struct BridgeParts {
     pub outages: Arc<Outages>,
     /// Notified when a call has become due.
     pub due: Arc<Notify>,
+    /// To the delivery worker.
+    pub hand_over: Arc<HandOver>,
     /// The current rules: the directory of e-mails may change without a reload.
     pub rules: watch::Receiver<Arc<Rules>>,
     /// Runs comparisons, one at a time.

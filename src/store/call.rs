@@ -149,6 +149,27 @@ pub struct Claimed {
     pub class: Class,
 }
 
+impl Claimed {
+    /// A new call, claimed with its first callback.
+    pub(super) fn new(callback: &NewCallback, received: Millis, ticket: Ticket) -> Self {
+        Self {
+            ticket,
+            sid: callback.call.clone(),
+            account: callback.account.clone(),
+            callbacks: vec![StoredCallback {
+                received,
+                request: callback.request.clone(),
+            }],
+            planned_callbacks: 0,
+            attempts: Vec::new(),
+            attempts_before_requeue: 0,
+            retry_now_at: None,
+            failing_since: None,
+            class: Class::Waiting,
+        }
+    }
+}
+
 /// The calls to claim.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {

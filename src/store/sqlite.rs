@@ -43,9 +43,9 @@ use self::writer::Writer;
 use super::erasure::{Compaction, Wiped};
 use super::sql::at_once;
 use super::{
-    AccountFilter, ClaimRequest, ClaimedCalls, Counts, Expiry, IndexJob, LeaseClock, Migrated,
-    NewCallback, OpenError, Purged, ReadJob, Reads, Recorded, Settlement, Store, StoreError,
-    StoreFiles, StoreWarning, Ticket, Tx, Urgency, WriteJob,
+    AccountFilter, ClaimRequest, Claimed, ClaimedCalls, Counts, Expiry, IndexJob, LeaseClock,
+    Migrated, NewCallback, Offer, OpenError, Purged, ReadJob, Reads, Recorded, Settlement, Store,
+    StoreError, StoreFiles, StoreWarning, Ticket, Tx, Urgency, WriteJob,
 };
 use crate::clock::Millis;
 use crate::domain::subject::Subject;
@@ -95,6 +95,15 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    fn lease_now(&self, now: Millis) -> Millis {
+        match self.lease_clock {
+            LeaseClock::Store => Millis::default().plus(self.opened.elapsed()),
+            LeaseClock::Caller => now,
+        }
+    }
+}
+
 /// Migrates a file that no bridge has open to this version.
 pub(super) fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     let path = &open::plain(path)?;
@@ -108,16 +117,31 @@ impl Store for SqliteStore {
         self.writer.write(move |tx| tx.record(&callback, now)).await
     }
 
+    async fn record_for(
+        &self,
+        callback: NewCallback,
+        now: Millis,
+        offer: Offer,
+    ) -> Result<Recorded, StoreError> {
+        let lease_end = self.lease_now(now).plus(offer.lease);
+        // Handed over by the writer, also if the caller no longer waits.
+        let record = move |tx: &mut WriteTx| tx.record_claimed(&callback, now, lease_end);
+        let hand_over = move |(recorded, claimed): (Recorded, Option<Claimed>)| {
+            if let Some(call) = claimed {
+                offer.hand_over(call);
+            }
+            recorded
+        };
+        self.writer.write_then(record, hand_over).await
+    }
+
     async fn claim(
         &self,
         now: Millis,
         lease: Duration,
         request: ClaimRequest,
     ) -> Result<ClaimedCalls, StoreError> {
-        let lease_now = match self.lease_clock {
-            LeaseClock::Store => Millis::default().plus(self.opened.elapsed()),
-            LeaseClock::Caller => now,
-        };
+        let lease_now = self.lease_now(now);
         self.writer
             .ask(move |tx| {
                 let calls = tx.claim(now, lease_now, lease, &request)?;

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use rusqlite::Connection;
 use twilio_acquire_bridge::clock::{self, Millis};
 use twilio_acquire_bridge::store::spool::with_spooled;
 use twilio_acquire_bridge::store::sqlite::{SqliteReader, SqliteStore, look_from_outside};
 use twilio_acquire_bridge::store::{
-    ClaimRequest, Expiry, LeaseClock, ListFilter, NextState, OpenError, ReadStore as _, Recorded,
-    RefusedLimits, Store, StoreError, StoreWarning,
+    ClaimRequest, Expiry, HandOver, LeaseClock, ListFilter, NextState, OpenError, ReadStore as _,
+    Recorded, RefusedLimits, Store, StoreError, StoreWarning,
 };
 use twilio_acquire_bridge::twilio::CallSid;
 
@@ -22,7 +23,8 @@ use twilio_acquire_bridge::store::erasure::Compaction;
 use crate::support::store_suite::auditing::alice;
 use crate::support::store_suite::erasing;
 use crate::support::store_suite::place::{
-    Database, Place, account, callback, claim, claim_one, of_account, record, settle, sid,
+    Database, LEASE, Place, Room, account, callback, claim, claim_one, of_account, record, settle,
+    sid,
 };
 
 pub const DATABASE: Database = Database {
@@ -71,6 +73,43 @@ async fn a_second_owner_is_refused_until_the_first_has_ended() {
     assert!(matches!(refusal(&link), OpenError::InUse { .. }));
     drop(first);
     place.open();
+}
+
+#[tokio::test]
+async fn a_new_call_is_claimed_as_it_is_recorded() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    let room = Room::new();
+    let first = room.record(&*store, callback(&sid(1), &sid(1), "completed"), 10);
+    let (handed, _) = first.await;
+    let call = handed.expect("the call");
+    assert_eq!(
+        (&call.sid, call.callbacks[0].received),
+        (&sid(1), Millis(10))
+    );
+    // Its lease ends like that of any other claim.
+    assert!(claim(&*store, 10, 9).await.is_empty());
+    let lease_end = 10 + i64::try_from(LEASE.as_millis()).expect("a time");
+    assert_eq!(claim(&*store, lease_end, 9).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_callback_that_cannot_be_stored_claims_nothing() {
+    let place = Place::new(DATABASE);
+    let store = place.open();
+    place.changes(
+        "CREATE TRIGGER full BEFORE INSERT ON callback BEGIN SELECT raise(ABORT, 'no room'); END",
+    );
+    let (hand_over, mut handed) = HandOver::new(Arc::default());
+    handed.permits.add_permits(1);
+    hand_over.open(LEASE);
+    let offer = hand_over.offer().expect("there is room");
+    let recorded = store.record_for(callback(&sid(1), &sid(1), "completed"), Millis(10), offer);
+    assert!(recorded.await.is_err());
+    assert!(handed.next().now_or_never().is_none());
+    place.changes("DROP TRIGGER full");
+    record(&*store, &sid(1), 20).await;
+    assert_eq!(claim(&*store, 20, 9).await.len(), 1, "no lease is left");
 }
 
 #[tokio::test]

@@ -72,6 +72,7 @@ macro_rules! on {
                 a_leg_that_ends_after_delivery_makes_the_call_due
                 a_leg_that_ends_after_parking_makes_the_call_due
                 a_claim_ends_with_the_process
+                an_offer_takes_a_new_call_or_wakes_the_worker
                 attempts_are_read_back_as_they_were_made
                 the_next_due_time_leaves_claimed_calls_out
                 of_a_backlog_the_freshest_calls_come_first

@@ -15,6 +15,7 @@ use crate::store::records::ends_canary;
 use crate::store::{NewCallback, Recorded, SignedRequest, Store};
 use crate::twilio::Evidence;
 use crate::twilio::callback::{self, CallbackKind};
+use crate::twilio::form::Form;
 
 /// Twilio waits 15 s for an answer and sends a callback once, so the answer must come well before.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,7 +45,7 @@ pub async fn receive(
 
 fn read(
     kind: CallbackKind,
-    fields: &[(String, String)],
+    fields: &Form,
     request: SignedRequest,
 ) -> Result<(NewCallback, Evidence), RefusalError> {
     // On the raw body: the decoded fields no longer show what was not UTF-8.
@@ -66,13 +67,19 @@ fn late(store: &dyn Store) -> String {
 
 async fn record(callback: NewCallback, bridge: &BridgeParts) -> Result<Recorded, RefusalError> {
     let key = callback.key.clone();
-    let recording = bridge.store.record(callback, bridge.clock.now());
+    let now = bridge.clock.now();
+    let offer = bridge.hand_over.offer();
+    let is_offered = offer.is_some();
+    let recording = match offer {
+        Some(offer) => bridge.store.record_for(callback, now, offer),
+        None => bridge.store.record(callback, now),
+    };
     let recorded = tokio::time::timeout(COMMIT_TIMEOUT, recording)
         .await
         .map_err(|_| RefusalError::Unavailable(late(&*bridge.store)))?
         .map_err(|why| RefusalError::Unavailable(why.to_string()))?;
-    // A repeat makes nothing due.
-    if recorded == Recorded::New {
+    // A repeat makes nothing due. An offer that was not taken has woken the worker.
+    if recorded == Recorded::New && !is_offered {
         bridge.due.notify_one();
     }
     debug!(callback.key = %key, "callback {key} is recorded ({})", recorded.as_str());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::ManagedConnection;
 use crate::clock;
@@ -20,6 +21,10 @@ const MAX_QUEUED: usize = 16_384;
 /// while responses are read. A smaller one waits, since each batch costs a commit.
 const MIN_BATCH: usize = 16;
 
+/// Between the starts of two batches of urgent jobs, so that callbacks which arrive a millisecond apart share
+/// a commit. The first after a pause starts at once.
+const BATCH_INTERVAL: Duration = Duration::from_millis(2);
+
 /// A write that shares a statement with others of its kind.
 pub(super) trait BatchJob: Send + 'static {
     type Output: Send + 'static;
@@ -27,7 +32,8 @@ pub(super) trait BatchJob: Send + 'static {
     /// The most jobs in one transaction, so that a burst does not delay those behind it for long.
     const MAX_BATCH: usize;
 
-    /// How long the first job waits for others; `None` if a caller outside waits for its result.
+    /// How long the first job waits for others; `None` if a caller outside waits for its result. Then it waits
+    /// at most until [`BATCH_INTERVAL`] after the start of the last batch.
     const BATCH_WAIT: Option<Duration>;
 
     /// Runs all jobs in one statement, or none of them. Returns their results in the same order.
@@ -88,12 +94,20 @@ pub(super) async fn serve<J: BatchJob>(
     mut queue: mpsc::Receiver<Queued<J>>,
 ) {
     let mut in_flight = JoinSet::new();
+    let mut next_start = Instant::now();
     while let Some(first) = queue.recv().await {
-        if let Some(wait) = J::BATCH_WAIT {
-            // Jobs that arrive meanwhile join the batch.
-            clock::pause(wait).await;
-        }
         let mut batch = vec![first];
+        match J::BATCH_WAIT {
+            // Jobs that arrive meanwhile join the batch.
+            Some(wait) => clock::pause(wait).await,
+            None => {
+                while batch.len() < MIN_BATCH
+                    && let Ok(Some(next)) = timeout_at(next_start, queue.recv()).await
+                {
+                    batch.push(next);
+                }
+            }
+        }
         loop {
             while in_flight.try_join_next().is_some() {}
             while batch.len() < J::MAX_BATCH
@@ -114,6 +128,7 @@ pub(super) async fn serve<J: BatchJob>(
                 Some(next) = queue.recv(), if !is_large => batch.push(next),
             }
         }
+        next_start = Instant::now() + BATCH_INTERVAL;
         in_flight.spawn_local(run_and_respond(Rc::clone(&connection), batch));
     }
     in_flight.join_all().await;

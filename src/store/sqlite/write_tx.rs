@@ -32,7 +32,7 @@ use crate::store::ledger::{Counted, LedgerChanges};
 use crate::store::removed::RemovalCause;
 use crate::store::repeat::{self, StoredForm};
 use crate::store::sql::{Sql, at_once};
-use crate::store::{Counts, NewCallback, NextState, Recorded, State, StoreError};
+use crate::store::{Claimed, Counts, NewCallback, NextState, Recorded, State, StoreError, Ticket};
 use crate::twilio::CallSid;
 
 /// How long a transaction waits for the write lock: less than a callback waits for its commit.
@@ -64,6 +64,7 @@ enum Undo {
     SidAdded(HashEntry),
     AddressAdded(HashEntry),
     Released(i64, Lease),
+    Claimed(i64),
     /// The pending merge of a call was this one before.
     PendingMerge(i64, Option<i64>),
 }
@@ -164,6 +165,9 @@ impl WriteTx {
                 Undo::SidAdded(entry) => self.sids.forget(entry),
                 Undo::AddressAdded(entry) => self.addresses.forget(entry),
                 Undo::Released(call, claim) => leases.restore(call, claim),
+                Undo::Claimed(call) => {
+                    leases.release(call);
+                }
                 Undo::PendingMerge(child, Some(parent)) => {
                     self.pending_merges.insert(child, parent);
                 }
@@ -188,6 +192,31 @@ impl WriteTx {
             Some(call) => self.record_further(&call, callback, now),
             None => self.record_first(callback, now),
         }
+    }
+
+    /// As [`Self::record`], and claims a new call that is due at once until `lease_end`.
+    pub fn record_claimed(
+        &mut self,
+        callback: &NewCallback,
+        now: Millis,
+        lease_end: Millis,
+    ) -> Result<(Recorded, Option<Claimed>), StoreError> {
+        let last = self.counters.seen;
+        let recorded = self.record(callback, now)?;
+        let id = self.counters.seen;
+        let is_child = callback.leg != callback.call;
+        if id == last || is_child || callback.due(now) > now {
+            return Ok((recorded, None));
+        }
+        let ticket = Ticket {
+            call: id,
+            claim: self.leases.lock().claim(id, lease_end).number,
+            newest_callback: 1,
+            requeue_count: 0,
+            retry_now_at: None,
+        };
+        self.undo.push(Undo::Claimed(id));
+        Ok((recorded, Some(Claimed::new(callback, now, ticket))))
     }
 
     fn record_first(

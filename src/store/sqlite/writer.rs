@@ -15,9 +15,10 @@ use crate::store::joined_thread::JoinedThread;
 /// The most operations in one transaction, so that the first of a burst does not wait for the last.
 const MAX_BATCH: usize = 256;
 
-/// How long an operation that is not urgent waits for others. If the process is killed meanwhile, a
-/// request to Acquire is repeated.
-const BATCH_WAIT: Duration = Duration::from_millis(2);
+/// Between the starts of two transactions, so that callbacks which arrive a millisecond apart share an
+/// fsync. The first after a pause starts at once. An operation that is not urgent waits as long for others; if
+/// the process is killed meanwhile, a request to Acquire is repeated.
+const BATCH_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A batch of this size starts at once.
 const MIN_BATCH: usize = 16;
@@ -66,7 +67,18 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
-        self.write_as(Job::Write, operation).await
+        self.write_as(Job::Write, operation, |done| done).await
+    }
+
+    /// As [`Writer::write`], with a step that the writer does after the commit.
+    pub async fn write_then<T, U, F, G>(&self, operation: F, after: G) -> Result<U, StoreError>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+        F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
+        G: FnOnce(T) -> U + Send + 'static,
+    {
+        self.write_as(Job::Write, operation, after).await
     }
 
     /// As [`Writer::write`], for an operation that Twilio does not wait for. It starts at most
@@ -76,23 +88,29 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
     {
-        self.write_as(Job::WriteSoon, operation).await
+        self.write_as(Job::WriteSoon, operation, |done| done).await
     }
 
-    async fn write_as<T, F>(
+    async fn write_as<T, U, F, G>(
         &self,
         job: fn(Box<dyn Write>) -> Job,
         operation: F,
-    ) -> Result<T, StoreError>
+        after: G,
+    ) -> Result<U, StoreError>
     where
         T: Send + 'static,
+        U: Send + 'static,
         F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send + 'static,
+        G: FnOnce(T) -> U + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let work = Work {
             operation,
             done: None,
-            answer,
+            answer: move |done: Result<T, StoreError>| {
+                // Fails only if the caller was cancelled.
+                let _ = answer.send(done.map(after));
+            },
         };
         self.submit(job(Box::new(work)))?;
         answered.await.unwrap_or(Err(StoreError::Closed))
@@ -122,11 +140,11 @@ impl Writer {
     }
 }
 
-/// An operation, its result, and the channel to its caller.
-struct Work<T, F> {
+/// An operation, its result, and what sends it to the caller.
+struct Work<T, F, A> {
     operation: F,
     done: Option<Result<T, StoreError>>,
-    answer: oneshot::Sender<Result<T, StoreError>>,
+    answer: A,
 }
 
 trait Write: Send {
@@ -137,10 +155,11 @@ trait Write: Send {
     fn answer(self: Box<Self>, failed: Option<StoreError>);
 }
 
-impl<T, F> Write for Work<T, F>
+impl<T, F, A> Write for Work<T, F, A>
 where
     T: Send,
     F: FnMut(&mut WriteTx) -> Result<T, StoreError> + Send,
+    A: FnOnce(Result<T, StoreError>) + Send,
 {
     fn apply(&mut self, tx: &mut WriteTx) -> Result<(), StoreError> {
         match (self.operation)(tx) {
@@ -159,56 +178,60 @@ where
     }
 
     fn answer(self: Box<Self>, failed: Option<StoreError>) {
-        let answer = match failed {
+        (self.answer)(match failed {
             Some(why) => Err(why),
             None => self.done.unwrap_or(Err(StoreError::Closed)),
-        };
-        // Fails only if the caller was cancelled.
-        let _ = self.answer.send(answer);
+        });
     }
 }
 
 fn serve(mut tx: WriteTx, jobs: &Receiver<Job>) {
+    let mut next_start = Instant::now();
     let mut next_check = Instant::now();
-    while let Ok(first) = jobs.recv() {
-        let (writes, queries) = take_waiting(first, jobs);
-        commit_together(&mut tx, writes);
+    while let Some(batch) = next_batch(&mut tx, jobs, next_start) {
+        next_start = Instant::now() + BATCH_INTERVAL;
+        commit_together(&mut tx, batch);
         if Instant::now() >= next_check {
             tx.health.check_log_size();
             next_check = Instant::now() + LOG_CHECK_INTERVAL;
         }
-        // After the commit, so that a claim sees the callbacks of this batch.
-        for query in queries {
-            query(&mut tx);
-        }
     }
 }
 
-type Queries = Vec<Box<dyn FnOnce(&mut WriteTx) + Send>>;
-
-/// All waiting operations, up to a batch. Waits for more while none of them is urgent.
-fn take_waiting(first: Job, jobs: &Receiver<Job>) -> (Vec<Box<dyn Write>>, Queries) {
-    let (mut writes, mut queries) = (Vec::new(), Vec::new());
-    let until = Instant::now() + BATCH_WAIT;
-    let mut is_urgent = false;
-    let mut next = Some(first);
-    while let Some(job) = next {
-        is_urgent |= !matches!(job, Job::WriteSoon(_));
-        match job {
-            Job::Write(write) | Job::WriteSoon(write) => writes.push(write),
-            Job::Ask(query) => queries.push(query),
-        }
-        // Receive only while the batch has room: a received operation must run.
-        next = if writes.len() + queries.len() >= MAX_BATCH {
-            None
-        } else if is_urgent || writes.len() >= MIN_BATCH {
-            jobs.try_recv().ok()
-        } else {
-            let left = until.saturating_duration_since(Instant::now());
-            jobs.recv_timeout(left).ok()
+/// The waiting operations, up to a batch: at `earliest`, or at once if they are many. Meanwhile it answers
+/// queries. None once all senders are gone.
+fn next_batch(
+    tx: &mut WriteTx,
+    jobs: &Receiver<Job>,
+    earliest: Instant,
+) -> Option<Vec<Box<dyn Write>>> {
+    let mut batch = Vec::new();
+    let mut start: Option<Instant> = None;
+    // Receive only while the batch has room: a received operation must run.
+    while batch.len() < MAX_BATCH {
+        let next = match start {
+            None => Some(jobs.recv().ok()?),
+            Some(_) if batch.len() >= MIN_BATCH => jobs.try_recv().ok(),
+            Some(at) => {
+                let left = at.saturating_duration_since(Instant::now());
+                jobs.recv_timeout(left).ok()
+            }
         };
+        match next {
+            None => break,
+            Some(Job::Ask(query)) => query(tx),
+            Some(Job::Write(write)) => {
+                start = Some(earliest);
+                batch.push(write);
+            }
+            Some(Job::WriteSoon(write)) => {
+                let latest = Instant::now() + BATCH_INTERVAL;
+                start.get_or_insert(earliest.max(latest));
+                batch.push(write);
+            }
+        }
     }
-    (writes, queries)
+    Some(batch)
 }
 
 /// Commits all in one transaction. If that fails, commits each in one of its own, so that one impossible

@@ -17,7 +17,7 @@ use twilio_acquire_bridge::twilio::CallSid;
 
 use super::auditing::alice;
 use super::place::{
-    LEASE, Place, account, attempt, callback, claim, claim_one, longest_due_first, next_due,
+    LEASE, Place, Room, account, attempt, callback, claim, claim_one, longest_due_first, next_due,
     of_account, record, retry_now, settle, settlement, sid, sids, state,
 };
 
@@ -445,4 +445,36 @@ async fn fail(store: &dyn Store, call: &CallSid, now: i64, again: i64) {
     let claimed = claim_one(store, now).await;
     assert_eq!(claimed.sid, *call);
     settle(store, &claimed, NextState::PendingAt(Millis(again)), now).await;
+}
+
+pub async fn an_offer_takes_a_new_call_or_wakes_the_worker(place: &Place) {
+    let store = place.open();
+    let room = Room::new();
+    let offered = [
+        (callback(&sid(1), &sid(1), "completed"), Recorded::New),
+        (callback(&sid(1), &sid(1), "completed"), Recorded::Repeated),
+        (callback(&sid(1), &sid(2), "completed"), Recorded::New),
+        (callback(&sid(3), &sid(4), "completed"), Recorded::New),
+        (callback(&sid(5), &sid(5), "busy"), Recorded::New),
+    ];
+    for (callback, expected) in offered {
+        let (handed, recorded) = room.record(&*store, callback, 10).await;
+        assert_eq!(recorded, expected);
+        let searched = claim(&*store, 10, 9).await;
+        match handed {
+            // The search does not find it, and its ticket settles it.
+            Some(call) => {
+                assert_eq!((recorded, call.callbacks.len()), (Recorded::New, 1));
+                assert!(searched.is_empty(), "{searched:?}");
+                settle(&*store, &call, NextState::Delivered, 20).await;
+            }
+            None => {
+                assert_eq!(searched.len(), usize::from(recorded == Recorded::New));
+                for call in &searched {
+                    settle(&*store, call, NextState::Delivered, 20).await;
+                }
+            }
+        }
+    }
+    assert_eq!(store.counts().await.expect("counted").delivered, 3);
 }

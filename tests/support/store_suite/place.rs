@@ -1,18 +1,23 @@
 //! A place for one store, and helpers for its operations.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use twilio_acquire_bridge::acquire;
 use twilio_acquire_bridge::clock::Millis;
 use twilio_acquire_bridge::domain::attempt::{Attempt, Verdict};
 use twilio_acquire_bridge::domain::class::Class;
 use twilio_acquire_bridge::domain::directory::Directory;
 use twilio_acquire_bridge::domain::plan::ReportMode;
+use twilio_acquire_bridge::store::hand_over::HandedCalls;
 use twilio_acquire_bridge::store::{
-    AccountFilter, ClaimRequest, Claimed, ListOrder, NewCallback, NextState, ReadStore, Recorded,
-    Settlement, SignedRequest, State, Store, StoredCallback, terms_of,
+    AccountFilter, ClaimRequest, Claimed, HandOver, ListOrder, NewCallback, NextState, ReadStore,
+    Recorded, Settlement, SignedRequest, State, Store, StoredCallback, terms_of,
 };
 use twilio_acquire_bridge::twilio::{self, AccountSid, CallSid};
 
@@ -163,6 +168,47 @@ pub async fn settle(store: &dyn Store, claimed: &Claimed, next: NextState, now: 
 }
 
 /// Retries the calls of all accounts now.
+/// A worker that has room.
+pub struct Room {
+    hand_over: HandOver,
+    handed: RefCell<HandedCalls>,
+    due: Arc<Notify>,
+}
+
+impl Room {
+    pub fn new() -> Self {
+        let due = Arc::new(Notify::new());
+        let (hand_over, handed) = HandOver::new(Arc::clone(&due));
+        handed.permits.add_permits(1);
+        hand_over.open(LEASE);
+        let handed = RefCell::new(handed);
+        Self {
+            hand_over,
+            handed,
+            due,
+        }
+    }
+
+    /// Records with an offer. Either it returns the call that was handed over, or the worker was woken.
+    pub async fn record(
+        &self,
+        store: &dyn Store,
+        callback: NewCallback,
+        now: i64,
+    ) -> (Option<Claimed>, Recorded) {
+        let offer = self.hand_over.offer().expect("there is room");
+        assert!(self.hand_over.offer().is_none(), "for one call");
+        let recorded = store.record_for(callback, Millis(now), offer).await;
+        let handed = self.handed.borrow_mut().next().now_or_never().flatten();
+        let is_woken = self.due.notified().now_or_never().is_some();
+        assert_ne!(handed.is_some(), is_woken, "one of both");
+        (
+            handed.map(|(call, _)| call),
+            recorded.expect("it is recorded"),
+        )
+    }
+}
+
 pub async fn retry_now(store: &dyn Store, now: i64) -> usize {
     let changed = store.retry_now(AccountFilter::All, Millis(now), 9);
     changed.await.expect("written")
