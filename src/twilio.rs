@@ -6,6 +6,7 @@ pub mod auth_token;
 pub mod callback;
 pub mod callback_url;
 pub mod diagnosis;
+pub mod form;
 pub mod listed;
 mod public_url;
 mod raw_url;

@@ -18,6 +18,8 @@ const CONNECTIONS: usize = 64;
 /// The peer answers some 1,500 callbacks per second at most.
 const MAX_PEER_RATE: usize = 1_000;
 
+type StartServer = fn(Mode, Option<SocketAddr>) -> Server;
+
 /// What one server did with the callbacks of one rate.
 struct Measured {
     server: &'static str,
@@ -47,18 +49,18 @@ pub fn measure(only: Option<usize>) {
                 && let Some(modules) = &peer
             {
                 let peer = Peer::start(modules, sink.address);
-                all.push(run("peer", peer.address, rate, &requests, sink, || {
+                all.push(run("peer", peer.address, rate, &requests, &sink, || {
                     (peer.cpu_seconds(), None)
                 }));
             }
-            let bridges: [(&str, fn(Mode, Option<SocketAddr>) -> Server); 2] = [
+            let bridges: [(&str, StartServer); 2] = [
                 ("bridge, SQLite", Server::start),
                 ("bridge, PostgreSQL", Server::on_postgres),
             ];
             for (name, start) in bridges {
                 let sink = ArrivalSink::start(rate * SECONDS);
                 let server = start(Mode::Bridge, Some(sink.address));
-                all.push(run(name, server.address, rate, &requests, sink, || {
+                all.push(run(name, server.address, rate, &requests, &sink, || {
                     (server.cpu_seconds(), Some(server.peak_mebibytes()))
                 }));
             }
@@ -73,7 +75,7 @@ fn run(
     address: SocketAddr,
     rate: usize,
     requests: &Requests,
-    sink: ArrivalSink,
+    sink: &ArrivalSink,
     used: impl Fn() -> (f64, Option<f64>),
 ) -> Measured {
     let calls = rate * SECONDS;

@@ -175,7 +175,7 @@ impl Load {
             let send = || planned_connection(address, &requests, &next, started, per_second);
             std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..connections).map(|_| scope.spawn(send)).collect();
-                let answers = threads.into_iter().map(|thread| thread.join());
+                let answers = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
                 answers
                     .flat_map(|answers| answers.expect("the server answers"))
                     .collect()
@@ -267,7 +267,8 @@ fn planned_connection(
             return answers;
         };
         let planned = started + Duration::from_secs_f64(position as f64 / per_second as f64);
-        std::thread::sleep(planned.saturating_duration_since(Instant::now()));
+        let wait = planned.saturating_duration_since(Instant::now());
+        std::thread::park_timeout(wait);
         stream.write_all(request).expect("the server reads");
         let mut length = 0;
         while !answer[..length].ends_with(b"\r\n\r\n") {

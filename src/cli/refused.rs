@@ -97,8 +97,8 @@ pub fn show(reader: &dyn ReadStore, id: i64, format: OutputFormat) -> Result<(),
         print_line(format_args!("  {}", wrap(header, 4)))?;
     }
     print_line("\nfields")?;
-    for (name, value) in fields(&stored.request.body) {
-        print_line(format_args!("  {:<16}  {}", plain(&name), plain(&value)))?;
+    for (name, value) in fields(&stored.request.body).iter() {
+        print_line(format_args!("  {:<16}  {}", plain(name), plain(value)))?;
     }
     Ok(())
 }

@@ -13,10 +13,11 @@ pub fn repaired(stored: &StoredRefusedRequest) -> Option<Fixture> {
     let request = &stored.request;
     let query = RawUrl::of(&request.target).query.unwrap_or_default();
     let (email, in_query) = fields(query.as_bytes())
+        .pairs()
         .into_iter()
         .partition::<Vec<_>, _>(|(name, _)| name == "email");
     let is_whole = request.body_bytes == request.body.len() as u64;
-    let sources = [fields(&request.body), json_fields(&request.body)];
+    let sources = [fields(&request.body).pairs(), json_fields(&request.body)];
     let sources = sources.into_iter().filter(|_| is_whole);
     let form = sources
         .chain([in_query])

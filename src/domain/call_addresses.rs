@@ -58,15 +58,16 @@ impl CallTerms {
             }
             return;
         }
-        for (name, value) in fields(body) {
-            if FIELDS.contains(&name.as_str()) {
-                self.add_address(&value, directory);
+        for (name, value) in fields(body).iter() {
+            if FIELDS.contains(&name) {
+                self.add_address(value, directory);
             }
         }
         let query = url.split_once('?').map_or("", |(_, query)| query);
         let query = fields(query.as_bytes());
-        let emails = query.iter().filter(|(key, _)| key == "email");
-        emails.for_each(|(_, email)| self.add_email(Some(email)));
+        query
+            .values("email")
+            .for_each(|email| self.add_email(Some(email)));
     }
 
     fn add_address(&mut self, address: &str, directory: &Directory) {

@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 
 use super::SignedRequest;
+use crate::twilio::form::{Form, fields};
 use crate::twilio::listed::RequestSource;
-use crate::twilio::signature::fields;
 
 /// Headers and body of a stored request.
 pub(super) type StoredForm = (String, Vec<u8>);
@@ -30,12 +30,13 @@ pub(super) fn is_worth_storing(request: &SignedRequest, stored: &[StoredForm]) -
         return false;
     }
     let signed = stored.iter().filter(|(headers, _)| is_signed(headers));
-    let known: HashSet<String> = signed.flat_map(|(_, form)| filled(form)).collect();
-    filled(&request.body).any(|name| !known.contains(&name))
+    let forms: Vec<Form> = signed.map(|(_, form)| fields(form)).collect();
+    let known: HashSet<&str> = forms.iter().flat_map(filled).collect();
+    filled(&fields(&request.body)).any(|name| !known.contains(name))
 }
 
 /// The names of the fields that are not empty.
-fn filled(form: &[u8]) -> impl Iterator<Item = String> {
-    let fields = fields(form).into_iter();
-    fields.filter_map(|(name, value)| (!value.is_empty()).then_some(name))
+fn filled(form: &Form) -> impl Iterator<Item = &str> {
+    let filled = form.iter().filter(|(_, value)| !value.is_empty());
+    filled.map(|(name, _)| name)
 }

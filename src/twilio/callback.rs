@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use percent_encoding::{percent_decode, percent_decode_str};
 
-use super::signature::fields;
+use super::form::{Form, fields};
 use super::{
     AccountSid, CallSid, CallStatus, Callback, CallbackContent, Direction, Evidence, FieldSource,
     RecordingCallback, RecordingSid, RecordingStatus, SidError, StatusCallback, UrlEmail,
@@ -129,9 +129,12 @@ fn is_ascii_decoded(form: &[u8]) -> bool {
 /// Any other key is refused. The signed text has no delimiters, so a forger could move a field of the
 /// form into the query and keep the signature.
 pub fn email(query: &str) -> Result<Option<UrlEmail>, CallbackParseError> {
+    if query.is_empty() {
+        return Ok(None);
+    }
     let pairs = fields(query.as_bytes());
-    if let Some((name, _)) = pairs.iter().find(|(name, _)| name != "email") {
-        return Err(CallbackParseError::UnexpectedQuery(name.clone()));
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| *name != "email") {
+        return Err(CallbackParseError::UnexpectedQuery(name.to_owned()));
     }
     let text = filled(&Fields(&pairs), "email")?;
     Ok(text.map(|text| UrlEmail {
@@ -145,7 +148,7 @@ pub fn email(query: &str) -> Result<Option<UrlEmail>, CallbackParseError> {
 /// `email` is the `?email=` of the callback URL; it is ignored for a recording.
 pub fn parse(
     kind: CallbackKind,
-    fields: &[(String, String)],
+    fields: &Form,
     email: Option<UrlEmail>,
 ) -> Result<Callback, CallbackParseError> {
     let fields = Fields(fields);
@@ -164,7 +167,7 @@ pub fn parse(
 /// Punctuation separates the parts of a query (`?email=jane%40example.com`); only `_` sorts behind
 /// Twilio's own fields, and names of parameters do start with it.
 fn expect_field_names(fields: &Fields<'_>) -> Result<(), CallbackParseError> {
-    for (name, _) in fields.0 {
+    for (name, _) in fields.0.iter() {
         match name.chars().next() {
             None => return Err(CallbackParseError::UnnamedField),
             Some(first) if first.is_ascii_punctuation() && first != '_' => {
@@ -186,7 +189,7 @@ fn end_of_email<'a>(fields: &Fields<'a>, email: &str) -> Option<&'a str> {
         let is_digit = name.starts_with(|first: char| first.is_ascii_digit());
         is_digit || (*name < "AccountSid" && !is_lowercase)
     };
-    let names = fields.0.iter().map(|(name, _)| name.as_str());
+    let names = fields.0.iter().map(|(name, _)| name);
     names.filter(could_be).min()
 }
 
@@ -265,9 +268,7 @@ fn parse_status(
 /// The time in a form that Twilio signed, if it has one.
 #[must_use]
 pub fn reported_at(form: &[u8]) -> Option<Millis> {
-    let fields = fields(form);
-    let (_, text) = fields.iter().find(|(name, _)| name == "Timestamp")?;
-    timestamp(text).map(|at| Millis(at.as_millisecond()))
+    timestamp(fields(form).value("Timestamp")?).map(|at| Millis(at.as_millisecond()))
 }
 
 /// Twilio writes `CallbackSource=call-progress-events` into every status callback of a call, and into
@@ -296,11 +297,11 @@ fn origin(fields: &Fields<'_>, direction: Option<&Direction>, from: &str) -> Fie
 }
 
 /// Fields by name, each at most once.
-struct Fields<'a>(&'a [(String, String)]);
+struct Fields<'a>(&'a Form);
 
 impl<'a> Fields<'a> {
     fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(other, _)| other == name)
+        self.0.value(name).is_some()
     }
 
     fn has_any(&self, names: &[&str]) -> bool {
@@ -308,8 +309,7 @@ impl<'a> Fields<'a> {
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        let named = self.0.iter().filter(move |(other, _)| other == name);
-        named.map(|(_, value)| value.as_str())
+        self.0.values(name)
     }
 
     fn single(&self, name: &'static str) -> Result<Option<&'a str>, CallbackParseError> {

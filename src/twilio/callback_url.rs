@@ -223,7 +223,7 @@ fn of_query(query: &str) -> Vec<(Severity, &'static str, String)> {
         return found;
     }
     let pairs = fields(query.as_bytes());
-    let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = pairs.iter().map(|(name, _)| name).collect();
     if let Some(other) = names.iter().find(|name| **name != "email") {
         let sentence = format!(
             "its query has the key {other:?}; the bridge accepts only email, and answers 400"
@@ -262,7 +262,7 @@ fn of_query(query: &str) -> Vec<(Severity, &'static str, String)> {
 }
 
 fn of_overrides(fragment: &str) -> Vec<(Severity, String)> {
-    let set: BTreeMap<String, String> = fields(fragment.as_bytes()).into_iter().collect();
+    let set: BTreeMap<String, String> = fields(fragment.as_bytes()).pairs().into_iter().collect();
     let value = |name: &str| set.get(name).map(String::as_str);
     let mut found = Vec::new();
     let retries: u32 = value("rc")

@@ -40,6 +40,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+pub use super::form::{Form, fields};
 pub use super::public_url::{PublicUrl, PublicUrlError};
 pub use super::signature::settings::{SignatureSettings, SignatureSettingsError};
 
@@ -88,7 +89,7 @@ impl SigningKey {
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     /// The decoded fields of a form, in any order.
-    Form(&'a [(String, String)]),
+    Form(&'a Form),
     /// The raw bytes of a JSON body.
     Json(&'a [u8]),
 }
@@ -142,15 +143,11 @@ pub(in crate::twilio) fn canonical(body: Body<'_>) -> String {
     let Body::Form(fields) = body else {
         return String::new();
     };
-    let mut sorted: Vec<&(String, String)> = fields.iter().collect();
+    let mut sorted: Vec<(&str, &str)> = fields.iter().collect();
     sorted.sort_unstable();
     sorted.dedup();
-    let mut text = String::with_capacity(
-        sorted
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum(),
-    );
+    let length = sorted.iter().map(|(name, value)| name.len() + value.len());
+    let mut text = String::with_capacity(length.sum());
     for (name, value) in sorted {
         text.push_str(name);
         text.push_str(value);
@@ -161,9 +158,8 @@ pub(in crate::twilio) fn canonical(body: Body<'_>) -> String {
 /// Whether the first filled `bodySHA256` of the URL's query is the body's hash in lower-case hex.
 fn hash_matches(url: &str, body: &[u8]) -> bool {
     let query = RawUrl::of(url).query.unwrap_or_default();
-    let stated = fields(query.as_bytes())
-        .into_iter()
-        .find_map(|(name, value)| (name == "bodySHA256" && !value.is_empty()).then_some(value));
+    let query = fields(query.as_bytes());
+    let stated = query.values("bodySHA256").find(|value| !value.is_empty());
     match stated {
         Some(stated) => stated.as_bytes().ct_eq(hex_sha256(body).as_bytes()).into(),
         None => body.is_empty(),
@@ -179,15 +175,6 @@ fn hex_sha256(bytes: &[u8]) -> String {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
-}
-
-/// The decoded fields of a form or query, in order and with repeats.
-///
-/// By the WHATWG rules, as Twilio's libraries read them: `+` is a space, a malformed `%` stays, and
-/// bytes that are no UTF-8 become U+FFFD.
-pub fn fields(form: &[u8]) -> Vec<(String, String)> {
-    // Reading pairs of strings from a form cannot fail.
-    serde_urlencoded::from_bytes(form).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::harness::Bridge;
 use crate::support::http::{Answer, exchange, send};
 use crate::support::twilio::{PUBLIC_URL, STATUS, TOKEN, sid, signature, status_form};
-use twilio_acquire_bridge::twilio::signature::{Body, SigningKey, fields, sign};
+use twilio_acquire_bridge::twilio::signature::{Body, Form, SigningKey, fields, sign};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -41,7 +41,7 @@ fn a_wrong_signature_is_403_without_a_reason() {
     let wrong = sign(
         &SigningKey::auth_token("another"),
         &format!("{PUBLIC_URL}{STATUS}"),
-        Body::Form(&[]),
+        Body::Form(&Form::default()),
     );
     let headers = [FORM, ("X-Twilio-Signature", &wrong)];
     let answer = exchange(bridge.public(), "POST", STATUS, &headers, form.as_bytes());

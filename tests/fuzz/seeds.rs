@@ -126,10 +126,7 @@ fn request(url: &str, signature: &str, body: &[u8]) -> Vec<u8> {
 /// The row that Twilio's lists may have for a callback.
 fn row(body: &[u8]) -> Value {
     let fields = fields(body);
-    let field = |name: &str| {
-        let found = fields.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str())
-    };
+    let field = |name: &str| fields.value(name);
     let ended = "Mon, 09 Nov 2026 10:00:00 +0000";
     if let Some(sid) = field("RecordingSid") {
         return json!({

@@ -209,9 +209,8 @@ impl KnownStore {
         };
         let refused = self.ask(move |reader| reader.refused(&filter)).await?;
         let by_sid = refused.into_iter().filter_map(|stored| {
-            let mut fields = fields(&stored.request.body).into_iter();
-            let (_, sid) = fields.find(|(name, _)| name == "CallSid")?;
-            Some((sid, stored.request.cause))
+            let fields = fields(&stored.request.body);
+            Some((fields.value("CallSid")?.to_owned(), stored.request.cause))
         });
         Ok(by_sid.collect())
     }

@@ -15,7 +15,7 @@ use super::super::fake_server::{FakeServer, cut_short};
 use super::rows::{ListRow, number_row};
 use super::{ApiFault, Deviation, FakeRecords, Shared};
 use crate::clock::{self, Millis};
-use crate::twilio::signature::fields;
+use crate::twilio::form::{Form, fields};
 
 /// Rows of a page, if the request does not say.
 const PAGE_SIZE: usize = 50;
@@ -102,7 +102,7 @@ fn page_size(target: &str) -> usize {
         .unwrap_or(PAGE_SIZE)
 }
 
-struct Query(Vec<(String, String)>);
+struct Query(Form);
 
 impl Query {
     fn of(target: &str) -> Self {
@@ -111,8 +111,7 @@ impl Query {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(other, _)| other == name);
-        found.map(|(_, value)| value.as_str())
+        self.0.value(name)
     }
 }
 

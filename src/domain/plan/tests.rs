@@ -99,7 +99,7 @@ fn read_one(text: &str) -> ReceivedCallback {
         has_plus: raw.contains('+'),
     });
     let kind = recording.map_or(CallbackKind::Status, |_| CallbackKind::Recording);
-    let fields: Vec<(String, String)> = fields.into_iter().collect();
+    let fields = fields.into_iter().collect();
     ReceivedCallback {
         at: Millis(at),
         callback: parse(kind, &fields, email).expect("a callback"),

@@ -214,8 +214,7 @@ impl DiagnosisContext {
 
     fn diagnose(&self, job: &DiagnosisJob) -> Diagnosis {
         let fields = signature::fields(&job.body);
-        let claimed = fields.iter().find(|(name, _)| name == "AccountSid");
-        let claimed = claimed.map(|(_, sid)| sid.as_str());
+        let claimed = fields.value("AccountSid");
         let input = DiagnosisInput {
             bases: &self.bases,
             target: &self.public_url.entered_target(&job.target),

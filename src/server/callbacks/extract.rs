@@ -71,7 +71,7 @@ async fn extract(request: &HttpRequest, payload: Payload) -> Result<SignedForm, 
         received_at,
     );
     let sender = form.as_ref().ok().map(|form| {
-        let from = form.field("From").unwrap_or_default();
+        let from = form.fields.value("From").unwrap_or_default();
         (form.account.clone(), from.to_owned())
     });
     let facts = Rc::new(RequestFacts { body, sender });

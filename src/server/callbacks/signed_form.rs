@@ -12,7 +12,7 @@ use super::refusal::RefusalError;
 use crate::config::{Account, Config};
 use crate::store::SignedRequest;
 use crate::telemetry::metrics::{Counter, Metrics};
-use crate::twilio::signature::{self, Body, PublicUrl, SignatureSettings, SigningKey};
+use crate::twilio::signature::{self, Body, Form, PublicUrl, SignatureSettings, SigningKey};
 
 /// Headers that are stored with a callback: they are needed to verify its signature again, and the
 /// idempotency token identifies a retry.
@@ -27,8 +27,7 @@ const KEPT_HEADERS: [&str; 4] = [
 pub struct SignedForm {
     /// The `acquire_account_id` of the account with the key that signed it.
     pub account: String,
-    /// Decoded, in order and with repeats.
-    pub fields: Vec<(String, String)>,
+    pub fields: Form,
     pub request: SignedRequest,
     /// When the head of the request had arrived.
     pub received_at: Instant,
@@ -37,15 +36,6 @@ pub struct SignedForm {
 
 /// Keeps others from building a [`SignedForm`].
 struct Proof;
-
-impl SignedForm {
-    /// The first value of a field. Its format is not checked yet.
-    #[must_use]
-    pub fn field(&self, name: &str) -> Option<&str> {
-        let field = self.fields.iter().find(|(other, _)| other == name);
-        field.map(|(_, value)| value.as_str())
-    }
-}
 
 /// The keys of each account, ready for use.
 #[derive(Debug)]
@@ -146,11 +136,12 @@ impl Verifier {
 
     /// Chooses by the `AccountSid` of a form that is not verified yet. That is safe: with the keys of
     /// another account the signature cannot be valid.
-    fn account(&self, fields: &[(String, String)]) -> Result<&AccountKeys, RefusalError> {
-        let sid = fields.iter().find(|(name, _)| name == "AccountSid");
-        let (_, sid) = sid.ok_or(RefusalError::NoAccountSid)?;
+    fn account(&self, fields: &Form) -> Result<&AccountKeys, RefusalError> {
+        let sid = fields
+            .value("AccountSid")
+            .ok_or(RefusalError::NoAccountSid)?;
         self.accounts
-            .get(&Some(sid.clone()))
+            .get(&Some(sid.to_owned()))
             // The only account without a SID accepts every SID that its token signs.
             .or_else(|| self.accounts.get(&None))
             .ok_or(RefusalError::UnknownAccount)

@@ -5,7 +5,7 @@
 //! `CallStatus=completed`, so such a request could pass for the end of its call. It has no
 //! `CallbackSource`; the fields below are those that Twilio documents for that request alone.
 
-use super::{CallbackKind, Fields};
+use super::{CallbackKind, Fields, Form};
 use crate::twilio::{CallStatus, Evidence};
 
 /// A request of Twilio that belongs to another URL.
@@ -190,11 +190,11 @@ pub fn of_json(body: &[u8]) -> Option<Lookalike> {
     {
         return Some(EVENT_STREAMS);
     }
-    let fields: Vec<(String, String)> = members
+    let fields: Form = members
         .iter()
         .map(|(name, value)| {
             let value = value.as_str().unwrap_or_default();
-            (capitalized(name), value.to_owned())
+            (capitalized(name), value)
         })
         .collect();
     named(&Fields(&fields))

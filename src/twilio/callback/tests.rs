@@ -187,8 +187,7 @@ proptest! {
             0..9,
         ),
     ) {
-        let fields: Vec<(String, String)> =
-            fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let fields: Form = fields.into_iter().collect();
         for form in CallbackKind::ALL {
             let _ = parse(form, &fields, None);
         }

@@ -5,7 +5,8 @@
 
 use percent_encoding::percent_decode;
 
-use super::super::signature::{Body, canonical, fields};
+use super::super::form;
+use super::super::signature::{Body, canonical};
 use super::candidates::Candidate;
 use super::difference::Difference;
 use super::input::{BodyFormat, DiagnosisInput};
@@ -123,8 +124,13 @@ pub(super) fn texts(input: &DiagnosisInput<'_>) -> Vec<Candidate> {
     found
 }
 
+fn fields(body: &[u8]) -> Fields {
+    form::fields(body).pairs()
+}
+
 fn text(fields: &[(String, String)]) -> String {
-    canonical(Body::Form(fields))
+    let form = fields.iter().map(|(name, value)| (name, value)).collect();
+    canonical(Body::Form(&form))
 }
 
 fn with(arrived: &Fields, more: Fields) -> Fields {

@@ -63,7 +63,7 @@ fn no_cut_of_a_url_changes_the_email() {
                 let (name, value) = moved.split_at(split);
                 if name.is_empty() || name < "AccountSid" {
                     let mut fields = fields(FORM.as_bytes());
-                    fields.push((name.to_owned(), value.to_owned()));
+                    fields.extend([(name, value)]);
                     let email = email(query(left));
                     let used = email.and_then(|email| parse(CallbackKind::Status, &fields, email));
                     let is_used = used.is_ok_and(|callback| {

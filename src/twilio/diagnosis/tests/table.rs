@@ -21,6 +21,7 @@ fn without_empty() -> String {
 
 fn json_of_form() -> Vec<u8> {
     let members: serde_json::Map<_, _> = fields(FORM.as_bytes())
+        .pairs()
         .into_iter()
         .map(|(name, value)| (name, value.into()))
         .collect();
