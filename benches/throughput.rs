@@ -15,6 +15,8 @@ mod desk;
 mod erase;
 #[path = "throughput/fixed.rs"]
 mod fixed;
+#[path = "throughput/growth.rs"]
+mod growth;
 #[path = "throughput/load.rs"]
 mod load;
 #[path = "throughput/notify.rs"]
@@ -69,6 +71,7 @@ fn main() {
         Some("reconcile") => return reconcile::measure(number(100_000)),
         Some("notify") => return notify::measure(),
         Some("fixed") => return fixed::measure(Some(number(0)).filter(|rate| *rate > 0)),
+        Some("growth") => return growth::measure(arguments),
         _ => {}
     }
     // A part of the name of one figure, to measure it alone.

@@ -21,6 +21,7 @@ pub struct Requests {
     count: usize,
     first: usize,
     areas: Areas,
+    vary: Option<Vary>,
 }
 
 /// Of the numbers in the requests.
@@ -30,6 +31,9 @@ enum Areas {
     Many,
     One(usize),
 }
+
+/// Changes the form of a position.
+type Vary = Box<dyn Fn(usize, String) -> String>;
 
 impl Requests {
     pub fn signed(count: usize) -> Self {
@@ -44,6 +48,16 @@ impl Requests {
             count,
             first: 0,
             areas: Areas::OfFixture,
+            vary: None,
+        }
+    }
+
+    /// With SIDs from this position on, and changed forms.
+    pub fn varied(self, first: usize, vary: impl Fn(usize, String) -> String + 'static) -> Self {
+        Self {
+            first,
+            vary: Some(Box::new(vary)),
+            ..self
         }
     }
 
@@ -81,7 +95,10 @@ impl Requests {
     pub fn body(&self, position: usize) -> String {
         let position = self.first + position;
         let body = &self.bodies[position % self.bodies.len()];
-        let body = with_sid(body, std::process::id(), position);
+        let body = with_sid(body, position);
+        if let Some(vary) = &self.vary {
+            return vary(position, body);
+        }
         let area = match self.areas {
             Areas::OfFixture => return body,
             Areas::Many => 200 + position % 800,
@@ -115,17 +132,17 @@ impl Requests {
     }
 }
 
+fn with_sid(body: &str, position: usize) -> String {
+    let at = body.find("CallSid=CA").expect("a CallSid in every body") + "CallSid=".len();
+    format!("{}{}{}", &body[..at], call_sid(position), &body[at + 34..])
+}
+
 /// SIDs of real calls are random, so the position is scattered over the index by a mixed prefix.
-fn with_sid(body: &str, run: u32, position: usize) -> String {
-    let at = body.find("CallSid=CA").expect("a CallSid in every body") + "CallSid=CA".len();
+pub fn call_sid(position: usize) -> String {
     let mixed = (position as u64)
         .wrapping_add(1)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    format!(
-        "{}{mixed:016x}{run:08x}{position:08x}{}",
-        &body[..at],
-        &body[at + 32..]
-    )
+    format!("CA{mixed:016x}{:08x}{position:08x}", std::process::id())
 }
 
 /// What a run of requests met.

@@ -1,5 +1,6 @@
 //! The servers under load, each in a process of its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -295,8 +296,9 @@ fn configuration(
         let (key, value) = setting.split_once('=').expect("KEY=VALUE");
         (key.to_owned(), value.to_owned())
     });
-    let environment: Vec<_> = environment.into_iter().chain(settings).collect();
-    let file = environment.iter().find(|(key, _)| key == "BRIDGE_CONFIG");
-    let file = file.map(|(_, path)| Path::new(path).to_owned());
+    // A setting replaces that of all servers.
+    let environment: BTreeMap<_, _> = environment.into_iter().chain(settings).collect();
+    let file = environment.get("BRIDGE_CONFIG");
+    let file = file.map(|path| Path::new(path).to_owned());
     config::load(file.as_deref(), environment).expect("a configuration")
 }

@@ -19,15 +19,23 @@ struct Arrivals {
     at: Vec<AtomicU64>,
     count: AtomicUsize,
     repeats: AtomicUsize,
+    /// Share of the calls that fail.
+    failing_percent: usize,
 }
 
 impl ArrivalSink {
     pub fn start(calls: usize) -> Self {
+        Self::failing(calls, 0)
+    }
+
+    /// Answers 500 for this share of the calls, always the same ones, and does not note them.
+    pub fn failing(calls: usize, percent: usize) -> Self {
         let arrivals = Arc::new(Arrivals {
             started: Instant::now(),
             at: (0..calls).map(|_| AtomicU64::new(0)).collect(),
             count: AtomicUsize::new(0),
             repeats: AtomicUsize::new(0),
+            failing_percent: percent,
         });
         let (report, address) = std::sync::mpsc::channel();
         let shared = Data::from(Arc::clone(&arrivals));
@@ -88,6 +96,10 @@ async fn take(body: Bytes, arrivals: Data<Arrivals>) -> HttpResponse {
     let text = String::from_utf8_lossy(&body);
     let at = text.find("\"CallId\":\"CA").expect("a CallId") + "\"CallId\":\"CA".len();
     let position = usize::from_str_radix(&text[at + 24..at + 32], 16).expect("a position");
+    // Scattered, so that failures also come in a row.
+    if fastrand::Rng::with_seed(position as u64).usize(0..100) < arrivals.failing_percent {
+        return HttpResponse::InternalServerError().finish();
+    }
     let now = arrivals.started.elapsed().as_nanos() as u64;
     if arrivals.at[position].swap(now, Ordering::AcqRel) == 0 {
         arrivals.count.fetch_add(1, Ordering::AcqRel);

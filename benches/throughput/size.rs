@@ -1,6 +1,7 @@
 //! What a store that has grown large costs: the same measures at a hundredth of the calls and at
 //! all of them, so that what grows with the number is seen.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,7 @@ pub fn measure(calls: usize) {
 /// As after a long outage: all calls are due, and Acquire is still down.
 fn pending(calls: usize, database: &Path) {
     let started = Instant::now();
-    in_store(database, async |store| fill(&store, calls).await);
+    in_store(database, async |store| fill(&store, 0..calls).await);
     let per_second = calls as f64 / started.elapsed().as_secs_f64();
     report(calls, "recorded, a second", &format!("{per_second:.0}"));
     in_store(database, async |store| {
@@ -129,12 +130,13 @@ fn accept(calls: usize, when: &str, server: &Server) {
     report(calls, &what, &took);
 }
 
-async fn fill(store: &SqliteStore, calls: usize) {
-    let requests = Requests::signed(calls).terminal_only();
+/// Records a call for each of these positions.
+pub async fn fill(store: &SqliteStore, positions: Range<usize>) {
+    let requests = Requests::signed(positions.len()).terminal_only();
     let yesterday = Clock::system().now().minus(HOUR * 24);
-    for group in (0..calls).step_by(GROUP) {
-        let some = group..calls.min(group + GROUP);
-        let now = Millis(yesterday.0 + i64::try_from(group / GROUP).expect("few groups"));
+    for (number, first) in (0..).zip(positions.clone().step_by(GROUP)) {
+        let some = first..positions.end.min(first + GROUP);
+        let now = Millis(yesterday.0 + number);
         let recorded = some.map(|position| store.record(callback(&requests.body(position)), now));
         for recorded in join_all(recorded).await {
             recorded.expect("the disk has room");
