@@ -176,7 +176,7 @@ fn points(line: &Line, scale: &Scale) -> Vec<Point> {
         println!(
             "| {} | {} | {cpu:.3} | {of_first:.2} | {p50:.2} / {p99:.2} |",
             line.title.to_lowercase(),
-            thousands(value)
+            thousands(value as u64)
         );
         points.push(Point {
             value,
@@ -262,7 +262,7 @@ fn svg(lines: &[(&Line, Vec<Point>)]) -> String {
         let _ = writeln!(panels, "<g transform=\"translate({x} {y})\">\n{panel}</g>");
         let values = points.iter().map(|point| {
             let Point { cpu, p50, p99, .. } = point;
-            let value = thousands(point.value);
+            let value = thousands(point.value as u64);
             format!("{cpu:.3} s at {value} (answers {p50:.1} ms, p99 {p99:.1} ms)")
         });
         let values = values.collect::<Vec<_>>().join(", ");
@@ -310,7 +310,7 @@ fn panel(line: &Line, points: &[Point]) -> String {
             y - 8.0,
             point.cpu,
             height + 18.0,
-            thousands(point.value)
+            thousands(point.value as u64)
         );
     }
     let _ = writeln!(
