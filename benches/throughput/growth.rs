@@ -248,9 +248,9 @@ fn account_sid(number: usize) -> String {
 }
 
 /// The plot of a panel, and the panel around it.
-const PLOT: (f64, f64) = (230.0, 110.0);
-const PANEL: (f64, f64) = (310.0, 210.0);
-const COLUMNS: usize = 3;
+const PLOT: (f64, f64) = (300.0, 110.0);
+const PANEL: (f64, f64) = (380.0, 210.0);
+const COLUMNS: usize = 2;
 
 /// A panel for each line. Each axis of CPU time starts at 0, so that heights can be compared.
 fn svg(lines: &[(&Line, Vec<Point>)]) -> String {
@@ -298,14 +298,20 @@ fn panel(line: &Line, points: &[Point]) -> String {
         height + 38.0,
         line.title
     );
-    let mut path = String::new();
+    let at = |(number, point): (usize, &Point)| format!("{:.1},{:.1}", x(number), y(point.cpu));
+    let path: Vec<_> = points.iter().enumerate().map(at).collect();
+    let _ = writeln!(
+        panel,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"#0b5394\" stroke-width=\"2\"/>",
+        path.join(" ")
+    );
     for (number, point) in points.iter().enumerate() {
         let (x, y) = (x(number), y(point.cpu));
-        let _ = write!(path, "{x:.1},{y:.1} ");
         let _ = writeln!(
             panel,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"#0b5394\"/>\n\
-             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{:.2}</text>\n\
+             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" stroke=\"#fff\" stroke-width=\"3\" \
+             paint-order=\"stroke\">{:.2}</text>\n\
              <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             y - 8.0,
             point.cpu,
@@ -313,9 +319,5 @@ fn panel(line: &Line, points: &[Point]) -> String {
             thousands(point.value as u64)
         );
     }
-    let _ = writeln!(
-        panel,
-        "<polyline points=\"{path}\" fill=\"none\" stroke=\"#0b5394\" stroke-width=\"2\"/>"
-    );
     panel
 }
