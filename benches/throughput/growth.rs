@@ -9,7 +9,7 @@ use twilio_acquire_bridge::debugging::bridge_status::thousands;
 
 use super::load::{Load, Requests, TOKEN, call_sid};
 use super::servers::{Mode, Server, file, folder};
-use super::sink::ArrivalSink;
+use super::sink::{ArrivalSink, fails};
 use super::size::{deliver_all, fill, in_store};
 
 /// Callbacks per second: few enough for one connection.
@@ -203,10 +203,8 @@ fn measure_once(workload: Workload, database: &Path, first: usize, callbacks: us
     let server = Server::with(Mode::Bridge, &file(database), &acquire, "30d", &settings);
     let before = server.cpu_seconds();
     let load = Load::fixed_rate(server.address, &requests, workload.connections, RATE);
-    // Failing calls never end, so their cost is that until the last answer.
-    if workload.failing_percent == 0 {
-        sink.wait_for(callbacks, LIMIT);
-    }
+    let is_good = |position: &usize| !fails(*position, workload.failing_percent);
+    sink.wait_for((first..first + callbacks).filter(is_good).count(), LIMIT);
     let cpu = (server.cpu_seconds() - before) * 1_000.0 / callbacks as f64;
     [cpu, load.percentile(50), load.percentile(99)]
 }

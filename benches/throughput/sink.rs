@@ -28,7 +28,7 @@ impl ArrivalSink {
         Self::failing(calls, 0)
     }
 
-    /// Answers 500 for this share of the calls, always the same ones, and does not note them.
+    /// Answers 500 for the calls that [`fails`] chooses, and does not note them.
     pub fn failing(calls: usize, percent: usize) -> Self {
         let arrivals = Arc::new(Arrivals {
             started: Instant::now(),
@@ -92,12 +92,16 @@ impl ArrivalSink {
     }
 }
 
+/// Whether the call of this position is among so many percent; scattered, so that some come in a row.
+pub fn fails(position: usize, percent: usize) -> bool {
+    fastrand::Rng::with_seed(position as u64).usize(0..100) < percent
+}
+
 async fn take(body: Bytes, arrivals: Data<Arrivals>) -> HttpResponse {
     let text = String::from_utf8_lossy(&body);
     let at = text.find("\"CallId\":\"CA").expect("a CallId") + "\"CallId\":\"CA".len();
     let position = usize::from_str_radix(&text[at + 24..at + 32], 16).expect("a position");
-    // Scattered, so that failures also come in a row.
-    if fastrand::Rng::with_seed(position as u64).usize(0..100) < arrivals.failing_percent {
+    if fails(position, arrivals.failing_percent) {
         return HttpResponse::InternalServerError().finish();
     }
     let now = arrivals.started.elapsed().as_nanos() as u64;
