@@ -17,7 +17,7 @@ const RATE: usize = 300;
 /// The first position of the stored calls, behind those of the measured ones.
 const STORED: usize = 1 << 30;
 /// A call with 1,000 legs is planned for each of them.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(1_800);
 
 /// How exactly the lines are measured.
 struct Scale {
