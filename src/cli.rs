@@ -150,7 +150,6 @@ commands! {
 
 impl Cli {
     /// Runs the command and prints its error, if any, as one line on stderr.
-    #[must_use]
     pub fn run(self) -> ExitCode {
         let exit = match self.command.run() {
             Ok(exit) => exit,

@@ -16,27 +16,23 @@ use tokio::sync::watch;
 pub struct Millis(pub i64);
 
 impl Millis {
-    #[must_use]
     pub fn plus(self, wait: Duration) -> Self {
         let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(wait))
     }
 
-    #[must_use]
     pub fn minus(self, wait: Duration) -> Self {
         let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(wait))
     }
 
     /// The first moment of its UTC day.
-    #[must_use]
     pub fn start_of_day(self) -> Self {
         const DAY: i64 = 86_400_000;
         Self(self.0.saturating_sub(self.0.rem_euclid(DAY)))
     }
 
     /// The time from `earlier` to this; zero if this is not later.
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -79,7 +75,6 @@ pub struct ClockReading {
 impl ClockReading {
     /// The milliseconds by which the wall clock moved more than the time that passed since `earlier`, which
     /// is of the same boot; negative if it was set back.
-    #[must_use]
     pub fn jump_since(&self, earlier: &Self) -> i64 {
         let passed = self.uptime.saturating_sub(earlier.uptime).as_millis();
         let moved = self.now.0.saturating_sub(earlier.now.0);
@@ -126,13 +121,11 @@ struct ManualTime {
 }
 
 impl Clock {
-    #[must_use]
     pub fn system() -> Self {
         Self(Source::System)
     }
 
     /// A clock that stops at `start` until [`Clock::advance`] moves it.
-    #[must_use]
     pub fn manual(start: Millis) -> Self {
         let advanced = Duration::ZERO;
         Self(Source::Manual(Arc::new(watch::Sender::new(ManualTime {
@@ -141,7 +134,6 @@ impl Clock {
         }))))
     }
 
-    #[must_use]
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads the system clock"
@@ -153,7 +145,6 @@ impl Clock {
         }
     }
 
-    #[must_use]
     pub fn reading(&self) -> ClockReading {
         match &self.0 {
             Source::System => ClockReading {

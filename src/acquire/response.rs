@@ -165,7 +165,6 @@ pub fn message(excerpt: &str) -> Option<String> {
 
 /// The wait that `Retry-After` requests (RFC 9110, section 10.2.3); `None` if it is invalid or in the
 /// past.
-#[must_use]
 pub fn requested_wait(value: &str, now: Millis) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

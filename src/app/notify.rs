@@ -68,13 +68,11 @@ pub async fn run(parts: BridgeParts, worker: Heartbeat, stop: CancellationToken)
 }
 
 /// A new id of a message.
-#[must_use]
 pub fn new_id() -> String {
     format!("msg_{:032x}", fastrand::u128(..))
 }
 
 /// The name of this machine.
-#[must_use]
 pub fn node() -> String {
     let system = rustix::system::uname();
     system.nodename().to_string_lossy().into_owned()

@@ -79,13 +79,11 @@ pub struct ConditionView {
 }
 
 impl BridgeStatus {
-    #[must_use]
     pub fn of(facts: &BridgeFacts, now: Millis) -> Self {
         Self::with(&conditions(facts, now), facts, now)
     }
 
     /// As [`Self::of`], with the conditions of these facts.
-    #[must_use]
     pub fn with(conditions: &[Condition], facts: &BridgeFacts, now: Millis) -> Self {
         let conditions: Vec<ConditionView> = conditions
             .iter()
@@ -106,7 +104,6 @@ impl BridgeStatus {
 }
 
 /// The conditions that hold, the most urgent first.
-#[must_use]
 pub fn conditions(facts: &BridgeFacts, now: Millis) -> Vec<Condition> {
     let mut found = Vec::new();
     if let Some(why) = &facts.not_stored {
@@ -178,7 +175,6 @@ fn of_recent(recent: &RecentCalls, facts: &BridgeFacts, now: Millis) -> Vec<Cond
 
 /// Whether a cause of refused requests concerns an operator. Twilio signed such requests: those of strangers
 /// have no diagnosis, and must not hide that all is well.
-#[must_use]
 pub fn is_concern(of: &RefusedCause, now: Millis) -> bool {
     let cause = of.cause.as_str();
     let is_diagnosed = SIGNATURE_REASONS.contains(&cause) && !UNDIAGNOSED.contains(&cause);

@@ -44,7 +44,6 @@ pub struct IncidentFile {
 
 impl IncidentFolder {
     /// `rules` are the current ones; the directory is reduced to the addresses of the call.
-    #[must_use]
     pub fn of(call: &StoredCall, rules: &Rules) -> Self {
         let mut addresses = Vec::new();
         let mut fixtures = Vec::new();
@@ -84,7 +83,6 @@ impl IncidentFolder {
     }
 
     /// Without personal data.
-    #[must_use]
     pub fn redacted(&self, redactor: &mut Redactor) -> Self {
         let fixtures = self
             .fixtures
@@ -117,25 +115,21 @@ impl IncidentFolder {
     }
 
     /// The callbacks with the names of their files.
-    #[must_use]
     pub fn fixtures(&self) -> &[(String, Fixture)] {
         &self.fixtures
     }
 
     /// The requests that Acquire accepted; `None` if more may follow.
-    #[must_use]
     pub fn expected(&self) -> Option<&[Value]> {
         self.expected.as_deref()
     }
 
     /// The request of an attempt in the format of `expected.json`.
-    #[must_use]
     pub fn request(attempt: &Attempt) -> Value {
         let body = serde_json::from_str(&attempt.sent);
         json!({ attempt.kind.as_str(): body.unwrap_or_else(|_| Value::from(attempt.sent.clone())) })
     }
 
-    #[must_use]
     pub fn files(&self) -> Vec<IncidentFile> {
         let mut files: Vec<IncidentFile> = self
             .fixtures

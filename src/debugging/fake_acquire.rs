@@ -36,13 +36,11 @@ impl FakeAcquire {
         Ok(Self { state, server })
     }
 
-    #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.server.addr
     }
 
     /// The `acquire.base_url` of a bridge that sends here.
-    #[must_use]
     pub fn base_url(&self) -> String {
         self.server.base_url()
     }
@@ -61,13 +59,11 @@ impl FakeAcquire {
     }
 
     /// The number of requests so far.
-    #[must_use]
     pub fn count(&self) -> u64 {
         *self.state.count.borrow()
     }
 
     /// The largest number of requests in progress at the same time.
-    #[must_use]
     pub fn most_at_once(&self) -> usize {
         lock(&self.state.answering).most
     }
@@ -80,13 +76,11 @@ impl FakeAcquire {
     }
 
     /// All requests so far, with [`Retain::All`].
-    #[must_use]
     pub fn received(&self) -> Vec<CapturedRequest> {
         lock(&self.state.received).clone()
     }
 
     /// The `CallId` of each request so far, with [`Retain::CallIds`] or [`Retain::All`].
-    #[must_use]
     pub fn call_ids(&self) -> Vec<String> {
         match self.state.retain {
             Retain::All => lock(&self.state.received)
@@ -116,14 +110,12 @@ pub struct CapturedRequest {
 
 impl CapturedRequest {
     /// The first value of a header, by its name in lower case.
-    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers.find_map(|(header, value)| (header == name).then_some(value.as_str()))
     }
 
     /// A string member of the JSON body.
-    #[must_use]
     pub fn field(&self, name: &str) -> Option<String> {
         let body: serde_json::Value = serde_json::from_str(&self.body).ok()?;
         Some(body.get(name)?.as_str()?.to_owned())

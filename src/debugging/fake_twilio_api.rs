@@ -125,7 +125,6 @@ impl FakeTwilioApi {
     }
 
     /// The `twilio.api_url` and `twilio.monitor_url` of a bridge that reads here.
-    #[must_use]
     pub fn base_url(&self) -> String {
         self.server.base_url()
     }
@@ -136,7 +135,6 @@ impl FakeTwilioApi {
     }
 
     /// The answer to a GET of `target`, without HTTP: for the test of the specification.
-    #[must_use]
     pub fn answer(&self, target: &str) -> Value {
         server::answer(&self.shared.lock(), target, "SK", self.shared.now()).1
     }

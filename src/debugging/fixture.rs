@@ -129,13 +129,11 @@ impl Fixture {
     }
 
     /// Scheme, host and port of the URL, without user info, which Twilio does not sign.
-    #[must_use]
     pub fn base(&self) -> String {
         RawUrl::of(&self.url).origin()
     }
 
     /// Path and query of the URL, as in the request line.
-    #[must_use]
     pub fn target(&self) -> String {
         let target = RawUrl::of(&self.url).target();
         if target.starts_with('/') {
@@ -146,7 +144,6 @@ impl Fixture {
     }
 
     /// The query of the URL; empty if it has none.
-    #[must_use]
     pub fn query(&self) -> &str {
         RawUrl::of(&self.url).query.unwrap_or_default()
     }
@@ -157,7 +154,6 @@ impl Fixture {
     }
 
     /// The headers, `name: value` a line, as they are stored.
-    #[must_use]
     pub fn header_lines(&self) -> String {
         let mut lines = String::new();
         for (name, value) in &self.headers {
@@ -167,13 +163,11 @@ impl Fixture {
     }
 
     /// Where the request comes from.
-    #[must_use]
     pub fn source(&self) -> RequestSource {
         RequestSource::of(&self.header_lines())
     }
 
     /// Whether the body is JSON, which the signature covers by its hash alone.
-    #[must_use]
     pub fn is_json(&self) -> bool {
         self.headers.iter().any(|(name, value)| {
             let essence = value.split(';').next().unwrap_or_default().trim();

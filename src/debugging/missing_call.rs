@@ -25,7 +25,6 @@ pub fn keep_naming(requests: &mut Vec<StoredRefusedRequest>, sid: &CallSid) {
 }
 
 /// The number of refused requests, and the cause of the latest.
-#[must_use]
 pub fn summary(naming: &[StoredRefusedRequest]) -> Option<String> {
     let cause = &naming.first()?.request.cause;
     let requests = counted(naming.len(), "refused request");
@@ -35,14 +34,12 @@ pub fn summary(naming: &[StoredRefusedRequest]) -> Option<String> {
 }
 
 /// The same with the command that shows the latest.
-#[must_use]
 pub fn summary_with_command(naming: &[StoredRefusedRequest]) -> Option<String> {
     let id = naming.first()?.id;
     Some(format!("{}: show {id}", summary(naming)?))
 }
 
 /// What became of a call that was removed.
-#[must_use]
 pub fn fate(sid: &CallSid, removed: &RemovedCall) -> String {
     let day = removed.day.to_string();
     let day = day.split('T').next().unwrap_or_default();

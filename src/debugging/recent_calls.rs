@@ -46,7 +46,6 @@ pub struct RecentTimes {
 }
 
 impl RecentTimes {
-    #[must_use]
     pub fn of(now: Millis, zone: &TimeZone) -> Self {
         let start = |day: Option<Date>| {
             let period = day.map(|day| Period {
@@ -67,7 +66,6 @@ impl RecentTimes {
     }
 
     /// The rows to read: those up to now, and those of a week ago.
-    #[must_use]
     pub fn ranges(&self) -> [Range<Millis>; 2] {
         let hour_then = self.now_then.minus(HOUR);
         [
@@ -84,7 +82,6 @@ impl RecentTimes {
 
 impl RecentCalls {
     /// Adds up the rows of the two ranges.
-    #[must_use]
     pub fn of(rows: &[LedgerRow], rows_then: &[LedgerRow], times: &RecentTimes) -> Self {
         let hour = |number| {
             (

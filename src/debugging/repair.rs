@@ -8,7 +8,6 @@ use crate::twilio::callback::CallbackKind;
 use crate::twilio::signature::fields;
 
 /// The callback, for `replay`; `None` if its fields did not arrive, or only in part.
-#[must_use]
 pub fn repaired(stored: &StoredRefusedRequest) -> Option<Fixture> {
     let request = &stored.request;
     let query = RawUrl::of(&request.target).query.unwrap_or_default();

@@ -34,7 +34,6 @@ pub struct FieldDifference {
 
 impl ReplanDiff {
     /// The fields that differ, of the requests in their order.
-    #[must_use]
     pub fn fields(&self) -> Vec<FieldDifference> {
         let mut differences = Vec::new();
         for position in 0..self.sent.len().max(self.today.len()) {

@@ -27,7 +27,6 @@ pub struct Period {
 
 impl Period {
     /// The month `YYYY-MM`; `None` if the text is none.
-    #[must_use]
     pub fn month(text: &str) -> Option<Self> {
         let (year, month) = text.split_once('-')?;
         if (year.len(), month.len()) != (4, 2) {
@@ -38,13 +37,11 @@ impl Period {
     }
 
     /// The month of now.
-    #[must_use]
     pub fn current(now: Millis, zone: &TimeZone) -> Self {
         Self::month_of(day_of(now, zone).unwrap_or(date(1970, 1, 1)))
     }
 
     /// These days; `None` if the first comes after the last, or more than ten years lie between them.
-    #[must_use]
     pub fn days(since: Date, until: Date) -> Option<Self> {
         let days = since.until(until).ok()?.get_days();
         (0..3_653).contains(&days).then_some(Self { since, until })
@@ -58,7 +55,6 @@ impl Period {
     }
 
     /// The months before and after the first day, as `YYYY-MM`.
-    #[must_use]
     pub fn neighbours(self) -> [Option<String>; 2] {
         let neighbour = |day: Result<Date, _>| day.ok().map(month_text);
         [
@@ -68,7 +64,6 @@ impl Period {
     }
 
     /// From the start of the first day to the end of the last.
-    #[must_use]
     pub fn time(self, zone: &TimeZone) -> Range<Millis> {
         let start = |day: Option<Date>| {
             let zoned = day?.to_zoned(zone.clone()).ok()?;
@@ -80,7 +75,6 @@ impl Period {
 }
 
 /// `YYYY-MM`.
-#[must_use]
 pub fn month_text(day: Date) -> String {
     format!("{:04}-{:02}", day.year(), day.month())
 }
@@ -128,19 +122,16 @@ impl Sums {
     }
 
     /// Calls that Acquire accepted.
-    #[must_use]
     pub fn in_acquire(&self) -> i64 {
         self.in_time + self.late
     }
 
     /// Calls that are never sent.
-    #[must_use]
     pub fn not_sent(&self) -> i64 {
         self.skipped.values().sum::<i64>() + self.dismissed
     }
 
     /// The classes with their words, in the order of the columns.
-    #[must_use]
     pub fn classes(&self) -> [(&'static str, i64); 8] {
         [
             ("in time", self.in_time),
@@ -155,7 +146,6 @@ impl Sums {
     }
 
     /// Its calls as one sum: `5 received = 4 in time + 1 late`.
-    #[must_use]
     pub fn identity(&self) -> String {
         let some = self.classes().into_iter().filter(|(_, calls)| *calls != 0);
         let parts: Vec<String> = some
@@ -245,7 +235,6 @@ pub struct Report {
 
 impl Report {
     /// Adds up the rows of the ledger. Days and quarters of an hour start together in every time zone.
-    #[must_use]
     pub fn of(rows: &[LedgerRow], period: Period, settings: &ReportSettings) -> Self {
         let mut days: BTreeMap<Date, Sums> = BTreeMap::new();
         let mut accounts: BTreeMap<String, Sums> = BTreeMap::new();
@@ -277,7 +266,6 @@ impl Report {
     }
 
     /// A line for each day, after one with the names of the columns. `slowest` is 1 on the slowest day.
-    #[must_use]
     pub fn to_csv(&self) -> String {
         let mut csv = "day,received,in_time,late,waiting,skipped,parked,dismissed,expired,erased,\
                        reconciled,slowest\n"

@@ -51,7 +51,6 @@ pub struct CallRow {
 }
 
 impl CallSearch {
-    #[must_use]
     pub fn new(
         filter: CallFilter,
         hasher: AddressHasher,
@@ -67,13 +66,11 @@ impl CallSearch {
         }
     }
 
-    #[must_use]
     pub fn filter(&self) -> &CallFilter {
         &self.filter
     }
 
     /// The query of the first page.
-    #[must_use]
     pub fn query(&self, detail: Detail, limit: usize) -> CallQuery {
         let search = self.clone();
         let wanted = self.filter.needs_callbacks().then_some(search);
@@ -99,13 +96,11 @@ impl CallSearch {
     }
 
     /// The address of the filter, as a call that matches has it.
-    #[must_use]
     pub fn address_in(&self, call: &StoredCall) -> Option<String> {
         let terms = terms_of(&call.callbacks, &call.attempts, &self.rules.directory);
         self.filter.hashed_address()?.found_in(&terms, &self.hasher)
     }
 
-    #[must_use]
     pub fn row(&self, call: &StoredCall) -> CallRow {
         let outage = (self.outage_of)(&call.summary.account);
         let timeline = CallTimeline::of(call, &self.rules, outage, self.now);
@@ -118,7 +113,6 @@ impl CallSearch {
     }
 
     /// A position in the list as an opaque text. It is valid for lists with the same order.
-    #[must_use]
     pub fn cursor(&self, position: ListPosition, towards: Towards) -> String {
         let way = match towards {
             Towards::End => "o",
@@ -130,7 +124,6 @@ impl CallSearch {
     }
 
     /// Reads a cursor; `None` if it was altered or is of a list with another order.
-    #[must_use]
     pub fn read_cursor(&self, cursor: &str) -> Option<(ListPosition, Towards)> {
         let (text, mark) = cursor.split_at_checked(33)?;
         let number = |digits: Option<&str>| u64::from_str_radix(digits?, 16).ok();

@@ -36,7 +36,6 @@ pub struct KnownCall<'a> {
 
 impl KnownCall<'_> {
     /// The words for the state of the call.
-    #[must_use]
     pub fn words(&self) -> StateWords {
         let reason = self.call.reason.as_deref().unwrap_or("without a reason");
         let words = match self.call.state {
@@ -110,7 +109,6 @@ impl KnownCall<'_> {
 
 /// When the first request of a call was due: when the newest callback before the attempt had arrived, or
 /// when the planned wait for others had ended.
-#[must_use]
 pub fn due_at(callbacks: &[ReceivedCallback], attempts: &[Attempt], rules: &Rules) -> Millis {
     let sent = attempts.first().map_or(Millis(i64::MAX), |first| first.at);
     let before: Vec<_> = callbacks
@@ -126,7 +124,6 @@ pub fn due_at(callbacks: &[ReceivedCallback], attempts: &[Attempt], rules: &Rule
 }
 
 /// The wait that ends first, of all that are not over.
-#[must_use]
 pub fn first_wait(plan: &Plan, now: Millis) -> Option<&Wait> {
     let waits = plan.items().filter_map(|item| match item {
         PlanItem::Send(planned) => planned.wait.as_ref(),
@@ -149,7 +146,6 @@ fn wait_words(wait: &Wait) -> String {
 }
 
 /// `unreachable`, or `rejects the account (401)` where a setting is wrong.
-#[must_use]
 pub fn outage_words(outage: &Outage) -> String {
     match outage.status {
         Some(status) if is_rejected(outage) => format!("rejects the account ({status})"),
@@ -159,7 +155,6 @@ pub fn outage_words(outage: &Outage) -> String {
 }
 
 /// Whether Acquire answers, but a setting is wrong.
-#[must_use]
 pub fn is_rejected(outage: &Outage) -> bool {
     matches!(outage.status, Some(300..=399 | 401 | 403 | 404))
 }
@@ -173,7 +168,6 @@ fn answer_words(attempt: &Attempt) -> String {
 }
 
 /// A duration in one unit, rounded down.
-#[must_use]
 pub fn rough(duration: Duration) -> String {
     match duration.as_secs() {
         0 => "less than 1 s".to_owned(),

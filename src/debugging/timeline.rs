@@ -103,7 +103,6 @@ pub struct CallFacts {
 }
 
 impl CallLine {
-    #[must_use]
     pub fn of(call: &CallSummary) -> Self {
         Self {
             call_sid: call.sid.to_string(),
@@ -120,7 +119,6 @@ impl CallLine {
 }
 
 impl CallTimeline {
-    #[must_use]
     pub fn of(call: &StoredCall, rules: &Rules, outage: Option<Outage>, now: Millis) -> Self {
         let stored = || call.callbacks.iter();
         let read: Vec<_> = stored().map(|stored| stored.request.read()).collect();
@@ -185,7 +183,6 @@ impl CallTimeline {
         }
     }
     /// The short name of a leg.
-    #[must_use]
     pub fn leg_name<'a>(&'a self, sid: &'a str) -> &'a str {
         let leg = self.legs.iter().find(|leg| leg.sid == sid);
         leg.map_or(sid, |leg| &leg.name)
@@ -193,7 +190,6 @@ impl CallTimeline {
 
     /// The callbacks in their order. Each comes with the lower numbers of its leg that did not arrive, unless
     /// an earlier one has them.
-    #[must_use]
     pub fn callbacks_with_gaps(&self) -> Vec<(Vec<u32>, &CallbackView)> {
         let gaps = |leg: &LegView| {
             let missing = leg.missing.iter();

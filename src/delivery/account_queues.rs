@@ -58,7 +58,6 @@ pub struct ClaimPlan {
 }
 
 impl AccountQueues {
-    #[must_use]
     pub fn new(config: &Config, metrics: Arc<Metrics>, outages: Arc<Outages>) -> Self {
         let none = Self {
             queues: Vec::new(),
@@ -69,7 +68,6 @@ impl AccountQueues {
     }
 
     /// The queues of a new configuration. All breakers are closed, and the calls in flight still count.
-    #[must_use]
     pub fn reloaded(&self, config: &Config, now: Millis) -> Self {
         let limits = BreakerLimits {
             probe_max: config.delivery.probe_max,
@@ -113,7 +111,6 @@ impl AccountQueues {
     }
 
     /// Plans the claims of a worker that has permits for `free` of `slots` calls.
-    #[must_use]
     pub fn claim_plan(&self, slots: usize, free: usize, now: Millis) -> ClaimPlan {
         let loads: Vec<Load> = self
             .queues
@@ -202,7 +199,6 @@ impl AccountQueues {
 
     /// Whether the request of a claimed call may still be sent at `now`: the breaker may have opened
     /// since the claim.
-    #[must_use]
     pub fn allows(&self, account: &Account, now: Millis) -> bool {
         let state = self.state(account);
         // Minus one, because the call itself is in flight.

@@ -28,7 +28,6 @@ impl Heartbeat {
     }
 
     /// The time since the last tick.
-    #[must_use]
     pub fn age(&self) -> Duration {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.elapsed()

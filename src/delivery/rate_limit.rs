@@ -22,7 +22,6 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    #[must_use]
     pub fn new(rate: Option<usize>) -> Self {
         Self {
             rate: Cell::new(rate),
@@ -39,7 +38,6 @@ impl RateLimiter {
 
     /// The number of calls, at most `limit`, that may be claimed at once: a claimed call must not wait
     /// for its request longer than its lease allows.
-    #[must_use]
     pub fn claims(&self, limit: usize) -> usize {
         let seconds = usize::try_from(MAX_RATE_LIMIT_WAIT.as_secs()).unwrap_or(usize::MAX);
         self.rate

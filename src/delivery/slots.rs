@@ -17,7 +17,6 @@ pub struct Slots {
 
 impl Slots {
     /// Adds the permits to a semaphore, which others may take them from.
-    #[must_use]
     pub fn new(semaphore: Arc<Semaphore>, count: usize) -> Self {
         semaphore.add_permits(count);
         Self {
@@ -26,13 +25,11 @@ impl Slots {
         }
     }
 
-    #[must_use]
     pub fn count(&self) -> usize {
         self.count.get()
     }
 
     /// Takes all free permits.
-    #[must_use]
     pub fn take_free(&self) -> Vec<Permit> {
         std::iter::from_fn(|| Arc::clone(&self.semaphore).try_acquire_owned().ok()).collect()
     }

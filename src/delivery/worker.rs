@@ -46,7 +46,6 @@ pub struct Worker {
 impl Worker {
     /// The worker after a reload. Deliveries in flight finish with the settings of this one; their slots,
     /// turns and results still count.
-    #[must_use]
     pub fn reloaded(&self, config: Arc<Config>, client: AcquireClient) -> Self {
         self.rate_limiter.set_rate(config.delivery.max_rate);
         self.slots

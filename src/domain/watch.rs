@@ -234,7 +234,6 @@ impl Watch {
     }
 
     /// The calls that waiting messages name as examples.
-    #[must_use]
     pub fn examples(&self) -> BTreeSet<String> {
         let waiting = self.waiting.iter();
         let examples = waiting.flat_map(|of| of.message.details.examples());

@@ -7,7 +7,6 @@ use actix_web::http::header::{FORWARDED, HeaderMap, X_FORWARDED_FOR};
 use ipnet::IpNet;
 
 /// The address of the client, as far as `trusted` proxies confirm it.
-#[must_use]
 pub fn address(request: &HttpRequest, trusted: &[IpNet]) -> Option<String> {
     let peer = request.peer_addr()?.ip();
     Some(client(peer, request.headers(), trusted).to_string())
@@ -59,7 +58,6 @@ fn last_untrusted(
 }
 
 /// Whether a trusted proxy has this address.
-#[must_use]
 pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     let address = address.to_canonical();
     trusted.iter().any(|network| network.contains(&address))

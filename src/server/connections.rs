@@ -56,7 +56,6 @@ pub enum ConnectionState {
 impl ConnectionState {
     pub const ALL: [Self; 3] = [Self::Idle, Self::Reading, Self::Busy];
 
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -81,7 +80,6 @@ pub struct ConnectionLimits {
 
 impl ConnectionLimits {
     /// The limits of the public listener. The process may open `files` files.
-    #[must_use]
     pub fn public(server: &ServerSettings, files: Option<usize>) -> Self {
         // Buffers and keys of TLS take as much memory again.
         let (wanted, total_setting) = match &server.tls {
@@ -110,7 +108,6 @@ impl ConnectionLimits {
         }
     }
 
-    #[must_use]
     pub fn admin(server: &ServerSettings) -> Self {
         Self {
             total: MAX_ADMIN_CONNECTIONS,
@@ -145,7 +142,6 @@ struct Open {
 }
 
 impl OpenConnections {
-    #[must_use]
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
@@ -156,7 +152,6 @@ impl OpenConnections {
     }
 
     /// The number of connections in each state, in the order of [`ConnectionState::ALL`].
-    #[must_use]
     pub fn counts(&self) -> [usize; 3] {
         let mut counts = [0; 3];
         for slot in self.lock().all.values() {
@@ -168,7 +163,6 @@ impl OpenConnections {
     }
 
     /// Whether each new client costs another one its connection.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         self.lock().all.len() >= self.limits.total
     }

@@ -11,7 +11,6 @@ use crate::domain::call_addresses::{AddressHasher, CallTerms};
 use crate::domain::directory::Directory;
 
 /// The terms of these callbacks and attempts of a call.
-#[must_use]
 pub fn terms_of<'a>(
     callbacks: &[StoredCallback],
     attempts: impl IntoIterator<Item = &'a Attempt>,

@@ -27,7 +27,6 @@ pub struct SignedRequest {
 
 impl SignedRequest {
     /// The URL's query, without its `?`; empty if there is none.
-    #[must_use]
     pub fn query(&self) -> &str {
         self.url.split_once('?').map_or("", |(_, query)| query)
     }
@@ -37,7 +36,6 @@ impl SignedRequest {
         listed::read_stored(&self.url, &self.headers, &self.body)
     }
 
-    #[must_use]
     pub fn source(&self) -> RequestSource {
         RequestSource::of(&self.headers)
     }
@@ -55,7 +53,6 @@ pub struct NewCallback {
 
 impl NewCallback {
     /// A parsed callback with its request.
-    #[must_use]
     pub fn of(callback: Callback, request: SignedRequest) -> Self {
         Self {
             call: callback.call().clone(),
@@ -94,7 +91,6 @@ pub enum Recorded {
 
 impl Recorded {
     /// The word in metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -181,7 +177,6 @@ pub struct ClaimRequest {
 
 impl ClaimRequest {
     /// Up to `limit` calls of any account.
-    #[must_use]
     pub fn any(limit: usize) -> Self {
         Self {
             limit,
@@ -210,7 +205,6 @@ pub enum AccountFilter {
 }
 
 impl AccountFilter {
-    #[must_use]
     pub fn has(&self, account: &AccountSid) -> bool {
         match self {
             Self::All => true,
@@ -362,7 +356,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    #[must_use]
     pub fn in_state(&self, state: State) -> u64 {
         match state {
             State::Pending => self.pending,
@@ -387,7 +380,6 @@ pub struct Purged {
 }
 
 impl Purged {
-    #[must_use]
     pub fn removed(&self) -> usize {
         self.delivered + self.skipped + self.parked
     }

@@ -48,7 +48,6 @@ pub fn free_space(folder: &Path) -> io::Result<u64> {
 }
 
 /// The warning for an operator about low disk space.
-#[must_use]
 pub fn low_space_warning(free: u64) -> Option<&'static str> {
     (free < LOW_SPACE_BYTES).then_some(
         "that is little: a full disk refuses every callback; make room, or shorten \
@@ -57,7 +56,6 @@ pub fn low_space_warning(free: u64) -> Option<&'static str> {
 }
 
 /// The warning for an operator about an implausible or slow fsync.
-#[must_use]
 pub fn latency_warning(sync: Duration) -> Option<&'static str> {
     if sync < IMPLAUSIBLE_LATENCY {
         Some(

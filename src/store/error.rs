@@ -93,7 +93,6 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the database is unavailable. The store itself logs an outage once, so callers need not.
-    #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }

@@ -42,7 +42,6 @@ impl HandedCalls {
     }
 
     /// For a worker that searches for all its calls.
-    #[must_use]
     pub fn never(self) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(0)),
@@ -53,7 +52,6 @@ impl HandedCalls {
 
 impl HandOver {
     /// A closed one, and the worker's side. `due` wakes the worker.
-    #[must_use]
     pub fn new(due: Arc<Notify>) -> (Self, HandedCalls) {
         let permits = Arc::new(Semaphore::new(0));
         let (sender, calls) = mpsc::unbounded_channel();
@@ -76,7 +74,6 @@ impl HandOver {
     }
 
     /// Room for one call; None if the worker has to search.
-    #[must_use]
     pub fn offer(&self) -> Option<Offer> {
         let lease = self.lease_ms.load(Ordering::Relaxed);
         if lease == 0 {

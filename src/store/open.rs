@@ -54,7 +54,6 @@ pub fn migrate(url: &StoreUrl) -> Result<Migrated, OpenError> {
 }
 
 /// The fsync latency of the disk of the store, if it is on this machine; see [`disk`].
-#[must_use]
 pub fn fsync_latency(url: &StoreUrl) -> Option<std::io::Result<Duration>> {
     Some(folder(url)?.and_then(|folder| disk::fsync_latency(&folder)))
 }

@@ -42,13 +42,11 @@ pub enum Cursor {
 
 impl Cursor {
     /// Where a page of a search ends.
-    #[must_use]
     pub fn after(end: Option<ListPosition>) -> Self {
         end.map_or(Self::End, |ListPosition { at, id }| Self::Behind(at, id))
     }
 
     /// Where the next page starts.
-    #[must_use]
     pub fn position(self) -> Option<ListPosition> {
         match self {
             Self::Behind(at, id) => Some(ListPosition { at, id }),
@@ -76,7 +74,6 @@ pub struct NewOperation {
 
 impl NewOperation {
     /// An operation without a reason, at the usual rate, on calls that have not changed since.
-    #[must_use]
     pub fn new(kind: OperationKind, filter: CallFilter, actor: Actor, now: Millis) -> Self {
         Self {
             key: format!("{:032x}", fastrand::u128(..)),
@@ -147,7 +144,6 @@ pub struct OperationBatch {
 
 impl Operation {
     /// An operation that is not stored.
-    #[must_use]
     pub fn new(new: &NewOperation, now: Millis) -> Self {
         let erasure = new.erasure.as_ref();
         Self {
@@ -176,13 +172,11 @@ impl Operation {
     }
 
     /// Calls that it has yet to change; more, if it is still counting.
-    #[must_use]
     pub fn left(&self) -> u64 {
         self.total.saturating_sub(self.done + self.failed)
     }
 
     /// How many calls the next batch has.
-    #[must_use]
     pub fn batch_size(&self) -> usize {
         let size = (self.rate.get() / BATCHES).clamp(1, MAX_BATCH);
         usize::try_from(size).unwrap_or(1)
@@ -190,7 +184,6 @@ impl Operation {
 
     /// Whether it changes a call in this state. A pending call will be sent anyway, so it is requeued only
     /// if the filter names that state.
-    #[must_use]
     pub fn admits(&self, call: &CallSummary) -> bool {
         self.admits_row(call.state, call.changed) && call.cause != Some(Cause::PartOfAnother)
     }

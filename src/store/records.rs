@@ -29,7 +29,6 @@ pub const CANARY_PREFIX: &str = "CAcafe0000";
 pub const CANARY_RESULT: &str = "canary-result";
 
 /// The key of the note of a canary; `None` for other SIDs.
-#[must_use]
 pub fn canary_key(sid: &CallSid) -> Option<String> {
     let is_one = sid.as_str().starts_with(CANARY_PREFIX);
     is_one.then(|| format!("canary/{sid}"))

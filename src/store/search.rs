@@ -123,7 +123,6 @@ impl ListFilter {
 
 impl CallQuery {
     /// All calls with this filter, which needs no more than their rows.
-    #[must_use]
     pub fn of(filter: CallFilter, limit: usize) -> Self {
         Self {
             filter,
@@ -136,7 +135,6 @@ impl CallQuery {
     }
 
     /// The order of the list, in words that a cursor is bound to.
-    #[must_use]
     pub fn order(&self) -> &'static str {
         match self.path() {
             Path::Address(_) | Path::Newest | Path::Claimed => "newest",
@@ -165,7 +163,6 @@ impl CallQuery {
     }
 
     /// Whether a call belongs in the list.
-    #[must_use]
     pub fn matches(&self, call: &StoredCall) -> bool {
         self.has_row(&call.summary) && self.wanted.as_ref().is_none_or(|wanted| wanted(call))
     }

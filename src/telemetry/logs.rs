@@ -51,7 +51,6 @@ pub fn init(log: &LogSettings) -> Result<(), ParseError> {
 
 /// A phone number, `client:` or `sip:` identity or e-mail address as it may appear in the log: enough
 /// to distinguish two of them most of the time, not enough to call.
-#[must_use]
 pub fn masked(address: &str) -> String {
     let (scheme, rest) = match address.split_once(':') {
         Some((scheme @ ("client" | "sip" | "sips" | "tel" | "whatsapp"), rest)) => {

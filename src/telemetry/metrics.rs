@@ -55,7 +55,6 @@ impl ClockEvent {
         Self::RemovalDeferred,
     ];
 
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::JumpForward => "jump-forward",
@@ -262,7 +261,6 @@ fn register(
 }
 
 /// A time as metrics have it, in seconds.
-#[must_use]
 pub fn timestamp(time: Millis) -> f64 {
     time.since(Millis(0)).as_secs_f64()
 }
@@ -316,7 +314,6 @@ impl Metrics {
     }
 
     /// The time until the certificate of the public listener expires, if it has one.
-    #[must_use]
     pub fn certificate_left(&self, now: Millis) -> Option<Duration> {
         let at = self.certificate_expiry.get();
         let left = Duration::try_from_secs_f64((at - timestamp(now)).max(0.0));
@@ -324,7 +321,6 @@ impl Metrics {
     }
 
     /// When the last callback of an account was recorded, since the bridge started.
-    #[must_use]
     pub fn last_callback_at(&self, account: &str) -> Option<Millis> {
         let at = Duration::try_from_secs_f64(self.last_callback(account).get());
         let at = at.ok().filter(|at| !at.is_zero());
@@ -358,7 +354,6 @@ impl Metrics {
 
     /// The text that Prometheus reads in this format, with the current counts of the store; `None` while the store is
     /// unavailable.
-    #[must_use]
     pub fn exposition(
         &self,
         counts: Option<&Counts>,

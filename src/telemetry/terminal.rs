@@ -19,7 +19,6 @@ impl Terminal {
         clippy::disallowed_methods,
         reason = "both variables describe the terminal, not the bridge"
     )]
-    #[must_use]
     pub fn of_stderr() -> Self {
         let variable = |name| std::env::var_os(name).unwrap_or_default();
         if !stderr().is_terminal() {

@@ -29,7 +29,6 @@ impl CallbackKind {
     pub const ALL: [Self; 2] = [Self::Status, Self::Recording];
 
     /// Where it is served, behind the prefix of a public URL.
-    #[must_use]
     pub fn path(self) -> &'static str {
         match self {
             Self::Status => "/twilio/voice/status",
@@ -39,7 +38,6 @@ impl CallbackKind {
 
     /// The kind of a stored callback, from its URL or path. The route decodes a path before it matches,
     /// so this does too.
-    #[must_use]
     pub fn of_url(url: &str) -> Self {
         let path = url.split('?').next().unwrap_or_default();
         let path = percent_decode_str(path).decode_utf8_lossy();
@@ -81,7 +79,6 @@ pub enum CallbackParseError {
 
 impl CallbackParseError {
     /// A short label for counters.
-    #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Missing(_) => "missing-field",
@@ -266,7 +263,6 @@ fn parse_status(
 }
 
 /// The time in a form that Twilio signed, if it has one.
-#[must_use]
 pub fn reported_at(form: &[u8]) -> Option<Millis> {
     timestamp(fields(form).value("Timestamp")?).map(|at| Millis(at.as_millisecond()))
 }

@@ -23,7 +23,6 @@ pub const OVERRIDES_EXPLAINED: &str = "Without #rc=5&rp=all Twilio retries once,
     server.public_url.";
 
 /// The URL of a callback for one public URL.
-#[must_use]
 pub fn to_enter(public_url: &PublicUrl, kind: CallbackKind) -> String {
     format!("{}{OVERRIDES}", public_url.entered(kind.path()))
 }
@@ -49,7 +48,6 @@ pub struct UrlProblem {
 }
 
 /// The problems of `url` as entered at Twilio, the severest first; empty if there is none.
-#[must_use]
 pub fn check(url: &str, public_urls: &[PublicUrl]) -> Vec<UrlProblem> {
     let mut problems = Vec::new();
     let mut add = |severity, about, sentence: String| {

@@ -18,7 +18,6 @@ struct Field<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
 
 /// Decodes a form by the WHATWG rules, as Twilio's libraries do: `+` is a space, a malformed `%` stays, and
 /// bytes that are no UTF-8 become U+FFFD.
-#[must_use]
 pub fn fields(form: &[u8]) -> Form {
     // Reading pairs of strings from a form cannot fail.
     let fields: Vec<Field<'_>> = serde_urlencoded::from_bytes(form).unwrap_or_default();
@@ -32,7 +31,6 @@ pub fn fields(form: &[u8]) -> Form {
 
 impl Form {
     /// Names and values.
-    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         let mut start = 0;
         self.ends.iter().map(move |&(name_end, end)| {
@@ -43,7 +41,6 @@ impl Form {
     }
 
     /// Copies of names and values, to change some.
-    #[must_use]
     pub fn pairs(&self) -> Vec<(String, String)> {
         let pairs = self.iter();
         pairs
@@ -58,12 +55,10 @@ impl Form {
     }
 
     /// The first value of a field. Its format is not checked.
-    #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values(name).next()
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

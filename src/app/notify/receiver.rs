@@ -49,7 +49,6 @@ impl NotifyError {
     }
 
     /// How long the receiver asks to be left alone.
-    #[must_use]
     pub fn requested_wait(&self) -> Duration {
         match self {
             Self::Status(_, wait) => wait.unwrap_or_default(),

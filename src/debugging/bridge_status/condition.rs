@@ -54,7 +54,6 @@ pub enum Condition {
 }
 
 impl Condition {
-    #[must_use]
     pub fn kind(&self) -> ConditionKind {
         match self {
             Self::NotStored { .. } => ConditionKind::NotStored,
@@ -71,7 +70,6 @@ impl Condition {
     }
 
     /// The account, or the part that has a problem; empty for others.
-    #[must_use]
     pub fn subject(&self) -> &str {
         match self {
             Self::OutageOfAcquire { outage, .. } => &outage.account,
@@ -81,7 +79,6 @@ impl Condition {
     }
 
     /// The calls or requests that it concerns, if their number is known.
-    #[must_use]
     pub fn count(&self) -> Option<u64> {
         match self {
             Self::DatabaseDown { callbacks: count }
@@ -95,7 +92,6 @@ impl Condition {
     }
 
     /// Whether calls may be lost or late while it holds: the heartbeat stops.
-    #[must_use]
     pub fn is_critical(&self) -> bool {
         match self {
             Self::Problem(kind, _) => *kind == ProblemKind::Consistency,
@@ -104,12 +100,10 @@ impl Condition {
     }
 
     /// The page that shows more.
-    #[must_use]
     pub fn link(&self) -> Option<&'static str> {
         Some(self.kind().page()).filter(|page| *page != "/")
     }
 
-    #[must_use]
     pub fn sentence(&self) -> String {
         match self {
             Self::NotStored { why } => {
@@ -213,7 +207,6 @@ fn of_outage(outage: &Outage, held: Option<u64>) -> String {
 }
 
 /// `1,204`.
-#[must_use]
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -23,7 +23,6 @@ pub enum DryRun {
 
 impl DryRun {
     /// Reads the fixture as a verified request and plans its call.
-    #[must_use]
     pub fn of(fixture: &Fixture, rules: &Rules) -> Self {
         if let Some(lookalike) = fixture
             .is_json()
@@ -50,7 +49,6 @@ impl DryRun {
     }
 
     /// The format of `fixtures/acquire/<case>.json`.
-    #[must_use]
     pub fn to_json(&self) -> String {
         match self {
             Self::Sent(json) => json.clone(),

@@ -55,7 +55,6 @@ pub enum ScenarioError {
 
 impl Scenario {
     /// Whether a folder has an `expected.json`.
-    #[must_use]
     pub fn is_one(folder: &Path) -> bool {
         folder.join("expected.json").is_file()
     }
@@ -72,7 +71,6 @@ impl Scenario {
     }
 
     /// The requests to Acquire if it accepts each: `{"call-end": {...}}`.
-    #[must_use]
     pub fn play(&self, rules: &Rules) -> Vec<Value> {
         let requests = play(&self.steps, rules);
         requests.iter().map(as_expected).collect()
@@ -97,7 +95,6 @@ impl Step {
 }
 
 /// The wait between the previous fixture and this one.
-#[must_use]
 pub fn wait(fixture: &Fixture) -> Duration {
     let wait = fixture.description.strip_prefix("after ");
     let wait = wait.and_then(|text| duration::parse(text.split(':').next()?));
@@ -112,7 +109,6 @@ pub fn expected(path: &Path) -> Result<Vec<Value>, ScenarioError> {
 }
 
 /// The requests for these callbacks, grouped by call.
-#[must_use]
 pub fn play(steps: &[Step], rules: &Rules) -> Vec<AcquireRequest> {
     let mut now = Millis::default();
     let mut received: Vec<ReceivedCallback> = Vec::new();
@@ -192,7 +188,6 @@ fn accepted(request: &AcquireRequest, report_mode: ReportMode, at: Millis) -> At
 }
 
 /// A request in the format of `expected.json`.
-#[must_use]
 pub fn as_expected(request: &AcquireRequest) -> Value {
     let body: Value = serde_json::from_str(&request.message.to_json()).unwrap_or_default();
     json!({ request.message.kind().as_str(): body })

@@ -109,13 +109,11 @@ impl ReplaySummary {
     }
 
     /// Whether any response was a 2xx.
-    #[must_use]
     pub fn any_accepted(&self) -> bool {
         self.answers.keys().any(|answer| answer.starts_with('2'))
     }
 
     /// Whether every response was a 2xx.
-    #[must_use]
     pub fn all_accepted(&self) -> bool {
         self.not_accepted.is_empty()
     }
@@ -148,7 +146,6 @@ impl fmt::Display for ReplaySummary {
 
 impl NotAccepted {
     /// One phrase for the output of a command.
-    #[must_use]
     pub fn why(&self) -> String {
         let reason = self.reason.as_deref().unwrap_or("without a reason");
         match self.status {

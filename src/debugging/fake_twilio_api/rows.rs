@@ -51,7 +51,6 @@ pub struct FakeCall {
 
 impl FakeCall {
     /// An inbound call of one minute that was completed at `ended`.
-    #[must_use]
     pub fn completed(sid: &str, account: &str, ended: Millis) -> Self {
         let minute = std::time::Duration::from_secs(60);
         Self {

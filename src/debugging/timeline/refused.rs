@@ -20,7 +20,6 @@ pub struct CauseLine {
 }
 
 impl CauseLine {
-    #[must_use]
     pub fn of(cause: &RefusedCause) -> Self {
         Self {
             cause: cause.cause.clone(),
@@ -53,7 +52,6 @@ pub struct RefusedLine {
 }
 
 impl RefusedLine {
-    #[must_use]
     pub fn of(stored: &StoredRefusedRequest) -> Self {
         let request = &stored.request;
         Self {

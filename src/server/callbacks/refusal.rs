@@ -58,7 +58,6 @@ pub enum RefusalError {
 
 impl RefusalError {
     /// A short label for counters and logs.
-    #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             // Not the label of lookalikes: unsigned requests must not displace signed ones of that cause.
@@ -82,7 +81,6 @@ impl RefusalError {
 
     /// Whether the sentence does not say what to correct, so that a diagnosis can help. A URL or body
     /// that was changed in transit has no valid signature, or lost its `AccountSid`.
-    #[must_use]
     pub fn has_hidden_cause(&self) -> bool {
         matches!(self, Self::WrongSignature | Self::NoAccountSid)
     }

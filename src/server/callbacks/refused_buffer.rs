@@ -50,7 +50,6 @@ pub struct RefusedBuffer {
 }
 
 impl RefusedBuffer {
-    #[must_use]
     pub fn new(metrics: &Arc<Metrics>) -> Self {
         Self {
             requests: Mutex::default(),

@@ -66,7 +66,6 @@ impl std::fmt::Debug for AccountKeys {
 }
 
 impl Verifier {
-    #[must_use]
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         // After a reload another key may have the same position.
         metrics.forget_signing_keys();

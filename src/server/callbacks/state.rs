@@ -22,7 +22,6 @@ pub struct CallbackState {
 
 impl CallbackState {
     /// Starts the tasks that rebuild the verifier, diagnose signatures and store refused requests.
-    #[must_use]
     pub fn start(bridge: &BridgeParts) -> Self {
         let refused = Arc::new(RefusedBuffer::new(&bridge.metrics));
         let (diagnosis, task) = diagnosis::channel(bridge, &refused);

@@ -48,7 +48,6 @@ enum Framing {
 impl Tracker {
     /// Adds a connection to the list; see [`OpenConnections`]. `None` if there is no room, because all
     /// connections are being answered.
-    #[must_use]
     pub fn new(list: &Arc<OpenConnections>) -> Option<Self> {
         Some(Self {
             slot: list.add()?,
@@ -61,13 +60,11 @@ impl Tracker {
     }
 
     /// Counts the connection as one of its client. False if the client has too many.
-    #[must_use]
     pub fn assign(&self, client: IpAddr) -> bool {
         self.list.assign(&self.slot, client)
     }
 
     /// Whether the bridge has closed the connection.
-    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.slot.is_closed()
     }

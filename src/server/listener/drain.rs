@@ -51,7 +51,6 @@ pub struct Connections {
 
 impl Connections {
     /// Starts the task that closes connections at their deadlines.
-    #[must_use]
     pub fn start(limits: ConnectionLimits, stop: CancellationToken) -> Self {
         let open = OpenConnections::new(limits);
         tokio::spawn(OpenConnections::close_late(Arc::downgrade(&open)));
@@ -62,7 +61,6 @@ impl Connections {
         }
     }
 
-    #[must_use]
     pub fn open(&self) -> &Arc<OpenConnections> {
         &self.open
     }

@@ -59,7 +59,6 @@ impl Playback {
     }
 
     /// A player for the current thread, because an HTTP client cannot leave its thread.
-    #[must_use]
     pub fn player(&self) -> Data<Player> {
         Data::new(Player {
             client: Rc::new(RecordingClient::new(

@@ -53,7 +53,6 @@ pub struct NewErasure {
 
 impl NewErasure {
     /// The operation that erases it, without a reason.
-    #[must_use]
     pub fn operation(self, actor: Actor, now: Millis) -> NewOperation {
         NewOperation {
             erasure: Some(self),
@@ -159,7 +158,6 @@ const BEYOND: [&str; 6] = [
 
 impl Receipt {
     /// The receipt in lines, for a terminal and a page.
-    #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![
             format!("receipt {}, {}, {}", self.number, self.at, self.subject),
@@ -202,7 +200,6 @@ pub enum SpoolErasure {
 
 /// The calls that have a subject, in the order of their rows, so that no call that arrives meanwhile is
 /// missed. A page continues from its `start`.
-#[must_use]
 pub fn calls_with(subject: &Subject, detail: Detail, limit: usize) -> CallQuery {
     let subject = subject.clone();
     CallQuery {
@@ -222,7 +219,6 @@ fn legs_of(call: &StoredCall) -> BTreeSet<String> {
 }
 
 /// The subject; of a call, with the SIDs of all its legs.
-#[must_use]
 pub fn with_legs(subject: Subject, calls: &[StoredCall]) -> Subject {
     let Subject::Call(mut sids) = subject else {
         return subject;
@@ -233,7 +229,6 @@ pub fn with_legs(subject: Subject, calls: &[StoredCall]) -> Subject {
 }
 
 /// Whether a verified request has the subject.
-#[must_use]
 pub fn is_in_request(subject: &Subject, request: &SignedRequest) -> bool {
     subject.is_in_form(request.url.as_bytes())
         || subject.is_in_form(&request.body)
@@ -243,7 +238,6 @@ pub fn is_in_request(subject: &Subject, request: &SignedRequest) -> bool {
 }
 
 /// Whether anything that the store has of a call has the subject.
-#[must_use]
 pub fn is_in_call(subject: &Subject, call: &StoredCall) -> bool {
     let mut requests = call.callbacks.iter().map(|stored| &stored.request);
     requests.any(|request| is_in_request(subject, request))
@@ -258,7 +252,6 @@ pub fn is_in_call(subject: &Subject, call: &StoredCall) -> bool {
 }
 
 /// Whether a refused request has the subject.
-#[must_use]
 pub fn is_in_refused(subject: &Subject, request: &RefusedRequest) -> bool {
     let forms = [
         request.target.as_bytes(),
@@ -334,7 +327,6 @@ impl Operation {
     }
 
     /// What an erasure did, once it has ended.
-    #[must_use]
     pub fn receipt(&self) -> Option<&Receipt> {
         self.erasure.as_ref()?.receipt.as_ref()
     }
@@ -388,7 +380,6 @@ impl Operation {
 
 impl OperationBatch {
     /// The refused requests that an erasure removes.
-    #[must_use]
     pub fn of_refused(operation: &Operation, refused: Vec<i64>) -> Self {
         Self {
             operation: operation.id,

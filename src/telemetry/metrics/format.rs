@@ -14,7 +14,6 @@ pub enum MetricsFormat {
 
 impl MetricsFormat {
     /// The format for a request with this `Accept` header.
-    #[must_use]
     pub fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") {
             Self::OpenMetrics
@@ -23,7 +22,6 @@ impl MetricsFormat {
         }
     }
 
-    #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

@@ -178,7 +178,6 @@ pub(super) fn of_form(kind: CallbackKind, fields: &Fields<'_>) -> Option<Lookali
 }
 
 /// Names a JSON body: a batch of events, or an object with the fields of one of the forms.
-#[must_use]
 pub fn of_json(body: &[u8]) -> Option<Lookalike> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let first = json.as_array().map_or(Some(&json), |batch| batch.first())?;
