@@ -112,13 +112,13 @@ macro_rules! metric_table {
     (@new) => { Default::default() };
     (@new $new:expr) => { $new };
     (@series $field:ident $kind:ty, $help:literal) => {
-        #[doc = $help]
+        #[doc = concat!("`", $help, "`")]
         pub fn $field(&self) -> &$kind {
             &self.$field
         }
     };
     (@series $field:ident $kind:ty, $help:literal, $($label:ident)+) => {
-        #[doc = $help]
+        #[doc = concat!("`", $help, "`")]
         pub fn $field(&self, $($label: &str),+) -> $kind {
             let labels = vec![$((stringify!($label), $label.to_owned())),+];
             self.$field.get_or_create_owned(&labels)

@@ -82,7 +82,7 @@ impl Writer {
     }
 
     /// As [`Writer::write`], for an operation that Twilio does not wait for. It starts at most
-    /// [`BATCH_WAIT`] later, so that it shares its fsync with callbacks.
+    /// [`BATCH_INTERVAL`] later, so that it shares its fsync with callbacks.
     pub async fn write_soon<T, F>(&self, operation: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -147,7 +147,7 @@ pub fn is_refusal_cause(cause: &str) -> bool {
     refusal_causes().contains(cause)
 }
 
-/// As [`is_refusal_cause`]; a sentence with all causes if not.
+/// As `is_refusal_cause`; a sentence with all causes if not.
 pub fn check_refusal_cause(cause: &str) -> Result<(), String> {
     if is_refusal_cause(cause) {
         return Ok(());
