@@ -306,6 +306,37 @@ mod tests {
         assert_eq!(pings.expect("asked"), 2, "what failed left nothing behind");
     }
 
+    /// A wait that a test would not survive.
+    const LATER: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn a_batch_starts_at_its_time_or_once_it_is_large_and_answers_queries_meanwhile() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let connection = open::writer(&folder.path().join("bridge.db")).expect("a new file");
+        let mut tx = WriteTx::new(connection, SharedLeaseTable::new()).expect("an empty store");
+        let (sender, jobs) = sync_channel(MAX_QUEUED);
+        let write = |sender: &SyncSender<Job>| {
+            let work = Work {
+                operation: WriteTx::ping,
+                done: None,
+                answer: drop,
+            };
+            let _ = sender.try_send(Job::Write(Box::new(work)));
+        };
+        write(&sender);
+        let alone = next_batch(&mut tx, &jobs, Instant::now());
+        assert_eq!(alone.map(|batch| batch.len()), Some(1));
+        write(&sender);
+        let rest = sender.clone();
+        // Only the answer to the query sends the rest of the batch.
+        let query = move |_: &mut WriteTx| (1..MIN_BATCH).for_each(|_| write(&rest));
+        let _ = sender.try_send(Job::Ask(Box::new(query)));
+        let large = next_batch(&mut tx, &jobs, Instant::now() + LATER);
+        assert_eq!(large.map(|batch| batch.len()), Some(MIN_BATCH));
+        drop(sender);
+        assert!(next_batch(&mut tx, &jobs, Instant::now() + LATER).is_none());
+    }
+
     #[tokio::test]
     async fn all_that_waits_is_done_however_much_it_is() {
         let folder = tempfile::tempdir().expect("a temporary folder");
