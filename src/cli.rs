@@ -54,7 +54,7 @@ pub enum Exit {
     Done = 0,
     /// The command failed, or the signature to verify is invalid.
     Failed = 1,
-    /// The command line or the configuration is wrong.
+    /// The command line or the configuration is wrong, or the request to verify cannot be read.
     Usage = 2,
     /// Some items did not succeed.
     Partial = 3,
@@ -111,7 +111,7 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  failed, invalid signature (verify), or problems found (doctor, status,
      callback-url)
-  2  wrong usage or configuration
+  2  wrong usage or configuration, or unreadable input (verify)
   3  some items did not succeed";
 
 /// Forwards ended Twilio Voice calls to Acquire, with retries, and loses none.

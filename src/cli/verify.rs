@@ -27,7 +27,8 @@ const EXAMPLE: &str = "Examples:
 
 Verifies the signature for the URL as given and, as Twilio's libraries do, for
 the URL without its port, or with the default port if it has none; with each
-token. The fields are not checked. Exits with 0 if it is valid, with 1 if not.
+token. The fields are not checked. Exits with 0 if it is valid, with 1 if not,
+with 2 if the request cannot be read.
 
 For an invalid signature the command tries the usual causes: another scheme,
 host, port, prefix, slash, query or token, and fields that were changed in
@@ -131,12 +132,12 @@ impl Verify {
                     .ok_or_else(|| missing("--url"))?
                     .to_owned(),
                 media: self.request.media(),
-                body: self.request.read_body()?,
+                body: self.request.read_body().map_err(unreadable)?,
                 signature: Some(signature.ok_or_else(|| missing("--signature"))?),
                 headers,
             });
         };
-        let fixture = Fixture::read(file)?;
+        let fixture = Fixture::read(file).map_err(unreadable)?;
         let lower = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone());
         headers.extend(fixture.headers.iter().map(lower));
         Ok(VerifyRequest {
@@ -181,6 +182,11 @@ impl Verify {
             ),
         ]
     }
+}
+
+/// A script must not take a missing file for an invalid signature, which exits with 1.
+fn unreadable(why: impl std::fmt::Display) -> CliError {
+    CliError::Usage(why.to_string())
 }
 
 const SIGNATURE: &str = "x-twilio-signature";

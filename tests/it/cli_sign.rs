@@ -194,6 +194,31 @@ fn a_shared_key_signs_with_sha_256_when_the_settings_name_it() {
 }
 
 #[test]
+fn verify_distinguishes_a_request_that_cannot_be_read_from_an_invalid_signature() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broken = folder.path().join("broken.http");
+    std::fs::write(&broken, "no request").expect("a file");
+    let broken = broken.to_string_lossy();
+    for input in [
+        &["/nonexistent.http"][..],
+        &[&broken],
+        &[
+            "--url",
+            URL,
+            "--signature",
+            SIGNATURE,
+            "--body",
+            "/nonexistent",
+        ],
+    ] {
+        let args = [&["verify", "--auth-token", TOKEN][..], input].concat();
+        let (out, err, code) = output_of(&mut bridge(&args));
+        assert_eq!((out.as_str(), code), ("", 2), "{input:?}: {err}");
+        assert!(err.starts_with("error: "), "{err}");
+    }
+}
+
+#[test]
 fn a_body_that_cannot_be_read_is_named() {
     let args = [
         "sign",
