@@ -49,7 +49,8 @@ differences to the expected result and exit with 3 if there are any.
 
 --to sends each fixture to its own path and query at this URL. The signed URL
 has the base of --public-url, else of server.public_url, else of the fixture.
-Exits with 3 if some responses were not 2xx.";
+A fixture that is no callback of a call must be refused. Exits with 3 if another
+response was not 2xx.";
 
 /// Sign fixtures and send them to a bridge as Twilio would.
 #[derive(Debug, Args)]
@@ -154,7 +155,7 @@ impl Replay {
         };
         let summary = self.send(items, target, signer)?;
         self.print_summary(&summary)?;
-        Ok(if summary.all_accepted() {
+        Ok(if summary.all_as_expected() {
             Exit::Done
         } else {
             Exit::Partial

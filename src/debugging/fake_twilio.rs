@@ -117,7 +117,9 @@ impl<F: Fn(&ReplayItem, &ReplayAnswer)> Run<F> {
             let (item, pass) = self.item(index);
             let signed = request::sign(&item.fixture, &self.target, &self.signer, pass);
             let sent_at = Instant::now();
-            let answer = exchange(&self.client, &signed).await;
+            let answer = exchange(&self.client, &signed)
+                .await
+                .expected_of(&item.fixture);
             let took = sent_at.elapsed();
             self.summary.borrow_mut().add(&item.name, &answer, took);
             (self.on_answer)(item, &answer);

@@ -169,6 +169,7 @@ fn fresh_sids_make_new_calls_in_each_pass_and_keep_legs_joined() {
         "--json",
     ];
     let (out, err, code) = replay(&args);
+    // This fake bridge verifies forms alone; it answers 403 to the one fixture with JSON.
     assert_eq!((code, err.as_str()), (3, ""), "{out}");
     let callbacks = bridge.callbacks();
     let legs: BTreeSet<&str> = callbacks
@@ -198,10 +199,36 @@ fn fresh_sids_make_new_calls_in_each_pass_and_keep_legs_joined() {
         (&recording["status"], &recording["times"]),
         (&json!(400), &json!(2))
     );
+    assert_eq!(recording["as_expected"], true);
+    let is_expected = |one: &&Value| one["as_expected"] == true;
+    let listed = summary["not_accepted"].as_array().expect("a list");
+    assert_eq!(listed.iter().filter(is_expected).count() + 1, listed.len());
+    assert_eq!(
+        summary["refused_as_expected"].as_u64(),
+        summary["answers"]["400"].as_u64()
+    );
     assert!(
         recording["reason"]
             .as_str()
             .is_some_and(|why| why.contains("recording"))
+    );
+}
+
+#[test]
+fn a_fixture_that_must_be_refused_is_no_failure_if_it_is_refused() {
+    let bridge = FakeBridge::start("https://bridge.example.com");
+    let both = replay(&[INBOUND, RECORDING, "--to", &bridge.base, "--fresh-sids"]);
+    assert_eq!(both.2, 0, "{both:?}");
+    assert!(both.0.ends_with("\n1 refused as expected\n"), "{}", both.0);
+
+    // A fixture that must be accepted, and a refusal for another reason.
+    let other = ["--public-url", "https://other.example.com"];
+    let args = [&[RECORDING, "--to", &bridge.base][..], &other].concat();
+    let (out, _, code) = replay(&args);
+    assert_eq!(code, 3);
+    assert!(
+        out.ends_with("refused-recording.http: 403, the signature is wrong\n"),
+        "{out}"
     );
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::clock::Millis;
 use crate::debugging::fixture::Fixture;
 use crate::domain::plan::{History, Next, Plan, ReceivedCallback, Rules};
+use crate::twilio::Callback;
 use crate::twilio::callback::{self, CallbackParseError};
 
 /// A time at which every wait is over.
@@ -24,14 +25,7 @@ pub enum DryRun {
 impl DryRun {
     /// Reads the fixture as a verified request and plans its call.
     pub fn of(fixture: &Fixture, rules: &Rules) -> Self {
-        if let Some(lookalike) = fixture
-            .is_json()
-            .then(|| callback::of_json(&fixture.body))
-            .flatten()
-        {
-            return Self::Refused(CallbackParseError::Lookalike(lookalike).to_string());
-        }
-        let callback = match fixture.callback() {
+        let callback = match callback(fixture) {
             Ok(callback) => callback,
             Err(why) => return Self::Refused(why.to_string()),
         };
@@ -56,6 +50,22 @@ impl DryRun {
             Self::Parked(why) => serde_json::json!({ "parked": why }).to_string(),
             Self::Refused(_) => serde_json::json!({ "refused": 400 }).to_string(),
         }
+    }
+}
+
+/// Whether a bridge must answer 400, whatever its settings.
+pub fn must_be_refused(fixture: &Fixture) -> bool {
+    callback(fixture).is_err()
+}
+
+fn callback(fixture: &Fixture) -> Result<Callback, CallbackParseError> {
+    let lookalike = fixture
+        .is_json()
+        .then(|| callback::of_json(&fixture.body))
+        .flatten();
+    match lookalike {
+        Some(lookalike) => Err(CallbackParseError::Lookalike(lookalike)),
+        None => fixture.callback(),
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::dry_run::must_be_refused;
+use crate::debugging::fixture::Fixture;
 use crate::domain::plain_text::plain;
 
 /// The response to one request.
@@ -15,8 +17,23 @@ pub enum ReplayAnswer {
     Accepted(u16),
     /// Any other status, with the detail of its problem.
     NotAccepted { status: u16, detail: Option<String> },
+    /// The 400 to a fixture that a bridge must refuse, with the detail of its problem.
+    RefusedAsExpected { detail: Option<String> },
     /// No response, for this reason.
     NoAnswer(String),
+}
+
+impl ReplayAnswer {
+    /// The same, if this fixture must not be refused.
+    pub(super) fn expected_of(self, fixture: &Fixture) -> Self {
+        match self {
+            Self::NotAccepted {
+                status: 400,
+                detail,
+            } if must_be_refused(fixture) => Self::RefusedAsExpected { detail },
+            other => other,
+        }
+    }
 }
 
 /// All responses to a replay, counted.
@@ -25,6 +42,8 @@ pub struct ReplaySummary {
     pub sent: u64,
     /// Responses by status; `none` counts the requests without a response.
     pub answers: BTreeMap<String, u64>,
+    /// How many of them are the 400 to a fixture that a bridge must refuse.
+    pub refused_as_expected: u64,
     pub seconds: f64,
     pub per_second: f64,
     pub latency_ms: Latencies,
@@ -51,6 +70,8 @@ pub struct NotAccepted {
     pub reason: Option<String>,
     /// Number of such responses.
     pub times: u64,
+    /// Whether the fixture must be refused.
+    pub as_expected: bool,
 }
 
 impl ReplaySummary {
@@ -60,6 +81,7 @@ impl ReplaySummary {
         let (status, reason) = match answer {
             ReplayAnswer::Accepted(status) => (Some(*status), None),
             ReplayAnswer::NotAccepted { status, detail } => (Some(*status), detail.clone()),
+            ReplayAnswer::RefusedAsExpected { detail } => (Some(400), detail.clone()),
             ReplayAnswer::NoAnswer(why) => (None, Some(why.clone())),
         };
         let word = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
@@ -67,6 +89,8 @@ impl ReplaySummary {
         if matches!(answer, ReplayAnswer::Accepted(_)) {
             return;
         }
+        let as_expected = matches!(answer, ReplayAnswer::RefusedAsExpected { .. });
+        self.refused_as_expected += u64::from(as_expected);
         let same = |other: &&mut NotAccepted| {
             other.item == item && other.status == status && other.reason == reason
         };
@@ -77,6 +101,7 @@ impl ReplaySummary {
                 status,
                 reason,
                 times: 1,
+                as_expected,
             }),
         }
     }
@@ -113,9 +138,9 @@ impl ReplaySummary {
         self.answers.keys().any(|answer| answer.starts_with('2'))
     }
 
-    /// Whether every response was a 2xx.
-    pub fn all_accepted(&self) -> bool {
-        self.not_accepted.is_empty()
+    /// Whether every response was a 2xx, or the refusal of a fixture that must be refused.
+    pub fn all_as_expected(&self) -> bool {
+        self.not_accepted.iter().all(|refused| refused.as_expected)
     }
 }
 
@@ -137,7 +162,11 @@ impl fmt::Display for ReplaySummary {
             f,
             "latency  p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms"
         )?;
-        for not_accepted in &self.not_accepted {
+        if self.refused_as_expected > 0 {
+            write!(f, "\n{} refused as expected", self.refused_as_expected)?;
+        }
+        let unexpected = self.not_accepted.iter().filter(|item| !item.as_expected);
+        for not_accepted in unexpected {
             write!(f, "\n{}", plain(&not_accepted.to_string()))?;
         }
         Ok(())
@@ -192,14 +221,17 @@ mod tests {
         };
         summary.add("b.http", &refused, Duration::from_millis(99));
         summary.add("b.http", &refused, Duration::from_millis(100));
+        let as_expected = ReplayAnswer::RefusedAsExpected { detail: None };
+        summary.add("c.http", &as_expected, Duration::from_millis(50));
         let lost = ReplayAnswer::NoAnswer("connection refused".to_owned());
         summary.add("a.http", &lost, Duration::from_millis(101));
         summary.end(Duration::from_secs(2));
-        assert!(!summary.all_accepted());
+        assert!(!summary.all_as_expected());
         insta::assert_snapshot!(summary, @r"
-        sent     101 in 2.00 s (50/s)
-        answers  204: 98, 400: 2, none: 1
-        latency  p50 51.0 ms, p99 100.0 ms, max 101.0 ms
+        sent     102 in 2.00 s (51/s)
+        answers  204: 98, 400: 3, none: 1
+        latency  p50 50.0 ms, p99 100.0 ms, max 101.0 ms
+        1 refused as expected
         a.http: no answer, connection refused
         b.http: 400, CallSid is missing (2 times)
         ");
