@@ -138,9 +138,10 @@ fn reads(
     }
 }
 
-/// A time, a day, or a duration before now.
+/// A time, a day (also `today` and `yesterday`), or a duration before now.
 pub fn time(text: &str) -> Result<Millis, String> {
     call_filter::parse_time(text, Clock::system().now()).ok_or_else(|| {
-        "a time is 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d".to_owned()
+        "a time is today, yesterday, 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d"
+            .to_owned()
     })
 }

@@ -1,12 +1,13 @@
 //! `report`: prints what became of the calls of a period.
 
 use jiff::civil::Date;
+use jiff::{Span, ToSpan as _};
 
 use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
 use crate::config::partial;
-use crate::debugging::report::{Period, Report};
+use crate::debugging::report::{Period, Report, day_of};
 
 /// Print what became of the calls of a month, by day.
 ///
@@ -15,19 +16,20 @@ use crate::debugging::report::{Period, Report};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twilio-acquire-bridge report --month 2026-11
-  twilio-acquire-bridge report --since 2026-11-02 --until 2026-11-08 --csv")]
+  twilio-acquire-bridge report --since 2026-11-02 --until 2026-11-08 --csv
+  twilio-acquire-bridge report --since 7d --until yesterday")]
 pub struct ReportCommand {
     #[command(flatten)]
     config: ConfigArgs,
     /// The month; without it, the present one.
     #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with = "since")]
     month: Option<Period>,
-    /// The first day.
-    #[arg(long, value_name = "YYYY-MM-DD", requires = "until")]
-    since: Option<Date>,
+    /// The first day: 2026-01-31, today, yesterday, or how many days ago: 7d.
+    #[arg(long, value_name = "DAY", requires = "until", value_parser = day)]
+    since: Option<Day>,
     /// The last day.
-    #[arg(long, value_name = "YYYY-MM-DD", requires = "since")]
-    until: Option<Date>,
+    #[arg(long, value_name = "DAY", requires = "since", value_parser = day)]
+    until: Option<Day>,
     /// Print a line of CSV for each day.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -35,16 +37,35 @@ pub struct ReportCommand {
     output: OutputArgs,
 }
 
+/// A day of the report's time zone.
+#[derive(Clone, Copy, Debug)]
+enum Day {
+    On(Date),
+    Ago(Span),
+}
+
+impl Day {
+    fn date(self, today: Date) -> Date {
+        match self {
+            Self::On(date) => date,
+            Self::Ago(ago) => today.saturating_sub(ago),
+        }
+    }
+}
+
 impl ReportCommand {
     pub fn run(self) -> Result<Exit, CliError> {
         let settings = self.config.load_part(partial::report)?;
         let (reader, _) = self.config.open_to_read()?;
+        let now = Clock::system().now();
+        let today = day_of(now, &settings.time_zone).unwrap_or_default();
         let period = match (self.month, self.since.zip(self.until)) {
-            (_, Some((since, until))) => Period::days(since, until).ok_or_else(|| {
-                anyhow::anyhow!("--since must not be after --until, nor ten years before it")
-            })?,
+            (_, Some((since, until))) => Period::days(since.date(today), until.date(today))
+                .ok_or_else(|| {
+                    anyhow::anyhow!("--since must not be after --until, nor ten years before it")
+                })?,
             (Some(month), None) => month,
-            (None, None) => Period::current(Clock::system().now(), &settings.time_zone),
+            (None, None) => Period::current(now, &settings.time_zone),
         };
         let rows = reader.ledger(period.time(&settings.time_zone))?;
         let report = Report::of(&rows, period, &settings);
@@ -92,4 +113,47 @@ fn print(report: &Report) -> Result<(), CliError> {
 
 fn month(text: &str) -> Result<Period, String> {
     Period::month(text).ok_or_else(|| "a month is YYYY-MM, such as 2026-11".to_owned())
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    let ago = match text {
+        "today" => Some(0),
+        "yesterday" => Some(1),
+        _ => text
+            .strip_suffix('d')
+            .and_then(|days| days.parse::<u16>().ok()),
+    };
+    match ago {
+        Some(days) => Ok(Day::Ago(i32::from(days).days())),
+        None => text.parse().map(Day::On).map_err(|_| {
+            "a day is 2026-01-31, today, yesterday, or how many days ago: 7d".to_owned()
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_day_is_a_date_or_counted_back_from_today() {
+        let today = date(2026, 3, 1);
+        let cases = [
+            ("2026-01-31", Some(date(2026, 1, 31))),
+            ("today", Some(today)),
+            ("yesterday", Some(date(2026, 2, 28))),
+            ("7d", Some(date(2026, 2, 22))),
+            ("65535d", Some(date(1846, 9, 26))),
+            ("2h", None),
+            ("99999999d", None),
+            ("-1d", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let read = day(text).ok().map(|day| day.date(today));
+            assert_eq!(read, expected, "{text:?}");
+        }
+    }
 }

@@ -79,7 +79,8 @@ pub fn month_text(day: Date) -> String {
     format!("{:04}-{:02}", day.year(), day.month())
 }
 
-pub(super) fn day_of(at: Millis, zone: &TimeZone) -> Option<Date> {
+/// The day of a time in a time zone.
+pub fn day_of(at: Millis, zone: &TimeZone) -> Option<Date> {
     let stamp = jiff::Timestamp::from_millisecond(at.0).ok()?;
     Some(zone.to_datetime(stamp).date())
 }
