@@ -10,6 +10,7 @@ mod backup;
 mod call_filter;
 mod callback_url;
 mod check;
+mod completions;
 mod config_args;
 mod demo;
 mod dismiss;
@@ -19,6 +20,7 @@ mod erase;
 mod export;
 mod health;
 mod list;
+mod man;
 mod migrate;
 mod operate;
 mod output;
@@ -107,6 +109,9 @@ macro_rules! commands {
     };
 }
 
+/// The name of the program, as the package installs it.
+const PROGRAM: &str = "twilio-acquire-bridge";
+
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  failed, invalid signature (verify), or problems found (doctor, status,
@@ -146,6 +151,8 @@ commands! {
     Report(report::ReportCommand),
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
+    Completions(completions::Completions),
+    Man(man::ManCommand),
 }
 
 impl Cli {
@@ -205,11 +212,15 @@ mod tests {
         }
     }
 
-    /// The command lines in a help text, with their continuation lines.
+    /// The command lines in a help text, with their continuation lines and up to a pipe or a file.
     fn examples(help: &str) -> Vec<String> {
         let joined = help.replace("\\\n", "").replace("$(date +%F)", "today");
         let lines = joined.lines().filter(|line| line.starts_with("  "));
-        let command = |line: &str| Some(line[line.rfind(PROGRAM)?..].to_owned());
+        let command = |line: &str| {
+            let command = &line[line.rfind(PROGRAM)?..];
+            let end = command.find(" | ").or(command.find(" > "));
+            Some(command[..end.unwrap_or(command.len())].to_owned())
+        };
         lines.filter_map(command).collect()
     }
 

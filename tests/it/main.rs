@@ -6,6 +6,7 @@ mod architecture;
 mod calls_page;
 mod cli_doctor;
 mod cli_replay;
+mod cli_shell;
 mod cli_sign;
 mod closed_labels;
 mod config;
