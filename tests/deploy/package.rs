@@ -31,6 +31,7 @@ fn the_package_is_installed_started_upgraded_and_removed() {
     let store = fs::metadata(STORE).expect("the folder is made");
     assert_eq!(store.permissions().mode() & 0o777, 0o700);
     assert_eq!(store.uid(), user());
+    has_pages_and_completions();
     let enabled =
         Path::new("/etc/systemd/system/sockets.target.wants").join("twilio-acquire-bridge.socket");
     assert!(
@@ -132,21 +133,15 @@ impl Machine {
         fs::create_dir_all(&release).expect("a folder");
         fs::copy(PROGRAM, release.join(NAME)).expect("there is room");
         let package = self.folder.path().join(format!("{version}.deb"));
-        let output = Command::new("cargo-deb")
+        let output = Command::new(root().join("release/package"))
             // Packing a debug build takes longer than all the rest.
-            .args([
-                "--locked",
-                "--offline",
-                "--no-build",
-                "--no-strip",
-                "--fast",
-            ])
+            .args(["--no-build", "--offline", "--no-strip", "--fast"])
             .args(["--deb-version", version, "--output"])
             .arg(&package)
             .env("CARGO_TARGET_DIR", &target)
             .current_dir(root())
             .output()
-            .expect("cargo-deb runs");
+            .expect("release/package runs");
         assert!(output.status.success(), "{output:?}");
         package.display().to_string()
     }
@@ -198,6 +193,21 @@ impl Drop for Machine {
         for remove in ["userdel", "groupdel"] {
             let _ = Command::new(remove).arg(NAME).output();
         }
+    }
+}
+
+/// In the folders where man and the three shells look.
+fn has_pages_and_completions() {
+    for path in [
+        "man/man1/twilio-acquire-bridge.1.gz",
+        "man/man1/twilio-acquire-bridge-requeue.1.gz",
+        "bash-completion/completions/twilio-acquire-bridge",
+        "zsh/vendor-completions/_twilio-acquire-bridge",
+        "fish/vendor_completions.d/twilio-acquire-bridge.fish",
+    ] {
+        let listed = said("dpkg-query", &["--listfiles", NAME]);
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        assert!(listed.contains(&format!("/usr/share/{path}\n")), "{listed}");
     }
 }
 
