@@ -10,6 +10,7 @@ mod cli_shell;
 mod cli_sign;
 mod closed_labels;
 mod config;
+mod dependencies;
 mod fixtures;
 mod readme;
 mod reference_model;
