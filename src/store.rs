@@ -86,6 +86,12 @@ pub trait Store: Send + Sync {
     /// waits until it is settled or its claim ends, and the parent's call is not claimed until then.
     async fn record(&self, callback: NewCallback, now: Millis) -> Result<Recorded, StoreError>;
 
+    /// Whether [`Store::record_for`] ever hands over a call: an offer keeps a permit of the worker until the
+    /// callback is recorded.
+    fn takes_offers(&self) -> bool {
+        false
+    }
+
     /// As [`Store::record`]. A new call that is due at once may be claimed in the same commit, and handed
     /// over.
     async fn record_for(

@@ -95,7 +95,8 @@ impl Running {
         let (worker_clock, handed) = match app.worker_clock {
             // What is due by the clock of callbacks may not be due by this one.
             Some(clock) => (clock, handed.never()),
-            None => (parts.clock.clone(), handed),
+            None if parts.store.takes_offers() => (parts.clock.clone(), handed),
+            None => (parts.clock.clone(), handed.never()),
         };
         let worker = delivery_thread::spawn(
             &parts,

@@ -117,6 +117,10 @@ impl Store for SqliteStore {
         self.writer.write(move |tx| tx.record(&callback, now)).await
     }
 
+    fn takes_offers(&self) -> bool {
+        true
+    }
+
     async fn record_for(
         &self,
         callback: NewCallback,
