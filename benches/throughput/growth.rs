@@ -140,38 +140,43 @@ pub fn measure(arguments: impl Iterator<Item = String>) {
     println!("\nchart: {}", chart.display());
 }
 
+/// The values take turns in each round, so that a slow minute of the machine meets all of them.
 fn points(line: &Line, scale: &Scale) -> Vec<Point> {
     let folder = folder();
-    let (mut stored, mut first) = (0, 0);
-    let mut points: Vec<Point> = Vec::new();
-    for &value in line.values {
-        let mut workload = (line.at)(value);
-        workload.stored /= scale.stored;
-        let mut figures: [Vec<f64>; 3] = Default::default();
-        for round in 1..=scale.rounds {
-            // Only the line of stored calls goes on with the store of its last round.
-            let name = if line.name == "stored" {
-                "stored.db".to_owned()
-            } else {
-                format!("{value}-{round}.db")
+    let workloads: Vec<_> = line.values.iter().map(|&value| (line.at)(value)).collect();
+    let stored = |workload: &Workload| workload.stored / scale.stored;
+    for workload in workloads.iter().filter(|workload| stored(workload) > 0) {
+        let database = stored_calls(folder.path(), stored(workload));
+        in_store(&database, async |store| {
+            fill(&store, STORED..STORED + stored(workload)).await;
+            deliver_all(&store).await;
+        });
+    }
+    if workloads.iter().any(|workload| stored(workload) > 0) {
+        eprintln!("the calls are stored");
+    }
+    let mut figures = vec![[const { Vec::new() }; 3]; workloads.len()];
+    let mut first = 0;
+    for round in 1..=scale.rounds {
+        for (number, &workload) in workloads.iter().enumerate() {
+            let database = match stored(&workload) {
+                0 => folder.path().join(format!("{number}-{round}.db")),
+                calls => stored_calls(folder.path(), calls),
             };
-            let database = folder.path().join(name);
-            if stored < workload.stored {
-                let more = STORED + stored..STORED + workload.stored;
-                in_store(&database, async |store| {
-                    fill(&store, more).await;
-                    deliver_all(&store).await;
-                });
-                stored = workload.stored;
-            }
-            let round = measure_once(workload, &database, first, scale.callbacks);
+            let measured = measure_once(workload, &database, first, scale.callbacks);
             first += scale.callbacks;
-            for (figures, figure) in figures.iter_mut().zip(round) {
+            for (figures, figure) in figures[number].iter_mut().zip(measured) {
                 figures.push(figure);
             }
         }
+    }
+    let mut points: Vec<Point> = Vec::new();
+    for ((figures, workload), value) in figures.iter_mut().zip(&workloads).zip(line.values) {
         let [cpu, p50, p99] = figures.each_mut().map(|figures| super::median(figures));
-        let value = if line.name == "stored" { stored } else { value };
+        let value = match stored(workload) {
+            0 => *value,
+            calls => calls,
+        };
         let of_first = cpu / points.first().map_or(cpu, |point| point.cpu);
         println!(
             "| {} | {} | {cpu:.3} | {of_first:.2} | {p50:.2} / {p99:.2} |",
@@ -186,6 +191,10 @@ fn points(line: &Line, scale: &Scale) -> Vec<Point> {
         });
     }
     points
+}
+
+fn stored_calls(folder: &Path, calls: usize) -> PathBuf {
+    folder.join(format!("{calls}-stored.db"))
 }
 
 /// CPU seconds per 1,000 callbacks, and p50 and p99 of the answers.

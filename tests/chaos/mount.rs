@@ -11,9 +11,9 @@ use rustix::fs::{FallocateFlags, fallocate};
 pub struct Mount(pub PathBuf);
 
 impl Mount {
-    /// In memory.
+    /// In memory, with room for a write-ahead log of the size at which SQLite starts it anew.
     pub fn tmpfs(at: &Path) -> Option<Self> {
-        Self::of(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"], at)
+        Self::of(&["-t", "tmpfs", "-o", "size=64m", "tmpfs"], at)
     }
 
     /// ext4 in the file `image`, made with so many MiB where there is none; it turns read-only once it finds
