@@ -77,7 +77,8 @@ impl Worker {
                 in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
             }
             if claimed.is_calm && !claimed.is_full && !claimed.is_more {
-                self.hand_over.open(self.config.delivery.lease);
+                let kept = self.queues.reserve(self.slots.count());
+                self.hand_over.open(self.config.delivery.lease, kept);
             } else {
                 self.hand_over.close();
             }
