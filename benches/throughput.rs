@@ -1,5 +1,5 @@
 //! The throughput of a bridge, as a ratio to a ceiling: the same handler, verifying and answering 204
-//! without keeping anything. Run by `benches/run`; see BENCHMARKS.md for how to read it.
+//! without keeping anything. Run by `benches/run`; see docs/benchmarks.md for how to read it.
 //!
 //! The servers are children of this process, one at a time, and the load comes from one thread of
 //! this process over real sockets. Every request is a new, signed `CallSid`.

@@ -68,7 +68,7 @@ pub(super) fn read(reader: &mut SettingsReader, admin: Option<&SecretString>) ->
             if is_repeated {
                 reader.mistake(format!(
                     "operators[{number}].{key} is that of another operator, or of admin.token; the audit \
-                     log could not tell them apart"
+                     log could not distinguish them"
                 ));
             }
         }

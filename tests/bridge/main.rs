@@ -27,6 +27,7 @@ mod operator;
 mod operators_proxy;
 mod other_programs;
 mod outage;
+mod pages;
 mod pod;
 mod process;
 mod proxies;

@@ -1,7 +1,7 @@
 //! The alert rules in a real Prometheus that scrapes real bridges: each fault is caused, and its alerts fire.
 //!
 //! The rules have shorter times here: `for` is a second, and each range 15 s. The time from each fault to the
-//! alert is printed; BENCHMARKS.md has the figures.
+//! alert is printed; docs/benchmarks.md has the figures.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -32,7 +32,7 @@ fn no_modules_use_each_other_in_a_circle() {
 
 #[test]
 fn the_table_of_rooms_is_in_the_order_of_the_source() {
-    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the page");
+    let page = fs::read_to_string(root().join("docs/architecture.md")).expect("the page");
     let rooms: Vec<String> = order(&sources()).into_iter().flatten().collect();
     assert_eq!(order_of_table(&page), rooms);
 }

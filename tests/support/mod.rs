@@ -5,6 +5,7 @@ pub mod failing;
 pub mod harness;
 pub mod http;
 pub mod ledger;
+pub mod pages;
 pub mod port;
 pub mod postgres_server;
 pub mod process;

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn every_malformed_line_of_a_csv_file_is_reported_with_its_number() {
-        let csv = b"address,email\n+12025550123,user@example.com\n+12025550124\n\n+1 202 555 0123,other@example.com\n+12025550125,nobody\n,user@example.com\n\xff,a@b\n+1202x,a@b\nclient:,a@b\nsip:jane,a@b\nsip:@h,a@b\nsip:j@,a@b\nJane Doe,a@b\n";
+        let csv = b"address,email\n+12025550123,user@example.com\n+12025550124\n\n+1 202 555 0123,other@example.com\n+12025550125,no-address\n,user@example.com\n\xff,a@b\n+1202x,a@b\nclient:,a@b\nsip:jane,a@b\nsip:@h,a@b\nsip:j@,a@b\nJane Doe,a@b\n";
         let mut expected = vec![
             "d.csv:3: the line must have two values, address,email, not 1".to_owned(),
             "d.csv:5: the address is already in d.csv:2; remove one of the two entries".to_owned(),

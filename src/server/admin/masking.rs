@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::telemetry::logs::masked;
 
-/// Fewer digits in a row are no telephone number.
+/// Fewer digits in a row are no phone number.
 const MIN_DIGITS: usize = 7;
 
 /// Instead of what is left out.

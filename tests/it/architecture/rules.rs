@@ -130,7 +130,7 @@ pub fn order(sources: &[Source]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The rooms of the table in ARCHITECTURE.md, from its first row to its last.
+/// The rooms of the table in docs/architecture.md, from its first row to its last.
 pub fn order_of_table(page: &str) -> Vec<String> {
     let (_, table) = page.split_once("| room |").expect("the table of rooms");
     let (table, _) = table.split_once("\n\n").expect("its end");
