@@ -23,7 +23,9 @@ fn each_command_of_the_pages_runs() {
         .expect("a link");
     let fixture = root().join("fixtures/twilio/inbound-completed.http");
     fs::copy(&fixture, folder.path().join("refused.http")).expect("a copy");
-    fs::write(folder.path().join("file"), "CallSid=CA1").expect("a file");
+    for name in ["file", "body.txt"] {
+        fs::write(folder.path().join(name), "CallSid=CA1").expect("a file");
+    }
     fs::write(
         folder.path().join("new.toml"),
         "[calls]\nclient = \"outgoing\"\n",
