@@ -120,7 +120,7 @@ fn settings_page(settings: &str) -> String {
             (comment, keys) = (Vec::new(), Vec::new());
         }
         if plain.starts_with('[') && plain.ends_with(']') {
-            section = plain.trim_matches(['[', ']']).to_owned();
+            plain.trim_matches(['[', ']']).clone_into(&mut section);
             let _ = write!(page, "\n## {plain}\n{}", prose(&comment));
             comment.clear();
         } else if let Some(text) = line.strip_prefix('#') {
