@@ -77,8 +77,7 @@ impl Worker {
                 in_flight.spawn_local(Rc::clone(&self).deliver(call, permit));
             }
             if claimed.is_calm && !claimed.is_full && !claimed.is_more {
-                let kept = self.queues.reserve(self.slots.count());
-                self.hand_over.open(self.config.delivery.lease, kept);
+                self.hand_over.open(self.config.delivery.lease);
             } else {
                 self.hand_over.close();
             }

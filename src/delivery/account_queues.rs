@@ -161,11 +161,6 @@ impl AccountQueues {
         plan
     }
 
-    /// Of `slots`, those that no account may take while all accounts work and have room.
-    pub fn reserve(&self, slots: usize) -> usize {
-        shares::reserve(slots, self.queues.len().saturating_sub(1))
-    }
-
     /// Notes the calls that a claim returned, each of a configured account.
     pub fn claimed<'a>(
         &self,

@@ -45,7 +45,9 @@ pub fn divide(slots: usize, free: usize, loads: &[Load]) -> Division {
     let is_quiet = |load: &&Load| load.demand == Demand::Quiet;
     let quiet = loads.iter().filter(is_quiet).count();
     let is_calm = quiet == loads.len();
-    let kept = reserve(slots, quiet - usize::from(is_calm && quiet > 0));
+    let kept = (quiet - usize::from(is_calm && quiet > 0))
+        .min(slots.div_ceil(RESERVE))
+        .min(slots.saturating_sub(1));
     if is_calm && free > kept {
         return Division {
             own: vec![None; loads.len()],
@@ -78,12 +80,6 @@ pub fn divide(slots: usize, free: usize, loads: &[Load]) -> Division {
         common -= 1;
     }
     Division { own, common }
-}
-
-/// Of `slots`, those that an account must leave to `others` that are quiet.
-pub fn reserve(slots: usize, others: usize) -> usize {
-    let most = slots.div_ceil(RESERVE).min(slots.saturating_sub(1));
-    others.min(most)
 }
 
 /// The waiters for a turn. If K accounts wait, each of them gets one of every K turns.

@@ -2,7 +2,7 @@
 //! need not search for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
@@ -17,8 +17,6 @@ pub type HandedCall = (Claimed, OwnedSemaphorePermit);
 pub struct HandOver {
     /// For how long a call is claimed, in milliseconds; 0 while it is closed.
     lease_ms: AtomicU64,
-    /// The permits that it leaves to the worker, which divides them among accounts.
-    kept: AtomicUsize,
     /// Those of the worker.
     permits: Arc<Semaphore>,
     due: Arc<Notify>,
@@ -59,7 +57,6 @@ impl HandOver {
         let (sender, calls) = mpsc::unbounded_channel();
         let hand_over = Self {
             lease_ms: AtomicU64::new(0),
-            kept: AtomicUsize::new(0),
             permits: Arc::clone(&permits),
             due,
             calls: sender,
@@ -67,9 +64,7 @@ impl HandOver {
         (hand_over, HandedCalls { permits, calls })
     }
 
-    /// Calls are claimed for `lease`; `kept` permits are not used.
-    pub fn open(&self, lease: Duration, kept: usize) {
-        self.kept.store(kept, Ordering::Relaxed);
+    pub fn open(&self, lease: Duration) {
         let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         self.lease_ms.store(lease, Ordering::Relaxed);
     }
@@ -84,9 +79,7 @@ impl HandOver {
         if lease == 0 {
             return None;
         }
-        let kept = u32::try_from(self.kept.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        let permits = Arc::clone(&self.permits).try_acquire_many_owned(kept.saturating_add(1));
-        let permit = permits.ok()?.split(1)?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(Offer {
             lease: Duration::from_millis(lease),
             permit: Some(permit),
@@ -119,23 +112,5 @@ impl Drop for Offer {
         if self.permit.take().is_some() {
             self.due.notify_one();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_kept_for_other_accounts_is_not_offered() {
-        let (hand_over, handed) = HandOver::new(Arc::new(Notify::new()));
-        handed.permits.add_permits(4);
-        assert!(hand_over.offer().is_none(), "it is closed");
-        hand_over.open(Duration::from_secs(1), 1);
-        let offers: Vec<_> = std::iter::from_fn(|| hand_over.offer()).collect();
-        assert_eq!(offers.len(), 3);
-        assert_eq!(handed.permits.available_permits(), 1);
-        drop(offers);
-        assert_eq!(handed.permits.available_permits(), 4);
     }
 }

@@ -102,7 +102,7 @@ async fn a_callback_that_cannot_be_stored_claims_nothing() {
     );
     let (hand_over, mut handed) = HandOver::new(Arc::default());
     handed.permits.add_permits(1);
-    hand_over.open(LEASE, 0);
+    hand_over.open(LEASE);
     let offer = hand_over.offer().expect("there is room");
     let recorded = store.record_for(callback(&sid(1), &sid(1), "completed"), Millis(10), offer);
     assert!(recorded.await.is_err());

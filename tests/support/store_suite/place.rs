@@ -180,7 +180,7 @@ impl Room {
         let due = Arc::new(Notify::new());
         let (hand_over, handed) = HandOver::new(Arc::clone(&due));
         handed.permits.add_permits(1);
-        hand_over.open(LEASE, 0);
+        hand_over.open(LEASE);
         let handed = RefCell::new(handed);
         Self {
             hand_over,
