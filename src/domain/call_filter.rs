@@ -90,7 +90,7 @@ pub enum CallFilterError {
          with POST /api/calls/search"
     )]
     AddressInUrl,
-    #[error("a CallSid is CA and 32 hexadecimal digits, and stands alone")]
+    #[error("a CallSid is CA and 32 hexadecimal digits, and allows no other filter beside it")]
     CallSid,
 }
 

@@ -84,8 +84,8 @@ pub enum StoreError {
     Locked,
     #[error("the database file is damaged: {0} (run `check --store` for details)")]
     Damaged(String),
-    /// Another transaction was in the way. Nothing was done, and the store itself runs the operation again.
-    #[error("another transaction was in the way")]
+    /// Another transaction holds a lock. Nothing was done, and the store itself runs the operation again.
+    #[error("another transaction holds a lock that this one needs")]
     Conflict,
     #[error("the claim is no longer held: it was settled, or its lease ended and another claimed")]
     StaleTicket,

@@ -121,8 +121,9 @@ fn leads_somewhere(page: &Page, link: &str, pages: &[Page]) -> Result<(), &'stat
     if known.is_none() && !root().join(&target).exists() {
         return Err("no such file");
     }
-    // In the book, a link to a page outside it would lead nowhere.
-    if is_page && page.path.starts_with("docs") && !target.starts_with("docs") {
+    // In the book, a link to a page outside it, or to its list of pages, would lead nowhere.
+    let is_in_book = target.starts_with("docs") && !target.ends_with("SUMMARY.md");
+    if is_page && page.path.starts_with("docs") && !is_in_book {
         return Err("not a page of the book");
     }
     match (anchor, known) {
