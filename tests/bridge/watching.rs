@@ -157,7 +157,13 @@ fn each_rule_has_a_runbook_with_commands() {
     let pages = std::fs::read_dir(root().join("docs/runbooks")).expect("the runbooks");
     let pages: BTreeSet<PathBuf> = pages.map(|page| page.expect("a page").path()).collect();
     assert_eq!(alerts, pages);
+    let index = text("docs/runbooks.md");
     for page in pages {
+        let name = page.file_stem().expect("a name").to_string_lossy();
+        assert!(
+            index.contains(&format!("| [{name}](runbooks/{name}.md) | ")),
+            "{name}"
+        );
         let text = text(&page);
         for part in [
             "**Meaning.** ",

@@ -1,4 +1,4 @@
-//! The pages that are written from the program: settings, commands, and the routes of the API.
+//! The pages that are written from the program: settings, commands, exit codes and the routes of the API.
 
 use std::fmt::Write as _;
 
@@ -56,8 +56,25 @@ fn the_page_of_commands_has_the_help_of_each_command() {
 }
 
 #[test]
+fn the_page_of_exit_codes_has_those_of_the_program() {
+    let help = Cli::command()
+        .get_after_help()
+        .expect("the codes")
+        .to_string();
+    let joined = help.replace("\n     ", " ");
+    let codes = joined
+        .lines()
+        .filter_map(|line| line.trim_start().split_once("  "));
+    let rows = codes.map(|(code, meaning)| format!("| {code} | {meaning} |\n"));
+    has_table(
+        "docs/exit-codes.md",
+        "| code | meaning |",
+        &rows.collect::<String>(),
+    );
+}
+
+#[test]
 fn the_page_of_the_api_has_each_route() {
-    const HEADER: &str = "| route | answer |\n| --- | --- |\n";
     let text = std::fs::read_to_string(root().join("docs/openapi.json")).expect("the description");
     let description: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let mut rows = String::new();
@@ -68,9 +85,16 @@ fn the_page_of_the_api_has_each_route() {
             }
         }
     }
-    let page = std::fs::read_to_string(root().join("docs/api.md")).expect("the page");
-    let (head, _) = page.split_once(HEADER).expect("a table");
-    is_current("docs/api.md", &format!("{head}{HEADER}{rows}"));
+    has_table("docs/api.md", "| route | answer |", &rows);
+}
+
+/// The page has these rows below the header of its table.
+fn has_table(path: &str, header: &str, rows: &str) {
+    let page = std::fs::read_to_string(root().join(path)).expect("the page");
+    let header = format!("{header}\n| --- | --- |\n");
+    let (head, table) = page.split_once(&header).expect("a table");
+    let rest = table.find("\n\n").map_or("", |end| &table[end + 1..]);
+    is_current(path, &format!("{head}{header}{rows}{rest}"));
 }
 
 /// Compares a page with its text, or with `UPDATE_PAGES` writes it.
