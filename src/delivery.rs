@@ -50,7 +50,7 @@ struct ClaimResult {
     is_full: bool,
     /// There may be more calls to claim once a call in flight ends.
     is_more: bool,
-    /// Each account works and has room: the order of calls does not matter.
+    /// The only account works and has room: the order of calls does not matter, and the slots are not divided.
     is_calm: bool,
 }
 
@@ -108,7 +108,8 @@ impl Worker {
         let mut result = ClaimResult {
             next_due: plan.probe_at,
             is_more: plan.waits_for_an_end || free == 0,
-            is_calm: matches!(&plan.requests[..], [all] if all.accounts == AccountFilter::All),
+            is_calm: self.config.accounts.len() == 1
+                && matches!(&plan.requests[..], [all] if all.accounts == AccountFilter::All),
             ..ClaimResult::default()
         };
         for request in plan.requests {
@@ -212,8 +213,8 @@ impl Worker {
                 };
                 // Settling waits for the disk and sends nothing, so another request may start.
                 drop(permit);
+                self.queues.sent(account);
                 self.settle(call, settlement).await;
-                self.queues.settled(account);
             }
             Err(why) => {
                 let next = NextState::Parked(Cause::UnmappableOther, why);

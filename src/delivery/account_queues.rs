@@ -42,7 +42,8 @@ struct QueueState {
     breaker: Breaker,
     failing: FailingCalls,
     last_failure: Option<Millis>,
-    /// The calls that are claimed and not settled.
+    /// The calls that are claimed and whose work is not done. A call that is being settled holds no slot, so
+    /// that it does not count.
     in_flight: usize,
     demand: Demand,
 }
@@ -192,8 +193,8 @@ impl AccountQueues {
         }
     }
 
-    /// Notes that a claimed call of `account` was settled.
-    pub fn settled(&self, account: &Account) {
+    /// Notes that nothing more is sent for a claimed call of `account`.
+    pub fn sent(&self, account: &Account) {
         self.state(account).in_flight -= 1;
     }
 

@@ -21,7 +21,7 @@ pub enum Demand {
 /// One account.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Its calls that are claimed and not settled.
+    /// Its calls that hold a slot.
     pub in_flight: usize,
     /// The number of requests that its breaker allows beside those.
     pub permits: usize,

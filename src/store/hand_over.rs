@@ -12,7 +12,8 @@ use super::Claimed;
 /// A claimed call, and the permit for its request.
 pub type HandedCall = (Claimed, OwnedSemaphorePermit);
 
-/// Open while the worker has room and no due call waits.
+/// Open while the worker has room and no due call waits. With several accounts it stays closed, because the
+/// worker divides its permits among them.
 #[derive(Debug)]
 pub struct HandOver {
     /// For how long a call is claimed, in milliseconds; 0 while it is closed.
