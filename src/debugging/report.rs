@@ -66,7 +66,7 @@ impl Period {
     /// From the start of the first day to the end of the last.
     pub fn time(self, zone: &TimeZone) -> Range<Millis> {
         let start = |day: Option<Date>| {
-            let zoned = day?.to_zoned(zone.clone()).ok()?;
+            let zoned = day?.to_zoned_datetime(zone.clone()).ok()?;
             Some(Millis(zoned.timestamp().as_millisecond()))
         };
         let end = self.until.tomorrow().ok();

@@ -388,14 +388,14 @@ pub fn parse_time(text: &str, now: Millis) -> Option<Millis> {
     }
     let today = || {
         let now = jiff::Timestamp::from_millisecond(now.0).ok()?;
-        Some(now.to_zoned(TimeZone::UTC).date())
+        Some(now.to_zoned_datetime(TimeZone::UTC).date())
     };
     let day = match text {
         "today" => today()?,
         "yesterday" => today()?.checked_sub(1.day()).ok()?,
         day => day.parse::<Date>().ok()?,
     };
-    let start = day.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    let start = day.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp();
     Some(Millis(start.as_millisecond()))
 }
 

@@ -447,7 +447,7 @@ fn faults_of_one_node_fire_their_alerts() {
         let parameters = parameters.as_mut().expect("a name");
         let until = Clock::system().now().plus(DAY * days);
         let until = jiff::Timestamp::from_millisecond(until.0).expect("a time");
-        let until = until.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let until = until.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
         let of = |number: i8| u8::try_from(number).expect("a month or a day");
         parameters.not_after =
             rcgen::date_time_ymd(i32::from(until.year()), of(until.month()), of(until.day()));

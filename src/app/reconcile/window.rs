@@ -182,7 +182,7 @@ pub(super) async fn floor(
 /// The UTC day of a time, as Twilio's filters have it, whatever the zone of this machine.
 pub(super) fn day(at: Millis) -> String {
     let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
-    time.to_zoned(TimeZone::UTC).date().to_string()
+    time.to_zoned_datetime(TimeZone::UTC).date().to_string()
 }
 
 /// An upper limit: a limit is the first moment of its day, so the last day needs the next one.

@@ -297,6 +297,6 @@ pub(super) fn number_row(account: &str, place: usize, number: &str, callback: &s
 
 fn rfc_2822(at: Millis) -> String {
     let time = Timestamp::from_millisecond(at.0).unwrap_or_default();
-    let zoned = time.to_zoned(jiff::tz::TimeZone::UTC);
+    let zoned = time.to_zoned_datetime(jiff::tz::TimeZone::UTC);
     rfc2822::to_string(&zoned).unwrap_or_default()
 }

@@ -34,7 +34,7 @@ fn expires_at(query: &str) -> Option<Timestamp> {
         let signed = value(&format!("{of}-date"))?;
         let signed = DateTime::strptime("%Y%m%dT%H%M%SZ", signed).ok()?;
         let seconds: i64 = value(&format!("{of}-expires"))?.parse().ok()?;
-        let signed = signed.to_zoned(TimeZone::UTC).ok()?.timestamp();
+        let signed = signed.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp();
         Timestamp::from_second(signed.as_second().checked_add(seconds)?).ok()
     });
     let seconds = value("expires").and_then(|text| text.parse().ok());
@@ -48,7 +48,7 @@ fn expires_at(query: &str) -> Option<Timestamp> {
 fn iso(text: &str) -> Option<Timestamp> {
     let minutes = || DateTime::strptime("%Y-%m-%dT%H:%MZ", text).ok();
     let date = || text.parse::<Date>().ok().map(DateTime::from);
-    let in_utc = |time: DateTime| Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let in_utc = |time: DateTime| Some(time.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp());
     let whole = text.parse::<Timestamp>().ok();
     whole.or_else(|| minutes().or_else(date).and_then(in_utc))
 }
