@@ -97,6 +97,28 @@ fn each_answer_of_acquire_names_a_test_that_exists() {
     }
 }
 
+#[test]
+fn each_test_that_a_page_names_exists() {
+    let tests = sources();
+    let (mut count, mut missing) = (0, Vec::new());
+    for page in pages::pages() {
+        for name in pages::shown_lines(&page) {
+            let is_name = name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            let is_sentence = name.matches('_').count() > 3 && !name.starts_with("bridge_");
+            if is_name && is_sentence {
+                count += 1;
+                if !tests.contains(&format!("fn {name}(")) {
+                    missing.push(format!("{}: {name}", page.path.display()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(count > 200, "{count}");
+}
+
 /// At least one test in backquotes, and each exists.
 fn names_tests(row: &str, cell: &str, tests: &str) {
     let mut names = cell.split('`').skip(1).step_by(2).peekable();
@@ -124,6 +146,56 @@ fn each_command_line_of_the_pages_is_valid() {
         }
     }
     assert!(count > 100, "{count}");
+}
+
+#[test]
+fn each_test_command_of_the_pages_has_a_test() {
+    let mut count = 0;
+    for page in pages::pages() {
+        for line in pages::shown_lines(&page) {
+            let words = pages::words(&line);
+            let mut words = words.iter().map(String::as_str);
+            let mut binary = "";
+            if !words.any(|word| word == "cargo") || words.next() != Some("test") {
+                continue;
+            }
+            while let Some(word) = words.next() {
+                match word {
+                    "--test" => binary = words.next().expect("a binary"),
+                    word if word.starts_with('-') || word.contains('|') => {}
+                    filter => {
+                        let has_test = has_test(binary, filter);
+                        assert!(has_test, "{}: {line}", page.path.display());
+                        count += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+/// Whether a test binary (or the library, if it is empty) has a module or a function that a filter selects.
+fn has_test(binary: &str, filter: &str) -> bool {
+    let folder = match binary {
+        "" => root().join("src"),
+        binary => root().join("tests").join(binary),
+    };
+    let mut texts = Vec::new();
+    gather(&folder, &["rs"], &mut texts);
+    let last = filter.rsplit("::").next().unwrap_or(filter);
+    let mut lines = texts.iter().flat_map(|(_, text)| text.lines());
+    lines.any(|line| {
+        let line = line.trim_start();
+        let name = ["fn ", "mod ", "async fn "]
+            .iter()
+            .find_map(|start| line.strip_prefix(start));
+        name.is_some_and(|name| {
+            name.split('(')
+                .next()
+                .is_some_and(|name| name.contains(last))
+        })
+    })
 }
 
 #[test]

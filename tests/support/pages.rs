@@ -53,24 +53,31 @@ pub fn pages() -> Vec<Page> {
     paths.into_iter().map(page).collect()
 }
 
-/// The command lines of the program in fenced blocks and in backquotes.
+/// The command lines of the program that a page shows.
 pub fn commands(page: &Page) -> Vec<ShownCommand> {
-    let mut lines: Vec<String> = Vec::new();
-    for (place, part) in page.text.split("\n```").enumerate() {
-        if place % 2 == 0 {
-            lines.extend(part.split('`').skip(1).step_by(2).map(str::to_owned));
-        } else {
-            let joined = part.replace("\\\n", " ");
-            lines.extend(joined.lines().skip(1).map(str::to_owned));
-        }
-    }
-    let commands = lines.iter().flat_map(|line| of_line(line));
+    let lines = shown_lines(page).into_iter();
+    let commands = lines.flat_map(|line| of_line(&line));
     commands
         .map(|arguments| ShownCommand {
             page: page.path.clone(),
             arguments,
         })
         .collect()
+}
+
+/// The lines of fenced blocks, and the texts in backquotes.
+pub fn shown_lines(page: &Page) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (place, part) in page.text.split("\n```").enumerate() {
+        if place % 2 == 0 {
+            let texts = part.split('`').skip(1).step_by(2);
+            lines.extend(texts.map(|text| text.replace('\n', " ")));
+        } else {
+            let joined = part.replace("\\\n", " ");
+            lines.extend(joined.lines().skip(1).map(str::to_owned));
+        }
+    }
+    lines
 }
 
 /// The arguments of each run of the program in a line of a shell.
@@ -104,7 +111,7 @@ fn replaced(word: &str) -> String {
 }
 
 /// Splits a line as a shell does, as far as the pages need it: quotes, and comments after `#`.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
         match (quote, c) {
