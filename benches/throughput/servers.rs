@@ -195,9 +195,12 @@ impl Drop for Server {
     }
 }
 
-/// User and system time of a process so far, from `/proc`.
+/// User and system time of a process so far, from `/proc`; 0 for one that has ended, as processes of
+/// PostgreSQL do.
 pub fn cpu_seconds(process: &str) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else {
+        return 0.0;
+    };
     let after_name = stat.rsplit(')').next().expect("a name in parentheses");
     let ticks: f64 = after_name
         .split_whitespace()

@@ -40,8 +40,9 @@ impl BatchJob for SettleJob {
 
     const MAX_BATCH: usize = 256;
 
-    // About as long as a commit takes. A crash within this time repeats a request.
-    const BATCH_WAIT: Option<Duration> = Some(Duration::from_millis(2));
+    // Nothing waits for a settlement, and each statement costs the database as much as several calls. A crash
+    // within this time repeats a request.
+    const BATCH_WAIT: Option<Duration> = Some(Duration::from_millis(10));
 
     async fn run_as_statement(
         session: &Session,
