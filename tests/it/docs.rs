@@ -54,6 +54,12 @@ fn the_readme_has_at_most_900_words_and_the_architecture_1500() {
 }
 
 #[test]
+fn the_readme_names_the_oldest_rust_that_builds_the_program() {
+    let oldest = concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), " or newer");
+    assert!(read("README.md").contains(oldest), "{oldest}");
+}
+
+#[test]
 fn each_promise_names_tests_that_exist_and_the_readme_has_five_of_them() {
     let page = read("docs/promises.md");
     let (promises, _) = page.split_once("## Not promised").expect("their end");
