@@ -9,6 +9,7 @@ mod firing;
 mod kubernetes;
 mod lint;
 mod package;
+mod packed;
 mod process;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! The Debian package on this machine: installed, started, upgraded, removed, and nothing left of it.
+//! The Debian package on this machine: installed, started, upgraded, rolled back, removed, and nothing left of it.
 //!
 //! Where systemd is not running, its part is played here: the service's own command line, as its own
 //! user, in its own folder, with its own environment and credentials.
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::process::{PROGRAM, Serve};
+use crate::packed::{can_pack, package};
+use crate::process::Serve;
 use crate::{left_out, root};
 
 const NAME: &str = "twilio-acquire-bridge";
@@ -21,7 +22,7 @@ const UNIT: &str = "/lib/systemd/system/twilio-acquire-bridge.service";
 const MADE_UP_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
-fn the_package_is_installed_started_upgraded_and_removed() {
+fn the_package_is_installed_started_upgraded_rolled_back_and_removed() {
     let Some(machine) = Machine::free() else {
         return;
     };
@@ -31,7 +32,6 @@ fn the_package_is_installed_started_upgraded_and_removed() {
     let store = fs::metadata(STORE).expect("the folder is made");
     assert_eq!(store.permissions().mode() & 0o777, 0o700);
     assert_eq!(store.uid(), user());
-    has_pages_and_completions();
     let enabled =
         Path::new("/etc/systemd/system/sockets.target.wants").join("twilio-acquire-bridge.socket");
     assert!(
@@ -42,29 +42,22 @@ fn the_package_is_installed_started_upgraded_and_removed() {
     set_up();
     let bridge = machine.starts();
     assert_eq!(bridge.asked("/readyz"), 200);
-    accepts_a_call(&bridge);
-    let before = calls();
-    assert_eq!(
-        before.lines().filter(|line| line.contains("CA")).count(),
-        1,
-        "{before}"
-    );
+    accepts(&bridge, "inbound-completed.http");
+    assert_eq!(stored_calls(), 1);
 
     let own = fs::read_to_string(CONFIG).expect("the configuration");
-    dpkg(&["--install", &machine.package("1.0.1")]);
-    let version = said("dpkg-query", &["--show", "--showformat=${Version}", NAME]);
-    assert_eq!(String::from_utf8_lossy(&version.stdout), "1.0.1");
+    let bridge = machine.changes_to("1.0.1", bridge);
     assert_eq!(fs::read_to_string(CONFIG).expect("the configuration"), own);
-    assert_eq!(
-        bridge.asked("/readyz"),
-        200,
-        "an upgrade stops nothing by itself"
-    );
+    assert_eq!(stored_calls(), 1, "after the upgrade");
+    accepts(&bridge, "outbound-api-busy.http");
+    assert_eq!(stored_calls(), 2);
+
+    let bridge = machine.changes_to("1.0.0", bridge);
+    assert_eq!(fs::read_to_string(CONFIG).expect("the configuration"), own);
+    assert_eq!(stored_calls(), 2, "after the rollback");
+    accepts(&bridge, "outbound-api-completed.http");
+    assert_eq!(stored_calls(), 3);
     bridge.stops();
-    let bridge = machine.starts();
-    assert_eq!(bridge.asked("/readyz"), 200);
-    bridge.stops();
-    assert_eq!(calls().lines().count(), before.lines().count());
 
     dpkg(&["--remove", NAME]);
     assert!(!Path::new("/usr/bin").join(NAME).exists());
@@ -95,16 +88,14 @@ impl Machine {
             left_out("the Debian package, which only root can install");
             return None;
         }
-        for tool in [
-            "cargo-deb",
-            "setpriv",
-            "deb-systemd-helper",
-            "systemd-sysusers",
-        ] {
+        for tool in ["setpriv", "deb-systemd-helper", "systemd-sysusers"] {
             if Command::new(tool).arg("--version").output().is_err() {
                 left_out(&format!("the Debian package (it needs {tool})"));
                 return None;
             }
+        }
+        if !can_pack() {
+            return None;
         }
         let lock = File::create(std::env::temp_dir().join("twilio-acquire-bridge-package.lock"));
         let lock = lock.expect("a file");
@@ -126,24 +117,20 @@ impl Machine {
         })
     }
 
-    /// The package of this build's program, as if it were of `version`.
     fn package(&self, version: &str) -> String {
-        let target = self.folder.path().join("target");
-        let release = target.join("release");
-        fs::create_dir_all(&release).expect("a folder");
-        fs::copy(PROGRAM, release.join(NAME)).expect("there is room");
-        let package = self.folder.path().join(format!("{version}.deb"));
-        let output = Command::new(root().join("release/package"))
-            // Packing a debug build takes longer than all the rest.
-            .args(["--no-build", "--offline", "--no-strip", "--fast"])
-            .args(["--deb-version", version, "--output"])
-            .arg(&package)
-            .env("CARGO_TARGET_DIR", &target)
-            .current_dir(root())
-            .output()
-            .expect("release/package runs");
-        assert!(output.status.success(), "{output:?}");
-        package.display().to_string()
+        package(self.folder.path(), version).display().to_string()
+    }
+
+    /// Installs another version while `bridge` runs, and restarts the service as systemd would.
+    fn changes_to(&self, version: &str, bridge: Serve) -> Serve {
+        dpkg(&["--install", &self.package(version)]);
+        let installed = said("dpkg-query", &["--show", "--showformat=${Version}", NAME]);
+        assert_eq!(String::from_utf8_lossy(&installed.stdout), version);
+        assert_eq!(bridge.asked("/readyz"), 200, "dpkg stops nothing by itself");
+        bridge.stops();
+        let bridge = self.starts();
+        assert_eq!(bridge.asked("/readyz"), 200);
+        bridge
     }
 
     /// The service, as its unit says.
@@ -196,21 +183,6 @@ impl Drop for Machine {
     }
 }
 
-/// In the folders where man and the three shells look.
-fn has_pages_and_completions() {
-    for path in [
-        "man/man1/twilio-acquire-bridge.1.gz",
-        "man/man1/twilio-acquire-bridge-requeue.1.gz",
-        "bash-completion/completions/twilio-acquire-bridge",
-        "zsh/vendor-completions/_twilio-acquire-bridge",
-        "fish/vendor_completions.d/twilio-acquire-bridge.fish",
-    ] {
-        let listed = said("dpkg-query", &["--listfiles", NAME]);
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        assert!(listed.contains(&format!("/usr/share/{path}\n")), "{listed}");
-    }
-}
-
 /// As the package requests after its installation; on free ports, and without an Acquire.
 fn set_up() {
     let sample = fs::read_to_string(CONFIG).expect("the configuration");
@@ -245,10 +217,10 @@ fn as_its_user() -> Command {
 }
 
 /// Played by the installed program itself.
-fn accepts_a_call(bridge: &Serve) {
+fn accepts(bridge: &Serve, fixture: &str) {
     let output = Command::new("/usr/bin/twilio-acquire-bridge")
         .arg("replay")
-        .arg(root().join("fixtures/twilio/inbound-completed.http"))
+        .arg(root().join("fixtures/twilio").join(fixture))
         .args(["--to", &format!("http://{}", bridge.public)])
         .args(["--public-url", "https://bridge.example.com"])
         .env_clear()
@@ -258,14 +230,15 @@ fn accepts_a_call(bridge: &Serve) {
     assert!(output.status.success(), "{output:?}");
 }
 
-fn calls() -> String {
+fn stored_calls() -> usize {
     let output = as_its_user()
         .args(["/usr/bin/twilio-acquire-bridge", "list", "--config", CONFIG])
         .current_dir(STORE)
         .output()
         .expect("the program runs");
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let listed = String::from_utf8_lossy(&output.stdout);
+    listed.lines().filter(|line| line.contains("CA")).count()
 }
 
 /// What dpkg says; waits for others that install something.
