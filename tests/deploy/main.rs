@@ -6,6 +6,7 @@ mod container;
 mod containers;
 mod dashboard;
 mod firing;
+mod fresh_root;
 mod kubernetes;
 mod lint;
 mod package;
@@ -15,6 +16,7 @@ mod process;
 #[path = "../support/mod.rs"]
 mod support;
 mod units;
+mod workflows;
 
 use std::path::{Path, PathBuf};
 
