@@ -32,6 +32,7 @@ mod store;
 mod toml_value;
 mod twilio;
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -61,7 +62,34 @@ pub use rules::to_toml;
 pub use server::{ProxyProtocolSetting, ServerSettings};
 pub use setting::Setting;
 pub use store::{SpoolSettings, StoreSettings, StoreUrl};
+pub use toml_value::MASK;
 pub use twilio::TwilioSettings;
+
+/// A configuration as commands show it, also if this user or this file lacks secrets.
+#[derive(Debug)]
+pub struct Explained {
+    pub config: Config,
+    /// Every setting, its value and its origin.
+    pub settings: Vec<Setting>,
+    pub gaps: Vec<SecretGap>,
+}
+
+/// A secret that is set, but not known to the command. Each has its sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretGap {
+    /// `check` printed the configuration, with `***` for the secret.
+    Masked(String),
+    /// Its file cannot be read.
+    Unreadable(String),
+}
+
+impl fmt::Display for SecretGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Masked(sentence) | Self::Unreadable(sentence) => f.write_str(sentence),
+        }
+    }
+}
 
 /// All mistakes of a configuration, one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -128,26 +156,37 @@ pub fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
-    explain(file, environment).map(|(mut config, settings)| {
-        config.settings = settings;
-        config
+    let (mut reader, config) = read_layers(file, environment)?;
+    reader.refuse_gaps();
+    let explained = reader.finish(config).map_err(ConfigError)?;
+    Ok(Config {
+        settings: explained.settings,
+        ..explained.config
     })
 }
 
-/// As [`load`], with every setting, its value and its origin.
+/// As [`load`], with every setting, its value and its origin. A secret that cannot be read is no mistake.
 pub fn explain(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Config, Vec<Setting>), ConfigError> {
+) -> Result<Explained, ConfigError> {
+    let (reader, config) = read_layers(file, environment)?;
+    reader.finish(config).map_err(ConfigError)
+}
+
+fn read_layers(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(SettingsReader, Option<Config>), ConfigError> {
     let layers = Layers::read(file, environment).map_err(|why| ConfigError(vec![why]))?;
     let entries = layers.accounts;
     let mut reader = SettingsReader::new(layers);
     let config = read(&mut reader, entries);
-    reader.finish(config).map_err(ConfigError)
+    Ok((reader, config))
 }
 
 /// Reads a part of the configuration with one of the functions in [`partial`]. Other settings are
-/// not checked.
+/// not checked. A secret that this user cannot read is as if it were not set: the command may not need it.
 pub fn load_part<T>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,

@@ -12,7 +12,8 @@ use super::output::{note, print_line};
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{Config, StoreUrl};
+use crate::config::StoreUrl;
+use crate::config::partial::{self, ActSettings};
 use crate::domain::audit::{Actor, KnownBy, Reason};
 use crate::store::{self, Dismissal, OpenError, State, Store, StoreError};
 use crate::twilio::CallSid;
@@ -36,10 +37,10 @@ pub enum ActTarget<'a> {
 }
 
 impl<'a> ActTarget<'a> {
-    pub fn open(config: &'a Config, operator: &OperatorArgs) -> Result<Self, CliError> {
+    pub fn open(config: &'a ActSettings, operator: &OperatorArgs) -> Result<Self, CliError> {
         // Checked first, whether or not it is needed.
         let bridge = AdminClient::acting(&config.admin, operator.operator.as_deref())?;
-        match (store::open(&config.store.url), &config.store.url) {
+        match (store::open(&config.store), &config.store) {
             (Ok(store), StoreUrl::Sqlite(_)) => Ok(Self::File(store)),
             (Ok(store), StoreUrl::Postgres(_)) => Ok(Self::Shared(store)),
             (Err(OpenError::InUse { .. }), _) => Ok(Self::Bridge(bridge)),
@@ -85,7 +86,7 @@ pub fn on_each(
     sids: &[CallSid],
     act: &impl AsyncFn(&ActTarget<'_>, &CallSid) -> Result<Result<&'static str, String>, ActError>,
 ) -> Result<Exit, CliError> {
-    let config = args.load()?;
+    let config = args.load_part(partial::act)?;
     // Fails if there is no store: opening it for writing would create a file.
     args.open_to_read()?;
     let mut exit = Exit::Done;
@@ -117,7 +118,8 @@ pub enum ActError {
     #[error(transparent)]
     AdminFailed(#[from] AdminClientError),
     #[error(
-        "the bridge on {0} rejects the token; use the admin.token of its configuration, or --operator"
+        "the bridge on {0} rejects the token; use the admin.token of its configuration, as a user who can read \
+         it, or --operator"
     )]
     Token(String),
     #[error("the bridge on {0} answered {1}: {2}")]

@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::output::{COLUMNS, OutputArgs, OutputFormat, note, print_json, print_line, wrap};
 use super::{CliError, ConfigArgs, Exit};
-use crate::config::{Setting, StoreUrl, doubtful_secrets, duration};
+use crate::config::{
+    ConfigError, Explained, MASK, SecretGap, Setting, StoreUrl, doubtful_secrets, duration,
+};
 use crate::domain::plain_text::plain;
 use crate::domain::retry::Jitter;
 use crate::store;
@@ -26,7 +28,8 @@ found damage, with 2 and every mistake on stderr if the configuration is wrong."
 
 /// Validate the configuration; print it, and the retry schedule.
 ///
-/// The output is a configuration file. Secrets and personal data in it are comments.
+/// The output is a configuration file, which check accepts too. In place of secrets and personal data it has
+/// \"***\", with which the bridge does not start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Check {
@@ -45,10 +48,24 @@ pub struct Check {
 
 impl Check {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (config, settings) = self.config.explain()?;
+        let Explained {
+            config,
+            settings,
+            gaps,
+        } = self.config.explain()?;
+        let unreadable = |gap: &&SecretGap| matches!(gap, SecretGap::Unreadable(_));
+        let mistakes: Vec<String> = gaps
+            .iter()
+            .filter(unreadable)
+            .map(SecretGap::to_string)
+            .collect();
+        if !mistakes.is_empty() {
+            return Err(ConfigError(mistakes).into());
+        }
         let is_text = self.output.format() == OutputFormat::Text;
         let attempts = scheduled_attempts(&config.delivery.policy.schedule);
         let mut warnings = doubtful_secrets(&config.accounts);
+        warnings.extend(gaps.iter().map(SecretGap::to_string));
         warnings.extend(config.reconcile.doubt(&config.store));
         for warning in warnings.iter().filter(|_| is_text) {
             note!("warning: {warning}");
@@ -136,8 +153,8 @@ fn scheduled_attempts(schedule: &[Duration]) -> Vec<ScheduledAttempt> {
         .collect()
 }
 
-/// The settings as a configuration file. Hidden values are comments: they come from the environment, or
-/// from the file that has them.
+/// The settings as a configuration file. Hidden values have a mask, which `check` accepts and `serve` does
+/// not.
 fn settings_text(settings: &[Setting]) -> String {
     let (of_entries, others): (Vec<_>, Vec<_>) = settings
         .iter()
@@ -164,21 +181,22 @@ fn setting_text(setting: &Setting, key: &str) -> String {
     let Some(value) = value else {
         return format!("# {key} is not set\n");
     };
-    // A variable such as TWILIO_AUTH_TOKEN has no key in a file.
-    let is_variable = !key.contains(|c: char| c.is_ascii_lowercase());
-    let is_comment = is_variable || setting.is_hidden() || setting.file.is_some();
-    let mark = if is_comment { "# " } else { "" };
-    let mut line = format!("{mark}{key} = {value}  # {origin}\n");
-    if line.trim_end().chars().count() > COLUMNS {
-        line = format!("# {origin}:\n{mark}{key} = {value}\n");
-    }
-    match &setting.file {
-        Some(path) if !is_variable => {
-            let path = serde_json::Value::from(path.to_string_lossy());
-            format!("{line}{key}_file = {path}\n")
+    let (mut key, mut value, mut origin) = (key.to_owned(), value.clone(), origin.to_string());
+    if let Some(count) = value.strip_prefix('(') {
+        if count != "set)" {
+            origin = format!("{origin}, {}", count.trim_end_matches(')'));
         }
-        _ => line,
+        value = format!("\"{MASK}\"");
     }
+    if let Some(path) = &setting.file {
+        key.push_str("_file");
+        value = serde_json::Value::from(path.to_string_lossy()).to_string();
+    }
+    let line = format!("{key} = {value}  # {origin}\n");
+    if line.trim_end().chars().count() > COLUMNS {
+        return format!("# {origin}:\n{key} = {value}\n");
+    }
+    line
 }
 
 fn schedule_text(attempts: &[ScheduledAttempt]) -> String {

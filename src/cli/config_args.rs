@@ -1,25 +1,36 @@
 //! The option `--config`: each command loads the part of the configuration that it needs.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 
 use clap::Args;
+use clap::builder::OsStringValueParser;
 
 use super::{CliError, spool};
-use crate::config::{self, Config, ConfigError, Setting, SettingsReader, StoreUrl, partial};
+use crate::config::{self, Config, ConfigError, Explained, SettingsReader, StoreUrl, partial};
 use crate::domain::plan::Rules;
 use crate::store::{self, ReadStore, SqliteReader};
+
+/// Where a command finds its configuration if none is given: the first that exists.
+const FILES: [&str; 2] = ["bridge.toml", "/etc/twilio-acquire-bridge/bridge.toml"];
 
 /// Where the configuration is read from.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// Configuration file (TOML). Without it only environment variables and defaults apply.
-    #[arg(long, value_name = "FILE", env = "BRIDGE_CONFIG")]
-    config: Option<PathBuf>,
+    /// Configuration file (TOML). Without it ./bridge.toml, or else
+    /// /etc/twilio-acquire-bridge/bridge.toml, if there is one.
+    #[arg(long, value_name = "FILE", env = "BRIDGE_CONFIG", value_parser = OsStringValueParser::new())]
+    config: Option<OsString>,
 }
 
 impl ConfigArgs {
+    /// The configuration file, if there is one. An empty variable is ignored.
     pub fn file(&self) -> Option<&Path> {
-        self.config.as_deref()
+        let given = self.config.as_ref().filter(|given| !given.is_empty());
+        match given {
+            Some(given) => Some(Path::new(given)),
+            None => FILES.iter().map(Path::new).find(|file| file.exists()),
+        }
     }
 
     pub fn load(&self) -> Result<Config, ConfigError> {
@@ -27,7 +38,7 @@ impl ConfigArgs {
     }
 
     /// The configuration, and each setting with its origin.
-    pub fn explain(&self) -> Result<(Config, Vec<Setting>), ConfigError> {
+    pub fn explain(&self) -> Result<Explained, ConfigError> {
         config::explain(self.file(), environment())
     }
 
@@ -55,9 +66,18 @@ impl ConfigArgs {
         if let StoreUrl::Sqlite(path) = &url
             && !path.exists()
         {
+            let advice = match self.file() {
+                Some(file) if path.is_absolute() => {
+                    format!("serve creates it; the configuration is {}", file.display())
+                }
+                _ => {
+                    "A relative path is resolved from the current directory: run from the bridge's \
+                      working directory, or set an absolute path"
+                        .to_owned()
+                }
+            };
             return Err(CliError::Failed(anyhow::anyhow!(
-                "no store at {} (store.url). A relative path is resolved from the current \
-                 directory: run from the bridge's working directory, or set an absolute path",
+                "no store at {} (store.url). {advice}",
                 path.display()
             )));
         }

@@ -22,15 +22,15 @@ use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
 use super::spool::{self, SpoolContents};
 use super::{CliError, ConfigArgs, Exit, check};
 use crate::clock::{Clock, Millis};
-use crate::config::{Config, StoreUrl, doubtful_secrets};
+use crate::config::{Config, Explained, SecretGap, StoreUrl, doubtful_secrets};
 use crate::domain::plural::counted;
 use crate::store::{disk, open_to_read, sqlite};
 use crate::twilio::callback::CallbackKind;
 use crate::twilio::callback_url::{UrlProblem, check, to_enter};
 
-const EXAMPLE: &str = "Example:
-  sudo -u twilio-acquire-bridge twilio-acquire-bridge doctor \\
-    --config /etc/twilio-acquire-bridge/bridge.toml
+const EXAMPLE: &str = "Examples:
+  twilio-acquire-bridge doctor
+  sudo -u twilio-acquire-bridge twilio-acquire-bridge doctor
 
 A bridge may be running. Nothing is posted to Acquire. Run it as the user of the
 bridge, so that it checks the files with that user's permissions. Exits with 0
@@ -70,7 +70,11 @@ impl Doctor {
     }
 
     fn check(&self, notes: &mut Notes) {
-        let (config, settings) = match self.config.explain() {
+        let Explained {
+            config,
+            settings,
+            gaps,
+        } = match self.config.explain() {
             Ok(explained) => explained,
             // Without a valid configuration there is nothing else to check.
             Err(why) => {
@@ -79,7 +83,19 @@ impl Doctor {
             }
         };
         let now = Clock::system().now();
-        notes.ok("configuration", "every setting is valid");
+        match self.config.file() {
+            Some(file) => notes.ok("configuration", format_args!("{} is valid", file.display())),
+            None => notes.ok("configuration", "every setting is valid"),
+        }
+        for gap in gaps {
+            let help = match gap {
+                SecretGap::Masked(_) => "",
+                SecretGap::Unreadable(_) => {
+                    "; create it, or run doctor as root or as the user of the bridge"
+                }
+            };
+            notes.problem("secret", format_args!("{gap}{help}"));
+        }
         of_public_urls(notes, &config);
         for sentence in doubtful_secrets(&config.accounts) {
             notes.problem("secret", sentence);

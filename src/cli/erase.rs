@@ -8,6 +8,7 @@ use super::operate::{self, confirm};
 use super::output::{note, print_line};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
+use crate::config::partial;
 use crate::debugging::missing_call::SEARCHED;
 use crate::domain::audit::Reason;
 use crate::domain::operation::OperationKind;
@@ -91,7 +92,7 @@ impl SubjectArgs {
 
 impl Erase {
     pub fn run(self) -> Result<Exit, CliError> {
-        let config = self.config.load()?;
+        let config = self.config.load_part(partial::act)?;
         let (key, value) = self.subject.pair();
         let subject = Subject::parse(key, value).map_err(|why| CliError::Usage(why.to_string()))?;
         let (reader, _) = self.config.open_to_read()?;

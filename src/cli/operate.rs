@@ -15,7 +15,7 @@ use super::{CliError, ConfigArgs, Exit, serve};
 use crate::app;
 use crate::app::operations::{Carrier, Pace, Step};
 use crate::clock::{self, Clock, Millis};
-use crate::config::Config;
+use crate::config::partial::{self, ActSettings};
 use crate::domain::audit::Reason;
 use crate::domain::operation::{OperationKind, OperationState};
 use crate::domain::plural::counted;
@@ -64,7 +64,7 @@ impl OperateArgs {
         operator: &OperatorArgs,
         (kind, reason): (OperationKind, Option<&Reason>),
     ) -> Result<Exit, CliError> {
-        let config = args.load()?;
+        let config = args.load_part(partial::act)?;
         let now = Clock::system().now();
         // A millisecond earlier: the operation includes calls of the time itself.
         let before = self.rested_before.map_or(now, |at| Millis(at.0 - 1));
@@ -103,7 +103,7 @@ impl OperateArgs {
 
 /// Makes an operation and follows it: `order` in the bridge that owns the store, `new` elsewhere.
 pub fn run(
-    config: &Config,
+    config: &ActSettings,
     operator: &OperatorArgs,
     new: NewOperation,
     order: &serde_json::Value,
@@ -135,7 +135,7 @@ async fn order_and_follow(
 
 /// Carries an operation out, beside the bridges that share the database, if there are any.
 async fn carry_out(
-    config: &Config,
+    config: &ActSettings,
     store: Arc<dyn Store>,
     new: NewOperation,
     pace: Pace,

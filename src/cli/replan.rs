@@ -12,6 +12,7 @@ use super::output::{OutputArgs, note};
 use super::replay::compare::difference;
 use super::requeue::paced;
 use super::{CliError, ConfigArgs, Exit, operate};
+use crate::config::partial;
 use crate::debugging::replan::{self, ReplanDiff};
 use crate::domain::operation::OperationKind;
 use crate::store::Detail;
@@ -88,7 +89,12 @@ impl Replan {
         if !self.send || !(self.yes || operate::confirm(OperationKind::Requeue, differing.len())?) {
             return Ok(Exit::Partial);
         }
-        paced::run(&self.config.load()?, &differing, self.rate, &self.operator)
+        paced::run(
+            &self.config.load_part(partial::act)?,
+            &differing,
+            self.rate,
+            &self.operator,
+        )
     }
 
     fn print(&self, diff: &ReplanDiff) -> Result<(), CliError> {

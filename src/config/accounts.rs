@@ -13,13 +13,16 @@ use crate::twilio::auth_token::{self, SecretFormError};
 /// The limit of a DNS label (RFC 1035, section 2.3.4): the name becomes part of Acquire's host name.
 const MAX_NAME: usize = 63;
 
+/// The keys that the only account requires.
+const AUTH_TOKENS: &str = "twilio.auth_tokens";
+const ACCOUNT_ID: &str = "acquire.account_id";
+
 /// Settings of the only account, each with its replacement in an entry of `[[accounts]]`.
-const OF_ONE_ACCOUNT: [(&str, &str); 10] = [
-    ("TWILIO_ACCOUNT_SID", "twilio_account_sid"),
+const OF_ONE_ACCOUNT: [(&str, &str); 9] = [
     ("twilio.account_sid", "twilio_account_sid"),
-    ("TWILIO_AUTH_TOKEN", "twilio_auth_tokens"),
-    ("TWILIO_AUTH_TOKEN_FILE", "twilio_auth_tokens_file"),
-    ("ACQUIRE_ACCOUNT_ID", "acquire_account_id"),
+    (AUTH_TOKENS, "twilio_auth_tokens"),
+    ("twilio.auth_tokens_file", "twilio_auth_tokens_file"),
+    (ACCOUNT_ID, "acquire_account_id"),
     ("twilio.api_key_sid", "twilio_api_key_sid"),
     ("twilio.api_key_secret", "twilio_api_key_secret"),
     ("twilio.api_key_secret_file", "twilio_api_key_secret_file"),
@@ -59,7 +62,10 @@ pub fn doubtful_secrets(accounts: &[Account]) -> Vec<String> {
             doubts.push(format!("{key} (a secret, not shown) {why}"));
         };
         for token in &account.auth_tokens {
-            let keys = ["TWILIO_AUTH_TOKEN", "twilio_auth_tokens"];
+            let keys = [
+                "twilio.auth_tokens (TWILIO_AUTH_TOKEN)",
+                "twilio_auth_tokens",
+            ];
             doubt(keys, auth_token::check(token.expose_secret()));
         }
         if let Some(key) = &account.twilio_api_key {
@@ -102,18 +108,18 @@ pub(super) fn read(reader: &mut SettingsReader, entries: usize) -> Option<Vec<Ac
 }
 
 fn only_account(reader: &mut SettingsReader) -> Option<Account> {
-    let tokens = reader.secrets("TWILIO_AUTH_TOKEN");
+    let tokens = reader.secrets(AUTH_TOKENS);
     if tokens.is_none() {
         reader.mistake(
-            "no Twilio auth token: set TWILIO_AUTH_TOKEN or TWILIO_AUTH_TOKEN_FILE, or [[accounts]] \
-             with twilio_auth_tokens in a file",
+            "no Twilio auth token: set TWILIO_AUTH_TOKEN, or twilio.auth_tokens_file or [[accounts]] in \
+             a file",
         );
     }
-    let name = reader.text("ACQUIRE_ACCOUNT_ID", account_name);
-    if !reader.is_set("ACQUIRE_ACCOUNT_ID") {
+    let name = reader.text(ACCOUNT_ID, account_name);
+    if !reader.is_set(ACCOUNT_ID) {
         reader.mistake(
-            "no Acquire account: set ACQUIRE_ACCOUNT_ID to NAME as in https://NAME.acquire.io, or \
-             [[accounts]] with acquire_account_id in a file",
+            "no Acquire account: set ACQUIRE_ACCOUNT_ID, or acquire.account_id in a file, to NAME as in \
+             https://NAME.acquire.io",
         );
     }
     let twilio_api_key = api_key(reader, "twilio.api_key");
@@ -182,7 +188,8 @@ fn api_key(reader: &mut SettingsReader, key: &str) -> Option<ApiKey> {
     }
     Some(ApiKey {
         sid: sid?,
-        secret: SecretString::from(secret?),
+        // Empty if its file cannot be read, which is reported already.
+        secret: SecretString::from(secret.unwrap_or_default()),
     })
 }
 

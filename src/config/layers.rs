@@ -11,12 +11,12 @@ use toml::{Table, Value};
 /// The defaults, and the manual of all keys.
 const DEFAULTS: &str = include_str!("../config.default.toml");
 
-/// Settings with a plain environment variable: with them, one account needs no file.
-const PLAIN_VARIABLES: [&str; 4] = [
-    "TWILIO_AUTH_TOKEN",
-    "TWILIO_AUTH_TOKEN_FILE",
-    "ACQUIRE_ACCOUNT_ID",
-    "TWILIO_ACCOUNT_SID",
+/// Variables with a plain name, and their keys: with them, one account needs no file.
+const PLAIN_VARIABLES: [(&str, &str); 4] = [
+    ("TWILIO_AUTH_TOKEN", "twilio.auth_tokens"),
+    ("TWILIO_AUTH_TOKEN_FILE", "twilio.auth_tokens_file"),
+    ("ACQUIRE_ACCOUNT_ID", "acquire.account_id"),
+    ("TWILIO_ACCOUNT_SID", "twilio.account_sid"),
 ];
 
 /// Sections of several entries, each with a number from 1 in its keys.
@@ -148,6 +148,15 @@ impl Layers {
                 value: Value::String(value),
                 origin: SettingOrigin::Environment,
             };
+            // A secret of the environment overrides the file that has it, and the reverse.
+            let other = match key.strip_suffix("_file") {
+                Some(key) => key.to_owned(),
+                None => format!("{key}_file"),
+            };
+            let is_lower = |of: &RawSetting| of.origin != SettingOrigin::Environment;
+            if self.values.get(&other).is_some_and(is_lower) {
+                self.values.remove(&other);
+            }
             self.values.insert(key, setting);
         }
     }
@@ -158,15 +167,16 @@ fn key_of(variable: &str) -> Option<String> {
     match variable.strip_prefix(PREFIX) {
         Some(path) => Some(path.to_ascii_lowercase().replace("__", ".")),
         None => PLAIN_VARIABLES
-            .contains(&variable)
-            .then(|| variable.to_owned()),
+            .iter()
+            .find(|(name, _)| *name == variable)
+            .map(|(_, key)| (*key).to_owned()),
     }
 }
 
 /// The variable that sets a key.
 pub(super) fn variable_of(key: &str) -> String {
-    if PLAIN_VARIABLES.contains(&key) {
-        return key.to_owned();
+    if let Some((name, _)) = PLAIN_VARIABLES.iter().find(|(_, of)| *of == key) {
+        return (*name).to_owned();
     }
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
 }

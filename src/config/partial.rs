@@ -36,6 +36,26 @@ pub fn admin(reader: &mut SettingsReader) -> Option<AdminSettings> {
     admin::read(reader)
 }
 
+/// The store, the admin listener and the rules: enough to change stored calls.
+pub fn act(reader: &mut SettingsReader) -> Option<ActSettings> {
+    let admin = admin(reader);
+    let (store, rules) = store_and_rules(reader)?;
+    let admin = admin?;
+    Some(ActSettings {
+        store,
+        admin,
+        rules,
+    })
+}
+
+/// The settings of commands that change stored calls.
+#[derive(Clone, Debug)]
+pub struct ActSettings {
+    pub store: StoreUrl,
+    pub admin: AdminSettings,
+    pub rules: Rules,
+}
+
 /// `[report]`.
 pub fn report(reader: &mut SettingsReader) -> Option<ReportSettings> {
     report::read(reader)

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::duration;
 use super::layers::{Layers, RawSetting, SettingOrigin, variable_of};
 use super::setting::{Setting, SettingKey};
-use super::toml_value::{masked, pairs, quoted, shown, words};
+use super::toml_value::{MASK, has_mask, masked, pairs, quoted, shown, words};
+use super::{Config, Explained, SecretGap, duration};
 
 /// Keyed at random in each process, so that a fingerprint reveals nothing about a secret.
 static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -33,6 +33,7 @@ pub struct SettingsReader {
     pub(super) notify: usize,
     /// One sentence each.
     mistakes: Vec<String>,
+    gaps: Vec<SecretGap>,
 }
 
 impl SettingsReader {
@@ -44,12 +45,35 @@ impl SettingsReader {
             operators: layers.operators,
             notify: layers.notify,
             mistakes: layers.mistakes,
+            gaps: Vec::new(),
         }
     }
 
     /// Adds a mistake that concerns more than one value: one sentence.
     pub(super) fn mistake(&mut self, sentence: impl Into<String>) {
         self.mistakes.push(sentence.into());
+    }
+
+    /// Makes each unknown secret a mistake, for commands that need all that they read.
+    pub(super) fn refuse_gaps(&mut self) {
+        let gaps = std::mem::take(&mut self.gaps);
+        self.mistakes.extend(gaps.iter().map(SecretGap::to_string));
+    }
+
+    pub(super) fn has_gaps(&self) -> bool {
+        !self.gaps.is_empty()
+    }
+
+    /// Notes a value that has the mask of `check`; returns whether it has one.
+    fn note_mask(&mut self, key: &str, value: &Value) -> bool {
+        let is_masked = value.as_str().is_some_and(has_mask);
+        if is_masked {
+            let name = self.name(key);
+            self.gaps.push(SecretGap::Masked(format!(
+                "{name} has {MASK} in place of a secret, as check prints it; set the secret itself"
+            )));
+        }
+        is_masked
     }
 
     pub(super) fn is_set(&mut self, key: &str) -> bool {
@@ -183,6 +207,10 @@ impl SettingsReader {
             self.show_unset(key);
             return None;
         };
+        if self.note_mask(key.name, &setting.value) {
+            self.show(key, "(set)".to_owned(), &setting);
+            return None;
+        }
         let table = pairs(&setting.value, |pair| pair.rsplit_once('='));
         if let Some(table) = &table {
             let count = format!("({} set)", table.len());
@@ -197,7 +225,7 @@ impl SettingsReader {
     }
 
     /// The configuration with all settings as operators see them, or all mistakes.
-    pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<(T, Vec<Setting>), Vec<String>> {
+    pub(super) fn finish(mut self, config: Option<Config>) -> Result<Explained, Vec<String>> {
         // Known keys are those that were read, so every section must be read before.
         let unknown: Vec<String> = self
             .values
@@ -207,7 +235,12 @@ impl SettingsReader {
             .collect();
         self.mistakes.extend(unknown);
         let settings = std::mem::take(&mut self.settings);
-        Ok((self.finish_part(config)?, settings))
+        let gaps = std::mem::take(&mut self.gaps);
+        Ok(Explained {
+            config: self.finish_part(config)?,
+            settings,
+            gaps,
+        })
     }
 
     /// As [`SettingsReader::finish`] if only some keys were read, so that the others are not mistakes.
@@ -273,6 +306,7 @@ impl SettingsReader {
         };
         match parse(&setting) {
             Ok(parsed) => {
+                self.note_mask(key.name, &setting.value);
                 self.show(key, masked(&setting.value), &setting);
                 Some(parsed)
             }

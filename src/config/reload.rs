@@ -115,7 +115,9 @@ mod tests {
             ("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let (_, settings) = explain(None, environment).expect("a configuration");
+        let settings = explain(None, environment)
+            .expect("a configuration")
+            .settings;
         let documented = documented();
         for setting in settings.iter().filter(|of| of.key.contains('.')) {
             let key = &setting.key;

@@ -56,7 +56,13 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 /// What stands for a hidden part of a value.
-pub(super) const MASK: &str = "***";
+pub const MASK: &str = "***";
+
+/// Whether [`masked`] or `check` hid a part of the value.
+pub(super) fn has_mask(text: &str) -> bool {
+    let parts = [format!("://{MASK}@"), format!("password={MASK}")];
+    text == MASK || parts.iter().any(|part| text.contains(part))
+}
 
 /// A value without the user info and the password of a URL.
 ///

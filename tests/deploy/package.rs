@@ -1,11 +1,11 @@
 //! The Debian package on this machine: installed, started, upgraded, rolled back, removed, and nothing left of it.
 //!
 //! Where systemd is not running, its part is played here: the service's own command line, as its own
-//! user, in its own folder, with its own environment and credentials.
+//! user, in its own folder.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -39,11 +39,19 @@ fn the_package_is_installed_started_upgraded_rolled_back_and_removed() {
         "nothing starts without a token"
     );
 
+    let (code, printed) = runs(as_its_user(), &["doctor", "--offline"]);
+    assert_eq!(code, 1, "{printed}");
+    assert!(
+        printed.contains("/twilio-auth-token\" cannot be read"),
+        "{printed}"
+    );
     set_up();
     let bridge = machine.starts();
     assert_eq!(bridge.asked("/readyz"), 200);
     accepts(&bridge, "inbound-completed.http");
     assert_eq!(stored_calls(), 1);
+
+    commands_work();
 
     let own = fs::read_to_string(CONFIG).expect("the configuration");
     let bridge = machine.changes_to("1.0.1", bridge);
@@ -58,6 +66,7 @@ fn the_package_is_installed_started_upgraded_rolled_back_and_removed() {
     accepts(&bridge, "outbound-api-completed.http");
     assert_eq!(stored_calls(), 3);
     bridge.stops();
+    commands_work();
 
     dpkg(&["--remove", NAME]);
     assert!(!Path::new("/usr/bin").join(NAME).exists());
@@ -140,36 +149,19 @@ impl Machine {
             let lines = unit.lines().filter_map(|line| line.strip_prefix(key));
             lines.map(str::to_owned).collect()
         };
-        let credentials = self.credentials(&values("LoadCredential="));
-        let resolved = |value: &str| {
-            let value = value.replace("%d", &credentials.display().to_string());
-            value.replace("%S", "/var/lib")
-        };
         let [start] = &values("ExecStart=")[..] else {
             panic!("one command line in: {unit}");
         };
         let mut command = as_its_user();
         command.args(start.split(' '));
-        command.current_dir(resolved(&values("WorkingDirectory=")[0]));
-        for assignment in values("Environment=") {
-            let (name, value) = assignment.split_once('=').expect("NAME=VALUE");
-            command.env(name, resolved(value));
-        }
+        let folder = values("WorkingDirectory=")[0].replace("%S", "/var/lib");
+        command.current_dir(folder);
+        assert_eq!(
+            values("Environment="),
+            [""; 0],
+            "commands would not have it"
+        );
         Serve::by(&mut command)
-    }
-
-    /// A folder with what systemd would hand over, which only the service's user may read.
-    fn credentials(&self, asked: &[String]) -> PathBuf {
-        let folder = self.folder.path().join("credentials");
-        fs::create_dir_all(&folder).expect("a folder");
-        for credential in asked {
-            let (name, path) = credential.split_once(':').expect("NAME:PATH");
-            let file = folder.join(name);
-            fs::copy(path, &file).expect("the credential is there");
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).expect("root's file");
-            std::os::unix::fs::chown(&file, Some(user()), None).expect("root may");
-        }
-        folder
     }
 }
 
@@ -193,13 +185,18 @@ fn set_up() {
     assert_ne!(own, sample);
     fs::write(CONFIG, own).expect("root writes it");
     fs::write(TOKEN, MADE_UP_TOKEN).expect("root writes it");
-    fs::set_permissions(TOKEN, fs::Permissions::from_mode(0o600)).expect("root owns it");
+    fs::set_permissions(TOKEN, fs::Permissions::from_mode(0o640)).expect("root owns it");
+    std::os::unix::fs::chown(TOKEN, None, Some(group())).expect("root may");
 }
 
 fn user() -> u32 {
     let output = said("id", &["--user", NAME]);
     let id = String::from_utf8_lossy(&output.stdout);
     id.trim().parse().expect("a number")
+}
+
+fn group() -> u32 {
+    fs::metadata(STORE).expect("the folder is made").gid()
 }
 
 fn as_its_user() -> Command {
@@ -231,14 +228,72 @@ fn accepts(bridge: &Serve, fixture: &str) {
 }
 
 fn stored_calls() -> usize {
-    let output = as_its_user()
-        .args(["/usr/bin/twilio-acquire-bridge", "list", "--config", CONFIG])
-        .current_dir(STORE)
+    let (code, listed) = runs(as_its_user(), &["list"]);
+    assert_eq!(code, 0, "{listed}");
+    listed.lines().filter(|line| line.contains("CA")).count()
+}
+
+/// The exit code of an installed command and what it prints, from the root folder and without settings.
+fn runs(mut user: Command, arguments: &[&str]) -> (i32, String) {
+    let output = user
+        .arg("/usr/bin/twilio-acquire-bridge")
+        .args(arguments)
+        .current_dir("/")
         .output()
         .expect("the program runs");
-    assert!(output.status.success(), "{output:?}");
-    let listed = String::from_utf8_lossy(&output.stdout);
-    listed.lines().filter(|line| line.contains("CA")).count()
+    let printed = [&output.stdout[..], &output.stderr[..]].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    (output.status.code().expect("no signal"), printed)
+}
+
+/// Each command that uses the store finds the configuration and the store, whoever runs it.
+fn commands_work() {
+    let call = "CA00000000000000000000000000000001";
+    let folder = tempfile::tempdir().expect("a folder");
+    let open_to_all = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(folder.path(), open_to_all).expect("a folder of root's");
+    let root: fn() -> Command = || {
+        let mut command = Command::new("env");
+        command.arg("--ignore-environment");
+        command
+    };
+    for (name, user) in [("root", root), (NAME, as_its_user as fn() -> Command)] {
+        let copy = folder.path().join(format!("{name}.db"));
+        let copy = copy.display().to_string();
+        let fixtures = folder.path().join(name).display().to_string();
+        for (arguments, expected) in [
+            (&["list"][..], call),
+            (&["show", call], call),
+            (&["report"], " received"),
+            (&["requeue", call, "--reason", "a test"], "requeued"),
+            (&["audit"], "requeue"),
+            (&["backup", &copy], "copied"),
+            (&["export", call, "--out", &fixtures], call),
+            (&["replan", "--since", "1d"], "0 of"),
+            (&["check"], "twilio.auth_tokens_file"),
+            (&["check", "--store"], "is intact"),
+        ] {
+            let (code, printed) = runs(user(), arguments);
+            assert_eq!(code, 0, "{name}: {arguments:?}: {printed}");
+            assert!(
+                printed.contains(expected),
+                "{name}: {arguments:?}: {printed}"
+            );
+        }
+        // Acquire and Twilio are not reachable here, so there are problems.
+        for arguments in [&["doctor", "--offline"][..], &["status"]] {
+            let (code, printed) = runs(user(), arguments);
+            assert!((0..=1).contains(&code), "{name}: {arguments:?}: {printed}");
+            assert!(
+                !printed.contains("error:"),
+                "{name}: {arguments:?}: {printed}"
+            );
+            assert!(
+                !printed.contains("cannot be"),
+                "{name}: {arguments:?}: {printed}"
+            );
+        }
+    }
 }
 
 /// What dpkg says; waits for others that install something.

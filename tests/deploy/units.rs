@@ -15,9 +15,13 @@ const UNITS: [&str; 3] = [
 fn units() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for unit in UNITS {
-        let program = concat!("=", env!("CARGO_BIN_EXE_twilio-acquire-bridge"), " serve\n");
+        let program = concat!(
+            "=",
+            env!("CARGO_BIN_EXE_twilio-acquire-bridge"),
+            " serve --config "
+        );
         let unit_text = text(&format!("systemd/{unit}"));
-        let unit_text = unit_text.replace("=twilio-acquire-bridge serve\n", program);
+        let unit_text = unit_text.replace("=twilio-acquire-bridge serve --config ", program);
         std::fs::write(folder.path().join(unit), unit_text).expect("written");
     }
     folder

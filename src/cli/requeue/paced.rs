@@ -11,7 +11,7 @@ use crate::cli::act_target::{ActError, ActTarget, OperatorArgs};
 use crate::cli::output::{note, print_line, progress_bar};
 use crate::cli::{CliError, Exit, serve};
 use crate::clock;
-use crate::config::Config;
+use crate::config::partial::ActSettings;
 use crate::domain::plural::counted;
 use crate::twilio::CallSid;
 
@@ -32,7 +32,7 @@ struct RequeueReport {
 
 /// Requeues calls at a rate per second, until all are done or a signal stops it.
 pub fn run(
-    config: &Config,
+    config: &ActSettings,
     sids: &[CallSid],
     rate: NonZeroU32,
     operator: &OperatorArgs,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use super::SettingsReader;
+use crate::config::SecretGap;
 use crate::config::layers::{RawSetting, SettingOrigin};
 use crate::config::setting::SettingKey;
 use crate::config::toml_value::{is_secret, masked, pairs, quoted, words};
@@ -30,7 +31,11 @@ impl SettingsReader {
             return None;
         }
         let name = self.name(&file_key);
-        let text = self.content(&name, &file.value)?;
+        let Some(text) = self.content(&name, &file.value) else {
+            // The rest of the configuration cannot be used without it.
+            self.refuse_gaps();
+            return None;
+        };
         match parse(&text) {
             Ok(parsed) => {
                 let setting = file.with(text);
@@ -113,10 +118,18 @@ impl SettingsReader {
                 // Not None, which the caller would also report as missing.
                 return Some(Vec::new());
             }
-            (Some(setting), None) => (self.name(key.name), setting, None),
+            (Some(setting), None) => {
+                if self.note_mask(key.name, &setting.value) {
+                    self.show(key, "(set)".to_owned(), &setting);
+                    return Some(Vec::new());
+                }
+                (self.name(key.name), setting, None)
+            }
             (None, Some(file)) => {
                 let name = self.name(&file_key);
                 let Some(text) = self.content(&name, &file.value) else {
+                    self.show(key, "(set)".to_owned(), &file);
+                    self.shown_from(&file.value);
                     return Some(Vec::new());
                 };
                 let setting = file.with(text);
@@ -150,7 +163,8 @@ impl SettingsReader {
         match std::fs::read_to_string(path) {
             Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(why) => {
-                self.mistake(format!("{name} = {} cannot be read: {why}", quoted(path)));
+                let sentence = format!("{name} = {} cannot be read: {why}", quoted(path));
+                self.gaps.push(SecretGap::Unreadable(sentence));
                 None
             }
         }
@@ -167,8 +181,7 @@ impl RawSetting {
     }
 }
 
-/// `_FILE` for a plain variable such as `TWILIO_AUTH_TOKEN`, `_file` for a key.
+/// The key of the file that has the value of a key.
 fn file_key(key: &str) -> String {
-    let plain_variable = key.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    format!("{key}{}", if plain_variable { "_FILE" } else { "_file" })
+    format!("{key}_file")
 }

@@ -63,7 +63,10 @@ fn secrets_that_cannot_be_secrets_are_reported_by_doctor_and_check() {
         };
         let (_, err, code) = check(&[]);
         assert_eq!(code, 0, "a fake Twilio may have such a token");
-        assert!(err.starts_with("warning: TWILIO_AUTH_TOKEN"), "{err}");
+        assert!(
+            err.starts_with("warning: twilio.auth_tokens (TWILIO_AUTH_TOKEN)"),
+            "{err}"
+        );
         let (out, _, _) = check(&["--json"]);
         let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
         assert!(json["warnings"][0].as_str().expect("one").contains(words));

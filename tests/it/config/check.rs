@@ -26,8 +26,8 @@ fn settings_and_schedule_are_shown_without_secrets() {
     for line in [
         "server.listen = \"0.0.0.0:8080\"  # default",
         "server.public_url = \"https://bridge.example.com\"  # environment",
-        "# TWILIO_AUTH_TOKEN = (2 set)  # environment",
-        "# acquire.api_key = (set)  # environment",
+        "twilio.auth_tokens = \"***\"  # environment, 2 set",
+        "acquire.api_key = \"***\"  # environment",
         "# admin.token is not set",
         "# attempt  wait      since the end of the call",
         "#       1  0s        0s",
@@ -131,7 +131,7 @@ fn a_program_can_read_the_check() {
     let output = check().envs(REQUIRED).arg("--json").assert().code(0);
     let json: serde_json::Value =
         serde_json::from_slice(&output.get_output().stdout).expect("JSON");
-    assert_eq!(json["settings"]["TWILIO_AUTH_TOKEN"]["value"], "(set)");
+    assert_eq!(json["settings"]["twilio.auth_tokens"]["value"], "(set)");
     assert_eq!(json["settings"]["delivery.timeout"]["origin"], "default");
     assert_eq!(json["schedule"][16]["attempt"], 17);
     assert_eq!(json["schedule"][1]["wait_seconds"], 1.0);
@@ -171,33 +171,84 @@ fn an_unreachable_acquire_ends_an_online_check_with_1() {
 }
 
 #[test]
-fn the_unit_with_its_configuration_passes() {
-    let credentials = tempfile::tempdir().expect("a folder");
-    std::fs::write(
-        credentials.path().join("twilio-auth-token"),
-        "made-up-token\n",
-    )
-    .expect("a credential");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-    let unit = std::fs::read_to_string(folder.join("systemd/twilio-acquire-bridge.service"))
-        .expect("the unit");
-    let set = unit
-        .lines()
-        .filter_map(|line| line.strip_prefix("Environment="))
-        .filter_map(|set| set.split_once('='))
-        .map(|(name, value)| {
-            let value = value.replace("%d", &credentials.path().display().to_string());
-            (name, value)
-        });
-    let output = check()
-        .envs(set)
-        .arg("--config")
-        .arg(folder.join("bridge.toml"))
+fn the_configuration_of_the_package_lacks_only_the_token() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/bridge.toml");
+    let packaged = || {
+        let mut command = check();
+        command.arg("--config").arg(&file);
+        command
+    };
+    let refused = packaged().assert().code(2);
+    let stderr = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert_eq!(
+        stderr,
+        "error: twilio.auth_tokens_file = \"/etc/twilio-acquire-bridge/twilio-auth-token\" cannot be \
+         read: No such file or directory (os error 2)\n"
+    );
+    let output = packaged()
+        .env("TWILIO_AUTH_TOKEN", "made-up")
         .assert()
         .code(0);
     let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     assert!(shown.contains("log.format = \"json\"  # file"), "{shown}");
-    assert!(shown.contains("TWILIO_AUTH_TOKEN = (set)"), "{shown}");
+    assert!(
+        shown.contains("acquire.account_id = \"example\"  # file"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn check_accepts_its_own_output_and_prints_it_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let several = "server.public_url = \"https://bridge.example.com\"
+        acquire.proxy = \"http://jane:planted@proxy.example.com:3128\"
+        store.url = \"postgres://bridge:planted@db.example.com/bridge\"
+        directory.entries = { \"client:jane\" = \"planted@example.com\" }
+        recording.link = \"bridge\"
+        recording.link_secret = \"planted-planted-planted-planted-planted\"
+        canary.every = \"1m\"
+        [[accounts]]
+        twilio_account_sid = \"AC00000000000000000000000000000001\"
+        twilio_auth_tokens = [\"planted1\", \"planted2\"]
+        twilio_shared_keys = { KI1 = \"planted\" }
+        twilio_api_key_sid = \"SK00000000000000000000000000000001\"
+        twilio_api_key_secret = \"planted\"
+        acquire_account_id = \"first\"
+        acquire_api_key = \"planted\"
+        [[operators]]
+        name = \"alice\"
+        token = \"planted-planted-planted\"
+        role = \"viewer\"
+        [[notify]]
+        url = \"https://hooks.example.com/planted\"
+        secret = \"whsec_cGxhbnRlZHBsYW50ZWRwbGFudGVkcGxhbnRlZA==\"
+        [heartbeat]
+        url = \"https://hc.example.com/planted\"";
+    let one = "server.public_url = \"https://bridge.example.com\"
+        twilio.auth_tokens = \"planted\"
+        acquire.account_id = \"acme\"
+        delivery.schedule = [\"1s\", \"2m\"]";
+    for text in [several, one] {
+        let printed = |file: &Path| {
+            let mut command = check();
+            let assert = command.arg("--config").arg(file).assert().code(0);
+            let output = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+            assert!(!output.contains("planted"), "{output}");
+            output
+        };
+        let first = printed(&write("first.toml", text));
+        let second = printed(&write("second.toml", &first));
+        let third = printed(&write("third.toml", &second));
+        let values = |text: &str| text.parse::<toml::Table>().expect("TOML");
+        assert_eq!(values(&first), values(&second));
+        assert_eq!(second, third);
+        assert!(first.contains("\"***\""), "{first}");
+    }
 }
 
 #[test]
@@ -221,7 +272,7 @@ fn a_proxy_is_read_from_a_file_and_never_shown() {
         "{shown}"
     );
     assert!(
-        shown.contains("twilio.proxy = (set)  # environment"),
+        shown.contains("twilio.proxy = \"***\"  # environment"),
         "{shown}"
     );
     assert!(!shown.contains("planted"), "{shown}");
@@ -257,10 +308,7 @@ fn the_store_is_read_from_a_file_and_its_password_never_shown() {
         .assert()
         .code(0);
     let shown = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
-    let line = "# store.url = \"postgres://***@db.example.com/bridge\"  # environment";
-    assert!(
-        shown.lines().any(|shown| shown.starts_with(line)),
-        "{shown}"
-    );
+    let line = format!("store.url_file = \"{}\"", file.display());
+    assert!(shown.contains(&line), "{shown}");
     assert!(!shown.contains("planted"), "{shown}");
 }

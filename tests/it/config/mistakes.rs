@@ -288,6 +288,18 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "log.level = \"loud\" must be one of off, error, warn, info, debug, trace, or a list of levels by module, such as info,actix_web=debug",
     ),
     (
+        "admin.token = \"***\"",
+        "admin.token has *** in place of a secret, as check prints it; set the secret itself",
+    ),
+    (
+        "store.url = \"postgres://***@db.example.com/bridge\"",
+        "store.url has *** in place of a secret, as check prints it; set the secret itself",
+    ),
+    (
+        "directory.entries = \"***\"",
+        "directory.entries has *** in place of a secret, as check prints it; set the secret itself",
+    ),
+    (
         "a = ",
         "DIR/bridge.toml:1:5: string values must be quoted, expected literal string",
     ),
@@ -308,8 +320,8 @@ fn a_missing_required_setting_is_a_mistake() {
         missing,
         [
             "server.public_url is not set: set it to the URL entered at Twilio, such as https://bridge.example.com (or set BRIDGE__SERVER__PUBLIC_URL)",
-            "no Twilio auth token: set TWILIO_AUTH_TOKEN or TWILIO_AUTH_TOKEN_FILE, or [[accounts]] with twilio_auth_tokens in a file",
-            "no Acquire account: set ACQUIRE_ACCOUNT_ID to NAME as in https://NAME.acquire.io, or [[accounts]] with acquire_account_id in a file",
+            "no Twilio auth token: set TWILIO_AUTH_TOKEN, or twilio.auth_tokens_file or [[accounts]] in a file",
+            "no Acquire account: set ACQUIRE_ACCOUNT_ID, or acquire.account_id in a file, to NAME as in https://NAME.acquire.io",
         ]
     );
     let emptied = REQUIRED.map(|(variable, _)| (variable, ""));
