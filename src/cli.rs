@@ -212,6 +212,22 @@ mod tests {
         }
     }
 
+    /// Commands that run until they are stopped, or print what only a person or a shell reads.
+    const WITHOUT_DATA: [&str; 5] = ["serve", "demo", "sink", "completions", "man"];
+
+    #[test]
+    fn each_command_that_prints_data_has_json() {
+        let program = super::Cli::command();
+        let has_json = |command: &clap::Command| {
+            let mut names = command.get_arguments().filter_map(clap::Arg::get_long);
+            names.any(|name| name == "json")
+        };
+        for command in program.get_subcommands() {
+            let name = command.get_name();
+            assert_ne!(has_json(command), WITHOUT_DATA.contains(&name), "{name}");
+        }
+    }
+
     /// The command lines in a help text, with their continuation lines and up to a pipe or a file.
     fn examples(help: &str) -> Vec<String> {
         let joined = help.replace("\\\n", "").replace("$(date +%F)", "today");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::admin_client::{AdminClient, AdminClientError};
 use super::config_args::unix_user;
-use super::output::{note, print_line};
+use super::output::{OutputArgs, OutputFormat, note, print_json};
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::clock::Clock;
@@ -83,7 +83,7 @@ impl<'a> ActTarget<'a> {
 pub fn on_each(
     args: &ConfigArgs,
     operator: &OperatorArgs,
-    sids: &[CallSid],
+    (sids, output): (&[CallSid], OutputArgs),
     act: &impl AsyncFn(&ActTarget<'_>, &CallSid) -> Result<Result<&'static str, String>, ActError>,
 ) -> Result<Exit, CliError> {
     let config = args.load_part(partial::act)?;
@@ -94,10 +94,18 @@ pub fn on_each(
         let target = ActTarget::open(&config, operator)?;
         for sid in sids {
             match act(&target, sid).await? {
-                Ok(done) => print_line(format_args!("{sid}  {done}"))?,
+                Ok(done) => {
+                    let json = json!({ "call_sid": sid, "done": true, "result": done });
+                    output.print(&json, || format_args!("{sid}  {done}").to_string())?;
+                }
                 Err(why) => {
-                    note!("{sid}  {why}");
                     exit = Exit::Partial;
+                    match output.format() {
+                        OutputFormat::Json => {
+                            print_json(&json!({ "call_sid": sid, "done": false, "result": why }))?;
+                        }
+                        OutputFormat::Text => note!("{sid}  {why}"),
+                    }
                 }
             }
         }

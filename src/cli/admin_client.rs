@@ -18,6 +18,7 @@ use crate::config::{AdminSettings, partial};
 use crate::debugging::search::OutageOf;
 use crate::domain::outage::AccountOutage;
 use crate::server::shared::PING_TIMEOUT;
+use crate::twilio::CallSid;
 
 /// A command that only reads must not wait for a bridge that hangs.
 const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,6 +45,20 @@ pub fn outage_of(config: &ConfigArgs) -> OutageOf {
         let of = outages.find(|of| of.accounts.is_empty() || of.accounts.iter().any(is_own));
         of.map(|of| of.outage.clone())
     })
+}
+
+/// The calls that a running bridge is sending now, as far as it answers.
+pub fn claimed_calls(config: &ConfigArgs) -> Vec<CallSid> {
+    let admin = config.load_part(partial::admin).ok();
+    let page = admin.and_then(|admin| {
+        app::block_on(async {
+            let path = "/api/calls?state=claimed&limit=1000";
+            AdminClient::of(&admin).get(path).await
+        })
+    });
+    let calls = page.and_then(|page| Some(page["calls"].as_array()?.clone()));
+    let sid = |call: &Value| CallSid::parse(call["call_sid"].as_str()?).ok();
+    calls.iter().flatten().filter_map(sid).collect()
 }
 
 /// Why the bridge that owns the store did not handle a request.

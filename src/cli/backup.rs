@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::output::note;
+use serde_json::json;
+
+use super::output::{OutputArgs, OutputFormat, note, print_json};
 use super::{CliError, ConfigArgs, Exit};
 use crate::config::partial;
 use crate::store;
@@ -20,13 +22,22 @@ pub struct Backup {
     config: ConfigArgs,
     /// File to create; it must not exist.
     path: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Backup {
     pub fn run(self) -> Result<Exit, CliError> {
         let (url, _) = self.config.load_part(partial::store_and_rules)?;
         store::open_to_read(&url)?.back_up(&self.path)?;
-        note!("copied {url} to {}", self.path.display());
+        match self.output.format() {
+            OutputFormat::Json => {
+                let bytes = std::fs::metadata(&self.path)?.len();
+                let (store, copy) = (url.to_string(), self.path.display().to_string());
+                print_json(&json!({ "store": store, "copy": copy, "bytes": bytes }))?;
+            }
+            OutputFormat::Text => note!("copied {url} to {}", self.path.display()),
+        }
         Ok(Exit::Done)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::CliError;
 use crate::clock::{Clock, Millis};
 use crate::debugging::search::{CallSearch, OutageOf};
@@ -14,7 +16,7 @@ use crate::store::{Detail, ReadStore, StoredCall};
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which calls")]
 pub struct CallFilter {
-    /// Only calls in this state: pending, delivered, skipped or parked.
+    /// Only calls in this state: pending, claimed (being sent), delivered, skipped or parked.
     #[arg(long, value_name = "STATE", value_parser = reads(FilterKey::State))]
     state: Option<String>,
     /// Only calls that are skipped or parked for this cause, such as refused-422.
@@ -140,7 +142,12 @@ fn reads(
 
 /// A time, a day (also `today` and `yesterday`), or a duration before now.
 pub fn time(text: &str) -> Result<Millis, String> {
-    call_filter::parse_time(text, Clock::system().now()).ok_or_else(|| {
+    time_in(text, &TimeZone::UTC)
+}
+
+/// As [`time`], with the days of a time zone.
+pub fn time_in(text: &str, zone: &TimeZone) -> Result<Millis, String> {
+    call_filter::parse_time(text, Clock::system().now(), zone).ok_or_else(|| {
         "a time is today, yesterday, 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d"
             .to_owned()
     })

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::output::{COLUMNS, OutputArgs, OutputFormat, note, print_json, print_line, wrap};
+use super::output::{
+    COLUMNS, OutputArgs, OutputFormat, note, print_json, print_line, print_pretty_json, wrap,
+};
 use super::{CliError, ConfigArgs, Exit};
 use crate::config::{
-    ConfigError, Explained, MASK, SecretGap, Setting, StoreUrl, doubtful_secrets, duration,
+    self, ConfigError, Explained, MASK, SecretGap, Setting, StoreUrl, doubtful_secrets, duration,
 };
 use crate::domain::plain_text::plain;
 use crate::domain::retry::Jitter;
@@ -42,12 +44,19 @@ pub struct Check {
     /// may be running.
     #[arg(long)]
     store: bool,
+    /// Print the JSON Schema of a configuration file instead, for editors and for taplo.
+    #[arg(long, conflicts_with_all = ["online", "store", "json"])]
+    schema: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 impl Check {
     pub fn run(self) -> Result<Exit, CliError> {
+        if self.schema {
+            print_pretty_json(&config::schema())?;
+            return Ok(Exit::Done);
+        }
         let Explained {
             config,
             settings,

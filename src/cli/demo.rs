@@ -2,7 +2,6 @@
 //!
 //! It uses no file and no network outside this machine.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -133,19 +132,19 @@ fn arrival(request: &CapturedRequest) -> String {
 }
 
 fn ending(summary: &ReplaySummary, counts: &Counts) -> String {
-    let mut text = format!("\n{} sent", counted(summary.sent, "callback"));
-    for state in State::ALL {
-        let calls = counts.in_state(state);
-        if calls > 0 {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ", {} {state}", counted(calls, "call"));
-        }
-    }
-    let refused: u64 = summary
-        .not_accepted
-        .iter()
-        .map(|refused| refused.times)
-        .sum();
-    let _ = write!(text, ", {} refused", counted(refused, "callback"));
-    text
+    let refused = summary.not_accepted.iter();
+    let refused: u64 = refused.map(|refused| refused.times).sum();
+    let states = State::ALL.map(|state| (counts.in_state(state), state));
+    let calls: u64 = states.iter().map(|(calls, _)| calls).sum();
+    let states = states.iter().filter(|(calls, _)| *calls > 0);
+    let states: Vec<String> = states
+        .map(|(calls, state)| format!("{calls} {state}"))
+        .collect();
+    format!(
+        "\n{} sent: {} recorded, {refused} refused\n{}: {}",
+        counted(summary.sent, "callback"),
+        summary.sent - refused,
+        counted(calls, "call"),
+        states.join(", ")
+    )
 }

@@ -2,6 +2,7 @@
 
 use super::act_target::{ActTarget, OperatorArgs, on_each};
 use super::operate::OperateArgs;
+use super::output::OutputArgs;
 use super::{CliError, ConfigArgs, Exit};
 use crate::domain::audit::Reason;
 use crate::domain::operation::OperationKind;
@@ -36,6 +37,8 @@ pub struct Dismiss {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     bulk: OperateArgs,
 }
 
@@ -48,7 +51,9 @@ impl Dismiss {
     pub fn run(self) -> Result<Exit, CliError> {
         if self.bulk.is_bulk(!self.sids.is_empty())? {
             let what = (OperationKind::Dismiss, Some(&self.why));
-            return self.bulk.run(&self.config, &self.operator, what);
+            return self
+                .bulk
+                .run(&self.config, &self.operator, self.output, what);
         }
         let act = async |target: &ActTarget<'_>, sid: &CallSid| {
             Ok(match target.dismiss(sid, &self.why).await? {
@@ -59,6 +64,7 @@ impl Dismiss {
                 }
             })
         };
-        on_each(&self.config, &self.operator, &self.sids, &act)
+        let each = (&self.sids[..], self.output);
+        on_each(&self.config, &self.operator, each, &act)
     }
 }

@@ -48,6 +48,7 @@ pub async fn send(items: Vec<ReplayItem>, to: SocketAddr) -> Result<ReplaySummar
     let target = ReplayTarget {
         to: format!("http://{to}"),
         public: None,
+        ca_file: None,
     };
     let signer = Signer {
         key: SigningKey::auth_token(TOKEN),

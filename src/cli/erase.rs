@@ -5,7 +5,7 @@ use serde_json::json;
 use super::act_target::{OperatorArgs, actor};
 use super::dismiss::reason;
 use super::operate::{self, confirm};
-use super::output::{note, print_line};
+use super::output::{OutputArgs, note};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
 use crate::config::partial;
@@ -30,7 +30,8 @@ request, and the spools, for every spelling. It prints what it found and asks
 for confirmation. The bridge then removes it; without a bridge the command does.
 Calls that are not delivered are not sent. A later callback of an erased call
 stores nothing. The receipt names what is not reached, such as Acquire, backups
-and logs. Exits with 1 if a file still has the value.";
+and logs. Exits with 1 if a file still has the value. With --json the receipt is
+a field of the operation; with --dry-run there is only what was found.";
 
 /// Remove all data about a person or a call, and print a receipt.
 #[derive(Debug, clap::Args)]
@@ -58,6 +59,8 @@ pub struct Erase {
     compact: bool,
     #[command(flatten)]
     operator: OperatorArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Whom or what an erasure is about.
@@ -123,14 +126,16 @@ impl Erase {
             Compaction::Off
         };
         if self.dry_run {
-            print_line(format_args!("found: {found}"))?;
+            let json = json!({ "found": found });
+            self.output
+                .print(&json, || format_args!("found: {found}").to_string())?;
             return Ok(Exit::Done);
         }
         note!("found: {found}");
         let calls = usize::try_from(found.calls).unwrap_or(usize::MAX);
         if !self.yes && !confirm(OperationKind::Erase, calls)? {
             note!("nothing was erased");
-            return Ok(Exit::Done);
+            return operate::nothing(OperationKind::Erase, self.output);
         }
         let order = json!({
             "kind": OperationKind::Erase, "filter": { key: value },
@@ -145,7 +150,7 @@ impl Erase {
             reason: Some(self.reason),
             ..erasure.operation(actor(), Clock::system().now())
         };
-        operate::run(&config, &self.operator, new, &order)
+        operate::run(&config, &self.operator, (new, &order), self.output)
     }
 }
 

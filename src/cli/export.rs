@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::call_filter::CallFilter;
 use super::erase::each_call;
-use super::output::{note, print_line};
+use serde_json::json;
+
+use super::output::{OutputArgs, note};
 use super::refused::PersonalData;
 use super::{CliError, ConfigArgs, Exit, private_files, refused};
 use crate::debugging::export::IncidentFolder;
@@ -63,6 +65,8 @@ pub struct Export {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     filter: CallFilter,
 }
 
@@ -116,11 +120,11 @@ impl Export {
         for incident in &all {
             let folder = self.out.join(&incident.name);
             write(&folder, incident)?;
-            print_line(folder.display())?;
+            self.print(&folder)?;
         }
         for stored in &refused {
             let path = refused::export(&*reader, stored.id, &self.out, self.personal_data())?;
-            path.map_or(Ok(()), print_line)?;
+            path.map_or(Ok(()), |path| self.print(Path::new(&path)))?;
         }
         if self.sids.is_empty() && subject.is_none() && all.len() == limit {
             note!("note: stopped at --limit {limit}; more calls may match");
@@ -157,11 +161,16 @@ impl Export {
             let path = folder.join(format!("refused-{id}.http"));
             private_files::write(&path, &fixture.to_string())?;
         }
-        print_line(folder.display())?;
+        self.print(&folder)?;
         note!(
             "{sid} has refused requests only; nothing of them is verified: read them before a replay"
         );
         Ok(exit)
+    }
+
+    fn print(&self, path: &Path) -> std::io::Result<()> {
+        let path = path.display().to_string();
+        self.output.print(&json!({ "path": path }), || &path)
     }
 
     fn personal_data(&self) -> PersonalData {
@@ -179,7 +188,7 @@ impl Export {
             note!("{id}  not in the store");
             return Ok(Exit::Partial);
         };
-        print_line(path)?;
+        self.print(Path::new(&path))?;
         Ok(Exit::Done)
     }
 }

@@ -3,7 +3,9 @@
 //! For health checks that can run a program but not request a URL, such as a container's.
 
 use super::admin_client::AdminClient;
-use super::output::print_line;
+use serde_json::json;
+
+use super::output::{OutputArgs, OutputFormat, print_json};
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::config::partial;
@@ -16,13 +18,24 @@ use crate::config::partial;
 pub struct HealthCommand {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl HealthCommand {
     pub fn run(self) -> Result<Exit, CliError> {
         let listen = self.config.load_part(partial::admin_listen)?;
-        let report = app::block_on(async { AdminClient::on(listen).is_ready().await })?;
-        print_line(report)?;
-        Ok(Exit::Done)
+        match app::block_on(async { AdminClient::on(listen).is_ready().await }) {
+            Ok(report) => {
+                let json = json!({ "ready": true, "report": report });
+                self.output.print(&json, || &report)?;
+                Ok(Exit::Done)
+            }
+            Err(why) if self.output.format() == OutputFormat::Json => {
+                print_json(&json!({ "ready": false, "report": format!("{why:#}") }))?;
+                Ok(Exit::Failed)
+            }
+            Err(why) => Err(why.into()),
+        }
     }
 }

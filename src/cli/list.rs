@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::admin_client::outage_of;
+use super::admin_client::{claimed_calls, outage_of};
 use super::call_filter::CallFilter;
 use super::output::{OutputArgs, OutputFormat, note, wrap};
 use super::{CliError, ConfigArgs, Exit, refused};
 use crate::config::duration;
 use crate::debugging::search::{CallRow, CallSearch};
 use crate::domain::plural::counted;
-use crate::store::{Detail, ReadStore};
+use crate::store::{Detail, ReadStore, State};
 
 /// List the calls in the store, newest first.
 ///
@@ -56,6 +56,9 @@ impl List {
             return self.list_refused();
         }
         let (reader, rules) = self.config.open_to_read()?;
+        if self.filter.filter()?.state == Some(State::Claimed) {
+            reader.note_claimed(&claimed_calls(&self.config))?;
+        }
         let outage_of = outage_of(&self.config);
         let search = self.filter.search(&*reader, &rules, outage_of)?;
         if self.count {

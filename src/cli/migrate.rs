@@ -2,7 +2,9 @@
 //!
 //! The migrations are run by the store.
 
-use super::output::note;
+use serde_json::json;
+
+use super::output::{OutputArgs, OutputFormat, note, print_json};
 use super::{CliError, ConfigArgs, Exit};
 use crate::config::partial;
 use crate::store;
@@ -17,12 +19,18 @@ use crate::store;
 pub struct Migrate {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Migrate {
     pub fn run(self) -> Result<Exit, CliError> {
         let (url, _) = self.config.load_part(partial::store_and_rules)?;
         let store::Migrated { from, to } = store::migrate(&url)?;
+        if self.output.format() == OutputFormat::Json {
+            print_json(&json!({ "store": url.to_string(), "from": from, "to": to }))?;
+            return Ok(Exit::Done);
+        }
         match from {
             0 => note!("created {url} with schema version {to}"),
             _ if from == to => {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::act_target::{ActTarget, OperatorArgs, actor};
 use super::admin_client::AdminClient;
 use super::call_filter::{CallFilter, time};
-use super::output::{note, print_line, progress_bar};
+use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, progress_bar};
 use super::{CliError, ConfigArgs, Exit, serve};
 use crate::app;
 use crate::app::operations::{Carrier, Pace, Step};
@@ -62,6 +62,7 @@ impl OperateArgs {
         &self,
         args: &ConfigArgs,
         operator: &OperatorArgs,
+        output: OutputArgs,
         (kind, reason): (OperationKind, Option<&Reason>),
     ) -> Result<Exit, CliError> {
         let config = args.load_part(partial::act)?;
@@ -86,41 +87,54 @@ impl OperateArgs {
         drop(reader);
         if calls.is_empty() {
             note!("no such calls");
-            return Ok(Exit::Done);
+            return nothing(kind, output);
         }
         note!("{}", summary(kind, &calls));
         if !self.yes && !confirm(kind, calls.len())? {
             note!("no call was {}", kind.done());
-            return Ok(Exit::Done);
+            return nothing(kind, output);
         }
         let order = json!({
             "kind": kind, "filter": self.filter.json(), "rate": self.rate, "before": before,
             "reason": reason.map(Reason::as_str),
         });
-        run(&config, operator, new, &order)
+        run(&config, operator, (new, &order), output)
     }
+}
+
+/// Ends a command that made no operation.
+pub fn nothing(kind: OperationKind, output: OutputArgs) -> Result<Exit, CliError> {
+    if output.format() == OutputFormat::Json {
+        print_json(&json!({
+            "kind": kind, "operation": null, "state": null, "total": 0, "done": 0, "failed": 0,
+            "receipt": null,
+        }))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Makes an operation and follows it: `order` in the bridge that owns the store, `new` elsewhere.
 pub fn run(
     config: &ActSettings,
     operator: &OperatorArgs,
-    new: NewOperation,
-    order: &serde_json::Value,
+    (new, order): (NewOperation, &serde_json::Value),
+    output: OutputArgs,
 ) -> Result<Exit, CliError> {
     app::block_on(async {
         match ActTarget::open(config, operator)? {
-            ActTarget::Bridge(bridge) => order_and_follow(&bridge, new.kind, order).await,
-            ActTarget::File(store) => carry_out(config, store, new, Pace::Unlimited).await,
-            ActTarget::Shared(store) => carry_out(config, store, new, Pace::Rate).await,
+            ActTarget::Bridge(bridge) => order_and_follow(&bridge, (new.kind, order), output).await,
+            ActTarget::File(store) => {
+                carry_out(config, store, (new, Pace::Unlimited), output).await
+            }
+            ActTarget::Shared(store) => carry_out(config, store, (new, Pace::Rate), output).await,
         }
     })
 }
 
 async fn order_and_follow(
     bridge: &AdminClient<'_>,
-    kind: OperationKind,
-    order: &serde_json::Value,
+    (kind, order): (OperationKind, &serde_json::Value),
+    output: OutputArgs,
 ) -> Result<Exit, CliError> {
     let made = bridge.post_json("/api/operations", order).await?;
     let id = made["id"].as_i64().unwrap_or_default();
@@ -130,15 +144,15 @@ async fn order_and_follow(
         let line = lines.find(|line| line["id"] == id)?;
         serde_json::from_value(line.clone()).ok()
     };
-    follow((kind, id), look, async || FOLLOW).await
+    follow((kind, id, output), look, async || FOLLOW).await
 }
 
 /// Carries an operation out, beside the bridges that share the database, if there are any.
 async fn carry_out(
     config: &ActSettings,
     store: Arc<dyn Store>,
-    new: NewOperation,
-    pace: Pace,
+    (new, pace): (NewOperation, Pace),
+    output: OutputArgs,
 ) -> Result<Exit, CliError> {
     let kind = new.kind;
     let id = store.make_operation(new, Clock::system().now()).await?.id;
@@ -161,7 +175,7 @@ async fn carry_out(
         Ok(Step::Wait(wait)) => wait,
         Err(_) => FOLLOW,
     };
-    follow((kind, id), look, step).await
+    follow((kind, id, output), look, step).await
 }
 
 /// An operation as the API has it.
@@ -190,7 +204,7 @@ impl Seen {
 
 /// Shows how far an operation is, until its end or a signal. `step` returns how long to wait.
 async fn follow(
-    (kind, id): (OperationKind, i64),
+    (kind, id, output): (OperationKind, i64, OutputArgs),
     look: impl AsyncFn() -> Option<Seen>,
     step: impl AsyncFn() -> Duration,
 ) -> Result<Exit, CliError> {
@@ -198,10 +212,14 @@ async fn follow(
     let bar = progress_bar(0);
     let mut silent = 0;
     let mut held_for = None;
-    let last = loop {
+    let mut latest: Option<Seen> = None;
+    loop {
         let wait = step().await;
         match look().await {
-            Some(seen) if seen.state.is_final() => break Some(seen),
+            Some(seen) if seen.state.is_final() => {
+                latest = Some(seen);
+                break;
+            }
             Some(seen) => {
                 silent = 0;
                 bar.set_length(seen.total);
@@ -210,35 +228,50 @@ async fn follow(
                 {
                     note!("waiting: deliveries to Acquire's account {account} are paused");
                 }
-                held_for = seen.held_for;
+                held_for.clone_from(&seen.held_for);
+                latest = Some(seen);
             }
             None => silent += 1,
         }
         let waited = signalled.run_until_cancelled(clock::pause(wait)).await;
         if waited.is_none() || silent > MAX_LOOKS {
-            break None;
+            break;
         }
-    };
+    }
     bar.finish_and_clear();
-    let Some(seen) = last else {
+    if output.format() == OutputFormat::Json {
+        let (state, receipt) = (
+            latest.as_ref().map(|of| of.state),
+            latest.as_ref().and_then(|of| of.receipt.as_ref()),
+        );
+        let [total, done, failed] = latest
+            .as_ref()
+            .map_or([0; 3], |of| [of.total.max(of.done), of.done, of.failed]);
+        print_json(&json!({
+            "kind": kind, "operation": id, "state": state, "total": total, "done": done,
+            "failed": failed, "receipt": receipt,
+        }))?;
+    }
+    let Some(seen) = latest.filter(|seen| seen.state.is_final()) else {
         note!(
             "operation {id} goes on in the bridge; the page /operations shows, pauses and cancels it"
         );
         return Ok(Exit::Partial);
     };
     if let Some(receipt) = seen.receipt {
-        receipt.lines().iter().try_for_each(print_line)?;
+        if output.format() == OutputFormat::Text {
+            receipt.lines().iter().try_for_each(print_line)?;
+        }
         return Ok(match seen.state {
             OperationState::Failed => Exit::Failed,
             _ => Exit::Done,
         });
     }
     let total = seen.total.max(seen.done);
-    print_line(format_args!(
-        "{} of {total} calls {}",
-        seen.done,
-        kind.done()
-    ))?;
+    if output.format() == OutputFormat::Text {
+        let done = kind.done();
+        print_line(format_args!("{} of {total} calls {done}", seen.done))?;
+    }
     if seen.failed > 0 {
         note!(
             "changed or removed before their turn: {} calls",

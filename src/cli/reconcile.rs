@@ -19,7 +19,6 @@ use crate::app::reconcile::{
 use crate::cli::admin_client::AdminClient;
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
-use crate::config::duration;
 use crate::store::{self, OpenError};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::{AccountSid, CallSid};
@@ -44,10 +43,10 @@ were imported, with 3 if a record is missing and was not imported (also with
 pub struct Reconcile {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Compare calls that ended at this time (UTC) or later, or within this duration: 1d, unless --call
-    /// names calls.
-    #[arg(long, value_name = "TIME", value_parser = since)]
-    since: Option<Since>,
+    /// Compare calls that ended at this time (UTC) or later: 2026-01-31T09:30:00Z, yesterday, 2h; by
+    /// default 1d, unless --call names calls.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Millis>,
     /// Compare calls that ended before this time (UTC).
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Millis>,
@@ -67,19 +66,6 @@ pub struct Reconcile {
     output: OutputArgs,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Since {
-    Time(Millis),
-    Ago(Duration),
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    match duration::parse(text) {
-        Some(ago) => Ok(Since::Ago(ago)),
-        None => time(text).map(Since::Time),
-    }
-}
-
 fn account(text: &str) -> Result<AccountSid, String> {
     AccountSid::parse(text).map_err(|why| why.to_string())
 }
@@ -90,8 +76,7 @@ impl Reconcile {
         let clock = Clock::system();
         let request = ReconcileRequest {
             from: Some(match self.since {
-                Some(Since::Time(time)) => time,
-                Some(Since::Ago(ago)) => clock.now().minus(ago),
+                Some(time) => time,
                 None if self.calls.is_empty() => clock.now().minus(ONE_DAY),
                 None => Millis(0),
             }),

@@ -27,7 +27,8 @@ prints the differences to the requests that Acquire received. Use it before an
 upgrade or a change of settings, and after a mistake. Pending calls are left
 out. --send requeues each call that differs, with all its requests, after a
 confirmation; Acquire does not document how it handles repeats. With --json each
-line is one JSON object. Exits with 3 if calls differ and were not requeued.";
+call that differs is a line, and --send adds one with the number of calls.
+Exits with 3 if calls differ and were not requeued.";
 
 /// Show what would be sent differently today for stored calls.
 #[derive(Debug, clap::Args)]
@@ -89,12 +90,8 @@ impl Replan {
         if !self.send || !(self.yes || operate::confirm(OperationKind::Requeue, differing.len())?) {
             return Ok(Exit::Partial);
         }
-        paced::run(
-            &self.config.load_part(partial::act)?,
-            &differing,
-            self.rate,
-            &self.operator,
-        )
+        let act = self.config.load_part(partial::act)?;
+        paced::run(&act, &differing, self.rate, (&self.operator, self.output))
     }
 
     fn print(&self, diff: &ReplanDiff) -> Result<(), CliError> {

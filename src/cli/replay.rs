@@ -72,6 +72,10 @@ pub struct Replay {
     #[arg(long, value_name = "URL", required_unless_present_any = ["dry_run", "offline"], value_parser = base_url)]
     to: Option<String>,
 
+    /// Certificate authorities (PEM) to trust for --to, in addition to the system's.
+    #[arg(long, value_name = "FILE", requires = "to")]
+    ca_file: Option<PathBuf>,
+
     /// Base of the signed URL, as entered at Twilio.
     #[arg(long, value_name = "URL", value_parser = PublicUrl::parse)]
     public_url: Option<PublicUrl>,
@@ -152,6 +156,7 @@ impl Replay {
                 .public_url
                 .clone()
                 .or_else(|| public_urls.into_iter().next()),
+            ca_file: self.ca_file.clone(),
         };
         let summary = self.send(items, target, signer)?;
         self.print_summary(&summary)?;

@@ -1,8 +1,9 @@
 //! `report`: prints what became of the calls of a period.
 
 use jiff::civil::Date;
-use jiff::{Span, ToSpan as _};
+use jiff::tz::TimeZone;
 
+use super::call_filter::time_in;
 use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
@@ -24,12 +25,12 @@ pub struct ReportCommand {
     /// The month; without it, the present one.
     #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with = "since")]
     month: Option<Period>,
-    /// The first day: 2026-01-31, today, yesterday, or how many days ago: 7d.
-    #[arg(long, value_name = "DAY", requires = "until", value_parser = day)]
-    since: Option<Day>,
+    /// The first day: 2026-01-31, today, yesterday, or that of a time or of how long ago: 7d.
+    #[arg(long, value_name = "DAY", requires = "until")]
+    since: Option<String>,
     /// The last day.
-    #[arg(long, value_name = "DAY", requires = "since", value_parser = day)]
-    until: Option<Day>,
+    #[arg(long, value_name = "DAY", requires = "since")]
+    until: Option<String>,
     /// Print a line of CSV for each day.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -37,30 +38,14 @@ pub struct ReportCommand {
     output: OutputArgs,
 }
 
-/// A day of the report's time zone.
-#[derive(Clone, Copy, Debug)]
-enum Day {
-    On(Date),
-    Ago(Span),
-}
-
-impl Day {
-    fn date(self, today: Date) -> Date {
-        match self {
-            Self::On(date) => date,
-            Self::Ago(ago) => today.saturating_sub(ago),
-        }
-    }
-}
-
 impl ReportCommand {
     pub fn run(self) -> Result<Exit, CliError> {
         let settings = self.config.load_part(partial::report)?;
         let (reader, _) = self.config.open_to_read()?;
         let now = Clock::system().now();
-        let today = day_of(now, &settings.time_zone).unwrap_or_default();
-        let period = match (self.month, self.since.zip(self.until)) {
-            (_, Some((since, until))) => Period::days(since.date(today), until.date(today))
+        let zone = &settings.time_zone;
+        let period = match (self.month, self.since.as_ref().zip(self.until.as_ref())) {
+            (_, Some((since, until))) => Period::days(day(since, zone)?, day(until, zone)?)
                 .ok_or_else(|| {
                     anyhow::anyhow!("--since must not be after --until, nor ten years before it")
                 })?,
@@ -115,45 +100,8 @@ fn month(text: &str) -> Result<Period, String> {
     Period::month(text).ok_or_else(|| "a month is YYYY-MM, such as 2026-11".to_owned())
 }
 
-fn day(text: &str) -> Result<Day, String> {
-    let ago = match text {
-        "today" => Some(0),
-        "yesterday" => Some(1),
-        _ => text
-            .strip_suffix('d')
-            .and_then(|days| days.parse::<u16>().ok()),
-    };
-    match ago {
-        Some(days) => Ok(Day::Ago(i32::from(days).days())),
-        None => text.parse().map(Day::On).map_err(|_| {
-            "a day is 2026-01-31, today, yesterday, or how many days ago: 7d".to_owned()
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::civil::date;
-
-    use super::*;
-
-    #[test]
-    fn a_day_is_a_date_or_counted_back_from_today() {
-        let today = date(2026, 3, 1);
-        let cases = [
-            ("2026-01-31", Some(date(2026, 1, 31))),
-            ("today", Some(today)),
-            ("yesterday", Some(date(2026, 2, 28))),
-            ("7d", Some(date(2026, 2, 22))),
-            ("65535d", Some(date(1846, 9, 26))),
-            ("2h", None),
-            ("99999999d", None),
-            ("-1d", None),
-            ("", None),
-        ];
-        for (text, expected) in cases {
-            let read = day(text).ok().map(|day| day.date(today));
-            assert_eq!(read, expected, "{text:?}");
-        }
-    }
+/// The day of a time, which is read in the time zone of the report.
+fn day(text: &str, zone: &TimeZone) -> Result<Date, CliError> {
+    let time = time_in(text, zone).map_err(CliError::Usage)?;
+    Ok(day_of(time, zone).unwrap_or_default())
 }

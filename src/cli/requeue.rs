@@ -5,6 +5,7 @@ pub mod paced;
 use super::act_target::{ActTarget, OperatorArgs, on_each};
 use super::dismiss::reason;
 use super::operate::OperateArgs;
+use super::output::OutputArgs;
 use super::{CliError, ConfigArgs, Exit};
 use crate::domain::audit::Reason;
 use crate::domain::operation::OperationKind;
@@ -20,7 +21,8 @@ It leaves out pending calls, which will be sent anyway, unless --state pending
 is given. The bridge then carries the operation out, as its page /operations
 shows, and the command follows it. Ctrl-C ends only the command. Without a
 bridge the command carries it out itself. New calls are sent before requeued
-ones. Exits with 3 if some calls are not in the store, or if it was stopped.";
+ones. With --json each CALLSID gets a line, and filters one object for all.
+Exits with 3 if some calls are not in the store, or if it was stopped.";
 
 /// Queue calls for delivery again, with a fresh retry schedule.
 ///
@@ -40,6 +42,8 @@ pub struct Requeue {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     bulk: OperateArgs,
 }
 
@@ -47,7 +51,9 @@ impl Requeue {
     pub fn run(self) -> Result<Exit, CliError> {
         if self.bulk.is_bulk(!self.sids.is_empty())? {
             let what = (OperationKind::Requeue, self.why.as_ref());
-            return self.bulk.run(&self.config, &self.operator, what);
+            return self
+                .bulk
+                .run(&self.config, &self.operator, self.output, what);
         }
         let act = async |target: &ActTarget<'_>, sid: &CallSid| {
             let requeued = target.requeue(sid, self.why.as_ref()).await?;
@@ -57,6 +63,7 @@ impl Requeue {
                 Err("not in the store".to_owned())
             })
         };
-        on_each(&self.config, &self.operator, &self.sids, &act)
+        let each = (&self.sids[..], self.output);
+        on_each(&self.config, &self.operator, each, &act)
     }
 }

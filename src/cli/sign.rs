@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::output::{note, print_line};
+use serde_json::json;
+
+use super::output::{OutputArgs, note};
 use super::signing_keys::KeyArgs;
 use super::{CliError, Exit};
 use crate::twilio::RawUrl;
@@ -32,6 +34,8 @@ pub struct Sign {
     request: RequestArgs,
     #[command(flatten)]
     keys: KeyArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Sign {
@@ -42,12 +46,14 @@ impl Sign {
             || CliError::Usage("pass --url, the whole URL as entered at Twilio".to_owned());
         let url = self.request.url().ok_or_else(no_url)?;
         let body = self.request.read_body()?;
-        print_line(match self.request.media() {
+        let signature = match self.request.media() {
             BodyFormat::Json => signature::sign(&keys[0], url, Body::Json(&body)),
             BodyFormat::Form => {
                 signature::sign(&keys[0], url, Body::Form(&signature::fields(&body)))
             }
-        })?;
+        };
+        self.output
+            .print(&json!({ "signature": signature }), || &signature)?;
         RequestArgs::warn_omitted_url_parts(url);
         Ok(Exit::Done)
     }

@@ -21,6 +21,8 @@ use crate::twilio::signature;
 const EXAMPLE: &str = "Examples:
   export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
   twilio-acquire-bridge verify refused.http
+  twilio-acquire-bridge verify capture.txt \\
+    --url https://bridge.example.com/twilio/voice/status
   twilio-acquire-bridge verify --body body.txt \\
     --url https://bridge.example.com/twilio/voice/status \\
     --signature 'RSOYDt4T1cUTdK1PDd93/VVr8B8='
@@ -39,8 +41,8 @@ allow a better explanation. The result stays invalid.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Verify {
-    /// Request as it arrived, with its headers (also X-Twilio-Signature), in the format of
-    /// fixtures/twilio.
+    /// Request as it arrived, with its headers (also X-Twilio-Signature): in the format of
+    /// fixtures/twilio, or as captured on the wire, whose path needs --url.
     #[arg(value_name = "FILE.http", conflicts_with_all = ["body", "content_type"])]
     file: Option<PathBuf>,
 
@@ -90,11 +92,7 @@ impl Verify {
                 let valid = request
                     .with_body(|body| signature::verify(&keys, &request.url, body, signature));
                 if valid {
-                    print_line(if is_json {
-                        r#"{"valid":true}"#
-                    } else {
-                        "valid"
-                    })?;
+                    self.output.print(&as_json(None, None), || "valid")?;
                     return Ok(Exit::Done);
                 }
                 let why = "no given key makes this signature for this URL and body".to_owned();
@@ -102,7 +100,7 @@ impl Verify {
             }
         };
         if is_json {
-            print_json(&as_json(&why, diagnosis.as_ref()))?;
+            print_json(&as_json(Some(&why), diagnosis.as_ref()))?;
             return Ok(Exit::Failed);
         }
         print_line(format_args!("invalid: {}", plain(&why)))?;
@@ -137,7 +135,7 @@ impl Verify {
                 headers,
             });
         };
-        let fixture = Fixture::read(file).map_err(unreadable)?;
+        let fixture = Fixture::read_or_capture(file, self.request.url()).map_err(unreadable)?;
         let lower = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone());
         headers.extend(fixture.headers.iter().map(lower));
         Ok(VerifyRequest {
@@ -234,9 +232,10 @@ fn print_diagnosis(diagnosis: &Diagnosis) -> std::io::Result<()> {
     Ok(())
 }
 
-fn as_json(why: &str, diagnosis: Option<&Diagnosis>) -> serde_json::Value {
+/// `why` the signature is invalid, if it is.
+fn as_json(why: Option<&str>, diagnosis: Option<&Diagnosis>) -> serde_json::Value {
     serde_json::json!({
-        "valid": false,
+        "valid": why.is_none(),
         "why": why,
         "reasons": diagnosis.map(reasons),
         "cause": diagnosis.map(Diagnosis::sentences),

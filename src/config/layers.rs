@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// The defaults, and the manual of all keys.
-const DEFAULTS: &str = include_str!("../config.default.toml");
+pub(super) const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// Variables with a plain name, and their keys: with them, one account needs no file.
 const PLAIN_VARIABLES: [(&str, &str); 4] = [
@@ -20,7 +20,7 @@ const PLAIN_VARIABLES: [(&str, &str); 4] = [
 ];
 
 /// Sections of several entries, each with a number from 1 in its keys.
-const LISTS: [&str; 3] = ["accounts", "operators", "notify"];
+pub(super) const LISTS: [&str; 3] = ["accounts", "operators", "notify"];
 
 /// Start of the variables of all keys.
 const PREFIX: &str = "BRIDGE__";

@@ -63,11 +63,9 @@ fn entry(reader: &mut SettingsReader, number: usize) -> Option<NotifyTarget> {
     }
     let url = url(reader, &key("url"));
     let kinds = [("json", Kind::Json), ("slack", Kind::Slack)];
-    let kind = if reader.is_set(&key("kind")) {
-        reader.choice(&key("kind"), &kinds)?
-    } else {
-        Kind::Json
-    };
+    let is_kind_set = reader.is_set(&key("kind"));
+    let kind = reader.choice(&key("kind"), &kinds);
+    let kind = if is_kind_set { kind? } else { Kind::Json };
     let has_secret = is_set(reader, "secret");
     let secret = reader.secret(&key("secret"));
     let secret = secret.map(|text| WebhookSecret::parse(&text));

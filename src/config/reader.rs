@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use serde_json::json;
 use toml::Value;
 
 use super::layers::{Layers, RawSetting, SettingOrigin, variable_of};
@@ -34,6 +35,8 @@ pub struct SettingsReader {
     /// One sentence each.
     mistakes: Vec<String>,
     gaps: Vec<SecretGap>,
+    /// The form of each key, as a JSON Schema.
+    forms: BTreeMap<String, serde_json::Value>,
 }
 
 impl SettingsReader {
@@ -46,12 +49,22 @@ impl SettingsReader {
             notify: layers.notify,
             mistakes: layers.mistakes,
             gaps: Vec::new(),
+            forms: BTreeMap::new(),
         }
     }
 
     /// Adds a mistake that concerns more than one value: one sentence.
     pub(super) fn mistake(&mut self, sentence: impl Into<String>) {
         self.mistakes.push(sentence.into());
+    }
+
+    /// The keys that were read, each with its form.
+    pub(super) fn into_forms(self) -> BTreeMap<String, serde_json::Value> {
+        self.forms
+    }
+
+    fn form(&mut self, key: &str, form: serde_json::Value) {
+        self.forms.insert(key.to_owned(), form);
     }
 
     /// Makes each unknown secret a mistake, for commands that need all that they read.
@@ -94,6 +107,8 @@ impl SettingsReader {
         key: impl Into<SettingKey<'k>>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
+        let key = key.into();
+        self.form(key.name, json!({ "type": "string" }));
         self.read(key, |setting| match &setting.value {
             Value::String(text) => parse(text),
             _ => Err("must be a string".to_owned()),
@@ -105,6 +120,9 @@ impl SettingsReader {
         key: impl Into<SettingKey<'k>>,
         choices: &[(&str, T)],
     ) -> Option<T> {
+        let key = key.into();
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        self.form(key.name, json!({ "enum": names }));
         self.read(key, |setting| {
             let chosen = |(name, _): &&(&str, T)| setting.value.as_str() == Some(name);
             choices
@@ -123,6 +141,8 @@ impl SettingsReader {
         key: impl Into<SettingKey<'k>>,
         range: RangeInclusive<Duration>,
     ) -> Option<Duration> {
+        let key = key.into();
+        self.form(key.name, json!({ "type": "string", "pattern": DURATION }));
         self.read(key, |setting| {
             let text = setting.value.as_str().unwrap_or_default();
             duration_within(text, &range)
@@ -143,6 +163,9 @@ impl SettingsReader {
         range: RangeInclusive<usize>,
     ) -> Option<usize> {
         let key = key.into();
+        let (least, most) = (range.start(), range.end());
+        let form = json!({ "type": "integer", "minimum": least, "maximum": most });
+        self.form(key.name, form);
         let is_allowed = |number: i64| {
             let number = usize::try_from(number).ok();
             number.filter(|number| range.contains(number))
@@ -178,6 +201,7 @@ impl SettingsReader {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         let key = key.into();
+        self.form(key.name, list_form());
         let words = self.read(key, |setting| match words(&setting.value) {
             Some(words) if words.is_empty() => Err("must have at least one value".to_owned()),
             Some(words) => Ok(words),
@@ -203,6 +227,7 @@ impl SettingsReader {
         key: impl Into<SettingKey<'k>>,
     ) -> Option<Vec<(String, String)>> {
         let key = key.into();
+        self.form(key.name, table_form());
         let Some(setting) = self.find(key.name) else {
             self.show_unset(key);
             return None;
@@ -322,6 +347,21 @@ impl SettingsReader {
             }
         }
     }
+}
+
+/// A duration as a regular expression.
+const DURATION: &str = "^[0-9]+(ms|s|m|h|d)$";
+
+/// An array of texts, or one text.
+fn list_form() -> serde_json::Value {
+    let texts = json!({ "type": "array", "items": { "type": "string" } });
+    json!({ "anyOf": [{ "type": "string" }, texts] })
+}
+
+/// A table of texts, or one text of pairs.
+fn table_form() -> serde_json::Value {
+    let texts = json!({ "type": "object", "additionalProperties": { "type": "string" } });
+    json!({ "anyOf": [{ "type": "string" }, texts] })
 }
 
 fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {

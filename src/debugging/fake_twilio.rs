@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
 use crate::debugging::fixture::Fixture;
-use crate::net::tls::{self, TlsError};
+use crate::net::tls::{self, PrivateCa, TlsError};
 
 pub use request::{ReplayTarget, SidPass, SignedReplay, Signer};
 pub use summary::{Latencies, NotAccepted, ReplayAnswer, ReplaySummary};
@@ -67,7 +67,7 @@ pub async fn send(
     sids: Sids,
     on_answer: impl Fn(&ReplayItem, &ReplayAnswer) + 'static,
 ) -> Result<ReplaySummary, TlsError> {
-    let client = client(&target.to, speed.concurrency)?;
+    let client = client(&target, speed.concurrency)?;
     let started = Instant::now();
     let run = Rc::new(Run {
         total: items.len() as u64 * u64::from(speed.repeat.get()),
@@ -183,10 +183,14 @@ fn detail(body: &[u8]) -> Option<String> {
     problem.detail.or(problem.title)
 }
 
-fn client(to: &str, concurrency: NonZeroUsize) -> Result<Client, TlsError> {
+fn client(target: &ReplayTarget, concurrency: NonZeroUsize) -> Result<Client, TlsError> {
     let connector = Connector::new().limit(concurrency.get());
-    let connector = if to.starts_with("https://") {
-        connector.rustls_0_23(tls::client_config(None, None)?)
+    let connector = if target.to.starts_with("https://") {
+        let private = target.ca_file.as_deref().map(|file| PrivateCa {
+            setting: "--ca-file",
+            file,
+        });
+        connector.rustls_0_23(tls::client_config(private, None)?)
     } else {
         connector
     };

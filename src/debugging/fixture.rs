@@ -15,6 +15,7 @@
 //! represent exactly is written as `# body-base64:` lines.
 
 pub mod builtin;
+mod capture;
 
 use std::fmt;
 use std::io::Read as _;
@@ -69,6 +70,8 @@ pub enum FixtureErrorKind {
     NotUtf8,
     #[error("has no request line such as \"POST https://bridge.example.com/path HTTP/1.1\"")]
     NoRequestLine,
+    #[error("has only a path: pass --url, the whole URL as entered at Twilio")]
+    NoUrl,
     #[error("the URL must start with https:// or http://, followed by a host")]
     NotAUrl,
     #[error("a header must read \"Name: value\"; the body starts after an empty line")]
@@ -85,21 +88,13 @@ impl Fixture {
     /// Reads a file of at most 1 MiB.
     pub fn read(path: &Path) -> Result<Self, FixtureError> {
         let file = path.display().to_string();
-        let fail = |line, kind| FixtureError {
+        let bytes = read_bytes(path)?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| FixtureError {
             file: file.clone(),
-            line,
-            kind,
-        };
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(|error| fail(1, FixtureErrorKind::Unreadable(error.to_string())))?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(fail(1, FixtureErrorKind::TooLarge));
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let lines = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
-            fail(lines.count(), FixtureErrorKind::NotUtf8)
+            line: bytes[..error.valid_up_to()]
+                .split(|byte| *byte == b'\n')
+                .count(),
+            kind: FixtureErrorKind::NotUtf8,
         })?;
         Self::parse(&file, text)
     }
@@ -175,6 +170,22 @@ impl Fixture {
                 && essence.eq_ignore_ascii_case("application/json")
         })
     }
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, FixtureError> {
+    let fail = |kind| FixtureError {
+        file: path.display().to_string(),
+        line: 1,
+        kind,
+    };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| fail(FixtureErrorKind::Unreadable(error.to_string())))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(fail(FixtureErrorKind::TooLarge));
+    }
+    Ok(bytes)
 }
 
 /// An iterator of lines with the number of the last one.

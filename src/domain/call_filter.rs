@@ -375,11 +375,12 @@ fn status(text: &str) -> Result<CallStatus, CallFilterError> {
 
 /// A time, a day (UTC), `today`, `yesterday`, or a duration before now.
 fn time(key: FilterKey, text: &str, now: Millis) -> Result<Millis, CallFilterError> {
-    parse_time(text, now).ok_or(CallFilterError::Time(key))
+    parse_time(text, now, &TimeZone::UTC).ok_or(CallFilterError::Time(key))
 }
 
-/// As [`CallFilter`] reads `since` and `until`.
-pub fn parse_time(text: &str, now: Millis) -> Option<Millis> {
+/// A time, how long ago, or the start of a day in a time zone. The one parser of times for commands, pages
+/// and the API.
+pub fn parse_time(text: &str, now: Millis, zone: &TimeZone) -> Option<Millis> {
     if let Some(ago) = duration::parse(text) {
         return Some(now.minus(ago));
     }
@@ -388,14 +389,14 @@ pub fn parse_time(text: &str, now: Millis) -> Option<Millis> {
     }
     let today = || {
         let now = jiff::Timestamp::from_millisecond(now.0).ok()?;
-        Some(now.to_zoned_datetime(TimeZone::UTC).date())
+        Some(now.to_zoned_datetime(zone.clone()).date())
     };
     let day = match text {
         "today" => today()?,
         "yesterday" => today()?.checked_sub(1.day()).ok()?,
         day => day.parse::<Date>().ok()?,
     };
-    let start = day.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp();
+    let start = day.to_zoned_datetime(zone.clone()).ok()?.timestamp();
     Some(Millis(start.as_millisecond()))
 }
 
@@ -406,7 +407,7 @@ mod tests {
     const NOW: &str = "2026-01-31T09:30:00Z";
 
     fn now() -> Millis {
-        parse_time(NOW, Millis(0)).expect("a time")
+        parse_time(NOW, Millis(0), &TimeZone::UTC).expect("a time")
     }
 
     fn parsed(text: &str) -> Result<String, String> {

@@ -178,6 +178,12 @@ pub trait ReadStore {
     }
 
     /// Writes a copy of one moment to `path`, which must not exist.
+    /// Shows these calls as claimed. The claims of a SQLite file are in the memory of the bridge, which
+    /// names them to commands.
+    fn note_claimed(&self, _sids: &[CallSid]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn back_up(&self, _path: &Path) -> Result<(), StoreError> {
         Err(StoreError::Database(
             "backup copies a SQLite file; back PostgreSQL up with its own tools, such as pg_dump \
@@ -214,6 +220,10 @@ impl ReadStore for SqliteReader {
         let sql = "PRAGMA user_version";
         let schema: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(format!("schema {schema}, SQLite {}", rusqlite::version()))
+    }
+
+    fn note_claimed(&self, sids: &[CallSid]) -> Result<(), StoreError> {
+        self.lease(sids)
     }
 
     fn back_up(&self, path: &Path) -> Result<(), StoreError> {

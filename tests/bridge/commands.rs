@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use twilio_acquire_bridge::debugging::fake_acquire::Faults;
 
-use crate::support::harness::until;
+use crate::support::harness::{Bridge, until};
 use crate::support::serve::{Serve, command_to_serve, reached, sink};
 use crate::support::twilio::sid;
 
@@ -75,6 +75,20 @@ fn the_demonstration_ends_and_prints_the_lines_that_the_readme_shows() {
         let is_printed = printed.lines().any(|printed| is_shortened(printed, line));
         assert!(is_printed, "{line}\n\n{printed}");
     }
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let sum = |line: &str| {
+        let line = stderr.lines().find(|of| of.contains(line)).expect("a line");
+        let (total, parts) = line.split_once(": ").expect("parts");
+        let number = |text: &str| -> u64 {
+            let digits = text.split(' ').next().expect("a word");
+            digits.parse().expect("a number")
+        };
+        (number(total), parts.split(", ").map(number).sum::<u64>())
+    };
+    for line in [" callbacks sent: ", " calls: "] {
+        let (total, parts) = sum(line);
+        assert_eq!(total, parts, "{stderr}");
+    }
 }
 
 /// Whether `short` is `line` with some of it replaced by `...`.
@@ -91,6 +105,64 @@ fn is_shortened(line: &str, short: &str) -> bool {
         rest = &rest[at + part.len()..];
     }
     rest.is_empty() || short.ends_with("...")
+}
+
+#[test]
+fn each_command_with_data_prints_one_json_object_a_line() {
+    let bridge = Bridge::start();
+    bridge.twilio.sends("not-ended-ringing");
+    bridge.twilio.ends(&sid(1), "completed");
+    bridge.settles();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (copy, incident) = (path("copy.db"), path("incident"));
+    let unknown = sid(99);
+    let number = ["erase", "--number", "+12025550123", "--reason", "a test"];
+    let with = |more: &'static str| [&number[..], &[more]].concat();
+    for (arguments, code, keys) in [
+        (vec!["requeue", &sid(1)], 0, "call_sid done result"),
+        (vec!["requeue", &unknown], 3, "call_sid done result"),
+        (
+            vec!["requeue", "--state", "delivered", "--yes"],
+            0,
+            "kind operation state total done failed receipt",
+        ),
+        (
+            vec!["requeue", "--cause", "not-ended", "--yes"],
+            0,
+            "kind operation state total done failed receipt",
+        ),
+        (vec!["health"], 0, "ready report"),
+        (vec!["backup", &copy], 0, "store copy bytes"),
+        (vec!["export", &sid(1), "--out", &incident], 0, "path"),
+        (with("--dry-run"), 0, "found"),
+        (
+            with("--yes"),
+            0,
+            "kind operation state total done failed receipt",
+        ),
+        (vec!["list", "--count"], 0, "count"),
+        (
+            vec!["sign", "--url", "https://bridge.example.com/"],
+            0,
+            "signature",
+        ),
+    ] {
+        let arguments = [&arguments[..], &["--json"]].concat();
+        let run = bridge.runs(&arguments);
+        assert_eq!(
+            run.code,
+            Some(code),
+            "{arguments:?}: {}{}",
+            run.out,
+            run.err
+        );
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{arguments:?}: {}", run.out));
+        let found: Vec<&str> = object.keys().map(String::as_str).collect();
+        assert_eq!(found.join(" "), keys, "{arguments:?}");
+        bridge.settles();
+    }
 }
 
 #[test]

@@ -242,6 +242,12 @@ fn a_callback_recorded_while_its_call_is_claimed_is_delivered() {
     bridge.twilio.ends(&sid(1), "completed");
     until("it is sent", || acquire.taken().len() == 1);
     assert_eq!(bridge.state(&sid(1)), "claimed");
+    let listed = bridge.runs(&["list", "--state", "claimed", "--json"]);
+    let row: serde_json::Value = serde_json::from_str(&listed.out).expect("one line of JSON");
+    assert_eq!(
+        (&row["call_sid"], &row["state"]),
+        (&json!(sid(1)), &json!("claimed"))
+    );
     let child = format!(
         "{}&ParentCallSid={}",
         status_form(&sid(2), "completed"),

@@ -49,3 +49,66 @@ pub fn documents(file: &Path) -> Vec<Value> {
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
+
+/// The configuration of the manual, with all keys set.
+fn with_all_keys(manual: &str) -> String {
+    let is_key = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let lines = manual.lines().map(|line| {
+        let text = line.trim_start_matches("# ");
+        let is_setting = text.split_once(" = ").is_some_and(|(key, _)| is_key(key));
+        if is_setting || text.starts_with("[[") && text.ends_with("]]") {
+            text
+        } else {
+            line
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn taplo_accepts_the_schema_and_each_configuration_and_finds_mistakes() {
+    let Some(taplo) = tool("taplo") else {
+        return;
+    };
+    let schema = format!(
+        "file://{}",
+        root().join("deploy/bridge.schema.json").display()
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let checked = |text: &str| {
+        let file = folder.path().join("bridge.toml");
+        std::fs::write(&file, text).expect("a file");
+        let output = Command::new(&taplo)
+            .args(["check", "--no-auto-config"])
+            .arg(&file)
+            .output()
+            .expect("taplo runs");
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let named = |text: &str| format!("#:schema {schema}\n{text}");
+    let sample = std::fs::read_to_string(root().join("deploy/bridge.toml")).expect("the sample");
+    let (directive, sample) = sample.split_once('\n').expect("a first line");
+    let installed = "#:schema file:///usr/share/twilio-acquire-bridge/bridge.schema.json";
+    assert_eq!(directive, installed);
+    let manual = std::fs::read_to_string(root().join("src/config.default.toml"));
+    let manual = with_all_keys(&manual.expect("the manual"));
+    for good in [sample, &manual] {
+        let (is_good, printed) = checked(&named(good));
+        assert!(is_good, "{printed}");
+    }
+    for wrong in [
+        "[server]\nlisten = 8080",
+        "[server]\nlisten_on = \"0.0.0.0:8080\"",
+        "[delivery]\nconcurrency = 0",
+        "[delivery]\ntimeout = \"soon\"",
+        "[log]\nformat = \"xml\"",
+        "[[accounts]]\nsid = \"AC1\"",
+        "[elsewhere]\nkey = 1",
+    ] {
+        let (is_good, printed) = checked(&named(wrong));
+        assert!(!is_good, "{wrong}: {printed}");
+    }
+}

@@ -366,3 +366,32 @@ fn a_file_is_verified_with_the_headers_in_it() {
     assert_eq!(code, 1);
     assert!(out.contains("(host)") && out.contains(URL), "{out}");
 }
+
+/// The example of Twilio's documentation as it was on the wire.
+#[test]
+fn verify_reads_a_capture_whose_url_is_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("capture.txt");
+    let verified = |end: &str, url: &[&str]| {
+        let head = format!(
+            "POST /myapp.php?foo=1&bar=2 HTTP/1.1\nHost: 10.0.0.7:8080\n\
+             Content-Type: application/x-www-form-urlencoded\nX-Twilio-Signature: {SIGNATURE}\n\n"
+        );
+        let capture = format!("{}{FORM}{end}", head.replace('\n', end));
+        std::fs::write(&file, capture).expect("a file");
+        let file = file.display().to_string();
+        output_of(bridge(
+            &[&["verify", &file, "--auth-token", TOKEN], url].concat(),
+        ))
+    };
+    for end in ["\n", "\r\n"] {
+        let (out, err, code) = verified(end, &["--url", URL]);
+        assert_eq!((&*out, &*err, code), ("valid\n", "", 0));
+        let (out, _, code) = verified(end, &["--url", "https://mycompany.com/other.php"]);
+        assert!(out.starts_with("invalid: "), "{out}");
+        assert_eq!(code, 1);
+        let (_, err, code) = verified(end, &[]);
+        assert!(err.contains("has only a path: pass --url"), "{err}");
+        assert_eq!(code, 2);
+    }
+}

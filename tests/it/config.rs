@@ -6,6 +6,7 @@ mod check;
 mod manual;
 mod mistakes;
 mod recording;
+mod schema;
 mod variables;
 
 use std::fs;

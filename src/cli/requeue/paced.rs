@@ -4,11 +4,12 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::cli::act_target::{ActError, ActTarget, OperatorArgs};
-use crate::cli::output::{note, print_line, progress_bar};
+use crate::cli::output::{OutputArgs, note, progress_bar};
 use crate::cli::{CliError, Exit, serve};
 use crate::clock;
 use crate::config::partial::ActSettings;
@@ -35,7 +36,7 @@ pub fn run(
     config: &ActSettings,
     sids: &[CallSid],
     rate: NonZeroU32,
-    operator: &OperatorArgs,
+    (operator, output): (&OperatorArgs, OutputArgs),
 ) -> Result<Exit, CliError> {
     let report = app::block_on(async {
         let target = ActTarget::open(config, operator)?;
@@ -43,11 +44,10 @@ pub fn run(
         let report = requeue(&target, sids, rate, &stop).await?;
         Ok::<_, CliError>(report)
     })?;
-    print_line(format_args!(
-        "{} of {} calls requeued",
-        report.requeued,
-        sids.len()
-    ))?;
+    let (done, total) = (report.requeued, sids.len());
+    output.print(&json!({ "requeued": done, "total": total }), || {
+        format!("{done} of {total} calls requeued")
+    })?;
     if report.missing > 0 {
         note!(
             "no longer in the store: {}",

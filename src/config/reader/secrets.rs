@@ -4,9 +4,10 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
 use toml::Value;
 
-use super::SettingsReader;
+use super::{SettingsReader, list_form, table_form};
 use crate::config::SecretGap;
 use crate::config::layers::{RawSetting, SettingOrigin};
 use crate::config::setting::SettingKey;
@@ -22,6 +23,8 @@ impl SettingsReader {
     ) -> Option<T> {
         let key = key.into();
         let file_key = file_key(key.name);
+        self.form(&file_key, json!({ "type": "string" }));
+        self.form(key.name, json!({ "type": "string" }));
         let Some(file) = self.find(&file_key) else {
             return self.text(key, parse);
         };
@@ -55,6 +58,8 @@ impl SettingsReader {
         &mut self,
         key: impl Into<SettingKey<'k>>,
     ) -> Option<Vec<String>> {
+        let key = key.into();
+        self.form(key.name, list_form());
         self.confidential(key, "a string or a list of strings", |value| {
             words(value).filter(|words| words.iter().all(|word| is_secret(word)))
         })
@@ -65,6 +70,8 @@ impl SettingsReader {
         &mut self,
         key: impl Into<SettingKey<'k>>,
     ) -> Option<String> {
+        let key = key.into();
+        self.form(key.name, json!({ "type": "string" }));
         self.confidential(key, "a string", |value| {
             let text = value.as_str().filter(|text| is_secret(text))?;
             Some(vec![text.to_owned()])
@@ -77,6 +84,8 @@ impl SettingsReader {
         &mut self,
         key: impl Into<SettingKey<'k>>,
     ) -> Option<Vec<(String, String)>> {
+        let key = key.into();
+        self.form(key.name, table_form());
         self.confidential(key, "a table of strings or ID=SECRET pairs", |value| {
             pairs(value, |pair| pair.split_once('=')).filter(|pairs| {
                 pairs
@@ -100,14 +109,14 @@ impl SettingsReader {
         ));
     }
 
-    fn confidential<'k, T>(
+    fn confidential<T>(
         &mut self,
-        key: impl Into<SettingKey<'k>>,
+        key: SettingKey<'_>,
         form: &str,
         parse: impl FnOnce(&Value) -> Option<Vec<T>>,
     ) -> Option<Vec<T>> {
-        let key = key.into();
         let file_key = file_key(key.name);
+        self.form(&file_key, json!({ "type": "string" }));
         let (name, setting, path) = match (self.find(key.name), self.find(&file_key)) {
             (None, None) => {
                 self.show_unset(key);

@@ -3,6 +3,7 @@
 //! It does not send the request.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use awc::http::Method;
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,8 @@ pub struct ReplayTarget {
     pub to: String,
     /// The public URL as entered at Twilio; without it, the base of the fixture's URL.
     pub public: Option<PublicUrl>,
+    /// Authorities (PEM) that are trusted in addition to the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The key that signs the requests.

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::console::{AdminState, page, page_size};
@@ -33,8 +34,9 @@ impl AuditQuery {
                 AdminError::Query(format!("act must be one of {known}"))
             })
         });
-        let since = given(&self.since)
-            .map(|since| parse_time(&since, now).ok_or(CallFilterError::Time(FilterKey::Since)));
+        let since = given(&self.since).map(|since| {
+            parse_time(&since, now, &TimeZone::UTC).ok_or(CallFilterError::Time(FilterKey::Since))
+        });
         Ok(AuditFilter {
             actor: given(&self.actor),
             act: act.transpose()?,

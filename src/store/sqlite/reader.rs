@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::leases::SharedLeaseTable;
 use super::rows::{self, CallRow};
 use super::{hash_index, open};
+use crate::clock::Millis;
 use crate::store::joined_thread::JoinedThread;
 use crate::store::{CallSummary, OpenError, State, StoreError, StoredCall, split_by_requeue};
 use crate::twilio::CallSid;
@@ -63,11 +64,25 @@ impl SqliteReader {
     pub fn calls_named(&self, sid: &CallSid) -> Result<Vec<StoredCall>, StoreError> {
         // One transaction, so that all parts are of one moment.
         let _snapshot = self.connection.unchecked_transaction()?;
+        let calls = self.rows_named(sid)?;
+        calls.into_iter().map(|call| self.whole(call)).collect()
+    }
+
+    fn rows_named(&self, sid: &CallSid) -> Result<Vec<CallRow>, StoreError> {
         let hash = hash_index::hash_of_sid(sid);
         let mut found = hash_index::find_committed(&self.connection, &[hash])?;
         let candidates = found.remove(&hash).unwrap_or_default();
-        let calls = rows::calls_named(&self.connection, &candidates, sid)?;
-        calls.into_iter().map(|call| self.whole(call)).collect()
+        rows::calls_named(&self.connection, &candidates, sid)
+    }
+
+    /// See [`ReadStore::note_claimed`](crate::store::ReadStore::note_claimed).
+    pub(in crate::store) fn lease(&self, sids: &[CallSid]) -> Result<(), StoreError> {
+        for sid in sids {
+            for call in self.rows_named(sid)? {
+                self.leases.lock().claim(call.id, Millis(i64::MAX));
+            }
+        }
+        Ok(())
     }
 
     pub fn claimed_count(&self) -> i64 {
