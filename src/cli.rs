@@ -39,6 +39,7 @@ mod sink;
 mod spool;
 mod status;
 mod verify;
+mod watched;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -58,7 +59,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line or the configuration is wrong, or the request to verify cannot be read.
     Usage = 2,
-    /// Some items did not succeed.
+    /// Some items did not succeed, or Ctrl-C stopped the command.
     Partial = 3,
 }
 
@@ -117,7 +118,8 @@ const EXIT_CODES: &str = "Exit codes:
   1  failed, invalid signature (verify), or problems found (doctor, status,
      callback-url)
   2  wrong usage or configuration, or unreadable input (verify)
-  3  some items did not succeed";
+  3  some items did not succeed, or Ctrl-C stopped the command, which then prints
+     what it did";
 
 /// Forwards ended Twilio Voice calls to Acquire, with retries, and loses none.
 #[derive(Debug, Parser)]
@@ -204,6 +206,13 @@ mod tests {
             let help = command.render_long_help().to_string();
             for line in help.lines() {
                 assert!(line.chars().count() <= COLUMNS, "{name}: {line}");
+            }
+            let notes = command.get_after_help().map(ToString::to_string);
+            for line in notes.unwrap_or_default().lines() {
+                let is_whole = help
+                    .lines()
+                    .any(|shown| shown.trim_end() == line.trim_end());
+                assert!(is_whole, "{name}: wrapped: {line}");
             }
             for example in examples(&help) {
                 let parsed = super::Cli::try_parse_from(words(&example));

@@ -1,12 +1,13 @@
 //! `backup`: copies the store as it is at one moment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::output::{OutputArgs, OutputFormat, note, print_json};
+use super::output::{OutputArgs, OutputFormat, bytes_bar, note, print_json};
+use super::watched::watched;
 use super::{CliError, ConfigArgs, Exit};
-use crate::config::partial;
+use crate::config::{StoreUrl, partial};
 use crate::store;
 
 /// Copy the store; a bridge may be running.
@@ -27,9 +28,31 @@ pub struct Backup {
 }
 
 impl Backup {
+    fn copy(&self, url: &StoreUrl) -> Result<(), CliError> {
+        let reader = store::open_to_read(url)?;
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let bar = match url {
+            StoreUrl::Sqlite(path) => bytes_bar(size(path)),
+            StoreUrl::Postgres(_) => bytes_bar(0),
+        };
+        let partial = store::sqlite::partial_copy(&self.path);
+        let growing = partial.clone();
+        let stopped = move || {
+            // If this fails, the name still says that the copy is not complete.
+            let _ = std::fs::remove_file(&partial);
+            "stopped; no copy was made".to_owned()
+        };
+        Ok(watched(
+            &bar,
+            move || size(&growing),
+            stopped,
+            || reader.back_up(&self.path),
+        )??)
+    }
+
     pub fn run(self) -> Result<Exit, CliError> {
         let (url, _) = self.config.load_part(partial::store_and_rules)?;
-        store::open_to_read(&url)?.back_up(&self.path)?;
+        self.copy(&url)?;
         match self.output.format() {
             OutputFormat::Json => {
                 let bytes = std::fs::metadata(&self.path)?.len();

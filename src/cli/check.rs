@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::output::{
-    COLUMNS, OutputArgs, OutputFormat, note, print_json, print_line, print_pretty_json, wrap,
+    COLUMNS, OutputArgs, OutputFormat, note, print_json, print_line, print_pretty_json, time_bar,
+    wrap,
 };
+use super::watched::watched;
 use super::{CliError, ConfigArgs, Exit};
 use crate::config::{
     self, ConfigError, Explained, MASK, SecretGap, Setting, StoreUrl, doubtful_secrets, duration,
@@ -95,7 +97,14 @@ impl Check {
             })?;
         }
         let damages = if self.store {
-            Some(damages(&config.store.url)?)
+            let bar = time_bar("reading the store");
+            let stopped = || "stopped before the whole store was read".to_owned();
+            Some(watched(
+                &bar,
+                || 0,
+                stopped,
+                || damages(&config.store.url),
+            )??)
         } else {
             None
         };

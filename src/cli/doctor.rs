@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::note::{Note, NoteStatus, Notes};
 use super::check::online::{Opened, open_store};
-use super::output::{OutputArgs, OutputFormat, print_json, print_line, wrap};
+use super::output::{OutputArgs, OutputFormat, Tone, paint, print_json, print_line, wrap};
 use super::spool::{self, SpoolContents};
 use super::{CliError, ConfigArgs, Exit, check};
 use crate::clock::{Clock, Millis};
@@ -307,13 +307,14 @@ const LATE_PURGE: Duration = Duration::from_secs(24 * 3_600);
 
 fn print_notes(notes: &Notes) -> std::io::Result<()> {
     for note in &notes.0 {
-        let label = match note.status {
-            NoteStatus::Ok => "ok",
-            NoteStatus::Unknown => "unknown",
-            NoteStatus::Problem => "PROBLEM",
+        let (label, tone) = match note.status {
+            NoteStatus::Ok => ("ok", Tone::Good),
+            NoteStatus::Unknown => ("unknown", Tone::Waiting),
+            NoteStatus::Problem => ("PROBLEM", Tone::Bad),
         };
+        let label = paint(tone, format_args!("{label:<7}"));
         let sentence = wrap(&note.sentence, 23);
-        print_line(format_args!("{label:<7}  {:<13} {sentence}", note.about))?;
+        print_line(format_args!("{label}  {:<13} {sentence}", note.about))?;
     }
     print_line(match notes.problems() {
         0 => "\nno problems".to_owned(),

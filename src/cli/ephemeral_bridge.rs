@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 use super::CliError;
 use crate::config::{self, Config};
 use crate::debugging::fake_acquire::FakeAcquire;
@@ -58,6 +60,7 @@ pub async fn send(items: Vec<ReplayItem>, to: SocketAddr) -> Result<ReplaySummar
         concurrency: NonZeroUsize::MIN,
         rate: None,
         repeat: NonZeroU32::MIN,
+        stop: CancellationToken::new(),
     };
     let sent = fake_twilio::send(items, target, signer, speed, Sids::Recorded, |_, _| ()).await;
     Ok(sent?)

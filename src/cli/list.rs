@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::admin_client::{claimed_calls, outage_of};
 use super::call_filter::CallFilter;
-use super::output::{OutputArgs, OutputFormat, note, wrap};
+use super::output::{OutputArgs, OutputFormat, note, paint_state, wrap};
 use super::{CliError, ConfigArgs, Exit, refused};
 use crate::config::duration;
 use crate::debugging::search::{CallRow, CallSearch};
@@ -149,7 +149,8 @@ fn as_text(row: &CallRow) -> String {
     let CallRow {
         line, words, facts, ..
     } = row;
-    let mut text = format!("{}  {}  {}", line.first_received, line.call_sid, line.state);
+    let state = paint_state(line.state);
+    let mut text = format!("{}  {}  {state}", line.first_received, line.call_sid);
     if !(facts.caller.is_empty() && facts.callee.is_empty()) {
         let length = facts.duration.map(Duration::from_secs).map(duration::show);
         let more = [&facts.direction, &facts.email, &length];

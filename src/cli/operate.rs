@@ -252,11 +252,17 @@ async fn follow(
             "failed": failed, "receipt": receipt,
         }))?;
     }
-    let Some(seen) = latest.filter(|seen| seen.state.is_final()) else {
-        note!(
-            "operation {id} goes on in the bridge; the page /operations shows, pauses and cancels it"
-        );
-        return Ok(Exit::Partial);
+    let seen = match latest {
+        Some(seen) if seen.state.is_final() => seen,
+        unfinished => {
+            let (done, total) = unfinished.map_or((0, 0), |seen| (seen.done, seen.total));
+            note!(
+                "{done} of {total} calls {} so far; operation {id} goes on in the bridge; the page \
+                 /operations shows, pauses and cancels it",
+                kind.done()
+            );
+            return Ok(Exit::Partial);
+        }
     };
     if let Some(receipt) = seen.receipt {
         if output.format() == OutputFormat::Text {

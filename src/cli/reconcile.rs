@@ -8,7 +8,10 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::call_filter::time;
-use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, progress_bar};
+use super::output::{
+    OutputArgs, OutputFormat, note, print_json, print_line, progress_bar, time_bar,
+};
+use super::serve::stop_on_signals;
 use super::spool::{self, SpoolContents};
 use super::{CliError, ConfigArgs, Exit};
 use crate::app;
@@ -22,6 +25,9 @@ use crate::config::Config;
 use crate::store::{self, OpenError};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::{AccountSid, CallSid};
+
+/// Between two updates of the bar.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The window of a comparison that names neither times nor calls.
 const ONE_DAY: Duration = Duration::from_secs(86_400);
@@ -96,7 +102,10 @@ impl Reconcile {
         };
         // Fails if there is no store: opening it for writing would create a file.
         self.config.open_to_read()?;
-        let Reports { accounts, failed } = app::block_on(reconcile(config, clock, &request))?;
+        let reports = app::block_on(reconcile(config, clock, &request))?;
+        let Some(Reports { accounts, failed }) = reports else {
+            return Ok(Exit::Partial);
+        };
         let exit = self.print(&accounts)?;
         match failed {
             None => Ok(exit),
@@ -139,11 +148,12 @@ fn print_records(report: &AccountReport) -> Result<(), CliError> {
     Ok(())
 }
 
+/// `None` if Ctrl-C stopped it.
 async fn reconcile(
     config: Config,
     clock: Clock,
     request: &ReconcileRequest,
-) -> Result<Reports, CliError> {
+) -> Result<Option<Reports>, CliError> {
     if let Some(path) = spool::path(&config.store.url, &config.store.spool)
         && let SpoolContents::Calls { .. } = spool::read(path)?
     {
@@ -164,18 +174,42 @@ async fn reconcile(
         clock,
         metrics: Arc::new(Metrics::default()),
     };
-    let bar = RowsBar::default();
-    let results = reconciler.run(request, &|rows| bar.show(rows)).await;
+    let (bar, stop) = (RowsBar::default(), stop_on_signals()?);
+    let show = |rows| bar.show(rows);
+    let results = stop
+        .run_until_cancelled(reconciler.run(request, &show))
+        .await;
     bar.clear();
-    Ok(Reports::of(results?))
+    match results {
+        Some(results) => Ok(Some(Reports::of(results?))),
+        None => Ok(stopped(
+            "calls that are imported stay; run the command again to compare the rest",
+        )),
+    }
 }
 
-async fn ask_bridge(config: &Config, request: &ReconcileRequest) -> Result<Reports, CliError> {
+async fn ask_bridge(
+    config: &Config,
+    request: &ReconcileRequest,
+) -> Result<Option<Reports>, CliError> {
     let bridge = AdminClient::of(&config.admin);
     note!("the bridge on {bridge} owns the store and runs the comparison");
     let body = serde_json::to_value(request)?;
-    let reports = bridge.post_json("/api/reconcile", &body).await?;
-    Ok(serde_json::from_value(reports)?)
+    let (bar, stop) = (time_bar("comparing"), stop_on_signals()?);
+    bar.enable_steady_tick(TICK);
+    let answer = bridge.post_json("/api/reconcile", &body);
+    let reports = stop.run_until_cancelled(answer).await;
+    bar.finish_and_clear();
+    match reports {
+        Some(reports) => Ok(Some(serde_json::from_value(reports?)?)),
+        None => Ok(stopped("the bridge may still compare and import")),
+    }
+}
+
+/// Ends a comparison after Ctrl-C.
+fn stopped(rest: &str) -> Option<Reports> {
+    note!("stopped; {rest}");
+    None
 }
 
 /// The rows so far: Twilio gives no total.

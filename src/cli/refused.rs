@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::CliError;
-use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json, wrap};
+use super::output::{OutputArgs, OutputFormat, note, pad, print_line, print_pretty_json, wrap};
 use super::private_files;
 use crate::debugging::export;
 use crate::debugging::fixture::Fixture;
@@ -98,7 +98,8 @@ pub fn show(reader: &dyn ReadStore, id: i64, format: OutputFormat) -> Result<(),
     }
     print_line("\nfields")?;
     for (name, value) in fields(&stored.request.body).iter() {
-        print_line(format_args!("  {:<16}  {}", plain(name), plain(value)))?;
+        let name = pad(&plain(name), 16);
+        print_line(format_args!("  {name}  {}", plain(value)))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use self::compare::Comparison;
 use self::files::{FixtureGroup, Grouping, expected_beside, groups};
 use super::call_filter::CallFilter;
 use super::output::{OutputArgs, note, progress_bar, wrap};
+use super::serve::stop_on_signals;
 use super::signing_keys::KeyArgs;
 use super::{CliError, ConfigArgs, Exit};
 use crate::debugging::export::IncidentFolder;
@@ -50,7 +51,7 @@ differences to the expected result and exit with 3 if there are any.
 --to sends each fixture to its own path and query at this URL. The signed URL
 has the base of --public-url, else of server.public_url, else of the fixture.
 A fixture that is no callback of a call must be refused. Exits with 3 if another
-response was not 2xx.";
+response was not 2xx, or if Ctrl-C stopped it, after the summary.";
 
 /// Sign fixtures and send them to a bridge as Twilio would.
 #[derive(Debug, Args)]
@@ -158,9 +159,14 @@ impl Replay {
                 .or_else(|| public_urls.into_iter().next()),
             ca_file: self.ca_file.clone(),
         };
+        let total = items.len() as u64 * u64::from(self.repeat.get());
         let summary = self.send(items, target, signer)?;
         self.print_summary(&summary)?;
-        Ok(if summary.all_as_expected() {
+        let is_stopped = summary.sent < total;
+        if is_stopped {
+            note!("stopped after {} of {total} requests", summary.sent);
+        }
+        Ok(if summary.all_as_expected() && !is_stopped {
             Exit::Done
         } else {
             Exit::Partial
@@ -257,11 +263,6 @@ impl Replay {
         target: ReplayTarget,
         signer: Signer,
     ) -> Result<ReplaySummary, CliError> {
-        let speed = ReplayRate {
-            concurrency: self.concurrency,
-            rate: self.rate,
-            repeat: self.repeat,
-        };
         let sids = if self.fresh_sids {
             Sids::Fresh(fastrand::u64(..))
         } else {
@@ -269,16 +270,19 @@ impl Replay {
         };
         let bar = progress_bar(items.len() as u64 * u64::from(self.repeat.get()));
         let ticking = bar.clone();
-        let sent = app::block_on(fake_twilio::send(
-            items,
-            target,
-            signer,
-            speed,
-            sids,
-            move |_, _| ticking.inc(1),
-        ));
+        let sent = app::block_on(async {
+            let speed = ReplayRate {
+                concurrency: self.concurrency,
+                rate: self.rate,
+                repeat: self.repeat,
+                stop: stop_on_signals()?,
+            };
+            let tick = move |_: &_, _: &_| ticking.inc(1);
+            let sent = fake_twilio::send(items, target, signer, speed, sids, tick).await;
+            sent.context("failed to replay")
+        });
         bar.finish_and_clear();
-        Ok(sent.context("failed to replay")?)
+        Ok(sent?)
     }
 
     fn print_summary(&self, summary: &ReplaySummary) -> Result<(), CliError> {

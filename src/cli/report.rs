@@ -2,9 +2,10 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::call_filter::time_in;
-use super::output::{OutputArgs, OutputFormat, note, print_line, print_pretty_json};
+use super::output::{OutputArgs, OutputFormat, note, pad, print_line, print_pretty_json};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
 use crate::config::partial;
@@ -73,8 +74,14 @@ fn print(report: &Report) -> Result<(), CliError> {
         print_line(format_args!("{}  {}", of.day, of.sums.identity()))?;
     }
     if report.accounts.len() > 1 {
+        let widths = report.accounts.keys().map(|account| account.width());
+        let widest = widths.max().unwrap_or_default();
         for (account, sums) in &report.accounts {
-            print_line(format_args!("{account}  {}", sums.identity()))?;
+            print_line(format_args!(
+                "{}  {}",
+                pad(account, widest),
+                sums.identity()
+            ))?;
         }
     }
     print_line(format_args!("total       {}", report.total.identity()))?;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use awc::{Client, Connector};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::debugging::fixture::Fixture;
 use crate::net::tls::{self, PrivateCa, TlsError};
@@ -37,7 +38,7 @@ pub struct ReplayItem {
 }
 
 /// How fast and how often requests are sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ReplayRate {
     /// Maximum number of concurrent requests.
     pub concurrency: NonZeroUsize,
@@ -45,6 +46,8 @@ pub struct ReplayRate {
     pub rate: Option<NonZeroU32>,
     /// Number of times to send the whole list.
     pub repeat: NonZeroU32,
+    /// Once it is cancelled, no more is sent, and requests without a response are not counted.
+    pub stop: CancellationToken,
 }
 
 /// Which SIDs are sent.
@@ -78,6 +81,7 @@ pub async fn send(
         target,
         signer,
         rate: speed.rate,
+        stop: speed.stop,
         sids,
         client,
         on_answer,
@@ -102,6 +106,7 @@ struct Run<F> {
     target: ReplayTarget,
     signer: Signer,
     rate: Option<NonZeroU32>,
+    stop: CancellationToken,
     sids: Sids,
     client: Client,
     summary: std::cell::RefCell<ReplaySummary>,
@@ -112,14 +117,20 @@ impl<F: Fn(&ReplayItem, &ReplayAnswer)> Run<F> {
     async fn send_items(self: Rc<Self>) {
         while let Some(index) = self.next_index() {
             if let Some(rate) = self.rate {
-                sleep_until(self.started + start_offset(index, rate)).await;
+                let due = sleep_until(self.started + start_offset(index, rate));
+                self.stop.run_until_cancelled(due).await;
+            }
+            if self.stop.is_cancelled() {
+                return;
             }
             let (item, pass) = self.item(index);
             let signed = request::sign(&item.fixture, &self.target, &self.signer, pass);
             let sent_at = Instant::now();
-            let answer = exchange(&self.client, &signed)
-                .await
-                .expected_of(&item.fixture);
+            let answer = exchange(&self.client, &signed);
+            let Some(answer) = self.stop.run_until_cancelled(answer).await else {
+                return;
+            };
+            let answer = answer.expected_of(&item.fixture);
             let took = sent_at.elapsed();
             self.summary.borrow_mut().add(&item.name, &answer, took);
             (self.on_answer)(item, &answer);

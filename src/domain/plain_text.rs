@@ -21,6 +21,12 @@ fn is_unsafe(character: char) -> bool {
                 | '\u{2066}'..='\u{206f}'
                 | '\u{feff}'
         )
+        || is_mark(character)
+}
+
+/// Characters that Unicode keeps for programs; the command line marks coloured labels with them.
+fn is_mark(character: char) -> bool {
+    matches!(character, '\u{fdd0}'..='\u{fdef}')
 }
 
 /// One value without unsafe characters, also without line ends, which would forge lines.
@@ -28,9 +34,12 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     replaced(text, is_unsafe)
 }
 
-/// Several lines without unsafe characters. Values in them must have passed [`plain`].
+/// Several lines without unsafe characters, but with the program's own marks. Values in them must have
+/// passed [`plain`].
 pub fn plain_lines(text: &str) -> Cow<'_, str> {
-    replaced(text, |character| character != '\n' && is_unsafe(character))
+    replaced(text, |character| {
+        character != '\n' && is_unsafe(character) && !is_mark(character)
+    })
 }
 
 fn replaced(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -70,7 +79,8 @@ pub fn cut(text: &str, bytes: usize) -> &str {
 mod tests {
     use super::*;
 
-    const NASTY: &str = "a\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{7f}\r\nforged\u{2028}line\u{2066}";
+    const NASTY: &str =
+        "\u{fdd1}a\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{7f}\r\nforged\u{2028}line\u{2066}";
 
     #[test]
     fn control_characters_line_ends_and_writing_directions_are_replaced() {

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
+pub use self::backup::partial_copy;
 pub use self::health::look_from_outside;
 pub use self::reader::SqliteReader;
 

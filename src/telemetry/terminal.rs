@@ -1,8 +1,8 @@
-//! What stderr can show: colours and moving lines only where the terminal and its user want them.
+//! What stdout and stderr can show: colours and moving lines only where the terminal and its user want them.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{IsTerminal, stderr, stdout};
 
-/// The kind of stderr.
+/// The kind of stdout or stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terminal {
     /// A file, a pipe or a journal.
@@ -15,13 +15,21 @@ pub enum Terminal {
 }
 
 impl Terminal {
+    pub fn of_stderr() -> Self {
+        Self::of(&stderr())
+    }
+
+    pub fn of_stdout() -> Self {
+        Self::of(&stdout())
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "both variables describe the terminal, not the bridge"
     )]
-    pub fn of_stderr() -> Self {
+    fn of(stream: &impl IsTerminal) -> Self {
         let variable = |name| std::env::var_os(name).unwrap_or_default();
-        if !stderr().is_terminal() {
+        if !stream.is_terminal() {
             Self::None
         } else if variable("TERM") == "dumb" {
             Self::Dumb

@@ -309,3 +309,37 @@ fn health_checks_whether_the_bridge_of_this_machine_accepts_callbacks() {
         "{printed}"
     );
 }
+
+#[test]
+fn ctrl_c_ends_a_replay_with_the_summary_of_what_was_sent() {
+    let bridge = Bridge::start();
+    let to = format!("http://{}", bridge.public());
+    let case = "fixtures/twilio/inbound-completed.http";
+    let arguments = [
+        "replay",
+        case,
+        "--to",
+        &to,
+        "--fresh-sids",
+        "--rate",
+        "1",
+        "--repeat",
+        "1000",
+    ];
+    let mut command = bridge.command(&arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let replay = command.spawn().expect("the program starts");
+    until("one is sent", || bridge.sent().len() == 1);
+    let id = replay.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &id]).status();
+    assert!(killed.expect("kill runs").success());
+    let output = replay.wait_with_output().expect("it ends");
+    let [out, err] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text"));
+    assert_eq!(output.status.code(), Some(3), "{err}");
+    assert!(out.starts_with("sent  "), "{out}");
+    assert!(
+        err.contains("stopped after") && err.contains("of 1000 requests"),
+        "{err}"
+    );
+}

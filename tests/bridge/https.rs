@@ -368,3 +368,33 @@ pub fn on_handed_sockets(settings: &[(&str, String)], asks: impl FnOnce(SocketAd
     stop.cancel();
     bridge.join().expect("no panic");
 }
+
+#[test]
+fn replay_trusts_the_authority_of_its_ca_file_and_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let CertifiedKey { cert, signing_key } = self_signed("localhost");
+    std::fs::write(folder.path().join("cert.pem"), cert.pem()).expect("a file");
+    std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).expect("a file");
+    let serve = serve(folder.path());
+    let to = format!("https://localhost:{}", serve.public.port());
+    let replay = |trusted: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
+        let case = "fixtures/twilio/inbound-completed.http";
+        let output = command
+            .args(["replay", case, "--to", &to, "--public-url", PUBLIC_URL])
+            .args(trusted)
+            .env_clear()
+            .env("TWILIO_AUTH_TOKEN", TOKEN)
+            .output();
+        let output = output.expect("the program runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let (code, printed) = replay(&[]);
+    assert_eq!(code, Some(3), "{printed}");
+    let file = folder.path().join("cert.pem").display().to_string();
+    let (code, printed) = replay(&["--ca-file", &file]);
+    assert_eq!(code, Some(0), "{printed}");
+}

@@ -16,6 +16,7 @@ mod directory;
 mod doctor;
 mod draining;
 mod erasure;
+mod examples;
 mod failing;
 mod faults;
 mod finding;

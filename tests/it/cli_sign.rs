@@ -380,7 +380,7 @@ fn verify_reads_a_capture_whose_url_is_given() {
         let capture = format!("{}{FORM}{end}", head.replace('\n', end));
         std::fs::write(&file, capture).expect("a file");
         let file = file.display().to_string();
-        output_of(bridge(
+        output_of(&mut bridge(
             &[&["verify", &file, "--auth-token", TOKEN], url].concat(),
         ))
     };

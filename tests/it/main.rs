@@ -8,6 +8,7 @@ mod cli_doctor;
 mod cli_replay;
 mod cli_shell;
 mod cli_sign;
+mod cli_terminal;
 mod closed_labels;
 mod config;
 mod dependencies;

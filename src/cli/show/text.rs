@@ -4,7 +4,9 @@
 
 use std::fmt::{Result, Write as _};
 
-use crate::cli::output::{COLUMNS, wrap};
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::cli::output::{COLUMNS, pad, paint_state, wrap};
 use crate::debugging::timeline::{
     AttemptView, CallTimeline, CallbackView, FieldView, LegView, PlannedView,
 };
@@ -21,7 +23,8 @@ fn write(text: &mut String, timeline: &CallTimeline) -> Result {
     let line = &timeline.line;
     let cause = line.cause.as_ref();
     let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-    writeln!(text, "{}  {}{cause}", line.call_sid, line.state)?;
+    let state = paint_state(line.state);
+    writeln!(text, "{}  {state}{cause}", line.call_sid)?;
     writeln!(
         text,
         "account {}, last change {}",
@@ -221,8 +224,13 @@ fn write_planned(
 /// Prints name, value and source; the source on its own line if it does not fit.
 fn write_field(text: &mut String, field: &FieldView, from: &str) -> Result {
     let value = plain(field.value.as_deref().unwrap_or("left out"));
-    let line = format!("    {:<12}  {value:<16}  {}", field.name, plain(from));
-    if line.chars().count() <= COLUMNS {
+    let line = format!(
+        "    {:<12}  {}  {}",
+        field.name,
+        pad(&value, 16),
+        plain(from)
+    );
+    if line.width() <= COLUMNS {
         return writeln!(text, "{line}");
     }
     writeln!(text, "    {:<12}  {value}", field.name)?;

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use rusqlite::Connection;
@@ -25,7 +25,7 @@ pub fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreError> {
             "it exists already; choose another path",
         )));
     }
-    let partial = beside(path, ".partial");
+    let partial = partial_copy(path);
     // It may be left over from a backup that was killed, or another user may have prepared it.
     match std::fs::remove_file(&partial) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -44,6 +44,11 @@ pub fn back_up(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         warn!("the time of the backup cannot be noted for the metrics: {why}");
     }
     copied
+}
+
+/// Where the copy for `path` is, until it is complete.
+pub fn partial_copy(path: &Path) -> PathBuf {
+    beside(path, ".partial")
 }
 
 /// The end of the name of a file that names the last backup. A backup is made by another process than the
