@@ -285,7 +285,10 @@ fn a_change_of_the_configuration_is_shown_before_it_applies_and_sent_on_request(
     ];
     let run = bridge.runs(&arguments);
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(run.out.ends_with("1 of 1 calls requeued\n"), "{run:?}");
+    assert!(
+        run.out.ends_with("{\"requeued\":1,\"total\":1}\n"),
+        "{run:?}"
+    );
     bridge.settles();
     assert_eq!(bridge.sent().len(), 3);
 }
