@@ -20,7 +20,8 @@ pub const COLUMNS: usize = 80;
 /// The option `--json`, with one text for all commands.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct OutputArgs {
-    /// Print JSON.
+    /// Print JSON: one object, or one on each line. What the API has too has the same fields
+    /// (docs/openapi.json).
     #[arg(long)]
     json: bool,
 }
