@@ -62,6 +62,7 @@ fn the_demonstration_ends_and_prints_the_lines_that_the_readme_shows() {
         .args(["demo", "--once"])
         .current_dir("/")
         .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
         .output()
         .expect("the program runs");
     let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -179,6 +180,7 @@ fn a_call_can_be_listed_shown_and_requeued_beside_a_running_bridge() {
         let output = Command::new(as_served.get_program())
             .args(arguments)
             .env_clear()
+            .env("BRIDGE_CONFIG", "/dev/null")
             .envs(
                 as_served
                     .get_envs()
@@ -278,6 +280,7 @@ fn health_checks_whether_the_bridge_of_this_machine_accepts_callbacks() {
         let output = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"))
             .arg("health")
             .env_clear()
+            .env("BRIDGE_CONFIG", "/dev/null")
             // As in a container, which listens on all addresses; the token is not needed.
             .env(
                 "BRIDGE__ADMIN__LISTEN",

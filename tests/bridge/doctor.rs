@@ -39,7 +39,10 @@ fn there_is_no_problem_beside_a_bridge_that_delivers() {
     reached(&acquire, 1);
     let settings = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
     let mut doctor = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
-    doctor.arg("doctor").env_clear();
+    doctor
+        .arg("doctor")
+        .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null");
     let settings = settings.get_envs();
     doctor.envs(settings.filter_map(|(key, value)| Some((key, value?))));
     doctor

@@ -367,6 +367,7 @@ fn shown(database: &std::path::Path, sid: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"))
         .args(["show", sid])
         .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
         .env(
             "BRIDGE__STORE__URL",
             format!("sqlite:{}", database.display()),

@@ -15,7 +15,10 @@ use twilio_acquire_bridge::twilio::callback;
 
 fn bridge(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("twilio-acquire-bridge").expect("the binary is built");
-    command.env_clear().args(args);
+    command
+        .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
+        .args(args);
     command
 }
 

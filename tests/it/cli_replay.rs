@@ -112,6 +112,7 @@ fn replay(args: &[&str]) -> (String, String, i32) {
     let output = Command::cargo_bin("twilio-acquire-bridge")
         .expect("the binary is built")
         .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
         .env("TWILIO_AUTH_TOKEN", TOKEN)
         .arg("replay")
         .args(args)

@@ -10,7 +10,10 @@ const SIGNATURE: &str = "RSOYDt4T1cUTdK1PDd93/VVr8B8=";
 
 fn bridge(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("twilio-acquire-bridge").expect("the binary is built");
-    command.env_clear().args(args);
+    command
+        .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
+        .args(args);
     command
 }
 

@@ -11,6 +11,7 @@ fn on_a_terminal(command: &str, settings: &[(&str, &str)]) -> String {
         .arg(format!("stty cols 80 rows 24; exec {PROGRAM} {command}"))
         .arg("/dev/null")
         .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
         .env("PATH", "/usr/bin:/bin")
         .env("TERM", "xterm")
         .envs(settings.iter().copied())
@@ -31,7 +32,11 @@ fn only_a_terminal_gets_colours_and_no_color_and_dumb_ones_get_none() {
         assert!(!printed.contains('\u{1b}'), "{plain:?}: {printed}");
     }
     let mut piped = Command::new(PROGRAM);
-    let output = piped.args(["doctor", "--offline"]).env_clear().output();
+    let output = piped
+        .args(["doctor", "--offline"])
+        .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
+        .output();
     let printed = String::from_utf8(output.expect("it runs").stdout).expect("text");
     assert!(
         printed.contains("PROBLEM") && !printed.contains('\u{1b}'),
@@ -58,7 +63,10 @@ fn without_reader(arguments: &[&str], is_closed: [bool; 2]) -> (Option<i32>, Str
         Stdio::from(writer)
     };
     let mut command = Command::new(PROGRAM);
-    command.args(arguments).env_clear();
+    command
+        .args(arguments)
+        .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null");
     command.stdout(if is_closed[0] {
         closed()
     } else {

@@ -13,6 +13,7 @@ fn run(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
     std::fs::write(&file, url + "\n").expect("written");
     let output = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"))
         .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
         .env("BRIDGE__STORE__URL_FILE", &file)
         .args(arguments)
         .output()

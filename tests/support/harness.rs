@@ -278,7 +278,11 @@ impl Bridge {
     /// A command beside the bridge, with its settings.
     pub fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
-        command.args(arguments).env_clear();
+        // Not the configuration of a bridge that is installed on this machine.
+        command
+            .args(arguments)
+            .env_clear()
+            .env("BRIDGE_CONFIG", "/dev/null");
         command.envs(self.settings.iter().map(|(key, value)| (key, value)));
         if let Some(running) = &self.running {
             command.env("BRIDGE__ADMIN__LISTEN", running.admin.to_string());

@@ -133,6 +133,7 @@ pub fn configure(command: &mut Command, database: &Path, acquire: &str) {
     let store = format!("sqlite:{}", database.display());
     command
         .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
         .env("TWILIO_AUTH_TOKEN", TOKEN)
         .env("ACQUIRE_ACCOUNT_ID", "acme")
         .env("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL)

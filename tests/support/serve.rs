@@ -103,6 +103,7 @@ pub fn command_to_serve(database: &Path, acquire: &str) -> Command {
     command
         .arg("serve")
         .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
         .env("TWILIO_AUTH_TOKEN", TOKEN)
         .env("ACQUIRE_ACCOUNT_ID", "acme")
         .env("BRIDGE__SERVER__PUBLIC_URL", PUBLIC_URL)

@@ -304,6 +304,7 @@ fn check_online_goes_through_the_proxy_and_shows_no_password() {
         let proxy = format!("http://{credentials}@{}", real.addr);
         command
             .env_clear()
+            .env("BRIDGE_CONFIG", "/dev/null")
             .env("TWILIO_AUTH_TOKEN", "made-up-token")
             .env("ACQUIRE_ACCOUNT_ID", "acme")
             .env("BRIDGE__SERVER__PUBLIC_URL", "https://bridge.example.com")

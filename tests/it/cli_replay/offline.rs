@@ -54,7 +54,8 @@ fn offline_elsewhere(
         .args(["replay", "--offline"])
         .arg(&place)
         .current_dir(folder)
-        .env_clear();
+        .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null");
     if let Some(path) = option_env!("PATH") {
         command.env("PATH", path);
     }

@@ -8,7 +8,10 @@ use super::REQUIRED;
 
 fn check() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twilio-acquire-bridge"));
-    command.env_clear().arg("check");
+    command
+        .env_clear()
+        .env("BRIDGE_CONFIG", "/dev/null")
+        .arg("check");
     command
 }
 
