@@ -44,7 +44,7 @@ fn the_package_is_installed_started_upgraded_rolled_back_and_removed() {
     let lacks_token = "twilio-auth-token\\\" cannot be read: No such file";
     assert!(printed.contains(lacks_token), "{printed}");
     set_up();
-    let bridge = machine.starts();
+    let bridge = Machine::starts();
     assert_eq!(bridge.asked("/readyz"), 200);
     accepts(&bridge, "inbound-completed.http");
     assert_eq!(stored_calls(), 1);
@@ -135,13 +135,13 @@ impl Machine {
         assert_eq!(String::from_utf8_lossy(&installed.stdout), version);
         assert_eq!(bridge.asked("/readyz"), 200, "dpkg stops nothing by itself");
         bridge.stops();
-        let bridge = self.starts();
+        let bridge = Self::starts();
         assert_eq!(bridge.asked("/readyz"), 200);
         bridge
     }
 
     /// The service, as its unit says.
-    fn starts(&self) -> Serve {
+    fn starts() -> Serve {
         let unit = fs::read_to_string(UNIT).expect("the unit");
         let values = |key: &str| -> Vec<String> {
             let lines = unit.lines().filter_map(|line| line.strip_prefix(key));
