@@ -27,7 +27,7 @@ use crate::twilio::{AccountSid, CallSid};
 
 const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge export CA00000000000000000000000000000001 --out incident
-  twilio-acquire-bridge export --state parked --since 1d --redact --out incident
+  twilio-acquire-bridge export --state parked --since 1d --redact --out parked
   twilio-acquire-bridge export --number +12025550123 --out access-request
   twilio-acquire-bridge replay incident --dry-run
 
