@@ -36,7 +36,7 @@ by which it is planned (bridge.toml), and the requests that Acquire accepted
 (expected.json; not for a call that is pending or parked). --redact replaces
 numbers, SIDs, names and e-mails by made-up ones of the same form and length,
 consistently; it omits signature headers and replaces the host of the callback
-URL. Of a call whose callbacks were all refused, the folder has these callbacks
+URL. If all callbacks of a call were refused, the folder has these callbacks
 with the right path, method and content type. With --number alone, in full or an
 e-mail, it writes all that the bridge has of a person, as erase would find it:
 calls that have the value in any field, refused requests and the spool. Only

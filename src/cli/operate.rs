@@ -105,12 +105,23 @@ impl OperateArgs {
 /// Ends a command that made no operation.
 pub fn nothing(kind: OperationKind, output: OutputArgs) -> Result<Exit, CliError> {
     if output.format() == OutputFormat::Json {
-        print_json(&json!({
-            "kind": kind, "operation": null, "state": null, "total": 0, "done": 0, "failed": 0,
-            "receipt": null,
-        }))?;
+        print_json(&outcome(kind, None, None))?;
     }
     Ok(Exit::Done)
+}
+
+/// The JSON of an operation: `id` if it was made, `seen` if it was seen since.
+fn outcome(kind: OperationKind, id: Option<i64>, seen: Option<&Seen>) -> serde_json::Value {
+    let count = |of: fn(&Seen) -> u64| seen.map_or(0, of);
+    json!({
+        "kind": kind,
+        "operation": id,
+        "state": seen.map(|seen| seen.state),
+        "total": count(|seen| seen.total.max(seen.done)),
+        "done": count(|seen| seen.done),
+        "failed": count(|seen| seen.failed),
+        "receipt": seen.and_then(|seen| seen.receipt.as_ref()),
+    })
 }
 
 /// Makes an operation and follows it: `order` in the bridge that owns the store, `new` elsewhere.
@@ -240,17 +251,7 @@ async fn follow(
     }
     bar.finish_and_clear();
     if output.format() == OutputFormat::Json {
-        let (state, receipt) = (
-            latest.as_ref().map(|of| of.state),
-            latest.as_ref().and_then(|of| of.receipt.as_ref()),
-        );
-        let [total, done, failed] = latest
-            .as_ref()
-            .map_or([0; 3], |of| [of.total.max(of.done), of.done, of.failed]);
-        print_json(&json!({
-            "kind": kind, "operation": id, "state": state, "total": total, "done": done,
-            "failed": failed, "receipt": receipt,
-        }))?;
+        print_json(&outcome(kind, Some(id), latest.as_ref()))?;
     }
     let seen = match latest {
         Some(seen) if seen.state.is_final() => seen,

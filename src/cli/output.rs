@@ -193,7 +193,7 @@ pub fn bytes_bar(length: u64) -> ProgressBar {
     )
 }
 
-/// As [`progress_bar`], for work whose length is not known.
+/// As [`progress_bar`], for work of unknown length.
 pub fn time_bar(about: &'static str) -> ProgressBar {
     bar(0, "{spinner} {msg}, {elapsed}").with_message(about)
 }

@@ -110,5 +110,5 @@ fn month(text: &str) -> Result<Period, String> {
 /// The day of a time, which is read in the time zone of the report.
 fn day(text: &str, zone: &TimeZone) -> Result<Date, CliError> {
     let time = time_in(text, zone).map_err(CliError::Usage)?;
-    Ok(day_of(time, zone).unwrap_or_default())
+    day_of(time, zone).ok_or_else(|| CliError::Usage(format!("there is no day for {text}")))
 }

@@ -11,7 +11,7 @@ use crate::config::partial;
 use crate::debugging::bridge_status::{BridgeFacts, BridgeStatus};
 use crate::debugging::recent_calls::{RecentCalls, RecentTimes};
 
-/// Say whether everything is fine right now.
+/// Show whether everything is fine right now.
 ///
 /// Asks the running bridge. Without one, prints what the store has.
 #[derive(Debug, clap::Args)]

@@ -42,7 +42,7 @@ allow a better explanation. The result stays invalid.";
 #[command(after_help = EXAMPLE)]
 pub struct Verify {
     /// Request as it arrived, with its headers (also X-Twilio-Signature): in the format of
-    /// fixtures/twilio, or as captured on the wire, whose path needs --url.
+    /// fixtures/twilio, or as captured on the wire; a capture needs --url.
     #[arg(value_name = "FILE.http", conflicts_with_all = ["body", "content_type"])]
     file: Option<PathBuf>,
 

@@ -42,8 +42,7 @@ struct QueueState {
     breaker: Breaker,
     failing: FailingCalls,
     last_failure: Option<Millis>,
-    /// The calls that are claimed and whose work is not done. A call that is being settled holds no slot, so
-    /// that it does not count.
+    /// The claimed calls that hold a slot, as a call that is being settled does not.
     in_flight: usize,
     demand: Demand,
 }
