@@ -197,6 +197,9 @@ impl Notifier {
         if self.config.notify.is_empty() && self.config.heartbeat.is_none() {
             return;
         }
+        // Before the facts: an outage that begins in between must not look like the end of an earlier one.
+        let known = self.parts.outages.known();
+        let is_checked = self.parts.metrics.consistency_checked().get() > 0.0;
         // A bridge that stops ends this task; that is no condition.
         let never = CancellationToken::new();
         let facts = match timeout(LOOK_TIMEOUT, facts(&self.parts, &never)).await {
@@ -218,7 +221,7 @@ impl Notifier {
         let headline = BridgeStatus::with(&found, &facts, now).sentence;
         let console = self.config.admin.console_url();
         let (config, metrics) = (&self.config, &self.parts.metrics);
-        let (outages, started) = (&self.parts.outages, self.started);
+        let started = self.started;
         let knows = |kind, subject: &str| match kind {
             ConditionKind::NotStored | ConditionKind::DatabaseDown => true,
             ConditionKind::Refused | ConditionKind::NeedDecision => facts.counts.is_some(),
@@ -226,13 +229,12 @@ impl Notifier {
                 facts.recent.is_some()
             }
             ConditionKind::Problem => {
-                let is_checked = metrics.consistency_checked().get() > 0.0;
                 now.since(started) >= MEASURED_AFTER
                     && (is_checked || subject != ProblemKind::Consistency.as_str())
             }
             ConditionKind::Unreachable | ConditionKind::Rejected => {
                 let mut accounts = config.accounts.iter();
-                outages.is_known(subject)
+                known.contains(subject)
                     || accounts.all(|account| account.acquire_account_id != subject)
             }
         };

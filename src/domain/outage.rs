@@ -2,7 +2,7 @@
 //!
 //! A failed probe uses up no retry, and most are not recorded as attempts, so only this has its answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -72,9 +72,9 @@ impl Outages {
         self.lock().remove(account);
     }
 
-    /// Whether the bridge knows if there is an outage.
-    pub fn is_known(&self, account: &str) -> bool {
-        self.lock().contains_key(account)
+    /// The accounts of which the bridge knows whether there is an outage.
+    pub fn known(&self) -> BTreeSet<String> {
+        self.lock().keys().cloned().collect()
     }
 
     /// All of them, in the order of their names.
