@@ -198,7 +198,7 @@ impl Notifier {
             return;
         }
         // Before the facts: an outage that begins in between must not look like the end of an earlier one.
-        let known = self.parts.outages.known();
+        let answered = self.parts.outages.known();
         let is_checked = self.parts.metrics.consistency_checked().get() > 0.0;
         // A bridge that stops ends this task; that is no condition.
         let never = CancellationToken::new();
@@ -234,7 +234,7 @@ impl Notifier {
             }
             ConditionKind::Unreachable | ConditionKind::Rejected => {
                 let mut accounts = config.accounts.iter();
-                known.contains(subject)
+                answered.contains(subject)
                     || accounts.all(|account| account.acquire_account_id != subject)
             }
         };

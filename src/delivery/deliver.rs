@@ -65,7 +65,8 @@ impl Worker {
                 ..without_attempt(call, next_state(before.next(), self.clock.now()))
             };
         };
-        self.rate_limiter.wait(&account.acquire_account_id).await;
+        let queue = &account.acquire_account_id;
+        let has_waited = self.rate_limiter.has_waited(queue).await;
         // The breaker may have opened while the call waited for the rate limit.
         if !self.queues.allows(account, self.clock.now()) {
             // Due in the past, so that the call keeps its place until the account is no longer
@@ -73,11 +74,13 @@ impl Worker {
             return without_attempt(call, NextState::PendingAt(newest(&callbacks)));
         }
         // A link may have expired while the call waited for the rate limit.
-        let current = Plan::of(&callbacks, history, &rules, self.clock.now());
+        let now = self.clock.now();
+        let later = has_waited.then(|| Plan::of(&callbacks, history, &rules, now));
+        let current = later.as_ref().unwrap_or(&before);
         let Next::Send(request) = current.next() else {
             return Settlement {
-                class: class(&current, history),
-                ..without_attempt(call, next_state(current.next(), self.clock.now()))
+                class: class(current, history),
+                ..without_attempt(call, next_state(current.next(), now))
             };
         };
         let sent = self.send((account, call), request, mode, history.current());

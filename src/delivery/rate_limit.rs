@@ -45,10 +45,10 @@ impl RateLimiter {
             .map_or(limit, |rate| rate.saturating_mul(seconds).min(limit))
     }
 
-    /// Returns when the next request of `account` may be sent.
-    pub async fn wait(self: &Rc<Self>, account: &str) {
+    /// Returns when the next request of `account` may be sent, and whether time has passed.
+    pub async fn has_waited(self: &Rc<Self>, account: &str) -> bool {
         if self.rate.get().is_none() {
-            return;
+            return false;
         }
         let (turn, granted) = oneshot::channel();
         self.turns.borrow_mut().join(account, turn);
@@ -57,6 +57,7 @@ impl RateLimiter {
         }
         // Fails only if the thread ends.
         let _ = granted.await;
+        true
     }
 
     /// Grants turns until none waits.

@@ -25,12 +25,11 @@ mod status;
 use call::Call;
 use evidence::Selection;
 use item::PlanEntry;
-use progress::{RequestProgress, is_unfinished, progress};
+use progress::{Attempts, RequestProgress, is_unfinished, progress};
 use recording::LateUse;
 use reported::Reported;
 
 use crate::clock::Millis;
-use crate::domain::attempt::Attempt;
 use crate::domain::cause::Cause;
 use crate::domain::recording_link::is_same_link;
 
@@ -84,7 +83,7 @@ impl Plan {
         rules: &Rules,
         now: Millis,
     ) -> Self {
-        let attempts = history.current();
+        let attempts = &Attempts::of(history.current());
         let selection = Selection::of(callbacks, history, rules, now);
         let call = Call::of(&selection, &rules.sip_customers);
         let (reported, others) = reported_legs::choose(&call, history, rules, now);
@@ -153,7 +152,7 @@ impl Plan {
     }
 }
 
-fn next(entries: &[PlanEntry], attempts: &[Attempt], now: Millis) -> Next {
+fn next(entries: &[PlanEntry], attempts: &Attempts<'_>, now: Millis) -> Next {
     let mut due: Option<(Millis, Option<&AcquireRequest>)> = None;
     let mut parked: Vec<(Cause, String)> = Vec::new();
     let mut skipped: Vec<(Cause, String)> = Vec::new();
@@ -212,7 +211,7 @@ fn words(reasons: &[(Cause, String)]) -> String {
 /// The entries of a reported call in the order in which they are sent.
 fn entries_of(
     reported: &Reported<'_, '_>,
-    attempts: &[Attempt],
+    attempts: &Attempts<'_>,
     rules: &Rules,
     now: Millis,
 ) -> Vec<PlanEntry> {
@@ -233,11 +232,11 @@ fn entries_of(
 /// A request that Acquire accepted stays as it was sent, and one that it may have accepted is
 /// repeated unchanged: a retry must not contradict the first request. Only a link to a recording that
 /// no longer works is replaced.
-fn as_it_was_sent(item: PlanItem, attempts: &[Attempt], rules: &Rules, now: Millis) -> PlanItem {
+fn as_it_was_sent(item: PlanItem, attempts: &Attempts<'_>, rules: &Rules, now: Millis) -> PlanItem {
     let PlanItem::Send(mut planned) = item else {
         return item;
     };
-    let made = || made_for(attempts, &planned.request);
+    let made = || attempts.made_for(&planned.request);
     let accepted = made().find(|attempt| attempt.verdict.is_accepted());
     let (attempt, why) = match (
         accepted,
@@ -284,7 +283,7 @@ fn as_it_was_sent(item: PlanItem, attempts: &[Attempt], rules: &Rules, now: Mill
 fn ended_call(
     reported: &Reported<'_, '_>,
     ended: Millis,
-    attempts: &[Attempt],
+    attempts: &Attempts<'_>,
     rules: &Rules,
     now: Millis,
 ) -> Vec<PlanEntry> {

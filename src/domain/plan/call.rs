@@ -2,6 +2,7 @@
 //!
 //! It knows legs and recordings, and does not decide which of them are sent.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::evidence::{Selection, UsedCallback};
@@ -46,10 +47,10 @@ pub(super) struct Leg<'a> {
     in_progress: Option<Arrival>,
 }
 
-/// A status of a leg, and its callback's position among those of the call.
+/// A status of a leg, and its callback.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LegStatus<'a> {
-    pub position: usize,
+    pub received: &'a UsedCallback<'a>,
     pub status: &'a StatusCallback,
 }
 
@@ -60,7 +61,23 @@ pub(super) struct Arrival {
     pub at: Millis,
 }
 
+impl<'a> LegStatus<'a> {
+    fn of(received: &'a UsedCallback<'a>) -> Option<Self> {
+        match &received.callback.kind {
+            twilio::CallbackContent::Status(status) => Some(Self { received, status }),
+            twilio::CallbackContent::Recording(_) => None,
+        }
+    }
+}
+
 impl Arrival {
+    fn of(received: &UsedCallback<'_>) -> Self {
+        Self {
+            position: received.position,
+            at: received.at,
+        }
+    }
+
     /// Callbacks of two calls that were merged are not in the order of their times.
     fn first(self, other: Self) -> Self {
         Self {
@@ -102,14 +119,16 @@ pub(super) enum RecordingStage<'a> {
 impl<'a> Call<'a> {
     pub fn of(selection: &'a Selection<'a>, sip_customers: &SipCustomers) -> Self {
         let callbacks = &selection.used[..];
-        let mut sids: Vec<&CallSid> = statuses(callbacks)
-            .map(|(_, received, _)| &received.callback.leg)
-            .collect();
-        sids.sort_unstable();
-        sids.dedup();
-        let mut legs: Vec<Leg<'a>> = sids
+        let mut by_leg: BTreeMap<&CallSid, Vec<LegStatus<'a>>> = BTreeMap::new();
+        for own in callbacks.iter().filter_map(LegStatus::of) {
+            by_leg
+                .entry(&own.received.callback.leg)
+                .or_default()
+                .push(own);
+        }
+        let mut legs: Vec<Leg<'a>> = by_leg
             .into_iter()
-            .map(|sid| Leg::of(sid, callbacks, sip_customers))
+            .map(|(sid, statuses)| Leg::of(sid, statuses, sip_customers))
             .collect();
         // By SID, not by arrival, so that the plan is the same in any order.
         legs.sort_by_key(|leg| (leg.parent.is_some(), leg.sid));
@@ -133,7 +152,7 @@ impl<'a> Call<'a> {
             .iter()
             .filter(|leg| leg.parent.is_some())
             .collect();
-        children.sort_by_key(|leg| (leg.started(), leg.sid));
+        children.sort_by_cached_key(|leg| (leg.started(), leg.sid));
         children
     }
 
@@ -141,7 +160,7 @@ impl<'a> Call<'a> {
     pub fn answered_children(&self) -> Vec<&Leg<'a>> {
         let mut answered: Vec<&Leg<'a>> = self.children();
         answered.retain(|child| child.is_answered());
-        answered.sort_by_key(|leg| (leg.answered_at(), leg.sid));
+        answered.sort_by_cached_key(|leg| (leg.answered_at(), leg.sid));
         answered
     }
 
@@ -157,21 +176,25 @@ impl<'a> Call<'a> {
     }
 
     pub fn leg(&self, sid: &CallSid) -> Option<&Leg<'a>> {
-        self.legs.iter().find(|leg| leg.sid == sid)
+        // They are sorted by this.
+        let with = |has_parent: bool| {
+            let key = |leg: &Leg<'a>| (leg.parent.is_some(), leg.sid).cmp(&(has_parent, sid));
+            self.legs.binary_search_by(key)
+        };
+        let place = with(false).or_else(|_| with(true)).ok()?;
+        self.legs.get(place)
     }
 }
 
 impl<'a> Leg<'a> {
     fn of(
         sid: &'a CallSid,
-        callbacks: &'a [UsedCallback<'a>],
+        mut statuses: Vec<LegStatus<'a>>,
         sip_customers: &SipCustomers,
     ) -> Self {
-        let own = || statuses(callbacks).filter(|(_, received, _)| received.callback.leg == *sid);
-        let mut statuses: Vec<LegStatus<'_>> = own()
-            .map(|(position, _, status)| LegStatus { position, status })
-            .collect();
         statuses.sort_by_key(|leg| sequence(leg.status));
+        let parents = statuses.iter();
+        let parents = parents.filter_map(|own| own.received.callback.parent.as_ref());
         let end = statuses
             .iter()
             .map(|leg| leg.status)
@@ -183,13 +206,11 @@ impl<'a> Leg<'a> {
             sid,
             caller: party(|status| &status.from),
             callee: party(|status| &status.to),
-            parent: own()
-                .filter_map(|(_, received, _)| received.callback.parent.as_ref())
-                .min(),
-            arrived: first_arrival(own(), |_| true).map_or(Millis::default(), |first| first.at),
+            parent: parents.min(),
+            arrived: first_arrival(&statuses, |_| true).map_or(Millis::default(), |first| first.at),
             end,
-            ended: first_arrival(own(), |status| ended_as(status).is_some()),
-            in_progress: first_arrival(own(), is_in_progress),
+            ended: first_arrival(&statuses, |status| ended_as(status).is_some()),
+            in_progress: first_arrival(&statuses, is_in_progress),
             statuses,
         }
     }
@@ -245,16 +266,13 @@ impl<'a> Leg<'a> {
 }
 
 /// The first of the callbacks with such a status.
-fn first_arrival<'a>(
-    statuses: impl Iterator<Item = (usize, &'a UsedCallback<'a>, &'a StatusCallback)>,
+fn first_arrival(
+    statuses: &[LegStatus<'_>],
     is_wanted: impl Fn(&StatusCallback) -> bool,
 ) -> Option<Arrival> {
-    statuses
-        .filter(|(_, _, status)| is_wanted(status))
-        .map(|(position, received, _)| Arrival {
-            position,
-            at: received.at,
-        })
+    let wanted = statuses.iter().filter(|own| is_wanted(own.status));
+    wanted
+        .map(|own| Arrival::of(own.received))
         .reduce(Arrival::first)
 }
 
@@ -274,17 +292,6 @@ fn millis(time: jiff::Timestamp) -> Millis {
     Millis(time.as_millisecond())
 }
 
-fn statuses<'a>(
-    callbacks: &'a [UsedCallback<'a>],
-) -> impl Iterator<Item = (usize, &'a UsedCallback<'a>, &'a StatusCallback)> {
-    callbacks
-        .iter()
-        .filter_map(|received| match &received.callback.kind {
-            twilio::CallbackContent::Status(status) => Some((received.position, received, status)),
-            twilio::CallbackContent::Recording(_) => None,
-        })
-}
-
 /// The recordings that callbacks of their own or the ends of legs name.
 fn recordings<'a>(callbacks: &'a [UsedCallback<'a>], legs: &[Leg<'a>]) -> Vec<KnownRecording<'a>> {
     let of_ends = legs.iter().filter_map(|leg| {
@@ -295,16 +302,14 @@ fn recordings<'a>(callbacks: &'a [UsedCallback<'a>], legs: &[Leg<'a>]) -> Vec<Kn
             (Some(url), _) => RecordingStage::Ready(url),
             (None, Some(_)) => RecordingStage::UnderWay,
         };
-        let (position, first, _) = statuses(callbacks)
-            .filter(|(_, received, status)| received.callback.leg == *leg.sid && *status == end)
-            .min_by_key(|(_, received, _)| received.at)?;
-        let at = first.at;
+        let ends = leg.statuses.iter().filter(|own| own.status == end);
+        let first = ends.map(|own| own.received).min_by_key(|first| first.at)?;
         Some(KnownRecording {
             sid: end.recording_sid.as_ref(),
             leg: leg.sid,
             account: &first.callback.account,
             stage,
-            ready: stage.is_ready().then_some(Arrival { position, at }),
+            ready: stage.is_ready().then(|| Arrival::of(first)),
             seconds: end
                 .recording_duration
                 .filter(|_| stage != RecordingStage::Unproven),
@@ -322,10 +327,7 @@ fn recordings<'a>(callbacks: &'a [UsedCallback<'a>], legs: &[Leg<'a>]) -> Vec<Kn
                 leg: &received.callback.leg,
                 account: &received.callback.account,
                 stage: stage(reported),
-                ready: stage(reported).is_ready().then_some(Arrival {
-                    position: received.position,
-                    at: received.at,
-                }),
+                ready: stage(reported).is_ready().then(|| Arrival::of(received)),
                 seconds: reported.duration,
                 started: reported.started,
                 error_code: reported.error_code.as_deref(),
@@ -335,13 +337,15 @@ fn recordings<'a>(callbacks: &'a [UsedCallback<'a>], legs: &[Leg<'a>]) -> Vec<Kn
         .collect();
     own.sort_by_key(|reported| reported.leg);
     let mut known: Vec<KnownRecording<'a>> = Vec::new();
+    let mut places: BTreeMap<&RecordingSid, usize> = BTreeMap::new();
     // Ends first and apps last, because `merge` keeps the leg that was named first.
     for reported in of_ends.into_iter().chain(own).chain(of_apps) {
-        let same = known
-            .iter_mut()
-            .find(|other| reported.sid.is_some() && other.sid == reported.sid);
-        match same {
-            Some(other) => other.merge(&reported),
+        let next = known.len();
+        let place = reported
+            .sid
+            .map_or(next, |sid| *places.entry(sid).or_insert(next));
+        match known.get_mut(place) {
+            Some(same) => same.merge(&reported),
             None => known.push(reported),
         }
     }

@@ -36,7 +36,10 @@ pub(super) fn not_ended(leg: &Leg<'_>) -> PlanEntry {
     let unknown = leg.statuses.iter().filter(|leg| unknown(leg).is_some());
     PlanEntry {
         item,
-        position: unknown.map(|leg| leg.position).min().unwrap_or_default(),
+        position: unknown
+            .map(|leg| leg.received.position)
+            .min()
+            .unwrap_or_default(),
     }
 }
 

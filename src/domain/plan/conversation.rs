@@ -3,11 +3,13 @@
 //! Most calls are one conversation. A session of a softphone or SIP phone can dial one after another: legs
 //! that were answered and do not overlap are conversations of their own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::call::{Call, Leg};
 use super::call_shape::{CallShape, is_put_through, starts_internally};
 use crate::clock::Millis;
+use crate::twilio::CallSid;
 
 /// Twilio counts whole seconds, so that two legs can seem to overlap by one.
 const ROUNDING_TOLERANCE: Duration = Duration::from_secs(1);
@@ -62,13 +64,15 @@ pub(super) fn conversations<'r, 'a>(
         return apart.map(|leg| Conversation::of(leg, vec![leg])).collect();
     }
     let mut found = answered_in_session(shape, call, knowledge);
-    for conversation in &mut found {
-        if let Some(tried) = tried.iter().find(|leg| conversation.has(leg)) {
-            conversation.leg = tried;
+    let places = places(&found);
+    // The first that was tried comes last, so that it is the one that remains.
+    for leg in tried.iter().rev() {
+        if let Some(place) = places.get(leg.sid) {
+            found[*place].leg = leg;
         }
     }
     // A leg that was tried stays, whatever became known about it later.
-    let is_missing = |leg: &&&Leg<'_>| !found.iter().any(|conversation| conversation.has(leg));
+    let is_missing = |leg: &&&Leg<'_>| !places.contains_key(leg.sid);
     let stay: Vec<&&Leg<'_>> = tried.iter().filter(is_missing).collect();
     if stay.is_empty() && found.is_empty() {
         return whole_call();
@@ -86,10 +90,17 @@ impl<'r, 'a> Conversation<'r, 'a> {
             ended_at: leg.ended_at(),
         }
     }
+}
 
-    pub fn has(&self, leg: &Leg<'_>) -> bool {
-        self.legs.iter().any(|other| other.sid == leg.sid)
+/// The place of the conversation that each leg is in.
+pub(super) fn places<'a>(all: &[Conversation<'_, 'a>]) -> BTreeMap<&'a CallSid, usize> {
+    let mut places = BTreeMap::new();
+    for (place, conversation) in all.iter().enumerate() {
+        for leg in &conversation.legs {
+            places.entry(leg.sid).or_insert(place);
+        }
     }
+    places
 }
 
 /// The leg that will be the call whatever callbacks follow, so that its events can be sent. An event of

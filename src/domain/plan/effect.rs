@@ -46,11 +46,9 @@ pub fn effects(
             _ => CallbackEffect::Recording,
         },
         CallbackContent::Status(status) => {
-            let unused = selection
-                .unused
-                .iter()
-                .find(|(other, _)| *other == position);
-            match unused.map(|(_, why)| why) {
+            let by_position = |(other, _): &(usize, Unused)| other.cmp(&position);
+            let unused = selection.unused.binary_search_by(by_position).ok();
+            match unused.map(|place| selection.unused[place].1) {
                 Some(Unused::Waiting) => CallbackEffect::WeakerWaits,
                 Some(Unused::HasRealEnd) => CallbackEffect::WeakerUnused,
                 Some(Unused::HasSignedEnd) => CallbackEffect::ImportedUnused,
@@ -79,7 +77,10 @@ fn of_used(
     let leg = call.leg(&received.callback.leg);
     let ends = leg.into_iter().flat_map(|leg| {
         let is_end = |own: &&super::call::LegStatus<'_>| Some(own.status) == leg.end;
-        leg.statuses.iter().filter(is_end).map(|own| own.position)
+        leg.statuses
+            .iter()
+            .filter(is_end)
+            .map(|own| own.received.position)
     });
     let ends: Vec<usize> = ends.collect();
     let as_sent = |position: &&usize| match &callbacks[**position].callback.kind {

@@ -4,14 +4,14 @@
 
 use super::email::call_email;
 use super::item::{AcquireMessage, AcquireRequest, PlanEntry, PlanItem, PlannedRequest};
-use super::progress::{is_reached, last_attempt};
+use super::progress::{Attempts, is_reached};
 use super::reason::About;
 use super::reported::Reported;
 use super::rules::{Forward, Rules};
 use super::status::{from, replaced_from, replaced_to, to};
 use crate::acquire::{CallEvent, Direction, RequestKind};
 use crate::clock::Millis;
-use crate::domain::attempt::{Attempt, Verdict};
+use crate::domain::attempt::Verdict;
 use crate::domain::cause::Cause;
 use crate::twilio::CallStatus;
 
@@ -45,7 +45,7 @@ fn first_reported(reported: &Reported<'_, '_>, kind: RequestKind) -> Option<usiz
         };
         reported == kind
     });
-    of_kind.map(|leg| leg.position).min()
+    of_kind.map(|leg| leg.received.position).min()
 }
 
 /// The event for the endpoint of `kind`, or the missing field. Each endpoint requires `CallId`, `To`
@@ -107,14 +107,12 @@ fn event(reported: &Reported<'_, '_>, kind: RequestKind, rules: &Rules) -> PlanI
 /// and an event that failed does not delay the next one.
 pub(super) fn drop_overtaken(
     entries: Vec<PlanEntry>,
-    attempts: &[Attempt],
+    attempts: &Attempts<'_>,
     now: Millis,
 ) -> Vec<PlanEntry> {
     let tried: Vec<bool> = entries
         .iter()
-        .map(|entry| {
-            request(&entry.item).is_some_and(|request| last_attempt(attempts, request).is_some())
-        })
+        .map(|entry| request(&entry.item).is_some_and(|request| attempts.last(request).is_some()))
         .collect();
     let is_due: Vec<bool> = entries
         .iter()
@@ -126,7 +124,7 @@ pub(super) fn drop_overtaken(
         };
         let (leg, kind) = (&request.leg, request.message.kind());
         let is_event = matches!(request.message, AcquireMessage::Event(..));
-        let last = last_attempt(attempts, request).map(|attempt| &attempt.verdict);
+        let last = attempts.last(request).map(|attempt| &attempt.verdict);
         let why = match last {
             // It was never tried: sent now, it would be out of order.
             None if tried[place + 1..].contains(&true) => "came after a later event was sent",

@@ -68,9 +68,10 @@ impl<'a> Selection<'a> {
         let (mut used, mut unused) = (Vec::with_capacity(callbacks.len()), Vec::new());
         // By leg, so that the order of arrival does not matter.
         let mut waits: BTreeMap<&CallSid, (Millis, usize)> = BTreeMap::new();
+        let known = KnownLegs::of(callbacks, history, rules);
         for (position, received) in (0..).zip(callbacks) {
             let at = known_at(received);
-            match reason_not_to_use(received, callbacks, history, rules, now) {
+            match known.reason_not_to_use(received, now) {
                 Some(why) => {
                     unused.push((position, why));
                     if why == Unused::Waiting {
@@ -115,60 +116,72 @@ fn known_at(received: &ReceivedCallback) -> Millis {
     }
 }
 
-fn reason_not_to_use(
-    received: &ReceivedCallback,
-    callbacks: &[ReceivedCallback],
-    history: History<'_>,
-    rules: &Rules,
-    now: Millis,
-) -> Option<Unused> {
-    let CallbackContent::Status(status) = &received.callback.kind else {
-        return None;
-    };
-    let leg = &received.callback.leg;
-    if status.evidence == Evidence::Weaker {
-        let is_real = |other: &StatusCallback| other.evidence.is_of_callback() && is_end(other);
-        if statuses_of(callbacks, leg).any(|(_, other)| is_real(other)) {
-            return Some(Unused::HasRealEnd);
-        }
-        if known_at(received) > now {
-            return Some(Unused::Waiting);
-        }
-    }
-    let report = history.mode(rules);
-    let first_attempt = history
-        .current()
-        .iter()
-        .filter(|attempt| attempt.kind == RequestKind::CallEnd)
-        .filter(|attempt| report == ReportMode::Call || attempt.leg == *leg)
-        .map(|attempt| attempt.at)
-        .min();
-    if matches!(status.evidence, Evidence::Listed | Evidence::Alerted) {
-        let came = |(at, other): (Millis, &StatusCallback)| {
-            let is_signed = other.evidence == Evidence::StatusCallback && is_end(other);
-            is_signed && first_attempt.is_none_or(|first| at <= first)
-        };
-        if statuses_of(callbacks, leg).any(came) {
-            return Some(Unused::HasSignedEnd);
-        }
-    }
-    let first_attempt = first_attempt?;
-    let was_known = statuses_of(callbacks, leg)
-        .any(|(at, other)| is_repeat(other, status) && at <= first_attempt);
-    (is_end(status) && received.at > first_attempt && was_known).then_some(Unused::AfterAttempt)
+/// What decides whether the callbacks of each leg are used.
+struct KnownLegs<'a> {
+    /// With the times of their arrival.
+    ends: BTreeMap<&'a CallSid, Vec<(Millis, &'a StatusCallback)>>,
+    report: ReportMode,
+    /// When a call-end was first tried: of each leg, or of the call (`None`).
+    first_attempts: BTreeMap<Option<&'a CallSid>, Millis>,
 }
 
-fn statuses_of<'a>(
-    callbacks: &'a [ReceivedCallback],
-    leg: &CallSid,
-) -> impl Iterator<Item = (Millis, &'a StatusCallback)> {
-    callbacks
-        .iter()
-        .filter(move |received| received.callback.leg == *leg)
-        .filter_map(|received| match &received.callback.kind {
-            CallbackContent::Status(status) => Some((received.at, status)),
-            CallbackContent::Recording(_) => None,
-        })
+impl<'a> KnownLegs<'a> {
+    fn of(callbacks: &'a [ReceivedCallback], history: History<'a>, rules: &Rules) -> Self {
+        let mut ends: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for received in callbacks {
+            if let CallbackContent::Status(status) = &received.callback.kind
+                && is_end(status)
+            {
+                let of_leg = ends.entry(&received.callback.leg).or_default();
+                of_leg.push((received.at, status));
+            }
+        }
+        let report = history.mode(rules);
+        let mut first_attempts = BTreeMap::new();
+        for attempt in history.current() {
+            if attempt.kind == RequestKind::CallEnd {
+                let reported = (report == ReportMode::Legs).then_some(&attempt.leg);
+                let first = first_attempts.entry(reported).or_insert(attempt.at);
+                *first = attempt.at.min(*first);
+            }
+        }
+        Self {
+            ends,
+            report,
+            first_attempts,
+        }
+    }
+
+    fn reason_not_to_use(&self, received: &ReceivedCallback, now: Millis) -> Option<Unused> {
+        let CallbackContent::Status(status) = &received.callback.kind else {
+            return None;
+        };
+        let leg = &received.callback.leg;
+        let ends = || self.ends.get(leg).into_iter().flatten();
+        if status.evidence == Evidence::Weaker {
+            if ends().any(|(_, other)| other.evidence.is_of_callback()) {
+                return Some(Unused::HasRealEnd);
+            }
+            if known_at(received) > now {
+                return Some(Unused::Waiting);
+            }
+        }
+        let reported = (self.report == ReportMode::Legs).then_some(leg);
+        let first_attempt = self.first_attempts.get(&reported);
+        if matches!(status.evidence, Evidence::Listed | Evidence::Alerted) {
+            let came = |(at, other): &(Millis, &StatusCallback)| {
+                let is_signed = other.evidence == Evidence::StatusCallback;
+                is_signed && first_attempt.is_none_or(|first| at <= first)
+            };
+            if ends().any(came) {
+                return Some(Unused::HasSignedEnd);
+            }
+        }
+        let first_attempt = first_attempt?;
+        let was_known = ends().any(|(at, other)| is_repeat(other, status) && at <= first_attempt);
+        (is_end(status) && received.at > *first_attempt && was_known)
+            .then_some(Unused::AfterAttempt)
+    }
 }
 
 fn is_repeat(one: &StatusCallback, other: &StatusCallback) -> bool {
@@ -179,31 +192,41 @@ fn is_repeat(one: &StatusCallback, other: &StatusCallback) -> bool {
 /// Gives each end the fields that it lacks and a repeat of it has. All repeats become the same, so that
 /// it does not matter which of them the plan chooses.
 fn complete_ends(used: &mut [UsedCallback<'_>]) {
-    let completed: Vec<Option<StatusCallback>> =
-        used.iter().map(|one| completed(one, used)).collect();
-    for (one, completed) in used.iter_mut().zip(completed) {
-        if let Some(completed) = completed {
-            one.callback.to_mut().kind = CallbackContent::Status(completed);
+    // By leg: each end with its repeats, of which a leg has few that differ.
+    let mut ends: BTreeMap<&CallSid, Vec<Vec<(usize, &StatusCallback)>>> = BTreeMap::new();
+    for (place, one) in used.iter().enumerate() {
+        let Some(status) = end(one) else { continue };
+        let of_leg = ends.entry(&one.callback.leg).or_default();
+        let same = of_leg.iter_mut().find(|same| is_repeat(same[0].1, status));
+        match same {
+            Some(same) => same.push((place, status)),
+            None => of_leg.push(vec![(place, status)]),
+        }
+    }
+    let repeated = ends.into_values().flatten().filter(|same| same.len() > 1);
+    let completed: Vec<(Vec<usize>, StatusCallback)> = repeated
+        .map(|same| {
+            let (places, mut repeats): (Vec<usize>, Vec<&StatusCallback>) =
+                same.into_iter().unzip();
+            repeats.sort_by_key(|status| sequence(status));
+            (places, completed(&repeats))
+        })
+        .collect();
+    for (places, completed) in completed {
+        for place in places {
+            let kind = CallbackContent::Status(completed.clone());
+            used[place].callback.to_mut().kind = kind;
         }
     }
 }
 
-fn completed(one: &UsedCallback<'_>, used: &[UsedCallback<'_>]) -> Option<StatusCallback> {
-    let status = end(one)?;
-    let is_same = |other: &&UsedCallback<'_>| {
-        other.callback.leg == one.callback.leg
-            && end(other).is_some_and(|other| is_repeat(status, other))
-    };
-    let mut repeats: Vec<&StatusCallback> = used.iter().filter(is_same).filter_map(end).collect();
-    repeats.sort_by_key(|status| sequence(status));
-    let (first, others) = repeats
-        .split_first()
-        .filter(|(_, others)| !others.is_empty())?;
-    let mut completed = (*first).clone();
-    for repeat in others {
+/// The first of these with the fields of all.
+fn completed(repeats: &[&StatusCallback]) -> StatusCallback {
+    let mut completed = repeats[0].clone();
+    for repeat in &repeats[1..] {
         complete(&mut completed, repeat);
     }
-    Some(completed)
+    completed
 }
 
 fn end<'u>(used: &'u UsedCallback<'_>) -> Option<&'u StatusCallback> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::history::History;
 use super::item::{AcquireRequest, PlanItem};
-use super::progress::made_for;
+use super::progress::Attempts;
 use super::rules::Rules;
 use super::{Next, Plan, ReceivedCallback};
 use crate::clock::Millis;
@@ -31,15 +31,17 @@ impl Plan {
         let was_late = matches!(before, Class::Late | Class::WaitingLate);
         let attempts = known.history.attempts;
         let mut is_accepted = attempts.iter().any(|made| made.verdict.is_accepted());
+        let attempts = Attempts::of(attempts);
         let mut is_late = was_late;
         for entry in &self.entries {
             match &entry.item {
                 PlanItem::Nothing(..) => {}
                 PlanItem::Undecided(_) | PlanItem::Unmappable(..) => is_accepted = false,
-                PlanItem::Send(planned) => match first_acceptance(attempts, &planned.request) {
+                PlanItem::Send(planned) => match first_acceptance(&attempts, &planned.request) {
                     None => is_accepted = false,
                     Some(attempt) => {
-                        is_late |= known.is_late(entry.position, &planned.request, attempt);
+                        is_late =
+                            is_late || known.is_late(entry.position, &planned.request, attempt);
                     }
                 },
             }
@@ -55,8 +57,9 @@ impl Plan {
     }
 }
 
-fn first_acceptance<'a>(attempts: &'a [Attempt], request: &AcquireRequest) -> Option<&'a Attempt> {
-    made_for(attempts, request)
+fn first_acceptance<'a>(attempts: &Attempts<'a>, request: &AcquireRequest) -> Option<&'a Attempt> {
+    attempts
+        .made_for(request)
         .filter(|attempt| attempt.verdict.is_accepted())
         .min_by_key(|attempt| attempt.at)
 }

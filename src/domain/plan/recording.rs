@@ -7,19 +7,20 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::call::{Call, KnownRecording, Leg, RecordingStage};
-use super::conversation::Conversation;
+use super::conversation::{Conversation, places};
 use super::item::{Awaited, Wait};
+use super::progress::Attempts;
 use super::reported::Reported;
 use super::rules::{LateRecording, RecordingExpectation, RecordingRules, Rules};
 use super::status::sendable;
 use crate::acquire::{CallEnd, RequestKind};
 use crate::clock::Millis;
-use crate::domain::attempt::Attempt;
 use crate::domain::recording_link::RecordingLinks;
-use crate::twilio::{RecordingSid, RecordingStatus};
+use crate::twilio::{CallSid, RecordingSid, RecordingStatus};
 
 /// The recording of one reported leg.
 pub(super) struct RecordingChoice<'a> {
@@ -162,77 +163,81 @@ fn why_none(candidates: &[&KnownRecording<'_>]) -> Cow<'static, str> {
     each.collect::<Vec<_>>().join(", ").into()
 }
 
-/// The recordings of `leg` where each leg has a call-end: those that name it. If the leg that they
+/// The recordings of each leg where each leg has a call-end: those that name it. If the leg that they
 /// name is not reported, they belong to its first answered child.
-pub(super) fn of_leg<'r, 'a>(
-    leg: &Leg<'a>,
+pub(super) fn by_leg<'r, 'a>(
     call: &'r Call<'a>,
     rules: &Rules,
-) -> Vec<&'r KnownRecording<'a>> {
-    call.recordings
-        .iter()
-        .filter(|recording| {
-            if is_reported(call, recording, rules) {
-                recording.leg == leg.sid
-            } else {
-                recording_owner(call, recording).is_some_and(|owner| owner.sid == leg.sid)
-            }
-        })
-        .collect()
+) -> BTreeMap<&'a CallSid, Vec<&'r KnownRecording<'a>>> {
+    let answered = call.answered_children();
+    let mut by_leg: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for recording in &call.recordings {
+        let owner = if is_reported(call, recording, rules) {
+            Some(recording.leg)
+        } else {
+            let mut answered = answered.iter();
+            let own = answered
+                .clone()
+                .find(|leg| leg.parent == Some(recording.leg));
+            own.or(answered.next()).map(|leg| leg.sid)
+        };
+        if let Some(owner) = owner {
+            by_leg.entry(owner).or_default().push(recording);
+        }
+    }
+    by_leg
 }
 
-/// The recordings of a conversation where the whole call is reported. Several conversations share those
+/// The recordings of each conversation where the whole call is reported. Several conversations share those
 /// of a leg that is in none of them, by the time of the recording.
-pub(super) fn of_conversation<'r, 'a>(
-    conversation: &Conversation<'_, '_>,
+pub(super) fn by_conversation<'r, 'a>(
     all: &[Conversation<'_, '_>],
     call: &'r Call<'a>,
-) -> Vec<&'r KnownRecording<'a>> {
-    let is_of = |recording: &&KnownRecording<'_>| {
-        let leg = call.leg(recording.leg);
-        let named = leg.and_then(|leg| all.iter().find(|other| other.has(leg)));
-        let owner = named.or_else(|| conversation_at(recording, conversation, all));
-        owner.is_none_or(|owner| owner.leg.sid == conversation.leg.sid)
-    };
-    call.recordings.iter().filter(is_of).collect()
-}
-
-/// The conversation that was recorded: this one if the recording has the middle of it, else the first
-/// that ended after the middle of the recording. `None` if its start is not known. While a recording is
-/// under way, it may still hold each conversation that ended after its start.
-fn conversation_at<'s, 'r, 'a>(
-    recording: &KnownRecording<'_>,
-    this: &'s Conversation<'r, 'a>,
-    all: &'s [Conversation<'r, 'a>],
-) -> Option<&'s Conversation<'r, 'a>> {
-    let started = Millis(recording.started?.as_millisecond());
-    let length = Duration::from_secs(recording.seconds.unwrap_or_default().into());
-    let middle = this
-        .answered_at
-        .plus(this.ended_at.since(this.answered_at) / 2);
-    let is_under_way = recording.stage == RecordingStage::UnderWay;
-    if (started..started.plus(length)).contains(&middle) || is_under_way && started < this.ended_at
-    {
-        return Some(this);
+) -> Vec<Vec<&'r KnownRecording<'a>>> {
+    let places = places(all);
+    let mut recordings = vec![Vec::new(); all.len()];
+    for recording in &call.recordings {
+        let named = places.get(recording.leg).copied();
+        let owners = named.map_or_else(|| conversations_of(recording, all), |place| vec![place]);
+        for place in owners {
+            recordings[place].push(recording);
+        }
     }
-    let middle = started.plus(length / 2);
-    let owner = all.iter().find(|other| other.ended_at > middle);
-    owner.or(all.last())
+    recordings
 }
 
-/// Whether a recording that has not been announced would belong to this leg.
-pub(super) fn is_expected_of(leg: &Leg<'_>, call: &Call<'_>, rules: &Rules) -> bool {
+/// The places of the conversations that were recorded: those of which the recording has the middle, and the
+/// first that ended after the middle of the recording. All, if its start is not known. While a recording is
+/// under way, it may still hold each conversation that ended after its start.
+fn conversations_of(recording: &KnownRecording<'_>, all: &[Conversation<'_, '_>]) -> Vec<usize> {
+    let Some(started) = recording.started else {
+        return (0..all.len()).collect();
+    };
+    let started = Millis(started.as_millisecond());
+    let length = Duration::from_secs(recording.seconds.unwrap_or_default().into());
+    let is_under_way = recording.stage == RecordingStage::UnderWay;
+    let middle = started.plus(length / 2);
+    let later = all.iter().position(|one| one.ended_at > middle);
+    let default = later.unwrap_or(all.len().saturating_sub(1));
+    let is_of = |(place, one): &(usize, &Conversation<'_, '_>)| {
+        let talk = one.ended_at.since(one.answered_at);
+        let middle = one.answered_at.plus(talk / 2);
+        *place == default
+            || (started..started.plus(length)).contains(&middle)
+            || is_under_way && started < one.ended_at
+    };
+    let owners = all.iter().enumerate().filter(is_of);
+    owners.map(|(place, _)| place).collect()
+}
+
+/// The leg to which a recording that has not been announced would belong.
+pub(super) fn expected_of<'a>(call: &Call<'a>, rules: &Rules) -> Option<&'a CallSid> {
     let root = call.root().filter(|root| {
         root.end
             .is_none_or(|end| sendable(root.sid, end, rules).is_ok())
     });
-    match root {
-        Some(root) => root.sid == leg.sid,
-        None => call
-            .answered_children()
-            .first()
-            .is_some_and(|owner| owner.sid == leg.sid),
-    }
+    let first = || call.answered_children().first().map(|leg| leg.sid);
+    root.map(|root| root.sid).or_else(first)
 }
 
 /// A leg that has not ended may still be reported; one without a status is not.
@@ -241,17 +246,6 @@ fn is_reported(call: &Call<'_>, recording: &KnownRecording<'_>, rules: &Rules) -
         leg.end
             .is_none_or(|end| sendable(leg.sid, end, rules).is_ok())
     })
-}
-
-fn recording_owner<'r, 'a>(
-    call: &'r Call<'a>,
-    recording: &KnownRecording<'_>,
-) -> Option<&'r Leg<'a>> {
-    let answered = call.answered_children();
-    let own = answered
-        .iter()
-        .find(|leg| leg.parent == Some(recording.leg));
-    own.or(answered.first()).copied()
 }
 
 /// The use of a recording that became ready after Acquire had accepted the call-end.
@@ -264,7 +258,7 @@ pub(super) enum LateUse {
 
 /// The use of the recording that is ready now, if the accepted call-end does not name it.
 pub(super) fn late_use(
-    attempts: &[Attempt],
+    attempts: &Attempts<'_>,
     leg: &Leg<'_>,
     found: &RecordingChoice<'_>,
     rules: &RecordingRules,
@@ -295,7 +289,7 @@ pub(super) fn late_use(
 /// The positions of the recordings that are ready now and that the accepted call-end does not name.
 pub(super) fn late(
     reported: &Reported<'_, '_>,
-    attempts: &[Attempt],
+    attempts: &Attempts<'_>,
     rules: &RecordingRules,
     now: Millis,
 ) -> Vec<usize> {
@@ -318,12 +312,9 @@ pub(super) fn late(
 }
 
 /// The call-end of a leg that Acquire accepted.
-fn accepted_end(attempts: &[Attempt], leg: &Leg<'_>) -> Option<CallEnd> {
-    let of_leg =
-        |attempt: &&Attempt| attempt.leg == *leg.sid && attempt.kind == RequestKind::CallEnd;
+fn accepted_end(attempts: &Attempts<'_>, leg: &Leg<'_>) -> Option<CallEnd> {
     let accepted = attempts
-        .iter()
-        .filter(of_leg)
+        .made(leg.sid, RequestKind::CallEnd)
         .find(|attempt| attempt.verdict.is_accepted())?;
     serde_json::from_str(&accepted.sent).ok()
 }

@@ -3,13 +3,15 @@
 //! `docs/calls.md` has a table with a row and a reason for each case.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::call::{Call, Leg, LegStatus};
 use super::call_end::not_ended;
 use super::call_shape::{CallShape, is_inbound, is_put_through};
-use super::conversation::{Conversation, Knowledge, conversations};
+use super::conversation::{Conversation, Knowledge, conversations, places};
 use super::history::History;
 use super::item::{Awaited, PlanEntry, PlanItem, Wait};
+use super::progress::Attempts;
 use super::recording;
 use super::reported::{CalleeEmail, Reported, invalid_emails};
 use super::rules::{MissedStatus, ReportMode, Rules};
@@ -38,9 +40,11 @@ pub(super) fn choose<'r, 'a>(
 }
 
 fn per_leg<'r, 'a>(call: &'r Call<'a>, rules: &Rules) -> Vec<Reported<'r, 'a>> {
+    let mut recordings = recording::by_leg(call, rules);
+    let expected = recording::expected_of(call, rules);
     let legs = call.legs.iter().map(|leg| Reported {
-        recordings: recording::of_leg(leg, call, rules),
-        expects_recording: recording::is_expected_of(leg, call, rules),
+        recordings: recordings.remove(leg.sid).unwrap_or_default(),
+        expects_recording: expected == Some(leg.sid),
         ..Reported::plain(leg, end_of(leg))
     });
     legs.collect()
@@ -59,8 +63,11 @@ fn per_call<'r, 'a>(
     now: Millis,
 ) -> Choice<'r, 'a> {
     let decided = end_decided_at(call, rules, now);
-    let tried = tried_legs(call, attempts, |_| true);
-    let end_tried = tried_legs(call, attempts, |kind| kind == RequestKind::CallEnd);
+    let tried = tried_legs(call, attempts);
+    let ends = attempts
+        .iter()
+        .filter(|made| made.kind == RequestKind::CallEnd);
+    let end_tried: BTreeSet<&CallSid> = ends.map(|attempt| &attempt.leg).collect();
     let knowledge = match decided {
         Ok(_) => Knowledge::Final,
         Err(_) => Knowledge::Growing,
@@ -76,64 +83,63 @@ fn per_call<'r, 'a>(
         return (Vec::new(), undecided);
     }
     let last = last_end(call);
-    let reported = conversations.iter().map(|conversation| {
-        let leg = conversation.leg;
-        // An end that was tried is decided for good.
-        let is_tried = end_tried.iter().any(|tried| tried.sid == leg.sid);
-        let ended = match (&decided, last) {
-            (Err(_), Some(last)) if is_tried => Ok(last),
-            (Ok(last), _) => Ok(*last),
-            (Err(_), _) => Err(None),
-        };
-        let mut reported = report(shape, call, leg, ended, rules);
-        reported.recordings = recording::of_conversation(conversation, &conversations, call);
-        reported.invalid_emails = invalid_emails(&call.legs);
-        reported.expects_recording = reported.status.is_none();
-        reported
-    });
+    let recordings = recording::by_conversation(&conversations, call);
+    let invalid_emails = invalid_emails(&call.legs);
+    let reported = conversations
+        .iter()
+        .zip(recordings)
+        .map(|(conversation, recordings)| {
+            let leg = conversation.leg;
+            // An end that was tried is decided for good.
+            let is_tried = end_tried.contains(leg.sid);
+            let ended = match (&decided, last) {
+                (Err(_), Some(last)) if is_tried => Ok(last),
+                (Ok(last), _) => Ok(*last),
+                (Err(_), _) => Err(None),
+            };
+            let mut reported = report(shape, call, leg, ended, rules);
+            reported.recordings = recordings;
+            reported.invalid_emails.clone_from(&invalid_emails);
+            reported.expects_recording = reported.status.is_none();
+            reported
+        });
     let reported: Vec<Reported<'_, '_>> = reported.collect();
     // A conversation that is not certain yet waits too.
     let waits = reported.iter().any(|reported| reported.ended.is_err())
         || all(Knowledge::Final).len() > conversations.len();
     let mut others: Vec<PlanEntry> = decided.err().filter(|_| waits).into_iter().collect();
-    let unreported = call.legs.iter().filter(|leg| {
-        let mut legs = conversations.iter().map(|conversation| conversation.leg);
-        legs.all(|reported| reported.sid != leg.sid)
-    });
-    others.extend(unreported.map(|leg| why_unreported(leg, &conversations)));
+    let legs = conversations
+        .iter()
+        .map(|conversation| conversation.leg.sid);
+    let legs: BTreeSet<&CallSid> = legs.collect();
+    let unreported = call.legs.iter().filter(|leg| !legs.contains(leg.sid));
+    let places = places(&conversations);
+    others.extend(unreported.map(|leg| {
+        let own = places.get(leg.sid).map(|place| &conversations[*place]);
+        why_unreported(leg, own, &conversations)
+    }));
     (reported, others)
 }
 
 /// The legs of which a request was made, in the order of their first attempts. One with an accepted
 /// call-end precedes: two legs were tried if their calls were merged later.
-fn tried_legs<'r, 'a>(
-    call: &'r Call<'a>,
-    attempts: &[Attempt],
-    is_wanted: impl Fn(RequestKind) -> bool,
-) -> Vec<&'r Leg<'a>> {
-    let mut tried: Vec<&Leg<'_>> = Vec::new();
-    for attempt in attempts.iter().filter(|attempt| is_wanted(attempt.kind)) {
-        if let Some(leg) = call.leg(&attempt.leg)
-            && tried.iter().all(|other| other.sid != leg.sid)
-        {
-            tried.push(leg);
-        }
-    }
-    let is_accepted = |leg: &Leg<'_>| {
-        let mut of_leg = attempts.iter().filter(|attempt| attempt.leg == *leg.sid);
-        of_leg.any(|made| made.kind == RequestKind::CallEnd && made.verdict.is_accepted())
-    };
+fn tried_legs<'r, 'a>(call: &'r Call<'a>, attempts: &[Attempt]) -> Vec<&'r Leg<'a>> {
+    let mut known = BTreeSet::new();
+    let first = attempts.iter().filter(|attempt| known.insert(&attempt.leg));
+    let mut tried: Vec<&Leg<'_>> = first.filter_map(|made| call.leg(&made.leg)).collect();
+    let attempts = Attempts::of(attempts);
     // The sort is stable: otherwise the order of the first attempts remains.
-    tried.sort_by_key(|leg| !is_accepted(leg));
+    tried.sort_by_cached_key(|leg| !attempts.has_accepted_end(leg.sid));
     tried
 }
 
 /// Why a leg of a call that is reported is not reported itself.
-fn why_unreported(leg: &Leg<'_>, conversations: &[Conversation<'_, '_>]) -> PlanEntry {
+fn why_unreported(
+    leg: &Leg<'_>,
+    own: Option<&Conversation<'_, '_>>,
+    conversations: &[Conversation<'_, '_>],
+) -> PlanEntry {
     let sid = leg.sid;
-    let own = conversations
-        .iter()
-        .find(|conversation| conversation.has(leg));
     let why = match own {
         Some(conversation) => format!("leg {} is the call", conversation.leg.sid),
         None if leg.parent.is_none() => {

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::*;
 use crate::acquire::{self, CallEnd, DeliveryFault};
-use crate::domain::attempt::Verdict;
+use crate::domain::attempt::{Attempt, Verdict};
 use crate::twilio::callback::{CallbackKind, parse};
 use crate::twilio::{CallSid, CallbackContent, UrlEmail};
 
