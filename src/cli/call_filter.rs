@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::CliError;
+use super::output::time_bar;
 use crate::clock::{Clock, Millis};
 use crate::debugging::search::{CallSearch, OutageOf};
 use crate::domain::call_filter::{self, FilterKey, FilterSource};
@@ -120,7 +121,10 @@ impl CallFilter {
     ) -> Result<Vec<StoredCall>, CliError> {
         let mut calls = Vec::new();
         let search = self.search(reader, rules, Arc::new(|_| None))?;
-        search.each(reader, wanted, &mut |call| calls.push(call))?;
+        let bar = time_bar("reading the calls");
+        let found = search.each(reader, wanted, &mut |call| calls.push(call));
+        bar.finish_and_clear();
+        found?;
         Ok(calls)
     }
 }

@@ -237,7 +237,9 @@ async fn follow(
                 bar.set_position(seen.done + seen.failed);
                 if let Some(account) = seen.held_for.as_ref().filter(|_| held_for != seen.held_for)
                 {
-                    note!("waiting: deliveries to Acquire's account {account} are paused");
+                    bar.suspend(|| {
+                        note!("waiting: deliveries to Acquire's account {account} are paused");
+                    });
                 }
                 held_for.clone_from(&seen.held_for);
                 latest = Some(seen);

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -180,6 +181,9 @@ pub fn wrap(text: &str, indent: usize) -> String {
     lines
 }
 
+/// Between two updates of a bar.
+pub const TICK: Duration = Duration::from_millis(100);
+
 /// A progress bar on stderr; hidden unless stderr is a terminal, so that logs contain no bars.
 pub fn progress_bar(length: u64) -> ProgressBar {
     bar(length, "{bar:30} {pos}/{len} {per_sec}, {eta} left")
@@ -195,7 +199,9 @@ pub fn bytes_bar(length: u64) -> ProgressBar {
 
 /// As [`progress_bar`], for work of unknown length.
 pub fn time_bar(about: &'static str) -> ProgressBar {
-    bar(0, "{spinner} {msg}, {elapsed}").with_message(about)
+    let bar = bar(0, "{spinner} {msg}, {elapsed}").with_message(about);
+    bar.enable_steady_tick(TICK);
+    bar
 }
 
 fn bar(length: u64, template: &str) -> ProgressBar {

@@ -26,9 +26,6 @@ use crate::store::{self, OpenError};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::{AccountSid, CallSid};
 
-/// Between two updates of the bar.
-const TICK: Duration = Duration::from_millis(100);
-
 /// The window of a comparison that names neither times nor calls.
 const ONE_DAY: Duration = Duration::from_secs(86_400);
 
@@ -196,7 +193,6 @@ async fn ask_bridge(
     note!("the bridge on {bridge} owns the store and runs the comparison");
     let body = serde_json::to_value(request)?;
     let (bar, stop) = (time_bar("comparing"), stop_on_signals()?);
-    bar.enable_steady_tick(TICK);
     let answer = bridge.post_json("/api/reconcile", &body);
     let reports = stop.run_until_cancelled(answer).await;
     bar.finish_and_clear();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::act_target::OperatorArgs;
 use super::call_filter::CallFilter;
-use super::output::{OutputArgs, note};
+use super::output::{OutputArgs, note, progress_bar};
 use super::replay::compare::difference;
 use super::requeue::paced;
 use super::{CliError, ConfigArgs, Exit, operate};
@@ -64,17 +64,20 @@ impl Replan {
             .find(&*reader, &rules, (Detail::Whole, self.limit))?;
         let mut differing: Vec<CallSid> = Vec::new();
         // A leg that was merged into another call has no callbacks; that call is compared by itself.
+        let bar = progress_bar(calls.len() as u64);
         for call in calls.iter().filter(|call| !call.callbacks.is_empty()) {
+            bar.inc(1);
             let summary = &call.summary;
             match replan::difference(call, &rules) {
                 Ok(None) => {}
                 Ok(Some(difference)) => {
-                    self.print(&difference)?;
+                    bar.suspend(|| self.print(&difference))?;
                     differing.push(summary.sid.clone());
                 }
-                Err(why) => note!("{}: cannot be planned: {why}", summary.sid),
+                Err(why) => bar.suspend(|| note!("{}: cannot be planned: {why}", summary.sid)),
             }
         }
+        bar.finish_and_clear();
         // Requeueing opens the store again, for writing.
         drop(reader);
         note!("{} of {} calls differ", differing.len(), calls.len());

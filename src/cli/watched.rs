@@ -2,18 +2,14 @@
 //! it.
 
 use std::io;
-use std::time::Duration;
 
 use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::output::note;
+use super::output::{TICK, note};
 use crate::clock;
-
-/// Between two updates of the bar.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Does the work while another thread moves the bar to `position`. On Ctrl-C this thread prints the summary
 /// of `stopped` and ends the process with [`Exit::Partial`].
