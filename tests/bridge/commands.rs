@@ -352,7 +352,15 @@ fn a_replay_on_a_terminal_shows_how_far_it_is() {
     let bridge = Bridge::start();
     let to = format!("http://{}", bridge.public());
     let case = "fixtures/twilio/inbound-completed.http";
-    let arguments = ["replay", case, "--to", &to, "--fresh-sids", "--repeat", "300"];
+    let arguments = [
+        "replay",
+        case,
+        "--to",
+        &to,
+        "--fresh-sids",
+        "--repeat",
+        "300",
+    ];
     let replay = bridge.command(&arguments);
     let words = [replay.get_program()].into_iter().chain(replay.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -367,6 +375,9 @@ fn a_replay_on_a_terminal_shows_how_far_it_is() {
     on_a_terminal.envs(settings.filter_map(|(key, value)| Some((key, value?))));
     let output = on_a_terminal.output().expect("script runs");
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(printed.contains("/300 ") && printed.contains(" left"), "{printed}");
+    assert!(
+        printed.contains("/300 ") && printed.contains(" left"),
+        "{printed}"
+    );
     assert!(printed.contains("sent     300 in"), "{printed}");
 }
