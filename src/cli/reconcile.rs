@@ -21,7 +21,7 @@ use crate::app::reconcile::{
 };
 use crate::cli::admin_client::AdminClient;
 use crate::clock::{Clock, Millis};
-use crate::config::Config;
+use crate::config::{AdminSettings, partial};
 use crate::store::{self, OpenError};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::{AccountSid, CallSid};
@@ -75,7 +75,6 @@ fn account(text: &str) -> Result<AccountSid, String> {
 
 impl Reconcile {
     pub fn run(self) -> Result<Exit, CliError> {
-        let config = self.config.load()?;
         let clock = Clock::system();
         let request = ReconcileRequest {
             from: Some(match self.since {
@@ -99,7 +98,7 @@ impl Reconcile {
         };
         // Fails if there is no store: opening it for writing would create a file.
         self.config.open_to_read()?;
-        let reports = app::block_on(reconcile(config, clock, &request))?;
+        let reports = app::block_on(self.reconcile(clock, &request))?;
         let Some(Reports { accounts, failed }) = reports else {
             return Ok(Exit::Partial);
         };
@@ -107,6 +106,48 @@ impl Reconcile {
         match failed {
             None => Ok(exit),
             Some(why) => Err(CliError::Failed(anyhow::anyhow!(why))),
+        }
+    }
+
+    /// `None` if Ctrl-C stopped it.
+    async fn reconcile(
+        &self,
+        clock: Clock,
+        request: &ReconcileRequest,
+    ) -> Result<Option<Reports>, CliError> {
+        let act = self.config.load_part(partial::act)?;
+        let spool = self.config.load_part(partial::spool)?;
+        if let Some(path) = spool::path(&act.store, &spool)
+            && let SpoolContents::Calls { .. } = spool::read(path)?
+        {
+            return Err(ReconcileError::Spooled.into());
+        }
+        let store = match request.mode {
+            Mode::DryRun => None,
+            Mode::Import => match store::open(&act.store) {
+                Ok(store) => Some(store),
+                // The bridge that owns the file runs the comparison, and has the secrets for it.
+                Err(OpenError::InUse { .. }) => return ask_bridge(&act.admin, request).await,
+                Err(why) => return Err(why.into()),
+            },
+        };
+        let reconciler = Reconciler {
+            store: KnownStore::open(&act.store, store).await?,
+            config: Arc::new(self.config.load()?),
+            clock,
+            metrics: Arc::new(Metrics::default()),
+        };
+        let (bar, stop) = (RowsBar::default(), stop_on_signals()?);
+        let show = |rows| bar.show(rows);
+        let results = stop
+            .run_until_cancelled(reconciler.run(request, &show))
+            .await;
+        bar.clear();
+        match results {
+            Some(results) => Ok(Some(Reports::of(results?))),
+            None => Ok(stopped(
+                "calls that are imported stay; run the command again to compare the rest",
+            )),
         }
     }
 
@@ -145,51 +186,11 @@ fn print_records(report: &AccountReport) -> Result<(), CliError> {
     Ok(())
 }
 
-/// `None` if Ctrl-C stopped it.
-async fn reconcile(
-    config: Config,
-    clock: Clock,
-    request: &ReconcileRequest,
-) -> Result<Option<Reports>, CliError> {
-    if let Some(path) = spool::path(&config.store.url, &config.store.spool)
-        && let SpoolContents::Calls { .. } = spool::read(path)?
-    {
-        return Err(ReconcileError::Spooled.into());
-    }
-    let store = match request.mode {
-        Mode::DryRun => None,
-        Mode::Import => match store::open(&config.store.url) {
-            Ok(store) => Some(store),
-            // The bridge that owns the file runs the comparison.
-            Err(OpenError::InUse { .. }) => return ask_bridge(&config, request).await,
-            Err(why) => return Err(why.into()),
-        },
-    };
-    let reconciler = Reconciler {
-        store: KnownStore::open(&config.store.url, store).await?,
-        config: Arc::new(config),
-        clock,
-        metrics: Arc::new(Metrics::default()),
-    };
-    let (bar, stop) = (RowsBar::default(), stop_on_signals()?);
-    let show = |rows| bar.show(rows);
-    let results = stop
-        .run_until_cancelled(reconciler.run(request, &show))
-        .await;
-    bar.clear();
-    match results {
-        Some(results) => Ok(Some(Reports::of(results?))),
-        None => Ok(stopped(
-            "calls that are imported stay; run the command again to compare the rest",
-        )),
-    }
-}
-
 async fn ask_bridge(
-    config: &Config,
+    admin: &AdminSettings,
     request: &ReconcileRequest,
 ) -> Result<Option<Reports>, CliError> {
-    let bridge = AdminClient::of(&config.admin);
+    let bridge = AdminClient::of(admin);
     note!("the bridge on {bridge} owns the store and runs the comparison");
     let body = serde_json::to_value(request)?;
     let (bar, stop) = (time_bar("comparing"), stop_on_signals()?);
