@@ -18,7 +18,7 @@ const MAX_BATCH: usize = 256;
 /// Between the starts of two transactions, so that callbacks which arrive a millisecond apart share an
 /// fsync. The first after a pause starts at once. An operation that is not urgent waits as long for others; if
 /// the process is killed meanwhile, a request to Acquire is repeated.
-const BATCH_INTERVAL: Duration = Duration::from_millis(2);
+const BATCH_INTERVAL: Duration = Duration::from_millis(3);
 
 /// A batch of this size starts at once.
 const MIN_BATCH: usize = 16;
