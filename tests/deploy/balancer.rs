@@ -94,6 +94,7 @@ impl Haproxy {
             ])
             .args(["--public-url", "https://bridge.example.com"])
             .env_clear()
+            .env("BRIDGE_CONFIG", "/dev/null")
             .env("TWILIO_AUTH_TOKEN", TOKEN)
             .env("SSL_CERT_FILE", self.folder.path().join("trusted.pem"))
             .output()
