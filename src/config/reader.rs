@@ -261,6 +261,11 @@ impl SettingsReader {
         self.mistakes.extend(unknown);
         let settings = std::mem::take(&mut self.settings);
         let gaps = std::mem::take(&mut self.gaps);
+        if !self.mistakes.is_empty() {
+            let unreadable = |gap: &&SecretGap| matches!(gap, SecretGap::Unreadable(_));
+            let gaps = gaps.iter().filter(unreadable);
+            self.mistakes.extend(gaps.map(SecretGap::to_string));
+        }
         Ok(Explained {
             config: self.finish_part(config)?,
             settings,
@@ -281,13 +286,18 @@ impl SettingsReader {
         let nearest = self
             .known
             .iter()
-            .min_by_key(|known| strsim::damerau_levenshtein(key, known))
-            .map_or("", String::as_str);
-        let (key, nearest) = match self.values.get(key).map(|setting| setting.origin) {
-            Some(SettingOrigin::Environment) => (variable_of(key), variable_of(nearest)),
-            _ => (key.to_owned(), nearest.to_owned()),
+            .map(|known| (strsim::damerau_levenshtein(key, known), known))
+            .min()
+            .filter(|(distance, _)| distance * 2 <= key.len());
+        let name = match self.values.get(key).map(|setting| setting.origin) {
+            Some(SettingOrigin::Environment) => variable_of,
+            _ => str::to_owned,
         };
-        format!("{key} is not a known setting; the nearest is {nearest}")
+        let help = match nearest {
+            Some((_, nearest)) => format!("the nearest is {}", name(nearest)),
+            None => "docs/settings.md lists all".to_owned(),
+        };
+        format!("{} is not a known setting; {help}", name(key))
     }
 
     fn find(&mut self, key: &str) -> Option<RawSetting> {

@@ -1,6 +1,10 @@
 //! Lists, pairs and secrets as TOML values, and values as messages show them.
 
+use std::borrow::Cow;
+
 use toml::Value;
+
+use crate::domain::plain_text::{plain, plain_json};
 
 /// Longer values are cut in messages.
 const SHOWN_CHARACTERS: usize = 120;
@@ -68,7 +72,11 @@ pub(super) fn has_mask(text: &str) -> bool {
 ///
 /// Does not use `RawUrl`: the password must be hidden even if the text is not a valid URL.
 pub(super) fn masked(value: &Value) -> String {
-    let text = value.to_string();
+    let text = match (value.to_string(), serde_json::to_string(value)) {
+        // A raw control character would be replaced when it is printed: JSON's escapes are TOML's too.
+        (text, Ok(json)) if matches!(plain(&text), Cow::Owned(_)) => plain_json(&json).into_owned(),
+        (text, _) => text,
+    };
     let text = match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {
             format!("{}{MASK}{}", &text[..scheme + 3], &text[at..])
@@ -111,5 +119,22 @@ mod tests {
             "\"postgres://host/db?password=***\""
         );
         assert_eq!(shown(&Value::from("x".repeat(500))).len(), 123);
+    }
+
+    #[test]
+    fn a_value_with_control_characters_is_plain_and_read_as_the_same_value() {
+        for text in [
+            "un\"known \\ \t x",
+            "two\nlines",
+            "\u{7f}\u{202e}\u{1}'",
+            "plain \"x\"",
+        ] {
+            for value in [Value::from(text), Value::from(vec![text, "other"])] {
+                let shown = masked(&value);
+                assert_eq!(shown, plain(&shown));
+                let again: toml::Table = format!("key = {shown}").parse().expect("TOML");
+                assert_eq!(again["key"], value);
+            }
+        }
     }
 }

@@ -75,7 +75,10 @@ fn the_output_is_a_configuration_with_the_same_values() {
     ];
     let given = [
         ("BRIDGE__CALLS__REPORT", "call"),
-        ("BRIDGE__CALLS__EMPTY_TO", "a \"quoted\" word # no comment"),
+        (
+            "BRIDGE__CALLS__EMPTY_TO",
+            "a \"quoted\" \\ \t word # no comment",
+        ),
         ("BRIDGE__DELIVERY__SCHEDULE", "1s 2m"),
         ("BRIDGE__SERVER__MAX_CONNECTIONS", "77"),
         (
@@ -142,11 +145,16 @@ fn a_program_can_read_the_check() {
 
 #[test]
 fn a_wrong_configuration_ends_with_2_and_each_mistake_on_stderr() {
-    let output = check().env("BRIDGE__LOG__FORMAT", "xml").assert().code(2);
+    // A secret that cannot be read is reported beside the others.
+    let output = check()
+        .env("BRIDGE__LOG__FORMAT", "xml")
+        .env("BRIDGE__ADMIN__TOKEN_FILE", "/nonexistent")
+        .assert()
+        .code(2);
     let output = output.get_output();
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(stderr.lines().count(), 4, "{stderr}");
+    assert_eq!(stderr.lines().count(), 5, "{stderr}");
     assert!(
         stderr.lines().all(|line| line.starts_with("error: ")),
         "{stderr}"

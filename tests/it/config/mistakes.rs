@@ -75,6 +75,10 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "delivery.retention is not a known setting; the nearest is refused.retention",
     ),
     (
+        "foo.x = 1",
+        "foo.x is not a known setting; docs/settings.md lists all",
+    ),
+    (
         "server = 5",
         "server is not in a section; put each key into one, such as [server]",
     ),
