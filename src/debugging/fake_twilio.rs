@@ -14,7 +14,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::time::Duration;
 
+use awc::error::{ConnectError, SendRequestError};
 use awc::{Client, Connector};
+use rustls::CertificateError;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -170,7 +172,7 @@ async fn exchange(client: &Client, signed: &SignedReplay) -> ReplayAnswer {
     }
     let mut response = match request.send_body(signed.body.clone()).await {
         Ok(response) => response,
-        Err(error) => return ReplayAnswer::NoAnswer(error.to_string()),
+        Err(error) => return ReplayAnswer::NoAnswer(words(&error)),
     };
     let status = response.status();
     let body = response.body().limit(MAX_RESPONSE_BYTES).await;
@@ -180,6 +182,28 @@ async fn exchange(client: &Client, signed: &SignedReplay) -> ReplayAnswer {
     ReplayAnswer::NotAccepted {
         status: status.as_u16(),
         detail: body.ok().and_then(|body| detail(&body)),
+    }
+}
+
+/// Why there is no answer. The words of the TLS library for a certificate are for programmers.
+fn words(error: &SendRequestError) -> String {
+    let SendRequestError::Connect(ConnectError::Io(why)) = error else {
+        return error.to_string();
+    };
+    match why.get_ref().and_then(|why| why.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "the certificate is from no known authority; name its authority with --ca-file"
+                    .to_owned()
+            }
+            CertificateError::Other(_) => {
+                "the certificate is not one of a server, but for example that of an authority \
+                 (CA:TRUE)"
+                    .to_owned()
+            }
+            why => format!("the certificate cannot be trusted: {why}"),
+        },
+        _ => error.to_string(),
     }
 }
 
@@ -196,11 +220,12 @@ fn detail(body: &[u8]) -> Option<String> {
 
 fn client(target: &ReplayTarget, concurrency: NonZeroUsize) -> Result<Client, TlsError> {
     let connector = Connector::new().limit(concurrency.get());
-    let connector = if target.to.starts_with("https://") {
-        let private = target.ca_file.as_deref().map(|file| PrivateCa {
-            setting: "--ca-file",
-            file,
-        });
+    let private = target.ca_file.as_deref().map(|file| PrivateCa {
+        setting: "--ca-file",
+        file,
+    });
+    // A file that is not needed is read too: a wrong name is a mistake.
+    let connector = if private.is_some() || target.to.starts_with("https://") {
         connector.rustls_0_23(tls::client_config(private, None)?)
     } else {
         connector

@@ -51,10 +51,10 @@ pub struct Fixture {
 
 /// A mistake in a fixture, with its file and line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {kind}")]
+#[error("{file}{}: {kind}", if *line == 0 { String::new() } else { format!(":{line}") })]
 pub struct FixtureError {
     pub file: String,
-    /// Counted from 1.
+    /// Counted from 1; 0 for the whole file.
     pub line: usize,
     pub kind: FixtureErrorKind,
 }
@@ -175,7 +175,7 @@ impl Fixture {
 fn read_bytes(path: &Path) -> Result<Vec<u8>, FixtureError> {
     let fail = |kind| FixtureError {
         file: path.display().to_string(),
-        line: 1,
+        line: 0,
         kind,
     };
     let mut bytes = Vec::new();

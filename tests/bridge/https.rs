@@ -395,6 +395,10 @@ fn replay_trusts_the_authority_of_its_ca_file_and_no_other() {
     };
     let (code, printed) = replay(&[]);
     assert_eq!(code, Some(3), "{printed}");
+    assert!(
+        printed.contains("no known authority") && printed.contains("--ca-file"),
+        "{printed}"
+    );
     let file = folder.path().join("cert.pem").display().to_string();
     let (code, printed) = replay(&["--ca-file", &file]);
     assert_eq!(code, Some(0), "{printed}");

@@ -108,8 +108,10 @@ fn walk(folder: &Path, label: &str, groups: &mut Vec<FixtureGroup>) -> Result<()
     let unreadable = || format!("failed to read the folder {}", folder.display());
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(folder).with_context(unreadable)? {
-        let path = entry.with_context(unreadable)?.path();
-        if path.is_dir() {
+        let entry = entry.with_context(unreadable)?;
+        let path = entry.path();
+        // Not those behind symbolic links, which can lead back to this one.
+        if entry.file_type().with_context(unreadable)?.is_dir() {
             folders.push(path);
         } else if path
             .extension()
