@@ -118,10 +118,10 @@ const EXIT_CODES: &str = "Exit codes:
   1  failed, invalid signature (verify), or problems found (doctor, status,
      callback-url)
   2  wrong usage or configuration, or unreadable input (verify)
-  3  some items did not succeed, or Ctrl-C stopped the command, which then prints
-     what it did";
+  3  some items did not succeed, or Ctrl-C stopped the command, which then
+     prints what it did";
 
-/// Forwards ended Twilio Voice calls to Acquire, with retries, and loses none.
+/// Forward ended Twilio Voice calls to Acquire, with retries; lose none.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = EXIT_CODES, max_term_width = 80)]
 pub struct Cli {
@@ -199,25 +199,29 @@ mod tests {
     fn each_help_fits_a_terminal_and_its_examples_are_valid_command_lines() {
         let mut program = super::Cli::command();
         program.build();
-        for command in program.get_subcommands_mut() {
-            let name = command.get_name().to_owned();
-            let about = command.get_about().expect("a summary").to_string();
-            assert!(about.chars().count() <= 70, "{name}: {about}");
-            let help = command.render_long_help().to_string();
-            for line in help.lines() {
-                assert!(line.chars().count() <= COLUMNS, "{name}: {line}");
-            }
-            let notes = command.get_after_help().map(ToString::to_string);
-            for line in notes.unwrap_or_default().lines() {
-                let is_whole = help
-                    .lines()
-                    .any(|shown| shown.trim_end() == line.trim_end());
-                assert!(is_whole, "{name}: wrapped: {line}");
-            }
-            for example in examples(&help) {
-                let parsed = super::Cli::try_parse_from(words(&example));
-                assert!(parsed.is_ok(), "{name}: {example}: {:?}", parsed.err());
-            }
+        help_is_well_formed(&mut program);
+        program.get_subcommands_mut().for_each(help_is_well_formed);
+    }
+
+    fn help_is_well_formed(command: &mut clap::Command) {
+        let name = command.get_name().to_owned();
+        let about = command.get_about().expect("a summary").to_string();
+        assert!(about.chars().count() <= 70, "{name}: {about}");
+        let help = command.render_long_help().to_string();
+        assert!(!help.contains("\\\""), "{name}: an escaped quote");
+        for line in help.lines() {
+            assert!(line.chars().count() <= COLUMNS, "{name}: {line}");
+        }
+        let notes = command.get_after_help().map(ToString::to_string);
+        for line in notes.unwrap_or_default().lines() {
+            let is_whole = help
+                .lines()
+                .any(|shown| shown.trim_end() == line.trim_end());
+            assert!(is_whole, "{name}: wrapped: {line}");
+        }
+        for example in examples(&help) {
+            let parsed = super::Cli::try_parse_from(words(&example));
+            assert!(parsed.is_ok(), "{name}: {example}: {:?}", parsed.err());
         }
     }
 

@@ -127,6 +127,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// Warnings about settings that are valid but probably wrong, one sentence each.
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = doubtful_secrets(&self.accounts);
+        doubts.extend(self.reconcile.doubt(&self.store));
+        doubts
+    }
+
     /// The longest time that a call waits for its next request, with a minute for the difference
     /// between the clocks of two nodes.
     pub fn longest_wait(&self) -> Duration {

@@ -26,7 +26,8 @@ somewhere else: it also shows that no later row was removed.";
 pub struct Audit {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Only rows of this time (UTC) or later: 2026-01-31, 2026-01-31T09:30:00Z, or 2h for two hours ago.
+    /// Only rows of this time (UTC) or later: 2026-01-31, 2026-01-31T09:30:00Z, today, yesterday, or 2h
+    /// for two hours ago.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Millis>,
     /// Only rows of this actor.

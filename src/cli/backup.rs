@@ -29,7 +29,7 @@ pub struct Backup {
 
 impl Backup {
     fn copy(&self, url: &StoreUrl) -> Result<(), CliError> {
-        let reader = store::open_to_read(url)?;
+        let (reader, _) = self.config.open_to_read()?;
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
         let bar = match url {
             StoreUrl::Sqlite(path) => bytes_bar(size(path)),

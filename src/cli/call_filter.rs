@@ -1,5 +1,6 @@
 //! The options that choose calls of the store. Their values are read in `domain/call_filter.rs`.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -140,8 +141,18 @@ fn reads(
 ) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static {
     move |text| {
         let mut filter = call_filter::CallFilter::default();
-        set(&mut filter, key, text).map(|()| text.to_owned())
+        match set(&mut filter, key, text) {
+            Ok(()) => Ok(text.to_owned()),
+            // The command line names the option itself.
+            Err(why) => Err(why.trim_start_matches(&format!("{key}: ")).to_owned()),
+        }
     }
+}
+
+/// A whole number; the standard library's message about a wrong one is for programmers.
+pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    let why = "a number is a whole number from 1 to 4294967295";
+    text.parse().map_err(|_| why.to_owned())
 }
 
 /// A time, a day (also `today` and `yesterday`), or a duration before now.

@@ -14,12 +14,10 @@ use super::output::{
 };
 use super::watched::watched;
 use super::{CliError, ConfigArgs, Exit};
-use crate::config::{
-    self, ConfigError, Explained, MASK, SecretGap, Setting, StoreUrl, doubtful_secrets, duration,
-};
+use crate::config::{self, ConfigError, Explained, MASK, SecretGap, Setting, StoreUrl, duration};
 use crate::domain::plain_text::plain;
 use crate::domain::retry::Jitter;
-use crate::store;
+use crate::store::{self, StoreError};
 
 const EXAMPLE: &str = "Example:
   export TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef
@@ -33,7 +31,7 @@ found damage, with 2 and every mistake on stderr if the configuration is wrong."
 /// Validate the configuration; print it, and the retry schedule.
 ///
 /// The output is a configuration file, which check accepts too. In place of secrets and personal data it has
-/// \"***\", with which the bridge does not start.
+/// "***", with which the bridge does not start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Check {
@@ -75,9 +73,8 @@ impl Check {
         }
         let is_text = self.output.format() == OutputFormat::Text;
         let attempts = scheduled_attempts(&config.delivery.policy.schedule);
-        let mut warnings = doubtful_secrets(&config.accounts);
+        let mut warnings = config.doubts();
         warnings.extend(gaps.iter().map(SecretGap::to_string));
-        warnings.extend(config.reconcile.doubt(&config.store));
         for warning in warnings.iter().filter(|_| is_text) {
             note!("warning: {warning}");
         }
@@ -138,12 +135,16 @@ on the output of `sqlite3 FILE .recover`. Calls that Acquire accepted since then
 /// The damage to the store, one sentence each.
 pub(super) fn damages(url: &StoreUrl) -> Result<Vec<String>, CliError> {
     let reader = store::open_to_read(url)?;
-    let damages = reader.verify_integrity()?;
-    if !damages.is_empty() {
+    let damages = match reader.verify_integrity() {
         // Counts from damaged pages mean nothing.
-        return Ok(damages);
+        Ok(damages) if damages.is_empty() => reader.verify_consistency(),
+        found => found,
+    };
+    match damages {
+        // The error names this command for details.
+        Err(StoreError::Damaged(why)) => Ok(vec![why]),
+        damages => Ok(damages?),
     }
-    Ok(reader.verify_consistency()?)
 }
 
 /// One attempt of the retry schedule.

@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::Args;
 use clap::builder::OsStringValueParser;
 
+use super::spool::is_missing;
 use super::{CliError, spool};
 use crate::config::{self, Config, ConfigError, Explained, SettingsReader, StoreUrl, partial};
 use crate::domain::plan::Rules;
@@ -29,7 +30,8 @@ impl ConfigArgs {
         let given = self.config.as_ref().filter(|given| !given.is_empty());
         match given {
             Some(given) => Some(Path::new(given)),
-            None => FILES.iter().map(Path::new).find(|file| file.exists()),
+            // One in a folder that this user may not enter is an error, not a missing file.
+            None => FILES.iter().map(Path::new).find(|file| !is_missing(file)),
         }
     }
 
@@ -56,7 +58,7 @@ impl ConfigArgs {
             self.load_part(partial::store_and_rules)?.0,
             self.load_part(partial::spool)?,
         );
-        let path = spool::path(&url, &spool).filter(|path| path.exists());
+        let path = spool::path(&url, &spool).filter(|path| !is_missing(path));
         Ok(path.map(SqliteReader::open_read_only).transpose()?)
     }
 
@@ -64,17 +66,16 @@ impl ConfigArgs {
     pub fn open_to_read(&self) -> Result<(Box<dyn ReadStore>, Rules), CliError> {
         let (url, rules) = self.load_part(partial::store_and_rules)?;
         if let StoreUrl::Sqlite(path) = &url
-            && !path.exists()
+            && is_missing(path)
         {
             let advice = match self.file() {
-                Some(file) if path.is_absolute() => {
-                    format!("serve creates it; the configuration is {}", file.display())
-                }
-                _ => {
+                _ if path.is_relative() => {
                     "A relative path is resolved from the current directory: run from the bridge's \
-                      working directory, or set an absolute path"
+                     working directory, or set an absolute path"
                         .to_owned()
                 }
+                Some(file) => format!("serve creates it; the configuration is {}", file.display()),
+                None => "serve creates it".to_owned(),
             };
             return Err(CliError::Failed(anyhow::anyhow!(
                 "no store at {} (store.url). {advice}",

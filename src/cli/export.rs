@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::call_filter::CallFilter;
+use super::call_filter::{CallFilter, number};
 use super::erase::each_call;
 use serde_json::json;
 
@@ -65,7 +65,7 @@ pub struct Export {
     #[arg(long)]
     redact: bool,
     /// Maximum number of items; by default 1000, and all of one person.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>)]
     limit: Option<usize>,
     #[command(flatten)]
     output: OutputArgs,

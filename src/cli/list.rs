@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::admin_client::{claimed_calls, outage_of};
-use super::call_filter::CallFilter;
+use super::call_filter::{CallFilter, number};
 use super::output::{OutputArgs, OutputFormat, note, paint_state, wrap};
 use super::{CliError, ConfigArgs, Exit, refused};
 use crate::config::duration;
@@ -26,7 +26,7 @@ pub struct List {
     #[command(flatten)]
     config: ConfigArgs,
     /// Maximum number of items.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = number::<usize>)]
     limit: usize,
     /// Print the number of calls that match instead.
     #[arg(long, conflicts_with = "refused")]
@@ -79,7 +79,7 @@ impl List {
         let (reader, _) = self.config.open_to_read()?;
         match &self.filter.cause {
             Some(cause) => refused::list_cause(&*reader, cause, self.limit, self.output)?,
-            None => refused::list_causes(&*reader, self.output)?,
+            None => refused::list_causes(&*reader, self.limit, self.output)?,
         }
         Ok(Exit::Done)
     }

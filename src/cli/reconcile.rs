@@ -96,6 +96,13 @@ impl Reconcile {
                 HeldGaps::Keep
             },
         };
+        if request
+            .until
+            .is_some_and(|until| request.from > Some(until))
+        {
+            let why = "--since (by default 1d) must not be after --until";
+            return Err(CliError::Usage(why.to_owned()));
+        }
         // Fails if there is no store: opening it for writing would create a file.
         self.config.open_to_read()?;
         let reports = app::block_on(self.reconcile(clock, &request))?;

@@ -11,24 +11,35 @@ use crate::debugging::missing_call::{SEARCHED, keep_naming, summary_with_command
 use crate::debugging::redact::Redactor;
 use crate::debugging::timeline::refused::{CauseLine, RefusedLine};
 use crate::domain::plain_text::plain;
+use crate::domain::plural::counted;
 use crate::store::{ReadStore, RefusedFilter, StoredRefusedRequest};
 use crate::telemetry::metrics::check_refusal_cause;
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
 /// Prints one line per cause with its count.
-pub fn list_causes(reader: &dyn ReadStore, output: OutputArgs) -> Result<(), CliError> {
+pub fn list_causes(
+    reader: &dyn ReadStore,
+    limit: usize,
+    output: OutputArgs,
+) -> Result<(), CliError> {
     let causes = reader.refused_by_cause()?;
     if causes.is_empty() && output.format() == OutputFormat::Text {
         note!("no refused requests are kept");
     }
-    for cause in causes.iter().map(CauseLine::of) {
+    for cause in causes.iter().take(limit).map(CauseLine::of) {
         output.print(&cause, || {
             format!(
                 "{:>6}  {:<24} {} to {}\n{:>6}  latest: show {}",
                 cause.count, cause.cause, cause.first, cause.last, "", cause.example
             )
         })?;
+    }
+    if causes.len() > limit {
+        note!(
+            "{limit} of {} shown (--limit)",
+            counted(causes.len(), "cause")
+        );
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use serde_json::json;
 
 use super::act_target::OperatorArgs;
-use super::call_filter::CallFilter;
+use super::call_filter::{CallFilter, number};
 use super::output::{OutputArgs, note, progress_bar};
 use super::replay::compare::difference;
 use super::requeue::paced;
@@ -37,7 +37,7 @@ pub struct Replan {
     #[command(flatten)]
     config: ConfigArgs,
     /// Maximum number of items.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = number::<usize>)]
     limit: usize,
     /// Requeue the calls that differ.
     #[arg(long)]

@@ -12,7 +12,7 @@ use clap::Args;
 
 use self::compare::Comparison;
 use self::files::{FixtureGroup, Grouping, expected_beside, groups};
-use super::call_filter::CallFilter;
+use super::call_filter::{CallFilter, number};
 use super::output::{OutputArgs, note, progress_bar, wrap};
 use super::serve::stop_on_signals;
 use super::signing_keys::KeyArgs;
@@ -82,15 +82,15 @@ pub struct Replay {
     public_url: Option<PublicUrl>,
 
     /// Maximum number of concurrent requests.
-    #[arg(long, value_name = "N", default_value = "8")]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = number::<NonZeroUsize>)]
     concurrency: NonZeroUsize,
 
     /// Requests started per second; without it, as fast as responses arrive.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroU32>)]
     rate: Option<NonZeroU32>,
 
     /// Number of times to send all fixtures.
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = number::<NonZeroU32>)]
     repeat: NonZeroU32,
 
     /// Give each call a new SID in each repetition; the legs of a call stay together.

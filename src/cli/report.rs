@@ -27,9 +27,9 @@ pub struct ReportCommand {
     #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with = "since")]
     month: Option<Period>,
     /// The first day: 2026-01-31, today, yesterday, or that of a time or of how long ago: 7d.
-    #[arg(long, value_name = "DAY", requires = "until")]
+    #[arg(long, value_name = "DAY")]
     since: Option<String>,
-    /// The last day.
+    /// The last day; by default today.
     #[arg(long, value_name = "DAY", requires = "since")]
     until: Option<String>,
     /// Print a line of CSV for each day.
@@ -45,11 +45,14 @@ impl ReportCommand {
         let (reader, _) = self.config.open_to_read()?;
         let now = Clock::system().now();
         let zone = &settings.time_zone;
-        let period = match (self.month, self.since.as_ref().zip(self.until.as_ref())) {
-            (_, Some((since, until))) => Period::days(day(since, zone)?, day(until, zone)?)
-                .ok_or_else(|| {
-                    anyhow::anyhow!("--since must not be after --until, nor ten years before it")
-                })?,
+        let period = match (self.month, &self.since) {
+            (_, Some(since)) => {
+                let until = self.until.as_deref().unwrap_or("today");
+                Period::days(day(since, zone)?, day(until, zone)?).ok_or_else(|| {
+                    let why = "--since must not be after --until, nor ten years before it";
+                    CliError::Usage(why.to_owned())
+                })?
+            }
             (Some(month), None) => month,
             (None, None) => Period::current(now, &settings.time_zone),
         };

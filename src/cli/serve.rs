@@ -38,6 +38,9 @@ impl Serve {
     pub fn run(self) -> Result<Exit, CliError> {
         let config = self.config.load()?;
         logs::init(&config.log)?;
+        for doubt in config.doubts() {
+            warn!("{doubt}");
+        }
         let sockets =
             systemd::inherited(&config.admin).map_err(|why| CliError::Usage(why.to_string()))?;
         app::block_on(async {

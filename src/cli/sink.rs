@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::call_filter::number;
 use super::output::note;
 use super::{CliError, Exit, private_files};
 use crate::app;
@@ -30,7 +31,8 @@ Accepts a POST on any path and prints one line for each: time, CallId,
 CallStatus and the response. Without --fail each response is that of Acquire:
 200 with success true. Ctrl-C ends it.
 
-Faults for --fail, each followed by a colon and its share of the requests:
+Faults for --fail, each followed by a colon and its share of the requests, or
+alone for all of them:
   503        this status (200 to 599)
   false      200 with success false
   html       200 with an HTML page
@@ -52,7 +54,7 @@ pub struct SinkCommand {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9099")]
     listen: SocketAddr,
     /// Also run a fake Twilio API that lists this many calls, which ended within the last two hours.
-    #[arg(long, value_name = "CALLS")]
+    #[arg(long, value_name = "CALLS", value_parser = number::<u32>)]
     twilio: Option<u32>,
     /// Address of the fake Twilio API; port 0 uses a free port.
     #[arg(
@@ -66,7 +68,7 @@ pub struct SinkCommand {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Fault for a share of the requests, such as 503:0.3 (repeatable).
-    #[arg(long, value_name = "FAULT:SHARE")]
+    #[arg(long, value_name = "FAULT[:SHARE]")]
     fail: Vec<Share>,
     /// Delay of each response, such as 200ms.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s")]

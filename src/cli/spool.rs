@@ -34,6 +34,12 @@ impl fmt::Display for SpoolContents {
     }
 }
 
+/// Whether there is no such file. One in a folder that this user may not enter is not missing: opening it
+/// gives the right error.
+pub fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
+}
+
 /// The file of the spool; only a PostgreSQL store has one.
 pub fn path<'a>(url: &StoreUrl, spool: &'a SpoolSettings) -> Option<&'a Path> {
     match (url, spool) {
@@ -44,7 +50,7 @@ pub fn path<'a>(url: &StoreUrl, spool: &'a SpoolSettings) -> Option<&'a Path> {
 
 /// Reads the spool at `path`; a bridge may be using it.
 pub fn read(path: &Path) -> Result<SpoolContents, CliError> {
-    if !path.exists() {
+    if is_missing(path) {
         return Ok(SpoolContents::NoFile);
     }
     let (mut count, mut since) = (0, None::<Millis>);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -75,8 +76,12 @@ impl Layers {
         );
         if let Some(path) = file {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|why| format!("the configuration {name} cannot be read: {why}"))?;
+            let text = std::fs::read_to_string(path).map_err(|why| {
+                format!(
+                    "the configuration {name} cannot be read: {why}{}",
+                    advice(&why)
+                )
+            })?;
             layers.merge(parse(&name, &text)?, SettingOrigin::File);
         }
         layers.merge_environment(environment);
@@ -179,6 +184,14 @@ pub(super) fn variable_of(key: &str) -> String {
         return (*name).to_owned();
     }
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
+/// What to do about a file that cannot be read.
+fn advice(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::PermissionDenied => "; run the command as root or as the user of the bridge",
+        _ => "",
+    }
 }
 
 /// Does not use the parser's own message, which quotes the line: it may contain a secret.

@@ -76,6 +76,8 @@ pub enum CallFilterError {
         "{0}: a time is today, yesterday, 2026-01-31, 2026-01-31T09:30:00Z, or how long ago: 30m, 2h, 7d"
     )]
     Time(FilterKey),
+    #[error("{} must not be after {}", FilterKey::Since, FilterKey::Until)]
+    Reversed,
     #[error("{0} needs a text")]
     Empty(FilterKey),
     #[error(
@@ -223,6 +225,10 @@ impl CallFilter {
             FilterKey::Since => put(&mut self.since, key, time(key, value, now)),
             FilterKey::Until => put(&mut self.until, key, time(key, value, now)),
             FilterKey::Address => put(&mut self.address, key, address(value, source)),
+        }?;
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since > until => Err(CallFilterError::Reversed),
+            _ => Ok(()),
         }
     }
 

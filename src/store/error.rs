@@ -26,8 +26,7 @@ pub enum OpenError {
         known: usize,
     },
     #[error(
-        "{} is damaged: {why}. No row was changed. Run `check --store` for details. Keep a copy, then \
-         start with the latest `backup` or with the output of `sqlite3 FILE .recover`", .path.display()
+        "{} is damaged: {why}. No row was changed. Keep a copy, then start with the latest `backup` or with the output of `sqlite3 FILE .recover`", .path.display()
     )]
     Damaged { path: PathBuf, why: String },
     #[error(

@@ -27,6 +27,23 @@ fn a_port_in_use_is_an_error_of_one_sentence() {
 }
 
 #[test]
+fn a_token_that_is_none_is_a_warning_in_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let acquire = sink(Faults::default());
+    let mut command = command_to_serve(&folder.path().join("bridge.db"), &acquire.base_url());
+    command.env("TWILIO_AUTH_TOKEN", "...");
+    // Not a port, so that it ends.
+    command.env("BRIDGE__SERVER__LISTEN", "192.0.2.1:1");
+    let output = command.output().expect("the program runs");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let warning = "twilio.auth_tokens (TWILIO_AUTH_TOKEN) (a secret, not shown)";
+    assert!(
+        printed.contains("WARN") && printed.contains(warning),
+        "{printed}"
+    );
+}
+
+#[test]
 fn a_file_that_is_no_database_is_an_error_and_stays_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("bridge.db");

@@ -44,6 +44,9 @@ fn a_refused_callback_is_kept_and_verify_finds_the_same_cause() {
     assert_eq!(kept["count"], 1);
     let listed = bridge.runs(&["list", "--refused"]);
     assert!(listed.out.contains("     1  scheme"), "{}", listed.out);
+    let none = bridge.runs(&["list", "--refused", "--limit", "0"]);
+    let expected = ("", "0 of 1 cause shown (--limit)\n");
+    assert_eq!((none.out.as_str(), none.err.as_str()), expected);
     let latest = bridge.runs(&["list", "--refused", "--cause", "scheme"]);
     assert!(
         latest.out.contains("127.0.0.1, not verified"),

@@ -5,6 +5,7 @@ mod acquire;
 mod architecture;
 mod calls_page;
 mod cli_doctor;
+mod cli_errors;
 mod cli_replay;
 mod cli_shell;
 mod cli_sign;

@@ -8,6 +8,7 @@ use std::fmt;
 use anyhow::anyhow;
 
 use crate::app;
+use crate::cli::spool::is_missing;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::delivery::acquire_client::AcquireClient;
@@ -69,7 +70,7 @@ pub(in crate::cli) fn open_store(url: &StoreUrl) -> anyhow::Result<Opened> {
             store::open_to_read(url)?;
             return Ok(Opened::Reached);
         }
-        StoreUrl::Sqlite(path) if !path.exists() => return Ok(Opened::NotThereYet),
+        StoreUrl::Sqlite(path) if is_missing(path) => return Ok(Opened::NotThereYet),
         StoreUrl::Sqlite(_) => {}
     }
     match store::open(url) {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use crate::store::error::DEVELOPMENT_VERSION;
 use crate::store::{Migrated, OpenError};
@@ -32,11 +34,21 @@ pub(super) const CHECKPOINT_PAGES: i64 = 4_000;
 const LOCK_POLL: Duration = Duration::from_millis(250);
 
 /// The canonical path of the file: two paths would be two locks, and `SQLite` would read a URI or
-/// `:memory:` as something other than a file.
+/// `:memory:` as something other than a file. An error if it is no file, or not for this user.
 pub(super) fn plain(path: &Path) -> Result<PathBuf, OpenError> {
-    std::fs::canonicalize(path)
+    let path = std::fs::canonicalize(path)
         .or_else(|_| std::path::absolute(path))
-        .map_err(|error| unusable(path, &error.to_string()))
+        .map_err(|error| unusable(path, &error.to_string()))?;
+    if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        let why = "it is a folder or a device; let store.url name a file, which `serve` creates";
+        return Err(unusable(&path, why));
+    }
+    // Without opening it: closing it again would drop the locks of this process.
+    if access(&path, Access::READ_OK) == Err(Errno::ACCESS) {
+        let why = "permission denied; run the command as root or as the user of the bridge";
+        return Err(unusable(&path, why));
+    }
+    Ok(path)
 }
 
 /// Opens the file for its one writer; creates or migrates it as needed.
@@ -92,9 +104,16 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| failed(path, error);
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    if version(&connection, path, MIGRATIONS.len())? < MIGRATIONS.len() {
-        let why = "an older version of this program wrote it; `serve` or `migrate` migrates it";
-        return Err(unusable(path, why));
+    match version(&connection, path, MIGRATIONS.len())? {
+        0 => {
+            let why = "it is empty; `serve` or `migrate` makes a store of it";
+            return Err(unusable(path, why));
+        }
+        older if older < MIGRATIONS.len() => {
+            let why = "an older version of this program wrote it; `serve` or `migrate` migrates it";
+            return Err(unusable(path, why));
+        }
+        _ => {}
     }
     connection
         .pragma_update(None, "cache_size", -READER_CACHE_KIB)
