@@ -51,11 +51,11 @@ pub struct Fixture {
 
 /// A mistake in a fixture, with its file and line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}{}: {kind}", if *line == 0 { String::new() } else { format!(":{line}") })]
+#[error("{file}{}: {kind}", line.map_or_else(String::new, |line| format!(":{line}")))]
 pub struct FixtureError {
     pub file: String,
-    /// Counted from 1; 0 for the whole file.
-    pub line: usize,
+    /// Counted from 1; `None` for the whole file.
+    pub line: Option<usize>,
     pub kind: FixtureErrorKind,
 }
 
@@ -91,9 +91,7 @@ impl Fixture {
         let bytes = read_bytes(path)?;
         let text = std::str::from_utf8(&bytes).map_err(|error| FixtureError {
             file: file.clone(),
-            line: bytes[..error.valid_up_to()]
-                .split(|byte| *byte == b'\n')
-                .count(),
+            line: Some(lines_of(&bytes[..error.valid_up_to()])),
             kind: FixtureErrorKind::NotUtf8,
         })?;
         Self::parse(&file, text)
@@ -104,7 +102,7 @@ impl Fixture {
         let mut lines = Lines::of(text);
         Self::read_from(&mut lines).map_err(|kind| FixtureError {
             file: file.to_owned(),
-            line: lines.number.max(1),
+            line: Some(lines.number.max(1)),
             kind,
         })
     }
@@ -172,10 +170,14 @@ impl Fixture {
     }
 }
 
+fn lines_of(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count()
+}
+
 fn read_bytes(path: &Path) -> Result<Vec<u8>, FixtureError> {
     let fail = |kind| FixtureError {
         file: path.display().to_string(),
-        line: 0,
+        line: None,
         kind,
     };
     let mut bytes = Vec::new();
