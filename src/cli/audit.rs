@@ -78,11 +78,11 @@ impl Audit {
 
 fn as_text(StoredAuditRow { row, .. }: &StoredAuditRow) -> String {
     let (known, act) = (row.known_by.as_str(), row.act.as_str());
-    let mut about = vec![format!("{} ({known})  {act}", row.actor)];
+    let mut about = vec![format!("{}  {} ({known})  {act}", row.at, row.actor)];
     about.extend(row.target.clone());
     about.extend(row.filter.clone());
     about.extend(row.count.map(|count| counted(count, "call")));
-    let head = format!("{}  {}", row.at, wrap(&about.join("  "), 4));
+    let head = wrap(&about.join("  "), 4);
     let rest = [&row.reason, &row.result].map(|text| text.as_deref().unwrap_or_default());
     match rest.join("  ").trim() {
         "" => head,

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::CliError;
 use super::output::time_bar;
+use super::watched::{not_all_read, watched};
 use crate::clock::{Clock, Millis};
 use crate::debugging::search::{CallSearch, OutageOf};
 use crate::domain::call_filter::{self, FilterKey, FilterSource};
@@ -123,9 +124,12 @@ impl CallFilter {
         let mut calls = Vec::new();
         let search = self.search(reader, rules, Arc::new(|_| None))?;
         let bar = time_bar("reading the calls");
-        let found = search.each(reader, wanted, &mut |call| calls.push(call));
-        bar.finish_and_clear();
-        found?;
+        watched(
+            &bar,
+            || 0,
+            not_all_read,
+            || search.each(reader, wanted, &mut |call| calls.push(call)),
+        )??;
         Ok(calls)
     }
 }

@@ -64,8 +64,9 @@ impl Demo {
 
             let summary = ephemeral_bridge::send(items()?, public).await?;
             let counts = settled(store.as_ref(), &stop).await?;
-            for request in sink.received() {
-                print_line(arrival(&request))?;
+            let requests = sink.received();
+            for request in &requests {
+                print_line(arrival(request))?;
             }
             for call in store.list(ListFilter::ALL).await? {
                 if let Some(reason) = &call.reason {
@@ -80,7 +81,7 @@ impl Demo {
             for refused in &summary.not_accepted {
                 print_line(format_args!("{}  {}", refused.item, plain(&refused.why())))?;
             }
-            note!("{}", ending(&summary, &counts));
+            note!("{}", ending(&summary, &counts, requests.len()));
             if !self.once {
                 note!("Open http://{admin}/ now; Ctrl-C ends the demonstration.");
                 stop.cancelled().await;
@@ -128,17 +129,21 @@ async fn settled(
 
 fn arrival(request: &CapturedRequest) -> String {
     let id = request.field("CallId").unwrap_or_default();
-    format!("{id}  {}: {}", State::Delivered, request.body)
+    format!("{id}  accepted: {}", request.body)
 }
 
-fn ending(summary: &ReplaySummary, counts: &Counts) -> String {
+/// Acquire receives a request for each reported leg, so there are more requests than delivered calls.
+fn ending(summary: &ReplaySummary, counts: &Counts, requests: usize) -> String {
     let refused = summary.not_accepted.iter();
     let refused: u64 = refused.map(|refused| refused.times).sum();
     let states = State::ALL.map(|state| (counts.in_state(state), state));
     let calls: u64 = states.iter().map(|(calls, _)| calls).sum();
     let states = states.iter().filter(|(calls, _)| *calls > 0);
     let states: Vec<String> = states
-        .map(|(calls, state)| format!("{calls} {state}"))
+        .map(|(calls, state)| match state {
+            State::Delivered => format!("{calls} {state} ({requests} requests accepted)"),
+            _ => format!("{calls} {state}"),
+        })
         .collect();
     format!(
         "\n{} sent: {} recorded, {refused} refused\n{}: {}",

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::act_target::{OperatorArgs, actor};
 use super::dismiss::reason;
 use super::operate::{self, confirm};
-use super::output::{OutputArgs, note};
+use super::output::{OutputArgs, note, time_bar, wrap};
+use super::watched::{not_all_read, watched};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
 use crate::config::partial;
@@ -26,12 +27,12 @@ const EXAMPLE: &str = "Examples:
   twilio-acquire-bridge export --number +12025550123 --out access-request
 
 The command searches every field of every stored callback, request and refused
-request, and the spools, for every spelling. It prints what it found and asks
-for confirmation. The bridge then removes it; without a bridge the command does.
-Calls that are not delivered are not sent. A later callback of an erased call
-stores nothing. The receipt names what is not reached, such as Acquire, backups
-and logs. Exits with 1 if a file still has the value. With --json the receipt is
-a field of the operation; with --dry-run there is only what was found.";
+request, and the spools, for each form of the value. It prints the counts and
+asks for confirmation. The bridge then removes all; without a bridge the command
+does. Calls that are not delivered are not sent. A later callback of an erased
+call stores nothing. The receipt names what is not reached, such as Acquire,
+backups and logs. Exits with 1 if a file still has the value. With --json the
+receipt is a field of the operation; --dry-run prints only the counts.";
 
 /// Remove all data about a person or a call, and print a receipt.
 #[derive(Debug, clap::Args)]
@@ -128,10 +129,10 @@ impl Erase {
         if self.dry_run {
             let json = json!({ "found": found });
             self.output
-                .print(&json, || format_args!("found: {found}").to_string())?;
+                .print(&json, || wrap(&format!("found: {found}"), 4))?;
             return Ok(Exit::Done);
         }
-        note!("found: {found}");
+        note!("{}", wrap(&format!("found: {found}"), 4));
         let calls = usize::try_from(found.calls).unwrap_or(usize::MAX);
         if !self.yes && !confirm(OperationKind::Erase, calls)? {
             note!("nothing was erased");
@@ -159,14 +160,23 @@ pub fn each_call(
     reader: &dyn ReadStore,
     subject: &Subject,
     found: &mut dyn FnMut(StoredCall),
-) -> Result<(), StoreError> {
+) -> Result<(), CliError> {
     let mut query = calls_with(subject, Detail::Whole, 500);
-    loop {
-        let page = reader.search(&query)?;
-        page.calls.into_iter().for_each(&mut *found);
-        match page.start {
-            Some(start) => query.from = Some(start),
-            None => return Ok(()),
-        }
-    }
+    let bar = time_bar("reading the calls");
+    let read = watched(
+        &bar,
+        || 0,
+        not_all_read,
+        || {
+            loop {
+                let page = reader.search(&query)?;
+                page.calls.into_iter().for_each(&mut *found);
+                match page.start {
+                    Some(start) => query.from = Some(start),
+                    None => return Ok::<_, StoreError>(()),
+                }
+            }
+        },
+    );
+    Ok(read??)
 }

@@ -5,16 +5,14 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::call_filter::{CallFilter, number};
 use super::erase::each_call;
 use serde_json::json;
 
-use super::output::{OutputArgs, note, progress_bar};
+use super::output::{OutputArgs, note};
 use super::refused::PersonalData;
-use super::watched::watched;
+use super::watched::each_watched;
 use super::{CliError, ConfigArgs, Exit, private_files, refused};
 use crate::debugging::export::IncidentFolder;
 use crate::debugging::missing_call::{self, SEARCHED};
@@ -120,20 +118,12 @@ impl Export {
             };
             all = Redactor::redact(redacted);
         }
-        let (bar, total) = (progress_bar(all.len() as u64), all.len());
-        let written = Arc::new(AtomicU64::new(0));
-        let counts = [Arc::clone(&written), Arc::clone(&written)];
-        let [position, summary] = counts.map(|count| move || count.load(Ordering::Relaxed));
-        let stopped = move || format!("stopped; {} of {total} folders are written", summary());
-        watched(&bar, position, stopped, || {
-            for incident in &all {
-                let folder = self.out.join(&incident.name);
-                write(&folder, incident)?;
-                bar.suspend(|| self.print(&folder))?;
-                written.fetch_add(1, Ordering::Relaxed);
-            }
+        each_watched(&all, "folders are written", |incident, bar| {
+            let folder = self.out.join(&incident.name);
+            write(&folder, incident)?;
+            bar.suspend(|| self.print(&folder))?;
             Ok::<_, CliError>(())
-        })??;
+        })?;
         for stored in &refused {
             let path = refused::export(&*reader, stored.id, &self.out, self.personal_data())?;
             path.map_or(Ok(()), |path| self.print(Path::new(&path)))?;

@@ -5,12 +5,16 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::act_target::{ActTarget, OperatorArgs, actor};
 use super::admin_client::AdminClient;
 use super::call_filter::{CallFilter, time};
-use super::output::{OutputArgs, OutputFormat, note, print_json, print_line, progress_bar};
+use super::output::{
+    OutputArgs, OutputFormat, note, print_json, print_line, progress_bar, wrap, wrap_lines,
+};
+use super::watched::watched;
 use super::{CliError, ConfigArgs, Exit, serve};
 use crate::app;
 use crate::app::operations::{Carrier, Pace, Step};
@@ -248,6 +252,7 @@ async fn follow(
         }
         let waited = signalled.run_until_cancelled(clock::pause(wait)).await;
         if waited.is_none() || silent > MAX_LOOKS {
+            latest = look().await.or(latest);
             break;
         }
     }
@@ -258,18 +263,27 @@ async fn follow(
     let seen = match latest {
         Some(seen) if seen.state.is_final() => seen,
         unfinished => {
-            let (done, total) = unfinished.map_or((0, 0), |seen| (seen.done, seen.total));
-            note!(
-                "{done} of {total} calls {} so far; operation {id} goes on in the bridge; the page \
-                 /operations shows, pauses and cancels it",
-                kind.done()
-            );
+            let goes_on = match unfinished {
+                Some(Seen {
+                    total: 0, done: 0, ..
+                }) => format!(
+                    "operation {id} has not started; the bridge carries it out after the earlier ones"
+                ),
+                Some(Seen { done, total, .. }) => format!(
+                    "{done} of {} calls {} so far; operation {id} goes on in the bridge",
+                    total.max(done),
+                    kind.done()
+                ),
+                None => format!("operation {id} goes on in the bridge"),
+            };
+            let page = "the page /operations shows, pauses and cancels it";
+            note!("{}", wrap(&format!("{goes_on}; {page}"), 0));
             return Ok(Exit::Partial);
         }
     };
     if let Some(receipt) = seen.receipt {
         if output.format() == OutputFormat::Text {
-            receipt.lines().iter().try_for_each(print_line)?;
+            print_line(wrap_lines(receipt.lines().join("\n"), 4))?;
         }
         return Ok(match seen.state {
             OperationState::Failed => Exit::Failed,
@@ -323,7 +337,14 @@ pub fn confirm(kind: OperationKind, count: usize) -> Result<bool, CliError> {
     }
     eprint!("{act} {}? [y/N] ", counted(count, "call"));
     let mut answer = String::new();
-    stdin().read_line(&mut answer)?;
+    // Once a search was watched, Ctrl-C does not end the process by itself.
+    let stopped = || "\nstopped; nothing was changed".to_owned();
+    watched(
+        &ProgressBar::hidden(),
+        || 0,
+        stopped,
+        || stdin().read_line(&mut answer),
+    )??;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 

@@ -168,6 +168,7 @@ pub fn wrap(text: &str, indent: usize) -> String {
     for word in plain(text).split(' ') {
         let length = word.width();
         if width > indent && width + 1 + length > COLUMNS {
+            lines.truncate(lines.trim_end().len());
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             width = indent;
@@ -179,6 +180,13 @@ pub fn wrap(text: &str, indent: usize) -> String {
         width += length;
     }
     lines
+}
+
+/// As [`wrap`], for each line of a text.
+pub fn wrap_lines(text: impl Display, indent: usize) -> String {
+    let text = text.to_string();
+    let lines: Vec<String> = text.lines().map(|line| wrap(line, indent)).collect();
+    lines.join("\n")
 }
 
 /// Between two updates of a bar.

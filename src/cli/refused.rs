@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::CliError;
 use super::output::{OutputArgs, OutputFormat, note, pad, print_line, print_pretty_json, wrap};
 use super::private_files;
@@ -17,7 +19,10 @@ use crate::telemetry::metrics::check_refusal_cause;
 use crate::twilio::CallSid;
 use crate::twilio::signature::fields;
 
-/// Prints one line per cause with its count.
+/// Columns of the longest field name that the others are aligned with.
+const MAX_NAME: usize = 32;
+
+/// Prints each cause with its count.
 pub fn list_causes(
     reader: &dyn ReadStore,
     limit: usize,
@@ -30,8 +35,8 @@ pub fn list_causes(
     for cause in causes.iter().take(limit).map(CauseLine::of) {
         output.print(&cause, || {
             format!(
-                "{:>6}  {:<24} {} to {}\n{:>6}  latest: show {}",
-                cause.count, cause.cause, cause.first, cause.last, "", cause.example
+                "{:>6}  {}\n{:>6}  {} to {}; latest: show {}",
+                cause.count, cause.cause, "", cause.first, cause.last, cause.example
             )
         })?;
     }
@@ -108,8 +113,12 @@ pub fn show(reader: &dyn ReadStore, id: i64, format: OutputFormat) -> Result<(),
         print_line(format_args!("  {}", wrap(header, 4)))?;
     }
     print_line("\nfields")?;
-    for (name, value) in fields(&stored.request.body).iter() {
-        let name = pad(&plain(name), 16);
+    let fields = fields(&stored.request.body);
+    let names = fields.iter().map(|(name, _)| plain(name).width());
+    // A stranger may have chosen the name.
+    let width = names.max().unwrap_or_default().min(MAX_NAME);
+    for (name, value) in fields.iter() {
+        let name = pad(&plain(name), width);
         print_line(format_args!("  {name}  {}", plain(value)))?;
     }
     Ok(())

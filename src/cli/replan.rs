@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::act_target::OperatorArgs;
 use super::call_filter::{CallFilter, number};
-use super::output::{OutputArgs, note, progress_bar};
+use super::output::{OutputArgs, note};
 use super::replay::compare::difference;
 use super::requeue::paced;
+use super::watched::each_watched;
 use super::{CliError, ConfigArgs, Exit, operate};
 use crate::config::partial;
 use crate::debugging::replan::{self, ReplanDiff};
@@ -64,20 +65,21 @@ impl Replan {
             .find(&*reader, &rules, (Detail::Whole, self.limit))?;
         let mut differing: Vec<CallSid> = Vec::new();
         // A leg that was merged into another call has no callbacks; that call is compared by itself.
-        let bar = progress_bar(calls.len() as u64);
-        for call in calls.iter().filter(|call| !call.callbacks.is_empty()) {
-            bar.inc(1);
-            let summary = &call.summary;
+        each_watched(&calls, "calls are compared", |call, bar| {
+            let sid = &call.summary.sid;
+            if call.callbacks.is_empty() {
+                return Ok(());
+            }
             match replan::difference(call, &rules) {
                 Ok(None) => {}
                 Ok(Some(difference)) => {
                     bar.suspend(|| self.print(&difference))?;
-                    differing.push(summary.sid.clone());
+                    differing.push(sid.clone());
                 }
-                Err(why) => bar.suspend(|| note!("{}: cannot be planned: {why}", summary.sid)),
+                Err(why) => bar.suspend(|| note!("{sid}: cannot be planned: {why}")),
             }
-        }
-        bar.finish_and_clear();
+            Ok::<_, CliError>(())
+        })?;
         // Requeueing opens the store again, for writing.
         drop(reader);
         note!("{} of {} calls differ", differing.len(), calls.len());

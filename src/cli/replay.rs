@@ -13,9 +13,10 @@ use clap::Args;
 use self::compare::Comparison;
 use self::files::{FixtureGroup, Grouping, expected_beside, groups};
 use super::call_filter::{CallFilter, number};
-use super::output::{OutputArgs, note, progress_bar, wrap};
+use super::output::{OutputArgs, note, progress_bar, wrap, wrap_lines};
 use super::serve::stop_on_signals;
 use super::signing_keys::KeyArgs;
+use super::watched::each_watched;
 use super::{CliError, ConfigArgs, Exit};
 use crate::debugging::export::IncidentFolder;
 use crate::debugging::fake_twilio::dry_run::DryRun;
@@ -52,6 +53,8 @@ differences to the expected result and exit with 3 if there are any.
 has the base of --public-url, else of server.public_url, else of the fixture.
 A fixture that is no callback of a call must be refused. Exits with 3 if another
 response was not 2xx, or if Ctrl-C stopped it, after the summary.";
+
+const DONE: &str = "folders and files are replayed";
 
 /// Sign fixtures and send them to a bridge as Twilio would.
 #[derive(Debug, Args)]
@@ -208,12 +211,13 @@ impl Replay {
 
     fn dry_run(&self, groups: &[FixtureGroup], rules: &Rules) -> Result<Exit, CliError> {
         let mut exit = Exit::Done;
-        for group in groups {
+        each_watched(groups, DONE, |group, bar| {
             let Grouping::Together { expected, .. } = &group.grouping else {
                 for item in &group.items {
-                    exit = worse(exit, self.dry_run_item(item, rules)?);
+                    let compared = bar.suspend(|| self.dry_run_item(item, rules))?;
+                    exit = worse(exit, compared);
                 }
-                continue;
+                return Ok(());
             };
             let steps = group
                 .items
@@ -223,8 +227,10 @@ impl Replay {
             let requests = scenario::play(&steps, &settings(group, rules)?);
             let got = requests.iter().map(scenario::as_expected).collect();
             let comparison = Comparison::of_requests(&group.name, got, expected.clone());
-            exit = worse(exit, comparison.print(self.output.format())?);
-        }
+            let compared = bar.suspend(|| comparison.print(self.output.format()))?;
+            exit = worse(exit, compared);
+            Ok::<_, CliError>(())
+        })?;
         Ok(exit)
     }
 
@@ -243,7 +249,7 @@ impl Replay {
     /// Sends each group through its own bridge.
     fn play_offline(&self, groups: &[FixtureGroup], rules: &Rules) -> Result<Exit, CliError> {
         let mut exit = Exit::Done;
-        for group in groups {
+        each_watched(groups, DONE, |group, bar| {
             let rules = settings(group, rules)?;
             let played = app::block_on(offline::play(group, &rules))?;
             let expected = match &group.grouping {
@@ -252,8 +258,10 @@ impl Replay {
             };
             let mut comparison = Comparison::of_requests(&group.label, played.requests, expected);
             comparison.lines.extend(played.refused);
-            exit = worse(exit, comparison.print(self.output.format())?);
-        }
+            let compared = bar.suspend(|| comparison.print(self.output.format()))?;
+            exit = worse(exit, compared);
+            Ok::<_, CliError>(())
+        })?;
         Ok(exit)
     }
 
@@ -286,7 +294,7 @@ impl Replay {
     }
 
     fn print_summary(&self, summary: &ReplaySummary) -> Result<(), CliError> {
-        self.output.print(summary, || summary)?;
+        self.output.print(summary, || wrap_lines(summary, 4))?;
         if !self.fresh_sids && summary.any_accepted() {
             let note = "note: a bridge forwards a call once; use --fresh-sids to make new calls, or \
                         requeue to send the same calls again";

@@ -2,13 +2,15 @@
 //! it.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::output::{TICK, note};
+use super::output::{TICK, note, progress_bar};
 use crate::clock;
 
 /// Does the work while another thread moves the bar to `position`. On Ctrl-C this thread prints the summary
@@ -53,6 +55,31 @@ pub fn watched<T>(
     let _ = watch.join();
     bar.finish_and_clear();
     Ok(result)
+}
+
+/// The summary of a search that Ctrl-C stopped.
+pub fn not_all_read() -> String {
+    "stopped before all calls were read; nothing was changed".to_owned()
+}
+
+/// As [`watched`], for items one after another: Ctrl-C prints how many of them are `done`.
+pub fn each_watched<T, E: From<io::Error>>(
+    items: &[T],
+    done: &'static str,
+    mut work: impl FnMut(&T, &ProgressBar) -> Result<(), E>,
+) -> Result<(), E> {
+    let (bar, total) = (progress_bar(items.len() as u64), items.len());
+    let count = Arc::new(AtomicU64::new(0));
+    let counts = [Arc::clone(&count), Arc::clone(&count)];
+    let [position, so_far] = counts.map(|count| move || count.load(Ordering::Relaxed));
+    let stopped = move || format!("stopped; {} of {total} {done}", so_far());
+    watched(&bar, position, stopped, || {
+        items.iter().try_for_each(|item| {
+            work(item, &bar)?;
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+    })?
 }
 
 #[expect(

@@ -30,6 +30,7 @@ mod other_programs;
 mod outage;
 mod pages;
 mod pod;
+mod printing;
 mod process;
 mod proxies;
 mod proxy_protocol;

@@ -107,7 +107,7 @@ fn a_stopped_command_leaves_the_operation_running() {
     let printed = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(3), "{printed}");
     assert!(
-        printed.contains("operation 1 goes on in the bridge"),
+        printed.contains("of 4 calls requeued so far; operation 1 goes on in the bridge"),
         "{printed}"
     );
     reaches(&bridge, 8);

@@ -221,16 +221,19 @@ fn write_planned(
     Ok(())
 }
 
+/// Columns of a value beside its source.
+const VALUE: usize = 16;
+
 /// Prints name, value and source; the source on its own line if it does not fit.
 fn write_field(text: &mut String, field: &FieldView, from: &str) -> Result {
     let value = plain(field.value.as_deref().unwrap_or("left out"));
     let line = format!(
         "    {:<12}  {}  {}",
         field.name,
-        pad(&value, 16),
+        pad(&value, VALUE),
         plain(from)
     );
-    if line.width() <= COLUMNS {
+    if value.width() <= VALUE && line.width() <= COLUMNS {
         return writeln!(text, "{line}");
     }
     writeln!(text, "    {:<12}  {value}", field.name)?;

@@ -42,7 +42,8 @@ fn one_screen_shows_a_call_from_its_legs_to_the_source_of_each_field() {
       call-end of leg A: Acquire accepted it at 2026-09-21T15:13:23.000Z
         From          +12025550123      From of leg A
         To            +14045550199      To of leg A
-        CallId        CA0000000000000000000000000000501f  CallSid of leg A
+        CallId        CA0000000000000000000000000000501f
+                      CallSid of leg A
         email         jane@example.com  e-mail of the agent who answered leg B
         CallStatus    completed         CallStatus of leg A
         Duration      158               CallDuration of leg A
