@@ -96,7 +96,7 @@ async fn deliver(
         };
         worker = Rc::new(worker.reloaded(config, client));
     }
-    // What was handed over until now is claimed, so it is delivered too.
+    // Calls that were handed over until now are claimed, so they are delivered too.
     handed.close();
     while let Some(call) = handed.next().await {
         worker.start_handed(call, &mut in_flight);

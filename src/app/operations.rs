@@ -95,7 +95,7 @@ pub struct Carrier {
     pub outage_of: OutageOf,
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Calls were changed: the next step may be due.

@@ -25,14 +25,14 @@ use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::net::tls::TlsError;
 use crate::store::StoreError;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{IMPORTED_EVIDENCE, Metrics};
 use crate::twilio::{AccountSid, CallSid};
 use crate::twilio_api::{self, TwilioApi, TwilioApiError};
 
 pub use self::known::KnownStore;
 pub use self::report::{AccountReport, RecordLine, Reports};
 
-/// What a pass does about missing records.
+/// Whether a pass imports missing records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Only reports them.
@@ -40,7 +40,7 @@ pub enum Mode {
     Import,
 }
 
-/// What a pass does about held gaps.
+/// Whether a pass imports held gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HeldGaps {
     Keep,
@@ -120,9 +120,19 @@ impl Reconciler {
                 Err(why) => results.push(Err(why)),
             }
         }
-        // What was compared stands, also if the lease ends by itself.
+        // The results so far are valid, also if the lease ends by itself.
         results.extend(lease.release(self).await.err().map(Err));
         Ok(results)
+    }
+
+    /// Records that were imported so far.
+    pub fn imported(&self) -> u64 {
+        let accounts = self.config.accounts.iter();
+        let counters = accounts.flat_map(|of| {
+            let account = &of.acquire_account_id;
+            IMPORTED_EVIDENCE.map(|evidence| self.metrics.reconcile_taken_in(account, evidence))
+        });
+        counters.map(|counter| counter.get()).sum()
     }
 
     async fn compare(

@@ -1,6 +1,8 @@
 //! `reconcile`: compares Twilio's own records with the store, and imports missing ones.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use serde_json::json;
 
 use super::call_filter::time;
 use super::output::{
-    OutputArgs, OutputFormat, note, print_json, print_line, progress_bar, time_bar,
+    OutputArgs, OutputFormat, note, print_json, print_line, progress_bar, time_bar, wrap,
 };
 use super::serve::stop_on_signals;
 use super::spool::{self, SpoolContents};
@@ -17,11 +19,12 @@ use super::{CliError, ConfigArgs, Exit};
 use crate::app;
 use crate::app::reconcile::{
     AccountReport, HeldGaps, KnownStore, Mode, ReconcileError, ReconcileRequest, Reconciler,
-    Reports,
+    RecordLine, Reports,
 };
 use crate::cli::admin_client::AdminClient;
 use crate::clock::{Clock, Millis};
 use crate::config::{AdminSettings, partial};
+use crate::domain::plural::counted;
 use crate::store::{self, OpenError};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::{AccountSid, CallSid};
@@ -150,12 +153,14 @@ impl Reconcile {
             .run_until_cancelled(reconciler.run(request, &show))
             .await;
         bar.clear();
-        match results {
-            Some(results) => Ok(Some(Reports::of(results?))),
-            None => Ok(stopped(
-                "calls that are imported stay; run the command again to compare the rest",
-            )),
+        if let Some(results) = results {
+            return Ok(Some(Reports::of(results?)));
         }
+        let (rows, imported) = (bar.rows(), reconciler.imported());
+        Ok(stopped(&format!(
+            "{rows} rows compared and {imported} records imported; run the command again to compare the \
+             rest"
+        )))
     }
 
     fn print(&self, reports: &[AccountReport]) -> Result<Exit, CliError> {
@@ -163,8 +168,8 @@ impl Reconcile {
             OutputFormat::Json => print_json(&json!({ "accounts": reports }))?,
             OutputFormat::Text => {
                 for report in reports {
-                    print_records(report)?;
-                    print_line(report)?;
+                    report.records.iter().try_for_each(print_record)?;
+                    print_line(as_text(report))?;
                 }
             }
         }
@@ -176,21 +181,85 @@ impl Reconcile {
     }
 }
 
-fn print_records(report: &AccountReport) -> Result<(), CliError> {
-    for line in &report.records {
-        let imported = line.imported.as_ref();
-        let imported = imported.map_or_else(String::new, |by| format!("  imported ({by})"));
-        let ended = line.ended.as_deref().unwrap_or("-");
-        let detail = match line.detail.as_str() {
-            "" => String::new(),
-            detail => format!("  {detail}"),
-        };
-        print_line(format_args!(
-            "{}  {ended}  {}  {}{detail}{imported}",
-            line.call_sid, line.call_status, line.finding
-        ))?;
+fn print_record(line: &RecordLine) -> std::io::Result<()> {
+    let ended = line.ended.as_deref().unwrap_or("-");
+    let imported = line.imported.as_ref().map(|by| format!("imported ({by})"));
+    let rest = [&line.finding, &line.detail, &imported.unwrap_or_default()];
+    let rest: Vec<&str> = rest
+        .map(String::as_str)
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect();
+    print_line(format_args!(
+        "{}  {ended}  {}\n    {}",
+        line.call_sid,
+        line.call_status,
+        wrap(&rest.join("  "), 4)
+    ))
+}
+
+/// The counts of an account as a table, without rows of 0, and the notes.
+fn as_text(report: &AccountReport) -> String {
+    let AccountReport {
+        account_sid,
+        from,
+        until,
+        ..
+    } = report;
+    let (rows, requests) = (
+        counted(report.compared, "row"),
+        counted(report.requests, "request"),
+    );
+    let mut text = format!(
+        "account {account_sid}: {rows} in {requests}\n\
+         calls that ended from {from} to {until}"
+    );
+    let none = BTreeMap::new();
+    let sum = |parts: &BTreeMap<String, u64>| parts.values().sum::<u64>();
+    for (count, name, parts) in [
+        (report.never_came, "never came", &none),
+        (
+            sum(&report.refused_here),
+            "refused here",
+            &report.refused_here,
+        ),
+        (report.end_missing, "end missing", &none),
+        (report.recording_missing, "recording missing", &none),
+        (sum(&report.imported), "of them imported", &report.imported),
+        (report.held, "held", &none),
+        (report.differs, "differ", &none),
+        (
+            sum(&report.not_expected),
+            "not expected",
+            &report.not_expected,
+        ),
+        (report.running, "running", &none),
+        (report.too_new, "too new", &none),
+        (report.awaits_duration, "duration awaited", &none),
+        (report.unreadable, "unreadable", &none),
+        (report.agree, "agree", &none),
+    ] {
+        if count == 0 {
+            continue;
+        }
+        let several = parts.len() > 1;
+        let parts = parts.iter().map(|(name, part)| {
+            if several {
+                format!("{part} {name}")
+            } else {
+                name.clone()
+            }
+        });
+        let parts = parts.collect::<Vec<_>>().join(", ");
+        let row = wrap(format!("{name}: {parts}").trim_end_matches(": "), 9);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n{count:>7}  {row}");
     }
-    Ok(())
+    let notes = report
+        .notes
+        .iter()
+        .map(|note| format!("\n{}", wrap(note, 0)));
+    text + &notes.collect::<String>()
 }
 
 async fn ask_bridge(
@@ -212,7 +281,7 @@ async fn ask_bridge(
 
 /// Ends a comparison after Ctrl-C.
 fn stopped(rest: &str) -> Option<Reports> {
-    note!("stopped; {rest}");
+    note!("{}", wrap(&format!("stopped; {rest}"), 0));
     None
 }
 
@@ -226,6 +295,10 @@ impl RowsBar {
         let bar = bar.get_or_insert_with(|| progress_bar(rows));
         bar.set_length(rows);
         bar.set_position(rows);
+    }
+
+    fn rows(&self) -> u64 {
+        self.0.borrow().as_ref().map_or(0, ProgressBar::position)
     }
 
     fn clear(&self) {

@@ -27,13 +27,13 @@ use crate::twilio::Evidence;
 pub use prometheus_client::metrics::counter::Counter;
 
 pub use self::format::MetricsFormat;
-pub use self::series::{ADMIN_REASONS, SIGNATURE_REASONS, check_refusal_cause};
+pub use self::series::{ADMIN_REASONS, IMPORTED_EVIDENCE, SIGNATURE_REASONS, check_refusal_cause};
 
 /// The account label of requests for an account that is not configured. The account that a request
 /// claims is never a label: anybody could create as many time series as they like.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
-/// What a wrong clock led to.
+/// The effect of a wrong clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockEvent {
     JumpForward,

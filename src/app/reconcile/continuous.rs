@@ -69,7 +69,7 @@ pub async fn run(
             Some((ended, started.elapsed()))
         };
         let worked = tokio::select! {
-            // What was imported stays; the next process starts at the watermark.
+            // Imported records stay; the next process starts at the watermark.
             () = stop.cancelled() => return,
             worked = work => worked,
         };

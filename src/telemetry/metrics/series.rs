@@ -127,7 +127,7 @@ const TWILIO_API_OUTCOMES: [&str; 7] = [
 const FINISHED_CLASSES: [Class; 4] = [Class::InTime, Class::Late, Class::Skipped, Class::Parked];
 
 /// Evidence of an imported record.
-const IMPORTED_EVIDENCE: [&str; 2] = ["listed", "alerted"];
+pub const IMPORTED_EVIDENCE: [&str; 2] = ["listed", "alerted"];
 
 /// Receivers of notifications by kind, and the heartbeat.
 const NOTIFY_KINDS: [&str; 3] = ["json", "slack", "heartbeat"];
