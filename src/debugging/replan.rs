@@ -3,7 +3,7 @@
 //! Pure: the callbacks are planned as if nothing had been sent, with the order and the waits in which
 //! they arrived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -33,42 +33,44 @@ pub struct FieldDifference {
 }
 
 impl ReplanDiff {
-    /// The fields that differ, of the requests in their order.
+    /// The fields that differ, by leg and kind of request.
     pub fn fields(&self) -> Vec<FieldDifference> {
-        let mut differences = Vec::new();
-        for position in 0..self.sent.len().max(self.today.len()) {
-            let (sent, today) = (
-                named(self.sent.get(position)),
-                named(self.today.get(position)),
-            );
-            let fields = sent
-                .keys()
-                .chain(today.keys().filter(|key| !sent.contains_key(*key)));
-            let differing = fields.filter(|key| sent.get(*key) != today.get(*key));
-            differences.extend(differing.map(|key| FieldDifference {
-                kind: key.0.clone(),
-                field: key.1.clone(),
-                sent: sent.get(key).cloned(),
-                today: today.get(key).cloned(),
-            }));
-        }
-        differences
+        let (sent, today) = (named(&self.sent), named(&self.today));
+        let keys: BTreeSet<_> = sent.keys().chain(today.keys()).collect();
+        let differing = keys
+            .into_iter()
+            .filter(|key| sent.get(*key) != today.get(*key));
+        let differing = differing.map(|key| FieldDifference {
+            kind: key.1.clone(),
+            field: key.2.clone(),
+            sent: sent.get(key).cloned(),
+            today: today.get(key).cloned(),
+        });
+        differing.collect()
     }
 }
 
-/// The fields of a request by its kind and their names.
-fn named(request: Option<&Value>) -> BTreeMap<(String, String), String> {
-    let kinds = request.and_then(Value::as_object).into_iter().flatten();
-    let fields = kinds.flat_map(|(kind, body)| {
-        let fields = body.as_object().into_iter().flatten();
-        fields.map(move |(name, value)| {
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            ((kind.clone(), name.clone()), value)
-        })
-    });
-    fields.collect()
+/// The `CallId`: that of the leg that is reported.
+fn leg(request: &Value) -> String {
+    let mut bodies = request.as_object().into_iter().flatten();
+    let id = bodies.find_map(|(_, body)| body["CallId"].as_str());
+    id.unwrap_or_default().to_owned()
+}
+
+/// The fields of requests by leg, kind of request and name.
+fn named(requests: &[Value]) -> BTreeMap<(String, String, String), String> {
+    let mut fields = BTreeMap::new();
+    for request in requests {
+        for (kind, body) in request.as_object().into_iter().flatten() {
+            for (name, value) in body.as_object().into_iter().flatten() {
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                fields.insert((leg(request), kind.clone(), name.clone()), text);
+            }
+        }
+    }
+    fields
 }
 
 /// `None` if nothing differs, or if the call is not finished: more requests will follow.
@@ -83,7 +85,7 @@ pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<ReplanDiff>
         .map(|(name, fixture)| Step::of(name, fixture));
     let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
     let requests = play(&steps, rules);
-    let today: Vec<Value> = requests.iter().map(as_expected).map(without_link).collect();
+    let mut today: Vec<Value> = requests.iter().map(as_expected).map(without_link).collect();
     let counting = call
         .attempts
         .get(call.attempts_before_requeue..)
@@ -92,10 +94,13 @@ pub fn difference(call: &StoredCall, rules: &Rules) -> Result<Option<ReplanDiff>
     let sent = counting.iter().filter(|attempt| {
         attempt.verdict.is_accepted() || matches!(attempt.verdict, Verdict::GivenUp(_))
     });
-    let sent: Vec<Value> = sent
+    let mut sent: Vec<Value> = sent
         .map(IncidentFolder::request)
         .map(without_link)
         .collect();
+    // Which leg is reported first depends on when callbacks and answers arrived.
+    sent.sort_by_key(leg);
+    today.sort_by_key(leg);
     let call = call.summary.sid.to_string();
     Ok((sent != today).then_some(ReplanDiff { call, sent, today }))
 }
