@@ -29,7 +29,7 @@ const RECENT: Duration = Duration::from_secs(15 * 60);
 /// Causes of refusals for which there is no line to change.
 const UNDIAGNOSED: [&str; 3] = ["no-signature", "no-match", "undiagnosed"];
 
-/// What is known of a bridge.
+/// Facts about a bridge.
 #[derive(Clone, Debug, Default)]
 pub struct BridgeFacts {
     /// Why a callback cannot be stored.
@@ -135,6 +135,7 @@ pub fn conditions(facts: &BridgeFacts, now: Millis) -> Vec<Condition> {
         found.push(Condition::Refused {
             last: latest.last,
             requests: recent().map(|(cause, _)| cause.count).sum(),
+            kept: facts.refused.iter().map(|(cause, _)| cause.count).sum(),
             explanation: explanation.replace('\n', " "),
         });
     }
@@ -331,8 +332,22 @@ mod tests {
             assert_eq!(sentence(order), expected);
         }
         assert!(sentence(4).ends_with("Check acquire.api_key."));
-        let refused = format!("34 requests were refused, the last at {at}: ");
+        let refused = format!("34 requests were refused because of a setting, the last at {at}: ");
         assert!(sentence(5).starts_with(&refused), "{}", sentence(5));
+        let other = RefusedCause {
+            cause: "malformed".to_owned(),
+            count: 8,
+            ..everything().refused[0].0.clone()
+        };
+        let mut facts = everything();
+        facts.refused.push((other, String::new()));
+        let conditions = BridgeStatus::of(&facts, NOW).conditions;
+        let with_others = " 8 requests refused for other causes.";
+        assert!(
+            conditions
+                .iter()
+                .any(|of| of.sentence.starts_with("34 ") && of.sentence.ends_with(with_others))
+        );
     }
 
     #[test]

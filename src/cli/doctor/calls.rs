@@ -139,9 +139,18 @@ fn of_refused(notes: &mut Notes, reader: &dyn ReadStore, now: Millis) -> Result<
         let requests = counted(count, "request");
         let explanation = request.explanation.replace('\n', " ");
         let explanation = explanation.trim_end_matches('.');
+        // A bridge would refuse the content of all others again.
+        let repair = match request.status {
+            403 | 503 => format!("export --refused {id}"),
+            404 | 405 | 415 => "export CALLSID".to_owned(),
+            _ => String::new(),
+        };
+        let repair = match repair.as_str() {
+            "" => repair,
+            _ => format!("; after the fix, {repair} and replay repair one that Twilio sent"),
+        };
         let sentence = format!(
-            "{requests} refused with cause {cause}, the latest at {at}: {explanation}; see show {id}; after \
-             the fix, export --refused {id} and replay repair one that Twilio sent"
+            "{requests} refused with cause {cause}, the latest at {at}: {explanation}; see show {id}{repair}"
         );
         let status = if now.since(*at) < RECENT {
             NoteStatus::Problem

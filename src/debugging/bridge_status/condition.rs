@@ -29,6 +29,8 @@ pub enum Condition {
     Refused {
         /// All that are kept of these causes.
         requests: u64,
+        /// All that are kept.
+        kept: u64,
         last: Millis,
         explanation: String,
     },
@@ -116,15 +118,23 @@ impl Condition {
             Self::OutageOfAcquire { outage, held } => of_outage(outage, *held),
             Self::Refused {
                 requests,
+                kept,
                 last,
                 explanation,
             } => {
                 let were = if *requests == 1 { "was" } else { "were" };
+                // `list --refused` and the figure of refused requests have them all.
+                let of_kept = match kept - requests {
+                    0 => String::new(),
+                    others => format!(" {} refused for other causes.", counted(others, "request")),
+                };
                 let requests = counted(*requests, "request");
                 // The page has the rest.
                 let explanation = explanation.split("; ").next().unwrap_or_default();
                 let explanation = explanation.trim_end_matches('.');
-                format!("{requests} {were} refused, the last at {last}: {explanation}.")
+                format!(
+                    "{requests} {were} refused because of a setting, the last at {last}: {explanation}.{of_kept}"
+                )
             }
             Self::NoCallbacks { since, week_ago } => {
                 let since = since.map_or_else(

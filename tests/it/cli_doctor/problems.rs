@@ -150,6 +150,11 @@ fn parked_overdue_and_refused_calls_are_all_reported_by_cause() {
             },
             // The URL at Twilio has another path.
             refused("not-found", now.minus(hour)),
+            // The content of a request does not change with a setting.
+            RefusedRequest {
+                status: 400,
+                ..refused("lookalike", now)
+            },
         ];
         let limits = RefusedLimits {
             most: 100,
@@ -172,12 +177,15 @@ fn parked_overdue_and_refused_calls_are_all_reported_by_cause() {
         &[
             "2 requests refused with cause host",
             "Set server.public_url",
+            "; after the fix, export --refused 2 and replay repair",
         ],
     );
     has(&found, &["1 request refused with cause no-match"]);
     has(&found, &["1 request refused with cause no-signature"]);
     has(&found, &["1 request refused with cause not-found"]);
-    assert_eq!(found.len(), 7, "an old refusal is no problem: {found:#?}");
+    let of_content = found.iter().find(|of| of.contains("cause lookalike"));
+    assert!(!of_content.expect("it").contains("replay"), "{found:#?}");
+    assert_eq!(found.len(), 8, "an old refusal is no problem: {found:#?}");
     let (out, _, _) = output_of(&mut doctor(
         folder.path(),
         "http://127.0.0.1:9",
