@@ -145,7 +145,7 @@ words! {
 }
 
 impl DeliveryFault {
-    /// What the operator should check first.
+    /// The first thing that the operator should check.
     pub fn advice(self) -> &'static str {
         match self {
             Self::Dns => "check acquire.base_url and the machine's name servers",

@@ -140,7 +140,7 @@ open_words! {
 }
 
 open_words! {
-    /// Who started a leg (Twilio docs, Call resource, "Direction").
+    /// The side that started a leg (Twilio docs, Call resource, "Direction").
     Direction {
         Inbound = "inbound",
         OutboundApi = "outbound-api",
@@ -160,7 +160,7 @@ pub struct Callback {
     pub kind: CallbackContent,
 }
 
-/// What a callback reports about its leg.
+/// The content of a callback about its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallbackContent {
     Status(StatusCallback),
@@ -307,7 +307,7 @@ impl Callback {
             CallbackContent::Status(status) => {
                 // Without a suffix for a status callback, so that keys of older versions stay valid.
                 let suffix = match status.evidence {
-                    // What was imported has the key of the callback that it replaces.
+                    // An imported record has the key of the callback that it replaces.
                     Evidence::StatusCallback | Evidence::Alerted | Evidence::Listed => "",
                     Evidence::Weaker => "/weaker",
                 };

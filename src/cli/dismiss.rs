@@ -21,8 +21,8 @@ Exits with 3 if some calls are not in the store, or are not parked.";
 
 /// Decide that parked calls are not sent to Acquire.
 ///
-/// A dismissed call is skipped, with your name and reason, which the audit log keeps. requeue takes it
-/// back.
+/// A dismissed call is skipped, with your name and reason, which the audit log keeps. Requeue a
+/// call to undo it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE, mut_arg("reason", |arg| arg.long("call-reason")))]
 pub struct Dismiss {

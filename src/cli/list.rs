@@ -31,7 +31,7 @@ pub struct List {
     /// Print the number of calls that match instead.
     #[arg(long, conflicts_with = "refused")]
     count: bool,
-    /// What to count by (with --count).
+    /// Key to count by (with --count).
     #[arg(long, value_name = "KEY", requires = "count")]
     by: Option<CountKey>,
     /// List the refused requests by cause instead; with --cause the latest of this cause. Their content
@@ -73,7 +73,7 @@ impl List {
         let mut calls = self.filter.clone();
         calls.cause = None;
         if !calls.is_empty()? {
-            let why = "--refused lists requests, not calls; of the filters it takes --cause only";
+            let why = "--refused lists requests, not calls; the only filter it accepts is --cause";
             return Err(CliError::Usage(why.to_owned()));
         }
         let (reader, _) = self.config.open_to_read()?;

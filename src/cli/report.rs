@@ -23,7 +23,7 @@ use crate::debugging::report::{Period, Report, day_of};
 pub struct ReportCommand {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The month; without it, the present one.
+    /// The month; without it, the current one.
     #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with = "since")]
     month: Option<Period>,
     /// The first day: 2026-01-31, today, yesterday, or that of a time or of how long ago: 7d.

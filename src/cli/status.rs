@@ -40,7 +40,7 @@ impl Status {
         Ok(if is_well { Exit::Done } else { Exit::Failed })
     }
 
-    /// What is known without a bridge.
+    /// The status without a bridge.
     fn of_store(&self, client: &AdminClient<'_>) -> Result<Value, CliError> {
         let (reader, _) = self.config.open_to_read()?;
         let counts = reader.counts()?;

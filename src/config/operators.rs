@@ -16,7 +16,7 @@ const RESERVED: [&str; 2] = ["local", "system"];
 const MAX_NAME: usize = 100;
 
 words! {
-    /// What a user of the admin listener may do.
+    /// The permissions of a user of the admin listener.
     #[derive(PartialOrd, Ord)]
     pub enum Role {
         /// Reads everything, with personal data masked.

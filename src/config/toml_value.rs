@@ -59,7 +59,7 @@ pub(super) fn shown(value: &Value) -> String {
     }
 }
 
-/// What stands for a hidden part of a value.
+/// Replaces a hidden part of a value.
 pub const MASK: &str = "***";
 
 /// Whether [`masked`] or `check` hid a part of the value.

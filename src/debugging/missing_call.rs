@@ -1,4 +1,4 @@
-//! What is known of a call that is not in the store: for `show` and the console.
+//! Facts about a call that is not in the store: for `show` and the console.
 
 use crate::domain::plural::counted;
 use crate::store::{RefusedFilter, RemovalCause, RemovedCall, StoredRefusedRequest};
@@ -39,7 +39,7 @@ pub fn summary_with_command(naming: &[StoredRefusedRequest]) -> Option<String> {
     Some(format!("{}: show {id}", summary(naming)?))
 }
 
-/// What became of a call that was removed.
+/// The removal of a call, as a sentence.
 pub fn fate(sid: &CallSid, removed: &RemovedCall) -> String {
     let day = removed.day.to_string();
     let day = day.split('T').next().unwrap_or_default();

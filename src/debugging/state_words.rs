@@ -20,7 +20,7 @@ pub struct StateWords {
     pub waiting: Option<Waiting>,
 }
 
-/// What is known of a call.
+/// Facts about a call.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownCall<'a> {
     pub call: &'a CallSummary,

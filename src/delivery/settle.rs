@@ -20,7 +20,7 @@ const SETTLE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a working store may refuse one result before the bridge gives it up.
 const REFUSALS: usize = 3;
 
-/// What a failed settlement shows.
+/// The meaning of a failed settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SettleFailure {
     /// The store accepts no writes at present.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::Millis;
 
 words! {
-    /// What a row records.
+    /// The act that a row records.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Act {
@@ -46,7 +46,7 @@ words! {
     }
 }
 
-/// Who acts.
+/// The operator or program that acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     pub name: String,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 words! {
-    /// What an operation does to each call.
+    /// The act on each call of an operation.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum OperationKind {
@@ -16,7 +16,7 @@ words! {
 }
 
 impl OperationKind {
-    /// What became of a call.
+    /// The result for a call.
     pub fn done(self) -> &'static str {
         match self {
             Self::Requeue => "requeued",
@@ -48,7 +48,7 @@ impl OperationState {
     }
 }
 
-/// What an operator does to an operation.
+/// A change that an operator makes to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperationChange {

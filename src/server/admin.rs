@@ -1,4 +1,4 @@
-//! What the admin listener serves: probes, metrics, console and API.
+//! The routes of the admin listener: probes, metrics, console and API.
 //!
 //! Its routes are in `server.rs`, the HTML of its pages in `templates/`. It delivers nothing.
 

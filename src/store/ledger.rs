@@ -19,7 +19,7 @@ pub const QUARTER_MS: i64 = 15 * 60 * 1_000;
 /// The quarter of the rows that count the parked and skipped calls of now.
 const NOW: i64 = -1;
 
-/// What a row of the ledger counts.
+/// The counts in a row of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unit {
     /// All calls with a first callback in the quarter: the sum of the classes.

@@ -1,4 +1,4 @@
-//! What operators do to one call. No route talks to Acquire: a requeue changes the store, and the worker
+//! The acts of operators on one call. No route talks to Acquire: a requeue changes the store, and the worker
 //! sends.
 
 use actix_web::HttpResponse;
@@ -66,7 +66,7 @@ pub(super) async fn requeue_call(
     Ok(())
 }
 
-/// What a form does.
+/// The act of a form.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum CallAct {

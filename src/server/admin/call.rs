@@ -38,7 +38,7 @@ pub async fn show(admin: Data<AdminState>, sid: Path<String>) -> Result<HttpResp
     }))
 }
 
-/// What happened at one time.
+/// The events of one time.
 struct Event {
     /// Empty for a callback that did not arrive.
     at: String,

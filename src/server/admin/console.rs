@@ -1,4 +1,4 @@
-//! What the handlers of the admin listener share.
+//! Parts that the handlers of the admin listener share.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroUsize;

@@ -59,7 +59,7 @@ pub(super) async fn draft(
     Ok(erasure.operation(user.actor.clone(), bridge.clock.now()))
 }
 
-/// What an erasure would remove now. Spools are not searched.
+/// Counts of the data that an erasure would remove now. Spools are not searched.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Preview {
     #[serde(flatten)]

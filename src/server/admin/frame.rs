@@ -20,14 +20,14 @@ pub const PAGES: &[(&str, &str)] = &[
     ("/audit", "Audit"),
 ];
 
-/// What the template of all pages needs.
+/// Values for the template of all pages.
 #[derive(Debug)]
 pub struct Frame {
     /// The path of the page in the navigation to which this page belongs.
     pub here: &'static str,
     /// The time of the figures; `None` on an error.
     pub as_of: Option<Millis>,
-    /// Who is signed in, with the role.
+    /// The name and role of the operator who is signed in.
     pub operator: Option<String>,
     /// Whether the user may change calls: pages for others have no forms.
     pub may_act: bool,

@@ -1,4 +1,4 @@
-//! What viewers see of personal data: each answer is masked as logs are, whichever handler wrote it, and
+//! Masks personal data for viewers: each answer is masked as logs are, whichever handler wrote it, and
 //! raw forms are left out.
 
 use actix_web::body::{BoxBody, to_bytes};

@@ -1,4 +1,4 @@
-//! Who sends a request to the admin listener: decided here, and only here.
+//! The sender of a request to the admin listener: decided here, and only here.
 
 use std::future::{Ready, ready};
 use std::net::IpAddr;

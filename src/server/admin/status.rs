@@ -122,7 +122,7 @@ impl AdminState {
     }
 }
 
-/// What a bridge that stops at `stop` knows of itself: for Today, `status` and notifications.
+/// The state of a bridge that stops at `stop`: for Today, `status` and notifications.
 pub async fn facts(
     bridge: &BridgeParts,
     stop: &CancellationToken,
@@ -193,7 +193,7 @@ async fn explanation(bridge: &BridgeParts, cause: &RefusedCause) -> Result<Strin
     Ok(explanation.unwrap_or_default())
 }
 
-/// What `doctor` reports too, as far as a running bridge knows it.
+/// Problems that `doctor` reports too, as far as a running bridge knows them.
 fn problems(bridge: &BridgeParts, now: Millis) -> Vec<(ProblemKind, String)> {
     let mut problems = Vec::new();
     let warning = bridge.store.warning();

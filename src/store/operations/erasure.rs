@@ -32,7 +32,7 @@ pub enum Compaction {
     Full,
 }
 
-/// What an erasure does next.
+/// The next step of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErasurePhase {
@@ -73,12 +73,12 @@ pub struct Erasure {
     in_pass: u64,
     /// Nodes that cleared their spools.
     pub nodes: Vec<String>,
-    /// What could not be reached, so far.
+    /// Places that could not be reached, so far.
     pub not_reached: Vec<String>,
     pub receipt: Option<Receipt>,
 }
 
-/// What was removed.
+/// Counts of the removed data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     pub calls: u64,
