@@ -5,7 +5,7 @@ use serde_json::json;
 use super::act_target::{OperatorArgs, actor};
 use super::dismiss::reason;
 use super::operate::{self, confirm};
-use super::output::{OutputArgs, note, time_bar, wrap};
+use super::output::{OutputArgs, note, time_bar, wrap, wrapped};
 use super::watched::{not_all_read, watched};
 use super::{CliError, ConfigArgs, Exit};
 use crate::clock::Clock;
@@ -129,7 +129,7 @@ impl Erase {
         if self.dry_run {
             let json = json!({ "found": found });
             self.output
-                .print(&json, || wrap(&format!("found: {found}"), 4))?;
+                .print(&json, || wrapped(format_args!("found: {found}")))?;
             return Ok(Exit::Done);
         }
         note!("{}", wrap(&format!("found: {found}"), 4));

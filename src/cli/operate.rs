@@ -12,7 +12,7 @@ use super::act_target::{ActTarget, OperatorArgs, actor};
 use super::admin_client::AdminClient;
 use super::call_filter::{CallFilter, time};
 use super::output::{
-    OutputArgs, OutputFormat, note, print_json, print_line, progress_bar, wrap, wrap_lines,
+    OutputArgs, OutputFormat, note, print_json, print_line, print_wrapped, progress_bar, wrap,
 };
 use super::watched::watched;
 use super::{CliError, ConfigArgs, Exit, serve};
@@ -283,7 +283,7 @@ async fn follow(
     };
     if let Some(receipt) = seen.receipt {
         if output.format() == OutputFormat::Text {
-            print_line(wrap_lines(receipt.lines().join("\n"), 4))?;
+            receipt.lines().iter().try_for_each(print_wrapped)?;
         }
         return Ok(match seen.state {
             OperationState::Failed => Exit::Failed,

@@ -117,6 +117,21 @@ fn coloured(text: &str, terminal: Terminal) -> String {
         })
 }
 
+/// As [`print_line`]; see [`wrapped`].
+pub fn print_wrapped(text: impl Display) -> io::Result<()> {
+    print_line(wrapped(text))
+}
+
+/// The text for stdout: a terminal gets each line wrapped, and a pipe gets it whole.
+pub fn wrapped(text: impl Display) -> String {
+    let text = text.to_string();
+    if !stdout().is_terminal() {
+        return text;
+    }
+    let lines: Vec<String> = text.lines().map(|line| wrap(line, 4)).collect();
+    lines.join("\n")
+}
+
 /// Prints one JSON value as one line.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     let json = serde_json::to_string(value)?;
@@ -180,13 +195,6 @@ pub fn wrap(text: &str, indent: usize) -> String {
         width += length;
     }
     lines
-}
-
-/// As [`wrap`], for each line of a text.
-pub fn wrap_lines(text: impl Display, indent: usize) -> String {
-    let text = text.to_string();
-    let lines: Vec<String> = text.lines().map(|line| wrap(line, indent)).collect();
-    lines.join("\n")
 }
 
 /// Between two updates of a bar.

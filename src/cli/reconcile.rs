@@ -1,8 +1,6 @@
 //! `reconcile`: compares Twilio's own records with the store, and imports missing ones.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use serde_json::json;
 
 use super::call_filter::time;
 use super::output::{
-    OutputArgs, OutputFormat, note, print_json, print_line, progress_bar, time_bar, wrap,
+    OutputArgs, OutputFormat, note, print_json, print_wrapped, progress_bar, time_bar, wrap,
 };
 use super::serve::stop_on_signals;
 use super::spool::{self, SpoolContents};
@@ -24,7 +22,6 @@ use crate::app::reconcile::{
 use crate::cli::admin_client::AdminClient;
 use crate::clock::{Clock, Millis};
 use crate::config::{AdminSettings, partial};
-use crate::domain::plural::counted;
 use crate::store::{self, OpenError};
 use crate::telemetry::metrics::Metrics;
 use crate::twilio::{AccountSid, CallSid};
@@ -169,7 +166,7 @@ impl Reconcile {
             OutputFormat::Text => {
                 for report in reports {
                     report.records.iter().try_for_each(print_record)?;
-                    print_line(as_text(report))?;
+                    print_wrapped(report)?;
                 }
             }
         }
@@ -184,82 +181,16 @@ impl Reconcile {
 fn print_record(line: &RecordLine) -> std::io::Result<()> {
     let ended = line.ended.as_deref().unwrap_or("-");
     let imported = line.imported.as_ref().map(|by| format!("imported ({by})"));
-    let rest = [&line.finding, &line.detail, &imported.unwrap_or_default()];
-    let rest: Vec<&str> = rest
-        .map(String::as_str)
-        .into_iter()
-        .filter(|text| !text.is_empty())
-        .collect();
-    print_line(format_args!(
-        "{}  {ended}  {}\n    {}",
-        line.call_sid,
-        line.call_status,
-        wrap(&rest.join("  "), 4)
-    ))
-}
-
-/// The counts of an account as a table, without rows of 0, and the notes.
-fn as_text(report: &AccountReport) -> String {
-    let AccountReport {
-        account_sid,
-        from,
-        until,
-        ..
-    } = report;
-    let (rows, requests) = (
-        counted(report.compared, "row"),
-        counted(report.requests, "request"),
-    );
-    let mut text = format!(
-        "account {account_sid}: {rows} in {requests}\n\
-         calls that ended from {from} to {until}"
-    );
-    let none = BTreeMap::new();
-    let sum = |parts: &BTreeMap<String, u64>| parts.values().sum::<u64>();
-    for (count, name, parts) in [
-        (report.never_came, "never came", &none),
-        (
-            sum(&report.refused_here),
-            "refused here",
-            &report.refused_here,
-        ),
-        (report.end_missing, "end missing", &none),
-        (report.recording_missing, "recording missing", &none),
-        (sum(&report.imported), "of them imported", &report.imported),
-        (report.held, "held", &none),
-        (report.differs, "differ", &none),
-        (
-            sum(&report.not_expected),
-            "not expected",
-            &report.not_expected,
-        ),
-        (report.running, "running", &none),
-        (report.too_new, "too new", &none),
-        (report.awaits_duration, "duration awaited", &none),
-        (report.unreadable, "unreadable", &none),
-        (report.agree, "agree", &none),
-    ] {
-        if count == 0 {
-            continue;
-        }
-        let several = parts.len() > 1;
-        let parts = parts.iter().map(|(name, part)| {
-            if several {
-                format!("{part} {name}")
-            } else {
-                name.clone()
-            }
-        });
-        let parts = parts.collect::<Vec<_>>().join(", ");
-        let row = wrap(format!("{name}: {parts}").trim_end_matches(": "), 9);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\n{count:>7}  {row}");
-    }
-    let notes = report
-        .notes
-        .iter()
-        .map(|note| format!("\n{}", wrap(note, 0)));
-    text + &notes.collect::<String>()
+    let words = [
+        line.call_sid.as_str(),
+        ended,
+        &line.call_status,
+        &line.finding,
+        &line.detail,
+        imported.as_deref().unwrap_or_default(),
+    ];
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    print_wrapped(words.join("  "))
 }
 
 async fn ask_bridge(

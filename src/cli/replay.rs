@@ -13,7 +13,7 @@ use clap::Args;
 use self::compare::Comparison;
 use self::files::{FixtureGroup, Grouping, expected_beside, groups};
 use super::call_filter::{CallFilter, number};
-use super::output::{OutputArgs, note, progress_bar, wrap, wrap_lines};
+use super::output::{OutputArgs, note, progress_bar, wrap, wrapped};
 use super::serve::stop_on_signals;
 use super::signing_keys::KeyArgs;
 use super::watched::each_watched;
@@ -294,7 +294,7 @@ impl Replay {
     }
 
     fn print_summary(&self, summary: &ReplaySummary) -> Result<(), CliError> {
-        self.output.print(summary, || wrap_lines(summary, 4))?;
+        self.output.print(summary, || wrapped(summary))?;
         if !self.fresh_sids && summary.any_accepted() {
             let note = "note: a bridge forwards a call once; use --fresh-sids to make new calls, or \
                         requeue to send the same calls again";

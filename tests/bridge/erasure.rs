@@ -241,8 +241,8 @@ fn the_command_exports_and_erases_a_person_with_and_without_a_bridge() {
             bridge.runs(&[&order, more].concat())
         };
         let run = erase(&["--dry-run"]);
-        let found = "found: 2 calls with 2 legs, 1 of them not accepted by Acquire; 1 refused\n    \
-                     request\n";
+        let found = "found: 2 calls with 2 legs, 1 of them not accepted by Acquire; \
+                     1 refused request\n";
         assert_eq!(
             (run.code, run.out.as_str()),
             (Some(0), found),

@@ -145,7 +145,7 @@ fn a_call_that_no_callback_was_to_report_is_not_sent() {
     });
     world.waits(2 * HOUR);
     let report = world.reconciles(&json!({}));
-    assert_eq!(report["not_expected"]["+12025550177"], 1, "{report:#}");
+    assert_eq!(report["never_told"]["+12025550177"], 1, "{report:#}");
     assert_eq!(report["never_came"], 0, "{report:#}");
     let asked_for = world.reconciles(&json!({ "calls": [sid(2)] }));
     assert_eq!(asked_for["imported"]["listed"], 1, "{asked_for:#}");
@@ -424,14 +424,18 @@ fn the_command_prints_a_summary_and_exits_with_3_if_a_record_is_missing() {
     assert_eq!(run.code, Some(3), "{}{}", run.out, run.err);
     assert!(
         run.out.contains(&format!(
-            "{}  2026-09-21T14:13:20.000Z  completed\n    never-came\n",
+            "{}  2026-09-21T14:13:20.000Z  completed  never-came",
             sid(2)
         )),
         "{}",
         run.out
     );
-    assert!(run.out.contains("\n      1  never came\n"), "{}", run.out);
-    assert!(run.out.lines().all(|line| line.len() <= 80), "{}", run.out);
+    assert!(
+        run.out
+            .contains("never came 1 · refused here 0 · end missing 0"),
+        "{}",
+        run.out
+    );
     // The running bridge owns the file, and imports. It has the secrets, so that the command needs none.
     let arguments = ["reconcile", "--since", &since, "--json"];
     let mut command = world.bridge.command(&arguments);

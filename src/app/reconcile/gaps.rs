@@ -139,7 +139,7 @@ impl Pass<'_> {
             self.report.held += 1;
             self.report.add(RecordLine {
                 finding: "held".to_owned(),
-                detail: "answered 204 before".to_owned(),
+                detail: "was answered 204".to_owned(),
                 ..RecordLine::of_missing(of)
             });
         }

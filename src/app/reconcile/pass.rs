@@ -268,7 +268,7 @@ impl<'a> Pass<'a> {
                 let is_reported = self.memory.sample_for(&class, store).await?;
                 if !is_asked_for && !scope.has(call, &of.cause, |_| is_reported) {
                     let number = our_number(call).to_owned();
-                    *self.report.not_expected.entry(number).or_default() += 1;
+                    *self.report.never_told.entry(number).or_default() += 1;
                     continue;
                 }
             }

@@ -1,12 +1,14 @@
-//! The result of a comparison, as commands print it and the API returns it.
+//! What a comparison found, as commands print it and the API returns it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::missing::{Missing, Record};
 use crate::clock::Millis;
+use crate::domain::plural::counted;
 use crate::domain::reconcile::{MissingCause, ended};
 use crate::twilio::listed::ListedCall;
 
@@ -32,8 +34,8 @@ pub struct AccountReport {
     pub differs: u64,
     /// Missing, but a bridge had answered 204: the store may have been set back.
     pub held: u64,
-    /// Calls of which no callback was expected, by our number.
-    pub not_expected: BTreeMap<String, u64>,
+    /// Calls that no callback was to report, by our number.
+    pub never_told: BTreeMap<String, u64>,
     pub running: u64,
     pub too_new: u64,
     pub awaits_duration: u64,
@@ -158,5 +160,62 @@ impl AccountReport {
 
     pub(super) fn count_import(&mut self, evidence: &str) {
         *self.imported.entry(evidence.to_owned()).or_default() += 1;
+    }
+}
+
+/// The names of a table with their counts: `3 (wrong-signature 2, no-signature 1)`.
+fn with_parts(parts: &BTreeMap<String, u64>) -> String {
+    let sum: u64 = parts.values().sum();
+    let named = parts.iter().map(|(name, count)| format!("{name} {count}"));
+    match parts.len() {
+        0 => "0".to_owned(),
+        1 => format!("{sum} ({})", parts.keys().next().map_or("", String::as_str)),
+        _ => format!("{sum} ({})", named.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The summary, two lines, and the notes.
+impl fmt::Display for AccountReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "account {}: calls that ended from {} to {} ({}, {})",
+            self.account_sid,
+            self.from,
+            self.until,
+            counted(usize::try_from(self.compared).unwrap_or(usize::MAX), "row"),
+            counted(
+                usize::try_from(self.requests).unwrap_or(usize::MAX),
+                "request"
+            ),
+        )?;
+        writeln!(
+            f,
+            "never came {} · refused here {} · end missing {} · recording missing {} · differs {}",
+            self.never_came,
+            with_parts(&self.refused_here),
+            self.end_missing,
+            self.recording_missing,
+            self.differs
+        )?;
+        write!(
+            f,
+            "held: was answered 204 {} · never told {} · running {} · too new {} · agree {}",
+            self.held,
+            with_parts(&self.never_told),
+            self.running,
+            self.too_new,
+            self.agree
+        )?;
+        if self.awaits_duration > 0 {
+            write!(f, " · duration awaited {}", self.awaits_duration)?;
+        }
+        if self.unreadable > 0 {
+            write!(f, " · unreadable {}", self.unreadable)?;
+        }
+        if !self.imported.is_empty() {
+            write!(f, "\nimported {}", with_parts(&self.imported))?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "\n{note}"))
     }
 }
