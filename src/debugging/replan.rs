@@ -120,3 +120,30 @@ fn without_link(mut request: Value) -> Value {
     }
     request
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_compared_by_leg_and_not_by_position() {
+        let end =
+            |leg: &str, status: &str| json!({"call-end": {"CallId": leg, "CallStatus": status}});
+        let diff = |sent: [Value; 2], today: [Value; 2]| ReplanDiff {
+            call: "CA1".to_owned(),
+            sent: sent.into(),
+            today: today.into(),
+        };
+        let (one, two) = (end("CA1", "completed"), end("CA2", "busy"));
+        let same = diff([one.clone(), two.clone()], [two.clone(), one.clone()]);
+        assert_eq!(same.fields(), []);
+        let fields = diff([one.clone(), two], [end("CA2", "failed"), one]).fields();
+        let [field] = &fields[..] else {
+            panic!("{fields:?}");
+        };
+        let values = (field.sent.as_deref(), field.today.as_deref());
+        assert_eq!(values, (Some("busy"), Some("failed")));
+    }
+}
