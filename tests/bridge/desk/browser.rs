@@ -254,10 +254,14 @@ fn without_script_every_page_is_complete_and_parked_calls_are_tried_and_requeued
     assert_eq!(bridge.state(&sid(7)), "delivered");
     browser.goes_to(&format!("{base}/parked"));
     browser.clicks("main button[value=dismiss]");
-    assert_eq!(browser.text("h1"), "Dismiss 1 call");
+    until("the page asks for a reason", || {
+        browser.value("document.querySelector('h1')?.textContent.trim()") == "Dismiss 1 call"
+    });
     browser.fills("[name=reason]", "test calls");
     browser.clicks("main form button");
-    assert_eq!(browser.value("location.pathname"), "/operations");
+    until("the browser is on the page of operations", || {
+        browser.value("location.pathname") == "/operations"
+    });
     until("the call is dismissed", || {
         bridge.state(&sid(5)) == "skipped"
     });
