@@ -155,7 +155,7 @@ fn reads(
 
 /// A whole number; the standard library's message about a wrong one is for programmers.
 pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
-    let why = "a number is a whole number from 1 to 4294967295";
+    let why = "give a whole number from 1 to 4294967295";
     text.parse().map_err(|_| why.to_owned())
 }
 

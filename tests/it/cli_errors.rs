@@ -42,7 +42,7 @@ fn each_wrong_option_is_named_in_plain_words() {
     let http = ["replay", INBOUND, "--to", "http://127.0.0.1:9"];
     let replay = |more: [&'static str; 2]| [&http[..], &more[..]].concat();
     let reversed = "must not be after";
-    let number = "a number is a whole number from 1 to 4294967295";
+    let number = "give a whole number from 1 to 4294967295";
     for (args, code, expected) in [
         (vec!["report", "--since", "today"], 0, "total"),
         (

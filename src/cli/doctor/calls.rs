@@ -141,14 +141,13 @@ fn of_refused(notes: &mut Notes, reader: &dyn ReadStore, now: Millis) -> Result<
         let explanation = explanation.trim_end_matches('.');
         // A bridge would refuse the content of all others again.
         let repair = match request.status {
-            403 | 503 => format!("export --refused {id}"),
-            404 | 405 | 415 => "export CALLSID".to_owned(),
-            _ => String::new(),
+            403 | 503 => Some(format!("export --refused {id}")),
+            404 | 405 | 415 => Some("export CALLSID".to_owned()),
+            _ => None,
         };
-        let repair = match repair.as_str() {
-            "" => repair,
-            _ => format!("; after the fix, {repair} and replay repair one that Twilio sent"),
-        };
+        let repair = repair.map_or_else(String::new, |export| {
+            format!("; after the fix, {export} and replay repair one that Twilio sent")
+        });
         let sentence = format!(
             "{requests} refused with cause {cause}, the latest at {at}: {explanation}; see show {id}{repair}"
         );

@@ -124,7 +124,7 @@ impl Condition {
             } => {
                 let were = if *requests == 1 { "was" } else { "were" };
                 // `list --refused` and the figure of refused requests have them all.
-                let of_kept = match kept - requests {
+                let of_kept = match kept.saturating_sub(*requests) {
                     0 => String::new(),
                     others => format!(" {} refused for other causes.", counted(others, "request")),
                 };
