@@ -342,7 +342,7 @@ mod tests {
         let mut facts = everything();
         facts.refused.push((other, String::new()));
         let conditions = BridgeStatus::of(&facts, NOW).conditions;
-        let with_others = " 8 requests refused for other causes.";
+        let with_others = " 8 requests were refused for other causes.";
         assert!(
             conditions
                 .iter()

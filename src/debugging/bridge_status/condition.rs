@@ -122,18 +122,21 @@ impl Condition {
                 last,
                 explanation,
             } => {
-                let were = if *requests == 1 { "was" } else { "were" };
-                // `list --refused` and the figure of refused requests have them all.
-                let of_kept = match kept.saturating_sub(*requests) {
-                    0 => String::new(),
-                    others => format!(" {} refused for other causes.", counted(others, "request")),
+                let were_refused = |count: u64| {
+                    let were = if count == 1 { "was" } else { "were" };
+                    format!("{} {were} refused", counted(count, "request"))
                 };
-                let requests = counted(*requests, "request");
+                // `list --refused` and the figure of refused requests have them all.
+                let others = match kept.saturating_sub(*requests) {
+                    0 => String::new(),
+                    others => format!(" {} for other causes.", were_refused(others)),
+                };
+                let requests = were_refused(*requests);
                 // The page has the rest.
                 let explanation = explanation.split("; ").next().unwrap_or_default();
                 let explanation = explanation.trim_end_matches('.');
                 format!(
-                    "{requests} {were} refused because of a setting, the last at {last}: {explanation}.{of_kept}"
+                    "{requests} because of a setting, the last at {last}: {explanation}.{others}"
                 )
             }
             Self::NoCallbacks { since, week_ago } => {
